@@ -1,0 +1,56 @@
+# The project's manual: `make` lists what can be done.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+STAMP := .venv/.installed
+# -qq: errors only. Everything installed is pinned in constraints.txt.
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
+
+.PHONY: help
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: $(STAMP)  ## create .venv with everything pinned (again only when the pins changed)
+
+$(STAMP): pyproject.toml constraints.txt
+	@echo "Setting up .venv with $(PYTHON) (a few minutes the first time)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "scorecam needs Python 3.11 or newer: make setup PYTHON=python3.12"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(PIP) install -c constraints.txt "pip>=25.1"  # the first that knows --group
+	@# Torch first: the libraries beside it must accept this one, never fetch another.
+	@$(PIP) install -c constraints.txt torch
+	@$(PIP) install -c constraints.txt --group dev -e ".[all]"
+	@$(PIP) check
+	@touch $@
+
+.PHONY: demo
+demo: setup  ## explain the bundled photo with the bundled model; results in out/
+	@$(BIN)/scorecam demo
+
+.PHONY: test
+test: lint  ## everything that must hold: lint, then the tests
+	@$(BIN)/pytest -n 2 --dist worksteal
+
+.PHONY: lint
+lint: setup  ## style, formatting, types, and which module may import which
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --quiet --check
+	@$(BIN)/pyright
+	@$(BIN)/lint-imports --no-logo
+
+.PHONY: fmt
+fmt: setup  ## put code into the project's format and fix what can be fixed
+	@$(BIN)/ruff format
+	@$(BIN)/ruff check --fix
+
+.PHONY: wheel
+wheel: setup  ## build dist/scorecam-*.whl
+	@$(BIN)/python -m build --wheel --no-isolation
+
+.PHONY: clean
+clean:  ## remove everything that was made: .venv, dist, out, caches
+	@rm -rf .venv dist out .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
