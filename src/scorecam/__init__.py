@@ -1,0 +1,86 @@
+"""Score-CAM: what an image classifier looked at, without gradients."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from scorecam.backends import open_model
+    from scorecam.bank import Provenance, ScoreBank
+    from scorecam.cam import VARIANTS, Masking, Variant, scaled
+    from scorecam.errors import (
+        BankError,
+        LayerError,
+        MemoryShortage,
+        MissingExtra,
+        ModelError,
+        OutputError,
+        PhotoError,
+        ScorecamError,
+        SettingError,
+        TargetError,
+        WeightsError,
+    )
+    from scorecam.explainer import ScoreCAM, explain, layers
+    from scorecam.explanation import Explanation
+    from scorecam.health import Note
+    from scorecam.model import Layer, Model, Target
+    from scorecam.pixels import Preprocess
+    from scorecam.scoring import Progress
+
+__all__ = [
+    "BankError",
+    "Explanation",
+    "explain",
+    "Layer",
+    "LayerError",
+    "layers",
+    "Masking",
+    "MemoryShortage",
+    "MissingExtra",
+    "Model",
+    "ModelError",
+    "Note",
+    "open_model",
+    "OutputError",
+    "PhotoError",
+    "Preprocess",
+    "Progress",
+    "Provenance",
+    "scaled",
+    "ScoreBank",
+    "ScoreCAM",
+    "ScorecamError",
+    "SettingError",
+    "Target",
+    "TargetError",
+    "Variant",
+    "VARIANTS",
+    "WeightsError",
+]
+
+# Names are imported when first used, so that `scorecam --help` need not wait for torch.
+_HOME = {
+    "backends": ("open_model",),
+    "bank": ("Provenance", "ScoreBank"),
+    "cam": ("Masking", "VARIANTS", "Variant", "scaled"),
+    "errors": tuple(name for name in __all__ if name.endswith(("Error", "Shortage", "Extra"))),
+    "explainer": ("ScoreCAM", "explain", "layers"),
+    "explanation": ("Explanation",),
+    "health": ("Note",),
+    "model": ("Layer", "Model", "Target"),
+    "pixels": ("Preprocess",),
+    "scoring": ("Progress",),
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    if name in _MODULE_OF:
+        return getattr(importlib.import_module(f"scorecam.{_MODULE_OF[name]}"), name)
+    raise AttributeError(f"module 'scorecam' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

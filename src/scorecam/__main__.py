@@ -1,0 +1,5 @@
+"""`python -m scorecam`."""
+
+from scorecam.cli import main
+
+main()

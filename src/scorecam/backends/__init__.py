@@ -1,0 +1,103 @@
+"""What runs models, and how one is opened."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import nn
+
+from scorecam.backends.pytorch import TorchModel
+from scorecam.backends.weights import load_weights
+from scorecam.backends.zoo import build
+from scorecam.errors import ModelError, SettingError
+from scorecam.labels import read_labels
+from scorecam.model import Head, Model, check_head
+from scorecam.pixels import Preprocess
+
+__all__ = ["open_model"]
+
+
+def open_model(
+    model: str | nn.Module,
+    *,
+    weights: str | os.PathLike[str] | None = None,
+    preprocess: str | os.PathLike[str] | Preprocess | None = None,
+    labels: str | os.PathLike[str] | Sequence[str] | None = None,
+    head: Head | Literal["auto"] = "auto",
+    device: str | torch.device | None = None,
+) -> Model:
+    """Open a model.
+
+    Args:
+        model: a spec ("lite0", "lite1", "lite2", "torchvision:NAME", "package.module:factory"), or
+            a `torch.nn.Module`, which is never altered: where weights or another device are given,
+            a copy is used.
+        weights: a safetensors file or a checkpoint. "random" for a spec's own initialisation.
+            Nothing is ever downloaded.
+        preprocess: how a photo becomes the input: "imagenet", a JSON file, or a `Preprocess`.
+            Specs bring their own.
+        labels: one name per column: a list, a file (one per line, or JSON), or "imagenet".
+        head: what the output's numbers are: "logits", "probabilities", "sigmoid" or "value";
+            "auto" tells them apart where it is certain, and otherwise takes them for logits.
+        device: where it runs; where it is, by default.
+
+    Raises:
+        ModelError: there is no such model, or it cannot be built.
+        WeightsError: the weights are missing, cannot be read, or do not fit.
+        MissingExtra: it needs a library that is not installed.
+        SettingError: another argument makes no sense.
+    """
+    remarks: list[str] = []
+    if isinstance(model, str):
+        built = build(model, weights)
+        module, remarks = built.module, list(built.remarks)
+        spec, own_preprocess, names = model, built.preprocess, built.names
+    elif isinstance(model, nn.Module):
+        module = model
+        spec, own_preprocess, names = type(model).__name__, None, None
+        if weights is not None:
+            module = copy.deepcopy(module)
+            remarks += load_weights(module, weights)
+    else:
+        raise ModelError(
+            f"A model is a spec or a torch.nn.Module, not a {type(model).__name__}.",
+            do='For example scorecam.open_model("lite0") or scorecam.open_model(net).',
+        )
+    return TorchModel(
+        _on_device(module, device, copied=module is not model),
+        spec=spec,
+        preprocess=_preprocess(preprocess, own_preprocess),
+        names=names if labels is None else read_labels(labels),
+        head=check_head(head),
+        remarks=tuple(remarks),
+    )
+
+
+def _preprocess(
+    given: str | os.PathLike[str] | Preprocess | None, own: Preprocess | None
+) -> Preprocess | None:
+    if given is None:
+        return own
+    return given if isinstance(given, Preprocess) else Preprocess.load(given)
+
+
+def _on_device(module: nn.Module, device: str | torch.device | None, *, copied: bool) -> nn.Module:
+    """The module on the device; the user's own is copied there, never moved."""
+    if device is None:
+        return module
+    try:
+        wanted = torch.device(device)
+        here = next((tensor.device for tensor in module.state_dict().values()), wanted)
+        if torch.empty(0, device=wanted).device == torch.empty(0, device=here).device:
+            return module
+        return (module if copied else copy.deepcopy(module)).to(wanted)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise SettingError(
+            f"The device {str(device)!r} cannot be used: {reason}",
+            do="`scorecam doctor` lists the devices of this machine.",
+        ) from error

@@ -1,0 +1,195 @@
+"""Models that are a `torch.nn.Module`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from scorecam.backends import layers
+from scorecam.errors import LayerError, ModelError, ScorecamError
+from scorecam.model import Head, Layer, Model, Readout, memory_errors_translated, read
+from scorecam.pixels import Preprocess
+from scorecam.shapes import BatchedActivations, BatchedScores, Images
+
+
+class TorchModel(Model):
+    """A `torch.nn.Module`, which stays the user's: every call leaves it as it was found.
+
+    Args:
+        module: answers `b c *i` with its output.
+        spec: how it was named, for the records.
+        preprocess: how a photo becomes its input, where known.
+        names: one per column of the readout, where known.
+        head: what the scores are, or "auto".
+        readout: output → `b` or `b n`; None where the output is the scores.
+        remarks: what was decided while opening it that the user should hear of.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        spec: str,
+        preprocess: Preprocess | None = None,
+        names: tuple[str, ...] | None = None,
+        head: Head | Literal["auto"] = "auto",
+        readout: Readout | None = None,
+        remarks: tuple[str, ...] = (),
+    ) -> None:
+        self.module = module
+        self.spec = spec
+        self.preprocess = preprocess
+        self.names = names
+        self.head = head
+        self.readout = readout
+        self.remarks = remarks
+        self._defaults: dict[torch.Size, str] = {}
+
+    @property
+    def axes(self) -> int:
+        """As many as its first convolution has; 2 where it has none."""
+        for module in self.module.modules():
+            for axes, kind in enumerate((nn.Conv1d, nn.Conv2d, nn.Conv3d), start=1):
+                if isinstance(module, kind):
+                    return axes
+        return 2
+
+    @property
+    def device(self) -> torch.device:
+        return self._floats().device
+
+    @property
+    def precision(self) -> str:
+        return str(self._floats().dtype).removeprefix("torch.")
+
+    def _floats(self) -> Tensor:
+        """Its first floating-point tensor: inputs go where, and as what, that is."""
+        for tensors in (self.module.parameters(), self.module.buffers()):
+            for tensor in tensors:
+                if tensor.is_floating_point():
+                    return tensor
+        return torch.empty(0)
+
+    def with_readout(self, readout: Readout) -> TorchModel:
+        called = getattr(readout, "__name__", "<lambda>")
+        model = TorchModel(
+            self.module,
+            spec=self.spec,
+            preprocess=self.preprocess,
+            names=("readout" if called == "<lambda>" else called,),
+            head="value",
+            readout=readout,
+            remarks=self.remarks,
+        )
+        model._defaults = self._defaults
+        return model
+
+    def layers(self, images: Images) -> list[Layer]:
+        with self._running(images) as inputs:
+            return layers.candidates(layers.watch(self.module, inputs[:1]))
+
+    def find_layer(self, layer: object, images: Images) -> str:
+        if layer is None:
+            return self._default(images)
+        names = dict(self.module.named_modules())
+        if isinstance(layer, nn.Module):
+            for name, module in names.items():
+                if module is layer:
+                    return name
+            raise LayerError(
+                f"The layer given, a {type(layer).__name__}, is not part of the model.",
+                likely="It may belong to another instance of the same network.",
+                do="Give the layer's name instead: it is looked up in the model itself.",
+            )
+        if not isinstance(layer, str):
+            raise LayerError(
+                f"A layer is a name or a module of the model, not a {type(layer).__name__}."
+            )
+        if layer not in names:
+            raise layers.unknown_layer(layer, self.module)
+        return layer
+
+    def _default(self, images: Images) -> str:
+        """The default layer, found once per image size by one more pass."""
+        size = images.shape[1:]
+        if size not in self._defaults:
+            with self._running(images) as inputs:
+                trace = layers.watch(self.module, inputs[:1])
+            self._defaults[size] = layers.default_layer(trace)
+        return self._defaults[size]
+
+    def activations(self, images: Images, layer: str) -> tuple[BatchedActivations, BatchedScores]:
+        seen: list[Any] = []
+
+        def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            # Cloned at once: what follows may write into it. The last call counts.
+            seen[:] = [output.clone() if isinstance(output, Tensor) else output]
+
+        handle = self.module.get_submodule(layer).register_forward_hook(keep)
+        try:
+            scores = self.scores(images)
+        finally:
+            handle.remove()
+        if not seen:
+            raise LayerError(
+                f"The layer {layer!r} did not run.",
+                likely="The network may use it only in training, or not at all.",
+                do="scorecam.layers(model, image) lists the layers that do run.",
+            )
+        return _channels_first(seen[0], images, layer), scores
+
+    def scores(self, images: Images) -> BatchedScores:
+        with self._running(images) as inputs:
+            found = read(self.module(inputs), self.readout, len(images))
+        return found.clone()  # outside inference mode: an ordinary tensor
+
+    @contextlib.contextmanager
+    def _running(self, images: Images) -> Generator[Tensor]:
+        """Every submodule in evaluation mode, no autograd; foreign errors told in our words."""
+        floats = self._floats()
+        training = [module for module in self.module.modules() if module.training]
+        for module in training:
+            module.training = False
+        try:
+            with torch.inference_mode(), memory_errors_translated():
+                yield images.to(floats.device, floats.dtype)
+        except ScorecamError:
+            raise
+        except Exception as error:
+            raise ModelError(
+                f"The model failed on {len(images)} images of shape {tuple(images.shape[1:])}: "
+                f"{type(error).__name__}: {error}",
+                likely="The input may have another number of colours or another size than the "
+                "model takes.",
+                do="Check that model(x) itself works on such a batch.",
+            ) from error
+        finally:
+            for module in training:
+                module.training = True
+
+
+def _channels_first(output: Any, images: Images, layer: str) -> BatchedActivations:
+    """A layer's output as `b k *g` float32.
+
+    Raises:
+        LayerError: it has no grid.
+    """
+    if not isinstance(output, Tensor):
+        raise LayerError(
+            f"The layer {layer!r} returns a {type(output).__name__}, not a tensor.",
+            do="Choose a layer inside it; scorecam.layers(model, image) lists them.",
+        )
+    layout, grid = layers.grid_of(output.shape, images.shape[2:])
+    if not grid or len(output) != len(images):
+        raise LayerError(
+            f"The layer {layer!r} has no grid: its output has the shape {tuple(output.shape)} for "
+            f"an input of shape {tuple(images.shape)}.",
+            likely="Pooled, flattened and fully connected layers know what, but no longer where.",
+            do="Choose an earlier layer; scorecam.layers(model, image) lists them.",
+        )
+    maps = output.movedim(-1, 1) if layout == "channels last" else output
+    return maps.to(torch.float32).clone()

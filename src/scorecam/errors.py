@@ -1,0 +1,91 @@
+"""Everything that can go wrong because of what we were given.
+
+    ScorecamError
+    ├── PhotoError         a photo that cannot be read
+    ├── ModelError         a model that cannot be opened, or will not answer
+    │   └── WeightsError   weights that cannot be read or do not fit
+    ├── LayerError         a layer that is not there, or has no grid
+    ├── TargetError        a class that is not there, or a readout that does not fit
+    ├── SettingError       an option with a value that makes no sense
+    ├── BankError          a score bank that cannot be read, or lacks what was asked
+    ├── OutputError        a result that cannot be written
+    ├── MemoryShortage     not even one masked image fits into memory
+    └── MissingExtra       an optional library that is not installed
+
+Each carries one paragraph: what happened, what probably caused it, what to try; each is also the
+built-in error it resembles (`TargetError` is a `ValueError`). Anything that is not a
+`ScorecamError` is our bug.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ScorecamError(Exception):
+    """What happened, what probably caused it (`likely`), and what to try (`do`)."""
+
+    def __init__(self, what: str, *, likely: str = "", do: str = "") -> None:
+        super().__init__(what, likely, do)
+        self.what = what
+        self.likely = likely
+        self.do = do
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (self.what, self.likely, self.do) if part)
+
+
+class PhotoError(ScorecamError, ValueError):
+    """A photo that cannot be read."""
+
+
+class ModelError(ScorecamError, RuntimeError):
+    """A model that cannot be opened, or will not answer."""
+
+
+class WeightsError(ModelError):
+    """Weights that cannot be read, or do not fit the model."""
+
+
+class LayerError(ScorecamError, ValueError):
+    """A layer that is not there, or whose output has no grid."""
+
+
+class TargetError(ScorecamError, ValueError):
+    """A class that is not there, or a readout that does not fit the output."""
+
+
+class SettingError(ScorecamError, ValueError):
+    """An option with a value that makes no sense."""
+
+
+class BankError(ScorecamError, ValueError):
+    """A score bank that cannot be read, or that lacks what was asked of it."""
+
+
+class OutputError(ScorecamError, OSError):
+    """A result that cannot be written."""
+
+
+class MemoryShortage(ScorecamError, MemoryError):
+    """Not even one masked image at a time fits into memory."""
+
+
+class MissingExtra(ScorecamError, ImportError):
+    """An optional library that is not installed."""
+
+
+def did_you_mean(word: str, known: Iterable[str], shown: int = 3) -> str:
+    """A sentence with the `known` words nearest to `word`; empty when none is near.
+
+    Case is ignored, and a word that contains the whole of `word` counts as near.
+    """
+    spelled = {name.casefold(): name for name in known}
+    folded = word.casefold()
+    inside = [name for name in spelled if folded and folded in name]
+    near = inside + difflib.get_close_matches(folded, spelled, n=shown, cutoff=0.6)
+    names = list(dict.fromkeys(spelled[name] for name in near))[:shown]
+    if not names:
+        return ""
+    return "Did you mean " + " or ".join(repr(name) for name in names) + "?"

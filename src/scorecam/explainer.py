@@ -1,0 +1,259 @@
+"""The front door: a model and a photo in, an explanation out."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import operator
+import os
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Self, cast
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from scorecam import backends, scoring
+from scorecam.bank import ScoreBank
+from scorecam.cam import Masking, Variant, find_variant
+from scorecam.errors import PhotoError, SettingError, TargetError
+from scorecam.explanation import Explanation
+from scorecam.model import Layer, Model, Readout, TargetSpec, find_target
+from scorecam.pixels import Preprocess, read_photo
+from scorecam.scoring import BatchSize, Progress
+from scorecam.shapes import Heatmaps, Images
+
+Photo = str | os.PathLike[str] | Image.Image | np.ndarray[Any, Any] | Tensor
+
+
+class ScoreCAM:
+    """Score-CAM for one model, one layer and one variant.
+
+    Nothing is attached to the model between calls, so it may be used with or without `with`.
+
+    Args:
+        model: from `open_model`, or a `torch.nn.Module`.
+        layer: its name, or the module; None for the default (see `layers`).
+        variant: how the answers become weights.
+        masking: how activations become masks.
+        batch_size: masked images per pass; "auto" starts from what suits the device, and every
+            size is halved when memory runs out. Results never depend on it.
+        progress: called as masked images are scored.
+    """
+
+    def __init__(
+        self,
+        model: Model | nn.Module,
+        layer: str | nn.Module | None = None,
+        variant: str | Variant = "official",
+        *,
+        masking: Masking | None = None,
+        batch_size: BatchSize = "auto",
+        progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        self.model = model if isinstance(model, Model) else backends.open_model(model)
+        self.layer = layer
+        self.variant = find_variant(variant)
+        self.masking = masking or Masking()
+        self.batch_size: BatchSize = batch_size
+        self.progress = progress
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        return None
+
+    def __call__(self, x: Images, target: TargetSpec | Sequence[TargetSpec] = None) -> Heatmaps:
+        """One heatmap per image.
+
+        Args:
+            x: `b c *i`, preprocessed.
+            target: for all images, or a list with one per image: an index, a class name, a function
+                of the model's output that returns one number per image, or None for the
+                prediction.
+
+        Returns:
+            `b *i` float32, at least 0, not scaled, on the device of `x`.
+
+        Raises:
+            TargetError: there is no such class, or the list has another length than the batch.
+            LayerError, ModelError, SettingError, MemoryShortage: see `explain`.
+        """
+        _check_batch(x)
+        targets = _one_per_image(target, len(x))
+        maps = x.new_empty((len(x), *x.shape[2:]), dtype=torch.float32)
+        readouts = [wanted if callable(wanted) else None for wanted in targets]
+        for readout in dict.fromkeys(readouts):
+            chosen = [i for i, other in enumerate(readouts) if other is readout]
+            for i, bank in zip(chosen, self._banks(x[chosen], readout), strict=True):
+                wanted = None if readout is not None else targets[i]
+                maps[i] = bank.heatmap(_plain(wanted), self.variant)
+        return maps
+
+    def bank(self, image: Tensor, readout: Readout | None = None) -> ScoreBank:
+        """Everything the model answers about one image, for every class and variant.
+
+        Args:
+            image: `c *i` (or `1 c *i`), preprocessed.
+            readout: output → `b`, to be scored instead of the model's own columns.
+        """
+        x = _one_image(image, self.model)
+        return self._banks(x, readout)[0]
+
+    def _banks(self, x: Images, readout: Readout | None) -> list[ScoreBank]:
+        model = self.model if readout is None else self.model.with_readout(readout)
+        layer = model.find_layer(self.layer, x)
+        return scoring.score(
+            model, x, layer, self.masking, batch_size=self.batch_size, progress=self.progress
+        )
+
+
+def explain(
+    model: Model | nn.Module,
+    image: Photo,
+    target: TargetSpec = None,
+    *,
+    layer: str | nn.Module | None = None,
+    variant: str | Variant = "official",
+    masking: Masking | None = None,
+    batch_size: BatchSize = "auto",
+    progress: Callable[[Progress], None] | None = None,
+) -> Explanation:
+    """Explain what a model saw in one image.
+
+    Args:
+        model: from `open_model`, or a `torch.nn.Module`.
+        image: a file, a PIL image or an array (`h w 3` uint8, or float in [0, 1]), preprocessed as
+            the model says; or a tensor, `c *i` or `1 c *i`, already preprocessed.
+        target: an index, a class name, a function of the model's output that returns one number
+            per image, or None for the prediction.
+        layer: its name, or the module; None for the default (see `layers`).
+        variant: "official", "algorithm1", "increase", "literal", or a `Variant`.
+        masking: how activations become masks.
+        batch_size: masked images per pass, or "auto".
+        progress: called as masked images are scored.
+
+    Returns:
+        The explanation; other classes and variants are read from it without the model.
+
+    Raises:
+        PhotoError: the photo cannot be read, or the model's preprocessing is not known.
+        ModelError: the model fails, or answers with NaN.
+        LayerError: there is no such layer, or it has no grid.
+        TargetError: there is no such class.
+        SettingError: an option makes no sense.
+        MemoryShortage: not even one masked image fits.
+    """
+    method = ScoreCAM(
+        model, layer, variant, masking=masking, batch_size=batch_size, progress=progress
+    )
+    readout = target if callable(target) else None
+    wanted = None if callable(target) else _plain(target)
+    if readout is None and method.model.names:
+        # A misspelt class should not cost the passes it takes to find out.
+        names = method.model.names
+        find_target(wanted, torch.zeros(len(names)), names, "value")
+    if isinstance(image, Tensor):
+        bank = method.bank(image, readout)
+        return Explanation(bank, bank.target(wanted), method.variant)
+    preprocess = _preprocess_of(method.model)
+    photo = read_photo(image)
+    bank = method.bank(preprocess(photo), readout)
+    view = io.BytesIO()
+    preprocess.view(photo).save(view, "JPEG", quality=90)
+    bank = dataclasses.replace(bank, view=view.getvalue())
+    return Explanation(bank, bank.target(wanted), method.variant, photo, preprocess)
+
+
+def layers(model: Model | nn.Module, image: Tensor | None = None) -> list[Layer]:
+    """The layers that can be explained, in the order they run.
+
+    Args:
+        model: from `open_model`, or a `torch.nn.Module`.
+        image: `c *i` or `1 c *i`; grids depend on its size. None where the model brings its own
+            preprocessing, and so its size.
+
+    Returns:
+        Name, grid, channels and layout of each; which one is the default, and why.
+    """
+    opened = model if isinstance(model, Model) else backends.open_model(model)
+    if image is not None:
+        return opened.layers(_one_image(image, opened))
+    preprocess = opened.preprocess
+    if preprocess is None:
+        raise SettingError(
+            "The size of the model's input is not known, and a layer's grid depends on it.",
+            do="Give an image: scorecam.layers(model, torch.zeros(3, 224, 224)).",
+        )
+    return opened.layers(torch.zeros(1, len(preprocess.mean), *preprocess.size))
+
+
+def _preprocess_of(model: Model) -> Preprocess:
+    if model.preprocess is None:
+        raise PhotoError(
+            "How a photo becomes this model's input is not known, and nothing is guessed.",
+            do='Say it once: scorecam.open_model(net, preprocess="imagenet"), or pass a '
+            "scorecam.Preprocess, or explain a tensor that is already preprocessed.",
+        )
+    return model.preprocess
+
+
+def _one_image(image: Tensor, model: Model) -> Images:
+    """`c *i` or `1 c *i` as a batch of one."""
+    x = image[None] if image.ndim == model.axes + 1 else image
+    _check_batch(x)
+    if len(x) != 1:
+        raise SettingError(
+            f"One image was expected, not {len(x)}.",
+            do="For several, use scorecam.ScoreCAM(model)(x).",
+        )
+    return x
+
+
+def _check_batch(x: Images) -> None:
+    if x.ndim < 3 or 0 in x.shape:
+        raise SettingError(
+            f"The input has the shape {tuple(x.shape)}; images, colours, and at least one image "
+            "axis are needed, none of them empty.",
+        )
+    if not x.is_floating_point():
+        raise SettingError(
+            f"The input holds {x.dtype} numbers.",
+            likely="It may be raw pixels.",
+            do="Preprocess it as the model expects, or give a photo and a preprocess.",
+        )
+    if not x.isfinite().all():
+        raise SettingError("The input holds NaN or infinity.", do="Check how it was preprocessed.")
+
+
+def _one_per_image(target: TargetSpec | Sequence[TargetSpec], images: int) -> list[TargetSpec]:
+    many = not isinstance(target, str) and isinstance(target, Sequence | Tensor | np.ndarray)
+    if not many or getattr(target, "ndim", 1) == 0:
+        return [cast(TargetSpec, target)] * images
+    each = list(cast(Sequence[TargetSpec], target))
+    if len(each) != images:
+        raise TargetError(
+            f"{len(each)} targets were given for {images} images.",
+            do="Give one target for all images, or a list with one per image.",
+        )
+    return each
+
+
+def _plain(target: Any) -> int | str | None:
+    """A target as an index, a name, or None; numpy's and torch's integers are indices too."""
+    if target is None or isinstance(target, str):
+        return target
+    try:
+        return operator.index(target)
+    except TypeError as error:
+        raise TargetError(
+            f"A target is an index, a class name, a function or None, not {target!r}."
+        ) from error

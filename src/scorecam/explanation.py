@@ -1,0 +1,147 @@
+"""The result: one heatmap, what it was made from, how far to trust it, and its picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from PIL import Image
+
+from scorecam import cam, health
+from scorecam.bank import Provenance, ScoreBank
+from scorecam.cam import Variant, find_variant
+from scorecam.errors import PhotoError, SettingError
+from scorecam.health import Note
+from scorecam.model import Target
+from scorecam.picture import Legend, overlay
+from scorecam.pixels import Preprocess
+from scorecam.shapes import Heatmap
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Why a model gave one image this score for one target.
+
+    Everything is read from the bank; asking for another class or variant runs no model.
+
+    Args:
+        bank: the model's answers.
+        target: the column that is explained.
+        variant: how the answers became weights.
+        photo: the photo as the user knows it, RGB and upright; None for a tensor.
+        preprocess: how the photo became the model's input.
+    """
+
+    bank: ScoreBank
+    target: Target
+    variant: Variant
+    photo: Image.Image | None = None
+    preprocess: Preprocess | None = None
+
+    @cached_property
+    def heatmap(self) -> Heatmap:
+        """ReLU(Σ α_k A_k) in the model's input pixels: `*i` float32, at least 0, not scaled."""
+        return self.bank.heatmap(self.target.index, self.variant)
+
+    @cached_property
+    def scaled(self) -> Heatmap:
+        """The heatmap min-max scaled to [0, 1]; zeros, with a note, where it is constant."""
+        return cam.scaled(self.heatmap)
+
+    @property
+    def layer(self) -> str:
+        """The explained layer's name."""
+        return self.bank.layer
+
+    @property
+    def formula(self) -> str:
+        """What was computed, in one line."""
+        return self.variant.formula_for(self.bank.head)
+
+    @property
+    def provenance(self) -> Provenance:
+        """Where the answers come from."""
+        return self.bank.provenance
+
+    @property
+    def error(self) -> float:
+        """Estimated largest error of `scaled`; 0 because every live channel was asked."""
+        return 0.0
+
+    @cached_property
+    def health(self) -> tuple[Note, ...]:
+        """What the bank says against this heatmap; empty when nothing does."""
+        return health.notes(self.bank, self.target, self.variant, self.heatmap)
+
+    def of(
+        self, target: int | str | None = None, variant: str | Variant | None = None
+    ) -> Explanation:
+        """The same image, another target or variant (this one's where None); no model runs.
+
+        Raises:
+            TargetError: there is no such column.
+            SettingError: there is no such variant.
+        """
+        chosen = self.target if target is None else self.bank.target(target)
+        how = self.variant if variant is None else find_variant(variant)
+        return Explanation(self.bank, chosen, how, self.photo, self.preprocess)
+
+    def top(self, count: int = 5) -> list[Explanation]:
+        """The explanations of the `count` largest columns, largest first; no model runs."""
+        if count < 1:
+            raise SettingError(f"top({count}) asks for no class.", do="Ask for at least one.")
+        columns = self.bank.image_scores
+        indices = columns.topk(min(count, len(columns))).indices
+        return [self.of(int(index)) for index in indices]
+
+    def on_photo(self) -> Heatmap:
+        """The heatmap in the photo's own pixels: `h w` float32, 0 outside the part the model saw.
+
+        Raises:
+            PhotoError: a tensor was explained, so there is no photo.
+        """
+        if self.photo is None or self.preprocess is None:
+            raise PhotoError(
+                "There is no photo to show the heatmap on: a tensor was explained.",
+                do="Explain a file or a PIL image, or use `heatmap`.",
+            )
+        return self.preprocess.to_photo(self.heatmap, self.photo.size)
+
+    def overlay(self) -> Image.Image:
+        """The heatmap drawn on the photo, with the part the model saw outlined, and a legend.
+
+        For a tensor, or a bank read from a file, it is drawn on what the model saw, or on grey.
+
+        Raises:
+            PhotoError: the image is not two-dimensional.
+        """
+        if len(self.bank.size) != 2:
+            raise PhotoError(
+                f"An image with {len(self.bank.size)} axes cannot be drawn.", do="Plot `heatmap`."
+            )
+        if self.photo is None or self.preprocess is None:
+            height, width = self.bank.size
+            return overlay(
+                self._view(), self.scaled, (0.0, 0.0, float(width), float(height)), self._legend()
+            )
+        on_photo = self.preprocess.to_photo(self.scaled, self.photo.size)
+        crop = self.preprocess.crop_box(self.photo.size)
+        return overlay(self.photo, on_photo, crop, self._legend())
+
+    def _view(self) -> Image.Image:
+        """What the model saw, as far as it is known."""
+        height, width = self.bank.size
+        return self.bank.picture() or Image.new("RGB", (width, height), (128, 128, 128))
+
+    def _legend(self) -> Legend:
+        target = self.target
+        said = f"{target.score:.3g}" if target.probability is None else f"{target.probability:.1%}"
+        low, high = self.heatmap.aminmax()
+        return Legend(
+            title=f"{target.label}  {said}",
+            low=float(low),
+            high=float(high),
+            layer=self.layer,
+            method=f"Score-CAM {self.variant.name}: {self.formula}",
+            notes=tuple(note.sentence for note in self.health),
+        )

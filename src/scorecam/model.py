@@ -1,0 +1,278 @@
+"""The seam between the method and whatever answers its questions.
+
+A `Model` shows activations and gives scores; nothing above this file knows what runs inside. What
+the scores are (the head), which numbers of the output they come from (the readout), and which
+column is explained (the target) are defined here, once, for every backend.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from scorecam.errors import MemoryShortage, SettingError, TargetError, did_you_mean
+from scorecam.pixels import Preprocess
+from scorecam.shapes import BatchedActivations, BatchedScores, Columns, Images
+
+Head = Literal["logits", "probabilities", "sigmoid", "value"]
+"""What the readout's numbers are."""
+
+Readout = Callable[[Any], Tensor]
+"""Which numbers of the model's output are scores: output → `b` or `b n`."""
+
+TargetSpec = int | str | Readout | None
+"""What users may ask for: a column, its name, a readout of their own, or None: the prediction."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer whose output can be explained.
+
+    Args:
+        name: as in `module.named_modules()`.
+        grid: its spatial axes, one number each.
+        channels: k.
+        layout: "channels first" (`b k *g`) or "channels last" (`b *g k`).
+        default: whether it is explained when nothing is said.
+        why: why it is, or is not, the default.
+    """
+
+    name: str
+    grid: tuple[int, ...]
+    channels: int
+    layout: Literal["channels first", "channels last"]
+    default: bool
+    why: str
+
+
+class Model(ABC):
+    """Anything that can show a layer's activations and score images.
+
+    Calls are self-contained: a backend leaves whatever it runs as it found it, also after an
+    error. Backends raise `MemoryShortage` when a batch does not fit, so that the caller can retry
+    with a smaller one, and `ModelError` for anything else that goes wrong inside.
+
+    Attributes:
+        spec: how the model was named, for the records.
+        preprocess: how a photo becomes its input, where known.
+        names: one name per column of the readout, where known.
+        head: what the scores are, or "auto" to tell from the answers.
+        remarks: what was decided on the way that the user should hear of.
+        axes: how many image axes it takes: 1 for signals, 2 for photos, 3 for volumes.
+        device: where inputs are put.
+        precision: the floating-point type that it computes in.
+    """
+
+    spec: str
+    preprocess: Preprocess | None
+    names: tuple[str, ...] | None
+    head: Head | Literal["auto"]
+    remarks: tuple[str, ...]
+
+    @property
+    @abstractmethod
+    def axes(self) -> int: ...
+
+    @property
+    @abstractmethod
+    def device(self) -> torch.device: ...
+
+    @property
+    @abstractmethod
+    def precision(self) -> str: ...
+
+    @abstractmethod
+    def layers(self, images: Images) -> list[Layer]:
+        """The layers that can be explained for images of this size, in the order they run."""
+
+    @abstractmethod
+    def find_layer(self, layer: object, images: Images) -> str:
+        """The name of `layer`: a name, a backend's own handle, or None for the default."""
+
+    @abstractmethod
+    def activations(self, images: Images, layer: str) -> tuple[BatchedActivations, BatchedScores]:
+        """One pass: the layer's maps (`b k *g`, cloned) and the scores (`b n`), both float32."""
+
+    @abstractmethod
+    def scores(self, images: Images) -> BatchedScores:
+        """One pass: the scores alone, `b n` float32."""
+
+    @abstractmethod
+    def with_readout(self, readout: Readout) -> Model:
+        """The same model, read by `readout`, whose numbers are values."""
+
+
+# ── readout ──────────────────────────────────────────────────────────────────────────────────
+
+
+def read(output: Any, readout: Readout | None, images: int) -> BatchedScores:
+    """The scores in a model's output: `b n` float32.
+
+    Raises:
+        TargetError: what was read is not `b` or `b n` numbers.
+    """
+    found = output if readout is None else readout(output)
+    whose = "The model's output" if readout is None else "What the readout returned"
+    if not isinstance(found, Tensor):
+        raise TargetError(
+            f"{whose} is a {type(found).__name__}, not a tensor.",
+            do="Say which part of the output is the scores: a function of the output that returns "
+            "one number, or one row of numbers, per image.",
+        )
+    scores = found[:, None] if found.ndim == 1 else found
+    if scores.ndim != 2 or scores.shape[0] != images or scores.shape[1] == 0:
+        raise TargetError(
+            f"{whose} has the shape {tuple(found.shape)} for {images} images; one number, or one "
+            "row of numbers, per image is needed.",
+            likely="The model may not be a classifier, or the function may have reduced the batch "
+            "axis.",
+            do="Keep the batch axis first, for example `lambda output: output[:, 3]`.",
+        )
+    return scores.detach().to(torch.float32)
+
+
+# ── head ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def probabilities(scores: BatchedScores, head: Head) -> BatchedScores:
+    """p: softmax over the columns for logits, sigmoid for sigmoid, the numbers themselves else."""
+    if head == "logits":
+        return scores.softmax(dim=1)
+    if head == "sigmoid":
+        return scores.sigmoid()
+    return scores
+
+
+def check_head(head: str) -> Head | Literal["auto"]:
+    """`head`, if it is one.
+
+    Raises:
+        SettingError: it is not.
+    """
+    known: tuple[Head | Literal["auto"], ...] = ("auto", *get_args(Head))
+    for name in known:
+        if head == name:
+            return name
+    raise SettingError(
+        f"There is no head {head!r}.",
+        likely=did_you_mean(head, known),
+        do=f"A head is one of {', '.join(known)}.",
+    )
+
+
+def looks_like_probabilities(scores: BatchedScores) -> bool:
+    """Every number lies in [0, 1]."""
+    return bool(((scores >= 0) & (scores <= 1)).all())
+
+
+def sums_to_one(scores: BatchedScores) -> bool:
+    """Every row is a distribution over at least two columns, to 1e-3."""
+    whole = (scores.sum(dim=1) - 1).abs().max() < 1e-3
+    return scores.shape[1] > 1 and looks_like_probabilities(scores) and bool(whole)
+
+
+# ── target ───────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Target:
+    """The column that is explained.
+
+    Args:
+        index: its place among the columns.
+        name: its name, where the columns have names.
+        score: the readout of the unmasked image, z_t(X).
+        probability: p_t(X), where the head has one; in [0, 1].
+    """
+
+    index: int
+    name: str | None
+    score: float
+    probability: float | None
+
+    @property
+    def label(self) -> str:
+        """The name, or "class 3" where there is none."""
+        return self.name if self.name is not None else f"class {self.index}"
+
+
+def find_target(
+    target: int | str | None, columns: Columns, names: Sequence[str] | None, head: Head
+) -> Target:
+    """The column a user means.
+
+    Args:
+        target: an index, a name (case ignored), or None for the largest column.
+        columns: the readout of the unmasked image, `n`.
+        names: one per column, where known.
+
+    Raises:
+        TargetError: there is no such column.
+    """
+    if target is None:
+        index = int(columns.argmax())
+    elif isinstance(target, str):
+        index = _index_of(target, len(columns), names)
+    else:
+        index = _checked(target, len(columns))
+    probability = None
+    if head != "value":
+        probability = float(probabilities(columns[None], head)[0, index])
+    return Target(index, names[index] if names else None, float(columns[index]), probability)
+
+
+def _index_of(name: str, columns: int, names: Sequence[str] | None) -> int:
+    folded = name.strip().casefold()
+    found = [i for i, known in enumerate(names or ()) if known.casefold() == folded]
+    if len(found) == 1:
+        return found[0]
+    if len(found) > 1:
+        raise TargetError(
+            f"{len(found)} classes are called {name!r}.",
+            do=f"Use the index: {', '.join(map(str, found))}.",
+        )
+    if folded.isdecimal():
+        return _checked(int(folded), columns)
+    if not names:
+        raise TargetError(
+            f"The target {name!r} is a name, but this model's classes have no names.",
+            do=f"Use an index from 0 to {columns - 1}, or give the names with labels=.",
+        )
+    raise TargetError(
+        f"No class is called {name!r}.",
+        likely=did_you_mean(name, names),
+        do=f"Use one of the {len(names)} names, or an index from 0 to {columns - 1}.",
+    )
+
+
+def _checked(index: int, columns: int) -> int:
+    if isinstance(index, bool) or not 0 <= index < columns:
+        raise TargetError(
+            f"There is no class {index!r}: the model has {columns}, numbered 0 to {columns - 1}.",
+            likely="Class lists that start at 1 are one too high." if index == columns else "",
+        )
+    return index
+
+
+# ── memory ───────────────────────────────────────────────────────────────────────────────────
+
+
+@contextlib.contextmanager
+def memory_errors_translated() -> Generator[None]:
+    """Raise `MemoryShortage` for every way in which torch says that memory ran out."""
+    try:
+        yield
+    except MemoryShortage:
+        raise
+    except (MemoryError, RuntimeError) as error:
+        said = str(error).lower()
+        ran_out = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        if not (ran_out or "out of memory" in said or "allocate memory" in said):
+            raise
+        raise MemoryShortage("Memory ran out.") from error

@@ -1,0 +1,135 @@
+"""Explanations as files: the overlay, the bank, and a record a program can read."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from scorecam.errors import OutputError, ScorecamError
+from scorecam.explanation import Explanation
+from scorecam.files import replacing
+
+SCHEMA = 1
+Item = dict[str, Any]
+
+
+def document(items: Sequence[Item]) -> str:
+    """Items as the one JSON document that users of `--json` read."""
+    return json.dumps({"schema": SCHEMA, "items": list(items)}, ensure_ascii=False, indent=2)
+
+
+def item(explanation: Explanation, image: str, overlay: Path, bank: Path) -> Item:
+    """An explanation as a record of plain values."""
+    target, made, asked = explanation.target, explanation.provenance, explanation.bank.asked
+    activations = explanation.bank.activations.flatten(1)
+    flat = int((activations.amax(dim=1) == activations.amin(dim=1)).sum())
+    return {
+        "image": image,
+        "model": made.model,
+        "layer": explanation.layer,
+        "variant": explanation.variant.name,
+        "formula": explanation.formula,
+        "head": explanation.bank.head,
+        "target": {
+            "index": target.index,
+            "name": target.name,
+            "probability": target.probability,
+        },
+        "score": target.score,
+        "budget": made.budget,
+        "precision": made.precision,
+        "runtime": made.runtime,
+        "device": made.device,
+        "forward_passes": made.forward_passes,
+        "channels": {"total": len(activations), "flat": flat, "asked": len(asked)},
+        "seconds": round(made.seconds, 3),
+        "error": explanation.error,
+        "health": [
+            {
+                "code": note.code,
+                "value": note.value,
+                "threshold": note.threshold,
+                "sentence": note.sentence,
+            }
+            for note in explanation.health
+        ],
+        "files": {"overlay": str(overlay), "bank": str(bank)},
+    }
+
+
+def failure(error: ScorecamError, image: str, model: str) -> Item:
+    """An image that could not be explained, as a record."""
+    return {
+        "image": image,
+        "model": model,
+        "failure": {"kind": type(error).__name__, "message": str(error)},
+    }
+
+
+class Folder:
+    """Where results go. Nothing in it is overwritten unless asked.
+
+    Args:
+        path: created when missing.
+        force: overwrite what is there.
+
+    Raises:
+        OutputError: it cannot be written to.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
+        self.path = Path(path)
+        self.force = force
+        self._stems: set[str] = set()
+        with replacing(self.path / ".scorecam-writable") as probe:
+            probe.touch()
+        (self.path / ".scorecam-writable").unlink(missing_ok=True)
+
+    def claim(self, image: str) -> str:
+        """The stem of an image's files: its own, with a number where two images share one.
+
+        Raises:
+            OutputError: files of that stem are there already.
+        """
+        own = Path(image).stem or "image"
+        stem, number = own, 1
+        while stem in self._stems:
+            number += 1
+            stem = f"{own}-{number}"
+        self._stems.add(stem)
+        known = re.compile(re.escape(stem) + r"\.(json|safetensors|[^.]+\.png)")
+        taken = [path for path in self.path.iterdir() if known.fullmatch(path.name)]
+        if taken and not self.force:
+            raise OutputError(
+                f"{min(taken)} is there already.",
+                do="Use --force to overwrite it, or --out for another folder.",
+            )
+        return stem
+
+    def save(self, explanations: Sequence[Explanation], image: str, stem: str) -> list[Item]:
+        """Write one image's explanations, which share a bank; returns one record each.
+
+        Raises:
+            OutputError: a file cannot be written.
+        """
+        bank = self.path / f"{stem}.safetensors"
+        items: list[Item] = []
+        for explanation in explanations:
+            name = explanation.target.name or str(explanation.target.index)
+            overlay = self.path / f"{stem}.{slug(name)}.png"
+            with replacing(overlay) as temporary:
+                explanation.overlay().save(temporary, "PNG")
+            items.append(item(explanation, image, overlay, bank))
+        explanations[0].bank.save(bank)
+        with replacing(self.path / f"{stem}.json") as temporary:
+            temporary.write_text(document(items) + "\n", "utf-8")
+        return items
+
+
+def slug(name: str) -> str:
+    """A class name as part of a file name."""
+    return re.sub(r"\W+", "-", name).strip("-")[:60] or "target"

@@ -1,0 +1,51 @@
+"""The axis letters, and the names of the tensors the whole package passes around.
+
+    b  images in a batch          k  channels of the explained layer
+    c  colours                    s  channels whose mask was put to the model (asked)
+    h w  rows, columns            n  columns of the readout
+
+The explained layer's grid is `*g` and the image's axes are `*i`: any number of them, the same for
+both (one for signals, two for photos, three for volumes).
+
+The strings follow jaxtyping's syntax. The package never imports jaxtyping; the tests do, and check
+every call against them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from torch import Tensor
+
+Activations = Annotated[Tensor, "k *g"]
+"""A: the maps of the explained layer for one image, float32, raw (signed where the layer is)."""
+
+BatchedActivations = Annotated[Tensor, "b k *g"]
+"""A of several images."""
+
+Masks = Annotated[Tensor, "k *i"]
+"""H: one mask per channel, at the image's size, in [0, 1]."""
+
+Image = Annotated[Tensor, "c *i"]
+"""X: one preprocessed input, in the model's own units."""
+
+Images = Annotated[Tensor, "b c *i"]
+"""Several preprocessed inputs of one size."""
+
+Scores = Annotated[Tensor, "k n"]
+"""Z: the readout for one masked image per row, float32."""
+
+BatchedScores = Annotated[Tensor, "b n"]
+"""The readout of several images, float32."""
+
+Columns = Annotated[Tensor, "n"]
+"""One row of scores: what the model says of a single image."""
+
+Weights = Annotated[Tensor, "k"]
+"""α: what a variant makes of Z for one target; one number per channel, float32."""
+
+Heatmap = Annotated[Tensor, "*i"]
+"""ReLU(Σ α_k A_k), upsampled to the image; raw, at least 0, float32."""
+
+Heatmaps = Annotated[Tensor, "b *i"]
+"""One heatmap per image."""
