@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import io
+import functools
 import operator
 import os
 from collections.abc import Callable, Sequence
@@ -21,7 +21,8 @@ from scorecam.cam import Masking, Variant, find_variant
 from scorecam.errors import PhotoError, SettingError, TargetError
 from scorecam.explanation import Explanation
 from scorecam.model import Layer, Model, Readout, TargetSpec, find_target
-from scorecam.pixels import Preprocess, read_photo
+from scorecam.photo import read_photo
+from scorecam.pixels import Preprocess
 from scorecam.scoring import BatchSize, Progress
 from scorecam.shapes import Heatmaps, Images
 
@@ -87,11 +88,11 @@ class ScoreCAM:
             TargetError: there is no such class, or the list has another length than the batch.
             LayerError, ModelError, SettingError, MemoryShortage: see `explain`.
         """
-        _check_batch(x)
+        _check_batch(x, self.model)
         targets = _one_per_image(target, len(x))
         maps = x.new_empty((len(x), *x.shape[2:]), dtype=torch.float32)
         readouts = [wanted if callable(wanted) else None for wanted in targets]
-        for readout in dict.fromkeys(readouts):
+        for readout in {id(readout): readout for readout in readouts}.values():
             chosen = [i for i, other in enumerate(readouts) if other is readout]
             for i, bank in zip(chosen, self._banks(x[chosen], readout), strict=True):
                 wanted = None if readout is not None else targets[i]
@@ -109,7 +110,9 @@ class ScoreCAM:
         return self._banks(x, readout)[0]
 
     def _banks(self, x: Images, readout: Readout | None) -> list[ScoreBank]:
-        model = self.model if readout is None else self.model.with_readout(readout)
+        model = self.model
+        if readout is not None:
+            model = model.with_readout(_one_number(readout))
         layer = model.find_layer(self.layer, x)
         return scoring.score(
             model, x, layer, self.masking, batch_size=self.batch_size, progress=self.progress
@@ -167,9 +170,7 @@ def explain(
     preprocess = _preprocess_of(method.model)
     photo = read_photo(image)
     bank = method.bank(preprocess(photo), readout)
-    view = io.BytesIO()
-    preprocess.view(photo).save(view, "JPEG", quality=90)
-    bank = dataclasses.replace(bank, view=view.getvalue())
+    bank = dataclasses.replace(bank, view=preprocess.jpeg(photo))
     return Explanation(bank, bank.target(wanted), method.variant, photo, preprocess)
 
 
@@ -209,7 +210,7 @@ def _preprocess_of(model: Model) -> Preprocess:
 def _one_image(image: Tensor, model: Model) -> Images:
     """`c *i` or `1 c *i` as a batch of one."""
     x = image[None] if image.ndim == model.axes + 1 else image
-    _check_batch(x)
+    _check_batch(x, model)
     if len(x) != 1:
         raise SettingError(
             f"One image was expected, not {len(x)}.",
@@ -218,11 +219,13 @@ def _one_image(image: Tensor, model: Model) -> Images:
     return x
 
 
-def _check_batch(x: Images) -> None:
-    if x.ndim < 3 or 0 in x.shape:
+def _check_batch(x: Images, model: Model) -> None:
+    if x.ndim != model.axes + 2 or 0 in x.shape:
         raise SettingError(
-            f"The input has the shape {tuple(x.shape)}; images, colours, and at least one image "
-            "axis are needed, none of them empty.",
+            f"The input has the shape {tuple(x.shape)}, but the model takes images, colours and "
+            f"{model.axes} image axes, none of them empty.",
+            likely="A single image may lack the batch axis.",
+            do="Give x[None] for one image.",
         )
     if not x.is_floating_point():
         raise SettingError(
@@ -245,6 +248,23 @@ def _one_per_image(target: TargetSpec | Sequence[TargetSpec], images: int) -> li
             do="Give one target for all images, or a list with one per image.",
         )
     return each
+
+
+def _one_number(readout: Readout) -> Readout:
+    """The readout, held to what a target is: one number per image."""
+
+    @functools.wraps(readout, updated=())
+    def read(output: Any) -> Tensor:
+        found = readout(output)
+        if isinstance(found, Tensor) and found.ndim > 1 and found[:1].numel() != 1:
+            raise TargetError(
+                f"The target function returned the shape {tuple(found.shape)}; a target is one "
+                "number per image.",
+                do="Choose one column in it, for example `lambda output: output[:, 3]`.",
+            )
+        return found
+
+    return read
 
 
 def _plain(target: Any) -> int | str | None:

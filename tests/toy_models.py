@@ -1,0 +1,175 @@
+"""Models as users write them, for `toy_models:NAME` specs: tiny networks on colour photos.
+
+Each factory is what a test names on the command line. Those that go wrong do it on purpose, in the
+way their docstring says.
+"""
+
+from __future__ import annotations
+
+import functools
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from scorecam.testing import Spy
+
+CLASSES = 5
+CHANNELS = 6
+
+SPIES: list[Spy] = []
+"""Every network that `spied` built, in order; tests empty it."""
+
+
+class Tiny(nn.Module):
+    """Two convolutions, the second on a grid half as fine as the photo, and a linear head."""
+
+    def __init__(self, classes: int = CLASSES) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(3, 4, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(4, CHANNELS, 3, stride=2, padding=1),
+            nn.ReLU(),
+        )
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.flatten = nn.Flatten()
+        self.classifier = nn.Linear(CHANNELS, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.classifier(self.flatten(self.pool(self.body(images))))
+
+
+class Altered(nn.Module):
+    """A network, and a function of its input and output that has the last word."""
+
+    def __init__(self, network: nn.Module, change: Callable[[Tensor, Tensor], Any]) -> None:
+        super().__init__()
+        self.network = network
+        self.change = change
+
+    def forward(self, images: Tensor) -> Any:
+        return self.change(images, self.network(images))
+
+
+def tiny(classes: int = CLASSES, seed: int = 0) -> Tiny:
+    """The same weights every time, and no flat channel on a photo that shows anything."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = Tiny(classes)
+        for tensor in network.parameters():
+            nn.init.normal_(tensor, std=0.5)
+        nn.init.constant_(network.body[2].bias, 2.0)
+    return network
+
+
+# ── models that work ─────────────────────────────────────────────────────────────────────────
+
+
+two_classes = functools.partial(tiny, classes=2)
+
+a_module = tiny(seed=1)
+"""A network itself, instead of a function that makes one."""
+
+
+def spied() -> Spy:
+    """Keeps every image it is shown where the test finds it: in `SPIES`."""
+    SPIES.append(Spy(tiny()))
+    return SPIES[-1]
+
+
+def grey() -> nn.Module:
+    """Takes one colour."""
+    network = tiny()
+    network.body[0] = nn.Conv2d(1, 4, 3, padding=1)
+    return network
+
+
+def talkative() -> nn.Module:
+    """Prints, like many a factory, and when it runs, like many a network under repair."""
+    sys.stdout.write("Loading my weights …\n")
+
+    def print_shape(images: Tensor, output: Tensor) -> Tensor:
+        sys.stdout.write(f"shape: {tuple(images.shape)}\n")
+        return output
+
+    return Altered(tiny(), print_shape)
+
+
+def standardising() -> nn.Module:
+    """Divides by each image's own deviation, so the empty image's scores are 0 / 0."""
+    return Altered(tiny(), lambda images, output: output / images.flatten(1).std(1, keepdim=True))
+
+
+# ── models that do not ───────────────────────────────────────────────────────────────────────
+
+not_callable = 3
+
+
+def raises() -> nn.Module:
+    """Cannot be built."""
+    raise FileNotFoundError("no such file: my_weights.bin")
+
+
+def gives_up() -> nn.Module:
+    """Ends the program, as a training script does that finds its arguments wrong."""
+    sys.exit(0)
+
+
+def state_dict() -> dict[str, Tensor]:
+    """Returns the weights alone: a common mistake."""
+    return tiny().state_dict()
+
+
+def needs_depth(depth: int) -> nn.Module:
+    """Cannot be called without arguments."""
+    return tiny(seed=depth)
+
+
+def with_nan() -> nn.Module:
+    """Answers everything with NaN."""
+    network = tiny()
+    network.classifier.weight.data[0, 0] = torch.nan
+    return network
+
+
+def fails() -> nn.Module:
+    """Raises when it runs."""
+
+    def multiply(_images: Tensor, _output: Tensor) -> Tensor:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    return Altered(tiny(), multiply)
+
+
+def never_fits() -> nn.Module:
+    """Runs out of memory, however few images it is shown."""
+
+    def allocate(_images: Tensor, _output: Tensor) -> Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    return Altered(tiny(), allocate)
+
+
+def answers_a_table() -> nn.Module:
+    """Returns a dictionary, as detectors and Hugging Face models do."""
+    return Altered(tiny(), lambda _images, output: {"logits": output})
+
+
+def waits_on_white() -> nn.Module:
+    """Shown a white photo, makes the file `waiting`, and hangs until it is interrupted."""
+    # Shells start what runs in the background deaf to Ctrl-C, and that is inherited.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def wait(images: Tensor, output: Tensor) -> Tensor:
+        if float(images[0].mean()) > 0.9:
+            Path("waiting").touch()
+            time.sleep(60)
+        return output
+
+    return Altered(tiny(), wait)
