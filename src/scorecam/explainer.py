@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import operator
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, cast
 
@@ -20,13 +20,14 @@ from scorecam.bank import ScoreBank
 from scorecam.cam import Masking, Variant, find_variant
 from scorecam.errors import PhotoError, SettingError, TargetError
 from scorecam.explanation import Explanation
-from scorecam.model import Layer, Model, Readout, TargetSpec, find_target
+from scorecam.model import Inputs, Layer, Model, TargetSpec, find_target
 from scorecam.photo import read_photo
 from scorecam.pixels import Preprocess
+from scorecam.readout import Readout
 from scorecam.scoring import BatchSize, Progress
 from scorecam.shapes import Heatmaps, Images
 
-Photo = str | os.PathLike[str] | Image.Image | np.ndarray[Any, Any] | Tensor
+Photo = str | os.PathLike[str] | Image.Image | np.ndarray[Any, Any]
 
 
 class ScoreCAM:
@@ -72,11 +73,12 @@ class ScoreCAM:
     ) -> None:
         return None
 
-    def __call__(self, x: Images, target: TargetSpec | Sequence[TargetSpec] = None) -> Heatmaps:
+    def __call__(self, x: Inputs, target: TargetSpec | Sequence[TargetSpec] = None) -> Heatmaps:
         """One heatmap per image.
 
         Args:
-            x: `b c *i`, preprocessed.
+            x: `b c *i`, preprocessed; or several inputs, by name or in order, one of which is
+                the images.
             target: for all images, or a list with one per image: an index, a class name, a function
                 of the model's output that returns one number per image, or None for the
                 prediction.
@@ -88,29 +90,39 @@ class ScoreCAM:
             TargetError: there is no such class, or the list has another length than the batch.
             LayerError, ModelError, SettingError, MemoryShortage: see `explain`.
         """
-        _check_batch(x, self.model)
-        targets = _one_per_image(target, len(x))
-        maps = x.new_empty((len(x), *x.shape[2:]), dtype=torch.float32)
+        if not isinstance(x, Tensor):
+            images, models = self.model.apart(x)
+            each = _one_per_image(target, len(images))
+            maps = [self._maps(m, images[i : i + 1], [each[i]]) for i, m in enumerate(models)]
+            return torch.cat(maps)
+        return self._maps(self.model, x, _one_per_image(target, len(x)))
+
+    def bank(self, image: Inputs, readout: Readout | None = None) -> ScoreBank:
+        """Everything the model answers about one image, for every class and variant.
+
+        Args:
+            image: `c *i` (or `1 c *i`), preprocessed; or several inputs with a batch of one.
+            readout: output → `b`, to be scored instead of the model's own columns.
+        """
+        if isinstance(image, Tensor):
+            x, model = _one_image(image, self.model), self.model
+        else:
+            images, [model] = self.model.apart(image)
+            x = _one_image(images, model)
+        return self._banks(model, x, readout)[0]
+
+    def _maps(self, model: Model, x: Images, targets: Sequence[TargetSpec]) -> Heatmaps:
+        _check_batch(x, model)
+        maps = torch.empty((len(x), *x.shape[2:]), device=x.device)
         readouts = [wanted if callable(wanted) else None for wanted in targets]
         for readout in {id(readout): readout for readout in readouts}.values():
             chosen = [i for i, other in enumerate(readouts) if other is readout]
-            for i, bank in zip(chosen, self._banks(x[chosen], readout), strict=True):
+            for i, bank in zip(chosen, self._banks(model, x[chosen], readout), strict=True):
                 wanted = None if readout is not None else targets[i]
                 maps[i] = bank.heatmap(_plain(wanted), self.variant)
         return maps
 
-    def bank(self, image: Tensor, readout: Readout | None = None) -> ScoreBank:
-        """Everything the model answers about one image, for every class and variant.
-
-        Args:
-            image: `c *i` (or `1 c *i`), preprocessed.
-            readout: output → `b`, to be scored instead of the model's own columns.
-        """
-        x = _one_image(image, self.model)
-        return self._banks(x, readout)[0]
-
-    def _banks(self, x: Images, readout: Readout | None) -> list[ScoreBank]:
-        model = self.model
+    def _banks(self, model: Model, x: Images, readout: Readout | None) -> list[ScoreBank]:
         if readout is not None:
             model = model.with_readout(_one_number(readout))
         layer = model.find_layer(self.layer, x)
@@ -121,7 +133,7 @@ class ScoreCAM:
 
 def explain(
     model: Model | nn.Module,
-    image: Photo,
+    image: Photo | Inputs,
     target: TargetSpec = None,
     *,
     layer: str | nn.Module | None = None,
@@ -135,7 +147,8 @@ def explain(
     Args:
         model: from `open_model`, or a `torch.nn.Module`.
         image: a file, a PIL image or an array (`h w 3` uint8, or float in [0, 1]), preprocessed as
-            the model says; or a tensor, `c *i` or `1 c *i`, already preprocessed.
+            the model says; or a tensor, `c *i` or `1 c *i`, already preprocessed; or several
+            inputs, by name or in order, with a batch of one.
         target: an index, a class name, a function of the model's output that returns one number
             per image, or None for the prediction.
         layer: its name, or the module; None for the default (see `layers`).
@@ -160,11 +173,11 @@ def explain(
     )
     readout = target if callable(target) else None
     wanted = None if callable(target) else _plain(target)
-    if readout is None and method.model.names:
+    names = method.model.names
+    if readout is None and names and len(names) > 2:
         # A misspelt class should not cost the passes it takes to find out.
-        names = method.model.names
         find_target(wanted, torch.zeros(len(names)), names, "value")
-    if isinstance(image, Tensor):
+    if isinstance(image, Tensor | Mapping | Sequence) and not isinstance(image, str):
         bank = method.bank(image, readout)
         return Explanation(bank, bank.target(wanted), method.variant)
     preprocess = _preprocess_of(method.model)

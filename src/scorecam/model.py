@@ -9,28 +9,28 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from scorecam.errors import (
     MemoryShortage,
-    ScorecamError,
     SettingError,
     TargetError,
     did_you_mean,
 )
 from scorecam.pixels import Preprocess
+from scorecam.readout import Readout
 from scorecam.shapes import BatchedActivations, BatchedScores, Columns, Images
 
 Head = Literal["logits", "probabilities", "sigmoid", "value"]
 """What the readout's numbers are."""
 
-Readout = Callable[[Any], Tensor]
-"""Which numbers of the model's output are scores: output → `b` or `b n`."""
+Inputs = Images | Mapping[str, Tensor] | Sequence[Tensor]
+"""What a model takes: images, or several inputs by name or in order, one of them the images."""
 
 TargetSpec = int | str | Readout | None
 """What users may ask for: a column, its name, a readout of their own, or None: the prediction."""
@@ -113,47 +113,9 @@ class Model(ABC):
     def with_readout(self, readout: Readout) -> Model:
         """The same model, read by `readout`, whose numbers are values."""
 
-
-# ── readout ──────────────────────────────────────────────────────────────────────────────────
-
-
-def read(output: Any, readout: Readout | None, images: int) -> BatchedScores:
-    """The scores in a model's output: `b n` float32.
-
-    Raises:
-        TargetError: what was read is not `b` or `b n` numbers.
-    """
-    found = output if readout is None else _asked(readout, output)
-    whose = "The model's output" if readout is None else "What the readout returned"
-    if not isinstance(found, Tensor):
-        raise TargetError(
-            f"{whose} is a {type(found).__name__}, not a tensor.",
-            do="Say which part of the output is the scores: a function of the output that returns "
-            "one number, or one row of numbers, per image.",
-        )
-    scores = found[:, None] if found.ndim == 1 else found
-    if scores.ndim != 2 or scores.shape[0] != images or scores.shape[1] == 0:
-        raise TargetError(
-            f"{whose} has the shape {tuple(found.shape)} for {images} images; one number, or one "
-            "row of numbers, per image is needed.",
-            likely="The model may not be a classifier, or the function may have reduced the batch "
-            "axis.",
-            do="Keep the batch axis first, for example `lambda output: output[:, 3]`.",
-        )
-    return scores.detach().to(torch.float32)
-
-
-def _asked(readout: Readout, output: Any) -> Any:
-    try:
-        return readout(output)
-    except ScorecamError:
-        raise
-    except Exception as error:
-        raise TargetError(
-            f"The function that reads the model's output failed: {type(error).__name__}: {error}",
-            likely=f"The output is a {type(output).__name__}.",
-            do="Try the function on model(x) of a batch of two images.",
-        ) from error
+    @abstractmethod
+    def apart(self, inputs: Inputs) -> tuple[Images, list[Model]]:
+        """The images in several inputs, and for each image the model with the rest held fixed."""
 
 
 # ── head ─────────────────────────────────────────────────────────────────────────────────────
@@ -183,6 +145,28 @@ def check_head(head: str) -> Head | Literal["auto"]:
         likely=did_you_mean(head, known),
         do=f"A head is one of {', '.join(known)}.",
     )
+
+
+def two_sided(scores: BatchedScores, head: Head) -> BatchedScores:
+    """A single column of a yes-or-no model as two: what speaks for yes, and what for no.
+
+    Anything else, and a single value, stays as it is.
+    """
+    if scores.shape[1] != 1 or head == "value":
+        return scores
+    against = 1 - scores if head == "probabilities" else -scores
+    return torch.cat([scores, against], dim=1)
+
+
+def two_names(names: tuple[str, ...] | None, columns: int, head: Head) -> tuple[str, ...] | None:
+    """The names of the columns that `two_sided` makes of `columns`, where there are any."""
+    if columns != 1:
+        return names
+    if head == "value":
+        return names or ("value",)
+    if names is None:
+        return "positive", "negative"
+    return names if len(names) == 2 else (names[0], f"not {names[0]}")
 
 
 def looks_like_probabilities(scores: BatchedScores) -> bool:

@@ -171,7 +171,7 @@ def _drawn(photo: Image.Image, heatmap: Tensor, crop: Box) -> Image.Image:
     pixels = np.repeat(_OUTSIDE * grey, 3, axis=2)
     pixels[inside] = muted + strength * (colour(values) - muted)
     picture = Image.fromarray(pixels.round().astype(np.uint8))
-    line = min(max(2, _em(photo.width) // 6), (right - left) // 8, (bottom - top) // 8)
+    line = min(max(2, _em(min(photo.size)) // 6), (right - left) // 8, (bottom - top) // 8)
     if line and (right - left, bottom - top) != photo.size:
         ImageDraw.Draw(picture).rectangle((left, top, right - 1, bottom - 1), None, _TEXT, line)
     return picture
@@ -197,7 +197,7 @@ def _resampled(heatmap: Tensor, crop: Box, size: tuple[int, int]) -> npt.NDArray
         min(crop[2] - left, right - left),
         min(crop[3] - top, bottom - top),
     )
-    part = Image.fromarray(np.array(cut.cpu(), np.float32))
+    part = Image.fromarray(cut.cpu().numpy())
     return np.asarray(part.resize(size, Image.Resampling.BILINEAR, box=box)).clip(0, 1)
 
 
@@ -214,11 +214,12 @@ def _strip(legend: Legend, width: int) -> Image.Image:
     details = _wrapped(legend.method, em, inner, most=3)
     if legend.layer:
         details += _wrapped(f"layer {legend.layer}", em, inner, most=2)
-    notes = [_wrapped(note, em, inner - 2 * em, most=4) for note in legend.notes]
+    wrapped = (_wrapped(note, em, inner - 2 * em, most=4) for note in legend.notes)
+    notes = [lines for lines in wrapped if lines]
 
     below = em + max(_leading(big) * len(title), 5 * em // 2) + em // 2
-    lines = len(details) + sum(map(len, notes))
-    height = below + _leading(em) * lines + em // 2 * len(notes) + em
+    small = len(details) + sum(map(len, notes))
+    height = below + _leading(em) * small + em // 2 * len(notes) + em
     strip = Image.new("RGB", (width, height), _GROUND)
     draw = ImageDraw.Draw(strip)
     _draw_bar(strip, (width - em - bar, em, width - em, 2 * em), legend)
@@ -253,7 +254,7 @@ def _draw_sign(draw: ImageDraw.ImageDraw, corner: tuple[int, int], em: int) -> N
 
 def _cell(label: str, picture: Image.Image, shrink: float, width: int) -> Image.Image:
     """A picture below its label, as wide as its column."""
-    size = _em(width)
+    size = _em(width) * 5 // 4
     lines = _wrapped(label, size, width, most=2)
     top = size + _leading(size) * len(lines)
     shown = picture.convert("RGB")
@@ -279,7 +280,7 @@ def _stacked(pictures: Sequence[Image.Image]) -> Image.Image:
 
 def _em(width: int) -> int:
     """The size of small print, in pixels, on a picture of some width."""
-    return max(12, width // 48)
+    return max(12, width // 54)
 
 
 def _leading(size: int) -> int:

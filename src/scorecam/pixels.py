@@ -24,9 +24,7 @@ from torch import Tensor
 
 from scorecam import shapes
 from scorecam.errors import SettingError, did_you_mean
-from scorecam.photo import MAX_PIXELS, read_photo
-
-__all__ = ["MAX_PIXELS", "Box", "Fit", "Interpolation", "Preprocess", "read_photo"]
+from scorecam.photo import MAX_PIXELS
 
 Fit = Literal["resize_crop", "crop_resize", "squash"]
 Interpolation = Literal["bilinear", "bicubic", "nearest", "lanczos"]

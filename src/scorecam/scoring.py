@@ -26,6 +26,8 @@ from scorecam.model import (
     looks_like_probabilities,
     memory_errors_translated,
     sums_to_one,
+    two_names,
+    two_sided,
 )
 from scorecam.shapes import Activations, BatchedScores, Columns, Image, Images
 
@@ -104,13 +106,13 @@ def score(
         return ScoreBank(
             activations=subject.activations,
             asked=asked,
-            scores=scores,
-            image_scores=subject.scores,
-            fill_scores=fill[0],
+            scores=two_sided(scores, head),
+            image_scores=two_sided(subject.scores[None], head)[0],
+            fill_scores=two_sided(fill, head)[0],
             size=tuple(subject.image.shape[1:]),
             masking=masking,
             head=head,
-            names=model.names,
+            names=two_names(model.names, len(subject.scores), head),
             layer=layer,
             provenance=provenance,
         )
@@ -140,6 +142,8 @@ def _look(model: Model, images: Images, layer: str) -> list[_Subject]:
 
 
 def _check_names(model: Model, columns: int) -> None:
+    if columns == 1 and len(model.names or ()) <= 2:
+        return  # a yes-or-no answer has two names for its one column
     if model.names is not None and len(model.names) != columns:
         raise SettingError(
             f"There are {len(model.names)} class names, but the model has {columns} columns.",
@@ -247,9 +251,9 @@ def _head(model: Model, subject: _Subject, fill: Columns) -> tuple[Head, int]:
     Rows that sum to one are probabilities. Rows that merely lie in [0, 1] may be small logits: an
     input 32 times as strong tells, since only a bounded output stays in range.
     """
-    if model.head != "auto":
-        return model.head, 0
     unbounded: Head = "sigmoid" if len(fill) == 1 else "logits"
+    if model.head != "auto":
+        return unbounded if model.head == "logits" else model.head, 0
     said = torch.stack([subject.scores, fill])
     if not looks_like_probabilities(said):
         return unbounded, 0

@@ -17,8 +17,16 @@ from scorecam.errors import ModelError, SettingError
 from scorecam.labels import read_labels
 from scorecam.model import Head, Model, check_head
 from scorecam.pixels import Preprocess
+from scorecam.readout import Readout, readout_for
 
 __all__ = ["open_model"]
+
+WRAPPERS = {
+    "DataParallel": "module",
+    "DistributedDataParallel": "module",
+    "OptimizedModule": "_orig_mod",
+}
+"""Wrappers around a network, and where each keeps it."""
 
 
 def open_model(
@@ -28,6 +36,8 @@ def open_model(
     preprocess: str | os.PathLike[str] | Preprocess | None = None,
     labels: str | os.PathLike[str] | Sequence[str] | None = None,
     head: Head | Literal["auto"] = "auto",
+    output: int | str | Readout | None = None,
+    masked_input: int | str | None = None,
     device: str | torch.device | None = None,
 ) -> Model:
     """Open a model.
@@ -42,7 +52,14 @@ def open_model(
             Specs bring their own.
         labels: one name per column: a list, a file (one per line, or JSON), or "imagenet".
         head: what the output's numbers are: "logits", "probabilities", "sigmoid" or "value";
-            "auto" tells them apart where it is certain, and otherwise takes them for logits.
+            "auto" tells them apart where it is certain, and otherwise takes them for logits. A
+            single column is a yes-or-no answer, with the columns "positive" and "negative", unless
+            it is a "value".
+        output: which part of the output is the scores: a place in a tuple, a name in a dict or
+            record, or a function of the whole output that returns `b` or `b n`. None to find them:
+            `logits`, or the only matrix.
+        masked_input: which of several inputs is masked, by place or name; None where only one can
+            be images. The others are repeated beside it.
         device: where it runs; where it is, by default.
 
     Raises:
@@ -51,7 +68,10 @@ def open_model(
         MissingExtra: it needs a library that is not installed.
         SettingError: another argument makes no sense.
     """
-    remarks: list[str] = []
+    if isinstance(model, nn.Module):
+        model, remarks = _unwrapped(model)
+    else:
+        remarks = []
     if isinstance(model, str):
         built = build(model, weights)
         module, remarks = built.module, list(built.remarks)
@@ -73,8 +93,19 @@ def open_model(
         preprocess=_preprocess(preprocess, own_preprocess),
         names=names if labels is None else read_labels(labels),
         head=check_head(head),
+        readout=readout_for(output),
+        masked_input=masked_input,
         remarks=tuple(remarks),
     )
+
+
+def _unwrapped(module: nn.Module) -> tuple[nn.Module, list[str]]:
+    """The network inside DataParallel, DDP and torch.compile, and what was taken off."""
+    remarks: list[str] = []
+    while type(module).__name__ in WRAPPERS:
+        remarks.append(f"The {type(module).__name__} around the network was taken off.")
+        module = getattr(module, WRAPPERS[type(module).__name__])
+    return module, remarks
 
 
 def _preprocess(

@@ -8,7 +8,7 @@ only half of what the network goes on with.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -97,7 +97,7 @@ class _Additions(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def watch(module: nn.Module, images: Tensor) -> Trace:
+def watch(module: nn.Module, images: Tensor, call: Callable[[nn.Module, Tensor], object]) -> Trace:
     """Run the module once and note the order, the outputs and the residual adds."""
     trace = Trace(tuple(images.shape[2:]))
 
@@ -114,7 +114,7 @@ def watch(module: nn.Module, images: Tensor) -> Trace:
     handles = [child.register_forward_hook(note(name)) for name, child in module.named_modules()]
     try:
         with _Additions(trace):
-            module(images)
+            call(module, images)
     finally:
         for handle in handles:
             handle.remove()

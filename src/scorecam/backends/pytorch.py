@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Generator
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from scorecam.backends import layers
+from scorecam.backends.inputs import Call, apart
 from scorecam.errors import LayerError, ModelError, ScorecamError
-from scorecam.model import Head, Layer, Model, Readout, memory_errors_translated, read
+from scorecam.model import Head, Inputs, Layer, Model, memory_errors_translated
 from scorecam.pixels import Preprocess
+from scorecam.readout import Readout, find_scores, read
 from scorecam.shapes import BatchedActivations, BatchedScores, Images
 
 
+@dataclass(frozen=True, eq=False)
 class TorchModel(Model):
     """A `torch.nn.Module`, which stays the user's: every call leaves it as it was found.
 
@@ -25,29 +29,22 @@ class TorchModel(Model):
         preprocess: how a photo becomes its input, where known.
         names: one per column of the readout, where known.
         head: what the scores are, or "auto".
-        readout: output → `b` or `b n`; None where the output is the scores.
+        readout: output → `b` or `b n`.
         remarks: what was decided while opening it that the user should hear of.
+        masked_input: which of several inputs is masked, by place or name; None to find it.
+        call: how the module is called.
     """
 
-    def __init__(
-        self,
-        module: nn.Module,
-        *,
-        spec: str,
-        preprocess: Preprocess | None = None,
-        names: tuple[str, ...] | None = None,
-        head: Head | Literal["auto"] = "auto",
-        readout: Readout | None = None,
-        remarks: tuple[str, ...] = (),
-    ) -> None:
-        self.module = module
-        self.spec = spec
-        self.preprocess = preprocess
-        self.names = names
-        self.head = head
-        self.readout = readout
-        self.remarks = remarks
-        self._defaults: dict[torch.Size, str] = {}
+    module: nn.Module
+    spec: str
+    preprocess: Preprocess | None = None
+    names: tuple[str, ...] | None = None
+    head: Head | Literal["auto"] = "auto"
+    readout: Readout = find_scores
+    remarks: tuple[str, ...] = ()
+    masked_input: int | str | None = None
+    call: Call = field(default_factory=Call)
+    _defaults: dict[torch.Size, str] = field(default_factory=dict[torch.Size, str], repr=False)
 
     @property
     def axes(self) -> int:
@@ -76,21 +73,16 @@ class TorchModel(Model):
 
     def with_readout(self, readout: Readout) -> TorchModel:
         called = getattr(readout, "__name__", "<lambda>")
-        model = TorchModel(
-            self.module,
-            spec=self.spec,
-            preprocess=self.preprocess,
-            names=("readout" if called == "<lambda>" else called,),
-            head="value",
-            readout=readout,
-            remarks=self.remarks,
-        )
-        model._defaults = self._defaults
-        return model
+        name = "readout" if called == "<lambda>" else called
+        return replace(self, names=(name,), head="value", readout=readout)
+
+    def apart(self, inputs: Inputs) -> tuple[Images, list[Model]]:
+        images, calls = apart(self.module, inputs, self.masked_input, self.axes)
+        return images, [replace(self, call=call) for call in calls]
 
     def layers(self, images: Images) -> list[Layer]:
         with self._running(images) as inputs:
-            return layers.candidates(layers.watch(self.module, inputs[:1]))
+            return layers.candidates(layers.watch(self.module, inputs[:1], self.call))
 
     def find_layer(self, layer: object, images: Images) -> str:
         if layer is None:
@@ -118,7 +110,7 @@ class TorchModel(Model):
         size = images.shape[1:]
         if size not in self._defaults:
             with self._running(images) as inputs:
-                trace = layers.watch(self.module, inputs[:1])
+                trace = layers.watch(self.module, inputs[:1], self.call)
             self._defaults[size] = layers.default_layer(trace)
         return self._defaults[size]
 
@@ -144,7 +136,7 @@ class TorchModel(Model):
 
     def scores(self, images: Images) -> BatchedScores:
         with self._running(images) as inputs:
-            found = read(self.module(inputs), self.readout, len(images))
+            found = read(self.call(self.module, inputs), self.readout, len(images))
         return found.clone()  # outside inference mode: an ordinary tensor
 
     @contextlib.contextmanager

@@ -1,0 +1,127 @@
+"""Which numbers of a model's output are scores.
+
+Outputs come as tensors, tuples, dicts and records. A readout takes one and returns `b` or `b n`
+numbers; where nothing is said, the scores are found if there is only one place they can be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from scorecam.errors import ScorecamError, TargetError, did_you_mean
+from scorecam.shapes import BatchedScores
+
+Readout = Callable[[Any], Tensor]
+"""A model's output → `b` or `b n` numbers."""
+
+
+def readout_for(output: int | str | Readout | None) -> Readout:
+    """The readout that a user means.
+
+    Args:
+        output: the place of the scores in a tuple, their name in a dict or record, a function of
+            the whole output, or None to find them.
+    """
+    if output is None:
+        return find_scores
+    if callable(output):
+        return output
+    return lambda whole: part(whole, output)
+
+
+def part(output: Any, place: int | str) -> Any:
+    """One entry of a tuple, a dict or a record.
+
+    Raises:
+        TargetError: it has no such entry.
+    """
+    entries = entries_of(output)
+    if place in entries:
+        return entries[place]
+    if isinstance(place, int) and 0 <= place < len(entries):
+        return list(entries.values())[place]
+    raise TargetError(
+        f"The model's output, a {type(output).__name__}, has no entry {place!r}.",
+        likely=did_you_mean(str(place), map(str, entries)),
+        do=f"It has {', '.join(map(repr, entries)) or 'none'}; say which with output=.",
+    )
+
+
+def find_scores(output: Any) -> Any:
+    """The scores, where there is only one place they can be: `logits`, or the only matrix.
+
+    Raises:
+        TargetError: there is none, or several.
+    """
+    if isinstance(output, Tensor):
+        return output
+    entries = entries_of(output)
+    if isinstance(entries.get("logits"), Tensor):
+        return entries["logits"]
+    found = [key for key, entry in entries.items() if isinstance(entry, Tensor) and entry.ndim == 2]
+    if len(found) == 1:
+        return entries[found[0]]
+    shapes = ", ".join(f"{key!r}: {_shape(entry)}" for key, entry in entries.items())
+    raise TargetError(
+        f"The model's output is a {type(output).__name__} and its scores could not be told from "
+        f"the rest ({shapes or 'it holds nothing'}).",
+        do="Say which part they are with output=: a place, a name, or a function of the output.",
+    )
+
+
+def entries_of(output: Any) -> dict[Any, Any]:
+    """The entries of a tuple, list, dict or record, by place or name; empty for anything else."""
+    if isinstance(output, Mapping):
+        return dict(cast("Mapping[Any, Any]", output))
+    named = getattr(output, "_asdict", None)
+    if callable(named):
+        return dict(cast("Mapping[Any, Any]", named()))
+    if isinstance(output, Sequence) and not isinstance(output, str):
+        return dict(enumerate(cast("Sequence[Any]", output)))
+    return {key: value for key, value in getattr(output, "__dict__", {}).items() if key[:1] != "_"}
+
+
+def read(output: Any, readout: Readout, images: int) -> BatchedScores:
+    """The scores in a model's output: `b n` float32.
+
+    Raises:
+        TargetError: what was read is not `b` or `b n` numbers, or the readout fails.
+    """
+    found = _asked(readout, output)
+    if not isinstance(found, Tensor):
+        raise TargetError(
+            f"What was read from the model's output is a {type(found).__name__}, not a tensor.",
+            do="Say which part of the output is the scores: a function of the output that returns "
+            "one number, or one row of numbers, per image.",
+        )
+    scores = found[:, None] if found.ndim == 1 else found
+    if scores.ndim != 2 or scores.shape[0] != images or scores.shape[1] == 0:
+        raise TargetError(
+            f"What was read from the model's output has the shape {tuple(found.shape)} for "
+            f"{images} images; one number, or one row of numbers, per image is needed.",
+            likely="The model may not be a classifier, or the function may have lost the batch "
+            "axis.",
+            do="Keep the batch axis first, for example `lambda output: output[:, 3]`.",
+        )
+    return scores.detach().to(torch.float32)
+
+
+def _asked(readout: Readout, output: Any) -> Any:
+    try:
+        return readout(output)
+    except ScorecamError:
+        raise
+    except Exception as error:
+        raise TargetError(
+            f"The function that reads the model's output failed: {type(error).__name__}: {error}",
+            likely=f"The output is a {type(output).__name__}.",
+            do="Try the function on model(x) of a batch of two images.",
+        ) from error
+
+
+def _shape(entry: Any) -> str:
+    return str(tuple(entry.shape)) if isinstance(entry, Tensor) else type(entry).__name__
