@@ -1,0 +1,67 @@
+"""The authors' released code (github.com/haofanwang/Score-CAM): its call and its map.
+
+    from scorecam.compat.official import ScoreCAM
+
+It differs from `variant="official"` in one thing only: ReLU comes after upsampling, which shows on
+layers with negative activations. Where the authors return None for a constant map, this returns
+zeros.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+import scorecam
+from scorecam.errors import LayerError
+
+MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
+
+
+class ScoreCAM:
+    """Score-CAM as the authors call it.
+
+    Args:
+        model_dict: "arch", the network; "layer_name", with dots, or with underscores for dots as
+            the authors write it. Other entries are not needed.
+    """
+
+    def __init__(self, model_dict: Mapping[str, Any]) -> None:
+        network: nn.Module = model_dict["arch"]
+        name = str(model_dict["layer_name"])
+        names = [known for known, _ in network.named_modules()]
+        dotted = {known.replace(".", "_"): known for known in names if known}
+        if name not in names and name not in dotted:
+            raise LayerError(
+                f"The network has no layer {name!r}.", do="scorecam.layers lists them."
+            )
+        layer = name if name in names else dotted[name]
+        self._cam = scorecam.ScoreCAM(scorecam.open_model(network, head="logits"), layer)
+
+    def __call__(
+        self,
+        input: Tensor,  # noqa: A002  (the authors' name)
+        class_idx: int | None = None,
+        retain_graph: bool = False,
+    ) -> Tensor:
+        """The map of one image.
+
+        Args:
+            input: `1 c h w`, preprocessed.
+            class_idx: the class; the prediction when None.
+            retain_graph: means nothing here; there are no gradients.
+
+        Returns:
+            `1 1 h w` in [0, 1].
+        """
+        del retain_graph
+        bank = self._cam.bank(input)
+        weights = bank.weights(class_idx, "official")[bank.asked]
+        signed = (weights @ bank.activations[bank.asked].flatten(1)).reshape(
+            1, 1, *bank.activations.shape[1:]
+        )
+        upsampled = functional.interpolate(signed, bank.size, mode=MODES[len(bank.size)]).relu()
+        return scorecam.scaled(upsampled)

@@ -1,0 +1,268 @@
+"""pytorch-grad-cam's call, targets and map (github.com/jacobgil/pytorch-grad-cam, 1.5).
+
+    from scorecam.compat.pytorch_grad_cam import ScoreCAM, ClassifierOutputTarget, show_cam_on_image
+
+The map is theirs to 1e-5: masks upsampled with aligned corners, a softmax over the channels'
+logits, min-max at the layer's grid and again at the image's size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+import scorecam
+from scorecam.compat.maps import minmax, softmax_map
+from scorecam.errors import SettingError
+from scorecam.picture import colour
+
+Target = Callable[[Any], Tensor]
+"""One image's output → one number."""
+
+FloatArray = npt.NDArray[np.float32]
+
+MASKING = scorecam.Masking(align_corners=True, epsilon=1e-8)
+
+
+class ScoreCAM:
+    """Score-CAM as pytorch-grad-cam calls it.
+
+    Args:
+        model: the network.
+        target_layers: its layers, as modules; several are averaged.
+        reshape_transform: not needed here (`b u v k` layouts are recognised), and not accepted.
+    """
+
+    batch_size: int = 16
+
+    def __init__(
+        self, model: nn.Module, target_layers: list[nn.Module], reshape_transform: None = None
+    ) -> None:
+        if reshape_transform is not None:
+            raise SettingError(
+                "reshape_transform is not supported.",
+                do="Layers of layout b u v k are recognised without it; name such a layer.",
+            )
+        self.model = scorecam.open_model(model, head="value")
+        self.target_layers = target_layers
+        self.outputs: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def __call__(
+        self,
+        input_tensor: Tensor,
+        targets: Sequence[Target] | None = None,
+        aug_smooth: bool = False,
+        eigen_smooth: bool = False,
+    ) -> FloatArray:
+        """One map per image, `b h w` float32 in [0, 1].
+
+        Args:
+            input_tensor: `b c h w`, preprocessed.
+            targets: one per image: a function of that image's output; None for the prediction.
+            aug_smooth: average over flips and brightness, six times the passes.
+            eigen_smooth: not accepted.
+        """
+        if eigen_smooth:
+            raise SettingError("eigen_smooth is not supported.", do="Leave it out.")
+        if not aug_smooth:
+            return self._maps(input_tensor, targets)
+        maps: list[FloatArray] = []
+        for factor in (0.9, 1.0, 1.1):
+            maps.append(self._maps(input_tensor * factor, targets))
+            flipped = self._maps((input_tensor * factor).flip(-1), targets)
+            maps.append(flipped[..., ::-1])
+        return np.stack(maps).mean(axis=0)
+
+    def _maps(self, x: Tensor, targets: Sequence[Target] | None) -> FloatArray:
+        if targets is not None and len(targets) != len(x):
+            raise SettingError(
+                f"{len(targets)} targets were given for {len(x)} images.", do="Give one per image."
+            )
+        each = [None] * len(x) if targets is None else targets
+        seen: list[Any] = []
+        maps = [self._map(image, target, seen) for image, target in zip(x, each, strict=True)]
+        self.outputs = torch.stack(seen) if all(isinstance(o, Tensor) for o in seen) else seen
+        return np.stack(maps)
+
+    def _map(self, image: Tensor, target: Target | None, seen: list[Any]) -> FloatArray:
+        """One image's map; the output for the unmasked image is added to `seen`."""
+        output: Any = None
+        scaled: list[Tensor] = []
+        for layer in self.target_layers:
+            cam = scorecam.ScoreCAM(self.model, layer, masking=MASKING, batch_size=self.batch_size)
+            if target is None or isinstance(target, ClassifierOutputTarget):
+                bank = cam.bank(image)
+                column = bank.target(None if target is None else target.category).index
+                output = bank.image_scores
+            else:
+                readout = _Each(target)
+                bank, column = cam.bank(image, readout), 0
+                output = readout.first
+            grid = minmax(softmax_map(bank, column), 1e-7)
+            scaled.append(
+                functional.interpolate(grid[None, None], bank.size, mode="bilinear")[0, 0]
+            )
+        seen.append(output)
+        return minmax(torch.stack(scaled).mean(dim=0), 1e-7).cpu().numpy()
+
+
+class _Each:
+    """A target of one image's output as a readout of a batch's; keeps the first output it saw."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.first: Any = None
+
+    def __call__(self, outputs: Any) -> Tensor:
+        if self.first is None:
+            self.first = outputs[0]
+        return torch.stack([self.target(one).reshape(()) for one in outputs])
+
+
+# ── targets ──────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class ClassifierOutputTarget:
+    """The raw score of a category."""
+
+    category: int
+
+    def __call__(self, model_output: Tensor) -> Tensor:
+        """`n` → one number, or `b n` → `b`."""
+        return model_output[..., self.category]
+
+
+@dataclass(frozen=True)
+class ClassifierOutputSoftmaxTarget:
+    """The probability of a category."""
+
+    category: int
+
+    def __call__(self, model_output: Tensor) -> Tensor:
+        """`n` → one number, or `b n` → `b`."""
+        return model_output.softmax(dim=-1)[..., self.category]
+
+
+@dataclass(frozen=True)
+class ClassifierOutputReST:
+    """A category's logit plus its log-probability (arXiv 2501.06261)."""
+
+    category: int
+
+    def __call__(self, model_output: Tensor) -> Tensor:
+        """`n` → one number, or `b n` → `b`."""
+        both = model_output + model_output.log_softmax(dim=-1)
+        return both[..., self.category]
+
+
+@dataclass(frozen=True)
+class BinaryClassifierOutputTarget:
+    """A single logit: as it is for category 1, negated for category 0."""
+
+    category: int
+
+    def __call__(self, model_output: Tensor) -> Tensor:
+        """The output with its sign."""
+        return model_output if self.category == 1 else -model_output
+
+
+@dataclass(frozen=True)
+class RawScoresOutputTarget:
+    """The output itself, for models with one number per image."""
+
+    def __call__(self, model_output: Tensor) -> Tensor:
+        """The output unchanged."""
+        return model_output
+
+
+@dataclass(frozen=True)
+class SemanticSegmentationTarget:
+    """The sum of a category's scores over the pixels of a mask.
+
+    Args:
+        category: the channel of the output.
+        mask: `h w`, numbers or booleans.
+    """
+
+    category: int
+    mask: npt.NDArray[Any]
+
+    def __call__(self, model_output: Tensor) -> Tensor:
+        """`n h w` → one number."""
+        mask = torch.as_tensor(self.mask).to(model_output.device, model_output.dtype)
+        return (model_output[self.category] * mask).sum()
+
+
+@dataclass(frozen=True)
+class FasterRCNNBoxScoreTarget:
+    """How well known boxes are found again: IoU plus score of each one's best match.
+
+    Args:
+        labels: one class per box.
+        bounding_boxes: `m 4`, x1 y1 x2 y2.
+        iou_threshold: below this overlap, or with another class, a box counts nothing.
+    """
+
+    labels: Sequence[int]
+    bounding_boxes: npt.NDArray[Any] | Tensor
+    iou_threshold: float = 0.5
+
+    def __call__(self, model_outputs: dict[str, Tensor]) -> Tensor:
+        """Torchvision's detections of one image → one number."""
+        boxes = model_outputs["boxes"]
+        total = boxes.new_zeros(())
+        known = torch.as_tensor(self.bounding_boxes).to(boxes)
+        for box, label in zip(known, self.labels, strict=True):
+            if not len(boxes):
+                break
+            best, index = _overlaps(box, boxes).max(dim=0)
+            if best > self.iou_threshold and model_outputs["labels"][index] == label:
+                total = total + best + model_outputs["scores"][index]
+        return total
+
+
+def _overlaps(box: Tensor, boxes: Tensor) -> Tensor:
+    """Intersection over union of one box with each of several."""
+    low, high = torch.maximum(box[:2], boxes[:, :2]), torch.minimum(box[2:], boxes[:, 2:])
+    shared = (high - low).clamp(min=0).prod(dim=1)
+    area = (box[2:] - box[:2]).prod()
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1)
+    return shared / (area + areas - shared)
+
+
+# ── picture ──────────────────────────────────────────────────────────────────────────────────
+
+
+def show_cam_on_image(
+    img: npt.NDArray[Any], mask: npt.NDArray[Any], use_rgb: bool = False, image_weight: float = 0.5
+) -> npt.NDArray[np.uint8]:
+    """A map over an image, `h w 3` uint8, in this package's colours instead of OpenCV's jet.
+
+    Args:
+        img: `h w 3` float in [0, 1].
+        mask: `h w` in [0, 1].
+        use_rgb: whether the image's colours come as RGB; BGR otherwise, as OpenCV has them.
+        image_weight: how much of the image shows, in [0, 1].
+    """
+    if not 0 <= image_weight <= 1:
+        raise SettingError(f"image_weight={image_weight} does not lie in [0, 1].")
+    if img.max() > 1:
+        raise SettingError("The image holds numbers above 1.", do="Divide 8-bit images by 255.")
+    colours = colour(mask).astype(np.float32) / 255
+    mixed = image_weight * img + (1 - image_weight) * (colours if use_rgb else colours[..., ::-1])
+    brightest = mixed.max()
+    return (mixed / (brightest if brightest > 0 else 1) * 255).astype(np.uint8)

@@ -1,0 +1,174 @@
+"""torchcam's call and map (github.com/frgfm/torch-cam, 0.5).
+
+    from scorecam.compat.torchcam import ScoreCAM, overlay_mask
+
+As there, the model is run first and the extractor is asked afterwards; as there, a hook remembers
+the last input until `remove_hooks()` or the end of the `with` block. The map is theirs to 1e-5:
+masks scaled before upsampling, a softmax over the channels' logits, min-max at the layer's grid,
+where it is returned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Self, cast
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional
+
+import scorecam
+from scorecam.compat.maps import minmax, softmax_map
+from scorecam.errors import ModelError, SettingError, TargetError
+from scorecam.picture import colour
+
+Layer = nn.Module | str
+Target = Callable[[Any], Tensor]
+
+MASKING = scorecam.Masking(scale="before", epsilon=1e-8)
+MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
+
+
+class ScoreCAM:
+    """Score-CAM as torchcam calls it.
+
+    Args:
+        model: the network.
+        target_layer: a name, a module, or a list of them; None for this package's default.
+        batch_size: masked images per pass.
+        input_shape: not needed; the input itself is seen.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        target_layer: Layer | Sequence[Layer] | None = None,
+        batch_size: int = 32,
+        input_shape: tuple[int, ...] = (3, 224, 224),
+    ) -> None:
+        del input_shape
+        single = target_layer is None or isinstance(target_layer, str | nn.Module)
+        layers = [target_layer] if single else list(cast("Sequence[Layer]", target_layer))
+        self._model = scorecam.open_model(model, head="value")
+        self._cams = [
+            scorecam.ScoreCAM(
+                self._model, cast("Layer | None", layer), masking=MASKING, batch_size=batch_size
+            )
+            for layer in layers
+        ]
+        self._input: Tensor | None = None
+        self._asking = False
+        self.hook_handles = [model.register_forward_pre_hook(self._remember)]
+
+    def _remember(self, _module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        if not self._asking:
+            self._input = inputs[0].detach().clone()
+
+    def remove_hooks(self) -> None:
+        """Take the hook off the model."""
+        for handle in self.hook_handles:
+            handle.remove()
+        self.hook_handles.clear()
+
+    def reset_hooks(self) -> None:
+        """Forget the last input."""
+        self._input = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove_hooks()
+        self.reset_hooks()
+
+    def __call__(
+        self,
+        class_idx: int | list[int] | None = None,
+        scores: Tensor | None = None,
+        normalized: bool = True,
+        *,
+        targets: Target | list[Target] | None = None,
+    ) -> list[Tensor]:
+        """The maps of the images that the model saw last.
+
+        Args:
+            class_idx: one class for all, or one per image.
+            scores: the model's output; not needed.
+            normalized: scale each map to [0, 1].
+            targets: in place of classes: a function of one image's output, or one per image.
+
+        Returns:
+            One tensor `b u v` per layer, at the layer's grid.
+        """
+        del scores
+        if self._input is None:
+            raise ModelError(
+                "There is no input to explain.", do="Run the model on it first, then ask for maps."
+            )
+        if (class_idx is None) == (targets is None):
+            raise TargetError("Give either class_idx or targets.")
+        asked = class_idx if class_idx is not None else targets
+        each = asked if isinstance(asked, list) else [asked] * len(self._input)
+        if len(each) != len(self._input):
+            raise TargetError(f"{len(each)} targets were given for {len(self._input)} images.")
+        self._asking = True
+        try:
+            return [self._maps(cam, self._input, each, normalized) for cam in self._cams]
+        finally:
+            self._asking = False
+
+    @staticmethod
+    def _maps(
+        cam: scorecam.ScoreCAM, images: Tensor, targets: Sequence[Any], normalized: bool
+    ) -> Tensor:
+        maps: list[Tensor] = []
+        for image, target in zip(images, targets, strict=True):
+            if callable(target):
+                bank, column = cam.bank(image, _each(cast(Target, target))), 0
+            else:
+                bank = cam.bank(image)
+                column = bank.target(target).index
+            grid = softmax_map(bank, column)
+            maps.append(minmax(grid, 1e-8) if normalized else grid)
+        return torch.stack(maps)
+
+    @staticmethod
+    def fuse_cams(cams: list[Tensor], target_shape: tuple[int, ...] | None = None) -> Tensor:
+        """The largest value of several layers' maps, at the largest grid among them.
+
+        Args:
+            cams: one `b u v` per layer.
+            target_shape: the grid, instead of the largest.
+        """
+        if not cams:
+            raise SettingError("There are no maps to fuse.")
+        if len(cams) == 1:
+            return cams[0]
+        sizes = zip(*(cam.shape[1:] for cam in cams), strict=True)
+        shape = target_shape or tuple(max(axis) for axis in sizes)
+        mode = MODES[len(shape)]
+        resized = [functional.interpolate(cam[:, None], shape, mode=mode)[:, 0] for cam in cams]
+        return torch.stack(resized).amax(dim=0)
+
+
+def _each(target: Target) -> Callable[[Any], Tensor]:
+    """A target of one image's output as a readout of a batch's."""
+    return lambda outputs: torch.stack([target(one).reshape(()) for one in outputs])
+
+
+def overlay_mask(img: Image.Image, mask: Image.Image, alpha: float = 0.7) -> Image.Image:
+    """A map over an image, in this package's colours, linear in the map.
+
+    Args:
+        img: grey or RGB.
+        mask: mode "F" in [0, 1], or mode "L"; of any size.
+        alpha: how much of the image shows, in [0, 1).
+    """
+    if not 0 <= alpha < 1:
+        raise SettingError(f"alpha={alpha} does not lie in [0, 1).")
+    values = np.asarray(mask.resize(img.size, Image.Resampling.BILINEAR), np.float32)
+    if mask.mode != "F":
+        values = values / 255
+    return Image.blend(Image.fromarray(colour(values)), img.convert("RGB"), alpha)
