@@ -187,10 +187,17 @@ class Variant:
     weights: Callable[[Answers, int], Weights]
 
     def formula_for(self, head: Head) -> str:
-        """The whole formula, with p spelled out for this head."""
-        p = f", {MEANING_OF_P[head]}" if "p_t" in self.formula else ""
-        return f"L = ReLU(Σ_k α_k A_k), α_k = {self.formula}{p}"
+        """The whole formula, with p and z spelled out for this head."""
+        meaning = MEANING_OF_P[head] if "p_t" in self.formula else MEANING_OF_Z[head]
+        return f"L = ReLU(Σ_k α_k A_k), α_k = {self.formula}, {meaning}"
 
+
+MEANING_OF_Z: dict[Head, str] = {
+    "logits": "z = the model's logit",
+    "sigmoid": "z = the model's logit",
+    "probabilities": "z = p, the model's own probability, not a logit",
+    "value": "z = the value itself",
+}
 
 MEANING_OF_P: dict[Head, str] = {
     "logits": "p = softmax of z over the columns",

@@ -7,30 +7,28 @@ import json
 import os
 import sys
 import tempfile
-import time
 import traceback
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
 
+from scorecam.bar import Bar
 from scorecam.errors import ScorecamError
 
 if TYPE_CHECKING:  # imported when a command runs: --help must not wait for torch
+    from PIL import Image
+
     from scorecam.explanation import Explanation
+    from scorecam.method import Method
     from scorecam.model import Model
     from scorecam.saving import Folder, Item
-    from scorecam.scoring import Progress
 
 P = ParamSpec("P")
 
 BAD_INPUT, BUG, SOME_FAILED, INTERRUPTED = 2, 70, 1, 130
 DEFAULT_MODEL = "lite0"
-LONG = 10.0
-"""Seconds from which a computation's cost is worth saying before it is paid."""
-
 app = typer.Typer(
     help="Score-CAM: what an image classifier looked at, without gradients.",
     no_args_is_help=True,
@@ -126,7 +124,7 @@ def demo(out: Annotated[str, typer.Option(help="Where the files go.")] = "out") 
         model = _open(DEFAULT_MODEL)
         say(f"Explaining what {model.spec} sees in {photo.name}: a cat, says everyone.")
         folder = saving.Folder(out, force=True)
-        [item] = _explain_one(model, str(photo), folder, [None], {})
+        [item] = _explain_one(model, str(photo), folder, targets=[None], options={})
     _report([item])
     typer.echo(f"\nOpen  {item['files']['overlay']}    the heatmap on the photo")
     typer.echo(f"and   {out}/{photo.stem}.json    what was computed, and how far to trust it")
@@ -155,13 +153,22 @@ def explain(  # noqa: PLR0917  (typer calls it by keyword)
     batch_size: Annotated[
         str, typer.Option("--batch-size", help="Masked images per pass, or auto.")
     ] = "auto",
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            "--methods",
+            help="Draw these side by side too: scorecam,scorecam:variant=algorithm1,...",
+        ),
+    ] = None,
     out: Annotated[str, typer.Option("--out", help="Where the files go.")] = "out",
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> int:
     """Explain what a model saw in photos: an overlay, a score bank and a record for each."""
     from scorecam import saving
+    from scorecam.methods import parse_methods
 
+    compared = parse_methods(methods) if methods is not None else []
     folder = saving.Folder(out, force=force)
     opened = _open(
         model, weights=weights, preprocess=preprocess, labels=labels, head=head, device=device
@@ -171,7 +178,14 @@ def explain(  # noqa: PLR0917  (typer calls it by keyword)
     interrupted = False
     for image in images:
         try:
-            items += _explain_one(opened, image, folder, list(target or [None]), options)
+            items += _explain_one(
+                opened,
+                image,
+                folder,
+                targets=target or [None],
+                options=options,
+                compared=compared,
+            )
         except ScorecamError as error:
             items.append(saving.failure(error, image, opened.spec))
         except KeyboardInterrupt:
@@ -317,20 +331,26 @@ def _explain_one(
     model: Model,
     image: str,
     folder: Folder,
-    targets: list[str | None],
+    *,
+    targets: Sequence[str | None],
     options: dict[str, Any],
+    compared: Sequence[Method] = (),
 ) -> list[Item]:
     import scorecam
+    from scorecam.methods import heatmaps
 
     stem = folder.claim(image)
     first = None if targets[0] == "top5" else targets[0]
-    with ExitStack() as stack:
-        progress = stack.enter_context(_Bar(Path(image).name, model))
+    with Bar(Path(image).name, f"{model.spec} on {model.device}") as progress:
         explained = scorecam.explain(model, image, first, progress=progress, **options)
     asked: list[Explanation] = []
     for target in targets:
         asked += explained.top(5) if target == "top5" else [explained.of(target)]
-    return folder.save(asked, image, stem)
+
+    def grid(shown: Explanation) -> Image.Image:
+        return shown.side_by_side(heatmaps(model, shown, compared))
+
+    return folder.save(asked, image, stem, grid if compared else None)
 
 
 def _report(items: list[Item]) -> None:
@@ -347,40 +367,3 @@ def _report(items: list[Item]) -> None:
             typer.echo(f"  ! {note['code']}: {note['sentence']}")
         if not item["health"]:
             typer.echo("  nothing in the bank speaks against this map")
-
-
-class _Bar:
-    """A progress bar on a terminal; elsewhere one line that says what a long run will cost."""
-
-    def __init__(self, name: str, model: Model) -> None:
-        self.name = name
-        self.model = model
-        self.began = time.perf_counter()
-        self.told = False
-        self.bar: Any = None
-
-    def __enter__(self) -> Callable[[Progress], None]:
-        if sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import Progress as Bar
-
-            self.bar = Bar(console=Console(stderr=True), transient=True)
-            self.bar.start()
-            self.task = self.bar.add_task(self.name, total=None)
-        return self.update
-
-    def __exit__(self, *_: object) -> None:
-        if self.bar is not None:
-            self.bar.stop()
-
-    def update(self, progress: Progress) -> None:
-        if progress.done == 0:
-            self.began = time.perf_counter()
-        elif not self.told:
-            self.told = True
-            seconds = (time.perf_counter() - self.began) * progress.total / progress.done
-            if seconds > LONG:
-                what = f"{self.name}: {progress.total} masked images for {self.model.spec}"
-                say(f"{what} on {self.model.device}, about {seconds:.0f} s.")
-        if self.bar is not None:
-            self.bar.update(self.task, completed=progress.done, total=progress.total)

@@ -179,12 +179,13 @@ def explain(
         find_target(wanted, torch.zeros(len(names)), names, "value")
     if isinstance(image, Tensor | Mapping | Sequence) and not isinstance(image, str):
         bank = method.bank(image, readout)
-        return Explanation(bank, bank.target(wanted), method.variant)
+        x = _one_image(image, method.model)[0] if isinstance(image, Tensor) else None
+        return Explanation(bank, bank.target(wanted), method.variant, x)
     preprocess = _preprocess_of(method.model)
     photo = read_photo(image)
-    bank = method.bank(preprocess(photo), readout)
-    bank = dataclasses.replace(bank, view=preprocess.jpeg(photo))
-    return Explanation(bank, bank.target(wanted), method.variant, photo, preprocess)
+    x = preprocess(photo)
+    bank = dataclasses.replace(method.bank(x, readout), view=preprocess.jpeg(photo))
+    return Explanation(bank, bank.target(wanted), method.variant, x, photo, preprocess)
 
 
 def layers(model: Model | nn.Module, image: Tensor | None = None) -> list[Layer]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 
+import torch
 from PIL import Image
 
-from scorecam import cam, health
+from scorecam import cam, health, shapes
 from scorecam.bank import Provenance, ScoreBank
 from scorecam.cam import Variant, find_variant
 from scorecam.errors import PhotoError, SettingError
 from scorecam.health import Note
 from scorecam.model import Target
-from scorecam.picture import Legend, overlay
+from scorecam.picture import Legend, overlay, side_by_side
 from scorecam.pixels import Preprocess
 from scorecam.shapes import Heatmap
 
@@ -28,6 +30,7 @@ class Explanation:
         bank: the model's answers.
         target: the column that is explained.
         variant: how the answers became weights.
+        image: the model's input, `c *i`; None where it is not known.
         photo: the photo as the user knows it, RGB and upright; None for a tensor.
         preprocess: how the photo became the model's input.
     """
@@ -35,6 +38,7 @@ class Explanation:
     bank: ScoreBank
     target: Target
     variant: Variant
+    image: shapes.Image | None = None
     photo: Image.Image | None = None
     preprocess: Preprocess | None = None
 
@@ -84,7 +88,7 @@ class Explanation:
         """
         chosen = self.target if target is None else self.bank.target(target)
         how = self.variant if variant is None else find_variant(variant)
-        return Explanation(self.bank, chosen, how, self.photo, self.preprocess)
+        return replace(self, target=chosen, variant=how)
 
     def top(self, count: int = 5) -> list[Explanation]:
         """The explanations of the `count` largest columns, largest first; no model runs."""
@@ -115,30 +119,48 @@ class Explanation:
         Raises:
             PhotoError: the image is not two-dimensional.
         """
+        return self._drawn(self.scaled, self._legend())
+
+    def side_by_side(self, maps: Mapping[str, Heatmap], columns: int = 4) -> Image.Image:
+        """The photo and several methods' heatmaps of this target, each under its name.
+
+        Args:
+            maps: a name and a heatmap in input pixels each, not scaled.
+            columns: pictures in a row.
+
+        Raises:
+            PhotoError: the image is not two-dimensional.
+        """
+        nothing = torch.zeros_like(self.scaled)
+        cells = [(self._title(), self._drawn(nothing, None))]
+        cells += [(name, self._drawn(cam.scaled(heatmap), None)) for name, heatmap in maps.items()]
+        return side_by_side(cells, columns)
+
+    def _drawn(self, scaled: Heatmap, legend: Legend | None) -> Image.Image:
         if len(self.bank.size) != 2:
             raise PhotoError(
                 f"An image with {len(self.bank.size)} axes cannot be drawn.", do="Plot `heatmap`."
             )
         if self.photo is None or self.preprocess is None:
             height, width = self.bank.size
-            return overlay(
-                self._view(), self.scaled, (0.0, 0.0, float(width), float(height)), self._legend()
-            )
-        on_photo = self.preprocess.to_photo(self.scaled, self.photo.size)
-        crop = self.preprocess.crop_box(self.photo.size)
-        return overlay(self.photo, on_photo, crop, self._legend())
+            return overlay(self._view(), scaled, (0.0, 0.0, float(width), float(height)), legend)
+        on_photo = self.preprocess.to_photo(scaled, self.photo.size)
+        return overlay(self.photo, on_photo, self.preprocess.crop_box(self.photo.size), legend)
 
     def _view(self) -> Image.Image:
         """What the model saw, as far as it is known."""
         height, width = self.bank.size
         return self.bank.picture() or Image.new("RGB", (width, height), (128, 128, 128))
 
-    def _legend(self) -> Legend:
+    def _title(self) -> str:
         target = self.target
         said = f"{target.score:.3g}" if target.probability is None else f"{target.probability:.1%}"
+        return f"{target.label}  {said}"
+
+    def _legend(self) -> Legend:
         low, high = self.heatmap.aminmax()
         return Legend(
-            title=f"{target.label}  {said}",
+            title=self._title(),
             low=float(low),
             high=float(high),
             layer=self.layer,

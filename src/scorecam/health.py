@@ -79,11 +79,13 @@ def measure(
         below-fill: the largest masked score less the fill's, in the readout's units.
         improbable: p_t(X) over the chance of a guess.
         one-channel: the largest channel's share of the absolute weight, in [0, 1].
+        not-logits: 1 where a formula made for logits was given probabilities, else 0.
         border: the share of the heatmap in the outer tenth along the edges, in [0, 1].
     """
     odd_maps, odd_answers = _not_finite(bank)
     low, high = heatmap.aminmax()
     found = {"not-finite": float(odd_maps + odd_answers), "flat": float(high - low)}
+    found["not-logits"] = float(bank.head == "probabilities" and "z_t" in variant.formula)
     scores = bank.scores[bank.answered, target.index]
     if len(scores):
         found["below-fill"] = float(scores.max() - bank.fill_scores[target.index])
@@ -162,6 +164,15 @@ def _say_one_channel(value: float, _: ScoreBank, __: Target) -> str:
     )
 
 
+def _say_not_logits(_: float, __: ScoreBank, ___: Target) -> str:
+    return (
+        "The model ends in probabilities, and this formula is made for logits (threshold 0: any "
+        "such pairing): probabilities differ by at most 1, so weights under a softmax differ by at "
+        "most a factor e = 2.72 and the map is close to the plain mean of the activations. Explain "
+        "the model without its last layer, or use the variant official."
+    )
+
+
 def _say_border(value: float, _: ScoreBank, __: Target) -> str:
     return (
         f"{value:.0%} of the heatmap lies in the outer tenth along the edges (threshold "
@@ -179,5 +190,6 @@ RULES: dict[str, Rule] = {
     "below-fill": Rule(0.0, "at most", _say_below_fill),
     "improbable": Rule(1.0, "below", _say_improbable),
     "one-channel": Rule(0.5, "above", _say_one_channel),
+    "not-logits": Rule(0.0, "above", _say_not_logits),
     "border": Rule(BORDER_LIMIT, "above", _say_border),
 }

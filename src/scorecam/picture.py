@@ -94,9 +94,9 @@ def colour(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
 
 
 def overlay(
-    photo: Image.Image, heatmap: Annotated[Tensor, "H W"], crop: Box, legend: Legend
+    photo: Image.Image, heatmap: Annotated[Tensor, "H W"], crop: Box, legend: Legend | None
 ) -> Image.Image:
-    """The heatmap on the photo, and a legend below, as an RGB picture.
+    """The heatmap on the photo, and a legend below (unless None), as an RGB picture.
 
     The photo keeps its shape, and its size but for a long side brought into 480..1600 pixels. It
     starts at the top, in the middle where it is narrower than its legend. Where the heatmap is
@@ -125,6 +125,8 @@ def overlay(
     scale = min(max(shortest, *photo.size), longest) / max(photo.size)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     drawn = _drawn(photo.convert("RGB").resize(size, Image.Resampling.LANCZOS), heatmap, crop)
+    if legend is None:
+        return drawn
     return _stacked([drawn, _strip(legend, max(size[0], size[1] * 2 // 5, _NARROWEST))])
 
 

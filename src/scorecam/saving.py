@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 from scorecam.errors import OutputError, ScorecamError
 from scorecam.explanation import Explanation
@@ -101,7 +103,7 @@ class Folder:
             number += 1
             stem = f"{own}-{number}"
         self._stems.add(stem)
-        known = re.compile(re.escape(stem) + r"\.(json|safetensors|[^.]+\.png)")
+        known = re.compile(re.escape(stem) + r"\.(json|safetensors|[^.]+(\.methods)?\.png)")
         taken = [path for path in self.path.iterdir() if known.fullmatch(path.name)]
         if taken and not self.force:
             raise OutputError(
@@ -110,20 +112,42 @@ class Folder:
             )
         return stem
 
-    def save(self, explanations: Sequence[Explanation], image: str, stem: str) -> list[Item]:
+    def save(
+        self,
+        explanations: Sequence[Explanation],
+        image: str,
+        stem: str,
+        grid: Callable[[Explanation], Image.Image] | None = None,
+    ) -> list[Item]:
         """Write one image's explanations, which share a bank; returns one record each.
+
+        Args:
+            explanations: at least one.
+            image: the photo's name, for the record.
+            stem: as `claim` gave it.
+            grid: draws several methods side by side, for one more picture of each explanation.
 
         Raises:
             OutputError: a file cannot be written.
         """
         bank = self.path / f"{stem}.safetensors"
         items: list[Item] = []
+        names: dict[str, int] = {}
         for explanation in explanations:
-            name = explanation.target.name or str(explanation.target.index)
-            overlay = self.path / f"{stem}.{slug(name)}.png"
+            target = explanation.target
+            name = slug(target.name or str(target.index))
+            if names.setdefault(name, target.index) != target.index:
+                name = f"{name}-{target.index}"  # another class whose name looks the same in a file
+            overlay = self.path / f"{stem}.{name}.png"
             with replacing(overlay) as temporary:
                 explanation.overlay().save(temporary, "PNG")
-            items.append(item(explanation, image, overlay, bank))
+            record = item(explanation, image, overlay, bank)
+            if grid is not None:
+                methods = overlay.with_suffix(".methods.png")
+                with replacing(methods) as temporary:
+                    grid(explanation).save(temporary, "PNG")
+                record["files"]["methods"] = str(methods)
+            items.append(record)
         explanations[0].bank.save(bank)
         with replacing(self.path / f"{stem}.json") as temporary:
             temporary.write_text(document(items) + "\n", "utf-8")
