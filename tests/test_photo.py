@@ -136,6 +136,7 @@ def test_sixteen_bit_colours_read_right(tmp_path: Path, colour_type: int) -> Non
     ("values", "expected"),
     [
         (GREYS.astype(np.int32) * 257, GREYS),  # fits 16 bits: read as that
+        (GREYS.astype(np.int32) // 2 * 257, GREYS // 2),  # and not stretched
         (GREYS.astype(np.int32) * 1_000_000, GREYS),  # does not: least to greatest
         (GREYS.astype(np.int32) * 100 - 9000, GREYS),
         (GREYS.astype(np.float32) / 255, GREYS),

@@ -123,7 +123,10 @@ class ScoreBank:
         weights = self.activations.new_zeros(len(self.activations))
         if ok.any():
             answers = Answers(self.scores[ok], self.fill_scores, self.head)
-            weights[self.asked[ok]] = find_variant(variant).weights(answers, index)
+            found = find_variant(variant).weights(answers, index)
+            weights[self.asked[ok]] = found.nan_to_num(
+                0.0, 0.0, 0.0
+            )  # the fill's may not be finite
         return weights
 
     def heatmap(

@@ -35,11 +35,12 @@ class Bar:
     def __enter__(self) -> Callable[[Progress], None]:
         if sys.stderr.isatty():
             from rich.console import Console
+            from rich.markup import escape
             from rich.progress import Progress as RichBar
 
             self.bar = RichBar(console=Console(stderr=True), transient=True)
             self.bar.start()
-            self.task = self.bar.add_task(self.name, total=None)
+            self.task = self.bar.add_task(escape(self.name), total=None)
         return self.update
 
     def __exit__(self, *_: object) -> None:

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
@@ -86,6 +87,9 @@ def answering(command: Callable[P, int]) -> Callable[P, None]:
         except KeyboardInterrupt:
             say("scorecam: interrupted.")
             code = INTERRUPTED
+        except BrokenPipeError:  # the reader has left, as `head` does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = SOME_FAILED
         except Exception:  # noqa: BLE001  (the last line of defence)
             code = BUG
             say(
@@ -177,8 +181,9 @@ def explain(  # noqa: PLR0917  (typer calls it by keyword)
     items: list[Item] = []
     interrupted = False
     for image in images:
+        found: list[Item] = []
         try:
-            items += _explain_one(
+            found = _explain_one(
                 opened,
                 image,
                 folder,
@@ -187,14 +192,15 @@ def explain(  # noqa: PLR0917  (typer calls it by keyword)
                 compared=compared,
             )
         except ScorecamError as error:
-            items.append(saving.failure(error, image, opened.spec))
+            found = [saving.failure(error, image, opened.spec)]
         except KeyboardInterrupt:
             interrupted = True
             break
+        items += found
         if not as_json:
-            _report([item for item in items if item["image"] == image])
+            _report(found)
     if as_json:
-        typer.echo(saving.document(items))
+        typer.echo(saving.document(items, sys.stdout.encoding))
     failed = [item for item in items if "failure" in item]
     for item in failed:
         say(f"scorecam: {item['failure']['message']}")
@@ -309,14 +315,15 @@ def _open(
 
     if model is None:
         say(f"Using the bundled model {DEFAULT_MODEL} (EfficientNet-Lite0, ImageNet).")
-    opened = scorecam.open_model(
-        model or DEFAULT_MODEL,
-        weights=weights,
-        preprocess=preprocess,
-        labels=labels,
-        head=check_head(head),
-        device=device,
-    )
+    with redirect_stdout(sys.stderr):
+        opened = scorecam.open_model(
+            model or DEFAULT_MODEL,
+            weights=weights,
+            preprocess=preprocess,
+            labels=labels,
+            head=check_head(head),
+            device=device,
+        )
     for remark in () if quiet else opened.remarks:
         say(remark)
     return opened
@@ -337,11 +344,14 @@ def _explain_one(
     compared: Sequence[Method] = (),
 ) -> list[Item]:
     import scorecam
+    from scorecam import saving
     from scorecam.methods import heatmaps
 
     stem = folder.claim(image)
     first = None if targets[0] == "top5" else targets[0]
-    with Bar(Path(image).name, f"{model.spec} on {model.device}") as progress:
+    where = f"{model.spec} on {model.device}"
+    # What a model prints of its own accord goes to stderr: stdout is for results.
+    with Bar(saving.named(Path(image).name), where) as progress, redirect_stdout(sys.stderr):
         explained = scorecam.explain(model, image, first, progress=progress, **options)
     asked: list[Explanation] = []
     for target in targets:

@@ -87,8 +87,9 @@ def measure(
     found = {"not-finite": float(odd_maps + odd_answers), "flat": float(high - low)}
     found["not-logits"] = float(bank.head == "probabilities" and "z_t" in variant.formula)
     scores = bank.scores[bank.answered, target.index]
-    if len(scores):
-        found["below-fill"] = float(scores.max() - bank.fill_scores[target.index])
+    fill = bank.fill_scores[target.index]
+    if len(scores) and fill.isfinite():
+        found["below-fill"] = float(scores.max() - fill)
     if target.probability is not None and len(bank.image_scores) > 1:
         found["improbable"] = target.probability / _chance(bank)
     weights = bank.weights(target.index, variant).abs()
@@ -101,7 +102,8 @@ def measure(
 
 def _not_finite(bank: ScoreBank) -> tuple[int, int]:
     maps = ~bank.activations.flatten(1).isfinite().all(dim=1)
-    return int(maps.sum()), int((~bank.answered).sum())
+    fill = ~bank.fill_scores.isfinite().all()
+    return int(maps.sum()), int((~bank.answered).sum() + fill)
 
 
 def _chance(bank: ScoreBank) -> float:
@@ -122,8 +124,8 @@ def _inner(heatmap: Heatmap) -> Heatmap:
 def _say_not_finite(_: float, bank: ScoreBank, __: Target) -> str:
     maps, answers = _not_finite(bank)
     return (
-        f"{maps} activation maps and {answers} masked answers hold NaN or infinity and were left "
-        "out (threshold 0: a sound network has none; half precision overflows above 65,504)."
+        f"{maps} activation maps and {answers} answers to masked or empty images hold NaN or "
+        "infinity and were left out (threshold 0: a sound network has none; half precision overflows above 65,504)."
     )
 
 

@@ -173,7 +173,7 @@ def _drawn(photo: Image.Image, heatmap: Tensor, crop: Box) -> Image.Image:
     pixels = np.repeat(_OUTSIDE * grey, 3, axis=2)
     pixels[inside] = muted + strength * (colour(values) - muted)
     picture = Image.fromarray(pixels.round().astype(np.uint8))
-    line = min(max(2, _em(min(photo.size)) // 6), (right - left) // 8, (bottom - top) // 8)
+    line = min(max(2, _em(min(photo.size)) // 5), (right - left) // 8, (bottom - top) // 8)
     if line and (right - left, bottom - top) != photo.size:
         ImageDraw.Draw(picture).rectangle((left, top, right - 1, bottom - 1), None, _TEXT, line)
     return picture

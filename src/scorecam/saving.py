@@ -19,9 +19,24 @@ SCHEMA = 1
 Item = dict[str, Any]
 
 
-def document(items: Sequence[Item]) -> str:
-    """Items as the one JSON document that users of `--json` read."""
-    return json.dumps({"schema": SCHEMA, "items": list(items)}, ensure_ascii=False, indent=2)
+def document(items: Sequence[Item], encoding: str = "utf-8") -> str:
+    """Items as the one JSON document that users of `--json` read.
+
+    Args:
+        items: plain values.
+        encoding: of the stream it is written to; what it lacks is escaped.
+    """
+    text = json.dumps({"schema": SCHEMA, "items": list(items)}, ensure_ascii=False, indent=2)
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return json.dumps({"schema": SCHEMA, "items": list(items)}, indent=2)
+    return text
+
+
+def named(path: str | os.PathLike[str]) -> str:
+    """A path as text; bytes in a file name that are not Unicode become question marks."""
+    return os.fsencode(path).decode("utf-8", "replace")
 
 
 def item(explanation: Explanation, image: str, overlay: Path, bank: Path) -> Item:
@@ -30,7 +45,7 @@ def item(explanation: Explanation, image: str, overlay: Path, bank: Path) -> Ite
     activations = explanation.bank.activations.flatten(1)
     flat = int((activations.amax(dim=1) == activations.amin(dim=1)).sum())
     return {
-        "image": image,
+        "image": named(image),
         "model": made.model,
         "layer": explanation.layer,
         "variant": explanation.variant.name,
@@ -59,14 +74,14 @@ def item(explanation: Explanation, image: str, overlay: Path, bank: Path) -> Ite
             }
             for note in explanation.health
         ],
-        "files": {"overlay": str(overlay), "bank": str(bank)},
+        "files": {"overlay": named(overlay), "bank": named(bank)},
     }
 
 
 def failure(error: ScorecamError, image: str, model: str) -> Item:
     """An image that could not be explained, as a record."""
     return {
-        "image": image,
+        "image": named(image),
         "model": model,
         "failure": {"kind": type(error).__name__, "message": str(error)},
     }
@@ -146,7 +161,7 @@ class Folder:
                 methods = overlay.with_suffix(".methods.png")
                 with replacing(methods) as temporary:
                     grid(explanation).save(temporary, "PNG")
-                record["files"]["methods"] = str(methods)
+                record["files"]["methods"] = named(methods)
             items.append(record)
         explanations[0].bank.save(bank)
         with replacing(self.path / f"{stem}.json") as temporary:
