@@ -170,40 +170,38 @@ def explain(  # noqa: PLR0917  (typer calls it by keyword)
 ) -> int:
     """Explain what a model saw in photos: an overlay, a score bank and a record for each."""
     from scorecam import saving
+    from scorecam.explainer import check_target
     from scorecam.methods import parse_methods
 
     compared = parse_methods(methods) if methods is not None else []
+    targets = target or [None]
     folder = saving.Folder(out, force=force)
     opened = _open(
         model, weights=weights, preprocess=preprocess, labels=labels, head=head, device=device
     )
+    for wanted in {*targets} - {"top5"}:
+        check_target(opened, wanted)
     options = {"layer": layer, "variant": variant, "batch_size": _batch_size(batch_size)}
     items: list[Item] = []
     interrupted = False
-    for image in images:
-        found: list[Item] = []
-        try:
-            found = _explain_one(
-                opened,
-                image,
-                folder,
-                targets=target or [None],
-                options=options,
-                compared=compared,
-            )
-        except ScorecamError as error:
-            found = [saving.failure(error, image, opened.spec)]
-        except KeyboardInterrupt:
-            interrupted = True
-            break
-        items += found
-        if not as_json:
-            _report(found)
+    try:
+        for image in images:
+            try:
+                found = _explain_one(
+                    opened, image, folder, targets=targets, options=options, compared=compared
+                )
+            except ScorecamError as error:
+                found = [saving.failure(error, image, opened.spec)]
+            items += found
+            if not as_json:
+                _report(found)
+    except KeyboardInterrupt:
+        interrupted = True
     if as_json:
         typer.echo(saving.document(items, sys.stdout.encoding))
-    failed = [item for item in items if "failure" in item]
-    for item in failed:
-        say(f"scorecam: {item['failure']['message']}")
+    failed = [item["failure"]["message"] for item in items if "failure" in item]
+    for message in dict.fromkeys(failed):  # what is wrong for every photo is said once
+        say(f"scorecam: {message}")
     if interrupted:
         say(f"scorecam: interrupted; what is done is saved in {out}.")
         return INTERRUPTED
@@ -314,10 +312,11 @@ def _open(
     from scorecam.model import check_head
 
     if model is None:
+        model = DEFAULT_MODEL
         say(f"Using the bundled model {DEFAULT_MODEL} (EfficientNet-Lite0, ImageNet).")
     with redirect_stdout(sys.stderr):
         opened = scorecam.open_model(
-            model or DEFAULT_MODEL,
+            model,
             weights=weights,
             preprocess=preprocess,
             labels=labels,

@@ -33,7 +33,9 @@ class ScorecamError(Exception):
         self.do = do
 
     def __str__(self) -> str:
-        return " ".join(part for part in (self.what, self.likely, self.do) if part)
+        parts = (self.what, self.likely, self.do)
+        # A foreign library's words, often the end of a part, may lack the full stop.
+        return " ".join(part if part[-1] in ".?!:" else f"{part}." for part in parts if part)
 
 
 class PhotoError(ScorecamError, ValueError):

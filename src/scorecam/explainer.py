@@ -173,10 +173,8 @@ def explain(
     )
     readout = target if callable(target) else None
     wanted = None if callable(target) else _plain(target)
-    names = method.model.names
-    if readout is None and names and len(names) > 2:
-        # A misspelt class should not cost the passes it takes to find out.
-        find_target(wanted, torch.zeros(len(names)), names, "value")
+    if readout is None:
+        check_target(method.model, wanted)
     if isinstance(image, Tensor | Mapping | Sequence) and not isinstance(image, str):
         bank = method.bank(image, readout)
         x = _one_image(image, method.model)[0] if isinstance(image, Tensor) else None
@@ -186,6 +184,17 @@ def explain(
     x = preprocess(photo)
     bank = dataclasses.replace(method.bank(x, readout), view=preprocess.jpeg(photo))
     return Explanation(bank, bank.target(wanted), method.variant, x, photo, preprocess)
+
+
+def check_target(model: Model, target: int | str | None) -> None:
+    """Refuse a misspelt class before it costs the passes it takes to find out.
+
+    Raises:
+        TargetError: the model's classes have names, and this is none of them.
+    """
+    names = model.names
+    if names and len(names) > 2:  # one column may have up to two names: see `two_names`
+        find_target(target, torch.zeros(len(names)), names, "value")
 
 
 def layers(model: Model | nn.Module, image: Tensor | None = None) -> list[Layer]:
@@ -206,7 +215,8 @@ def layers(model: Model | nn.Module, image: Tensor | None = None) -> list[Layer]
     if preprocess is None:
         raise SettingError(
             "The size of the model's input is not known, and a layer's grid depends on it.",
-            do="Give an image: scorecam.layers(model, torch.zeros(3, 224, 224)).",
+            do="Give an image, scorecam.layers(model, torch.zeros(3, 224, 224)); or the model's "
+            "preprocessing (--preprocess).",
         )
     return opened.layers(torch.zeros(1, len(preprocess.mean), *preprocess.size))
 
@@ -215,8 +225,9 @@ def _preprocess_of(model: Model) -> Preprocess:
     if model.preprocess is None:
         raise PhotoError(
             "How a photo becomes this model's input is not known, and nothing is guessed.",
-            do='Say it once: scorecam.open_model(net, preprocess="imagenet"), or pass a '
-            "scorecam.Preprocess, or explain a tensor that is already preprocessed.",
+            do='Say it once: scorecam.open_model(net, preprocess="imagenet"), a JSON file or a '
+            "scorecam.Preprocess (--preprocess on the command line); or explain a tensor that is "
+            "already preprocessed.",
         )
     return model.preprocess
 

@@ -125,7 +125,8 @@ def _say_not_finite(_: float, bank: ScoreBank, __: Target) -> str:
     maps, answers = _not_finite(bank)
     return (
         f"{maps} activation maps and {answers} answers to masked or empty images hold NaN or "
-        "infinity and were left out (threshold 0: a sound network has none; half precision overflows above 65,504)."
+        "infinity and were left out (threshold 0: a sound network has none; half precision "
+        "overflows above 65,504)."
     )
 
 

@@ -245,7 +245,7 @@ def _index_of(name: str, columns: int, names: Sequence[str] | None) -> int:
     if not names:
         raise TargetError(
             f"The target {name!r} is a name, but this model's classes have no names.",
-            do=f"Use an index from 0 to {columns - 1}, or give the names with labels=.",
+            do=f"Use an index from 0 to {columns - 1}, or give the names with labels= (--labels).",
         )
     raise TargetError(
         f"No class is called {name!r}.",
@@ -259,6 +259,7 @@ def _checked(index: int, columns: int) -> int:
         raise TargetError(
             f"There is no class {index!r}: the model has {columns}, numbered 0 to {columns - 1}.",
             likely="Class lists that start at 1 are one too high." if index == columns else "",
+            do="Use an index in that range, or a class name.",
         )
     return index
 
@@ -278,4 +279,8 @@ def memory_errors_translated() -> Generator[None]:
         ran_out = isinstance(error, MemoryError | torch.OutOfMemoryError)
         if not (ran_out or "out of memory" in said or "allocate memory" in said):
             raise
-        raise MemoryShortage("Memory ran out.") from error
+        raise MemoryShortage(
+            "Memory ran out.",
+            likely="The input or the model is too large for the device.",
+            do="Use a smaller batch or input, or another device.",
+        ) from error

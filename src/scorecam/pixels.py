@@ -78,7 +78,10 @@ class Preprocess:
         _check_choice("interpolation", self.interpolation, get_args(Interpolation))
         _check_colours(self.mean, self.std)
         if not (_is_number(self.fraction) and 0 < self.fraction <= 1):
-            raise SettingError(f"`fraction` must lie in (0, 1]; it is {self.fraction!r}.")
+            raise SettingError(
+                f"`fraction` must lie in (0, 1]; it is {self.fraction!r}.",
+                do="Give the part of the short side that is kept, such as 0.875.",
+            )
 
     @classmethod
     def imagenet(cls, size: int = 224) -> Self:
@@ -127,14 +130,18 @@ class Preprocess:
         """The inverse of `to_dict`. Raises SettingError, naming the key that makes no sense."""
         known = [field.name for field in fields(cls)]
         if not isinstance(cast(object, values), Mapping):
-            raise SettingError(f"Preprocessing is a table of {', '.join(known)}; got {values!r}.")
+            raise SettingError(
+                f"Preprocessing is a table of {', '.join(known)}; got {values!r}.",
+                do="Write it with json.dumps(preprocess.to_dict()).",
+            )
         for key in values:
             if key not in known:
                 do = did_you_mean(str(key), known) or f"There are {', '.join(known)}."
                 raise SettingError(f"Preprocessing has no `{key}`.", do=do)
         for key in ("size", "fit", "mean", "std"):
             if key not in values:
-                raise SettingError(f"The preprocessing lacks `{key}`.")
+                do = f"It needs size, fit, mean and std; add `{key}`."
+                raise SettingError(f"The preprocessing lacks `{key}`.", do=do)
         plain: dict[str, Any] = {
             key: tuple(cast("list[object]", value)) if isinstance(value, list) else value
             for key, value in values.items()
@@ -365,6 +372,8 @@ def _check_colours(mean: object, std: object) -> None:
                 do="Divide `mean` and `std` by 255.",
             )
         if key == "std" and not all(number > 0 for number in numbers):
-            raise SettingError(f"`std` must be greater than 0; it is {numbers}.")
+            raise SettingError(
+                f"`std` must be greater than 0; it is {numbers}.", do="Use 1 to scale nothing."
+            )
     if len(cast("tuple[float, ...]", mean)) != len(cast("tuple[float, ...]", std)):
         raise SettingError("`mean` and `std` differ in length.", do="Give one of each per colour.")

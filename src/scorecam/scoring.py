@@ -80,6 +80,11 @@ def score(
         MemoryShortage: not even one image at a time fits.
     """
     began = time.perf_counter()
+    if model.device.type == "meta":
+        raise ModelError(
+            "The model is on the device 'meta', where tensors hold no numbers.",
+            do="Give its weights and another device.",
+        )
     images = images.detach().to(model.device, torch.float32)
     batches = _Batches(_first_batch_size(batch_size, images))
     subjects = [
@@ -241,7 +246,10 @@ def _first_batch_size(asked: BatchSize, images: Images) -> int:
         photos = 128 if images.is_cuda else 32
         return max(1, min(256, photos * 224**2 // math.prod(images.shape[2:])))
     if isinstance(asked, bool) or not isinstance(asked, int) or asked < 1:
-        raise SettingError(f"batch_size={asked!r} is not a whole number of at least 1, or 'auto'.")
+        raise SettingError(
+            f"batch_size={asked!r} is not a whole number of at least 1, or 'auto'.",
+            do="Leave it out: memory is found out about as it goes.",
+        )
     return asked
 
 

@@ -161,7 +161,9 @@ def _factory(module_name: str, name: str, weights: WeightsPath | None) -> Built:
         home = importlib.import_module(module_name)
     if not hasattr(home, name):
         raise ModelError(
-            f"The module {module_name} has no {name!r}.", likely=did_you_mean(name, vars(home))
+            f"The module {module_name} has no {name!r}.",
+            likely=did_you_mean(name, vars(home)),
+            do="Name a function in it that returns the network.",
         )
     made = getattr(home, name)
     if not isinstance(made, nn.Module):
@@ -193,7 +195,7 @@ def _user_code(spec: str) -> Generator[None]:
         yield
     except ScorecamError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ModelError(
             f"{spec} could not be built: {type(error).__name__}: {error}",
             do="A model of yours is package.module:factory, importable from the current folder, "
