@@ -1,20 +1,22 @@
-"""Running the command, in this process or in its own, and what every answer must be like."""
+"""Running the command in this process, and what every answer must be like."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from PIL import Image
-from typer.testing import CliRunner
 
-from scorecam.cli import app
+import toy_models
+from scorecam.cli import main
 
 SIDE = 16
 """The toy models' input is this wide and high: photos of that size reach them pixel by pixel."""
@@ -40,6 +42,7 @@ class Answer:
     @property
     def document(self) -> dict[str, Any]:
         """What `--json` printed: one document in strict JSON, and nothing else."""
+        assert self.out.startswith("{"), self
         return strict_json(self.out)
 
     @property
@@ -47,29 +50,33 @@ class Answer:
         return self.document["items"]
 
 
-def scorecam(*words: str | os.PathLike[str]) -> Answer:
-    """Run a command in this process; an exception that escapes it fails the test."""
-    done = CliRunner().invoke(app, [os.fspath(word) for word in words], catch_exceptions=False)
-    return Answer(done.exit_code, done.stdout, done.stderr)
+def scorecam(*words: str | os.PathLike[str], encoding: str = "utf-8") -> Answer:
+    """Run the command in this process; an exception that escapes it fails the test.
 
-
-def scorecam_process(*words: str | os.PathLike[str], **environment: str) -> Answer:
-    """Run `python -m scorecam` as a user's shell would."""
-    done = subprocess.run(
-        [sys.executable, "-m", "scorecam", *words],
-        env=shell_environment(**environment),
-        capture_output=True,
-        timeout=120,
-        check=False,
-    )
-    encoding = environment.get("PYTHONIOENCODING", "utf-8")
-    return Answer(done.returncode, done.stdout.decode(encoding), done.stderr.decode(encoding))
+    `encoding` is what stdout and stderr can print.
+    """
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding) for _ in range(2))
+    arguments = ["scorecam", *map(os.fspath, words)]
+    with (
+        mock.patch.object(sys, "argv", arguments),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+    texts = []
+    for stream in (out, err):
+        stream.flush()
+        texts.append(stream.buffer.getvalue().decode(encoding))
+    return Answer(code, *texts)
 
 
 def shell_environment(**changes: str) -> dict[str, str]:
     """The environment, in which the toy models can be imported from any folder."""
-    toys = str(Path(__file__).parent)
-    return os.environ | {"PYTHONPATH": toys, "OMP_NUM_THREADS": "1"} | changes
+    paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"} | changes
 
 
 def options(model: str = "spied", **changes: str | None) -> list[str]:
@@ -93,7 +100,7 @@ def paragraph(answer: Answer, *phrases: str) -> str:
     """The one paragraph on stderr, which is for people and says all of `phrases`."""
     [said] = [line for line in answer.err.splitlines() if line.startswith("scorecam: ")]
     assert "Traceback" not in answer.err
-    assert said.count(". ") >= 1, f"says what happened, and nothing else: {said}"
+    assert said.count(". ") >= 1, f"one sentence says too little: {said}"
     for phrase in phrases:
         assert phrase in said, f"{phrase!r} is not in: {said}"
     return said
@@ -114,6 +121,21 @@ def picture(seed: int, width: int = SIDE, height: int = SIDE) -> Image.Image:
     return Image.fromarray(noise)
 
 
+def whole(path: str | os.PathLike[str]) -> Image.Image:
+    """A picture, read to its last byte."""
+    with Image.open(path) as image:
+        return image.copy()
+
+
 def listing(folder: Path) -> set[str]:
     """The files below a folder, hidden ones too; empty when it is not there."""
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def furnish(folder: Path) -> None:
+    """Put two photos, and what the toy models need, into a folder; forget what spies saw."""
+    toy_models.SPIES.clear()
+    for seed, name in enumerate(("cat.png", "dog.png")):
+        picture(seed).save(folder / name)
+    (folder / "preprocess.json").write_text(json.dumps(PREPROCESS), "utf-8")
+    (folder / "names.txt").write_text("\n".join(NAMES) + "\n", "utf-8")

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BankError",
-    "Explanation",
     "explain",
+    "Explanation",
     "Layer",
     "LayerError",
     "layers",

@@ -178,7 +178,10 @@ class ScoreBank:
             "provenance": dataclasses.asdict(self.provenance),
         }
         with replacing(path) as temporary:
-            safetensors.torch.save_file(tensors, temporary, {"scorecam": json.dumps(record)})
+            try:
+                safetensors.torch.save_file(tensors, temporary, {"scorecam": json.dumps(record)})
+            except safetensors.SafetensorError as error:  # its word for a full disk, among others
+                raise OSError(str(error)) from error
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> ScoreBank:

@@ -101,6 +101,11 @@ def upsample(
     Returns:
         `k *i` float32.
     """
+    with torch.autocast(maps.device.type, enabled=False):  # a mask is float32 whatever the model is
+        return _upsampled(maps, size, align_corners)
+
+
+def _upsampled(maps: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:
     for pixels in size:
         matrix = interpolation(maps.shape[1], pixels, align_corners, maps.device)
         maps = torch.einsum("kg...,pg->k...p", maps, matrix)  # a grid axis leaves, pixels join
@@ -116,7 +121,7 @@ def live(activations: Activations, size: Sequence[int], masking: Masking) -> Ann
     varies = _range(activations) > 0  # false for NaN and, with isfinite below, for infinities
     if any(pixels < cells for pixels, cells in zip(size, activations.shape[1:], strict=True)):
         # An image smaller than the grid samples only some of the cells.
-        varies &= _range(upsample(activations, size, masking.align_corners)) > 0
+        varies &= _range(upsample(_shifted(activations), size, masking.align_corners)) > 0
     return varies & activations.flatten(1).isfinite().all(dim=1)
 
 
@@ -132,12 +137,22 @@ def masks(activations: Activations, size: Sequence[int], masking: Masking) -> Ma
     """
     if masking.scale == "before":
         return upsample(_minmax(activations.clone(), masking.epsilon), size, masking.align_corners)
-    return _minmax(upsample(activations, size, masking.align_corners), masking.epsilon)
+    return _minmax(upsample(_shifted(activations), size, masking.align_corners), masking.epsilon)
 
 
 def blend(image: Image, masks: Masks, fill: Image, out: Annotated[Tensor, "k c *i"]) -> None:
     """Write the masked images X·H_k + fill·(1−H_k) into `out` (`k c *i`)."""
     torch.addcmul(fill[None], (image - fill)[None], masks[:, None], out=out)
+
+
+def _shifted(maps: Tensor) -> Tensor:
+    """Every map less its minimum.
+
+    Interpolation and min-max do not mind, and small differences on a large activation survive the
+    rounding of float32.
+    """
+    flattened = maps.flatten(1)
+    return (flattened - flattened.amin(dim=1, keepdim=True)).reshape(maps.shape)
 
 
 def _range(maps: Tensor) -> Tensor:
@@ -276,7 +291,8 @@ def heatmap(activations: Activations, weights: Weights, size: Sequence[int]) -> 
     Returns:
         `*i` float32, at least 0, not scaled.
     """
-    positive = torch.tensordot(weights, activations, dims=1).relu()
+    with torch.autocast(activations.device.type, enabled=False):
+        positive = torch.tensordot(weights, activations, dims=1).relu()
     return upsample(positive[None], size)[0]
 
 

@@ -21,6 +21,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from functools import partial
+from typing import Any
 
 
 class ScorecamError(Exception):
@@ -31,6 +33,9 @@ class ScorecamError(Exception):
         self.what = what
         self.likely = likely
         self.do = do
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(type(self), self.what, likely=self.likely, do=self.do), ()
 
     def __str__(self) -> str:
         parts = (self.what, self.likely, self.do)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import operator
@@ -113,7 +114,7 @@ class ScoreCAM:
 
     def _maps(self, model: Model, x: Images, targets: Sequence[TargetSpec]) -> Heatmaps:
         _check_batch(x, model)
-        maps = torch.empty((len(x), *x.shape[2:]), device=x.device)
+        maps = torch.empty((len(x), *x.shape[2:]), dtype=torch.float32, device=x.device)
         readouts = [wanted if callable(wanted) else None for wanted in targets]
         for readout in {id(readout): readout for readout in readouts}.values():
             chosen = [i for i, other in enumerate(readouts) if other is readout]
@@ -296,9 +297,10 @@ def _plain(target: Any) -> int | str | None:
     """A target as an index, a name, or None; numpy's and torch's integers are indices too."""
     if target is None or isinstance(target, str):
         return target
-    try:
-        return operator.index(target)
-    except TypeError as error:
-        raise TargetError(
-            f"A target is an index, a class name, a function or None, not {target!r}."
-        ) from error
+    if not isinstance(target, bool | np.bool):
+        with contextlib.suppress(TypeError, ValueError):
+            return operator.index(target)
+    raise TargetError(
+        f"A target is an index, a class name, a function or None, not {target!r}.",
+        do="Give one of these.",
+    )

@@ -70,9 +70,6 @@ class Model(ABC):
         names: one name per column of the readout, where known.
         head: what the scores are, or "auto" to tell from the answers.
         remarks: what was decided on the way that the user should hear of.
-        axes: how many image axes it takes: 1 for signals, 2 for photos, 3 for volumes.
-        device: where inputs are put.
-        precision: the floating-point type that it computes in.
     """
 
     spec: str
@@ -83,15 +80,18 @@ class Model(ABC):
 
     @property
     @abstractmethod
-    def axes(self) -> int: ...
+    def axes(self) -> int:
+        """How many image axes it takes: 1 for signals, 2 for photos, 3 for volumes."""
 
     @property
     @abstractmethod
-    def device(self) -> torch.device: ...
+    def device(self) -> torch.device:
+        """Where inputs are put."""
 
     @property
     @abstractmethod
-    def precision(self) -> str: ...
+    def precision(self) -> str:
+        """The floating-point type that it computes in, such as "float32"."""
 
     @abstractmethod
     def layers(self, images: Images) -> list[Layer]:

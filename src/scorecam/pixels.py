@@ -252,7 +252,7 @@ class Preprocess:
         left, top, right, bottom = self.crop_box(photo_size)
         rows, y = _stretched(heatmap.detach().float(), top, bottom)
         columns, x = _stretched(rows.T, left, right)
-        laid = torch.zeros(photo_size[::-1], device=heatmap.device)
+        laid = torch.zeros(photo_size[::-1], dtype=torch.float32, device=heatmap.device)
         laid[y, x] = columns.T
         return laid
 
@@ -305,7 +305,8 @@ class Preprocess:
 
     def _colours(self) -> tuple[Tensor, Tensor]:
         """Mean and std, each (c, 1, 1) float32."""
-        return torch.tensor(self.mean)[:, None, None], torch.tensor(self.std)[:, None, None]
+        mean, std = (torch.tensor(v, dtype=torch.float32) for v in (self.mean, self.std))
+        return mean[:, None, None], std[:, None, None]
 
 
 def _stretched(values: Tensor, start: float, stop: float) -> tuple[Tensor, slice]:

@@ -20,23 +20,32 @@ from scorecam.model import Layer
 
 Layout = Literal["channels first", "channels last"]
 
+CHANNELS_FIRST = (
+    *(nn.Conv1d, nn.Conv2d, nn.Conv3d),
+    *(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
+    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d),
+)
 ADDITIONS = {"add", "add_", "__add__", "__radd__", "__iadd__"}
 
 
-def grid_of(shape: Sequence[int], image: Sequence[int]) -> tuple[Layout, tuple[int, ...]]:
+def grid_of(
+    shape: Sequence[int], image: Sequence[int], module: nn.Module | None = None
+) -> tuple[Layout, tuple[int, ...]]:
     """The layout and grid of a layer's output; the grid is empty where it has none.
 
     Args:
         shape: of the output, batch axis included.
         image: the image's axes `*i`.
+        module: the layer; convolutions and their kin settle the question.
 
-    Channels come last where the image shrinks by nearly one factor along every axis that way, and
-    not the other way (Swin and its kin: `b u v k`). With one image axis they come first.
+    Otherwise channels come last where the image shrinks by nearly one factor along every axis that
+    way, and not the other way (Swin and its kin: `b u v k`). With one image axis they come first.
     """
     if len(shape) != len(image) + 2:
         return "channels first", ()
     first, last = tuple(shape[2:]), tuple(shape[1:-1])
-    if len(image) > 1 and _skew(last, image) < 0.5 * _skew(first, image):
+    settled = isinstance(module, CHANNELS_FIRST) or len(image) == 1
+    if not settled and _skew(last, image) < 0.5 * _skew(first, image):
         return "channels last", last
     return "channels first", first
 
@@ -66,16 +75,24 @@ class Call:
     grid: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Sum:
+    """Two maps added up: a residual connection, as a rule."""
+
+    when: int
+    halves: tuple[int, int]
+
+
 @dataclass
 class Trace:
-    """What a dry run saw: the calls that returned a tensor, and when which tensors were summed.
+    """What a dry run saw: the calls that returned a tensor, and which maps were added up.
 
     Tensors are told apart by `id`; those in `calls` are kept alive, so theirs stay unique.
     """
 
     image: tuple[int, ...]
     calls: list[Call] = field(default_factory=list[Call])
-    sums: list[tuple[int, int, int]] = field(default_factory=list[tuple[int, int, int]])
+    sums: list[Sum] = field(default_factory=list[Sum])
     now: int = 0
 
 
@@ -92,8 +109,10 @@ class _Additions(TorchFunctionMode):
         if getattr(func, "__name__", "") in ADDITIONS and len(args) > 1:
             a, b = args[:2]
             if isinstance(a, Tensor) and isinstance(b, Tensor) and a.shape == b.shape:
-                self.trace.now += 1
-                self.trace.sums.append((self.trace.now, id(a), id(b)))
+                _, grid = grid_of(a.shape, self.trace.image)
+                if math.prod(grid) > 1:
+                    self.trace.now += 1
+                    self.trace.sums.append(Sum(self.trace.now, (id(a), id(b))))
         return func(*args, **(kwargs or {}))
 
 
@@ -106,7 +125,7 @@ def watch(module: nn.Module, images: Tensor, call: Callable[[nn.Module, Tensor],
             trace.now += 1
             if isinstance(output, Tensor):
                 taken = tuple(id(tensor) for tensor in inputs if isinstance(tensor, Tensor))
-                found = grid_of(output.shape, trace.image)
+                found = grid_of(output.shape, trace.image, module)
                 trace.calls.append(Call(trace.now, name, module, taken, output, *found))
 
         return hook
@@ -125,7 +144,7 @@ def candidates(trace: Trace) -> list[Layer]:
     """The layers with a grid, one name per tensor, in the order they run; one is the default."""
     calls = [call for call in _blocks(trace) if call.name]
     chosen = _default(trace, calls)
-    return [_layer(call, trace, chosen) for call in calls]
+    return [_layer(call, chosen) for call in calls]
 
 
 def default_layer(trace: Trace) -> str:
@@ -155,7 +174,7 @@ def unknown_layer(name: str, module: nn.Module) -> LayerError:
     )
 
 
-def _layer(call: Call, trace: Trace, chosen: Call | None) -> Layer:
+def _layer(call: Call, chosen: Call | None) -> Layer:
     channels = call.output.shape[1 if call.layout == "channels first" else -1]
     if call is chosen:
         why = "the last block with more than one cell"
@@ -163,42 +182,42 @@ def _layer(call: Call, trace: Trace, chosen: Call | None) -> Layer:
         why = "a pool: blurred copies of the layer before"
     elif math.prod(call.grid) == 1:
         why = "one cell: nothing to locate"
-    elif _is_half_of_a_sum(call, trace):
-        why = "added to something else before the network goes on"
     else:
         why = "an earlier block"
     return Layer(call.name, call.grid, channels, call.layout, call is chosen, why)
 
 
 def _default(trace: Trace, calls: Sequence[Call]) -> Call | None:
-    """The last call that is neither a pool, nor a single cell, nor half of a residual add."""
-    for call in reversed(calls):
-        if math.prod(call.grid) == 1 or _is_pool(call) or _is_half_of_a_sum(call, trace):
-            continue
-        return None if _goes_on_in_tokens(call, trace) else call
+    """The last call with a grid of several cells that is no pool, unless a residual sum follows."""
+    candidates = [call for call in calls if math.prod(call.grid) > 1 and not _is_pool(call)]
+    last = candidates[-1] if candidates else None
+    if last is not None and trace.sums and trace.sums[-1].when > last.when:
+        # No module returns the sum. What the network goes on with also holds the sum's other half,
+        # a block's output that was carried past: that block is the last to be a whole.
+        last = _carried_past(trace, candidates)
+    return None if last is None or _goes_on_in_tokens(last, trace) else last
+
+
+def _carried_past(trace: Trace, candidates: Sequence[Call]) -> Call | None:
+    """The block whose output skipped to the last sum; None where that was no module's output."""
+    total = trace.sums[-1]
+    for call in candidates:
+        output = id(call.output)
+        skipped = any(
+            output in later.inputs and call.when < later.when < total.when for later in trace.calls
+        )
+        if output in total.halves and skipped:
+            return call
     return None
-
-
-def _is_half_of_a_sum(call: Call, trace: Trace) -> bool:
-    """Whether the output's next use is a residual add: a branch, not yet what a block returns.
-
-    A block's output that skips the next block is summed too, but a module has taken it before.
-    """
-    output = id(call.output)
-    for when, *summed in trace.sums:
-        if when > call.when and output in summed:
-            return not any(
-                call.when < later.when < when and output in later.inputs for later in trace.calls
-            )
-    return False
 
 
 def _goes_on_in_tokens(call: Call, trace: Trace) -> bool:
     """Whether later modules work on `b tokens k`: the grid was only the way in (ViT's patches)."""
-    axes = len(trace.image) + 1
+    if len(trace.image) == 1:
+        return False  # a signal's maps, `b k u`, have as many axes
     return any(
         later.when > call.when
-        and later.output.ndim == axes
+        and later.output.ndim == 3
         and later.output.shape[1] > 1
         and any(True for _ in later.module.parameters())
         for later in trace.calls

@@ -82,7 +82,7 @@ class TorchModel(Model):
 
     def layers(self, images: Images) -> list[Layer]:
         with self._running(images) as inputs:
-            return layers.candidates(layers.watch(self.module, inputs[:1], self.call))
+            return layers.candidates(layers.watch(self.module, inputs[:1].clone(), self.call))
 
     def find_layer(self, layer: object, images: Images) -> str:
         if layer is None:
@@ -110,7 +110,7 @@ class TorchModel(Model):
         size = images.shape[1:]
         if size not in self._defaults:
             with self._running(images) as inputs:
-                trace = layers.watch(self.module, inputs[:1], self.call)
+                trace = layers.watch(self.module, inputs[:1].clone(), self.call)
             self._defaults[size] = layers.default_layer(trace)
         return self._defaults[size]
 
@@ -121,9 +121,10 @@ class TorchModel(Model):
             # Cloned at once: what follows may write into it. The last call counts.
             seen[:] = [output.clone() if isinstance(output, Tensor) else output]
 
-        handle = self.module.get_submodule(layer).register_forward_hook(keep)
+        module = self.module.get_submodule(layer)
+        handle = module.register_forward_hook(keep)
         try:
-            scores = self.scores(images)
+            scores = self.scores(images.clone())  # some networks write into their input
         finally:
             handle.remove()
         if not seen:
@@ -132,7 +133,7 @@ class TorchModel(Model):
                 likely="The network may use it only in training, or not at all.",
                 do="scorecam.layers(model, image) lists the layers that do run.",
             )
-        return _channels_first(seen[0], images, layer), scores
+        return _channels_first(seen[0], images, layer, module), scores
 
     def scores(self, images: Images) -> BatchedScores:
         with self._running(images) as inputs:
@@ -164,7 +165,9 @@ class TorchModel(Model):
                 module.training = True
 
 
-def _channels_first(output: Any, images: Images, layer: str) -> BatchedActivations:
+def _channels_first(
+    output: Any, images: Images, layer: str, module: nn.Module
+) -> BatchedActivations:
     """A layer's output as `b k *g` float32.
 
     Raises:
@@ -175,7 +178,7 @@ def _channels_first(output: Any, images: Images, layer: str) -> BatchedActivatio
             f"The layer {layer!r} returns a {type(output).__name__}, not a tensor.",
             do="Choose a layer inside it; scorecam.layers(model, image) lists them.",
         )
-    layout, grid = layers.grid_of(output.shape, images.shape[2:])
+    layout, grid = layers.grid_of(output.shape, images.shape[2:], module)
     if not grid or len(output) != len(images):
         raise LayerError(
             f"The layer {layer!r} has no grid: its output has the shape {tuple(output.shape)} for "

@@ -1,0 +1,273 @@
+"""Every note speaks on a case made for it, with its number, its threshold and where that is from.
+
+The cases are `Regions` shown blobs: the heatmap is known, and so is what each rule measures.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import scorecam
+from scorecam.testing import Regions
+
+SIZE = (20, 30)
+BLOB = 16
+"""Pixels in one blob, 4 × 4."""
+
+
+def blobs(rows: tuple[int, ...] = (8, 8, 8, 8)) -> Tensor:
+    """Colour k is 1 on a 4 × 4 blob of its own, which starts in row `rows[k]`."""
+    image = torch.zeros(len(rows), *SIZE)
+    for colour, row in enumerate(rows):
+        image[colour, row : row + 4, 5 + 5 * colour : 9 + 5 * colour] = 1.0
+    return image
+
+
+def explained(
+    weights: list[list[float]],
+    *,
+    image: Tensor | None = None,
+    target: int = 0,
+    variant: str = "official",
+    after: nn.Module | None = None,
+) -> scorecam.Explanation:
+    """What `Regions` with these scores per blob (not per pixel) makes of the blobs."""
+    network = nn.Sequential(Regions(torch.tensor(weights) / BLOB), after or nn.Identity())
+    model = scorecam.open_model(network, head="probabilities" if after else "logits")
+    shown = blobs() if image is None else image
+    return scorecam.explain(model, shown, target, layer="0.maps", variant=variant)
+
+
+def codes(explanation: scorecam.Explanation) -> set[str]:
+    return {note.code for note in explanation.health}
+
+
+def note(explanation: scorecam.Explanation, code: str) -> scorecam.Note:
+    [found] = [note for note in explanation.health if note.code == code]
+    assert not found.sentence[0].islower()
+    assert found.sentence.endswith(".")
+    return found
+
+
+HEALTHY = [[1.6, 2.0, 2.2, 2.4], [0.0, 0.0, 0.0, 0.0]]
+
+
+@pytest.mark.parametrize("variant", scorecam.VARIANTS)
+def test_a_healthy_heatmap_has_no_notes(variant: str) -> None:
+    explanation = explained(HEALTHY, variant=variant)
+    assert explanation.scaled.max() == 1
+    assert explanation.health == ()
+
+
+# ── flat ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_constant_heatmap_is_noted() -> None:
+    explanation = explained([[-1.0, -2.0, -3.0, -1.0], [0.0] * 4], variant="increase")
+    flat = note(explanation, "flat")
+    assert (flat.value, flat.threshold) == (0, 0)
+    assert "range is 0" in flat.sentence
+    assert "nowhere positive" in flat.sentence
+    assert not explanation.scaled.any()
+
+
+def test_a_layer_whose_maps_are_all_flat_is_noted() -> None:
+    explanation = explained(HEALTHY, image=torch.ones(4, *SIZE))
+    assert "all 4 activation maps are flat" in note(explanation, "flat").sentence
+    assert codes(explanation) == {"flat"}
+
+
+# ── not finite ───────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf])
+def test_maps_and_answers_that_are_not_finite_are_counted(odd: float) -> None:
+    explanation = explained(HEALTHY)
+    bank = explanation.bank
+    maps = torch.cat([bank.activations, torch.full((2, *SIZE), odd)])
+    scores = bank.scores.clone()
+    scores[1, 1] = odd
+    spoilt = dataclasses.replace(bank, activations=maps, scores=scores)
+    found = note(dataclasses.replace(explanation, bank=spoilt), "not-finite")
+    assert (found.value, found.threshold) == (3, 0)
+    assert "2 activation maps and 1 answers" in found.sentence
+    assert "threshold 0" in found.sentence
+    assert "65,504" in found.sentence
+
+
+# ── below the fill ───────────────────────────────────────────────────────────────────────────
+
+
+def test_masked_images_that_all_score_below_the_empty_one_are_noted() -> None:
+    explanation = explained([[-1.0, -2.0, -3.0, -1.5], [0.0] * 4])
+    found = note(explanation, "below-fill")
+    assert found.value == pytest.approx(-1)  # the best of them, less the fill's 0
+    assert found.threshold == 0
+    assert "by 1:" in found.sentence
+    assert "class 0" in found.sentence
+    assert "Definition 4" in found.sentence
+
+
+def test_one_masked_image_above_the_empty_one_is_enough() -> None:
+    weights = [[-1.0, 0.25, -3.0, 6.0], [0.0] * 4]
+    assert "below-fill" not in codes(explained(weights))
+    assert "below-fill" in codes(explained([[-1.0, 0.0, -3.0, 0.0], [0.0] * 4]))
+
+
+def test_answers_that_are_not_finite_do_not_count_as_above_the_fill() -> None:
+    explanation = explained([[-1.0, -2.0, -3.0, -1.5], [0.0] * 4])
+    scores = explanation.bank.scores.clone()
+    scores[2] = math.inf
+    spoilt = dataclasses.replace(explanation.bank, scores=scores)
+    found = note(dataclasses.replace(explanation, bank=spoilt), "below-fill")
+    assert found.value == pytest.approx(-1)
+
+
+# ── improbable ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_target_less_probable_than_a_guess_is_noted_with_the_models_own_answer() -> None:
+    # z = (8.2, 0, 0, 0): the others have p = 1/(e^8.2 + 3) = 0.000274, a guess 1/4.
+    weights = [[1.6, 2.0, 2.2, 2.4], *[[0.1, 0.0, 0.0, -0.1]] * 3]
+    found = note(explained(weights, target=2), "improbable")
+    p = 1 / (math.exp(8.2) + 3)
+    assert found.value == pytest.approx(4 * p, rel=1e-4)
+    assert found.value < found.threshold == 1
+    assert f"{p:.2g}" in found.sentence
+    assert "0.25 of a guess among 4 classes" in found.sentence
+    assert "threshold" in found.sentence
+    assert "class 0 (100%)" in found.sentence
+    assert "improbable" not in codes(explained(weights, target=0))
+
+
+def test_a_probability_equal_to_a_guess_is_not_improbable() -> None:
+    explanation = explained([[0.0, 1.0, 0.0, -1.0]] * 2, target=1)
+    assert explanation.target.probability == 0.5
+    assert "improbable" not in codes(explanation)
+
+
+def test_a_no_to_a_yes_or_no_question_is_improbable() -> None:
+    explanation = explained([[1.6, 2.0, 2.2, 2.4]], target=1)
+    assert explanation.bank.head == "sigmoid"
+    found = note(explanation, "improbable")
+    assert found.value == pytest.approx(2 / (1 + math.exp(8.2)), rel=1e-3)
+    assert "positive (100%)" in found.sentence
+
+
+def test_a_value_is_never_improbable() -> None:
+    network = Regions(torch.tensor([[-1.0, 2.0, 2.2, 2.4]]) / BLOB)
+    explanation = scorecam.explain(network, blobs(), lambda output: -output[:, 0], layer="maps")
+    assert "improbable" not in codes(explanation)
+
+
+# ── one channel ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_channel_with_most_of_the_weight_is_noted() -> None:
+    explanation = explained([[0.0, 0.0, math.log(6), 0.0], [0.0] * 4], variant="algorithm1")
+    found = note(explanation, "one-channel")
+    assert found.value == pytest.approx(6 / 9)
+    assert found.value > found.threshold == 0.5
+    assert "67%" in found.sentence
+    assert "50 %" in found.sentence
+    assert "than all the others together" in found.sentence
+
+
+def test_a_channel_with_just_less_than_half_of_the_weight_is_not_noted() -> None:
+    weights = [[0.0, 0.0, math.log(2.9), 0.0], [0.0] * 4]
+    assert codes(explained(weights, variant="algorithm1")) == set()
+
+
+def test_a_large_negative_weight_counts_too() -> None:
+    weights = [[0.5, 0.5, -8.0, 0.5], [-20.0] * 4]
+    found = note(explained(weights, variant="increase"), "one-channel")
+    assert found.value == pytest.approx(8 / 9.5)
+
+
+# ── not logits ───────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("variant", ["algorithm1", "increase"])
+def test_formulas_for_logits_on_a_model_that_ends_in_probabilities_are_noted(variant: str) -> None:
+    found = note(explained(HEALTHY, variant=variant, after=nn.Softmax(dim=1)), "not-logits")
+    assert found.value > found.threshold == 0
+    assert "threshold 0" in found.sentence
+    assert "official" in found.sentence
+
+
+@pytest.mark.parametrize("variant", ["official", "literal"])
+def test_formulas_for_probabilities_are_fine_with_probabilities(variant: str) -> None:
+    assert codes(explained(HEALTHY, variant=variant, after=nn.Softmax(dim=1))) == set()
+
+
+@pytest.mark.parametrize("variant", scorecam.VARIANTS)
+def test_logits_are_fine_with_every_formula(variant: str) -> None:
+    assert "not-logits" not in codes(explained(HEALTHY, variant=variant))
+
+
+# ── border ───────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_heatmap_that_lies_mostly_along_the_edges_is_noted() -> None:
+    # The outer tenth of 20 × 30 is 2 rows and 3 columns wide. Blobs in rows 0 to 3 have half of
+    # their pixels there, those in rows 16 to 19 too; blobs moved to the left edge have more.
+    image = blobs((0, 0, 16, 16))
+    image[0] = 0.0
+    image[0, 8:12, 0:4] = 1.0  # 12 of 16 pixels outside
+    explanation = explained([[2.0] * 4, [0.0] * 4], image=image)  # equal weights
+    found = note(explanation, "border")
+    assert found.value == pytest.approx((12 + 8 + 8 + 8) / 64)
+    assert found.value > found.threshold
+    assert f"{found.value:.0%}" in found.sentence
+    assert f"{found.threshold:.0%}" in found.sentence
+    assert "photos" in found.sentence  # where the threshold comes from
+
+
+def test_a_heatmap_that_lies_half_inside_is_not_noted() -> None:
+    image = blobs((0, 0, 8, 8))
+    assert codes(explained([[2.0] * 4, [0.0] * 4], image=image)) == set()
+
+
+def test_an_image_too_small_to_have_a_border_is_never_noted_for_it() -> None:
+    network = Regions(torch.ones(2, 3))
+    image = torch.zeros(3, 4, 9)
+    image[0, 0, 0] = image[1, 0, 2] = image[2, 3, 8] = 1.0
+    assert "border" not in codes(scorecam.explain(network, image, 0, layer="maps"))
+
+
+@pytest.mark.parametrize("axes", [1, 3])
+def test_signals_and_volumes_have_borders_too(axes: int) -> None:
+    # One cell per colour, its first coordinate in the outer tenth or not.
+    size = (20, 30, 10)[:axes]
+    network = Regions(torch.tensor([[1.0] * 3, [-1.0] * 3]), axes)
+    for first, is_border in ((0, True), (9, False)):
+        image = torch.zeros(3, *size)
+        for colour in range(3):
+            image[(colour, first, *[4 + colour] * (axes - 1))] = 1.0
+            image[colour, first + colour % 2] *= 1.0 + colour
+        found = codes(scorecam.explain(network, image, 0, layer="maps"))
+        assert ("border" in found) == is_border
+
+
+# ── all of them ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_notes_are_told_for_the_target_and_variant_that_are_shown() -> None:
+    weights = [[1.6, 2.0, 2.2, 2.4], [-9.0, -9.0, -9.0, -9.0]]
+    explanation = explained(weights)
+    assert codes(explanation) == set()
+    assert {"below-fill", "improbable"} <= codes(explanation.of(1))
+    assert "flat" in codes(explanation.of(1, "increase"))
+
+
+def test_notes_survive_the_banks_file(tmp_path: object) -> None:
+    explanation = explained([[-1.0, -2.0, -3.0, -1.5], [0.0] * 4], variant="algorithm1")
+    path = f"{tmp_path}/bank.safetensors"
+    explanation.bank.save(path)
+    again = dataclasses.replace(explanation, bank=scorecam.ScoreBank.load(path))
+    assert again.health == explanation.health != ()

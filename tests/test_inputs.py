@@ -1,0 +1,372 @@
+"""Networks with several inputs: one is masked, the others are repeated beside it, or shared.
+
+`Gained` multiplies the scores of `Regions` by a number that belongs to the image, so that region k
+adds gain · W_tk·|R_k| to class t, and `increase` shows just that.
+"""
+
+from __future__ import annotations
+
+from collections import UserDict
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import scorecam
+from scorecam.errors import ModelError, ScorecamError, SettingError, TargetError
+from scorecam.testing import Regions, regions
+
+WEIGHTS = torch.tensor([[1.0, 2.0, 3.0], [0.5, 0.0, 5.0]])
+IMAGES = torch.stack([regions(sizes, 3, 5) for sizes in ((4, 2, 1), (1, 2, 3), (2, 2, 2))])
+GAINS = torch.tensor([1.0, 3.0, 0.5])
+
+
+class Gained(nn.Module):
+    """Scores · gain + shift. Remembers everything it was called with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.regions = Regions(WEIGHTS)
+        self.seen: list[dict[str, Any]] = []
+
+    def forward(self, images: Tensor, gain: Tensor, shift: Any = None) -> Tensor:
+        self.seen.append({"images": images.clone(), "gain": gain.clone(), "shift": shift})
+        scores = self.regions(images) * gain.reshape(-1, 1)
+        return scores if shift is None else scores + shift
+
+
+class GainFirst(Gained):
+    """The other way round."""
+
+    def forward(self, gain: Tensor, images: Tensor) -> Tensor:
+        return super().forward(images, gain)
+
+
+class OneDict(nn.Module):
+    """Takes one dictionary, and returns another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gained = Gained()
+        self.keys: set[str] = set()
+
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        self.keys = set(batch)
+        return {"logits": self.gained(batch["pixels"], batch["gain"]), "pixels": batch["pixels"]}
+
+
+class Transformer(nn.Module):
+    """Takes names, most of them optional, and returns a record, as Hugging Face's models do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.regions = Regions(WEIGHTS)
+
+    def forward(
+        self,
+        pixel_values: Tensor | None = None,
+        labels: Tensor | None = None,
+    ) -> Mapping[str, Any]:
+        assert pixel_values is not None
+        assert labels is None
+        return UserDict({"logits": self.regions(pixel_values), "hidden_states": (pixel_values,)})
+
+
+def shown(i: int, target: int, gain: float) -> Tensor:
+    """What `increase` shows of image i."""
+    sizes = IMAGES[i].sum((1, 2))
+    return (IMAGES[i] * (gain * WEIGHTS[target] * sizes)[:, None, None]).sum(0)
+
+
+def close(found: Tensor, truth: Tensor) -> None:
+    torch.testing.assert_close(found, truth, rtol=0, atol=1e-5)
+
+
+def maps_of(network: nn.Module, inputs: Any, target: Any, **options: Any) -> Tensor:
+    model = scorecam.open_model(network, head="logits", **options)
+    [layer] = [name for name, _ in network.named_modules() if name.endswith("maps")]
+    return scorecam.ScoreCAM(model, layer, "increase")(inputs, target)
+
+
+# ── ways to pass them ────────────────────────────────────────────────────────────────────────
+
+WAYS: dict[str, tuple[type[nn.Module], Any]] = {
+    "in order": (Gained, lambda x, gain: (x, gain)),
+    "in order, as a list": (Gained, lambda x, gain: [x, gain]),
+    "in order, the images last": (GainFirst, lambda x, gain: (gain, x)),
+    "by name": (Gained, lambda x, gain: {"images": x, "gain": gain}),
+    "by name, in any order": (Gained, lambda x, gain: {"gain": gain, "images": x}),
+    "by name, in a mapping that is no dict": (
+        Gained,
+        lambda x, gain: UserDict({"images": x, "gain": gain}),
+    ),
+    "as one dict, and a dict out": (OneDict, lambda x, gain: {"pixels": x, "gain": gain}),
+}
+each_way = pytest.mark.parametrize(("kind", "pack"), WAYS.values(), ids=WAYS)
+
+
+@each_way
+class TestEveryWay:
+    def test_one_image(self, kind: type[nn.Module], pack: Any) -> None:
+        for i, gain in enumerate(GAINS):
+            [found] = maps_of(kind(), pack(IMAGES[i : i + 1], gain[None]), 0)
+            close(found, shown(i, 0, float(gain)))
+
+    def test_a_batch_in_which_each_image_keeps_its_own(
+        self, kind: type[nn.Module], pack: Any
+    ) -> None:
+        found = maps_of(kind(), pack(IMAGES, GAINS), 1)
+        assert found.shape == (3, 3, 5)
+        for i, gain in enumerate(GAINS):
+            close(found[i], shown(i, 1, float(gain)))
+
+    def test_a_class_per_image(self, kind: type[nn.Module], pack: Any) -> None:
+        found = maps_of(kind(), pack(IMAGES, GAINS), [1, 0, 1])
+        for i, target in enumerate((1, 0, 1)):
+            close(found[i], shown(i, target, float(GAINS[i])))
+
+    def test_the_default_layer_the_bank_and_explain(self, kind: type[nn.Module], pack: Any) -> None:
+        network = kind()
+        inputs = pack(IMAGES[1:2], GAINS[1:2])
+        explanation = scorecam.explain(network, inputs, 0, variant="increase")
+        assert explanation.layer.endswith("maps")
+        close(explanation.heatmap, shown(1, 0, 3.0))
+        bank = scorecam.ScoreCAM(network).bank(inputs)
+        close(bank.heatmap(0, "increase"), shown(1, 0, 3.0))
+        assert explanation.target.score == pytest.approx(3 * (1 + 4 + 9))
+
+    def test_what_was_given_is_not_written_to(self, kind: type[nn.Module], pack: Any) -> None:
+        x, gain = IMAGES.clone(), GAINS.clone()
+        inputs = pack(x, gain)
+        maps_of(kind(), inputs, 0)
+        assert torch.equal(x, IMAGES)
+        assert torch.equal(gain, GAINS)
+        assert len(inputs) == 2
+
+
+def test_one_input_in_a_mapping_is_passed_by_its_name() -> None:
+    inputs = UserDict({"pixel_values": IMAGES[:1]})
+    [found] = maps_of(Transformer(), inputs, 0)
+    close(found, shown(0, 0, 1.0))
+    explanation = scorecam.explain(Transformer(), inputs, 1, variant="increase")
+    close(explanation.heatmap, shown(0, 1, 1.0))
+
+
+def test_a_dictionary_is_handed_over_whole_with_all_its_keys() -> None:
+    network = OneDict()
+    maps_of(network, {"pixels": IMAGES, "gain": GAINS, "source": "camera 3", "extra": None}, 0)
+    assert network.keys == {"pixels", "gain", "source", "extra"}
+
+
+# ── what the network is shown ────────────────────────────────────────────────────────────────
+
+
+def test_only_the_images_are_masked_and_what_belongs_to_one_is_repeated() -> None:
+    network = Gained()
+    maps_of(network, {"images": IMAGES, "gain": GAINS}, 0)
+    for i, gain in enumerate(GAINS):
+        mine = [call for call in network.seen if (call["gain"] == gain).all()]
+        images = torch.cat([call["images"] for call in mine])
+        assert [len(call["gain"]) for call in mine] == [len(call["images"]) for call in mine]
+        truth = [
+            IMAGES[i],
+            torch.zeros_like(IMAGES[i]),
+            *(IMAGES[i] * colour for colour in IMAGES[i]),
+        ]
+        assert torch.equal(images, torch.stack(truth))
+
+
+def test_whole_numbers_stay_whole_and_keep_their_shape() -> None:
+    class Looked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.regions = Regions(WEIGHTS)
+            self.gains = nn.Embedding.from_pretrained(GAINS[:, None])
+            self.seen: list[Tensor] = []
+
+        def forward(self, images: Tensor, tokens: Tensor) -> Tensor:
+            self.seen.append(tokens)
+            return self.regions(images) * self.gains(tokens).mean(1)
+
+    network = Looked()
+    tokens = torch.tensor([[0, 0, 0, 0], [1, 1, 1, 1], [2, 2, 2, 2]])
+    found = maps_of(network, (IMAGES, tokens), 0)
+    for i, gain in enumerate(GAINS):
+        close(found[i], shown(i, 0, float(gain)))
+    assert all(seen.dtype == torch.int64 and seen.shape[1:] == (4,) for seen in network.seen)
+
+
+def test_a_companion_of_another_precision_is_brought_to_the_networks() -> None:
+    network = Gained()
+    found = maps_of(network, (IMAGES.double(), GAINS.double()), 0)
+    assert {call["gain"].dtype for call in network.seen} == {torch.float32}
+    close(found[1].float(), shown(1, 0, 3.0))
+    precise = maps_of(Gained().double(), (IMAGES, GAINS), 0)
+    close(precise[1], shown(1, 0, 3.0))
+
+
+@pytest.mark.parametrize(
+    "shift", [2.0, 3, torch.tensor(1.5), torch.tensor([0.5, -1.0]), None], ids=str
+)
+def test_what_belongs_to_no_image_is_shared_as_it_is(shift: Any) -> None:
+    network = Gained()
+    inputs = {"images": IMAGES, "gain": GAINS, "shift": shift}
+    found = maps_of(network, inputs, 0)
+    assert all(call["shift"] is shift for call in network.seen)
+    for i, gain in enumerate(GAINS):
+        close(found[i], shown(i, 0, float(gain)))
+    in_order = maps_of(Gained(), (IMAGES, GAINS, shift), 0)
+    assert torch.equal(in_order, found)
+
+
+def test_the_passes_are_those_of_the_images_alone() -> None:
+    network = Gained()
+    explanation = scorecam.explain(network, (IMAGES[:1], GAINS[:1]), 0, layer="regions.maps")
+    assert sum(len(call["images"]) for call in network.seen) == 1 + 1 + 3
+    assert explanation.provenance.forward_passes == 1 + 1 + 3
+
+
+def test_the_network_is_left_as_it_was_found() -> None:
+    network = Gained().train()
+    maps_of(network, (IMAGES, GAINS), 0)
+    assert all(module.training for module in network.modules())
+    assert not any(module._forward_hooks for module in network.modules())
+
+
+# ── which one is masked ──────────────────────────────────────────────────────────────────────
+
+
+class Stereo(nn.Module):
+    """Two photos: scores of the left one, times how much the right one shows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.regions = Regions(WEIGHTS)
+
+    def forward(self, left: Tensor, right: Tensor) -> Tensor:
+        return self.regions(left) * right.mean((1, 2, 3))[:, None]
+
+
+class TestTwoPhotos:
+    right = torch.full((3, 3, 3, 5), 2.0)
+
+    @pytest.mark.parametrize(
+        ("masked", "inputs"),
+        [
+            (0, (IMAGES, right)),
+            ("left", {"left": IMAGES, "right": right}),
+            ("left", {"right": right, "left": IMAGES}),
+        ],
+        ids=["by place", "by name", "by name, in any order"],
+    )
+    def test_masked_input_says_which(self, masked: int | str, inputs: Any) -> None:
+        model = scorecam.open_model(Stereo(), head="logits", masked_input=masked)
+        found = scorecam.ScoreCAM(model, "regions.maps", "increase")(inputs, 0)
+        for i in range(3):
+            close(found[i], shown(i, 0, 2.0))
+
+    def test_the_other_one_may_be_masked_instead(self) -> None:
+        model = scorecam.open_model(Stereo(), head="logits", masked_input=1)
+        left = torch.ones(1, 3, 3, 5)
+        bank = scorecam.ScoreCAM(model, "regions.maps").bank((left, IMAGES[:1]))
+        assert torch.equal(bank.activations, left[0])  # the layer sees the left one, unmasked
+        assert len(bank.asked) == 0
+
+    @pytest.mark.parametrize("inputs", [(IMAGES, right), {"left": IMAGES, "right": right}])
+    def test_without_it_both_are_named(self, inputs: Any) -> None:
+        with pytest.raises(SettingError, match="2 of the inputs could be") as error:
+            maps_of(Stereo(), inputs, 0)
+        assert "masked_input=" in str(error.value)
+        assert ("0, 1" if isinstance(inputs, tuple) else "'left', 'right'") in str(error.value)
+
+    @pytest.mark.parametrize(
+        ("masked", "inputs", "said"),
+        [
+            ("lefft", {"left": IMAGES, "right": right}, ["Did you mean 'left'?", "'right'"]),
+            (2, (IMAGES, right), ["masked_input=2", "0, 1"]),
+            ("left", (IMAGES, right), ["masked_input='left'", "0, 1"]),
+            (0, {"left": IMAGES, "right": right}, ["masked_input=0", "'left', 'right'"]),
+            ("left", {"left": None, "right": right}, ["masked_input='left'"]),
+        ],
+    )
+    def test_one_that_is_not_there_is_refused_with_those_that_are(
+        self, masked: int | str, inputs: Any, said: list[str]
+    ) -> None:
+        with pytest.raises(SettingError) as error:
+            maps_of(Stereo(), inputs, 0, masked_input=masked)
+        for part in said:
+            assert part in str(error.value)
+
+
+# ── what does not fit ────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        ((), "0 of the inputs"),
+        ({}, "0 of the inputs"),
+        ((GAINS, GAINS), "0 of the inputs"),
+        ((IMAGES[0], GAINS[:1]), "0 of the inputs"),  # no batch axis
+        ((IMAGES.to(torch.uint8), GAINS), "0 of the inputs"),
+        ((IMAGES, IMAGES), "2 of the inputs"),
+    ],
+    ids=["nothing", "an empty dict", "no image", "no batch", "bytes", "two"],
+)
+def test_where_no_single_input_can_be_images_it_says_so(inputs: Any, said: str) -> None:
+    with pytest.raises(SettingError, match=said) as error:
+        maps_of(Gained(), inputs, 0)
+    assert "masked_input" in error.value.do
+
+
+def test_a_companion_of_another_length_is_refused() -> None:
+    for gains in (GAINS[:2], GAINS.repeat(2)):
+        with pytest.raises(ScorecamError):
+            maps_of(Gained(), (IMAGES, gains), 0)
+
+
+def test_an_input_that_the_network_does_not_know_is_refused() -> None:
+    for inputs in ({"images": IMAGES, "gian": GAINS}, (IMAGES, GAINS, None, None), (IMAGES,)):
+        with pytest.raises(ModelError):
+            maps_of(Gained(), inputs, 0)
+
+
+def test_several_images_where_one_is_explained_are_refused() -> None:
+    for inputs in ((IMAGES, GAINS), {"images": IMAGES, "gain": GAINS}):
+        with pytest.raises(SettingError, match="One image was expected, not 3"):
+            scorecam.explain(Gained(), inputs, 0)
+        with pytest.raises(SettingError, match="One image was expected, not 3"):
+            scorecam.ScoreCAM(Gained()).bank(inputs)
+
+
+def test_no_image_at_all_is_refused() -> None:
+    with pytest.raises(SettingError):
+        maps_of(Gained(), (IMAGES[:0], GAINS[:0]), 0)
+    with pytest.raises(SettingError):
+        scorecam.explain(Gained(), (IMAGES[:0], GAINS[:0]), 0)
+
+
+def test_images_that_are_not_finite_are_refused() -> None:
+    broken = IMAGES.clone()
+    broken[1, 0, 0, 0] = torch.nan
+    with pytest.raises(SettingError, match="NaN"):
+        maps_of(Gained(), (broken, GAINS), 0)
+
+
+def test_targets_of_another_number_are_refused_before_anything_is_asked() -> None:
+    network = Gained()
+    with pytest.raises(TargetError, match="2 targets were given for 3 images"):
+        maps_of(network, (IMAGES, GAINS), [0, 1])
+    assert network.seen == []
+
+
+def test_the_companions_of_one_call_are_forgotten_at_the_next() -> None:
+    network = Gained()
+    model = scorecam.open_model(network, head="logits")
+    cam = scorecam.ScoreCAM(model, "regions.maps", "increase")
+    close(cam((IMAGES[:1], GAINS[1:2]), 0)[0], shown(0, 0, 3.0))
+    close(cam((IMAGES[:1], GAINS[2:3]), 0)[0], shown(0, 0, 0.5))
+    with pytest.raises(ModelError):  # the network itself needs its gain
+        cam(IMAGES[:1], 0)

@@ -1,0 +1,638 @@
+"""The maps of `scorecam.compat` are those of the packages it stands in for, run here, to 1e-5.
+
+At layers that nothing overwrites. Where an in-place operation follows the layer, ours is the
+layer's own output, and theirs is not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+import networks
+import scorecam
+from scorecam.compat import official
+from scorecam.compat import pytorch_grad_cam as ours_pgc
+from scorecam.compat import torchcam as ours_tc
+from scorecam.errors import LayerError
+
+with contextlib.suppress(Exception):  # where they are absent, conftest skips and says why
+    import pytorch_grad_cam as pgc
+    import torchcam.methods as tc
+    from pytorch_grad_cam.utils import model_targets as pgc_targets
+
+CLASSES = 7
+SIZE = (97, 131)
+PARITY = 1e-5
+
+# ── networks ─────────────────────────────────────────────────────────────────────────────────
+
+
+class Head(nn.Sequential):
+    """Means over the grid, and seven logits several units apart."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, CLASSES))
+        nn.init.normal_(self[2].weight, std=3 / channels**0.5)
+
+
+class Block(nn.Module):
+    """relu(conv(relu(conv(x))) + conv(x)), and nothing in place."""
+
+    def __init__(self, before: int, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(before, channels, 3, stride=2, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        self.shortcut = nn.Conv2d(before, channels, 1, stride=2)
+        self.relu = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.relu(self.second(self.relu(self.first(x))) + self.shortcut(x))
+
+
+def stem(channels: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(3, channels, 5, stride=3, padding=2), nn.ReLU())
+
+
+def rectified() -> nn.Module:
+    """The output of a ReLU: no negative numbers, several channels zero everywhere."""
+    conv = nn.Conv2d(8, 24, 3, stride=2, padding=1)
+    networks.flatten_channels(conv)
+    return nn.Sequential(stem(8), conv, nn.ReLU(), Head(24))
+
+
+def signed() -> nn.Module:
+    """The output of a convolution, half of it negative."""
+    conv = nn.Conv2d(8, 16, 3, stride=2, padding=1)
+    networks.flatten_channels(conv)
+    return nn.Sequential(stem(8), conv, nn.Tanh(), Head(16))
+
+
+def residual() -> nn.Module:
+    """The output of a block with a shortcut, itself followed by another."""
+    first = Block(8, 32)
+    for conv in (first.second, first.shortcut):
+        networks.flatten_channels(conv)  # −1 − 1 gives 0, and 0.5 + 0.5 gives 1
+    return nn.Sequential(stem(8), first, Block(32, 20), Head(20))
+
+
+def normalised() -> nn.Module:
+    """The output of a batch norm, which the ReLU after it leaves alone."""
+    norm = nn.BatchNorm2d(64, momentum=1.0)
+    with torch.no_grad():
+        norm.weight[[1, 4, 40]] = 0.0
+        norm.bias[[1, 4, 40]] = torch.tensor([0.0, 0.5, -2.0])
+    network = nn.Sequential(stem(8), nn.Conv2d(8, 64, 3, stride=3), norm, nn.ReLU(), Head(64))
+    network(images())  # in training mode: the norm takes over these photos' mean and deviation
+    return network
+
+
+def in_place() -> nn.Module:
+    """The output of a ReLU that overwrites the batch norm before it; nothing overwrites its own."""
+    before = normalised()
+    before[3] = nn.ReLU(inplace=True)
+    return before
+
+
+class Case(NamedTuple):
+    """A network and the layer of it that is explained."""
+
+    build: Callable[[], nn.Module]
+    layer: str
+
+
+CASES = [
+    Case(rectified, "2"),
+    Case(signed, "1"),
+    Case(residual, "1"),
+    Case(normalised, "2"),
+    Case(in_place, "3"),
+]
+each_network = pytest.mark.parametrize("case", CASES, ids=lambda case: case.build.__name__)
+
+
+def built(build: Callable[[], nn.Module]) -> nn.Module:
+    """The network, the same at every call."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        return build().eval()
+
+
+def images(count: int = 3) -> Tensor:
+    """Seeded photos, smooth enough to have places."""
+    generator = torch.Generator().manual_seed(11)
+    coarse = torch.randn(count, 3, 6, 8, generator=generator)
+    noise = torch.randn(count, 3, *SIZE, generator=generator)
+    return functional.interpolate(coarse, size=SIZE, mode="bicubic") + 0.3 * noise
+
+
+def maps_of(network: nn.Module, layer: str, x: Tensor) -> Tensor:
+    """What a layer returns, before anything can write into it."""
+    seen: list[Tensor] = []
+    handle = network.get_submodule(layer).register_forward_hook(
+        lambda _module, _inputs, output: seen.append(output.clone())
+    )
+    with torch.no_grad():
+        network(x)
+    handle.remove()
+    return seen[0]
+
+
+def close(ours: Any, theirs: Any) -> None:
+    torch.testing.assert_close(torch.as_tensor(ours), torch.as_tensor(theirs), rtol=0, atol=PARITY)
+
+
+@each_network
+def test_these_networks_have_flat_channels_not_all_of_them_zero(case: Case) -> None:
+    maps = maps_of(built(case.build), case.layer, images())
+    low, high = maps.flatten(2).aminmax(dim=2)
+    flat = (low == high).all(dim=0)
+    assert 2 <= flat.sum() < maps.shape[1] <= 64
+    assert (high[:, flat] != 0).any()
+    assert (case.build in (signed, normalised)) == bool((maps < 0).any())
+
+
+# ── pytorch-grad-cam ─────────────────────────────────────────────────────────────────────────
+
+
+def with_pgc(
+    network: nn.Module, layers: Sequence[str], x: Tensor, targets: Sequence[Any] | None, **how: Any
+) -> np.ndarray:
+    """Pytorch-grad-cam's own maps."""
+    modules = [network.get_submodule(layer) for layer in layers]
+    with pgc.ScoreCAM(model=network, target_layers=modules) as cam:
+        return cam(input_tensor=x, targets=targets, **how)
+
+
+def like_pgc(
+    network: nn.Module, layers: Sequence[str], x: Tensor, targets: Sequence[Any] | None, **how: Any
+) -> np.ndarray:
+    """The same call, on this package."""
+    modules = [network.get_submodule(layer) for layer in layers]
+    with ours_pgc.ScoreCAM(model=network, target_layers=modules) as cam:
+        return cam(input_tensor=x, targets=targets, **how)
+
+
+@pytest.mark.needs("peers")
+@each_network
+class TestPytorchGradCam:
+    def test_a_class_per_image(self, case: Case) -> None:
+        network, x = built(case.build), images()
+        theirs = with_pgc(
+            network, [case.layer], x, [pgc_targets.ClassifierOutputTarget(t) for t in (1, 2, 5)]
+        )
+        ours = like_pgc(
+            network, [case.layer], x, [ours_pgc.ClassifierOutputTarget(t) for t in (1, 2, 5)]
+        )
+        close(ours, theirs)
+        assert ours.shape == theirs.shape == (3, *SIZE)
+        assert ours.dtype == theirs.dtype == np.float32
+        assert theirs.max(axis=(1, 2)).min() > 0.99, "maps that show something"
+
+    def test_the_prediction_of_each_image(self, case: Case) -> None:
+        network, x = built(case.build), images()
+        close(like_pgc(network, [case.layer], x, None), with_pgc(network, [case.layer], x, None))
+
+    def test_a_target_of_another_kind_per_image(self, case: Case) -> None:
+        network, x = built(case.build), images()
+        theirs = with_pgc(
+            network,
+            [case.layer],
+            x,
+            [
+                pgc_targets.ClassifierOutputSoftmaxTarget(4),
+                pgc_targets.ClassifierOutputReST(0),
+                lambda output: output[2] - output[3],
+            ],
+        )
+        ours = like_pgc(
+            network,
+            [case.layer],
+            x,
+            [
+                ours_pgc.ClassifierOutputSoftmaxTarget(4),
+                ours_pgc.ClassifierOutputReST(0),
+                lambda output: output[2] - output[3],
+            ],
+        )
+        close(ours, theirs)
+
+    def test_their_own_targets_on_our_class(self, case: Case) -> None:
+        network, x = built(case.build), images()
+        targets = [
+            pgc_targets.ClassifierOutputTarget(6),
+            pgc_targets.FinerWeightedTarget(3, [1, 2], 0.6),
+            pgc_targets.ClassifierOutputSoftmaxTarget(1),
+        ]
+        close(
+            like_pgc(network, [case.layer], x, targets), with_pgc(network, [case.layer], x, targets)
+        )
+
+
+@pytest.mark.needs("peers")
+class TestPytorchGradCamElsewhere:
+    def test_several_layers_are_averaged(self) -> None:
+        network, x = built(residual), images()
+        targets = [ours_pgc.ClassifierOutputTarget(t) for t in (1, 2, 5)]
+        layers = ["0.1", "1", "2"]
+        theirs = with_pgc(network, layers, x, targets)
+        close(like_pgc(network, layers, x, targets), theirs)
+        assert np.abs(theirs - with_pgc(network, ["2"], x, targets)).max() > 0.05
+
+    def test_smoothing_over_flips_and_brightness(self) -> None:
+        network, x = built(rectified), images(2)
+        targets = [ours_pgc.ClassifierOutputTarget(t) for t in (1, 5)]
+        theirs = with_pgc(network, ["2"], x, targets, aug_smooth=True)
+        close(like_pgc(network, ["2"], x, targets, aug_smooth=True), theirs)
+        assert np.abs(theirs - with_pgc(network, ["2"], x, targets)).max() > 0.01
+
+    @pytest.mark.parametrize("category", [0, 1])
+    def test_a_yes_or_no_model(self, category: int) -> None:
+        network, x = built(signed), images()
+        network[3][2] = nn.Linear(16, 1)
+        theirs = with_pgc(
+            network, ["1"], x, [pgc_targets.BinaryClassifierOutputTarget(category)] * 3
+        )
+        ours = like_pgc(network, ["1"], x, [ours_pgc.BinaryClassifierOutputTarget(category)] * 3)
+        close(ours, theirs)
+
+    def test_a_regression(self) -> None:
+        network, x = built(signed), images()
+        network[3][2] = nn.Linear(16, 1)
+        theirs = with_pgc(network, ["1"], x, [pgc_targets.RawScoresOutputTarget()] * 3)
+        close(like_pgc(network, ["1"], x, [ours_pgc.RawScoresOutputTarget()] * 3), theirs)
+
+    def test_a_model_with_one_number_and_no_target(self) -> None:
+        network, x = built(signed), images()
+        network[3][2] = nn.Linear(16, 1)
+        close(like_pgc(network, ["1"], x, None), with_pgc(network, ["1"], x, None))
+
+    def test_a_segmentation_and_a_mask(self) -> None:
+        network, x = built(rectified), images()
+        network[3] = nn.Sequential(nn.Conv2d(24, 4, 1), nn.Upsample(SIZE, mode="nearest"))
+        mask = np.zeros(SIZE, np.float32)
+        mask[10:50, 60:] = 1
+        theirs = with_pgc(
+            network, ["2"], x, [pgc_targets.SemanticSegmentationTarget(2, mask / 999)] * 3
+        )
+        ours = like_pgc(network, ["2"], x, [ours_pgc.SemanticSegmentationTarget(2, mask / 999)] * 3)
+        close(ours, theirs)
+
+    def test_a_detector(self) -> None:
+        network, x = Detector(built(rectified)), images()
+        boxes = np.array([[10.0, 12.0, 40.0, 52.0], [80.0, 10.0, 90.0, 30.0]])
+        theirs = with_pgc(
+            network, ["network.2"], x, [pgc_targets.FasterRCNNBoxScoreTarget([3, 1], boxes)] * 3
+        )
+        ours = like_pgc(
+            network, ["network.2"], x, [ours_pgc.FasterRCNNBoxScoreTarget([3, 1], boxes)] * 3
+        )
+        close(ours, theirs)
+        assert theirs.max() > 0.99
+
+    def test_the_outputs_are_kept(self) -> None:
+        network, x = built(rectified), images()
+        layers = [network[2]]
+        with pgc.ScoreCAM(network, layers) as theirs, ours_pgc.ScoreCAM(network, layers) as ours:
+            for target in (None, ours_pgc.ClassifierOutputSoftmaxTarget(3)):
+                targets = None if target is None else [target] * 3
+                theirs(x, targets)
+                ours(x, targets)
+                close(ours.outputs, theirs.outputs.detach())
+
+    def test_the_batch_size_changes_nothing(self) -> None:
+        network, x = built(rectified), images(1)
+        with (
+            pgc.ScoreCAM(network, [network[2]]) as theirs,
+            ours_pgc.ScoreCAM(network, [network[2]]) as ours,
+        ):
+            theirs.batch_size = ours.batch_size = 5
+            targets = [ours_pgc.ClassifierOutputTarget(1)]
+            close(ours(x, targets), theirs(x, targets))
+
+
+class Detector(nn.Module):
+    """Finds two boxes in every image, with classes and scores that depend on it."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> list[dict[str, Tensor]]:
+        boxes = torch.tensor([[11.0, 11.0, 42.0, 50.0], [80.0, 12.0, 91.0, 31.0]])
+        return [
+            {
+                "boxes": boxes + logits[:2, None].tanh(),
+                "labels": torch.tensor([3, 1]) if logits[6] > 0 else torch.tensor([3, 2]),
+                "scores": logits[2:4].sigmoid(),
+            }
+            for logits in self.network(x)
+        ]
+
+
+# ── torchcam ─────────────────────────────────────────────────────────────────────────────────
+
+
+def with_torchcam(
+    network: nn.Module, layer: Any, x: Tensor, *args: Any, **how: Any
+) -> list[Tensor]:
+    """Torchcam's own maps."""
+    with tc.ScoreCAM(network, layer) as cam, torch.inference_mode():
+        network(x)
+        return cam(*args, **how)
+
+
+def like_torchcam(
+    network: nn.Module, layer: Any, x: Tensor, *args: Any, **how: Any
+) -> list[Tensor]:
+    """The same call, on this package."""
+    with ours_tc.ScoreCAM(network, layer) as cam, torch.inference_mode():
+        network(x)
+        return cam(*args, **how)
+
+
+def all_close(ours: list[Tensor], theirs: list[Tensor]) -> None:
+    assert len(ours) == len(theirs)
+    for one, other in zip(ours, theirs, strict=True):
+        assert one.dtype == other.dtype == torch.float32
+        close(one, other)
+
+
+@pytest.mark.needs("peers")
+@each_network
+class TestTorchcam:
+    def test_a_class_per_image(self, case: Case) -> None:
+        network, x = built(case.build), images()
+        theirs = with_torchcam(network, case.layer, x, [1, 2, 5])
+        all_close(like_torchcam(network, case.layer, x, [1, 2, 5]), theirs)
+        assert theirs[0].amax(dim=(1, 2)).min() > 0.99, "maps that show something"
+
+    def test_one_class_for_all_images(self, case: Case) -> None:
+        network, x = built(case.build), images()
+        all_close(
+            like_torchcam(network, case.layer, x, 4), with_torchcam(network, case.layer, x, 4)
+        )
+
+    def test_raw_maps(self, case: Case) -> None:
+        network, x = built(case.build), images()
+        theirs = with_torchcam(network, case.layer, x, [1, 2, 5], normalized=False)
+        all_close(like_torchcam(network, case.layer, x, [1, 2, 5], normalized=False), theirs)
+        assert theirs[0].max() != 1
+
+    def test_one_function_for_all_images(self, case: Case) -> None:
+        network, x = built(case.build), images()
+
+        def margin(output: Tensor) -> Tensor:
+            return output[2] - output[3]
+
+        all_close(
+            like_torchcam(network, case.layer, x, targets=margin),
+            with_torchcam(network, case.layer, x, targets=margin),
+        )
+
+    def test_a_function_per_image(self, case: Case) -> None:
+        network, x = built(case.build), images()
+        targets = [lambda output: output[1], lambda output: output.log_softmax(0)[2], torch.amax]
+        all_close(
+            like_torchcam(network, case.layer, x, targets=targets),
+            with_torchcam(network, case.layer, x, targets=targets),
+        )
+
+
+@pytest.mark.needs("peers")
+class TestTorchcamElsewhere:
+    def test_several_layers_give_a_map_each_and_are_fused(self) -> None:
+        network, x = built(residual), images()
+        layers = ["0.1", network[1], "2"]
+        theirs = with_torchcam(network, layers, x, [1, 2, 5])
+        ours = like_torchcam(network, layers, x, [1, 2, 5])
+        all_close(ours, theirs)
+        close(ours_tc.ScoreCAM.fuse_cams(ours), tc.ScoreCAM.fuse_cams(theirs))
+        close(
+            ours_tc.ScoreCAM.fuse_cams(ours, target_shape=(20, 30)),
+            tc.ScoreCAM.fuse_cams(theirs, target_shape=(20, 30)),
+        )
+
+    def test_volumes(self) -> None:
+        network = networks.build(networks.Volume)
+        x = networks.images_for(network, count=2)
+        all_close(
+            like_torchcam(network, "relu", x, [0, 3]), with_torchcam(network, "relu", x, [0, 3])
+        )
+
+    def test_a_detector(self) -> None:
+        network, x = Detector(built(rectified)), images()
+
+        def first(found: dict[str, Tensor]) -> Tensor:
+            return 5 * found["scores"][0]
+
+        all_close(
+            like_torchcam(network, "network.2", x, targets=first),
+            with_torchcam(network, "network.2", x, targets=first),
+        )
+
+
+# ── where something is overwritten ───────────────────────────────────────────────────────────
+
+
+class TestConvolutionBeforeAnInPlaceReLU:
+    """`0` is the stem, `1` the explained convolution, `2` the ReLU that writes into its output."""
+
+    @staticmethod
+    def networks() -> tuple[nn.Module, nn.Module]:
+        """With the ReLU in place, and with the same ReLU out of place."""
+        apart = built(rectified)
+        overwriting = copy.deepcopy(apart)
+        overwriting[2] = nn.ReLU(inplace=True)
+        return overwriting, apart
+
+    def test_ours_is_the_convolutions_own_output(self) -> None:
+        overwriting, apart = self.networks()
+        x = images()
+        own = maps_of(apart, "1", x)
+        assert own.min() < -0.1
+        for i in range(len(x)):
+            bank = scorecam.ScoreCAM(overwriting, "1").bank(x[i])
+            close(bank.activations, own[i])
+
+    @pytest.mark.needs("peers")
+    def test_ours_is_theirs_where_nothing_is_overwritten(self) -> None:
+        overwriting, apart = self.networks()
+        x, targets = images(), [ours_pgc.ClassifierOutputTarget(t) for t in (1, 2, 5)]
+        close(like_pgc(overwriting, ["1"], x, targets), with_pgc(apart, ["1"], x, targets))
+        all_close(
+            like_torchcam(overwriting, "1", x, [1, 2, 5]), with_torchcam(apart, "1", x, [1, 2, 5])
+        )
+
+    @pytest.mark.needs("peers")
+    def test_theirs_is_the_relus_output_instead(self) -> None:
+        overwriting, apart = self.networks()
+        x, targets = images(), [ours_pgc.ClassifierOutputTarget(t) for t in (1, 2, 5)]
+        rectified_maps = with_pgc(overwriting, ["1"], x, targets)
+        close(rectified_maps, with_pgc(apart, ["2"], x, targets))
+        assert np.abs(rectified_maps - with_pgc(apart, ["1"], x, targets)).max() > 0.05
+
+        [of_torchcam] = with_torchcam(overwriting, "1", x, [1, 2, 5])
+        close(of_torchcam, with_torchcam(apart, "2", x, [1, 2, 5])[0])
+        assert (of_torchcam - with_torchcam(apart, "1", x, [1, 2, 5])[0]).abs().max() > 0.05
+
+
+# ── the authors' code ────────────────────────────────────────────────────────────────────────
+
+
+def by_the_authors_rules(network: nn.Module, layer: str, image: Tensor, target: int) -> Tensor:
+    """Their map, in float64: one mask at a time, weighed by the class's probability.
+
+    Each map is upsampled first; it is skipped where it is flat, and makes a mask between its own
+    minimum and maximum. ReLU, and the scaling to [0, 1], come last, at the image's size.
+    """
+    network = copy.deepcopy(network).double()
+    image = image.double()
+    total = torch.zeros(SIZE, dtype=torch.float64)
+    for grid in maps_of(network, layer, image[None])[0]:
+        large = functional.interpolate(
+            grid[None, None], SIZE, mode="bilinear", align_corners=False
+        )[0, 0]
+        low, high = large.min(), large.max()
+        if low == high:
+            continue
+        with torch.no_grad():
+            logits = network((image * ((large - low) / (high - low)))[None])[0]
+        total += logits.exp()[target] / logits.exp().sum() * large
+    positive = total.clamp(min=0)
+    return (positive - positive.min()) / (positive.max() - positive.min())
+
+
+@each_network
+def test_official_is_the_loop_of_the_authors_rules(case: Case) -> None:
+    network = built(case.build)
+    cam = official.ScoreCAM({"type": "any", "arch": network, "layer_name": case.layer})
+    for image, target in zip(images(2), (1, 5), strict=True):
+        found = cam(image[None], target)
+        truth = by_the_authors_rules(network, case.layer, image, target)
+        assert found.shape == (1, 1, *SIZE)
+        close(found[0, 0].double(), truth)
+
+
+def test_official_explains_the_prediction_where_no_class_is_given() -> None:
+    network, image = built(rectified), images(1)
+    cam = official.ScoreCAM({"arch": network, "layer_name": "2"})
+    predicted = int(network(image).argmax())
+    assert torch.equal(cam(image), cam(image, predicted))
+    assert torch.equal(cam(image, class_idx=predicted, retain_graph=True), cam(image, predicted))
+
+
+def test_official_writes_dots_as_underscores() -> None:
+    network, image = built(rectified), images(1)
+    dotted = official.ScoreCAM({"arch": network, "layer_name": "0.1"})
+    with_underscore = official.ScoreCAM({"arch": network, "layer_name": "0_1"})
+    assert torch.equal(dotted(image, 2), with_underscore(image, 2))
+    with pytest.raises(LayerError, match="no layer '0_7'"):
+        official.ScoreCAM({"arch": network, "layer_name": "0_7"})
+
+
+@each_network
+def test_official_differs_from_the_variant_on_signed_layers_alone(case: Case) -> None:
+    network, [image] = built(case.build), images(1)
+    explained = scorecam.explain(network, image, 1, layer=case.layer, variant="official")
+    ours = official.ScoreCAM({"arch": network, "layer_name": case.layer})(image[None], 1)[0, 0]
+    difference = float((ours - explained.scaled).abs().max())
+    if case.build in (signed, normalised):
+        assert difference > 1e-3
+    else:
+        assert difference < PARITY
+
+
+def test_official_gives_zeros_where_the_authors_give_nothing() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), Head(4)).eval()
+    nn.init.zeros_(network[0].weight)
+    found = official.ScoreCAM({"arch": network, "layer_name": "0"})(images(1), 0)
+    assert found.shape == (1, 1, *SIZE)
+    assert not found.any()
+
+
+# ── targets ──────────────────────────────────────────────────────────────────────────────────
+
+
+CLASS_TARGETS = ["ClassifierOutputTarget", "ClassifierOutputSoftmaxTarget", "ClassifierOutputReST"]
+
+
+@pytest.mark.needs("peers")
+class TestTargets:
+    def test_every_target_of_theirs_is_here(self) -> None:
+        theirs = {name for name in vars(pgc_targets) if name.endswith(("Target", "ReST"))}
+        assert len(theirs) >= 9
+        assert theirs <= set(vars(ours_pgc))
+
+    @pytest.mark.parametrize("name", CLASS_TARGETS)
+    @pytest.mark.parametrize("shape", [(CLASSES,), (4, CLASSES)], ids=["single", "batched"])
+    def test_targets_of_a_class(self, name: str, shape: tuple[int, ...]) -> None:
+        output = 4 * torch.randn(shape)
+        for category in (0, 3, CLASSES - 1):
+            ours = getattr(ours_pgc, name)(category)(output)
+            theirs = getattr(pgc_targets, name)(category)(output)
+            assert ours.shape == theirs.shape
+            close(ours, theirs)
+
+    @pytest.mark.parametrize("category", [0, 1])
+    @pytest.mark.parametrize("shape", [(1,), (4, 1), (4,)])
+    def test_the_yes_or_no_target(self, category: int, shape: tuple[int, ...]) -> None:
+        output = torch.randn(shape)
+        ours = ours_pgc.BinaryClassifierOutputTarget(category)(output)
+        assert torch.equal(ours, pgc_targets.BinaryClassifierOutputTarget(category)(output))
+
+    @pytest.mark.parametrize("name", ["RawScoresOutputTarget", "SoftmaxOutputTarget"])
+    @pytest.mark.parametrize("shape", [(1,), (CLASSES,), (4, CLASSES)])
+    def test_targets_without_a_class(self, name: str, shape: tuple[int, ...]) -> None:
+        output = torch.randn(shape)
+        close(getattr(ours_pgc, name)()(output), getattr(pgc_targets, name)()(output))
+
+    @pytest.mark.parametrize("shape", [(CLASSES,), (4, CLASSES)], ids=["single", "batched"])
+    def test_the_target_of_one_class_against_others(self, shape: tuple[int, ...]) -> None:
+        output = 4 * torch.randn(shape)
+        for main, others, alpha in ((3, [1, 2], 0.6), (0, [5], 1.0)):
+            ours = getattr(ours_pgc, "FinerWeightedTarget")(main, others, alpha)  # noqa: B009
+            theirs = pgc_targets.FinerWeightedTarget(main, others, alpha)
+            close(ours(output), theirs(output))
+
+    @pytest.mark.parametrize("kind", [np.float32, np.float64, np.bool_, np.uint8])
+    def test_the_target_of_a_segmentation(self, kind: type) -> None:
+        output = torch.randn(5, 6, 9)
+        mask = (np.random.default_rng(0).random((6, 9)) > 0.5).astype(kind)
+        for category in (0, 4):
+            ours = ours_pgc.SemanticSegmentationTarget(category, mask)(output)
+            theirs = pgc_targets.SemanticSegmentationTarget(category, mask)(output)
+            close(ours, theirs.to(ours.dtype))
+
+    @pytest.mark.parametrize("seed", range(5))
+    @pytest.mark.parametrize("threshold", [0.1, 0.5])
+    def test_the_target_of_a_detector(self, seed: int, threshold: float) -> None:
+        generator = np.random.default_rng(seed)
+        corners = generator.uniform(0, 60, (12, 2))
+        found = np.concatenate([corners, corners + generator.uniform(5, 40, (12, 2))], axis=1)
+        known = found[:5] + generator.uniform(-4, 4, (5, 4))
+        outputs = {
+            "boxes": torch.tensor(found, dtype=torch.float32),
+            "labels": torch.tensor(generator.integers(1, 3, 12)),
+            "scores": torch.rand(12),
+        }
+        labels = generator.integers(1, 3, 5).tolist()
+        ours = ours_pgc.FasterRCNNBoxScoreTarget(labels, known, threshold)(outputs)
+        theirs = pgc_targets.FasterRCNNBoxScoreTarget(labels, known, threshold)(outputs)
+        assert float(theirs) > 0
+        close(ours.reshape(1), theirs)
+
+    def test_a_detector_that_finds_nothing_scores_nothing(self) -> None:
+        nothing = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0), "scores": torch.zeros(0)}
+        known = np.array([[0.0, 0.0, 5.0, 5.0]])
+        ours = ours_pgc.FasterRCNNBoxScoreTarget([1], known)(nothing)
+        theirs = pgc_targets.FasterRCNNBoxScoreTarget([1], known)(nothing)
+        assert float(ours) == float(theirs) == 0

@@ -1,0 +1,389 @@
+"""What must hold for every image and every network: symmetries, and results that don't depend."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import pytest
+import torch
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+import reference
+import scorecam
+from networks import NETWORKS, InPlace, Network, Signed, build, images_for
+from scorecam.cam import live, masks, scaled, upsample
+
+seeds = st.integers(0, 2**16)
+kinds = st.sampled_from(NETWORKS)
+targets = st.integers(0, 4)
+variants = st.sampled_from(reference.VARIANTS)
+
+
+def scaled_maps(
+    network: nn.Module, images: Tensor, target: int, layer: str, variant: str = "official"
+) -> Tensor:
+    model = scorecam.open_model(network, head="logits")
+    maps = scorecam.ScoreCAM(model, layer, variant)(images, target)
+    return torch.stack([scaled(each) for each in maps])
+
+
+def close(found: Tensor, truth: Tensor) -> None:
+    torch.testing.assert_close(found, truth, rtol=0, atol=1e-5)
+
+
+# ── results don't depend on how the work was cut up ──────────────────────────────────────────
+
+
+@settings(max_examples=25)
+@given(kind=kinds, seed=seeds, batch_size=st.integers(1, 12))
+def test_the_batch_size_does_not_matter(kind: type[Network], seed: int, batch_size: int) -> None:
+    network = build(kind, seed)
+    images = images_for(network, count=3, seed=seed)
+    model = scorecam.open_model(network, head="logits")
+    whole = scorecam.ScoreCAM(model, network.layer, batch_size=1000)(images, 1)
+    cut = scorecam.ScoreCAM(model, network.layer, batch_size=batch_size)(images, 1)
+    for one, other in zip(whole, cut, strict=True):
+        close(scaled(other), scaled(one))
+
+
+@settings(max_examples=25)
+@given(kind=kinds, seed=seeds, variant=variants)
+def test_the_other_images_in_the_batch_do_not_matter(
+    kind: type[Network], seed: int, variant: str
+) -> None:
+    network = build(kind, seed)
+    images = images_for(network, count=4, seed=seed)
+    together = scaled_maps(network, images, 2, network.layer, variant)
+    for image, found in zip(images, together, strict=True):
+        close(found, scaled_maps(network, image[None], 2, network.layer, variant)[0])
+
+
+@settings(max_examples=20)
+@given(
+    seed=seeds, order=st.permutations(range(4)), wanted=st.lists(targets, min_size=4, max_size=4)
+)
+def test_images_and_their_targets_keep_their_places(
+    seed: int, order: list[int], wanted: tuple[int, ...]
+) -> None:
+    network = build(InPlace, seed)
+    images = images_for(network, count=4, seed=seed)
+    cam = scorecam.ScoreCAM(network, "norm", batch_size=7)
+    maps = cam(images, wanted)
+    moved = cam(images[order], [wanted[place] for place in order])
+    for place, found in zip(order, moved, strict=True):
+        close(scaled(found), scaled(maps[place]))
+
+
+def test_how_images_lie_in_memory_does_not_matter() -> None:
+    network = build(InPlace)
+    images = images_for(network, count=2)
+    cam = scorecam.ScoreCAM(network, "norm")
+    truth = cam(images, 1)
+    for x in (
+        images.contiguous(memory_format=torch.channels_last),
+        images.mT.contiguous().mT,
+        images.repeat(1, 2, 1, 1)[:, 3:],
+    ):
+        assert not x.is_contiguous()
+        torch.testing.assert_close(cam(x, 1), truth, rtol=0, atol=1e-6)
+    expanded = cam(images[:1].expand(2, -1, -1, -1), 1)
+    torch.testing.assert_close(expanded, truth[[0, 0]], rtol=0, atol=1e-6)
+
+
+# ── symmetries of the formula ────────────────────────────────────────────────────────────────
+
+
+class Rearranged(nn.Module):
+    """The same network; `again` shows its maps once more, in another order or several times."""
+
+    def __init__(self, network: Network, order: list[int]) -> None:
+        super().__init__()
+        self.network = network
+        self.again = Indexed(order)
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.again(self.network.maps(images))
+        return self.network(images)
+
+
+class Indexed(nn.Module):
+    def __init__(self, order: list[int]) -> None:
+        super().__init__()
+        self.order = order
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps[:, self.order]
+
+
+def channels(network: Network) -> int:
+    return network.maps(torch.zeros(1, *network.image)).shape[1]
+
+
+@settings(max_examples=25)
+@given(kind=kinds, seed=seeds, variant=variants, data=st.data())
+def test_the_order_of_the_channels_does_not_matter(
+    kind: type[Network], seed: int, variant: str, data: st.DataObject
+) -> None:
+    network = build(kind, seed)
+    order = data.draw(st.permutations(range(channels(network))))
+    images = images_for(network, seed=seed)
+    same = Rearranged(network, list(range(len(order))))
+    moved = Rearranged(network, order)
+    one = scaled_maps(same, images, 0, "again", variant)
+    close(scaled_maps(moved, images, 0, "again", variant), one)
+
+
+@settings(max_examples=25)
+@given(kind=kinds, seed=seeds, variant=variants, times=st.integers(2, 4))
+def test_every_channel_several_times_makes_the_same_map(
+    kind: type[Network], seed: int, variant: str, times: int
+) -> None:
+    network = build(kind, seed)
+    k = channels(network)
+    images = images_for(network, seed=seed)
+    once = scaled_maps(Rearranged(network, list(range(k))), images, 0, "again", variant)
+    repeated = Rearranged(network, list(range(k)) * times)
+    close(scaled_maps(repeated, images, 0, "again", variant), once)
+
+
+@settings(max_examples=25)
+@given(
+    kind=kinds,
+    seed=seeds,
+    constant=st.floats(-8, 8),
+    target=targets,
+    variant=st.sampled_from(["official", "literal"]),
+)
+def test_a_constant_added_to_all_logits_leaves_official_and_literal_alone(
+    kind: type[Network], seed: int, constant: float, target: int, variant: str
+) -> None:
+    network = build(kind, seed)
+    images = images_for(network, seed=seed)
+    before = scaled_maps(network, images, target, network.layer, variant)
+    with torch.no_grad():
+        network.classes.bias += constant
+    close(scaled_maps(network, images, target, network.layer, variant), before)
+
+
+@settings(max_examples=25)
+@given(
+    kind=kinds,
+    seed=seeds,
+    constant=st.floats(-8, 8),
+    target=targets,
+    variant=st.sampled_from(["algorithm1", "increase"]),
+)
+def test_a_constant_added_to_the_targets_logit_leaves_algorithm1_and_increase_alone(
+    kind: type[Network], seed: int, constant: float, target: int, variant: str
+) -> None:
+    network = build(kind, seed)
+    images = images_for(network, seed=seed)
+    before = scaled_maps(network, images, target, network.layer, variant)
+    with torch.no_grad():
+        network.classes.bias[target] += constant
+    close(scaled_maps(network, images, target, network.layer, variant), before)
+
+
+class Flippable(nn.Module):
+    """Convolutions and pools that treat both directions alike, up to their weights."""
+
+    layer = "relu"
+
+    def __init__(self, axes: int) -> None:
+        super().__init__()
+        convolution = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[axes - 1]
+        pool = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)[axes - 1]
+        self.first = convolution(2, 4, 3, padding=1)
+        self.pool = pool(2)
+        self.second = convolution(4, 6, 3, padding=1)
+        self.relu = nn.ReLU()
+        self.classes = nn.Linear(6, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.relu(self.second(self.pool(self.first(images).relu())))
+        return 10 * self.classes(maps.flatten(2).mean(2))
+
+
+@settings(max_examples=25)
+@given(axes=st.integers(1, 3), seed=seeds, variant=variants, data=st.data())
+def test_flipping_image_and_network_flips_the_map(
+    axes: int, seed: int, variant: str, data: st.DataObject
+) -> None:
+    torch.manual_seed(seed)
+    network = Flippable(axes)
+    images = torch.randn(1, 2, *(6, 10, 8)[:axes])
+    flipped_axes = data.draw(st.sets(st.integers(2, axes + 1), min_size=1), label="axes")
+    flipped = copy.deepcopy(network)
+    with torch.no_grad():
+        for convolution in (flipped.first, flipped.second):
+            convolution.weight.copy_(convolution.weight.flip(*flipped_axes))
+    one = scaled_maps(network, images, 0, "relu", variant)
+    other = scaled_maps(flipped, images.flip(*flipped_axes), 0, "relu", variant)
+    close(other.flip(*(axis - 1 for axis in flipped_axes)), one)
+
+
+@settings(max_examples=25)
+@given(kind=kinds, seed=seeds, factor=st.floats(0.01, 100))
+def test_scaling_the_activations_up_leaves_the_scaled_map_alone(
+    kind: type[Network], seed: int, factor: float
+) -> None:
+    class Scaled(Rearranged):
+        def forward(self, images: Tensor) -> Tensor:
+            self.again(self.network.maps(images) * factor)
+            return self.network(images)
+
+    network = build(kind, seed)
+    order = list(range(channels(network)))
+    images = images_for(network, seed=seed)
+    one = scaled_maps(Rearranged(network, order), images, 0, "again")
+    close(scaled_maps(Scaled(network, order), images, 0, "again"), one)
+
+
+# ── shapes ───────────────────────────────────────────────────────────────────────────────────
+
+
+class AnySize(nn.Module):
+    """A network whose layer `maps` has a grid of any size, whatever the image's."""
+
+    def __init__(self, grid: tuple[int, ...]) -> None:
+        super().__init__()
+        self.grid = grid
+        convolution = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[len(grid) - 1]
+        self.maps = convolution(1, 17, 1)
+        self.classes = nn.Linear(17, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        mode = reference.MODES[len(self.grid)]
+        resized = interpolate(images, size=self.grid, mode=mode, align_corners=True)
+        return 5 * self.classes(self.maps(resized).flatten(2).mean(2))
+
+
+sizes = st.integers(1, 3).flatmap(
+    lambda axes: st.tuples(*[st.tuples(st.integers(1, 7), st.integers(1, 9))] * axes)
+)
+
+
+@settings(max_examples=80)
+@given(both=sizes, seed=seeds)
+@example(both=((1, 1), (1, 1)), seed=0)
+@example(both=((1, 9), (7, 1)), seed=0)
+@example(both=((7, 1), (7, 1)), seed=0)
+@example(both=((3, 5), (2, 9)), seed=0)
+def test_any_grid_on_any_image_gives_a_finite_map_of_the_images_size(
+    both: tuple[tuple[int, int], ...], seed: int
+) -> None:
+    grid, image = tuple(g for g, _ in both), tuple(i for _, i in both)
+    torch.manual_seed(seed)
+    network = AnySize(grid)
+    images = torch.rand(2, 1, *image)
+    maps = scorecam.ScoreCAM(network, "maps")(images, 1)
+    assert maps.shape == (2, *image)
+    assert maps.isfinite().all()
+    assert (maps >= 0).all()
+    bank = scorecam.ScoreCAM(network, "maps").bank(images[0])
+    assert bank.scores.isfinite().all()
+    assert scaled(maps[0]).max() in (0, 1)
+    if math.prod(image) == 1:
+        assert len(bank.asked) == 0
+        assert not scaled(maps[0]).any()
+
+
+@settings(max_examples=30)
+@given(seed=seeds, grid=st.tuples(st.integers(2, 5), st.integers(2, 6)))
+def test_any_grid_smaller_than_the_image_equals_the_papers_loop(
+    seed: int, grid: tuple[int, int]
+) -> None:
+    torch.manual_seed(seed)
+    network = AnySize(grid)
+    image = torch.rand(1, 7, 11)
+
+    class Precise(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = copy.deepcopy(network).double()
+
+        def maps(self, images: Tensor) -> Tensor:
+            resized = interpolate(images, size=grid, mode="bilinear", align_corners=True)
+            return self.inner.maps(resized)
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.inner(images)
+
+    truth = reference.score_cam(Precise(), image.double(), 1, "algorithm1")
+    found = scaled_maps(network, image[None], 1, "maps", "algorithm1")[0]
+    assume(truth.max() > 0)
+    close(found.double(), truth)
+
+
+# ── upsampling and masks ─────────────────────────────────────────────────────────────────────
+
+
+@settings(max_examples=150)
+@given(both=sizes, align=st.booleans(), seed=seeds)
+def test_upsampling_is_torchs_interpolation(
+    both: tuple[tuple[int, int], ...], align: bool, seed: int
+) -> None:
+    grid, image = tuple(g for g, _ in both), tuple(i for _, i in both)
+    generator = torch.Generator().manual_seed(seed)
+    maps = torch.randn(3, *grid, generator=generator)
+    mode = reference.MODES[len(grid)]
+    truth = interpolate(maps[None].double(), size=image, mode=mode, align_corners=align)[0]
+    found = upsample(maps, image, align)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.double(), truth, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize(("grid", "image"), [((7, 7), (224, 224)), ((12, 20), (300, 199))])
+def test_upsampling_is_torchs_interpolation_at_real_sizes(
+    grid: tuple[int, int], image: tuple[int, int]
+) -> None:
+    maps = torch.randn(2, *grid)
+    truth = interpolate(maps[None].double(), size=image, mode="bilinear", align_corners=False)
+    torch.testing.assert_close(upsample(maps, image).double(), truth[0], rtol=0, atol=2e-6)
+
+
+@settings(max_examples=100)
+@given(both=sizes, seed=seeds, scale=st.floats(1e-6, 1e6), offset=st.floats(-1e3, 1e3))
+def test_every_mask_that_is_asked_runs_from_zero_to_one(
+    both: tuple[tuple[int, int], ...], seed: int, scale: float, offset: float
+) -> None:
+    grid, image = tuple(g for g, _ in both), tuple(i for _, i in both)
+    generator = torch.Generator().manual_seed(seed)
+    maps = torch.randn(4, *grid, generator=generator) * scale + offset
+    maps[1] = offset
+    masking = scorecam.Masking()
+    asked = live(maps, image, masking)
+    assert not asked[1]
+    found = masks(maps[asked], image, masking)
+    assert found.isfinite().all()
+    assert all(mask.min() == 0 and mask.max() == 1 for mask in found)
+
+
+def test_a_map_that_is_flat_but_for_rounding_is_left_out_or_has_a_finite_mask() -> None:
+    # Its middle cell is the next number above 1, which no pixel of a 4 × 4 image shows: there,
+    # every pixel rounds to 1.
+    maps = torch.ones(1, 3, 3)
+    maps[0, 1, 1] = torch.nextafter(torch.tensor(1.0), torch.tensor(2.0))
+    masking = scorecam.Masking()
+    asked = live(maps, (4, 4), masking)
+    assert masks(maps[asked], (4, 4), masking).isfinite().all()
+
+
+def test_a_map_that_no_pixel_sees_is_flat() -> None:
+    # Of five cells, one pixel sees only the middle one; two pixels see the second and the fourth.
+    hidden = torch.tensor([[1.0, 0.0, 0.0, 0.0, 1.0]])
+    assert not live(hidden, (1,), scorecam.Masking()).any()
+    seen = torch.tensor([[0.0, 1.0, 0.0, 0.0, 0.0]])
+    assert live(seen, (2,), scorecam.Masking()).all()
+
+
+def test_a_signed_network_keeps_what_is_positive_only() -> None:
+    network = build(Signed)
+    bank = scorecam.ScoreCAM(network, "conv").bank(images_for(network)[0])
+    combined = torch.einsum("k,kuv->uv", bank.weights(0), bank.activations)
+    assert combined.min() < 0 < combined.max()
+    assert torch.equal(bank.heatmap(0) > 0, upsample(combined.relu()[None], bank.size)[0] > 0)
