@@ -212,7 +212,14 @@ class ScoreBank:
             ) from error
 
 
-TENSORS = ("activations", "asked", "scores", "image_scores", "fill_scores")
+TENSORS = {
+    "activations": torch.float32,
+    "asked": torch.int64,
+    "scores": torch.float32,
+    "image_scores": torch.float32,
+    "fill_scores": torch.float32,
+}
+"""The tensors of a bank in its file."""
 
 
 def _from_record(record: Any, tensors: dict[str, Tensor]) -> ScoreBank:
@@ -241,8 +248,11 @@ def _from_record(record: Any, tensors: dict[str, Tensor]) -> ScoreBank:
     )
     k, (s, n) = len(bank.activations), bank.scores.shape
     fits = (
-        bank.activations.ndim == len(bank.size) + 1
-        and bank.asked.shape == (s,)
+        all(tensors[name].dtype == dtype for name, dtype in TENSORS.items())
+        and bank.activations.ndim == len(bank.size) + 1
+        and min(bank.activations.shape) > 0
+        and min(bank.size) > 0
+        and bank.asked.shape == bank.asked.unique().shape == (s,)
         and bank.image_scores.shape == bank.fill_scores.shape == (n,)
         and (s == 0 or (int(bank.asked.min()) >= 0 and int(bank.asked.max()) < k))
         and (bank.names is None or len(bank.names) == n)

@@ -93,6 +93,7 @@ class ScoreCAM:
         """
         if not isinstance(x, Tensor):
             images, models = self.model.apart(x)
+            _check_batch(images, self.model)
             each = _one_per_image(target, len(images))
             maps = [self._maps(m, images[i : i + 1], [each[i]]) for i, m in enumerate(models)]
             return torch.cat(maps)
@@ -108,8 +109,9 @@ class ScoreCAM:
         if isinstance(image, Tensor):
             x, model = _one_image(image, self.model), self.model
         else:
-            images, [model] = self.model.apart(image)
-            x = _one_image(images, model)
+            images, models = self.model.apart(image)
+            x = _one_image(images, self.model)
+            model = models[0]
         return self._banks(model, x, readout)[0]
 
     def _maps(self, model: Model, x: Images, targets: Sequence[TargetSpec]) -> Heatmaps:
@@ -297,7 +299,7 @@ def _plain(target: Any) -> int | str | None:
     """A target as an index, a name, or None; numpy's and torch's integers are indices too."""
     if target is None or isinstance(target, str):
         return target
-    if not isinstance(target, bool | np.bool):
+    if getattr(target, "dtype", type(target)) not in (bool, np.dtype(bool), torch.bool):
         with contextlib.suppress(TypeError, ValueError):
             return operator.index(target)
     raise TargetError(

@@ -174,12 +174,6 @@ def looks_like_probabilities(scores: BatchedScores) -> bool:
     return bool(((scores >= 0) & (scores <= 1)).all())
 
 
-def sums_to_one(scores: BatchedScores) -> bool:
-    """Every row is a distribution over at least two columns, to 1e-3."""
-    whole = (scores.sum(dim=1) - 1).abs().max() < 1e-3
-    return scores.shape[1] > 1 and looks_like_probabilities(scores) and bool(whole)
-
-
 # ── target ───────────────────────────────────────────────────────────────────────────────────
 
 

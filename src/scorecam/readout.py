@@ -6,6 +6,7 @@ numbers; where nothing is said, the scores are found if there is only one place 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
@@ -82,6 +83,8 @@ def entries_of(output: Any) -> dict[Any, Any]:
         return dict(cast("Mapping[Any, Any]", named()))
     if isinstance(output, Sequence) and not isinstance(output, str):
         return dict(enumerate(cast("Sequence[Any]", output)))
+    if dataclasses.is_dataclass(output):
+        return {field.name: getattr(output, field.name) for field in dataclasses.fields(output)}
     return {key: value for key, value in getattr(output, "__dict__", {}).items() if key[:1] != "_"}
 
 

@@ -25,13 +25,16 @@ from scorecam.model import (
     Model,
     looks_like_probabilities,
     memory_errors_translated,
-    sums_to_one,
     two_names,
     two_sided,
 )
 from scorecam.shapes import Activations, BatchedScores, Columns, Image, Images
 
 BatchSize = int | Literal["auto"]
+
+STRONGER = 1024.0
+"""How many times as strong an input must be to drive small logits out of [0, 1]."""
+
 T = TypeVar("T")
 
 
@@ -99,7 +102,8 @@ def score(
     seconds = (time.perf_counter() - began) / len(images)
 
     def bank(subject: _Subject, asked: Tensor, scores: BatchedScores) -> ScoreBank:
-        head, probes = _head(model, subject, fill[0])
+        said = torch.cat([subject.scores[None], fill, scores])
+        head, probes = _head(model, subject.image, said, batches)
         provenance = Provenance(
             model=model.spec,
             device=str(model.device),
@@ -147,7 +151,7 @@ def _look(model: Model, images: Images, layer: str) -> list[_Subject]:
 
 
 def _check_names(model: Model, columns: int) -> None:
-    if columns == 1 and len(model.names or ()) <= 2:
+    if columns == 1 and model.head != "value" and len(model.names or ()) <= 2:
         return  # a yes-or-no answer has two names for its one column
     if model.names is not None and len(model.names) != columns:
         raise SettingError(
@@ -253,19 +257,23 @@ def _first_batch_size(asked: BatchSize, images: Images) -> int:
     return asked
 
 
-def _head(model: Model, subject: _Subject, fill: Columns) -> tuple[Head, int]:
+def _head(model: Model, image: Image, said: BatchedScores, batches: _Batches) -> tuple[Head, int]:
     """What the scores are, and the passes it cost to find out.
 
-    Rows that sum to one are probabilities. Rows that merely lie in [0, 1] may be small logits: an
-    input 32 times as strong tells, since only a bounded output stays in range.
+    Probabilities never leave [0, 1]. Small logits may happen to lie there too, even to sum to one;
+    a much stronger input tells, since only a bounded output stays in range.
+
+    Args:
+        image: one input.
+        said: everything the model has said of it, `b n`.
     """
-    unbounded: Head = "sigmoid" if len(fill) == 1 else "logits"
+    unbounded: Head = "sigmoid" if said.shape[1] == 1 else "logits"
     if model.head != "auto":
         return unbounded if model.head == "logits" else model.head, 0
-    said = torch.stack([subject.scores, fill])
+    said = said[said.isfinite().all(dim=1)]
     if not looks_like_probabilities(said):
         return unbounded, 0
-    if sums_to_one(said):
-        return "probabilities", 0
-    strong = model.scores(torch.stack([subject.image * 32, subject.image * -32]))
-    return ("probabilities" if looks_like_probabilities(strong) else unbounded), 2
+    strong = torch.stack([image * STRONGER, image * -STRONGER])
+    answers = torch.cat(list(batches.over(len(strong), lambda part: model.scores(strong[part]))))
+    answers = answers[~answers.isnan().any(dim=1)]  # half precision overflows
+    return ("probabilities" if looks_like_probabilities(answers) else unbounded), len(strong)

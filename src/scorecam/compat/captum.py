@@ -70,12 +70,17 @@ class LayerScoreCam(LayerAttribution):
         targets = target.tolist() if isinstance(target, Tensor) else target
         each = targets if isinstance(targets, list) else [targets] * len(inputs)
         if len(each) != len(inputs):
-            raise SettingError(f"{len(each)} targets were given for {len(inputs)} images.")
+            raise SettingError(
+                f"{len(each)} targets were given for {len(inputs)} images.",
+                do="Give one for all images, or a list with one per image.",
+            )
         maps: list[Tensor] = []
         for i, wanted in enumerate(each):
             own = tuple(_row(one, i, len(inputs)) for one in extra)
             bank = cam.bank((inputs[i : i + 1], *own) if own else inputs[i : i + 1])
-            weights = bank.weights(wanted, self.variant)[bank.asked]
+            # Of a model with one number per image, that number is explained.
+            one = wanted is None and bank.names == ("positive", "negative")
+            weights = bank.weights(0 if one else wanted, self.variant)[bank.asked]
             signed = torch.tensordot(weights, bank.activations[bank.asked], dims=1)
             maps.append(signed.relu() if relu_attributions else signed)
         return torch.stack(maps)[:, None]

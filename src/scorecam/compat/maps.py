@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
-from scorecam import ScoreBank
+from scorecam import ScoreBank, TargetError
 
 Grid = Annotated[Tensor, "*g"]
 
@@ -27,3 +28,31 @@ def minmax(grid: Tensor, epsilon: float) -> Tensor:
     """(x − min) / (max − min + epsilon)."""
     shifted = grid - grid.min()
     return shifted / (shifted.max() + epsilon)
+
+
+class Each:
+    """A target of one image's output as a readout of a batch's.
+
+    Attributes:
+        first: the output for the first image it saw.
+    """
+
+    def __init__(self, target: Callable[[Any], Tensor]) -> None:
+        self.target = target
+        self.first: Any = None
+
+    def __call__(self, outputs: Any) -> Tensor:
+        """The target's number for every image."""
+        if self.first is None:
+            self.first = outputs[0]
+        return torch.stack([self._number(one) for one in outputs])
+
+    def _number(self, output: Any) -> Tensor:
+        found = self.target(output)
+        if found.numel() != 1:
+            raise TargetError(
+                f"The target returned the shape {tuple(found.shape)} for one image; one number is "
+                "needed.",
+                do="Choose one column in it, or sum over it.",
+            )
+        return found.reshape(())

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import scorecam
-from scorecam.errors import LayerError
+from scorecam.errors import LayerError, SettingError
 
 MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
@@ -30,6 +30,12 @@ class ScoreCAM:
     """
 
     def __init__(self, model_dict: Mapping[str, Any]) -> None:
+        for entry in ("arch", "layer_name"):
+            if entry not in model_dict:
+                raise SettingError(
+                    f"The model's description has no entry {entry!r}.",
+                    do='Give {"arch": network, "layer_name": name}.',
+                )
         network: nn.Module = model_dict["arch"]
         name = str(model_dict["layer_name"])
         names = [known for known, _ in network.named_modules()]

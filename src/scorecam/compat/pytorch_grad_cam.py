@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import scorecam
-from scorecam.compat.maps import minmax, softmax_map
+from scorecam.compat.maps import Each, minmax, softmax_map
 from scorecam.errors import SettingError
 from scorecam.picture import colour
 
@@ -91,6 +91,12 @@ class ScoreCAM:
             raise SettingError(
                 f"{len(targets)} targets were given for {len(x)} images.", do="Give one per image."
             )
+        if not len(x) or not self.target_layers:
+            raise SettingError(
+                f"The input has the shape {tuple(x.shape)}, and {len(self.target_layers)} layers "
+                "were named.",
+                do="Give at least one of each.",
+            )
         each = [None] * len(x) if targets is None else targets
         seen: list[Any] = []
         maps = [self._map(image, target, seen) for image, target in zip(x, each, strict=True)]
@@ -108,7 +114,7 @@ class ScoreCAM:
                 column = bank.target(None if target is None else target.category).index
                 output = bank.image_scores
             else:
-                readout = _Each(target)
+                readout = Each(target)
                 bank, column = cam.bank(image, readout), 0
                 output = readout.first
             grid = minmax(softmax_map(bank, column), 1e-7)
@@ -117,19 +123,6 @@ class ScoreCAM:
             )
         seen.append(output)
         return minmax(torch.stack(scaled).mean(dim=0), 1e-7).cpu().numpy()
-
-
-class _Each:
-    """A target of one image's output as a readout of a batch's; keeps the first output it saw."""
-
-    def __init__(self, target: Target) -> None:
-        self.target = target
-        self.first: Any = None
-
-    def __call__(self, outputs: Any) -> Tensor:
-        if self.first is None:
-            self.first = outputs[0]
-        return torch.stack([self.target(one).reshape(()) for one in outputs])
 
 
 # ── targets ──────────────────────────────────────────────────────────────────────────────────
@@ -178,6 +171,37 @@ class BinaryClassifierOutputTarget:
     def __call__(self, model_output: Tensor) -> Tensor:
         """The output with its sign."""
         return model_output if self.category == 1 else -model_output
+
+
+@dataclass(frozen=True)
+class SoftmaxOutputTarget:
+    """The probabilities of all categories, for models with one category per image."""
+
+    def __call__(self, model_output: Tensor) -> Tensor:
+        """The softmax over the last axis."""
+        return model_output.softmax(dim=-1)
+
+
+@dataclass(frozen=True)
+class FinerWeightedTarget:
+    """A category's logit against others', each weighted by how probable it is.
+
+    Args:
+        main_category: the one that is explained.
+        comparison_categories: those it is told apart from.
+        alpha: how strongly.
+    """
+
+    main_category: int
+    comparison_categories: Sequence[int]
+    alpha: float
+
+    def __call__(self, model_output: Tensor) -> Tensor:
+        """`n` → one number, or `b n` → `b`."""
+        others = list(self.comparison_categories)
+        weights = model_output.softmax(dim=-1)[..., others]
+        gaps = model_output[..., [self.main_category]] - self.alpha * model_output[..., others]
+        return (weights * gaps).sum(dim=-1) / (weights.sum(dim=-1) + 1e-9)
 
 
 @dataclass(frozen=True)
@@ -248,7 +272,11 @@ def _overlaps(box: Tensor, boxes: Tensor) -> Tensor:
 
 
 def show_cam_on_image(
-    img: npt.NDArray[Any], mask: npt.NDArray[Any], use_rgb: bool = False, image_weight: float = 0.5
+    img: npt.NDArray[Any],
+    mask: npt.NDArray[Any],
+    use_rgb: bool = False,
+    colormap: None = None,
+    image_weight: float = 0.5,
 ) -> npt.NDArray[np.uint8]:
     """A map over an image, `h w 3` uint8, in this package's colours instead of OpenCV's jet.
 
@@ -256,10 +284,22 @@ def show_cam_on_image(
         img: `h w 3` float in [0, 1].
         mask: `h w` in [0, 1].
         use_rgb: whether the image's colours come as RGB; BGR otherwise, as OpenCV has them.
+        colormap: not accepted.
         image_weight: how much of the image shows, in [0, 1].
     """
     if not 0 <= image_weight <= 1:
-        raise SettingError(f"image_weight={image_weight} does not lie in [0, 1].")
+        raise SettingError(
+            f"image_weight={image_weight} does not lie in [0, 1].", do="Half is 0.5."
+        )
+    if colormap is not None:
+        raise SettingError(
+            "colormap is not supported: the map is drawn in inferno.", do="Leave it out."
+        )
+    if mask.shape != img.shape[:2]:
+        raise SettingError(
+            f"The map has the shape {mask.shape}, and the image {img.shape}.",
+            do="Resize the map to the image first.",
+        )
     if img.max() > 1:
         raise SettingError("The image holds numbers above 1.", do="Divide 8-bit images by 255.")
     colours = colour(mask).astype(np.float32) / 255

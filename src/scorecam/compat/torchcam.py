@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import scorecam
-from scorecam.compat.maps import minmax, softmax_map
+from scorecam.compat.maps import Each, minmax, softmax_map
 from scorecam.errors import ModelError, SettingError, TargetError
 from scorecam.picture import colour
 
@@ -39,16 +39,25 @@ class ScoreCAM:
         target_layer: a name, a module, or a list of them; None for this package's default.
         batch_size: masked images per pass.
         input_shape: not needed; the input itself is seen.
+        enable_hooks: whether inputs are remembered from the start.
+        reshape_transform: not needed here, and not accepted.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917  (torchcam's own order)
         self,
         model: nn.Module,
         target_layer: Layer | Sequence[Layer] | None = None,
         batch_size: int = 32,
         input_shape: tuple[int, ...] = (3, 224, 224),
+        enable_hooks: bool = True,
+        reshape_transform: None = None,
     ) -> None:
         del input_shape
+        if reshape_transform is not None:
+            raise SettingError(
+                "reshape_transform is not supported.",
+                do="Layers of layout b u v k are recognised without it; name such a layer.",
+            )
         single = target_layer is None or isinstance(target_layer, str | nn.Module)
         layers = [target_layer] if single else list(cast("Sequence[Layer]", target_layer))
         self._model = scorecam.open_model(model, head="value")
@@ -59,12 +68,21 @@ class ScoreCAM:
             for layer in layers
         ]
         self._input: Tensor | None = None
-        self._asking = False
-        self.hook_handles = [model.register_forward_pre_hook(self._remember)]
+        self._remembering = enable_hooks
+        self.hook_handles = [model.register_forward_pre_hook(self._remember, with_kwargs=True)]
 
-    def _remember(self, _module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        if not self._asking:
-            self._input = inputs[0].detach().clone()
+    def _remember(self, _module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+        if self._remembering:
+            first = next(iter((*inputs, *named.values())), None)
+            self._input = first.detach().clone() if isinstance(first, Tensor) else None
+
+    def enable_hooks(self) -> None:
+        """Remember the inputs that the model sees from now on."""
+        self._remembering = True
+
+    def disable_hooks(self) -> None:
+        """Let inputs pass without remembering them."""
+        self._remembering = False
 
     def remove_hooks(self) -> None:
         """Take the hook off the model."""
@@ -108,16 +126,21 @@ class ScoreCAM:
                 "There is no input to explain.", do="Run the model on it first, then ask for maps."
             )
         if (class_idx is None) == (targets is None):
-            raise TargetError("Give either class_idx or targets.")
+            raise TargetError(
+                "Either class_idx or targets is needed, and not both.", do="Give one of them."
+            )
         asked = class_idx if class_idx is not None else targets
         each = asked if isinstance(asked, list) else [asked] * len(self._input)
         if len(each) != len(self._input):
-            raise TargetError(f"{len(each)} targets were given for {len(self._input)} images.")
-        self._asking = True
+            raise TargetError(
+                f"{len(each)} targets were given for {len(self._input)} images.",
+                do="Give one for all images, or a list with one per image.",
+            )
+        remembering, self._remembering = self._remembering, False
         try:
             return [self._maps(cam, self._input, each, normalized) for cam in self._cams]
         finally:
-            self._asking = False
+            self._remembering = remembering
 
     @staticmethod
     def _maps(
@@ -126,7 +149,7 @@ class ScoreCAM:
         maps: list[Tensor] = []
         for image, target in zip(images, targets, strict=True):
             if callable(target):
-                bank, column = cam.bank(image, _each(cast(Target, target))), 0
+                bank, column = cam.bank(image, Each(cast(Target, target))), 0
             else:
                 bank = cam.bank(image)
                 column = bank.target(target).index
@@ -143,7 +166,7 @@ class ScoreCAM:
             target_shape: the grid, instead of the largest.
         """
         if not cams:
-            raise SettingError("There are no maps to fuse.")
+            raise SettingError("There are no maps to fuse.", do="Give at least one.")
         if len(cams) == 1:
             return cams[0]
         sizes = zip(*(cam.shape[1:] for cam in cams), strict=True)
@@ -153,21 +176,23 @@ class ScoreCAM:
         return torch.stack(resized).amax(dim=0)
 
 
-def _each(target: Target) -> Callable[[Any], Tensor]:
-    """A target of one image's output as a readout of a batch's."""
-    return lambda outputs: torch.stack([target(one).reshape(()) for one in outputs])
-
-
-def overlay_mask(img: Image.Image, mask: Image.Image, alpha: float = 0.7) -> Image.Image:
+def overlay_mask(
+    img: Image.Image, mask: Image.Image, colormap: None = None, alpha: float = 0.7
+) -> Image.Image:
     """A map over an image, in this package's colours, linear in the map.
 
     Args:
         img: grey or RGB.
         mask: mode "F" in [0, 1], or mode "L"; of any size.
+        colormap: not accepted.
         alpha: how much of the image shows, in [0, 1).
     """
+    if colormap is not None:
+        raise SettingError(
+            "colormap is not supported: the map is drawn in inferno.", do="Leave it out."
+        )
     if not 0 <= alpha < 1:
-        raise SettingError(f"alpha={alpha} does not lie in [0, 1).")
+        raise SettingError(f"alpha={alpha} does not lie in [0, 1).", do="Half is 0.5.")
     values = np.asarray(mask.resize(img.size, Image.Resampling.BILINEAR), np.float32)
     if mask.mode != "F":
         values = values / 255
