@@ -259,7 +259,7 @@ def test_numbers_beyond_0_and_1_are_logits() -> None:
 
 
 def test_rows_that_sum_to_one_are_probabilities() -> None:
-    assert head_of(LOGITS, nn.Softmax(dim=1)) == ("probabilities", 0)
+    assert head_of(LOGITS, nn.Softmax(dim=1)) == ("probabilities", 2)
 
 
 def test_sigmoids_are_probabilities() -> None:

@@ -112,7 +112,7 @@ class Preprocess:
             return cls.imagenet()
         path = Path(path_or_name)
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = json.loads(path.read_text(encoding="utf-8-sig"))
         except OSError as error:
             raise SettingError(
                 f"The preprocessing {str(path)!r} cannot be read: {error.strerror or error}.",

@@ -160,7 +160,8 @@ def default_layer(trace: Trace) -> str:
         "No layer could be chosen for this network.",
         likely="Its blocks may be added up outside any module, it may go on in tokens without a "
         "grid, or it may have no layer with more than one cell.",
-        do="Name the layer to explain with layer=; scorecam.layers(model, image) lists them.",
+        do="Name the layer to explain with layer= (--layer); scorecam.layers(model, image) lists "
+        "them.",
     )
 
 

@@ -48,9 +48,12 @@ def build(spec: str, weights: WeightsPath | None) -> Built:
         return _torchvision(name, weights)
     if colon and kind and name:
         return _factory(kind, name, weights)
+    likely = did_you_mean(spec, LITES)
+    if Path(spec).suffix:
+        likely = "A file of weights goes to weights= (--weights), beside the model it belongs to."
     raise ModelError(
         f"There is no model {spec!r}.",
-        likely=did_you_mean(spec, LITES),
+        likely=likely,
         do="A model is lite0, lite1, lite2, torchvision:NAME (such as torchvision:resnet50), or "
         "package.module:factory for a function of yours that returns a torch.nn.Module.",
     )
