@@ -48,8 +48,10 @@ def main() -> None:
 
     maps: dict[str, Tensor] = {}
     print(f"target {explained.target.label}, other class {other.label}\n")
-    print("| variant | effective channels | largest weight | Pearson to official "
-          f"| Pearson to its own map of {other.label} |\n|---|---|---|---|---|")
+    print(
+        "| variant | effective channels | largest weight | Pearson to official "
+        f"| Pearson to its own map of {other.label} |\n|---|---|---|---|---|"
+    )
     for name in VARIANTS:
         shown = explained.of(variant=name)
         maps[name] = shown.scaled
@@ -78,8 +80,10 @@ def main() -> None:
     maps["torchcam"] = resized(low, size)
     maps["authors' code"] = authors
 
-    print("\n| package | Pearson to official | to algorithm1 | largest difference to algorithm1 "
-          "| same map, largest difference |\n|---|---|---|---|---|")
+    print(
+        "\n| package | Pearson to official | to algorithm1 | largest difference to algorithm1 "
+        "| same map, largest difference |\n|---|---|---|---|---|"
+    )
     for name, same in (
         ("pytorch-grad-cam", float(np.abs(pgc.numpy() - our_pgc).max())),
         ("torchcam", float((low - our_low).abs().max())),

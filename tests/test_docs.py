@@ -29,7 +29,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def blocks(page: Path, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    flags = re.DOTALL | re.MULTILINE
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text("utf-8"), flags)
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         nn.Linear(8, 1000),
     )  # fmt: skip
     built = Built(network, scorecam.Preprocess.lite(224), imagenet())
-    monkeypatch.setattr(backends, "build", lambda spec, weights: built)
+    monkeypatch.setattr(backends, "build", lambda *_: built)
     monkeypatch.chdir(tmp_path)
     with resources.as_file(resources.files("scorecam").joinpath("data/chelsea.jpg")) as photo:
         shutil.copy(photo, "cat.jpg")
@@ -62,7 +63,8 @@ def residual() -> nn.Module:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_python_on_the_page_runs_from_top_to_bottom(page: Path, desk: Path) -> None:
+@pytest.mark.usefixtures("desk")
+def test_python_on_the_page_runs_from_top_to_bottom(page: Path) -> None:
     names = {
         "network": residual(),
         "input_tensor": torch.randn(1, 3, 64, 48),
@@ -74,7 +76,8 @@ def test_python_on_the_page_runs_from_top_to_bottom(page: Path, desk: Path) -> N
         exec(compile(block, str(page), "exec"), names)
 
 
-def test_commands_in_the_readme_run(desk: Path) -> None:
+@pytest.mark.usefixtures("desk")
+def test_commands_in_the_readme_run() -> None:
     lines = [line for block in blocks(ROOT / "README.md", "console") for line in block.splitlines()]
     commands = [shlex.split(line[2:]) for line in lines if line.startswith("$ scorecam")]
     command("explain", "cat.jpg", "--out", "saved")

@@ -214,22 +214,23 @@ def test_logits_are_fine_with_every_formula(variant: str) -> None:
 
 
 def test_a_heatmap_that_lies_mostly_along_the_edges_is_noted() -> None:
-    # The outer tenth of 20 × 30 is 2 rows and 3 columns wide. Blobs in rows 0 to 3 have half of
-    # their pixels there, those in rows 16 to 19 too; blobs moved to the left edge have more.
+    # The outer tenth of 20 × 30, 2 rows or 3 columns on each side, is all but 16 × 24 pixels: 36 %.
+    # Half of a blob in rows 0 to 3 or 16 to 19 lies there, and 3/4 of one in columns 0 to 3.
     image = blobs((0, 0, 16, 16))
     image[0] = 0.0
-    image[0, 8:12, 0:4] = 1.0  # 12 of 16 pixels outside
+    image[0, 8:12, 0:4] = 1.0
     explanation = explained([[2.0] * 4, [0.0] * 4], image=image)  # equal weights
     found = note(explanation, "border")
-    assert found.value == pytest.approx((12 + 8 + 8 + 8) / 64)
-    assert found.value > found.threshold
-    assert f"{found.value:.0%}" in found.sentence
-    assert f"{found.threshold:.0%}" in found.sentence
+    assert found.value == pytest.approx((12 + 8 + 8 + 8) / 64 / 0.36)
+    assert found.value > found.threshold > 1
+    assert f"{found.value:.2f} times" in found.sentence
+    assert f"threshold {found.threshold:g}" in found.sentence
     assert "photos" in found.sentence  # where the threshold comes from
 
 
-def test_a_heatmap_that_lies_half_inside_is_not_noted() -> None:
-    image = blobs((0, 0, 8, 8))
+def test_a_heatmap_with_little_more_at_the_edges_than_an_even_one_is_not_noted() -> None:
+    # (8 + 8 + 8 + 0) / 64 / 0.36 = 1.04
+    image = blobs((0, 0, 0, 8))
     assert codes(explained([[2.0] * 4, [0.0] * 4], image=image)) == set()
 
 

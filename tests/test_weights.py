@@ -413,18 +413,18 @@ def test_whatever_breaks_in_a_file_it_is_read_or_refused(format_: str, tmp_path:
     def below(limit: int) -> int:
         return int(torch.randint(limit, (), generator=generator))
 
-    refusals = 0
-    for _ in range(150):
+    def refused_when_broken() -> bool:
         broken = bytearray(sound)
         for _ in range(1 + below(4)):
             broken[below(400 if below(2) else len(broken))] = below(256)
         file.write_bytes(broken)
         try:
             opened(file)
-        except WeightsError as error:
-            assert error.likely or error.do
-            refusals += 1
-    assert refusals > 50
+        except WeightsError:
+            return True
+        return False
+
+    assert sum(refused_when_broken() for _ in range(150)) > 50
 
 
 # ── files that mean harm ─────────────────────────────────────────────────────────────────────
@@ -486,7 +486,7 @@ def test_a_whole_network_in_a_file_is_refused_with_the_safe_way(file: Path) -> N
     wrong(file, "run code", "model.state_dict()")
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(10)
 @pytest.mark.parametrize("depth", [1, 2])
 def test_a_checkpoint_that_contains_itself_is_refused(depth: int, file: Path) -> None:
     inner: dict[str, Any] = {}
@@ -521,33 +521,35 @@ def inflated(state: State, entry: str, size: int, file: Path) -> None:
                         target.write(bytes(1 << 20))
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
-    """300 MB each, from less than 2: read in a process of its own, whose memory is watched."""
+    """200 MB each, from less than 1: read in a process of its own, whose peak is watched."""
     bombs = [tmp_path / "storage.pt", tmp_path / "pickle.pt"]
     for bomb, entry in zip(bombs, ("data/0", "data.pkl"), strict=True):
-        inflated(trained(), entry, 300 << 20, bomb)
-        assert bomb.stat().st_size < 2 << 20
+        inflated(trained(), entry, 200 << 20, bomb)
+        assert bomb.stat().st_size < 1 << 20
     torch.save(trained(), tmp_path / "sound.pt")
 
     watched = textwrap.dedent("""
-        import resource, sys
-        import scorecam
-        from test_weights import opened, WeightsError
+        import sys
         from pathlib import Path
+        from test_weights import WeightsError, opened
+
+        def peak():
+            [line] = [line for line in open("/proc/self/status") if line.startswith("VmHWM")]
+            return int(line.split()[1]) >> 10
 
         opened(Path("sound.pt"))
+        before = peak()
         for name in ("storage.pt", "pickle.pt"):
-            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             try:
                 opened(Path(name))
             except WeightsError as error:
-                assert name in str(error)
+                print(f"{peak() - before} MB: {error}", file=sys.stderr)
             else:
                 sys.exit(f"{name} was read")
-            grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10
-            print(f"{name}: {grown} MB")
-            if grown > 100:
-                sys.exit(f"{name} took {grown} MB")
+        if peak() - before > 100:
+            sys.exit("that is too much memory")
     """)
     answer = subprocess.run(
         [sys.executable, "-c", watched],
@@ -600,7 +602,7 @@ HARM: dict[str, Callable[[Path], Any]] = {
 }
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(20)
 @pytest.mark.parametrize("name", HARM)
 def test_such_weights_end_the_command_with_2_and_a_paragraph(here: Path, name: str) -> None:
     HARM[name](here / name)
@@ -823,4 +825,4 @@ def test_a_preprocessing_file_that_is_none_is_refused(content: bytes, tmp_path: 
     file.write_bytes(content)
     with pytest.raises(SettingError) as error:
         scorecam.open_model(small(), preprocess=file)
-    assert "preprocess.json" in str(error.value)
+    assert error.value.do

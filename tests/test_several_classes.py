@@ -1,0 +1,275 @@
+"""Several classes of one image are read from the passes of one.
+
+`Regions` gives the answers: region k of |R_k| pixels adds W_tk·|R_k| to class t, which is what
+`increase` shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import scorecam
+import toy_models
+from command_line import NAMES, Answer, furnish, options, strict_json
+from command_line import scorecam as command
+from scorecam.errors import SettingError, TargetError
+from scorecam.testing import Regions, Spy, regions
+
+SIZES = (4, 2, 1)
+IMAGE = regions(SIZES, 3, 5)
+WEIGHTS = torch.tensor(
+    [
+        [1.0, 2.0, 3.0],
+        [0.5, 0.0, 5.0],
+        [0.0, 4.0, 0.0],
+        [2.0, -1.0, 0.5],
+        [-1.0, 1.0, 1.0],
+        [0.25, 0.25, 0.25],
+    ]
+)
+LABELS = ("ant", "bee", "cat", "dog", "emu", "fox")
+SCORES = (11.0, 7.0, 8.0, 6.5, -1.0, 1.75)
+"""z_t(X) = Σ_k W_tk·|R_k|."""
+
+
+def spied() -> tuple[Spy, scorecam.Model]:
+    spy = Spy(Regions(WEIGHTS))
+    return spy, scorecam.open_model(spy, labels=LABELS, head="logits")
+
+
+def explained(target: int | str | None = None, variant: str = "official") -> scorecam.Explanation:
+    return scorecam.explain(spied()[1], IMAGE, target, layer="network.maps", variant=variant)
+
+
+def adds(target: int) -> Tensor:
+    """What each region adds to a class, on its own pixels."""
+    return (IMAGE * (WEIGHTS[target] * torch.tensor(SIZES))[:, None, None]).sum(0)
+
+
+# ── passes ───────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 32])
+def test_five_classes_cost_the_passes_of_one(batch_size: int) -> None:
+    def images_shown(classes: int) -> int:
+        spy, model = spied()
+        explanation = scorecam.explain(model, IMAGE, 0, layer="network.maps", batch_size=batch_size)
+        for target in range(1, classes):
+            assert explanation.of(target).heatmap.any()
+        assert explanation.provenance.forward_passes == len(spy.images)
+        return len(spy.images)
+
+    assert images_shown(classes=1) == images_shown(classes=5) == 1 + 1 + 3
+
+
+def test_nothing_that_is_read_later_shows_the_model_anything() -> None:
+    spy, model = spied()
+    explanation = scorecam.explain(model, IMAGE, layer="network.maps")
+    before = len(spy.images)
+    for variant in scorecam.VARIANTS:
+        for other in explanation.of(variant=variant).top(6):
+            assert other.heatmap.shape == (3, 5)
+            assert other.scaled.shape == (3, 5)
+            assert isinstance(other.health, tuple)
+            assert other.overlay().mode == "RGB"
+            explanation.bank.contrast(0, other.target.index, variant)
+    assert len(spy.images) == before
+
+
+def test_each_of_them_counts_the_passes_they_share() -> None:
+    explanation = explained()
+    counted = {each.provenance.forward_passes for each in explanation.top(6)}
+    assert counted == {explanation.provenance.forward_passes} == {5}
+
+
+# ── of ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("target", range(6))
+@pytest.mark.parametrize("variant", ["official", "algorithm1", "increase", "literal"])
+def test_another_class_is_what_explaining_it_gives(target: int, variant: str) -> None:
+    read = explained(0).of(target, variant)
+    asked = explained(target, variant)
+    assert torch.equal(read.heatmap, asked.heatmap)
+    assert read.target == asked.target
+    assert read.formula == asked.formula
+    assert read.health == asked.health
+
+
+def test_a_class_shows_what_adds_to_it() -> None:
+    explanation = explained(0, "increase")
+    for target in range(6):
+        shown = explanation.of(target).heatmap
+        torch.testing.assert_close(shown, adds(target).clamp(min=0), rtol=0, atol=1e-5)
+
+
+def test_a_class_is_asked_for_by_name_in_any_case() -> None:
+    explanation = explained()
+    for name in ("emu", "Emu", " EMU "):
+        assert explanation.of(name).target.index == 4
+    assert explanation.of("emu").target.score == pytest.approx(-1)
+
+
+def test_what_is_not_asked_for_stays_as_it_was() -> None:
+    explanation = explained("bee", "increase")
+    assert explanation.of("cat").variant.name == "increase"
+    assert explanation.of(variant="literal").target.name == "bee"
+    assert explanation.of().target == explanation.target
+    assert explanation.of("cat").bank is explanation.bank
+
+
+def test_a_class_that_is_not_there_is_refused() -> None:
+    explanation = explained()
+    with pytest.raises(TargetError, match=r"no class 6.*0 to 5"):
+        explanation.of(6)
+    with pytest.raises(TargetError, match="Did you mean 'emu'"):
+        explanation.of("emuu")
+    with pytest.raises(SettingError, match="no variant 'best'"):
+        explanation.of(0, "best")
+
+
+# ── top ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_top_gives_the_largest_scores_largest_first() -> None:
+    top = explained("fox").top(5)
+    assert [each.target.name for each in top] == ["ant", "cat", "bee", "dog", "fox"]
+    truth = sorted(SCORES, reverse=True)[:5]
+    assert [each.target.score for each in top] == pytest.approx(truth)
+    assert top[0].target.probability == pytest.approx(
+        float(torch.tensor(SCORES).softmax(0)[0]), abs=1e-5
+    )
+
+
+def test_top_is_five_unless_asked_otherwise_and_never_more_than_there_are() -> None:
+    explanation = explained()
+    assert len(explanation.top()) == 5
+    assert len(explanation.top(2)) == 2
+    assert len(explanation.top(100)) == 6
+
+
+def test_the_first_of_the_top_is_the_prediction() -> None:
+    explanation = explained(None, "increase")
+    first = explanation.top(1)[0]
+    assert first.target == explanation.target
+    assert first.variant == explanation.variant
+    assert torch.equal(first.heatmap, explanation.heatmap)
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_top_of_none_is_refused(count: int) -> None:
+    with pytest.raises(SettingError, match=f"top\\({count}\\)"):
+        explained().top(count)
+
+
+# ── contrast ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_contrast_shows_what_speaks_for_one_rather_than_the_other() -> None:
+    bank = explained().bank
+    for one in range(6):
+        for other in range(6):
+            shown = bank.contrast(one, other, "increase")
+            truth = (adds(one) - adds(other)).clamp(min=0)
+            torch.testing.assert_close(shown, truth, rtol=0, atol=1e-5)
+
+
+def test_a_contrast_takes_names() -> None:
+    bank = explained().bank
+    assert torch.equal(bank.contrast("ant", "cat"), bank.contrast(0, 2))
+    assert bank.contrast("ant", "cat").any()
+    assert not bank.contrast("ant", "ant").any()
+    with pytest.raises(TargetError, match="Did you mean 'cat'"):
+        bank.contrast("ant", "catt")
+
+
+# ── a batch ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_class_per_image_costs_what_one_class_for_all_costs() -> None:
+    images = torch.stack([regions(sizes, 3, 5) for sizes in ((4, 2, 1), (1, 2, 3), (2, 2, 2))])
+
+    def maps_and_cost(target: int | list[int | str]) -> tuple[Tensor, int]:
+        spy, model = spied()
+        maps = scorecam.ScoreCAM(model, "network.maps", "increase")(images, target)
+        return maps, len(spy.images)
+
+    mixed, cost = maps_and_cost([0, "cat", 3])
+    for i, target in enumerate((0, 2, 3)):
+        alone, cost_of_one = maps_and_cost(target)
+        assert cost == cost_of_one == 3 + 1 + 9
+        torch.testing.assert_close(mixed[i], alone[i], rtol=0, atol=1e-6)
+
+
+def test_a_saved_bank_knows_every_class(tmp_path: Path) -> None:
+    bank = explained().bank
+    bank.save(tmp_path / "bank.safetensors")
+    loaded = scorecam.ScoreBank.load(tmp_path / "bank.safetensors")
+    for name in LABELS:
+        assert torch.equal(loaded.heatmap(name), bank.heatmap(name))
+    assert torch.equal(loaded.contrast("ant", "cat"), bank.contrast("ant", "cat"))
+
+
+def test_a_network_with_two_classes_has_both_in_its_top() -> None:
+    network: nn.Module = Regions(WEIGHTS[:2])
+    assert len(scorecam.explain(network, IMAGE, layer="maps").top(5)) == 2
+
+
+# ── the command line ─────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with photos and what the toy models need, in which the test runs."""
+    furnish(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    toy_models.SPIES.clear()
+    yield tmp_path
+    toy_models.SPIES.clear()
+
+
+def explain(out: str, *targets: str) -> Answer:
+    words = [word for target in targets for word in ("--target", target)]
+    return command("explain", "cat.png", *options(), *words, "--out", out, "--json")
+
+
+@pytest.mark.usefixtures("here")
+class TestCommandLine:
+    def test_two_targets_have_the_passes_of_one_in_json(self) -> None:
+        both, one = explain("both", NAMES[0], NAMES[3]), explain("one", NAMES[0])
+        assert [item["target"]["name"] for item in both.items] == [NAMES[0], NAMES[3]]
+        passes = {item["forward_passes"] for item in [*both.items, *one.items]}
+        shown = {len(spy.images) for spy in toy_models.SPIES}
+        assert len(passes) == len(shown) == 1
+
+    def test_top5_has_the_passes_of_one_in_json(self) -> None:
+        five, one = explain("five", "top5"), explain("one", NAMES[0])
+        assert len(five.items) == 5
+        passes = {item["forward_passes"] for item in [*five.items, *one.items]}
+        shown = {len(spy.images) for spy in toy_models.SPIES}
+        assert len(passes) == len(shown) == 1
+
+    def test_they_share_one_bank_from_which_every_class_is_read(self) -> None:
+        items = explain("out", "top5").items
+        [bank] = {item["files"]["bank"] for item in items}
+        loaded = scorecam.ScoreBank.load(bank)
+        assert loaded.provenance.forward_passes == items[0]["forward_passes"]
+        for item in items:
+            assert loaded.target(item["target"]["name"]).score == pytest.approx(item["score"])
+
+    def test_top5_and_a_name_may_be_mixed(self) -> None:
+        items = explain("out", "top5", "0").items
+        assert len(items) == 6
+        assert len({item["forward_passes"] for item in items}) == 1
+        assert items[-1]["target"]["index"] == 0
+
+    def test_the_record_beside_the_overlay_counts_them_too(self) -> None:
+        explain("out", NAMES[0], NAMES[3])
+        items = strict_json(Path("out/cat.json").read_text("utf-8"))["items"]
+        assert len(items) == 2
+        assert len({item["forward_passes"] for item in items}) == 1
