@@ -195,6 +195,15 @@ def test_saving_replaces_a_file_and_makes_folders(tmp_path: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == ["cat.safetensors"]
 
 
+def test_whoever_reads_the_old_file_while_it_is_replaced_reads_all_of_it(tmp_path: Path) -> None:
+    path, held = tmp_path / "cat.safetensors", tmp_path / "held"
+    make_bank().save(path)
+    before = path.read_bytes()
+    held.hardlink_to(path)
+    make_bank(fill=0.5).save(path)
+    assert held.read_bytes() == before != path.read_bytes()
+
+
 # ── files that are no banks ──────────────────────────────────────────────────────────────────
 
 
@@ -233,11 +242,8 @@ def test_a_file_edited_to_nothing_else_still_loads(saved: Path) -> None:
     assert same(before, scorecam.ScoreBank.load(saved))
 
 
-def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
+def test_a_missing_file_is_said_to_be_missing_and_a_folder_is_no_bank(tmp_path: Path) -> None:
     assert "There is no file" in refused(tmp_path / "dog.safetensors").what
-
-
-def test_a_folder_is_no_bank(tmp_path: Path) -> None:
     refused(tmp_path)
 
 

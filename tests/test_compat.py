@@ -356,11 +356,23 @@ class TestTorchcam:
             network(x)
             truth = cam(0)
             cam.disable_hooks()
-            network(x + 1)
-            assert torch.equal(cam(0)[0], truth[0])
+            for _ in range(2):  # asking for a map does not enable them
+                network(x + 1)
+                assert torch.equal(cam(0)[0], truth[0])
             cam.enable_hooks()
             network(x + 1)
             assert not torch.equal(cam(0)[0], truth[0])
+
+    def test_after_a_refusal_inputs_are_still_remembered(
+        self, network: nn.Sequential, x: Tensor
+    ) -> None:
+        with torchcam.ScoreCAM(network, "second") as cam:
+            network(x)
+            [truth] = cam([0, 1, 2])
+            with refused(kind=TargetError):
+                cam(99)
+            network(x.flip(0))
+            torch.testing.assert_close(cam([2, 1, 0])[0], truth.flip(0), rtol=0, atol=1e-6)
 
     def test_reset_hooks_forgets_the_input(self, network: nn.Sequential, x: Tensor) -> None:
         with torchcam.ScoreCAM(network, "second") as cam:

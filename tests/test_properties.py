@@ -264,7 +264,7 @@ class AnySize(nn.Module):
         super().__init__()
         self.grid = grid
         convolution = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[len(grid) - 1]
-        self.maps = convolution(1, 17, 1)
+        self.maps = nn.Sequential(convolution(1, 17, 1), nn.ReLU())
         self.classes = nn.Linear(17, 3)
 
     def forward(self, images: Tensor) -> Tensor:

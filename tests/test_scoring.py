@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -179,8 +179,11 @@ def test_a_batch_size_that_makes_no_sense_is_refused(
         bank(spy, image, batch_size=size)
 
 
-def test_the_batch_size_used_is_recorded(network: Network, image: Tensor) -> None:
-    assert bank(Spy(network), image, batch_size=3).provenance.batch_size == 3
+def test_batch_size_and_time_are_recorded(network: Network, image: Tensor) -> None:
+    began = time.perf_counter()
+    provenance = bank(Spy(network), image, batch_size=3).provenance
+    assert provenance.batch_size == 3
+    assert 0 < provenance.seconds < time.perf_counter() - began
 
 
 def test_auto_takes_small_images_in_large_batches_and_large_ones_in_small_ones() -> None:
@@ -389,9 +392,3 @@ def test_a_fill_of_another_number_of_colours_is_refused(network: Network, image:
     spy = Spy(network)
     with pytest.raises(scorecam.SettingError, match="2 numbers, but the input has 3 colours"):
         bank(spy, image, masking=scorecam.Masking(fill=(0.0, 1.0)))
-
-
-def test_numpy_photos_need_a_preprocess(network: Network) -> None:
-    with pytest.raises(scorecam.PhotoError, match="not known") as raised:
-        scorecam.explain(network, np.zeros((24, 40, 3), np.uint8))
-    assert "preprocess=" in raised.value.do

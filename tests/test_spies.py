@@ -205,10 +205,10 @@ def test_every_pass_runs_in_evaluation_mode_without_autograd(training: bool) -> 
 class Small(nn.Module):
     """A network that itself needs next to no memory: what is allocated is the package's."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, colours: int = 3) -> None:
         super().__init__()
         self.pool = nn.AvgPool2d(32)
-        self.maps = nn.Conv2d(3, channels, 1)
+        self.maps = nn.Conv2d(colours, channels, 1)
         self.classes = nn.Linear(channels, 2)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -256,3 +256,21 @@ def test_one_batch_of_masked_images_and_one_of_masks_is_all_that_is_held(count: 
     # photos, the fill, the maps, a partly upsampled batch) less than one more batch of masks.
     held = 4 * batch * one_mask
     assert held < peak_bytes(lambda: cam(images, 0)) < held + 0.75 * batch * one_mask
+
+
+def test_a_batch_that_did_not_fit_is_freed_before_a_smaller_one_is_made() -> None:
+    class Short(Small):
+        """Has no room for a whole batch."""
+
+        def forward(self, images: Tensor) -> Tensor:
+            if len(images) > 16:
+                raise MemoryError
+            return super().forward(images)
+
+    side, batch, colours = 128, 32, 12
+    image = torch.rand(1, colours, side, side)
+    cam = scorecam.ScoreCAM(Short(64, colours), "maps", batch_size=batch)
+    cam(image, 0)
+    one_mask = side * side * 4
+    # A whole batch and its masks make 13; with half a batch beside them it would be 18.
+    assert peak_bytes(lambda: cam(image, 0)) < 15 * batch * one_mask

@@ -89,7 +89,12 @@ def under(*keys: str, state: State) -> dict[str, Any]:
         optimiser = torch.optim.Adam(parameters)
         parameters[0].grad = torch.ones_like(parameters[0])
         optimiser.step()
-        beside = {"epoch": 12, "optimizer": optimiser.state_dict(), "best": 0.93, "arch": "small"}
+        beside = {
+            "epoch": 12,
+            "optimizer": optimiser.state_dict(),
+            "best": 0.93,
+            "loss": torch.tensor(0.3),
+        }
         state = {"args": {"lr": 0.1, "resume": None}} | beside | {key: state}
     return state
 
