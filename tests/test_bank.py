@@ -91,7 +91,7 @@ def test_an_unknown_variant_is_answered_with_the_known_ones(wrong: str) -> None:
 
 
 def test_a_variant_of_ones_own_is_used_and_its_formula_shown() -> None:
-    mine = scorecam.Variant("uniform", "1", lambda answers, _: torch.ones(len(answers.scores)))
+    mine = scorecam.Variant("uniform", "1", "z", lambda answers, _: torch.ones(len(answers.scores)))
     network = build(InPlace)
     image = images_for(network)[0]
     explanation = scorecam.explain(network, image, 0, layer="norm", variant=mine)
@@ -269,7 +269,6 @@ def test_a_models_weights_are_no_bank(tmp_path: Path) -> None:
 
 RECORDS: dict[str, Callable[[dict[str, Any]], object]] = {
     "a later schema": lambda record: record.update(schema=2),
-    "a schema in words": lambda record: record.update(schema="1"),
     "an unknown head": lambda record: record.update(head="softmax"),
     "a list of heads": lambda record: record.update(head=["logits"]),
     "an unknown masking": lambda record: record["masking"].update(blur=3),
@@ -288,6 +287,7 @@ RECORDS: dict[str, Callable[[dict[str, Any]], object]] = {
     "a number for names": lambda record: record.update(names=5),
     "no provenance": lambda record: record.update(provenance=None),
     "an empty provenance": lambda record: record.update(provenance={}),
+    "a provenance's time": lambda record: record["provenance"].update(seconds="long"),
     "an unknown provenance": lambda record: record["provenance"].update(mood="good"),
     **{
         f"{key} left out": lambda record, key=key: record.pop(key)
@@ -317,7 +317,7 @@ def put(name: str, change: Callable[[Tensor], Tensor]) -> Callable[[dict[str, Te
 UNFIT: dict[str, Callable[[dict[str, Tensor]], object]] = {
     "an answer too few": put("scores", lambda z: z[:-1]),
     "a column too few": put("scores", lambda z: z[:, :-1]),
-    "one column of scores": put("scores", lambda z: z[:, 0]),
+    "a picture that is none": lambda held: held.update(view=torch.zeros(9, dtype=torch.uint8)),
     "scores that are integers": put("scores", lambda z: z.long()),
     "a channel asked too few": put("asked", lambda s: s[:-1]),
     "channels asked that are not there": put("asked", lambda s: s + 100),

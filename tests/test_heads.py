@@ -237,8 +237,8 @@ class TestOneLogit:
         weighs(bank, "cat", "official", (1 / 2, 2 / 3, 4 / 5))
         weighs(bank, "not cat", "official", (1 / 2, 1 / 3, 1 / 5))
 
-    def test_two_labels_name_the_positive_side_first(self) -> None:
-        bank = bank_of(Regions(ONE), labels=["cat", "dog"])
+    def test_two_labels_come_as_in_class_lists_the_negative_side_first(self) -> None:
+        bank = bank_of(Regions(ONE), labels=["dog", "cat"])
         assert bank.names == ("cat", "dog")
         weighs(bank, "cat", "official", (1 / 2, 2 / 3, 4 / 5))
         weighs(bank, "dog", "official", (1 / 2, 1 / 3, 1 / 5))

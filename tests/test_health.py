@@ -108,7 +108,8 @@ def test_masked_images_that_all_score_below_the_empty_one_are_noted() -> None:
     found = note(explanation, "below-fill")
     assert found.value == pytest.approx(-1)  # the best of them, less the fill's 0
     assert found.threshold == 0
-    assert "by 1:" in found.sentence
+    assert "the best is 1 below it" in found.sentence
+    assert "threshold 0" in found.sentence
     assert "class 0" in found.sentence
     assert "Definition 4" in found.sentence
 

@@ -233,6 +233,17 @@ def test_a_convolution_before_a_residual_add_is_never_the_default(
     assert default is None or default.name == "stem"
 
 
+def test_a_sum_of_what_has_no_grid_is_no_residual_add() -> None:
+    class TwoPools(AtRoot):
+        def forward(self, images: Tensor) -> Tensor:
+            maps = self.inner(self.stem(images))
+            return self.classes(maps.mean((2, 3)) + maps.amax((2, 3)))
+
+    default = default_of(TwoPools(SUMS["x + y"]), torch.zeros(3, 16, 24))
+    assert default is not None
+    assert default.name == "inner"
+
+
 def test_a_block_after_the_residual_add_is_the_default() -> None:
     class WithRelu(AtRoot):
         def __init__(self) -> None:

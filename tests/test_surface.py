@@ -110,15 +110,13 @@ def test_help_does_not_wait_for_torch(command: str) -> None:
     assert not {"torch", "numpy", "PIL"} & set(loaded.split())
 
 
-@pytest.mark.timeout(600)
 def test_the_package_costs_at_most_a_tenth_more_than_torch() -> None:
-    # The least CPU time of several interleaved runs: other load can only make a run dearer.
-    clock = "; import time; print(time.process_time())"
-    torch_alone: list[float] = []
-    package: list[float] = []
-    for rounds in range(1, 16):
-        torch_alone.append(float(fresh("import torch" + clock)))
-        package.append(float(fresh("import scorecam; scorecam.explain" + clock)))
-        if rounds >= 5 and min(package) <= 1.1 * min(torch_alone):
-            break
-    assert min(package) <= 1.1 * min(torch_alone)
+    # CPU time of one process, torch first: other load makes both dearer. The least of a few runs.
+    code = """
+from time import process_time as now
+start = now(); import torch
+between = now(); import scorecam; scorecam.explain
+print((now() - between) / (between - start))
+"""
+    extra = [float(fresh(code)) for _ in range(3)]
+    assert min(extra) <= 0.1, extra

@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import io
 import json
+import math
 import os
 import platform
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from scorecam.cam import Answers, Masking, Variant, find_variant
 from scorecam.errors import BankError
 from scorecam.files import replacing
 from scorecam.model import Head, Target, find_target
+from scorecam.photo import MAX_PIXELS
 from scorecam.shapes import Activations, Columns, Heatmap, Scores, Weights
 
 SCHEMA = 1
@@ -48,8 +50,9 @@ class Provenance:
         model: how the model was named.
         device: where it ran.
         precision: the floating-point type that it computed in.
-        forward_passes: images put to the model for this bank: the image itself, the fill, and
-            every masked image. The one-off look for a default layer is not counted.
+        forward_passes: images put to the model for this bank: the image itself, the fill, every
+            masked image, and what it took to tell the head. The one-off look for a default layer
+            is not counted.
         batch_size: images per pass, after any halving.
         seconds: wall time; a batch's is shared out evenly.
         budget: which masks were asked about.
@@ -196,7 +199,7 @@ class ScoreBank:
                 tensors: dict[str, Tensor] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         except FileNotFoundError as error:
             raise BankError(f"There is no file {path}.", do="Check the path.") from error
-        except (safetensors.SafetensorError, OSError, ValueError) as error:
+        except (safetensors.SafetensorError, OSError, ValueError, RecursionError) as error:
             raise BankError(
                 f"{path} cannot be read as a score bank: {error}.",
                 likely="It may be cut short, or another kind of file.",
@@ -204,7 +207,7 @@ class ScoreBank:
             ) from error
         try:
             return _from_record(record, tensors)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
             raise BankError(
                 f"{path} is not a score bank that this version can read ({error}).",
                 likely="It may hold a model's weights, or come from another version.",
@@ -220,6 +223,24 @@ TENSORS = {
     "fill_scores": torch.float32,
 }
 """The tensors of a bank in its file."""
+
+
+def _same_types(provenance: Provenance) -> bool:
+    """Whether every entry is of the type that it is declared with."""
+    kinds = {"int": int, "float": (int, float), "str": str}
+    return all(
+        isinstance(getattr(provenance, entry.name), kinds[str(entry.type)])
+        for entry in dataclasses.fields(provenance)
+    )
+
+
+def _fits_view(bank: ScoreBank) -> bool:
+    """Whether the picture of what the model saw, if there is one, has the size of its input."""
+    try:
+        picture = bank.picture()
+    except (OSError, Image.DecompressionBombError) as error:
+        raise ValueError("its picture cannot be decoded") from error
+    return picture is None or picture.size[::-1] == bank.size
 
 
 def _from_record(record: Any, tensors: dict[str, Tensor]) -> ScoreBank:
@@ -252,6 +273,11 @@ def _from_record(record: Any, tensors: dict[str, Tensor]) -> ScoreBank:
         and bank.activations.ndim == len(bank.size) + 1
         and min(bank.activations.shape) > 0
         and min(bank.size) > 0
+        and math.prod(bank.size) <= MAX_PIXELS
+        and n > 0
+        and bool(bank.image_scores.isfinite().all())
+        and _same_types(bank.provenance)
+        and _fits_view(bank)
         and bank.asked.shape == bank.asked.unique().shape == (s,)
         and bank.image_scores.shape == bank.fill_scores.shape == (n,)
         and (s == 0 or (int(bank.asked.min()) >= 0 and int(bank.asked.max()) < k))

@@ -13,11 +13,12 @@ volumes.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
@@ -49,13 +50,15 @@ class Masking:
     epsilon: float = 0.0
 
     def __post_init__(self) -> None:
-        numbers = self.fill if isinstance(self.fill, tuple) else (self.fill,)
-        if not all(math.isfinite(number) for number in numbers):
-            raise SettingError(f"fill={self.fill!r} is not made of finite numbers.")
+        object.__setattr__(self, "fill", _numbers(self.fill))
         if self.scale not in ("after", "before"):
-            raise SettingError(f"scale={self.scale!r} is neither 'after' nor 'before'.")
+            raise SettingError(
+                f"scale={self.scale!r} is not known.", do="Use 'after' (the paper) or 'before'."
+            )
         if not 0 <= self.epsilon < math.inf:
-            raise SettingError(f"epsilon={self.epsilon!r} is not a number of at least 0.")
+            raise SettingError(
+                f"epsilon={self.epsilon!r} is not a number of at least 0.", do="0 is the paper's."
+            )
 
     def fill_like(self, image: Image) -> Image:
         """The image with everything muted: `fill` at every pixel, in the image's shape."""
@@ -69,6 +72,20 @@ class Masking:
         return colours.expand_as(image).clone()
 
 
+def _numbers(fill: Any) -> float | tuple[float, ...]:
+    """A fill as plain floats: one, or one per colour."""
+    try:
+        numbers = tuple(map(float, fill)) if isinstance(fill, Iterable) else (float(fill),)
+    except (TypeError, ValueError):
+        numbers = (math.nan,)
+    if not all(map(math.isfinite, numbers)):
+        raise SettingError(
+            f"fill={fill!r} is not made of finite numbers.",
+            do="Give one number, or one per colour.",
+        )
+    return numbers if isinstance(fill, Iterable) else numbers[0]
+
+
 # ── masks ────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -80,12 +97,12 @@ def interpolation(
 
     The same numbers as `torch.nn.functional.interpolate` (linear, no antialiasing).
     """
-    steps = torch.arange(pixels, dtype=torch.float64)
+    steps = torch.arange(pixels, dtype=torch.float64, device="cpu")
     if align_corners:
         where = steps * ((cells - 1) / (pixels - 1) if pixels > 1 else 0.0)
     else:
         where = ((steps + 0.5) * (cells / pixels) - 0.5).clamp(0, cells - 1)
-    distance = (where[:, None] - torch.arange(cells, dtype=torch.float64)).abs()
+    distance = (where[:, None] - torch.arange(cells, dtype=torch.float64, device="cpu")).abs()
     return (1 - distance).clamp(min=0).to(torch.float32).to(device)
 
 
@@ -101,7 +118,7 @@ def upsample(
     Returns:
         `k *i` float32.
     """
-    with torch.autocast(maps.device.type, enabled=False):  # a mask is float32 whatever the model is
+    with _exact(maps.device):
         return _upsampled(maps, size, align_corners)
 
 
@@ -195,15 +212,17 @@ class Variant:
         name: what users type.
         formula: α_k as printed in every result.
         weights: (answers, column of the target) → α, `k` float32.
+        reads: whether it is made of probabilities p or of the scores z themselves.
     """
 
     name: str
     formula: str
     weights: Callable[[Answers, int], Weights]
+    reads: Literal["p", "z"] = "z"
 
     def formula_for(self, head: Head) -> str:
         """The whole formula, with p and z spelled out for this head."""
-        meaning = MEANING_OF_P[head] if "p_t" in self.formula else MEANING_OF_Z[head]
+        meaning = (MEANING_OF_P if self.reads == "p" else MEANING_OF_Z)[head]
         return f"L = ReLU(Σ_k α_k A_k), α_k = {self.formula}, {meaning}"
 
 
@@ -250,10 +269,10 @@ def literal(answers: Answers, target: int) -> Weights:
 
 
 VARIANTS: dict[str, Variant] = {
-    "official": Variant("official", "p_t(X·H_k)", official),
+    "official": Variant("official", "p_t(X·H_k)", official, "p"),
     "algorithm1": Variant("algorithm1", "softmax over k of z_t(X·H_k)", algorithm1),
     "increase": Variant("increase", "z_t(X·H_k) − z_t(fill)", increase),
-    "literal": Variant("literal", "softmax over k of p_t(X·H_k)", literal),
+    "literal": Variant("literal", "softmax over k of p_t(X·H_k)", literal, "p"),
 }
 
 
@@ -265,11 +284,11 @@ def find_variant(variant: str | Variant) -> Variant:
     """
     if isinstance(variant, Variant):
         return variant
-    if variant in VARIANTS:
+    if isinstance(variant, str) and variant in VARIANTS:
         return VARIANTS[variant]
     raise SettingError(
         f"There is no variant {variant!r}.",
-        likely=did_you_mean(variant, VARIANTS),
+        likely=did_you_mean(str(variant), VARIANTS),
         do=f"The variants are {', '.join(VARIANTS)}.",
     )
 
@@ -291,9 +310,26 @@ def heatmap(activations: Activations, weights: Weights, size: Sequence[int]) -> 
     Returns:
         `*i` float32, at least 0, not scaled.
     """
-    with torch.autocast(activations.device.type, enabled=False):
-        positive = torch.tensordot(weights, activations, dims=1).relu()
+    positive = weighted_sum(activations, weights).relu()
     return upsample(positive[None], size)[0]
+
+
+def weighted_sum(activations: Activations, weights: Weights) -> Annotated[Tensor, "*g"]:
+    """Σ_k α_k A_k on the layer's grid, signed: `*g` float32."""
+    with _exact(activations.device):
+        return torch.tensordot(weights, activations, dims=1)
+
+
+@contextlib.contextmanager
+def _exact(device: torch.device) -> Generator[None]:
+    """Products in float32, whatever the user has set for the network's sake."""
+    chosen = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(chosen)
 
 
 def scaled(heatmap: Heatmap) -> Heatmap:

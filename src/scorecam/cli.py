@@ -260,7 +260,9 @@ def layers(
         items = [dataclasses.asdict(layer) for layer in found]
         typer.echo(json.dumps({"schema": 1, "items": items}, indent=2))
         return 0
-    width = max(len(layer.name) for layer in found)
+    if not found:
+        say("No layer of this network has a grid.")
+    width = max((len(layer.name) for layer in found), default=0)
     for layer in found:
         grid = "×".join(map(str, layer.grid))
         mark = "→" if layer.default else " "

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
-import operator
 import os
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
@@ -121,8 +119,8 @@ class ScoreCAM:
         for readout in {id(readout): readout for readout in readouts}.values():
             chosen = [i for i, other in enumerate(readouts) if other is readout]
             for i, bank in zip(chosen, self._banks(model, x[chosen], readout), strict=True):
-                wanted = None if readout is not None else targets[i]
-                maps[i] = bank.heatmap(_plain(wanted), self.variant)
+                target = targets[i]
+                maps[i] = bank.heatmap(None if callable(target) else target, self.variant)
         return maps
 
     def _banks(self, model: Model, x: Images, readout: Readout | None) -> list[ScoreBank]:
@@ -175,7 +173,7 @@ def explain(
         model, layer, variant, masking=masking, batch_size=batch_size, progress=progress
     )
     readout = target if callable(target) else None
-    wanted = None if callable(target) else _plain(target)
+    wanted = None if callable(target) else target
     if readout is None:
         check_target(method.model, wanted)
     if isinstance(image, Tensor | Mapping | Sequence) and not isinstance(image, str):
@@ -293,16 +291,3 @@ def _one_number(readout: Readout) -> Readout:
         return found
 
     return read
-
-
-def _plain(target: Any) -> int | str | None:
-    """A target as an index, a name, or None; numpy's and torch's integers are indices too."""
-    if target is None or isinstance(target, str):
-        return target
-    if getattr(target, "dtype", type(target)) not in (bool, np.dtype(bool), torch.bool):
-        with contextlib.suppress(TypeError, ValueError):
-            return operator.index(target)
-    raise TargetError(
-        f"A target is an index, a class name, a function or None, not {target!r}.",
-        do="Give one of these.",
-    )

@@ -86,7 +86,7 @@ def measure(
     odd_maps, odd_answers = _not_finite(bank)
     low, high = heatmap.aminmax()
     found = {"not-finite": float(odd_maps + odd_answers), "flat": float(high - low)}
-    found["not-logits"] = float(bank.head == "probabilities" and "z_t" in variant.formula)
+    found["not-logits"] = float(bank.head == "probabilities" and variant.reads == "z")
     scores = bank.scores[bank.answered, target.index]
     fill = bank.fill_scores[target.index]
     if len(scores) and fill.isfinite():
@@ -146,9 +146,9 @@ def _say_flat(_: float, bank: ScoreBank, __: Target) -> str:
 
 def _say_below_fill(value: float, _: ScoreBank, target: Target) -> str:
     return (
-        f"Every masked photo scores {target.label} lower than the empty image does, the best by "
-        f"{-value:.3g}: showing parts of the photo only takes away (threshold 0, from the paper's "
-        "Definition 4: a map counts by how much it increases the score)."
+        f"No masked photo scores {target.label} higher than the empty image does; the best "
+        f"falls short by {abs(value):.3g}: showing parts of the photo only takes away (threshold 0, from "
+        "the paper's Definition 4: a map counts by how much it increases the score)."
     )
 
 
@@ -173,9 +173,9 @@ def _say_one_channel(value: float, _: ScoreBank, __: Target) -> str:
 def _say_not_logits(_: float, __: ScoreBank, ___: Target) -> str:
     return (
         "The model ends in probabilities, and this formula is made for logits (threshold 0: any "
-        "such pairing): probabilities differ by at most 1, so weights under a softmax differ by at "
-        "most a factor e = 2.72 and the map is close to the plain mean of the activations. Explain "
-        "the model without its last layer, or use the variant official."
+        "such pairing). Probabilities differ by at most 1: under a softmax over channels no weight "
+        "exceeds another by more than a factor e = 2.72, and the map is close to the plain mean of "
+        "the activations. Explain the model without its last layer, or use the variant official."
     )
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from scorecam.errors import SettingError
+
+Labels = str | os.PathLike[str] | Sequence[str] | Mapping[int, str]
 
 
 def imagenet() -> tuple[str, ...]:
@@ -18,12 +20,12 @@ def imagenet() -> tuple[str, ...]:
     return tuple(text.splitlines())
 
 
-def read_labels(labels: str | os.PathLike[str] | Sequence[str]) -> tuple[str, ...]:
+def read_labels(labels: Labels) -> tuple[str, ...]:
     """One name per column.
 
     Args:
-        labels: the names; or a file of them, one per line, or JSON: a list, or an object from
-            index to name; or "imagenet".
+        labels: the names, or a dict from index to name; or a file of them, one per line, or JSON:
+            a list, or an object from index to name; or "imagenet".
 
     Raises:
         SettingError: the file cannot be read, or does not hold names.
@@ -31,12 +33,12 @@ def read_labels(labels: str | os.PathLike[str] | Sequence[str]) -> tuple[str, ..
     if isinstance(labels, str) and labels == "imagenet":
         return imagenet()
     if not isinstance(labels, str | os.PathLike):
-        return tuple(str(name) for name in labels)
+        return _from_values(labels)
     path = Path(labels)
     try:
         text = path.read_text("utf-8-sig")
         names = _from_json(json.loads(text)) if path.suffix == ".json" else _from_lines(text)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise SettingError(
             f"The class names in {path} cannot be read: {reason}.",
@@ -45,6 +47,18 @@ def read_labels(labels: str | os.PathLike[str] | Sequence[str]) -> tuple[str, ..
     if not names:
         raise SettingError(f"{path} holds no class names.", do="Put one name on each line.")
     return names
+
+
+def _from_values(labels: Any) -> tuple[str, ...]:
+    try:
+        if isinstance(labels, Mapping):
+            return _from_json(dict(cast("Mapping[Any, Any]", labels)))
+        return tuple(str(name) for name in labels)
+    except (TypeError, ValueError) as error:
+        raise SettingError(
+            f"The class names cannot be read: {error}.",
+            do="Give a list of names, or a dict from index to name.",
+        ) from error
 
 
 def _from_lines(text: str) -> tuple[str, ...]:

@@ -8,11 +8,13 @@ column is explained (the target) are defined here, once, for every backend.
 from __future__ import annotations
 
 import contextlib
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -138,11 +140,11 @@ def check_head(head: str) -> Head | Literal["auto"]:
     """
     known: tuple[Head | Literal["auto"], ...] = ("auto", *get_args(Head))
     for name in known:
-        if head == name:
+        if str(head) == name:
             return name
     raise SettingError(
         f"There is no head {head!r}.",
-        likely=did_you_mean(head, known),
+        likely=did_you_mean(str(head), known),
         do=f"A head is one of {', '.join(known)}.",
     )
 
@@ -166,12 +168,13 @@ def two_names(names: tuple[str, ...] | None, columns: int, head: Head) -> tuple[
         return names or ("value",)
     if names is None:
         return "positive", "negative"
-    return names if len(names) == 2 else (names[0], f"not {names[0]}")
+    # Two names come in the order of class lists: class 1 is the one a positive logit speaks for.
+    return (names[1], names[0]) if len(names) == 2 else (names[0], f"not {names[0]}")
 
 
 def looks_like_probabilities(scores: BatchedScores) -> bool:
-    """Every number lies in [0, 1]."""
-    return bool(((scores >= 0) & (scores <= 1)).all())
+    """Every number lies in [0, 1], to the 1e-3 that sums of rounded numbers may be off."""
+    return len(scores) > 0 and bool(((scores > -1e-3) & (scores < 1 + 1e-3)).all())
 
 
 # ── target ───────────────────────────────────────────────────────────────────────────────────
@@ -205,7 +208,8 @@ def find_target(
     """The column a user means.
 
     Args:
-        target: an index, a name (case ignored), or None for the largest column.
+        target: an index (numpy's and torch's integers too), a name (case ignored), or None for
+            the largest column.
         columns: the readout of the unmasked image, `n`.
         names: one per column, where known.
 
@@ -217,7 +221,7 @@ def find_target(
     elif isinstance(target, str):
         index = _index_of(target, len(columns), names)
     else:
-        index = _checked(target, len(columns))
+        index = _checked(_plain(target), len(columns))
     probability = None
     if head != "value":
         probability = float(probabilities(columns[None], head)[0, index])
@@ -248,8 +252,18 @@ def _index_of(name: str, columns: int, names: Sequence[str] | None) -> int:
     )
 
 
+def _plain(target: Any) -> int:
+    if getattr(target, "dtype", type(target)) not in (bool, np.dtype(bool), torch.bool):
+        with contextlib.suppress(TypeError, ValueError):
+            return operator.index(target)
+    raise TargetError(
+        f"A target is an index, a class name, a function or None, not {target!r}.",
+        do="Give one of these.",
+    )
+
+
 def _checked(index: int, columns: int) -> int:
-    if isinstance(index, bool) or not 0 <= index < columns:
+    if not 0 <= index < columns:
         raise TargetError(
             f"There is no class {index!r}: the model has {columns}, numbered 0 to {columns - 1}.",
             likely="Class lists that start at 1 are one too high." if index == columns else "",
@@ -261,9 +275,20 @@ def _checked(index: int, columns: int) -> int:
 # ── memory ───────────────────────────────────────────────────────────────────────────────────
 
 
+MEMORY_RAN_OUT = (
+    "out of memory",
+    "allocate memory",
+    "not enough memory",
+    "alloc_failed",
+    "unable to find a valid cudnn algorithm",
+    "unable to find an engine",
+)
+"""What torch's errors say, in lower case, when memory ran out."""
+
+
 @contextlib.contextmanager
 def memory_errors_translated() -> Generator[None]:
-    """Raise `MemoryShortage` for every way in which torch says that memory ran out."""
+    """Raise `MemoryShortage` for the ways we know of in which torch says that memory ran out."""
     try:
         yield
     except MemoryShortage:
@@ -271,7 +296,7 @@ def memory_errors_translated() -> Generator[None]:
     except (MemoryError, RuntimeError) as error:
         said = str(error).lower()
         ran_out = isinstance(error, MemoryError | torch.OutOfMemoryError)
-        if not (ran_out or "out of memory" in said or "allocate memory" in said):
+        if not (ran_out or any(phrase in said for phrase in MEMORY_RAN_OUT)):
             raise
         raise MemoryShortage(
             "Memory ran out.",

@@ -118,7 +118,7 @@ class Preprocess:
                 f"The preprocessing {str(path)!r} cannot be read: {error.strerror or error}.",
                 do="Give `imagenet`, or the path of a JSON file.",
             ) from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise SettingError(
                 f"The preprocessing {str(path)!r} is not JSON: {error}.",
                 do="Write the file with json.dumps(preprocess.to_dict()).",
@@ -205,7 +205,7 @@ class Preprocess:
         Clipped to the input: a box of which the model sees nothing comes out without area.
         """
         corner, scale = self._affine(photo_size)
-        end = torch.tensor(self.size[::-1] * 2)
+        end = torch.tensor(self.size[::-1] * 2, device="cpu")
         return ((_as_boxes(boxes) - corner) * scale).clamp(min=0).minimum(end).float()
 
     def boxes_to_photo(
@@ -250,11 +250,11 @@ class Preprocess:
                 likely="It was made with another preprocessing.",
             )
         left, top, right, bottom = self.crop_box(photo_size)
-        rows, y = _stretched(heatmap.detach().float(), top, bottom)
+        rows, y = _stretched(heatmap.detach().float().cpu(), top, bottom)
         columns, x = _stretched(rows.T, left, right)
-        laid = torch.zeros(photo_size[::-1], dtype=torch.float32, device=heatmap.device)
+        laid = torch.zeros(photo_size[::-1], dtype=torch.float32, device="cpu")
         laid[y, x] = columns.T
-        return laid
+        return laid.to(heatmap.device)
 
     def _sampled(self, photo: Image.Image) -> Image.Image:
         """The photo at the input's size, in the model's mode: RGB, or L where it sees greys."""
@@ -300,19 +300,22 @@ class Preprocess:
         left, top, right, bottom = self.crop_box(photo_size)
         height, width = self.size
         scale = (width / (right - left), height / (bottom - top))
-        double = torch.float64  # float32 would lose the difference of large coordinates
-        return torch.tensor([left, top] * 2, dtype=double), torch.tensor(scale * 2, dtype=double)
+        # float32 would lose the difference of large coordinates
+        double: dict[str, Any] = {"dtype": torch.float64, "device": "cpu"}
+        return torch.tensor([left, top] * 2, **double), torch.tensor(scale * 2, **double)
 
     def _colours(self) -> tuple[Tensor, Tensor]:
         """Mean and std, each (c, 1, 1) float32."""
-        mean, std = (torch.tensor(v, dtype=torch.float32) for v in (self.mean, self.std))
+        mean, std = (
+            torch.tensor(v, dtype=torch.float32, device="cpu") for v in (self.mean, self.std)
+        )
         return mean[:, None, None], std[:, None, None]
 
 
 def _stretched(values: Tensor, start: float, stop: float) -> tuple[Tensor, slice]:
     """The rows of a map that spans [start, stop), one for each pixel of an axis that it touches."""
     first, last = math.floor(start + 1e-6), math.ceil(stop - 1e-6)  # forgive rounding, not slivers
-    pixels = torch.arange(first, last, dtype=torch.float64, device=values.device)
+    pixels = torch.arange(first, last, dtype=torch.float64, device="cpu")
     where = (pixels + 0.5 - start) * (len(values) / (stop - start)) - 0.5
     where = where.clamp(0, len(values) - 1)
     before = where.long()

@@ -101,6 +101,8 @@ def read(output: Any, readout: Readout, images: int) -> BatchedScores:
             do="Say which part of the output is the scores: a function of the output that returns "
             "one number, or one row of numbers, per image.",
         )
+    if images == 1 and found.ndim == 0:
+        found = found[None]  # a network that squeezes its single logit squeezes a batch of one
     scores = found[:, None] if found.ndim == 1 else found
     if scores.ndim != 2 or scores.shape[0] != images or scores.shape[1] == 0:
         raise TargetError(

@@ -43,7 +43,7 @@ class Progress:
     """How far a computation has come.
 
     Args:
-        done: masked images scored so far.
+        done: masked images, and the empty one, scored so far.
         total: of how many.
     """
 
@@ -65,7 +65,8 @@ def score(
 ) -> list[ScoreBank]:
     """Ask the model about the mask of every live channel, for each image.
 
-    Costs one pass per image, one for the fill, and one per live channel of each image.
+    Costs one pass per image, one for the fill, and one per live channel of each image; two more per
+    image where every answer lies in [0, 1] and the head has to be found out.
 
     Args:
         images: `b c *i`, preprocessed.

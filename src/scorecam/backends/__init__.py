@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -14,7 +13,7 @@ from scorecam.backends.pytorch import TorchModel
 from scorecam.backends.weights import load_weights
 from scorecam.backends.zoo import build
 from scorecam.errors import ModelError, SettingError
-from scorecam.labels import read_labels
+from scorecam.labels import Labels, read_labels
 from scorecam.model import Head, Model, check_head
 from scorecam.pixels import Preprocess
 from scorecam.readout import Readout, readout_for
@@ -34,7 +33,7 @@ def open_model(
     *,
     weights: str | os.PathLike[str] | None = None,
     preprocess: str | os.PathLike[str] | Preprocess | None = None,
-    labels: str | os.PathLike[str] | Sequence[str] | None = None,
+    labels: Labels | None = None,
     head: Head | Literal["auto"] = "auto",
     output: int | str | Readout | None = None,
     masked_input: int | str | None = None,
@@ -50,7 +49,9 @@ def open_model(
             Nothing is ever downloaded.
         preprocess: how a photo becomes the input: "imagenet", a JSON file, or a `Preprocess`.
             Specs bring their own.
-        labels: one name per column: a list, a file (one per line, or JSON), or "imagenet".
+        labels: one name per column: a list, a dict from index to name, a file (one per line, or
+            JSON), or "imagenet". For a model of one logit: two names, of class 0 and of class 1,
+            which a positive logit speaks for; or the name of the latter.
         head: what the output's numbers are: "logits", "probabilities", "sigmoid" or "value";
             "auto" tells them apart where it is certain, and otherwise takes them for logits. A
             single column is a yes-or-no answer, with the columns "positive" and "negative", unless
@@ -102,10 +103,16 @@ def open_model(
 def _unwrapped(module: nn.Module) -> tuple[nn.Module, list[str]]:
     """The network inside DataParallel, DDP and torch.compile, and what was taken off."""
     remarks: list[str] = []
-    while type(module).__name__ in WRAPPERS:
+    while isinstance(inner := getattr(module, _kept_in(module), None), nn.Module):
         remarks.append(f"The {type(module).__name__} around the network was taken off.")
-        module = getattr(module, WRAPPERS[type(module).__name__])
+        module = inner
     return module, remarks
+
+
+def _kept_in(module: nn.Module) -> str:
+    """The attribute in which torch's wrapper keeps its network; empty for any other module."""
+    torchs_own = type(module).__module__.startswith("torch.")
+    return WRAPPERS.get(type(module).__name__, "") if torchs_own else ""
 
 
 def _preprocess(

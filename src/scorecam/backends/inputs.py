@@ -35,15 +35,21 @@ class Call:
 
     def __call__(self, module: nn.Module, images: Images) -> Any:
         """The network's output for these images."""
-        inputs: dict[Key, Any] = {self.masked: images, **self.shared}
+        inputs: dict[Key, Any] = {self.masked: images}
+        for key, value in self.shared.items():
+            inputs[key] = _beside(images, value) if isinstance(value, Tensor) else value
         for key, one in self.own.items():
-            dtype = images.dtype if one.is_floating_point() else one.dtype
-            inputs[key] = one.to(images.device, dtype).expand(len(images), *one.shape[1:])
+            inputs[key] = _beside(images, one).expand(len(images), *one.shape[1:])
         if self.style == "in order":
             return module(*(inputs[place] for place in sorted(cast("dict[int, Any]", inputs))))
         if self.style == "by name":
             return module(**cast("dict[str, Any]", inputs))
         return module(inputs)
+
+
+def _beside(images: Images, value: Tensor) -> Tensor:
+    """A tensor where the images are, and in their floating-point type if it has one."""
+    return value.to(images.device, images.dtype if value.is_floating_point() else value.dtype)
 
 
 def apart(
@@ -94,8 +100,14 @@ def _masked(entries: Mapping[Key, Any], wanted: Key | None, axes: int) -> Key:
     ]
     if len(images) == 1:
         return images[0]
+    if entries and not any(isinstance(value, Tensor) for value in entries.values()):
+        raise SettingError(
+            f"The inputs hold no tensors: {', '.join(map(repr, entries.values()))}.",
+            do="Explain one photo at a time; several inputs of a network are given as tensors.",
+        )
     raise SettingError(
         f"{len(images)} of the inputs could be the images that are masked.",
+        likely="An image may lack its batch axis." if not images else "",
         do="Name one: scorecam.open_model(net, masked_input=...); they are "
         f"{', '.join(map(repr, entries))}.",
     )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -87,7 +89,7 @@ class TorchModel(Model):
     def find_layer(self, layer: object, images: Images) -> str:
         if layer is None:
             return self._default(images)
-        names = dict(self.module.named_modules())
+        names = dict(self.module.named_modules(remove_duplicate=False))
         if isinstance(layer, nn.Module):
             for name, module in names.items():
                 if module is layer:
@@ -122,11 +124,12 @@ class TorchModel(Model):
             seen[:] = [output.clone() if isinstance(output, Tensor) else output]
 
         module = self.module.get_submodule(layer)
-        handle = module.register_forward_hook(keep)
-        try:
-            scores = self.scores(images.clone())  # some networks write into their input
-        finally:
-            handle.remove()
+        with _lock_of(self.module):
+            handle = module.register_forward_hook(keep)
+            try:
+                scores = self.scores(images.clone())  # some networks write into their input
+            finally:
+                handle.remove()
         if not seen:
             raise LayerError(
                 f"The layer {layer!r} did not run.",
@@ -144,11 +147,13 @@ class TorchModel(Model):
     def _running(self, images: Images) -> Generator[Tensor]:
         """Every submodule in evaluation mode, no autograd; foreign errors told in our words."""
         floats = self._floats()
-        training = [module for module in self.module.modules() if module.training]
-        for module in training:
-            module.training = False
         try:
-            with torch.inference_mode(), memory_errors_translated():
+            with (
+                _lock_of(self.module),
+                _evaluating(self.module),
+                torch.inference_mode(),
+                memory_errors_translated(),
+            ):
                 yield images.to(floats.device, floats.dtype)
         except ScorecamError:
             raise
@@ -160,9 +165,42 @@ class TorchModel(Model):
                 "model takes.",
                 do="Check that model(x) itself works on such a batch.",
             ) from error
-        finally:
-            for module in training:
-                module.training = True
+
+
+_LOCKS: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
+
+
+def _lock_of(module: nn.Module) -> threading.RLock:
+    """One caller at a time: a module's mode and hooks are its own, not a thread's."""
+    return _LOCKS.setdefault(module, threading.RLock())
+
+
+@contextlib.contextmanager
+def _evaluating(module: nn.Module) -> Generator[None]:
+    """Every submodule in evaluation mode, and afterwards as it was."""
+    training = [child for child in module.modules() if child.training]
+    for child in training:
+        child.training = False
+    try:
+        yield
+    finally:
+        for child in training:
+            child.training = True
+        _make_ordinary(module)
+
+
+def _make_ordinary(module: nn.Module) -> None:
+    """Replace inference tensors that a forward pass has cached: they would stop later training.
+
+    Torch's own modules cache none and are passed over.
+    """
+    with torch.inference_mode(mode=False):
+        for child in module.modules():
+            if type(child).__module__.startswith("torch.nn."):
+                continue
+            for name, value in [*vars(child).items(), *child.named_buffers(recurse=False)]:
+                if isinstance(value, Tensor) and value.is_inference():
+                    setattr(child, name, value.clone())
 
 
 def _channels_first(
@@ -187,4 +225,4 @@ def _channels_first(
             do="Choose an earlier layer; scorecam.layers(model, image) lists them.",
         )
     maps = output.movedim(-1, 1) if layout == "channels last" else output
-    return maps.to(torch.float32).clone()
+    return maps.to(torch.float32, copy=True)

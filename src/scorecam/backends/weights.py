@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import pickle
 import warnings
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +18,16 @@ from scorecam.errors import WeightsError
 
 State = dict[str, Tensor]
 
-WRAPPERS = ("state_dict", "model_state_dict", "model", "ema", "module", "net", "weights")
+FILED_UNDER = (
+    "state_dict",
+    "model_state_dict",
+    "model",
+    "model_ema",
+    "ema",
+    "module",
+    "net",
+    "weights",
+)
 """Keys under which training scripts file the weights, in the order they are tried."""
 
 PREFIXES = ("module.", "_orig_mod.", "model.")
@@ -44,7 +54,9 @@ def read_state(path: str | os.PathLike[str]) -> State:
         raise WeightsError(f"There is no weights file {file}.", do="Check the path.")
     try:
         if file.suffix == ".safetensors":
-            return safetensors.torch.load_file(file)
+            return _checked(safetensors.torch.load_file(file), file)
+        if _unpacks_to_more(file):
+            raise ValueError("its entries are compressed, which torch.save never does")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's remarks on old formats
             found = torch.load(file, map_location="cpu", weights_only=True)
@@ -55,13 +67,15 @@ def read_state(path: str | os.PathLike[str]) -> State:
             do="If you trust it, load it where it was made and save the weights alone: "
             'safetensors.torch.save_file(model.state_dict(), "weights.safetensors").',
         ) from error
+    except WeightsError:
+        raise
     except Exception as error:  # a damaged file raises what its reader happens to
         raise WeightsError(
             f"{file} cannot be read as weights: {_first_sentence(error)}",
             likely="It may be cut short, or not a weights file.",
             do="Give a .safetensors file, or a checkpoint that torch.save wrote.",
         ) from error
-    return _unwrapped(found, file)
+    return _checked(_unwrapped(found, file), file)
 
 
 def load_state(module: nn.Module, state: State) -> list[str]:
@@ -100,22 +114,56 @@ def load_state(module: nn.Module, state: State) -> list[str]:
     return [f"The prefix {stripped!r} was taken off the weights' names."] if stripped else []
 
 
-def rows_of_classifier(state: State) -> int | None:
-    """How many classes the last weight matrix of a checkpoint has rows for."""
-    matrices = [tensor for name, tensor in state.items() if name.endswith("weight")]
-    heads = [tensor for tensor in matrices if tensor.ndim >= 2]
-    return len(heads[-1]) if heads else None
+def classes_of(state: State, build: Callable[[int], nn.Module]) -> int:
+    """How many classes a checkpoint is for: the rows of what the network ends in.
+
+    Args:
+        state: names in any order (safetensors sorts them).
+        build: makes the network for a number of classes; only its names are looked at.
+    """
+    with torch.device("meta"):
+        own = build(1000).state_dict()
+    state, _ = _without_prefix(state, own)
+    last = [name for name, one in own.items() if name.endswith("weight") and one.ndim > 1][-1]
+    return len(state[last]) if last in state else 1000
+
+
+def _unpacks_to_more(file: Path) -> bool:
+    """Whether a zip file holds compressed entries, as a zip bomb does."""
+    if not zipfile.is_zipfile(file):
+        return False
+    with zipfile.ZipFile(file) as archive:
+        return any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist())
+
+
+def _checked(state: State, file: Path) -> State:
+    """The state, if its tensors can be weights."""
+    odd = [
+        name
+        for name, one in state.items()
+        if one.layout != torch.strided or one.is_complex() or one.is_meta or one.is_quantized
+    ]
+    if odd or not state:
+        what = f"tensors that cannot be weights ({_some(odd)})" if odd else "no tensors"
+        raise WeightsError(
+            f"{file} holds {what}.",
+            do="Save the weights alone, as dense real numbers: "
+            'safetensors.torch.save_file(model.state_dict(), "weights.safetensors").',
+        )
+    return state
 
 
 def _unwrapped(found: Any, file: Path) -> State:
     """The mapping from names to tensors, however deep a training script filed it."""
-    while isinstance(found, Mapping):
+    for _ in range(1000):  # deep enough for any script, and an end to one that contains itself
+        if not isinstance(found, Mapping):
+            break
         entries = cast("Mapping[str, Any]", found)
         tensors = {str(k): v for k, v in entries.items() if isinstance(v, Tensor)}
         if tensors and len(tensors) == len(entries):
             return tensors
         inner = next(
-            (entries[key] for key in WRAPPERS if isinstance(entries.get(key), Mapping)), None
+            (entries[key] for key in FILED_UNDER if isinstance(entries.get(key), Mapping)), None
         )
         if inner is None:
             if tensors:
@@ -132,6 +180,8 @@ def _unwrapped(found: Any, file: Path) -> State:
 def _without_prefix(state: State, own: Mapping[str, Tensor]) -> tuple[State, str]:
     """The state without a prefix that every name has and the module's names have not."""
     taken = ""
+    if "n_averaged" not in own:  # the counter of torch's AveragedModel
+        state = {name: tensor for name, tensor in state.items() if name != "n_averaged"}
     for prefix in PREFIXES * 2:
         fits = any(name in own for name in state)
         if not fits and all(name.startswith(prefix) for name in state):
@@ -143,7 +193,8 @@ def _without_prefix(state: State, own: Mapping[str, Tensor]) -> tuple[State, str
 def _likely(
     missing: list[str], foreign: list[str], odd: list[str], own: Mapping[str, Tensor]
 ) -> str:
-    if len(missing) > 0.9 * len(own):
+    counters = sum("num_batches_tracked" in name for name in own)
+    if len(missing) > 0.9 * (len(own) - counters):
         return "The weights seem to be another architecture's."
     if odd and not missing and not foreign:
         return "The model may have been built for another number of classes or another width."
@@ -152,7 +203,13 @@ def _likely(
 
 def _some(names: list[str], shown: int = 3) -> str:
     more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(names[:shown]) + more
+    return ", ".join(_printable(name) for name in names[:shown]) + more
+
+
+def _printable(name: str) -> str:
+    """A foreign name, cut short and without what could steer a terminal."""
+    plain = "".join(c if c.isprintable() else "?" for c in name[:200])
+    return plain if len(plain) <= 80 else plain[:79] + "…"
 
 
 def _first_sentence(error: BaseException) -> str:

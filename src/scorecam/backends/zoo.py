@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import nn
 
-from scorecam.backends.weights import State, load_state, read_state, rows_of_classifier
+from scorecam.backends.weights import State, classes_of, load_state, read_state
 from scorecam.errors import MissingExtra, ModelError, ScorecamError, WeightsError, did_you_mean
 from scorecam.labels import imagenet
 from scorecam.pixels import Preprocess
@@ -78,8 +78,12 @@ def _lite(spec: str, weights: WeightsPath | None) -> Built:
             do=f"pip install {extra}",
         ) from error
     state = _state(weights)
-    classes = rows_of_classifier(state) or 1000
-    net = EfficientNet.from_name(f"efficientnet-{spec}", num_classes=classes)
+
+    def make(classes: int) -> nn.Module:
+        return EfficientNet.from_name(f"efficientnet-{spec}", num_classes=classes)
+
+    classes = classes_of(state, make)
+    net = make(classes)
     remarks = load_state(net, state)
     preprocess = Preprocess.lite(LITES[spec])
     return _built(_unrolled(net), preprocess, imagenet(), classes, remarks)
@@ -131,15 +135,22 @@ def _torchvision(name: str, weights: WeightsPath | None) -> Built:
             '~/.cache/torch/hub/checkpoints; or "random" for an untrained network.',
         )
     state = _state(weights)
-    classes = rows_of_classifier(state) or 1000
-    options: dict[str, Any] = (
-        {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
-    )
-    module = models.get_model(name, weights=None, num_classes=classes, **options)
+
+    def make(classes: int) -> nn.Module:
+        untouched = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+        options: dict[str, Any] = {"weights": None, "num_classes": classes, **untouched}
+        return models.get_model(name, **options)
+
+    classes = classes_of(state, make)
+    module = make(classes)
     remarks = load_state(module, state)
-    meta: Any = next(iter(reversed(list(models.get_model_weights(name)))))
-    preprocess = _from_transforms(meta.transforms())
-    return _built(module, preprocess, tuple(meta.meta["categories"]), classes, remarks)
+    entries: list[Any] = list(models.get_model_weights(name))
+    own = [entry for entry in entries if entry.url.endswith(f"/{Path(weights).name}")]
+    entry = (own or entries)[0]
+    if not own:
+        remarks.append(f"Photos are preprocessed as for torchvision's {entry}; see --preprocess.")
+    names = tuple(entry.meta["categories"])
+    return _built(module, _from_transforms(entry.transforms()), names, classes, remarks)
 
 
 def _from_transforms(transforms: Any) -> Preprocess:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import scorecam
+from scorecam.cam import weighted_sum
 from scorecam.errors import SettingError
 
 
@@ -81,7 +82,7 @@ class LayerScoreCam(LayerAttribution):
             # Of a model with one number per image, that number is explained.
             one = wanted is None and bank.names == ("positive", "negative")
             weights = bank.weights(0 if one else wanted, self.variant)[bank.asked]
-            signed = torch.tensordot(weights, bank.activations[bank.asked], dims=1)
+            signed = weighted_sum(bank.activations[bank.asked], weights)
             maps.append(signed.relu() if relu_attributions else signed)
         return torch.stack(maps)[:, None]
 

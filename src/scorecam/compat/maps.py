@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from scorecam import ScoreBank, TargetError
+from scorecam.cam import weighted_sum
 
 Grid = Annotated[Tensor, "*g"]
 
@@ -21,7 +22,7 @@ def softmax_map(bank: ScoreBank, column: int) -> Grid:
     """
     scores = bank.fill_scores[column].expand(len(bank.activations)).clone()
     scores[bank.asked] = bank.scores[:, column]
-    return torch.tensordot(scores.softmax(dim=0), bank.activations, dims=1).relu()
+    return weighted_sum(bank.activations, scores.softmax(dim=0)).relu()
 
 
 def minmax(grid: Tensor, epsilon: float) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import scorecam
+from scorecam.cam import weighted_sum
 from scorecam.errors import LayerError, SettingError
 
 MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
@@ -66,8 +67,6 @@ class ScoreCAM:
         del retain_graph
         bank = self._cam.bank(input)
         weights = bank.weights(class_idx, "official")[bank.asked]
-        signed = (weights @ bank.activations[bank.asked].flatten(1)).reshape(
-            1, 1, *bank.activations.shape[1:]
-        )
+        signed = weighted_sum(bank.activations[bank.asked], weights)[None, None]
         upsampled = functional.interpolate(signed, bank.size, mode=MODES[len(bank.size)]).relu()
         return scorecam.scaled(upsampled)
