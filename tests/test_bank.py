@@ -91,7 +91,7 @@ def test_an_unknown_variant_is_answered_with_the_known_ones(wrong: str) -> None:
 
 
 def test_a_variant_of_ones_own_is_used_and_its_formula_shown() -> None:
-    mine = scorecam.Variant("uniform", "1", "z", lambda answers, _: torch.ones(len(answers.scores)))
+    mine = scorecam.Variant("uniform", "1", lambda answers, _: torch.ones(len(answers.scores)))
     network = build(InPlace)
     image = images_for(network)[0]
     explanation = scorecam.explain(network, image, 0, layer="norm", variant=mine)

@@ -127,9 +127,8 @@ class ScoreBank:
         if ok.any():
             answers = Answers(self.scores[ok], self.fill_scores, self.head)
             found = find_variant(variant).weights(answers, index)
-            weights[self.asked[ok]] = found.nan_to_num(
-                0.0, 0.0, 0.0
-            )  # the fill's may not be finite
+            # What the model says of the empty image may not be finite.
+            weights[self.asked[ok]] = found.nan_to_num(0.0, 0.0, 0.0)
         return weights
 
     def heatmap(

@@ -135,7 +135,8 @@ def live(activations: Activations, size: Sequence[int], masking: Masking) -> Ann
     A flat map has no minimum and maximum to scale between. The authors' code skips it, and so do
     we; being constant it could only lift the whole heatmap.
     """
-    varies = _range(activations) > 0  # false for NaN and, with isfinite below, for infinities
+    ranges = _range(activations)
+    varies = (ranges > 0) & ranges.isfinite()
     if any(pixels < cells for pixels, cells in zip(size, activations.shape[1:], strict=True)):
         # An image smaller than the grid samples only some of the cells.
         varies &= _range(upsample(_shifted(activations), size, masking.align_corners)) > 0

@@ -146,18 +146,19 @@ def _say_flat(_: float, bank: ScoreBank, __: Target) -> str:
 
 def _say_below_fill(value: float, _: ScoreBank, target: Target) -> str:
     return (
-        f"No masked photo scores {target.label} higher than the empty image does; the best "
-        f"falls short by {abs(value):.3g}: showing parts of the photo only takes away (threshold 0, from "
-        "the paper's Definition 4: a map counts by how much it increases the score)."
+        f"No masked photo scores {target.label} higher than the empty image does; the best is "
+        f"{abs(value):.3g} below it: showing parts of the photo only takes away (threshold 0, "
+        "from the paper's Definition 4: a map counts by how much it increases the score)."
     )
 
 
 def _say_improbable(_: float, bank: ScoreBank, target: Target) -> str:
     columns = bank.image_scores
     best = bank.target(int(probabilities(columns[None], bank.head)[0].argmax()))
+    guess = "yes or no" if bank.head == "sigmoid" else f"among {len(columns)} classes"
     return (
         f"The model gives {target.label} a probability of {target.probability:.2g}, less than the "
-        f"{_chance(bank):.2g} of a guess among {len(columns)} classes, which is the threshold: "
+        f"{_chance(bank):.2g} of a guess {guess}, which is the threshold: "
         f"little speaks for it, and the map shows that little. The model's own answer is "
         f"{best.label} ({best.probability:.0%})."
     )

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -250,12 +251,12 @@ def _first_batch_size(asked: BatchSize, images: Images) -> int:
     if asked == "auto":
         photos = 128 if images.is_cuda else 32
         return max(1, min(256, photos * 224**2 // math.prod(images.shape[2:])))
-    if isinstance(asked, bool) or not isinstance(asked, int) or asked < 1:
+    if isinstance(asked, bool) or not isinstance(asked, int | np.integer) or asked < 1:
         raise SettingError(
             f"batch_size={asked!r} is not a whole number of at least 1, or 'auto'.",
             do="Leave it out: memory is found out about as it goes.",
         )
-    return asked
+    return int(asked)
 
 
 def _head(model: Model, image: Image, said: BatchedScores, batches: _Batches) -> tuple[Head, int]:

@@ -144,7 +144,7 @@ def _checked(state: State, file: Path) -> State:
         if one.layout != torch.strided or one.is_complex() or one.is_meta or one.is_quantized
     ]
     if odd or not state:
-        what = f"tensors that cannot be weights ({_some(odd)})" if odd else "no tensors"
+        what = f"tensors that cannot be weights ({_some(odd)})" if odd else "no weights"
         raise WeightsError(
             f"{file} holds {what}.",
             do="Save the weights alone, as dense real numbers: "
