@@ -146,7 +146,7 @@ def test_a_softmax_in_the_network_is_not_applied_twice() -> None:
 def test_a_value_is_taken_as_it_is() -> None:
     cam = scorecam.ScoreCAM(Regions(WEIGHTS, axes=2), "maps")
     image = regions(SIZES, 3, 5)
-    bank = cam.bank(image, readout=lambda output: output[:, 0] - 3 * output[:, 1] + 1)
+    bank = cam.bank(image, target=lambda output: output[:, 0] - 3 * output[:, 1] + 1)
     assert bank.head == "value"
     close(bank.heatmap(0, "official"), (1, 1 + LN2, 1 + 2 * LN2))
     close(bank.heatmap(0, "increase"), (0, LN2, 2 * LN2))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
@@ -19,12 +18,21 @@ from scorecam.bank import ScoreBank
 from scorecam.cam import Masking, Variant, find_variant
 from scorecam.errors import PhotoError, SettingError, TargetError
 from scorecam.explanation import Explanation
-from scorecam.model import Inputs, Layer, Model, TargetSpec, find_target
+from scorecam.model import (
+    Head,
+    Inputs,
+    Layer,
+    Model,
+    TargetSpec,
+    find_target,
+    two_names,
+    two_sided,
+)
 from scorecam.photo import read_photo
 from scorecam.pixels import Preprocess
 from scorecam.readout import Readout
 from scorecam.scoring import BatchSize, Progress
-from scorecam.shapes import Heatmaps, Images
+from scorecam.shapes import Columns, Heatmaps, Images
 
 Photo = str | os.PathLike[str] | Image.Image | np.ndarray[Any, Any]
 
@@ -97,12 +105,13 @@ class ScoreCAM:
             return torch.cat(maps)
         return self._maps(self.model, x, _one_per_image(target, len(x)))
 
-    def bank(self, image: Inputs, readout: Readout | None = None) -> ScoreBank:
+    def bank(self, image: Inputs, target: TargetSpec = None) -> ScoreBank:
         """Everything the model answers about one image, for every class and variant.
 
         Args:
             image: `c *i` (or `1 c *i`), preprocessed; or several inputs with a batch of one.
-            readout: output → `b`, to be scored instead of the model's own columns.
+            target: a class that must be there, looked up before any mask is asked about; or a
+                function of the output, to be scored instead of the model's own columns.
         """
         if isinstance(image, Tensor):
             x, model = _one_image(image, self.model), self.model
@@ -110,7 +119,7 @@ class ScoreCAM:
             images, models = self.model.apart(image)
             x = _one_image(images, self.model)
             model = models[0]
-        return self._banks(model, x, readout)[0]
+        return self._banks(model, x, [target])[0]
 
     def _maps(self, model: Model, x: Images, targets: Sequence[TargetSpec]) -> Heatmaps:
         _check_batch(x, model)
@@ -118,17 +127,34 @@ class ScoreCAM:
         readouts = [wanted if callable(wanted) else None for wanted in targets]
         for readout in {id(readout): readout for readout in readouts}.values():
             chosen = [i for i, other in enumerate(readouts) if other is readout]
-            for i, bank in zip(chosen, self._banks(model, x[chosen], readout), strict=True):
-                target = targets[i]
+            asked = [targets[i] for i in chosen]
+            banks = self._banks(model, x[chosen], asked)
+            for i, bank, target in zip(chosen, banks, asked, strict=True):
                 maps[i] = bank.heatmap(None if callable(target) else target, self.variant)
         return maps
 
-    def _banks(self, model: Model, x: Images, readout: Readout | None) -> list[ScoreBank]:
-        if readout is not None:
-            model = model.with_readout(_one_number(readout))
+    def _banks(self, model: Model, x: Images, targets: Sequence[TargetSpec]) -> list[ScoreBank]:
+        """A bank per image; the targets are columns, or all the same function."""
+        if callable(targets[0]):
+            model = model.with_readout(_one_number(targets[0]))
+        for target in targets:
+            if not callable(target):
+                check_target(model, target)
+
+        def accept(number: int, columns: Columns) -> None:
+            target = targets[number]
+            if not callable(target):
+                _check_target(model, target, len(columns))
+
         layer = model.find_layer(self.layer, x)
         return scoring.score(
-            model, x, layer, self.masking, batch_size=self.batch_size, progress=self.progress
+            model,
+            x,
+            layer,
+            self.masking,
+            batch_size=self.batch_size,
+            progress=self.progress,
+            accept=accept,
         )
 
 
@@ -172,30 +198,34 @@ def explain(
     method = ScoreCAM(
         model, layer, variant, masking=masking, batch_size=batch_size, progress=progress
     )
-    readout = target if callable(target) else None
     wanted = None if callable(target) else target
-    if readout is None:
-        check_target(method.model, wanted)
     if isinstance(image, Tensor | Mapping | Sequence) and not isinstance(image, str):
-        bank = method.bank(image, readout)
+        bank = method.bank(image, target)
         x = _one_image(image, method.model)[0] if isinstance(image, Tensor) else None
         return Explanation(bank, bank.target(wanted), method.variant, x)
     preprocess = _preprocess_of(method.model)
     photo = read_photo(image)
     x = preprocess(photo)
-    bank = dataclasses.replace(method.bank(x, readout), view=preprocess.jpeg(photo))
+    bank = dataclasses.replace(method.bank(x, target), view=preprocess.jpeg(photo))
     return Explanation(bank, bank.target(wanted), method.variant, x, photo, preprocess)
 
 
 def check_target(model: Model, target: int | str | None) -> None:
-    """Refuse a misspelt class before it costs the passes it takes to find out.
+    """Refuse a misspelt class before anything is computed, where the classes have names.
 
     Raises:
-        TargetError: the model's classes have names, and this is none of them.
+        TargetError: it is none of them.
     """
-    names = model.names
-    if names and len(names) > 2:  # one column may have up to two names: see `two_names`
-        find_target(target, torch.zeros(len(names)), names, "value")
+    if model.names and len(model.names) > 2:  # a single column may have up to two names
+        _check_target(model, target, len(model.names))
+
+
+def _check_target(model: Model, target: int | str | None, columns: int) -> None:
+    """Refuse a target that is none of a readout's columns."""
+    head: Head = "value" if model.head == "value" else "sigmoid"
+    names = two_names(model.names, columns, head)
+    both = two_sided(torch.zeros(1, columns), head)[0]
+    find_target(target, both, names, "value")
 
 
 def layers(model: Model | nn.Module, image: Tensor | None = None) -> list[Layer]:
@@ -279,7 +309,6 @@ def _one_per_image(target: TargetSpec | Sequence[TargetSpec], images: int) -> li
 def _one_number(readout: Readout) -> Readout:
     """The readout, held to what a target is: one number per image."""
 
-    @functools.wraps(readout, updated=())
     def read(output: Any) -> Tensor:
         found = readout(output)
         if isinstance(found, Tensor) and found.ndim > 1 and found[:1].numel() != 1:
@@ -290,4 +319,5 @@ def _one_number(readout: Readout) -> Readout:
             )
         return found
 
+    read.__name__ = getattr(readout, "__name__", "readout")
     return read

@@ -63,6 +63,7 @@ def score(
     *,
     batch_size: BatchSize = "auto",
     progress: OnProgress | None = None,
+    accept: Callable[[int, Columns], object] | None = None,
 ) -> list[ScoreBank]:
     """Ask the model about the mask of every live channel, for each image.
 
@@ -75,6 +76,8 @@ def score(
         masking: how they do.
         batch_size: images per pass; "auto" starts from what suits the device.
         progress: called before the first masked batch and after each.
+        accept: called with each image's number and scores before any mask is asked about; what it
+            raises ends the computation before it costs anything.
 
     Returns:
         One bank per image.
@@ -98,6 +101,9 @@ def score(
         for subject in part
     ]
     _check_names(model, len(subjects[0].scores))
+    if accept is not None:
+        for number, subject in enumerate(subjects):
+            accept(number, subject.scores)
     questions = _Questions(subjects, masking)
     answers = list(batches.over(len(questions), _asker(model, questions, batches, progress)))
     fill, *scores = torch.cat(answers).split(questions.lengths)
