@@ -63,7 +63,7 @@ def _skew(grid: Sequence[int], image: Sequence[int]) -> float:
 
 
 @dataclass
-class Call:
+class Step:
     """One module's call during a dry run, in the order in which calls finished."""
 
     when: int
@@ -91,7 +91,7 @@ class Trace:
     """
 
     image: tuple[int, ...]
-    calls: list[Call] = field(default_factory=list[Call])
+    calls: list[Step] = field(default_factory=list[Step])
     sums: list[Sum] = field(default_factory=list[Sum])
     now: int = 0
 
@@ -126,7 +126,7 @@ def watch(module: nn.Module, images: Tensor, call: Callable[[nn.Module, Tensor],
             if isinstance(output, Tensor):
                 taken = tuple(id(tensor) for tensor in inputs if isinstance(tensor, Tensor))
                 found = grid_of(output.shape, trace.image, module)
-                trace.calls.append(Call(trace.now, name, module, taken, output, *found))
+                trace.calls.append(Step(trace.now, name, module, taken, output, *found))
 
         return hook
 
@@ -175,7 +175,7 @@ def unknown_layer(name: str, module: nn.Module) -> LayerError:
     )
 
 
-def _layer(call: Call, chosen: Call | None) -> Layer:
+def _layer(call: Step, chosen: Step | None) -> Layer:
     channels = call.output.shape[1 if call.layout == "channels first" else -1]
     if call is chosen:
         why = "the last block with more than one cell"
@@ -188,7 +188,7 @@ def _layer(call: Call, chosen: Call | None) -> Layer:
     return Layer(call.name, call.grid, channels, call.layout, call is chosen, why)
 
 
-def _default(trace: Trace, calls: Sequence[Call]) -> Call | None:
+def _default(trace: Trace, calls: Sequence[Step]) -> Step | None:
     """The last call with a grid of several cells that is no pool, unless a residual sum follows."""
     candidates = [call for call in calls if math.prod(call.grid) > 1 and not _is_pool(call)]
     last = candidates[-1] if candidates else None
@@ -199,7 +199,7 @@ def _default(trace: Trace, calls: Sequence[Call]) -> Call | None:
     return None if last is None or _goes_on_in_tokens(last, trace) else last
 
 
-def _carried_past(trace: Trace, candidates: Sequence[Call]) -> Call | None:
+def _carried_past(trace: Trace, candidates: Sequence[Step]) -> Step | None:
     """The block whose output skipped to the last sum; None where that was no module's output."""
     total = trace.sums[-1]
     for call in candidates:
@@ -212,7 +212,7 @@ def _carried_past(trace: Trace, candidates: Sequence[Call]) -> Call | None:
     return None
 
 
-def _goes_on_in_tokens(call: Call, trace: Trace) -> bool:
+def _goes_on_in_tokens(call: Step, trace: Trace) -> bool:
     """Whether later modules work on `b tokens k`: the grid was only the way in (ViT's patches)."""
     if len(trace.image) == 1:
         return False  # a signal's maps, `b k u`, have as many axes
@@ -225,11 +225,11 @@ def _goes_on_in_tokens(call: Call, trace: Trace) -> bool:
     )
 
 
-def _is_pool(call: Call) -> bool:
+def _is_pool(call: Step) -> bool:
     return "pool" in type(call.module).__name__.lower()
 
 
-def _blocks(trace: Trace) -> Iterator[Call]:
+def _blocks(trace: Trace) -> Iterator[Step]:
     """One call per tensor with a grid, under the name people use for it, outermost blocks only.
 
     Several modules return the very same tensor: a block and its last activation, or a convolution
@@ -238,7 +238,7 @@ def _blocks(trace: Trace) -> Iterator[Call]:
     """
     calls = [call for call in trace.calls if call.grid]
     stem = trace.calls[0].name if trace.calls else ""
-    groups: dict[int, list[Call]] = {}
+    groups: dict[int, list[Step]] = {}
     for call in calls:
         groups.setdefault(id(call.output), []).append(call)
     chosen = [_spokesman(group, stem) for group in groups.values()]
@@ -249,7 +249,7 @@ def _blocks(trace: Trace) -> Iterator[Call]:
             yield call
 
 
-def _spokesman(group: Sequence[Call], stem: str) -> Call:
+def _spokesman(group: Sequence[Step], stem: str) -> Step:
     """The call by whose name a tensor is known."""
     pools = [call for call in group if _is_pool(call)]
     if pools:
@@ -268,15 +268,15 @@ def _spokesman(group: Sequence[Call], stem: str) -> Call:
     return speaker
 
 
-def _hands_on(call: Call) -> bool:
+def _hands_on(call: Step) -> bool:
     """Whether it returns its input untouched, as dropout does in evaluation mode."""
     same = id(call.output) in call.inputs and not _has_children(call)
     return same and not getattr(call.module, "inplace", False)
 
 
-def _holds(call: Call, stem: str) -> bool:
+def _holds(call: Step, stem: str) -> bool:
     return stem == call.name or stem.startswith(call.name + ".")
 
 
-def _has_children(call: Call) -> bool:
+def _has_children(call: Step) -> bool:
     return next(call.module.children(), None) is not None
