@@ -79,7 +79,9 @@ def test_python_on_the_page_runs_from_top_to_bottom(page: Path) -> None:
 @pytest.mark.usefixtures("desk")
 def test_commands_in_the_readme_run() -> None:
     lines = [line for block in blocks(ROOT / "README.md", "console") for line in block.splitlines()]
-    commands = [shlex.split(line[2:]) for line in lines if line.startswith("$ scorecam")]
+    commands = [
+        shlex.split(line[2:], comments=True) for line in lines if line.startswith("$ scorecam")
+    ]
     command("explain", "cat.jpg", "--out", "saved")
     shutil.copy("saved/cat.safetensors", "cat.safetensors")
 

@@ -341,3 +341,8 @@ def test_a_bank_for_which_there_is_no_room_is_refused_and_leaves_nothing(
 def test_a_bank_cannot_be_saved_where_a_file_is_in_the_way(explanation: Explanation) -> None:
     with pytest.raises(OutputError, match=r"cat\.png"):
         explanation.bank.save("cat.png/cat.safetensors")
+
+
+def test_a_masking_that_is_none_is_refused() -> None:
+    with pytest.raises(scorecam.SettingError, match="not a Masking"):
+        scorecam.ScoreCAM(nn.Conv2d(3, 4, 3), masking="black")

@@ -62,6 +62,11 @@ class ScoreCAM:
         batch_size: BatchSize = "auto",
         progress: Callable[[Progress], None] | None = None,
     ) -> None:
+        if masking is not None and not isinstance(masking, Masking):
+            raise SettingError(
+                f"masking={masking!r} is not a Masking.",
+                do="For example masking=scorecam.Masking(fill=0.5).",
+            )
         self.model = model if isinstance(model, Model) else backends.open_model(model)
         self.layer = layer
         self.variant = find_variant(variant)
