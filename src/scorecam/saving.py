@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -65,15 +66,7 @@ def item(explanation: Explanation, image: str, overlay: Path, bank: Path) -> Ite
         "channels": {"total": len(activations), "flat": flat, "asked": len(asked)},
         "seconds": round(made.seconds, 3),
         "error": explanation.error,
-        "health": [
-            {
-                "code": note.code,
-                "value": note.value,
-                "threshold": note.threshold,
-                "sentence": note.sentence,
-            }
-            for note in explanation.health
-        ],
+        "health": [dataclasses.asdict(note) for note in explanation.health],
         "files": {"overlay": named(overlay), "bank": named(bank)},
     }
 

@@ -69,17 +69,14 @@ def open_model(
         MissingExtra: it needs a library that is not installed.
         SettingError: another argument makes no sense.
     """
-    if isinstance(model, nn.Module):
-        model, remarks = _unwrapped(model)
-    else:
-        remarks = []
     if isinstance(model, str):
         built = build(model, weights)
-        module, remarks = built.module, list(built.remarks)
+        module, remarks, ours = built.module, list(built.remarks), True
         spec, own_preprocess, names = model, built.preprocess, built.names
     elif isinstance(model, nn.Module):
-        module = model
-        spec, own_preprocess, names = type(model).__name__, None, None
+        module, remarks = _unwrapped(model)
+        spec, own_preprocess, names = type(module).__name__, None, None
+        ours = weights is not None
         if weights is not None:
             module = copy.deepcopy(module)
             remarks += load_weights(module, weights)
@@ -89,7 +86,7 @@ def open_model(
             do='For example scorecam.open_model("lite0") or scorecam.open_model(net).',
         )
     return TorchModel(
-        _on_device(module, device, copied=module is not model),
+        _on_device(module, device, ours=ours),
         spec=spec,
         preprocess=_preprocess(preprocess, own_preprocess),
         names=names if labels is None else read_labels(labels),
@@ -123,7 +120,7 @@ def _preprocess(
     return given if isinstance(given, Preprocess) else Preprocess.load(given)
 
 
-def _on_device(module: nn.Module, device: str | torch.device | None, *, copied: bool) -> nn.Module:
+def _on_device(module: nn.Module, device: str | torch.device | None, *, ours: bool) -> nn.Module:
     """The module on the device; the user's own is copied there, never moved."""
     if device is None:
         return module
@@ -132,7 +129,7 @@ def _on_device(module: nn.Module, device: str | torch.device | None, *, copied: 
         here = next((tensor.device for tensor in module.state_dict().values()), wanted)
         if torch.empty(0, device=wanted).device == torch.empty(0, device=here).device:
             return module
-        return (module if copied else copy.deepcopy(module)).to(wanted)
+        return (module if ours else copy.deepcopy(module)).to(wanted)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SettingError(
