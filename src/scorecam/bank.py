@@ -9,29 +9,27 @@ from __future__ import annotations
 import dataclasses
 import functools
 import io
-import json
 import math
 import os
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, get_args
 
-import safetensors
-import safetensors.torch
 import torch
 from PIL import Image
 from torch import Tensor
 
-from scorecam import cam
+from scorecam import cam, storage
+from scorecam.budget import Posterior, Reading, Surrogate, error_of
 from scorecam.cam import Answers, Masking, Variant, find_variant
-from scorecam.errors import BankError
-from scorecam.files import replacing
-from scorecam.model import Head, Target, find_target
+from scorecam.errors import BankError, SettingError
+from scorecam.model import Head, Target, find_target, reduced
 from scorecam.photo import MAX_PIXELS
 from scorecam.shapes import Activations, Columns, Heatmap, Scores, Weights
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @functools.cache
@@ -56,7 +54,9 @@ class Provenance:
         batch_size: images per pass, after any halving.
         seconds: wall time; a batch's is shared out evenly.
         budget: which masks were asked about.
-        runtime: what ran the model.
+        runtime: what ran the model on the masked images.
+        seed: of what was drawn to estimate the error.
+        remarks: what the choice of runtime and precision met with.
     """
 
     model: str
@@ -67,6 +67,8 @@ class Provenance:
     seconds: float
     budget: str = "exact"
     runtime: str = "eager"
+    seed: int = 0
+    remarks: tuple[str, ...] = ()
     scorecam: str = field(default_factory=lambda: _installed("scorecam"))
     torch: str = field(default_factory=lambda: str(torch.__version__))
     python: str = field(default_factory=platform.python_version)
@@ -78,7 +80,8 @@ class ScoreBank:
 
     Args:
         activations: A, `k *g` float32, raw.
-        asked: the channels whose masks were put to the model, `s` int64.
+        live: the channels that have a mask, `l` int64.
+        asked: the channels whose masks were put to the model, `s` int64, some or all of `live`.
         scores: Z_S, `s n` float32: the readout for each of those masked images.
         image_scores: Z(X), `n` float32.
         fill_scores: Z(fill), `n` float32.
@@ -89,9 +92,11 @@ class ScoreBank:
         layer: the explained layer.
         provenance: where the answers come from.
         view: what the model saw, as a JPEG, where a photo was given.
+        columns: which columns `scores` has, in order, where some were left out (see `keep`).
     """
 
     activations: Activations
+    live: Tensor
     asked: Tensor
     scores: Scores
     image_scores: Columns
@@ -103,6 +108,7 @@ class ScoreBank:
     layer: str
     provenance: Provenance
     view: bytes | None = None
+    columns: Tensor | None = None
 
     def target(self, target: int | str | None = None) -> Target:
         """The column meant by an index, a name, or None for the prediction.
@@ -117,19 +123,90 @@ class ScoreBank:
         """Which of the asked masks got finite answers, `s` bool; the others are left out."""
         return self.scores.isfinite().all(dim=1)
 
+    @property
+    def exact(self) -> bool:
+        """Whether every mask was asked about."""
+        return len(self.asked) == len(self.live)
+
+    @functools.cached_property
+    def _shown(self) -> Tensor:
+        """The channels that enter the heatmap: those with a mask whose answer is not lost."""
+        lost = torch.zeros(len(self.activations), dtype=torch.bool, device=self.live.device)
+        lost[self.asked[~self.answered]] = True
+        return self.asked[self.answered] if self.exact else self.live[~lost[self.live]]
+
+    @functools.cached_property
+    def _surrogate(self) -> tuple[Posterior, Tensor, Scores]:
+        """What is known of the masks that enter the map, each one's number, and the answers."""
+        maps = self.activations[self._shown]
+        first, inverse = cam.distinct(maps, self.masking)
+        answers = torch.full((len(self.activations),), -1, dtype=torch.int64, device=maps.device)
+        answers[self.asked] = torch.arange(len(self.asked), device=maps.device)
+        # The row of each mask's answer: all channels that share a mask were asked, or none.
+        rows = torch.full_like(first, -1).scatter_reduce(
+            0, inverse, answers[self._shown], reduce="amax"
+        )
+        asked = (rows >= 0).nonzero()[:, 0]
+        posterior = Surrogate(maps, first, inverse).given(asked.tolist())
+        return posterior, inverse, self.scores[rows[asked]]
+
+    @functools.cached_property
+    def completed(self) -> Scores:
+        """Z of every channel that enters the map: as answered, or else predicted from the answers.
+
+        Predictions are made anew on reading, linearly in the answers, and are never stored.
+        """
+        if self.exact:
+            return self.scores[self.answered]
+        posterior, inverse, answers = self._surrogate
+        return posterior.complete(answers)[inverse]
+
+    @property
+    def _fill(self) -> Columns:
+        """Z(fill) in the columns of `scores`."""
+        if self.columns is None:
+            return self.fill_scores
+        return reduced(self.fill_scores[None], self.columns, self.head)[0]
+
     def weights(
         self, target: int | str | None = None, variant: str | Variant = "official"
     ) -> Weights:
         """α for one target, `k` float32; zero for channels without a mask or an answer."""
         index = self.target(target).index
-        ok = self.answered
         weights = self.activations.new_zeros(len(self.activations))
-        if ok.any():
-            answers = Answers(self.scores[ok], self.fill_scores, self.head)
-            found = find_variant(variant).weights(answers, index)
+        if self.answered.any():
+            answers = Answers(self.completed, self._fill, self.head)
+            found = find_variant(variant).weights(answers, self.place(index))
             # What the model says of the empty image may not be finite.
-            weights[self.asked[ok]] = found.nan_to_num(0.0, 0.0, 0.0)
+            weights[self._shown] = found.nan_to_num(0.0, 0.0, 0.0)
         return weights
+
+    def error(self, target: int | str | None = None, variant: str | Variant = "official") -> float:
+        """The estimated largest absolute error of the scaled heatmap, in [0, 1].
+
+        0 where every mask was asked about. Otherwise what the surrogate does not know, seen through
+        the map: smaller for the target and variant that the masks were chosen for than for others.
+
+        Raises:
+            TargetError: there is no such column.
+            SettingError: there is no such variant.
+            BankError: the bank was saved without that column.
+        """
+        column, how = self.place(self.target(target).index), find_variant(variant)
+        if self.exact:
+            return 0.0
+        if not self.answered.any():
+            return 1.0
+        posterior, _, answers = self._surrogate
+        reading = Reading(
+            posterior.complete(answers),
+            self._fill,
+            self.head,
+            column,
+            how,
+            posterior.doubt(answers[:, column]),
+        )
+        return error_of(posterior, answers, reading, self.provenance.seed)
 
     def heatmap(
         self, target: int | str | None = None, variant: str | Variant = "official"
@@ -149,8 +226,8 @@ class ScoreBank:
         return self._map(self.weights(target, variant) - self.weights(other, variant))
 
     def _map(self, weights: Weights) -> Heatmap:
-        # Only asked channels enter: those left out may hold NaN, and 0 · NaN is NaN.
-        return cam.heatmap(self.activations[self.asked], weights[self.asked], self.size)
+        # Only channels with a mask enter: those left out may hold NaN, and 0 · NaN is NaN.
+        return cam.heatmap(self.activations[self.live], weights[self.live], self.size)
 
     def picture(self) -> Image.Image | None:
         """What the model saw, RGB, where a photo was given."""
@@ -159,15 +236,88 @@ class ScoreBank:
         with Image.open(io.BytesIO(self.view)) as picture:
             return picture.convert("RGB")
 
+    def keep(self, classes: int | Sequence[int | str]) -> ScoreBank:
+        """The bank with these columns only: so many of the largest, or the ones named.
+
+        For logits one more column is kept, in which the others' probability is summed, so that
+        probabilities stay what they were.
+
+        Raises:
+            TargetError: there is no such column.
+            SettingError: none is asked for.
+        """
+        if isinstance(classes, int):
+            count = min(classes, len(self.image_scores))
+            columns = self.image_scores.topk(max(count, 0)).indices.sort().values
+        else:
+            columns = torch.tensor(sorted({self.target(name).index for name in classes}))
+        if len(columns) == 0:
+            raise SettingError(f"keep({classes!r}) keeps no class.", do="Keep at least one.")
+        if len(columns) == len(self.image_scores):
+            return self
+        places = (
+            columns
+            if self.columns is None
+            else torch.tensor([self.place(column) for column in columns.tolist()])
+        )
+        return dataclasses.replace(
+            self, scores=reduced(self.scores, places, self.head), columns=columns
+        )
+
+    def place(self, index: int) -> int:
+        """Where the column of this index lies among the columns of `scores`.
+
+        Raises:
+            BankError: the bank was saved without it.
+        """
+        if self.columns is None:
+            return int(index)
+        found = (self.columns == int(index)).nonzero()
+        if len(found):
+            return int(found[0, 0])
+        kept = [self.names[i] if self.names else str(i) for i in self.columns.tolist()]
+        missing = self.names[int(index)] if self.names else f"class {int(index)}"
+        raise BankError(
+            f"This bank lacks {missing}: it keeps {len(kept)} of the model's "
+            f"{len(self.image_scores)} columns ({', '.join(kept[:20])}"
+            f"{', ...' if len(kept) > 20 else ''}).",
+            likely="It was saved with fewer classes to make it small.",
+            do="Explain the image again and save all classes, or keep this one too.",
+        )
+
     # ── file ─────────────────────────────────────────────────────────────────────────────────
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(
+        self, path: str | os.PathLike[str], classes: int | Sequence[int | str] | None = None
+    ) -> None:
         """Write the bank to one safetensors file; a file of that name is replaced.
+
+        Maps and log-probabilities are kept in float16: a heatmap read from the file differs from
+        the one in memory by about a thousandth.
+
+        Args:
+            classes: keep only so many of the largest columns, or the ones named; None for all.
 
         Raises:
             OutputError: it cannot be written.
+            TargetError, SettingError: see `keep`.
         """
-        tensors = {name: getattr(self, name).cpu().contiguous() for name in TENSORS}
+        if classes is not None:
+            self.keep(classes).save(path)
+            return
+        logits = self.head == "logits" and self.scores.shape[1] > 1
+        count = len(self.activations)
+        tensors = {
+            **storage.pack_maps(self.activations),
+            **storage.pack_scores("scores", self.scores, logits=logits),
+            "live": storage.pack_channels(self.live, count),
+            "asked": storage.pack_channels(self.asked, count),
+            "image_scores": self.image_scores.cpu().contiguous(),
+            "fill_scores": self.fill_scores.cpu().contiguous(),
+            "names": storage.pack_text(self.names),
+        }
+        if self.columns is not None:
+            tensors["columns"] = self.columns.cpu().to(torch.int32)
         if self.view is not None:
             tensors["view"] = torch.frombuffer(bytearray(self.view), dtype=torch.uint8)
         record = {
@@ -175,15 +325,10 @@ class ScoreBank:
             "size": self.size,
             "masking": dataclasses.asdict(self.masking),
             "head": self.head,
-            "names": self.names,
             "layer": self.layer,
             "provenance": dataclasses.asdict(self.provenance),
         }
-        with replacing(path) as temporary:
-            try:
-                safetensors.torch.save_file(tensors, temporary, {"scorecam": json.dumps(record)})
-            except safetensors.SafetensorError as error:  # its word for a full disk, among others
-                raise OSError(str(error)) from error
+        storage.write(path, tensors, record)
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> ScoreBank:
@@ -192,18 +337,7 @@ class ScoreBank:
         Raises:
             BankError: the file is missing, damaged, or not a bank of this version.
         """
-        try:
-            with safetensors.safe_open(path, framework="pt") as file:  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
-                record = json.loads((file.metadata() or {}).get("scorecam", "null"))
-                tensors: dict[str, Tensor] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        except FileNotFoundError as error:
-            raise BankError(f"There is no file {path}.", do="Check the path.") from error
-        except (safetensors.SafetensorError, OSError, ValueError, RecursionError) as error:
-            raise BankError(
-                f"{path} cannot be read as a score bank: {error}.",
-                likely="It may be cut short, or another kind of file.",
-                do="Give a .safetensors file that `scorecam explain` or ScoreBank.save wrote.",
-            ) from error
+        record, tensors = storage.read(path)
         try:
             return _from_record(record, tensors)
         except (KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
@@ -214,19 +348,9 @@ class ScoreBank:
             ) from error
 
 
-TENSORS = {
-    "activations": torch.float32,
-    "asked": torch.int64,
-    "scores": torch.float32,
-    "image_scores": torch.float32,
-    "fill_scores": torch.float32,
-}
-"""The tensors of a bank in its file."""
-
-
 def _same_types(provenance: Provenance) -> bool:
     """Whether every entry is of the type that it is declared with."""
-    kinds = {"int": int, "float": (int, float), "str": str}
+    kinds = {"int": int, "float": (int, float), "str": str, "tuple[str, ...]": tuple}
     return all(
         isinstance(getattr(provenance, entry.name), kinds[str(entry.type)])
         for entry in dataclasses.fields(provenance)
@@ -255,33 +379,52 @@ def _from_record(record: Any, tensors: dict[str, Tensor]) -> ScoreBank:
         masking["fill"] = tuple(masking["fill"])
     if record["head"] not in get_args(Head):
         raise ValueError(f"its head is {record['head']!r}")
-    view = tensors.get("view")
+    made: dict[str, Any] = dict(record["provenance"])
+    made["remarks"] = tuple(map(str, made["remarks"]))
+    activations = storage.unpack_maps(tensors)
+    names, view, columns = (tensors.get(name) for name in ("names", "view", "columns"))
+    names = None if names is None else storage.unpack_text(names)
     bank = ScoreBank(
-        **{name: tensors[name] for name in TENSORS},
+        activations=activations,
+        live=storage.unpack_channels(tensors["live"], len(activations)),
+        asked=storage.unpack_channels(tensors["asked"], len(activations)),
+        scores=storage.unpack_scores("scores", tensors),
+        image_scores=tensors["image_scores"],
+        fill_scores=tensors["fill_scores"],
         size=tuple(int(pixels) for pixels in record["size"]),
         masking=Masking(**masking),
         head=record["head"],
-        names=None if record["names"] is None else tuple(map(str, record["names"])),
+        names=None if names is None else tuple(map(str, names)),
         layer=str(record["layer"]),
-        provenance=Provenance(**record["provenance"]),
+        provenance=Provenance(**made),
         view=None if view is None else view.numpy().tobytes(),
+        columns=None if columns is None else columns.long(),
     )
-    k, (s, n) = len(bank.activations), bank.scores.shape
-    fits = (
-        all(tensors[name].dtype == dtype for name, dtype in TENSORS.items())
+    if not _fits(bank):
+        raise ValueError("its tensors do not fit together")
+    return bank
+
+
+def _fits(bank: ScoreBank) -> bool:
+    """Whether the parts of a bank from a file belong together."""
+    s, width = bank.scores.shape
+    n = len(bank.image_scores)
+    kept = torch.arange(n) if bank.columns is None else bank.columns
+    rest = int(bank.columns is not None and bank.head == "logits")
+    return (
+        bank.image_scores.dtype == bank.fill_scores.dtype == torch.float32
         and bank.activations.ndim == len(bank.size) + 1
         and min(bank.activations.shape) > 0
         and min(bank.size) > 0
         and math.prod(bank.size) <= MAX_PIXELS
-        and n > 0
         and bool(bank.image_scores.isfinite().all())
         and _same_types(bank.provenance)
         and _fits_view(bank)
-        and bank.asked.shape == bank.asked.unique().shape == (s,)
+        and bool(torch.isin(bank.asked, bank.live).all())
+        and s == len(bank.asked)
+        and width == len(kept) + rest
+        and 0 < len(kept.unique()) == len(kept)
+        and 0 <= int(kept.min()) <= int(kept.max()) < n
         and bank.image_scores.shape == bank.fill_scores.shape == (n,)
-        and (s == 0 or (int(bank.asked.min()) >= 0 and int(bank.asked.max()) < k))
         and (bank.names is None or len(bank.names) == n)
     )
-    if not fits:
-        raise ValueError("its tensors do not fit together")
-    return bank

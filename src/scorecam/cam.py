@@ -143,6 +143,27 @@ def live(activations: Activations, size: Sequence[int], masking: Masking) -> Ann
     return varies & activations.flatten(1).isfinite().all(dim=1)
 
 
+def distinct(
+    activations: Activations, masking: Masking
+) -> tuple[Annotated[Tensor, "d"], Annotated[Tensor, "k"]]:
+    """Which channels have a mask of their own: maps that differ in scale alone share one.
+
+    Args:
+        activations: `k *g` float32, live channels only (see `live`).
+
+    Returns:
+        The first channel of each mask, `d`, and for every channel its place among those, `k`.
+    """
+    shifted = _shifted(activations).flatten(1)
+    if masking.epsilon == 0:  # otherwise a mask depends on its map's scale
+        shifted = shifted / shifted.amax(dim=1, keepdim=True).clamp(min=1e-30)
+    places: dict[bytes, int] = {}
+    inverse = [places.setdefault(row.tobytes(), len(places)) for row in shifted.cpu().numpy()]
+    first = [inverse.index(place) for place in range(len(places))]
+    as_indices = functools.partial(torch.tensor, dtype=torch.int64, device=activations.device)
+    return as_indices(first), as_indices(inverse)
+
+
 def masks(activations: Activations, size: Sequence[int], masking: Masking) -> Masks:
     """H_k: every map as a soft mask on the image (eq. 8 of the paper).
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from scorecam import backends, scoring
 from scorecam.bank import ScoreBank
+from scorecam.budget import BudgetSpec, described, plan
 from scorecam.cam import Masking, Variant, find_variant
 from scorecam.errors import PhotoError, SettingError, TargetError
 from scorecam.explanation import Explanation
@@ -23,6 +24,9 @@ from scorecam.model import (
     Inputs,
     Layer,
     Model,
+    Precision,
+    Runtime,
+    Speed,
     TargetSpec,
     find_target,
     two_names,
@@ -31,7 +35,7 @@ from scorecam.model import (
 from scorecam.photo import read_photo
 from scorecam.pixels import Preprocess
 from scorecam.readout import Readout
-from scorecam.scoring import BatchSize, Progress
+from scorecam.scoring import BatchSize, Progress, Thrift
 from scorecam.shapes import Columns, Heatmaps, Images
 
 Photo = str | os.PathLike[str] | Image.Image | np.ndarray[Any, Any]
@@ -46,9 +50,15 @@ class ScoreCAM:
         model: from `open_model`, or a `torch.nn.Module`.
         layer: its name, or the module; None for the default (see `layers`).
         variant: how the answers become weights.
+        budget: how many masks are put to the model: "exact" for all, "fast" for the few that the
+            map needs, or a count. What the others would have scored is predicted.
+        tolerance: the largest error of the scaled map that is accepted, instead of a budget.
+        precision: what masked images are scored in; "auto" for the fastest that stays close.
+        runtime: what scores them; "auto" for the fastest that agrees with the model.
         masking: how activations become masks.
         batch_size: masked images per pass; "auto" starts from what suits the device, and every
             size is halved when memory runs out. Results never depend on it.
+        seed: for what is drawn to estimate the error of a reduced budget.
         progress: called as masked images are scored.
     """
 
@@ -58,8 +68,13 @@ class ScoreCAM:
         layer: str | nn.Module | None = None,
         variant: str | Variant = "official",
         *,
+        budget: BudgetSpec = "exact",
+        tolerance: float | None = None,
+        precision: Precision = "float32",
+        runtime: Runtime = "auto",
         masking: Masking | None = None,
         batch_size: BatchSize = "auto",
+        seed: int = 0,
         progress: Callable[[Progress], None] | None = None,
     ) -> None:
         if masking is not None and not isinstance(masking, Masking):
@@ -71,7 +86,11 @@ class ScoreCAM:
         self.layer = layer
         self.variant = find_variant(variant)
         self.masking = masking or Masking()
+        self.plan = plan(budget, tolerance)
+        self.budget = described(budget, tolerance)
+        self.speed = Speed(runtime, precision)
         self.batch_size: BatchSize = batch_size
+        self.seed = _seed(seed)
         self.progress = progress
 
     def __enter__(self) -> Self:
@@ -146,17 +165,22 @@ class ScoreCAM:
             if not callable(target):
                 check_target(model, target)
 
-        def accept(number: int, columns: Columns) -> None:
+        def accept(number: int, columns: Columns) -> int:
             target = targets[number]
-            if not callable(target):
-                _check_target(model, target, len(columns))
+            if target is None or callable(target):
+                return int(columns.argmax())
+            return _check_target(model, target, len(columns))
 
         layer = model.find_layer(self.layer, x)
+        thrift = None if self.plan is None else Thrift(self.plan, self.variant, self.seed)
         return scoring.score(
             model,
             x,
             layer,
             self.masking,
+            thrift=thrift,
+            budget=self.budget,
+            speed=self.speed,
             batch_size=self.batch_size,
             progress=self.progress,
             accept=accept,
@@ -170,8 +194,13 @@ def explain(
     *,
     layer: str | nn.Module | None = None,
     variant: str | Variant = "official",
+    budget: BudgetSpec = "exact",
+    tolerance: float | None = None,
+    precision: Precision = "float32",
+    runtime: Runtime = "auto",
     masking: Masking | None = None,
     batch_size: BatchSize = "auto",
+    seed: int = 0,
     progress: Callable[[Progress], None] | None = None,
 ) -> Explanation:
     """Explain what a model saw in one image.
@@ -185,9 +214,21 @@ def explain(
             per image, or None for the prediction.
         layer: its name, or the module; None for the default (see `layers`).
         variant: "official", "algorithm1", "increase", "literal", or a `Variant`.
+        budget: "exact" asks about every mask; "fast" about the few that this map needs (some 50 of
+            1000), a count about so many. What the others would have scored is predicted, and
+            `error` says how far the map may be off.
+        tolerance: the largest absolute error of the scaled map that is accepted, such as 0.02;
+            as many masks are asked about as that takes. Instead of a budget.
+        precision: what masked images are scored in: "float32", "bfloat16", "float16", or "auto" for
+            the fastest whose map stays within 0.05 of float32's on a probe of a few masks.
+            Activations, weights and maps are float32 in any case.
+        runtime: what scores them: "eager" is the network itself, "openvino" and "compile" convert
+            it once per process; "auto" takes the fastest that pays and agrees with it to 1e-4.
         masking: how activations become masks.
         batch_size: masked images per pass, or "auto".
-        progress: called as masked images are scored.
+        seed: for the maps that are drawn to estimate the error.
+        progress: called as masked images are scored; with a reduced budget, it is given the map as
+            far as it is known.
 
     Returns:
         The explanation; other classes and variants are read from it without the model.
@@ -201,7 +242,17 @@ def explain(
         MemoryShortage: not even one masked image fits.
     """
     method = ScoreCAM(
-        model, layer, variant, masking=masking, batch_size=batch_size, progress=progress
+        model,
+        layer,
+        variant,
+        budget=budget,
+        tolerance=tolerance,
+        precision=precision,
+        runtime=runtime,
+        masking=masking,
+        batch_size=batch_size,
+        seed=seed,
+        progress=progress,
     )
     wanted = None if callable(target) else target
     if isinstance(image, Tensor | Mapping | Sequence) and not isinstance(image, str):
@@ -225,12 +276,12 @@ def check_target(model: Model, target: int | str | None) -> None:
         _check_target(model, target, len(model.names))
 
 
-def _check_target(model: Model, target: int | str | None, columns: int) -> None:
-    """Refuse a target that is none of a readout's columns."""
+def _check_target(model: Model, target: int | str | None, columns: int) -> int:
+    """The column meant by a target, which is refused if it is none of the readout's."""
     head: Head = "value" if model.head == "value" else "sigmoid"
     names = two_names(model.names, columns, head)
     both = two_sided(torch.zeros(1, columns), head)[0]
-    find_target(target, both, names, "value")
+    return find_target(target, both, names, "value").index
 
 
 def layers(model: Model | nn.Module, image: Tensor | None = None) -> list[Layer]:
@@ -309,6 +360,12 @@ def _one_per_image(target: TargetSpec | Sequence[TargetSpec], images: int) -> li
             do="Give one target for all images, or a list with one per image.",
         )
     return each
+
+
+def _seed(seed: Any) -> int:
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+        raise SettingError(f"seed={seed!r} is not a whole number.", do="0 is as good as any.")
+    return int(seed)
 
 
 def _one_number(readout: Readout) -> Readout:

@@ -67,10 +67,14 @@ class Explanation:
         """Where the answers come from."""
         return self.bank.provenance
 
-    @property
+    @cached_property
     def error(self) -> float:
-        """Estimated largest error of `scaled`; 0 because every live channel was asked."""
-        return 0.0
+        """Estimated largest absolute error of `scaled`, in [0, 1].
+
+        0 where every mask was asked about; with a reduced budget, larger for targets and variants
+        that the masks were not chosen for.
+        """
+        return self.bank.error(self.target.index, self.variant)
 
     @cached_property
     def health(self) -> tuple[Note, ...]:

@@ -87,7 +87,7 @@ def measure(
     low, high = heatmap.aminmax()
     found = {"not-finite": float(odd_maps + odd_answers), "flat": float(high - low)}
     found["not-logits"] = float(bank.head == "probabilities" and variant.reads == "z")
-    scores = bank.scores[bank.answered, target.index]
+    scores = bank.scores[bank.answered, bank.place(target.index)]
     fill = bank.fill_scores[target.index]
     if len(scores) and fill.isfinite():
         found["below-fill"] = float(scores.max() - fill)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -26,7 +26,7 @@ from scorecam.errors import (
 )
 from scorecam.pixels import Preprocess
 from scorecam.readout import Readout
-from scorecam.shapes import BatchedActivations, BatchedScores, Columns, Images
+from scorecam.shapes import BatchedActivations, BatchedScores, Columns, Image, Images
 
 Head = Literal["logits", "probabilities", "sigmoid", "value"]
 """What the readout's numbers are."""
@@ -57,6 +57,76 @@ class Layer:
     layout: Literal["channels first", "channels last"]
     default: bool
     why: str
+
+
+Runtime = Literal["auto", "eager", "compile", "openvino"]
+Precision = Literal["float32", "bfloat16", "float16", "auto"]
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How masked images may be scored.
+
+    Args:
+        runtime: what runs the model; "auto" chooses among those that agree with it.
+        precision: what it computes in; "auto" takes the fastest whose map stays close.
+    """
+
+    runtime: Runtime = "auto"
+    precision: Precision = "float32"
+
+    def __post_init__(self) -> None:
+        for name, kind in (("runtime", Runtime), ("precision", Precision)):
+            value, known = getattr(self, name), get_args(kind)
+            if value not in known:
+                raise SettingError(
+                    f"There is no {name} {value!r}.",
+                    likely=did_you_mean(str(value), known),
+                    do=f"A {name} is one of {', '.join(known)}.",
+                )
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A few masked images, by which a fast way of scoring shows that it agrees with the model.
+
+    Args:
+        image: the unmasked image, `c *i`.
+        masked: makes the rest of the probe, `b c *i`, where it is needed.
+        passes: masked images that are to be scored, at most.
+        seconds: what one image took the model itself.
+        distance: the largest difference between the scaled heatmaps that two answers lead to, each
+            to the masked images and then the image, `b+1 n`.
+    """
+
+    image: Image
+    masked: Callable[[], Images]
+    passes: int
+    seconds: float
+    distance: Callable[[BatchedScores, BatchedScores], float]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A way of scoring masked images.
+
+    Args:
+        scores: `b c *i` → `b n` float32, of any `b` up to `batch`.
+        runtime: what runs.
+        precision: what it computes in.
+        batch: images per pass that suit it; None where any number does.
+        layout: how the images should lie in memory.
+        probed: passes of the model itself that it took to choose it.
+        remarks: what the user should hear of: why it is not what was asked for.
+    """
+
+    scores: Callable[[Images], BatchedScores]
+    runtime: str
+    precision: str
+    batch: int | None = None
+    layout: torch.memory_format = torch.contiguous_format
+    probed: int = 0
+    remarks: tuple[str, ...] = ()
 
 
 class Model(ABC):
@@ -111,6 +181,10 @@ class Model(ABC):
     def scores(self, images: Images) -> BatchedScores:
         """One pass: the scores alone, `b n` float32."""
 
+    def engine(self, speed: Speed, probe: Probe) -> Engine:  # noqa: ARG002
+        """The way of scoring masked images that suits `speed` best; its own, here."""
+        return Engine(self.scores, "eager", self.precision)
+
     @abstractmethod
     def with_readout(self, readout: Readout) -> Model:
         """The same model, read by `readout`, whose numbers are values."""
@@ -130,6 +204,16 @@ def probabilities(scores: BatchedScores, head: Head) -> BatchedScores:
     if head == "sigmoid":
         return scores.sigmoid()
     return scores
+
+
+def reduced(scores: BatchedScores, columns: Tensor, head: Head) -> BatchedScores:
+    """These columns; for logits one more, which holds the others' probability together."""
+    if head != "logits" or len(columns) == scores.shape[1]:
+        return scores[:, columns]
+    others = torch.ones(scores.shape[1], dtype=torch.bool, device=scores.device)
+    others[columns] = False
+    rest = scores[:, others].logsumexp(dim=1, keepdim=True)
+    return torch.cat([scores[:, columns], rest], dim=1)
 
 
 def check_head(head: str) -> Head | Literal["auto"]:

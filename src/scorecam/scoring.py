@@ -1,8 +1,9 @@
 """Puts masks to a model, and keeps the answers.
 
 Masks are built a batch at a time, straight into one buffer that every batch reuses: at no time do
-all the masks exist, or a second copy of a batch. The masks of several images share batches. When
-memory runs out the batch is halved and asked again.
+all the masks exist, or a second copy of a batch. The masks of several images share batches, and
+channels whose masks are the same share an answer. When memory runs out the batch is halved and
+asked again.
 """
 
 from __future__ import annotations
@@ -19,17 +20,22 @@ from torch import Tensor
 
 from scorecam import cam
 from scorecam.bank import Provenance, ScoreBank
-from scorecam.cam import Masking
+from scorecam.budget import ROUND, Inquiry, Plan, Surrogate
+from scorecam.cam import Masking, Variant
 from scorecam.errors import MemoryShortage, ModelError, SettingError
 from scorecam.model import (
+    Engine,
     Head,
     Model,
+    Probe,
+    Speed,
     looks_like_probabilities,
     memory_errors_translated,
+    probabilities,
     two_names,
     two_sided,
 )
-from scorecam.shapes import Activations, BatchedScores, Columns, Image, Images
+from scorecam.shapes import Activations, BatchedScores, Columns, Heatmap, Image, Images, Weights
 
 BatchSize = int | Literal["auto"]
 
@@ -45,14 +51,32 @@ class Progress:
 
     Args:
         done: masked images, and the empty one, scored so far.
-        total: of how many.
+        total: of how many; with a reduced budget, of how many at most.
+        heatmap: with a reduced budget, the first image's map as far as it is known (`*i` float32,
+            raw); it sharpens from call to call.
     """
 
     done: int
     total: int
+    heatmap: Heatmap | None = None
 
 
 OnProgress = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Thrift:
+    """Fewer masks than all.
+
+    Args:
+        plan: when to stop asking.
+        variant: how its scores will become weights.
+        seed: for what is drawn to estimate the error.
+    """
+
+    plan: Plan
+    variant: Variant
+    seed: int = 0
 
 
 def score(
@@ -61,23 +85,32 @@ def score(
     layer: str,
     masking: Masking,
     *,
+    thrift: Thrift | None = None,
+    budget: str = "exact",
+    speed: Speed | None = None,
     batch_size: BatchSize = "auto",
     progress: OnProgress | None = None,
-    accept: Callable[[int, Columns], object] | None = None,
+    accept: Callable[[int, Columns], int] | None = None,
 ) -> list[ScoreBank]:
-    """Ask the model about the mask of every live channel, for each image.
+    """Ask the model about the masks of each image: of every live channel, or of a chosen few.
 
-    Costs one pass per image, one for the fill, and one per live channel of each image; two more per
-    image where every answer lies in [0, 1] and the head has to be found out.
+    Costs one pass per image, one for the fill, and one per mask that is asked about, where channels
+    whose maps differ in scale alone share a mask; two more per image where every answer lies in
+    [0, 1] and the head has to be found out; and a few where a faster way of running the model has
+    to show that it agrees.
 
     Args:
         images: `b c *i`, preprocessed.
         layer: the name of the layer whose maps become masks.
         masking: how they do.
+        thrift: which few masks; None for all.
+        budget: what the record says of that.
+        speed: what may run the model, and in which precision.
         batch_size: images per pass; "auto" starts from what suits the device.
         progress: called before the first masked batch and after each.
-        accept: called with each image's number and scores before any mask is asked about; what it
-            raises ends the computation before it costs anything.
+        accept: called with each image's number and scores before any mask is asked about; tells
+            the column whose map is wanted (the largest, without it). What it raises ends the
+            computation before it costs anything.
 
     Returns:
         One bank per image.
@@ -97,35 +130,61 @@ def score(
     batches = _Batches(_first_batch_size(batch_size, images))
     subjects = [
         subject
-        for part in batches.over(len(images), lambda part: _look(model, images[part], layer))
+        for part in batches.over(
+            len(images), lambda part: _look(model, images[part], layer, masking)
+        )
         for subject in part
     ]
+    looked = (time.perf_counter() - began) / len(images)
     _check_names(model, len(subjects[0].scores))
-    if accept is not None:
-        for number, subject in enumerate(subjects):
-            accept(number, subject.scores)
-    questions = _Questions(subjects, masking)
-    answers = list(batches.over(len(questions), _asker(model, questions, batches, progress)))
-    fill, *scores = torch.cat(answers).split(questions.lengths)
+    accept = accept or (lambda _number, columns: int(columns.argmax()))
+    columns = [accept(number, subject.scores) for number, subject in enumerate(subjects)]
+    wanted = sum(_most(subject, thrift) for subject in subjects)
+    probe = _probe(model, subjects[0], masking, wanted, looked)
+    engine = model.engine(speed or Speed(), probe)
+    if batch_size == "auto" and engine.batch is not None:
+        batches.size = min(batches.size, engine.batch)
+    asker = _Asker(engine, masking, batches, progress)
+    if thrift is None:
+        fill, answers = _everything(asker, subjects)
+    else:
+
+        def head_of(subject: _Subject, said: BatchedScores) -> tuple[Head, int]:
+            return _head(model, subject.image, said, batches)
+
+        fill, answers = _chosen(asker, subjects, columns, thrift, head_of)
+    asker.finished()
     seconds = (time.perf_counter() - began) / len(images)
 
-    def bank(subject: _Subject, asked: Tensor, scores: BatchedScores) -> ScoreBank:
-        said = torch.cat([subject.scores[None], fill, scores])
-        head, probes = _head(model, subject.image, said, batches)
+    def bank(subject: _Subject, answer: _Answer) -> ScoreBank:
+        said = torch.cat([subject.scores[None], fill[None], answer.scores])
+        head, probes = answer.head, answer.probes
+        if head is None:
+            head, probes = _head(model, subject.image, said, batches)
         provenance = Provenance(
             model=model.spec,
             device=str(model.device),
-            precision=model.precision,
-            forward_passes=2 + len(asked) + probes,
+            precision=engine.precision,
+            forward_passes=2 + len(answer.masks) + probes + engine.probed,
             batch_size=batches.size,
             seconds=seconds,
+            budget=budget,
+            runtime=engine.runtime,
+            seed=thrift.seed if thrift is not None else 0,
+            remarks=engine.remarks,
         )
+        # Channels that share a mask share its answer.
+        place = torch.full_like(subject.first, -1)
+        place[answer.masks] = torch.arange(len(answer.masks), device=place.device)
+        place = place[subject.inverse]
+        asked = place >= 0
         return ScoreBank(
             activations=subject.activations,
-            asked=asked,
-            scores=two_sided(scores, head),
+            live=subject.live,
+            asked=subject.live[asked],
+            scores=two_sided(answer.scores[place[asked]], head),
             image_scores=two_sided(subject.scores[None], head)[0],
-            fill_scores=two_sided(fill, head)[0],
+            fill_scores=two_sided(fill[None], head)[0],
             size=tuple(subject.image.shape[1:]),
             masking=masking,
             head=head,
@@ -134,19 +193,131 @@ def score(
             provenance=provenance,
         )
 
-    return [bank(*each) for each in zip(subjects, questions.asked, scores, strict=True)]
+    return [bank(*each) for each in zip(subjects, answers, strict=True)]
+
+
+# ── which masks ──────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What was asked about one image, and answered.
+
+    Args:
+        masks: numbers of the masks among the image's distinct ones, in the order asked.
+        scores: `s n`.
+        head: what the scores are, where that had to be known already ...
+        probes: ... and the passes that took.
+    """
+
+    masks: Tensor
+    scores: BatchedScores
+    head: Head | None = None
+    probes: int = 0
+
+
+def _everything(asker: _Asker, subjects: Sequence[_Subject]) -> tuple[Columns, list[_Answer]]:
+    """Every mask of every image, in full batches."""
+    masks = [torch.arange(len(subject.first)) for subject in subjects]
+    asker.total = 1 + sum(map(len, masks))
+    fill, *scores = asker.ask(list(zip(subjects, masks, strict=True)), fill=True)
+    return fill[0], [_Answer(*each) for each in zip(masks, scores, strict=True)]
+
+
+def _chosen(
+    asker: _Asker,
+    subjects: Sequence[_Subject],
+    columns: Sequence[int],
+    thrift: Thrift,
+    head_of: Callable[[_Subject, BatchedScores], tuple[Head, int]],
+) -> tuple[Columns, list[_Answer]]:
+    """The masks that tell most about each image's map, in rounds that the images share."""
+    inquiries = [
+        # A yes-or-no model has one column here; what speaks for no mirrors it.
+        Inquiry(
+            subject.surrogate(),
+            subject.scores,
+            (min(column, len(subject.scores) - 1), thrift.variant),
+            thrift.plan,
+            thrift.seed,
+        )
+        for subject, column in zip(subjects, columns, strict=True)
+    ]
+    asker.total = 1 + sum(inquiry.most for inquiry in inquiries)
+    asker.heatmap = lambda: subjects[0].heatmap(inquiries[0].weights())
+    fill: Columns | None = None
+    heads: list[tuple[Head, int]] = []
+    answers: list[list[BatchedScores]] = [[] for _ in subjects]
+    while True:
+        masks = [inquiry.next(spare=int(fill is None)) for inquiry in inquiries]
+        if fill is not None and not any(map(len, masks)):
+            break
+        found = asker.ask(list(zip(subjects, masks, strict=True)), fill=fill is None)
+        if fill is None:
+            fill = found.pop(0)[0]
+            for subject, scores in zip(subjects, found, strict=True):
+                said = torch.cat([subject.scores[None], fill[None], scores])
+                heads.append(head_of(subject, said))
+        for inquiry, scores, (head, _), kept in zip(inquiries, found, heads, answers, strict=True):
+            if len(scores):
+                kept.append(scores)
+                inquiry.hear(scores, fill, head)
+        asker.tell()
+    return fill, [
+        _Answer(
+            torch.tensor(inquiry.asked, dtype=torch.int64),
+            torch.cat([subject.scores.new_zeros(0, len(fill)), *kept]),
+            *head,
+        )
+        for inquiry, subject, kept, head in zip(inquiries, subjects, answers, heads, strict=True)
+    ]
+
+
+def _most(subject: _Subject, thrift: Thrift | None) -> int:
+    """About how many masks will be asked about."""
+    masks = len(subject.first)
+    return masks if thrift is None else min(masks, max(thrift.plan.least, ROUND))
+
+
+# ── asking ───────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True)
 class _Subject:
-    """One image, the maps that become its masks, and what the model says of it unmasked."""
+    """One image, the maps that become its masks, and what the model says of it unmasked.
+
+    Args:
+        live: the channels that have a mask, `l`.
+        first: of those, the first one of every distinct mask, `d`.
+        inverse: of those, the number of each one's mask, `l`.
+    """
 
     image: Image
     activations: Activations
     scores: Columns
+    live: Tensor
+    first: Tensor
+    inverse: Tensor
+
+    @property
+    def live_maps(self) -> Activations:
+        """The maps that have a mask, `l *g`."""
+        return self.activations[self.live]
+
+    def surrogate(self) -> Surrogate:
+        """What predicts the scores of masks that were not asked."""
+        return Surrogate(self.live_maps, self.first, self.inverse)
+
+    def heatmap(self, weights: Weights) -> Heatmap:
+        """The map made with one weight per distinct mask."""
+        return cam.heatmap(self.live_maps, weights[self.inverse], self.image.shape[1:])
+
+    def masks_of(self, masks: Tensor) -> Activations:
+        """The maps behind the masks of these numbers."""
+        return self.activations[self.live[self.first[masks]]]
 
 
-def _look(model: Model, images: Images, layer: str) -> list[_Subject]:
+def _look(model: Model, images: Images, layer: str, masking: Masking) -> list[_Subject]:
     activations, scores = model.activations(images, layer)
     if not scores.isfinite().all():
         raise ModelError(
@@ -155,7 +326,46 @@ def _look(model: Model, images: Images, layer: str) -> list[_Subject]:
             "not be preprocessed as the model expects.",
             do="Check model(x) on this image; try float32 weights.",
         )
-    return [_Subject(*each) for each in zip(images, activations, scores, strict=True)]
+    size = images.shape[2:]
+    subjects: list[_Subject] = []
+    for image, maps, columns in zip(images, activations, scores, strict=True):
+        live = cam.live(maps, size, masking).nonzero()[:, 0]
+        masks = cam.distinct(maps[live], masking)
+        subjects.append(_Subject(image, maps, columns, live, *masks))
+    return subjects
+
+
+PROBES = 4
+
+
+def _probe(model: Model, subject: _Subject, masking: Masking, passes: int, seconds: float) -> Probe:
+    """A few of the image's masks and the image itself, for faster engines to show themselves on."""
+    some = torch.linspace(0, max(0, len(subject.first) - 1), PROBES).long().unique()
+    maps = subject.masks_of(some[: len(subject.first)])
+    shown = torch.cat([maps, subject.activations.mean(dim=0, keepdim=True)])
+
+    def masked() -> Images:
+        images = subject.image.new_empty(len(maps), *subject.image.shape)
+        made = cam.masks(maps, subject.image.shape[1:], masking)
+        cam.blend(subject.image, made, masking.fill_like(subject.image), images)
+        return images
+
+    column = int(subject.scores.argmax())
+
+    def heatmap(scores: BatchedScores) -> Tensor:
+        head: Head = "logits" if scores.shape[1] > 1 else "sigmoid"
+        if model.head != "auto":
+            head = model.head
+        elif looks_like_probabilities(scores):
+            head = "probabilities"
+        weights = probabilities(scores, head)[:, column]
+        return cam.scaled(cam.weighted_sum(shown, weights).relu())
+
+    def distance(one: BatchedScores, other: BatchedScores) -> float:
+        found = float((heatmap(one) - heatmap(other)).abs().max())
+        return math.inf if math.isnan(found) else found
+
+    return Probe(subject.image, masked, passes, seconds, distance)
 
 
 def _check_names(model: Model, columns: int) -> None:
@@ -170,61 +380,78 @@ def _check_names(model: Model, columns: int) -> None:
         )
 
 
-class _Questions:
-    """All masked images, in order and by number: the fill first, then every subject's masks."""
+class _Asker:
+    """Puts masked images to an engine, a batch at a time, in a buffer it keeps."""
 
-    def __init__(self, subjects: Sequence[_Subject], masking: Masking) -> None:
-        self.subjects = subjects
+    def __init__(
+        self, engine: Engine, masking: Masking, batches: _Batches, progress: OnProgress | None
+    ) -> None:
+        self.engine = engine
         self.masking = masking
-        self.size = tuple(subjects[0].image.shape[1:])
-        self.fill = masking.fill_like(subjects[0].image)
-        self.asked = [
-            cam.live(subject.activations, self.size, masking).nonzero()[:, 0]
-            for subject in subjects
-        ]
-        self.lengths = [1, *(len(asked) for asked in self.asked)]
+        self.batches = batches
+        self.progress = progress
+        self.done = self.total = 0
+        self.heatmap: Callable[[], Heatmap] | None = None
+        self._buffer: Tensor | None = None
 
-    def __len__(self) -> int:
-        return sum(self.lengths)
+    def ask(
+        self, questions: Sequence[tuple[_Subject, Tensor]], *, fill: bool
+    ) -> list[BatchedScores]:
+        """The scores of each image's masks, by number; before them the fill's, if it is asked."""
+        lengths = [int(fill), *(len(masks) for _, masks in questions)]
+        if self.done == 0:
+            self.tell()
 
-    def write(self, part: slice, buffer: Images) -> None:
-        """Write the masked images numbered `part` into `buffer`."""
-        if part.start == 0:
-            buffer[0] = self.fill
-        begin = 1
-        for subject, asked in zip(self.subjects, self.asked, strict=True):
-            end = begin + len(asked)
+        def work(part: slice) -> BatchedScores:
+            rows = self._write(part, questions, fill=fill)
+            scores = self.engine.scores(rows)
+            self.done += len(rows)
+            if self.heatmap is None:
+                self.tell()
+            return scores
+
+        answers = torch.cat(list(self.batches.over(sum(lengths), work)))
+        return list(answers.split(lengths))[0 if fill else 1 :]
+
+    def tell(self) -> None:
+        """Report how far it has come."""
+        if self.progress is not None:
+            heatmap = self.heatmap() if self.heatmap is not None and self.done else None
+            self.progress(Progress(self.done, self.total, heatmap))
+
+    def finished(self) -> None:
+        """What was asked was all: with a reduced budget, it may be less than at most."""
+        if self.done < self.total:
+            self.total = self.done
+            self.tell()
+
+    def _write(
+        self, part: slice, questions: Sequence[tuple[_Subject, Tensor]], *, fill: bool
+    ) -> Images:
+        """The masked images numbered `part` of all questions, the fill first."""
+        image = questions[0][0].image
+        muted = self.masking.fill_like(image)
+        rows = self._rows(part.stop - part.start, image)
+        if fill and part.start == 0:
+            rows[0] = muted
+        begin = int(fill)
+        for subject, masks in questions:
+            end = begin + len(masks)
             start, stop = max(part.start, begin), min(part.stop, end)
             if start < stop:
-                maps = subject.activations[asked[start - begin : stop - begin]]
-                masks = cam.masks(maps, self.size, self.masking)
-                rows = buffer[start - part.start : stop - part.start]
-                cam.blend(subject.image, masks, self.fill, out=rows)
+                maps = subject.masks_of(masks[start - begin : stop - begin])
+                made = cam.masks(maps, image.shape[1:], self.masking)
+                cam.blend(subject.image, made, muted, rows[start - part.start : stop - part.start])
             begin = end
+        return rows
 
-
-def _asker(
-    model: Model, questions: _Questions, batches: _Batches, progress: OnProgress | None
-) -> Callable[[slice], BatchedScores]:
-    """A function that asks the questions of one slice, in a buffer it keeps for the next."""
-    buffer: Tensor | None = None
-
-    def ask(part: slice) -> BatchedScores:
-        nonlocal buffer
-        if part.start == 0 and progress is not None:
-            progress(Progress(0, len(questions)))
-        rows = part.stop - part.start
-        if buffer is None or len(buffer) > batches.size:
-            buffer = None  # freed before its smaller successor is made
-            image = questions.subjects[0].image
-            buffer = image.new_empty(rows, *image.shape)
-        questions.write(part, buffer[:rows])
-        scores = model.scores(buffer[:rows])
-        if progress is not None:
-            progress(Progress(part.stop, len(questions)))
-        return scores
-
-    return ask
+    def _rows(self, count: int, image: Image) -> Images:
+        if self._buffer is None or not count <= len(self._buffer) <= self.batches.size:
+            self._buffer = None  # freed before its successor is made
+            self._buffer = torch.empty(
+                (count, *image.shape), device=image.device, memory_format=self.engine.layout
+            )
+        return self._buffer[:count]
 
 
 class _Batches:

@@ -17,7 +17,7 @@ Key = int | str
 Style = Literal["in order", "by name", "as one dict"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Call:
     """How a network is called with images, and with whatever else it takes.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
@@ -12,10 +12,19 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from scorecam.backends import layers
+from scorecam.backends import layers, runtimes
 from scorecam.backends.inputs import Call, apart
 from scorecam.errors import LayerError, ModelError, ScorecamError
-from scorecam.model import Head, Inputs, Layer, Model, memory_errors_translated
+from scorecam.model import (
+    Engine,
+    Head,
+    Inputs,
+    Layer,
+    Model,
+    Probe,
+    Speed,
+    memory_errors_translated,
+)
 from scorecam.pixels import Preprocess
 from scorecam.readout import Readout, find_scores, read
 from scorecam.shapes import BatchedActivations, BatchedScores, Images
@@ -142,6 +151,21 @@ class TorchModel(Model):
         with self._running(images) as inputs:
             found = read(self.call(self.module, inputs), self.readout, len(images))
         return found.clone()  # outside inference mode: an ordinary tensor
+
+    def engine(self, speed: Speed, probe: Probe) -> Engine:
+        return runtimes.choose(self, speed, probe)
+
+    @property
+    def reading(self) -> object:
+        """What tells two readings of one network apart, for those who keep something for each."""
+        alone = not self.call.own and not self.call.shared
+        return self.readout, (self.call.masked, self.call.style) if alone else self.call
+
+    @contextlib.contextmanager
+    def prepared(self) -> Generator[Callable[[Tensor], Tensor]]:
+        """The network ready to be converted: a function of images alone, in evaluation mode."""
+        with _lock_of(self.module), _evaluating(self.module):
+            yield lambda images: read(self.call(self.module, images), self.readout, images.shape[0])
 
     @contextlib.contextmanager
     def _running(self, images: Images) -> Generator[Tensor]:

@@ -1,0 +1,479 @@
+"""Few masks instead of all: which to ask about, what the others must have said, with what error.
+
+A score is a smooth function of the few numbers a mask is made of: its content on the layer's grid.
+A Gaussian process over masks, conditioned on those that were asked, predicts the scores of the
+others, linearly in the scores and for every column at once (Rasmussen and Williams, Gaussian
+Processes for Machine Learning, 2006, eq. 2.25 and 2.26). Masks are asked in rounds, each round the
+ones that most reduce the expected error of the heatmap itself; what the process does not know,
+seen through the map, is the error that is stated.
+
+Nothing here runs a model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from scorecam.cam import Answers, Variant
+from scorecam.errors import SettingError
+from scorecam.model import Head, reduced
+from scorecam.shapes import Activations, Columns, Scores, Weights
+
+BudgetSpec = int | Literal["exact", "fast"]
+
+# How scores vary with masks, in units of one another: fitted on half of the photos of
+# benchmarks/fidelity.py, and good on other networks too. Factors of two hardly matter.
+CONSTANT = 30.0  # what all masks share
+LINEAR = 24.5  # in the mask's mean content
+SMOOTH = 13.3  # in its shape ...
+REACH = 0.77  # ... up to this distance, in medians of the distances between masks
+OWN = 1.9  # what no other mask tells
+NOISE = 0.002  # of the variance: rounding, and what half precision adds
+CELLS = 256
+"""A mask's content is pooled to at most this many numbers."""
+
+TINY = 1e-30
+"""Keeps a division by zero from making NaN."""
+
+ROUND = 8
+"""Masks asked before the next are chosen."""
+
+FLOOR = 0.1
+"""Channels whose weight seems fixed still count a little: the process may be wrong."""
+
+DRAWS = 64
+CONFIDENCE = 0.9
+CALIBRATION = 1.3
+"""The stated error is the 0.9 quantile of so many drawn maps' errors, times this."""
+
+STEP = 0.05
+COLUMNS = 64
+"""While masks are chosen, the smaller columns count as one."""
+
+
+# ── budgets ──────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Plan:
+    """When to stop asking.
+
+    Args:
+        least: masks that are asked in any case.
+        most: masks that are never exceeded.
+        until: stop where the estimated error of the scaled map is at most this.
+    """
+
+    least: int
+    most: float
+    until: float
+
+
+FAST = Plan(least=40, most=192, until=0.125)
+"""`budget="fast"`: see benchmarks/fidelity.py for what it keeps."""
+
+
+def plan(budget: BudgetSpec, tolerance: float | None) -> Plan | None:
+    """What a user's budget and tolerance mean; None where every mask is asked.
+
+    Raises:
+        SettingError: they are none, or both are given.
+    """
+    if tolerance is not None:
+        if budget != "exact":
+            raise SettingError(
+                f"budget={budget!r} and tolerance={tolerance!r} both say when to stop.",
+                do="Give one of them.",
+            )
+        if isinstance(tolerance, bool) or not 0 < _number(tolerance) < 1:
+            raise SettingError(
+                f"tolerance={tolerance!r} is not a number between 0 and 1.",
+                do="It is the largest error of the scaled map that you accept, such as 0.02.",
+            )
+        return Plan(FAST.least, math.inf, float(tolerance))
+    if budget == "exact":
+        return None
+    if budget == "fast":
+        return FAST
+    if isinstance(budget, bool) or not isinstance(budget, int | np.integer) or budget < 1:
+        raise SettingError(
+            f"budget={budget!r} is not 'exact', 'fast' or a number of masks of at least 1.",
+            do="Use 'fast' where in doubt.",
+        )
+    return Plan(int(budget), int(budget), math.inf)
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float | np.number) else math.nan
+
+
+def described(budget: BudgetSpec, tolerance: float | None) -> str:
+    """The budget in a result's record."""
+    return str(budget) if tolerance is None else f"tolerance {tolerance:g}"
+
+
+# ── the surrogate ────────────────────────────────────────────────────────────────────────────
+
+
+class Surrogate:
+    """A Gaussian process over the distinct masks of one image.
+
+    Args:
+        activations: `l *g` float32, live channels only (see `cam.live`).
+        first, inverse: which of them have a mask of their own (see `cam.distinct`).
+
+    Attributes:
+        maps: what each mask's weight multiplies: the sum of its channels' maps, `k cells`.
+    """
+
+    def __init__(self, activations: Activations, first: Tensor, inverse: Tensor) -> None:
+        pooled = _pooled(activations).flatten(1)
+        self.maps = pooled.new_zeros(len(first), pooled.shape[1]).index_add_(0, inverse, pooled)
+        self.covariance = _covariance(_pooled(_unit(activations[first])).flatten(1))
+        prior = float(self.covariance.diagonal().mean()) - CONSTANT
+        self.noise = NOISE * prior
+
+    def __len__(self) -> int:
+        return len(self.maps)
+
+    def given(self, asked: Sequence[int]) -> Posterior:
+        """What is known once these masks have been asked."""
+        return Posterior(self, list(asked))
+
+
+def _pooled(maps: Activations) -> Activations:
+    """Maps with at most `CELLS` cells."""
+    axes = maps.ndim - 1
+    most = int(CELLS ** (1 / axes) + 1e-9)
+    size = [min(cells, most) for cells in maps.shape[1:]]
+    if axes > 3 or size == list(maps.shape[1:]):
+        return maps
+    pools = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
+    return pools[axes - 1](tuple(size))(maps)
+
+
+def _unit(maps: Activations) -> Activations:
+    """Each map scaled to [0, 1], as its mask is."""
+    flattened = maps.flatten(1)
+    low, high = flattened.aminmax(dim=1, keepdim=True)
+    return ((flattened - low) / (high - low).clamp(min=TINY)).reshape(maps.shape)
+
+
+def _covariance(content: Annotated[Tensor, "k cells"]) -> Annotated[Tensor, "k k"]:
+    """How the scores of any two masks vary together, before anything was asked."""
+    products = content @ content.T
+    squares = products.diagonal()
+    distances = (squares[:, None] + squares - 2 * products).clamp_(min=0)
+    # Every third row tells the median well enough, at a third of the price.
+    typical = distances[::3].flatten()[::3].median().clamp(min=1e-12)
+    smooth = distances.mul_(-1 / (2 * REACH**2 * typical)).exp_().mul_(SMOOTH)
+    smooth += products.mul_(LINEAR / content.shape[1]).add_(CONSTANT)
+    smooth.diagonal().add_(OWN)
+    return smooth
+
+
+class Posterior:
+    """What the process knows of every mask's score, given those asked."""
+
+    def __init__(self, surrogate: Surrogate, asked: list[int]) -> None:
+        self.surrogate = surrogate
+        self.asked = asked
+        covariance = surrogate.covariance
+        rows = covariance[asked]
+        own = rows[:, asked] + surrogate.noise * torch.eye(len(asked), device=rows.device)
+        self._root = torch.linalg.cholesky(own)
+        # K − F Fᵀ is the posterior covariance.
+        self.factor = torch.linalg.solve_triangular(self._root, rows, upper=False).T
+        self.variance = (covariance.diagonal() - (self.factor**2).sum(dim=1)).clamp(min=0)
+
+    def complete(self, scores: Scores) -> Scores:
+        """The scores of every mask: those asked as they are, the others predicted.
+
+        Args:
+            scores: of the masks asked, in that order, `s n`.
+
+        Returns:
+            `k n`, linear in `scores`.
+        """
+        mean, rest = self._centred(scores)
+        completed = self.factor @ self._whitened(rest) + mean
+        completed[self.asked] = scores
+        return completed
+
+    def amplitudes(self, scores: Scores) -> Columns:
+        """How much each column varies, `n`: the likeliest factor on the covariance."""
+        _, rest = self._centred(scores)
+        return (self._whitened(rest) ** 2).mean(dim=0)
+
+    def doubt(self, scores: Columns) -> Columns:
+        """One standard deviation of every mask's score in one column, given it where asked."""
+        doubt = (self.variance * self.amplitudes(scores[:, None])).sqrt()
+        doubt[self.asked] = 0
+        return doubt
+
+    def surprise(self, scores: Columns, importance: Weights) -> float:
+        """How many standard deviations each asked score is from what the others predict of it.
+
+        The root mean square over the masks asked, by importance: the process may fit the many
+        scores that hardly count better than the few that do.
+        """
+        _, rest = self._centred(scores[:, None])
+        inverse = torch.cholesky_inverse(self._root)
+        left_out = (inverse @ rest)[:, 0] ** 2 / inverse.diagonal()
+        weighted = (left_out * importance).sum() / importance.sum().clamp(min=TINY)
+        return float(torch.maximum(weighted, left_out.mean()).sqrt())
+
+    def _centred(self, scores: Scores) -> tuple[Columns, Scores]:
+        """The mean of the process, by generalised least squares, and the scores less it."""
+        ones = self._whitened(torch.ones_like(scores[:, :1]))
+        mean = (ones.T @ self._whitened(scores))[0] / (ones**2).sum()
+        return mean, scores - mean
+
+    def _whitened(self, scores: Scores) -> Scores:
+        return torch.linalg.solve_triangular(self._root, scores, upper=False)
+
+    def choose(
+        self, effects: Annotated[Tensor, "k cells"], count: int, closed: Sequence[int]
+    ) -> list[int]:
+        """The masks whose scores would tell most about the map, greedily.
+
+        Args:
+            effects: what one unit of each score does to each cell of the map.
+            count: how many; no more than there are open.
+            closed: masks that are not to be chosen.
+        """
+        noise = self.surrogate.noise
+        factor, variance = self.factor, self.variance.clone()
+        seen = self._seen(effects)  # the covariance of every score with every cell
+        barred = torch.zeros_like(variance)
+        barred[list(closed)] = -math.inf
+        chosen: list[int] = []
+        for _ in range(count):
+            gains = (seen**2).sum(dim=1) / (variance + noise) + barred
+            best = int(gains.argmax())
+            chosen.append(best)
+            barred[best] = -math.inf
+            column = self.surrogate.covariance[best] - factor @ factor[best]
+            column = column / (variance[best] + noise).sqrt()
+            seen = seen - torch.outer(column, column @ effects)
+            variance = (variance - column**2).clamp(min=0)
+            factor = torch.cat([factor, column[:, None]], dim=1)
+        return chosen
+
+    def error(self, weights: Weights, effects: Annotated[Tensor, "k cells"], seed: int) -> float:
+        """The estimated largest absolute error of the scaled heatmap made with `weights`.
+
+        Maps are drawn from what the process still thinks possible.
+
+        Args:
+            effects: as in `choose`, in units of the scores: already times their amplitude.
+        """
+        covariance = effects.T @ self._seen(effects)
+        values, vectors = torch.linalg.eigh((covariance + covariance.T).double() / 2)
+        draws = torch.randn(
+            DRAWS, len(values), generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+        ).to(values)
+        # The symmetric root: the only one that does not hang on the eigenvectors' signs.
+        deviations = draws @ (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+        shown = (weights @ self.surrogate.maps).double()
+        errors = (_scaled(shown + deviations) - _scaled(shown[None])).abs().amax(dim=1)
+        return min(1.0, CALIBRATION * float(errors.quantile(CONFIDENCE)))
+
+    def _seen(self, effects: Tensor) -> Tensor:
+        """The posterior covariance times `effects`."""
+        return self.surrogate.covariance @ effects - self.factor @ (self.factor.T @ effects)
+
+
+def _scaled(maps: Annotated[Tensor, "b cells"]) -> Annotated[Tensor, "b cells"]:
+    """Each map's positive part, min-max scaled."""
+    positive = maps.relu()
+    low, high = positive.aminmax(dim=1, keepdim=True)
+    return (positive - low) / (high - low).clamp(min=1e-300)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One heatmap of completed scores: its weights, and how they hang on the scores.
+
+    Args:
+        scores: `k n`, of every live channel.
+        fill: Z(fill), `n`.
+        head: what the scores are.
+        column: the target's.
+        variant: how scores become weights.
+        doubt: how uncertain each score of that column still is, one standard deviation, `k`.
+    """
+
+    scores: Scores
+    fill: Columns
+    head: Head
+    column: int
+    variant: Variant
+    doubt: Columns
+
+    @cached_property
+    def weights(self) -> Weights:
+        """α, `k` float32."""
+        return self._weights(self.scores)
+
+    @cached_property
+    def slopes(self) -> Weights:
+        """How far each weight moves per unit of its own score, for any variant.
+
+        A central difference over one standard deviation, in alternating signs: what all weights
+        share, such as a softmax's sum, nearly cancels, and what is left is each weight's own.
+        """
+        steps = self.doubt.clamp(min=STEP)
+        signed = steps.clone()
+        signed[1::2] *= -1
+        up, down = self.scores.clone(), self.scores.clone()
+        up[:, self.column] += signed
+        down[:, self.column] -= signed
+        return (self._weights(up) - self._weights(down)) / (2 * signed)
+
+    def _weights(self, scores: Scores) -> Weights:
+        weights = self.variant.weights(Answers(scores, self.fill, self.head), self.column)
+        return weights.nan_to_num(0.0, 0.0, 0.0)
+
+    def effects(self, surrogate: Surrogate, floor: float = 0.0) -> Annotated[Tensor, "k cells"]:
+        """What one unit of each score does to each cell of the scaled map, to first order.
+
+        Cells that ReLU mutes stay as they are, and so does the cell of the maximum, which the map
+        is scaled by.
+        """
+        slopes = self.slopes
+        slopes = slopes + floor * slopes.abs().mean()
+        return scaled_effects(surrogate.maps, self.weights, slopes)
+
+
+def scaled_effects(
+    maps: Annotated[Tensor, "k cells"], weights: Weights, slopes: Weights
+) -> Annotated[Tensor, "k cells"]:
+    """The derivative of the scaled map by each weight, times `slopes`."""
+    shown = weights @ maps
+    peak = int(shown.argmax())
+    high = shown[peak].clamp(min=TINY)
+    effects = slopes[:, None] * maps * (shown > 0)
+    return (effects - effects[:, peak, None] * (shown.relu() / high)) / high
+
+
+def error_of(posterior: Posterior, asked: Scores, reading: Reading, seed: int) -> float:
+    """The estimated largest absolute error of a reading's scaled heatmap, in [0, 1].
+
+    Args:
+        asked: the scores of the masks that were asked, `s n`.
+    """
+    slopes = reading.slopes
+    surprise = posterior.surprise(asked[:, reading.column], slopes[posterior.asked].abs())
+    effects = surprise * slopes[:, None] * posterior.surrogate.maps
+    return posterior.error(reading.weights, effects, seed)
+
+
+# ── asking in rounds ─────────────────────────────────────────────────────────────────────────
+
+
+class Inquiry:
+    """Asks about the masks of one image in rounds, until its plan is content.
+
+    Args:
+        surrogate: of the image's distinct masks.
+        activations: `l *g` float32, live channels only, from which the map so far is drawn.
+        image_scores: Z(X), `n`.
+        aim: the column and variant whose map is wanted.
+        plan: when to stop.
+        seed: for the drawn maps of the error.
+
+    Attributes:
+        asked: the masks asked about so far, in order.
+        estimate: the estimated error of the scaled map; infinite while it is not known.
+    """
+
+    def __init__(
+        self,
+        surrogate: Surrogate,
+        image_scores: Columns,
+        aim: tuple[int, Variant],
+        plan: Plan,
+        seed: int,
+    ) -> None:
+        self.surrogate = surrogate
+        self.plan = plan
+        self.seed = seed
+        self.asked: list[int] = []
+        self.estimate = math.inf
+        self.most = int(min(len(surrogate), plan.most))
+        self._columns = _large(image_scores, aim[0])
+        self._aim = (int((self._columns == aim[0]).nonzero()[0, 0]), aim[1])
+        self._posterior: Posterior | None = None
+        self._heard: Scores | None = None
+        self._reading: Reading | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether enough was asked."""
+        asked = len(self.asked)
+        return asked >= self.most or (asked >= self.plan.least and self.estimate <= self.plan.until)
+
+    def next(self, *, spare: int = 0) -> Tensor:
+        """The masks to ask about next, by number; none where enough was asked.
+
+        Args:
+            spare: how many fewer than a round, because something else is asked with them.
+        """
+        if self.done:
+            return torch.zeros(0, dtype=torch.int64)
+        count = max(ROUND, len(self.asked) // (8 * ROUND) * ROUND) - spare
+        count = min(count, self.most - len(self.asked))
+        if self._reading is None or self._posterior is None:
+            # Nothing is known yet: as if every mask counted the same.
+            even = torch.full_like(self.surrogate.maps[:, 0], 1 / len(self.surrogate))
+            effects = scaled_effects(self.surrogate.maps, even, even)
+            posterior = self.surrogate.given(self.asked)
+        else:
+            effects = self._reading.effects(self.surrogate, FLOOR)
+            posterior = self._posterior
+        chosen = posterior.choose(effects, count, self.asked)
+        self.asked += chosen
+        return torch.tensor(chosen, dtype=torch.int64)
+
+    def hear(self, scores: Scores, fill: Columns, head: Head) -> None:
+        """The answers to what `next` asked for, `s n`; and to the fill, `n`."""
+        columns = reduced(scores, self._columns, head)
+        self._heard = columns if self._heard is None else torch.cat([self._heard, columns])
+        answered = self._heard.isfinite().all(dim=1)
+        if not answered.any():
+            return
+        known = [mask for mask, ok in zip(self.asked, answered.tolist(), strict=True) if ok]
+        heard = self._heard[answered]
+        self._posterior = self.surrogate.given(known)
+        self._reading = Reading(
+            self._posterior.complete(heard),
+            reduced(fill[None], self._columns, head)[0],
+            head,
+            *self._aim,
+            self._posterior.doubt(heard[:, self._aim[0]]),
+        )
+        if len(self.asked) >= self.plan.least and self.plan.until < math.inf:
+            self.estimate = error_of(self._posterior, heard, self._reading, self.seed)
+
+    def weights(self) -> Weights:
+        """α of every mask as far as it is known, `k` float32; zeros before any answer."""
+        if self._reading is None:
+            return torch.zeros_like(self.surrogate.maps[:, 0])
+        return self._reading.weights
+
+
+def _large(image_scores: Columns, column: int) -> Tensor:
+    """The columns that are told apart while masks are chosen."""
+    if len(image_scores) <= COLUMNS:
+        return torch.arange(len(image_scores), device=image_scores.device)
+    largest = image_scores.topk(COLUMNS).indices
+    return torch.cat([largest, largest.new_tensor([column])]).unique()
