@@ -22,11 +22,13 @@ class Bar:
     Args:
         name: of the image.
         where: the model, and what it runs on.
+        few: how many masks a reduced budget would ask about instead; None where one is chosen.
     """
 
-    def __init__(self, name: str, where: str) -> None:
+    def __init__(self, name: str, where: str, few: int | None = None) -> None:
         self.name = name
         self.where = where
+        self.few = few
         self.began = time.perf_counter()
         self.told = False
         self.bar: Any = None
@@ -56,6 +58,9 @@ class Bar:
             seconds = (time.perf_counter() - self.began) * progress.total / progress.done
             if seconds > LONG:
                 what = f"{self.name}: {progress.total} masked images for {self.where}"
-                typer.echo(f"{what}, about {seconds:.0f} s.", err=True)
+                less = ""
+                if self.few is not None and self.few < progress.total:
+                    less = f"; with --budget fast about {seconds * self.few / progress.total:.0f} s"
+                typer.echo(f"{what}, about {seconds:.0f} s{less}.", err=True)
         if self.bar is not None:
             self.bar.update(self.task, completed=progress.done, total=progress.total)

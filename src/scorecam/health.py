@@ -80,6 +80,7 @@ def measure(
         improbable: p_t(X) over the chance of a guess.
         one-channel: the largest channel's share of the absolute weight, in [0, 1].
         not-logits: 1 where a formula made for logits was given probabilities, else 0.
+        rough: the estimated largest error of the scaled map, where masks were left out.
         border: the share of the heatmap in the outer tenth along the edges, over that of a map
             spread evenly.
     """
@@ -96,6 +97,8 @@ def measure(
     weights = bank.weights(target.index, variant).abs()
     if int((weights > 0).sum()) > 2:  # of two channels, one always has half
         found["one-channel"] = float(weights.max() / weights.sum())
+    if not bank.exact:
+        found["rough"] = bank.error(target.index, variant)
     if high > low and min(heatmap.shape) * BORDER >= 1:
         inner = _inner(heatmap)
         area = 1 - inner.numel() / heatmap.numel()
@@ -180,6 +183,14 @@ def _say_not_logits(_: float, __: ScoreBank, ___: Target) -> str:
     )
 
 
+def _say_rough(value: float, bank: ScoreBank, target: Target) -> str:
+    return (
+        f"{len(bank.asked)} of {len(bank.live)} masks were asked about, and the map of "
+        f"{target.label} may be off by {value:.2f} of its range (threshold 0.25, twice what "
+        "budget='fast' stops at): ask for this class itself, for more masks, or for all."
+    )
+
+
 def _say_border(value: float, _: ScoreBank, __: Target) -> str:
     return (
         f"The outer tenth along the edges holds {value:.2f} times what it would of a map spread "
@@ -195,5 +206,6 @@ RULES: dict[str, Rule] = {
     "improbable": Rule(1.0, "below", _say_improbable),
     "one-channel": Rule(0.5, "above", _say_one_channel),
     "not-logits": Rule(0.0, "above", _say_not_logits),
+    "rough": Rule(0.25, "above", _say_rough),
     "border": Rule(1.1, "above", _say_border),
 }

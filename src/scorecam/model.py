@@ -11,7 +11,7 @@ import contextlib
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -117,7 +117,8 @@ class Engine:
         batch: images per pass that suit it; None where any number does.
         layout: how the images should lie in memory.
         probed: passes of the model itself that it took to choose it.
-        remarks: what the user should hear of: why it is not what was asked for.
+        remarks: what the user should hear of: why it is not what was asked for. It may grow while
+            the engine is in use.
     """
 
     scores: Callable[[Images], BatchedScores]
@@ -126,7 +127,7 @@ class Engine:
     batch: int | None = None
     layout: torch.memory_format = torch.contiguous_format
     probed: int = 0
-    remarks: tuple[str, ...] = ()
+    remarks: list[str] = field(default_factory=list[str])
 
 
 class Model(ABC):

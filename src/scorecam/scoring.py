@@ -171,7 +171,7 @@ def score(
             budget=budget,
             runtime=engine.runtime,
             seed=thrift.seed if thrift is not None else 0,
-            remarks=engine.remarks,
+            remarks=tuple(engine.remarks),
         )
         # Channels that share a mask share its answer.
         place = torch.full_like(subject.first, -1)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from scorecam.backends.runtimes import compiled, openvino
-from scorecam.errors import MemoryShortage, MissingExtra, ModelError, SettingError
+from scorecam.errors import MissingExtra, ModelError, SettingError
 from scorecam.model import Engine, Probe, Speed
 from scorecam.shapes import BatchedScores, Image, Images
 
@@ -27,8 +27,9 @@ CLOSE = 0.05
 WILD = 0.25
 """A precision asked for by name is refused beyond this: something is broken."""
 
-PAYS = 1.0
-"""Seconds that the model itself would need, from which converting it is worth its price."""
+PAYS = 0.6
+"""Converting a network takes about so many seconds. "auto" does it once the network's own passes,
+those of earlier images included, would have cost as much: never twice the best choice's time."""
 
 
 class Network(Protocol):
@@ -75,23 +76,21 @@ def choose(model: Network, speed: Speed, probe: Probe) -> Engine:
         except MissingExtra:
             raise
         except Exception as error:  # noqa: BLE001  (runtimes raise what they happen to)
-            reason = str(error).strip().splitlines() or [type(error).__name__]
-            remarks.append(f"{runtime} cannot run this network ({reason[0][:200]})")
+            remarks.append(f"{runtime} cannot run this network ({_first_line(error)})")
             continue
         if distance <= _limit(speed, precision):
-            engine = _guarded(engine, plain)
-            return dataclasses.replace(
-                engine, probed=probed, remarks=_sentences(remarks, speed, engine)
-            )
+            said_so = _sentences(remarks, speed, engine)
+            engine = dataclasses.replace(engine, probed=probed, remarks=said_so)
+            return _guarded(engine, plain)
         remarks.append(f"{runtime} in {precision} moves the heatmap by {distance:.2g}")
     return dataclasses.replace(plain, probed=probed, remarks=_sentences(remarks, speed, plain))
 
 
-def _sentences(remarks: Sequence[str], speed: Speed, taken: Engine) -> tuple[str, ...]:
+def _sentences(remarks: Sequence[str], speed: Speed, taken: Engine) -> list[str]:
     """Why the user's own choice was not followed; what "auto" passed over needs no word."""
     if speed.runtime in ("auto", taken.runtime) and speed.precision in ("auto", taken.precision):
-        return ()
-    return tuple(f"{why}: {taken.runtime} in {taken.precision} answers." for why in remarks)
+        return []
+    return [f"{why}: {taken.runtime} in {taken.precision} answers." for why in remarks]
 
 
 def _limit(speed: Speed, precision: str) -> float:
@@ -121,7 +120,9 @@ def _candidates(model: Network, speed: Speed, probe: Probe) -> list[tuple[str, s
 def _runtimes(model: Network, probe: Probe) -> list[str]:
     """What "auto" tries: conversion only where it is installed and pays."""
     known = any(key[0] == "openvino" for key in _CONVERTED.get(model.module, {}))
-    pays = known or probe.passes * probe.seconds > PAYS
+    spent = _SPENT.get(model.module, 0.0) + probe.passes * probe.seconds
+    _SPENT[model.module] = spent
+    pays = known or spent > PAYS
     if model.device.type == "cpu" and pays:
         with contextlib.suppress(MissingExtra):
             openvino.precisions()
@@ -152,8 +153,8 @@ def advice() -> list[str]:
     try:
         openvino.precisions()
         runtime = (
-            "openvino, from about a second's worth of passes on (fewer are done before a network "
-            "is converted); each network is checked first"
+            f"openvino, once a network's own passes would take {PAYS} s (about what converting it "
+            f"takes) and if its maps agree to {SAME:g}; until then eager"
         )
     except MissingExtra as error:
         runtime = f"eager: {error}"
@@ -238,7 +239,9 @@ def _cast(
 
 
 def _guarded(engine: Engine, plain: Engine) -> Engine:
-    """The engine; once it fails on a batch, the model itself answers that and all others."""
+    """The engine; once it fails on a batch, the network itself answers that and all others."""
+    if engine.runtime == "eager":
+        return engine
     failed = False
 
     def scores(images: Images) -> BatchedScores:
@@ -246,13 +249,20 @@ def _guarded(engine: Engine, plain: Engine) -> Engine:
         if not failed:
             try:
                 return engine.scores(images)
-            except MemoryShortage:
-                raise
-            except Exception:  # noqa: BLE001  (runtimes raise what they happen to)
+            except Exception as error:  # noqa: BLE001  (runtimes raise what they happen to)
                 failed = True
+                engine.remarks.append(
+                    f"{engine.runtime} failed on the way ({_first_line(error)}): from there on, "
+                    f"eager in {plain.precision} answers."
+                )
         return plain.scores(images)
 
-    return engine if engine.runtime == "eager" else dataclasses.replace(engine, scores=scores)
+    return dataclasses.replace(engine, scores=scores)
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:200]
 
 
 @dataclass(frozen=True)
@@ -265,6 +275,9 @@ class _Converted:
 
 
 _CONVERTED: WeakKeyDictionary[nn.Module, dict[tuple[Any, ...], _Converted]] = WeakKeyDictionary()
+_SPENT: WeakKeyDictionary[nn.Module, float] = WeakKeyDictionary()
+"""Seconds of a network's own passes that were, or would have been, spent in this process."""
+
 _TURN = threading.Lock()
 
 KEPT = 8

@@ -1,0 +1,153 @@
+"""The picture of benchmarks/speed.py's results: what each configuration gains, and what it keeps.
+
+python benchmarks/plot_speed.py benchmarks/results/speed.json --out docs/images/speed.png
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, NullLocator
+
+HERE = Path(__file__).resolve().parent
+MARKERS = {
+    "exact-eager": "o",
+    "exact-auto": "s",
+    "exact-half": "D",
+    "fast": "^",
+    "fast16": "*",
+    "gradcam": "X",
+}
+COLOURS = ("#0b6e99", "#c2410c", "#4d7c0f", "#7e22ce", "#a16207", "#475569")
+NAMES = {"lite0": "EfficientNet-Lite0", "resnet50": "ResNet50", "vgg16": "VGG16"}
+NINES = 6
+"""Maps that agree to more nines than this are drawn at this many."""
+
+
+def main() -> None:
+    """Read the results, draw the picture."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("results", nargs="?", type=Path, default=HERE / "results" / "speed.json")
+    parser.add_argument("--out", type=Path, default=HERE.parent / "docs" / "images" / "speed.png")
+    options = parser.parse_args()
+    if not options.results.is_file():
+        sys.exit(f"{options.results} is not there: run benchmarks/speed.py first.")
+    report = json.loads(options.results.read_text())
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    plt.rcParams.update({"font.family": "sans-serif", "font.size": 10, "axes.edgecolor": "#888888"})
+    draw(report).savefig(options.out, dpi=100, facecolor="white")
+
+
+def draw(report: dict[str, Any]) -> plt.Figure:
+    """One point per network and configuration; a thin line down to the worst photo."""
+    figure, axes = plt.subplots(figsize=(9, 5.2), dpi=100)
+    networks = {name: e["rows"] for name, e in report["networks"].items() if e.get("rows")}
+    drawn: dict[str, str] = {}
+    for colour, rows in zip(COLOURS, networks.values(), strict=False):
+        for key, marker in MARKERS.items():
+            row = rows.get(key, {})
+            pearson = row.get("fidelity", {}).get("pearson")
+            if pearson is None or "ratio" not in row:
+                continue  # a failed run, or a map that is the same everywhere
+            x, y = row["ratio"]["median"], nines(pearson["median"])
+            size = 130 if marker == "*" else 60
+            axes.vlines(x, nines(pearson["worst"]), y, color=colour, linewidth=1, alpha=0.5)
+            axes.scatter(
+                x, y, size, colour, marker, edgecolors="white", linewidths=0.8, zorder=3, alpha=0.9
+            )
+            drawn[key] = label(row)
+    scales(axes, report)
+    legends(axes, dict(zip(networks, COLOURS, strict=False)), drawn)
+    figure.subplots_adjust(left=0.09, right=0.715, top=0.9, bottom=0.115)
+    return figure
+
+
+def nines(pearson: float) -> float:
+    """0.9 → 1, 0.99 → 2, up to `NINES`."""
+    return NINES if pearson >= 1 - 10**-NINES else -math.log10(1 - pearson)
+
+
+def label(row: dict[str, Any]) -> str:
+    """A row's name, with how many photos it took at once."""
+    if "photos" not in row:
+        return row["label"]
+    return row["label"].replace("many photos", f"{row['photos']:.0f} photos at once")
+
+
+def scales(axes: plt.Axes, report: dict[str, Any]) -> None:
+    """Logarithms both ways, ticks that say what they mean."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}×"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    low, high = axes.get_xlim()
+    axes.set_xlim(min(low, 0.8), max(high, 20))
+    axes.axvline(1, color="#888888", linewidth=1, linestyle="--", zorder=1)
+    axes.set_yticks(range(NINES + 1), ["0", *(f"{1 - 10**-n:.{n}f}" for n in range(1, NINES)), "1"])
+    axes.set_ylim(min(-0.2, axes.get_ylim()[0]), NINES + 0.35)
+    axes.grid(color="#e5e5e5", linewidth=0.8)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    versions = report["versions"]
+    axes.set_xlabel(
+        f"times as fast as the faster of torchcam {versions['torchcam']} "
+        f"and grad-cam {versions['grad-cam']}"
+    )
+    axes.set_ylabel("correlation with the exact map, median")
+    machine = report["machine"]
+    where = machine.get("gpu") or f"{machine['threads']} processor threads"
+    axes.set_title(f"Score-CAM: speed and fidelity ({where})", loc="left", fontsize=12)
+
+
+def legends(axes: plt.Axes, colours: dict[str, str], drawn: dict[str, str]) -> None:
+    """Colours for networks, markers for configurations, beside the picture."""
+    patches = [
+        Line2D([], [], color=colour, linewidth=6, label=NAMES.get(name, name))
+        for name, colour in colours.items()
+    ]
+    points = [
+        Line2D(
+            [],
+            [],
+            linestyle="",
+            color="#555555",
+            marker=marker,
+            markersize=11 if marker == "*" else 8,
+            label=drawn[key],
+        )
+        for key, marker in MARKERS.items()
+        if key in drawn
+    ]
+    quiet = {"frameon": False, "alignment": "left", "borderaxespad": 0, "fontsize": 9}
+    first = axes.legend(
+        handles=patches, title="Network", bbox_to_anchor=(1.03, 1), loc="upper left", **quiet
+    )
+    first.get_title().set_fontweight("bold")
+    axes.add_artist(first)
+    second = axes.legend(
+        handles=points, title="Configuration", bbox_to_anchor=(1.03, 0.7), loc="upper left", **quiet
+    )
+    second.get_title().set_fontweight("bold")
+    axes.text(
+        1.03,
+        0.02,
+        "Points: median photo.\nLines: down to the worst photo.\nAt 1: six nines or more.",
+        transform=axes.transAxes,
+        fontsize=8.5,
+        color="#555555",
+        va="bottom",
+    )
+
+
+if __name__ == "__main__":
+    main()
