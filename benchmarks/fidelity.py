@@ -147,18 +147,13 @@ def classes(bank: ScoreBank, number: int) -> list[int]:
 
 
 def replayed(
-    bank: ScoreBank, column: int, variant: str, wanted: Plan, seed: int = 0
+    bank: ScoreBank, column: int, variant: str, wanted: Plan
 ) -> ScoreBank:
     """The bank as it would be had only the masks been asked that this plan asks."""
     maps = bank.activations[bank.live]
     first, inverse = cam.distinct(maps, bank.masking)
-    inquiry = Inquiry(
-        Surrogate(maps, first, inverse),
-        bank.image_scores,
-        (column, find_variant(variant)),
-        wanted,
-        seed,
-    )
+    surrogate = Surrogate(maps, first, inverse)
+    inquiry = Inquiry(surrogate, bank.image_scores, (column, find_variant(variant)), wanted)
     begun = 1  # the fill is asked with the first masks
     while len(masks := inquiry.next(spare=begun)):
         begun = 0

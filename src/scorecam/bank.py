@@ -147,7 +147,8 @@ class ScoreBank:
             0, inverse, answers[self._shown], reduce="amax"
         )
         asked = (rows >= 0).nonzero()[:, 0]
-        posterior = Surrogate(maps, first, inverse).given(asked.tolist())
+        surrogate = Surrogate(maps, first, inverse, self.provenance.seed)
+        posterior = surrogate.given(asked.tolist())
         return posterior, inverse, self.scores[rows[asked]]
 
     @functools.cached_property
@@ -206,7 +207,7 @@ class ScoreBank:
             how,
             posterior.doubt(answers[:, column]),
         )
-        return error_of(posterior, answers, reading, self.provenance.seed)
+        return error_of(posterior, answers, reading)
 
     def heatmap(
         self, target: int | str | None = None, variant: str | Variant = "official"

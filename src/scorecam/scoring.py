@@ -235,11 +235,10 @@ def _chosen(
     inquiries = [
         # A yes-or-no model has one column here; what speaks for no mirrors it.
         Inquiry(
-            subject.surrogate(),
+            subject.surrogate(thrift.seed),
             subject.scores,
             (min(column, len(subject.scores) - 1), thrift.variant),
             thrift.plan,
-            thrift.seed,
         )
         for subject, column in zip(subjects, columns, strict=True)
     ]
@@ -304,9 +303,9 @@ class _Subject:
         """The maps that have a mask, `l *g`."""
         return self.activations[self.live]
 
-    def surrogate(self) -> Surrogate:
+    def surrogate(self, seed: int) -> Surrogate:
         """What predicts the scores of masks that were not asked."""
-        return Surrogate(self.live_maps, self.first, self.inverse)
+        return Surrogate(self.live_maps, self.first, self.inverse, seed)
 
     def heatmap(self, weights: Weights) -> Heatmap:
         """The map made with one weight per distinct mask."""
