@@ -146,9 +146,7 @@ def classes(bank: ScoreBank, number: int) -> list[int]:
 # ── answers from a bank ──────────────────────────────────────────────────────────────────────
 
 
-def replayed(
-    bank: ScoreBank, column: int, variant: str, wanted: Plan
-) -> ScoreBank:
+def replayed(bank: ScoreBank, column: int, variant: str, wanted: Plan) -> ScoreBank:
     """The bank as it would be had only the masks been asked that this plan asks."""
     maps = bank.activations[bank.live]
     first, inverse = cam.distinct(maps, bank.masking)

@@ -12,11 +12,12 @@ import io
 import math
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, get_args
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -245,25 +246,33 @@ class ScoreBank:
 
         Raises:
             TargetError: there is no such column.
+            BankError: the bank was saved without it.
             SettingError: none is asked for.
         """
-        if isinstance(classes, int):
-            count = min(classes, len(self.image_scores))
-            columns = self.image_scores.topk(max(count, 0)).indices.sort().values
-        else:
-            columns = torch.tensor(sorted({self.target(name).index for name in classes}))
-        if len(columns) == 0:
+        columns = self._chosen(classes)
+        places = [self.place(column) for column in columns]
+        if not columns:
             raise SettingError(f"keep({classes!r}) keeps no class.", do="Keep at least one.")
-        if len(columns) == len(self.image_scores):
+        if len(columns) == (len(self.image_scores) if self.columns is None else len(self.columns)):
             return self
-        places = (
-            columns
-            if self.columns is None
-            else torch.tensor([self.place(column) for column in columns.tolist()])
-        )
-        return dataclasses.replace(
-            self, scores=reduced(self.scores, places, self.head), columns=columns
-        )
+        scores = reduced(self.scores, torch.tensor(places), self.head)
+        # A mask's answer may be lost in a column that is left out: it stays lost.
+        scores = scores.masked_fill(~self.answered[:, None], math.nan)
+        return dataclasses.replace(self, scores=scores, columns=torch.tensor(columns))
+
+    def _chosen(self, classes: int | Sequence[int | str]) -> list[int]:
+        """The columns of so many of the largest among those that are here, or of the ones named."""
+        if isinstance(classes, int | np.integer) and not isinstance(classes, bool):
+            here = range(len(self.image_scores)) if self.columns is None else self.columns.tolist()
+            largest = sorted(here, key=self.image_scores.tolist().__getitem__, reverse=True)
+            return sorted(largest[: max(int(classes), 0)])
+        if isinstance(classes, bool) or not isinstance(classes, Iterable):
+            raise SettingError(
+                f"keep({classes!r}) is neither a number of classes nor a list of them.",
+                do="Give how many of the largest to keep, or their names or indices.",
+            )
+        named = [classes] if isinstance(classes, str) else classes
+        return sorted({self.target(name).index for name in named})
 
     def place(self, index: int) -> int:
         """Where the column of this index lies among the columns of `scores`.
@@ -301,7 +310,7 @@ class ScoreBank:
 
         Raises:
             OutputError: it cannot be written.
-            TargetError, SettingError: see `keep`.
+            TargetError, BankError, SettingError: see `keep`.
         """
         if classes is not None:
             self.keep(classes).save(path)
@@ -383,8 +392,10 @@ def _from_record(record: Any, tensors: dict[str, Tensor]) -> ScoreBank:
     made: dict[str, Any] = dict(record["provenance"])
     made["remarks"] = tuple(map(str, made["remarks"]))
     activations = storage.unpack_maps(tensors)
-    names, view, columns = (tensors.get(name) for name in ("names", "view", "columns"))
-    names = None if names is None else storage.unpack_text(names)
+    view, columns = tensors.get("view"), tensors.get("columns")
+    names = storage.unpack_text(tensors["names"])
+    if not isinstance(names, list | None):
+        raise TypeError("its names are no list")
     bank = ScoreBank(
         activations=activations,
         live=storage.unpack_channels(tensors["live"], len(activations)),

@@ -37,6 +37,9 @@ SMOOTH = 13.3  # in its shape ...
 REACH = 0.77  # ... up to this distance, in medians of the distances between masks
 OWN = 1.9  # what no other mask tells
 NOISE = 0.002  # of the variance: rounding, and what half precision adds
+SAMPLED = 256
+"""Masks from which the median distance is taken."""
+
 CELLS = 256
 """A mask's content is pooled to at most this many numbers."""
 
@@ -50,6 +53,7 @@ FLOOR = 0.1
 """Channels whose weight seems fixed still count a little: the process may be wrong."""
 
 DRAWS = 48
+WAVES = 512
 CONFIDENCE = 0.9
 CALIBRATION = 1.25
 """The stated error is the 0.9 quantile of so many drawn maps' errors, times this."""
@@ -77,7 +81,7 @@ class Plan:
     until: float
 
 
-FAST = Plan(least=40, most=192, until=0.125)
+FAST = Plan(least=24, most=192, until=0.15)
 """`budget="fast"`: see benchmarks/fidelity.py for what it keeps."""
 
 
@@ -141,7 +145,8 @@ class Surrogate:
         self._seed = seed
         pooled = _pooled(activations).flatten(1)
         self.maps = pooled.new_zeros(len(first), pooled.shape[1]).index_add_(0, inverse, pooled)
-        self.covariance = _covariance(_pooled(_unit(activations[first])).flatten(1))
+        self._content = _pooled(_unit(activations[first])).flatten(1)
+        self.covariance, self._reach = _covariance(self._content)
         prior = float(self.covariance.diagonal().mean()) - CONSTANT
         self.noise = NOISE * prior
 
@@ -154,11 +159,24 @@ class Surrogate:
 
     @cached_property
     def draws(self) -> tuple[Annotated[Tensor, "k draws"], Annotated[Tensor, "k draws"]]:
-        """Scores as the process thinks them possible before anything was asked, and noise."""
+        """Scores as the process thinks them possible before anything was asked, and noise.
+
+        Every part of the covariance is drawn by itself, the smooth one as a sum of random waves
+        (Rahimi and Recht, Random Features for Large-Scale Kernel Machines, 2007): no k × k root.
+        """
         generator = torch.Generator().manual_seed(self._seed)
-        shape = (2, len(self), DRAWS)
-        drawn, noise = torch.randn(shape, generator=generator).to(self.covariance.device)
-        return torch.linalg.cholesky(self.covariance) @ drawn, math.sqrt(self.noise) * noise
+
+        def normal(*shape: int) -> Tensor:
+            return torch.randn(shape, generator=generator).to(self._content)
+
+        count, cells = self._content.shape
+        phases = 2 * math.pi * torch.rand(WAVES, generator=generator).to(self._content)
+        waves = (self._content @ normal(cells, WAVES) / self._reach + phases).cos()
+        drawn = math.sqrt(CONSTANT) * normal(1, DRAWS)
+        drawn = drawn + math.sqrt(LINEAR / cells) * self._content @ normal(cells, DRAWS)
+        drawn += math.sqrt(2 * SMOOTH / WAVES) * waves @ normal(WAVES, DRAWS)
+        drawn += math.sqrt(OWN) * normal(count, DRAWS)
+        return drawn, math.sqrt(self.noise) * normal(count, DRAWS)
 
 
 def _pooled(maps: Activations) -> Activations:
@@ -179,17 +197,19 @@ def _unit(maps: Activations) -> Activations:
     return ((flattened - low) / (high - low).clamp(min=TINY)).reshape(maps.shape)
 
 
-def _covariance(content: Annotated[Tensor, "k cells"]) -> Annotated[Tensor, "k k"]:
-    """How the scores of any two masks vary together, before anything was asked."""
+def _covariance(
+    content: Annotated[Tensor, "k cells"],
+) -> tuple[Annotated[Tensor, "k k"], float]:
+    """How the scores of any two masks vary together before anything was asked, and how far."""
     products = content @ content.T
     squares = products.diagonal()
     distances = (squares[:, None] + squares - 2 * products).clamp_(min=0)
-    # Every third row tells the median well enough, at a third of the price.
-    typical = distances[::3].flatten()[::3].median().clamp(min=1e-12)
+    some = max(1, len(content) // SAMPLED)  # so many rows tell the median well enough
+    typical = float(distances[::some, ::some].median().clamp(min=1e-12))
     smooth = distances.mul_(-1 / (2 * REACH**2 * typical)).exp_().mul_(SMOOTH)
     smooth += products.mul_(LINEAR / content.shape[1]).add_(CONSTANT)
     smooth.diagonal().add_(OWN)
-    return smooth
+    return smooth, REACH * math.sqrt(typical)
 
 
 class Posterior:

@@ -158,8 +158,13 @@ def distinct(
     if masking.epsilon == 0:  # otherwise a mask depends on its map's scale
         shifted = shifted / shifted.amax(dim=1, keepdim=True).clamp(min=1e-30)
     places: dict[bytes, int] = {}
-    inverse = [places.setdefault(row.tobytes(), len(places)) for row in shifted.cpu().numpy()]
-    first = [inverse.index(place) for place in range(len(places))]
+    inverse: list[int] = []
+    first: list[int] = []
+    for channel, row in enumerate(shifted.cpu().numpy()):
+        place = places.setdefault(row.tobytes(), len(places))
+        if place == len(first):
+            first.append(channel)
+        inverse.append(place)
     as_indices = functools.partial(torch.tensor, dtype=torch.int64, device=activations.device)
     return as_indices(first), as_indices(inverse)
 

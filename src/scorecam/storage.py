@@ -1,7 +1,7 @@
 """How a score bank lies in its file: small, and with nothing lost that a heatmap needs.
 
-A safetensors file of float16 maps and log-probabilities. What float16 cannot hold is kept beside
-it: the maps' power of two, and the log-sum-exp that logits were reduced by.
+A safetensors file of float16 maps and logits. What float16 cannot hold is kept beside it: the maps'
+power of two, and the largest logit of each mask, which the others are counted from.
 """
 
 from __future__ import annotations
@@ -32,31 +32,41 @@ def pack_maps(activations: Activations) -> Tensors:
     """Maps as float16 and the power of two they were scaled by; about three decimal digits."""
     finite = activations[activations.isfinite()].abs()
     high = float(finite.max()) if len(finite) else 0.0
-    power = LARGEST - math.frexp(high)[1] if high > 0 else 0
-    scaled = torch.ldexp(activations.cpu(), torch.tensor(power))
+    # A power of two counts as the end of its range: what rounds up to one keeps its power.
+    power = LARGEST - math.frexp(math.nextafter(high, 0.0))[1] if high > 0 else 0
+    scaled = activations.cpu().double() * 2.0**power  # torch.ldexp overflowed before torch 2.13
     return {"activations": scaled.half().contiguous(), "power": torch.tensor(power)}
 
 
 def unpack_maps(tensors: Tensors) -> Activations:
     """The maps as float32."""
-    return torch.ldexp(_typed(tensors, "activations", torch.float16).float(), -tensors["power"])
+    scaled = _typed(tensors, "activations", torch.float16).double()
+    return (scaled * 2.0 ** -int(tensors["power"])).float()
 
 
 def pack_scores(name: str, scores: Scores, *, logits: bool) -> Tensors:
-    """Scores as they are, or logits as float16 less each row's log-sum-exp, and that in float32."""
-    if not logits:
+    """Scores as they are, or logits as float16 less each row's largest, and that in float32.
+
+    The largest is not rounded, so that rows which come back are packed the same again. Where that
+    would make infinity of a finite logit, all stay as they are.
+    """
+    largest = scores.amax(dim=1)
+    less = (scores - largest[:, None]).half()
+    overflown = scores.isfinite().all(dim=1) & ~less.isfinite().all(dim=1)
+    if not logits or overflown.any():
         return {name: scores.cpu().contiguous()}
-    total = scores.logsumexp(dim=1)
-    reduced = (scores - total[:, None]).half()
-    return {name: reduced.cpu().contiguous(), f"{name}_lse": total.cpu().contiguous()}
+    return {name: less.cpu().contiguous(), f"{name}_max": largest.cpu().contiguous()}
 
 
 def unpack_scores(name: str, tensors: Tensors) -> Scores:
     """The scores as float32."""
-    if f"{name}_lse" not in tensors:
+    if f"{name}_max" not in tensors:
         return _typed(tensors, name, torch.float32)
-    total = _typed(tensors, f"{name}_lse", torch.float32)
-    return _typed(tensors, name, torch.float16).float() + total[:, None]
+    largest = _typed(tensors, f"{name}_max", torch.float32)
+    less = _typed(tensors, name, torch.float16)
+    if largest.shape != less.shape[:1]:
+        raise ValueError(f"its {name} do not fit their largest")
+    return less.float() + largest[:, None]
 
 
 def pack_channels(channels: Tensor, count: int) -> Tensor:
@@ -76,7 +86,7 @@ def unpack_channels(packed: Tensor, count: int) -> Tensor:
 
 def pack_text(value: Any) -> Tensor:
     """Plain values as compressed JSON."""
-    text = json.dumps(value, ensure_ascii=False).encode()
+    text = json.dumps(value).encode()  # ASCII: names may hold what UTF-8 has no bytes for
     return torch.frombuffer(bytearray(zlib.compress(text, 9)), dtype=torch.uint8)
 
 

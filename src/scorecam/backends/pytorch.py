@@ -56,6 +56,7 @@ class TorchModel(Model):
     masked_input: int | str | None = None
     call: Call = field(default_factory=Call)
     _defaults: dict[torch.Size, str] = field(default_factory=dict[torch.Size, str], repr=False)
+    _refuses: list[str] = field(default_factory=list[str], repr=False)
 
     @property
     def axes(self) -> int:
@@ -148,9 +149,23 @@ class TorchModel(Model):
         return _channels_first(seen[0], images, layer, module), scores
 
     def scores(self, images: Images) -> BatchedScores:
-        with self._running(images) as inputs:
-            found = read(self.call(self.module, inputs), self.readout, len(images))
+        layout = self.layout(images)
+        try:
+            with self._running(images.contiguous(memory_format=layout)) as inputs:
+                found = read(self.call(self.module, inputs), self.readout, len(images))
+        except ModelError as error:
+            if layout == torch.contiguous_format or "view size is not compatible" not in str(error):
+                raise
+            self._refuses.append("channels last")  # its own `view` wants the usual order
+            return self.scores(images)
         return found.clone()  # outside inference mode: an ordinary tensor
+
+    def layout(self, images: Images) -> torch.memory_format:
+        """How images lie in memory as the network likes it best: channels last for convolutions."""
+        convolves = any(isinstance(module, nn.Conv2d) for module in self.module.modules())
+        if convolves and images.ndim == 4 and not self._refuses:
+            return torch.channels_last
+        return torch.contiguous_format
 
     def engine(self, speed: Speed, probe: Probe) -> Engine:
         return runtimes.choose(self, speed, probe)
@@ -249,4 +264,4 @@ def _channels_first(
             do="Choose an earlier layer; scorecam.layers(model, image) lists them.",
         )
     maps = output.movedim(-1, 1) if layout == "channels last" else output
-    return maps.to(torch.float32, copy=True)
+    return maps.to(torch.float32, copy=True, memory_format=torch.contiguous_format)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
@@ -14,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from scorecam.backends.runtimes import compiled, openvino
-from scorecam.errors import MissingExtra, ModelError, SettingError
+from scorecam.errors import MissingExtra, SettingError
 from scorecam.model import Engine, Probe, Speed
-from scorecam.shapes import BatchedScores, Image, Images
+from scorecam.shapes import BatchedScores, Images
 
 SAME = 1e-4
 """Float32 runtimes agree when the probe's scaled heatmap moves by at most this."""
@@ -27,9 +29,13 @@ CLOSE = 0.05
 WILD = 0.25
 """A precision asked for by name is refused beyond this: something is broken."""
 
-PAYS = 0.6
-"""Converting a network takes about so many seconds. "auto" does it once the network's own passes,
-those of earlier images included, would have cost as much: never twice the best choice's time."""
+CONVERTING = 0.8, 1.25e-8
+"""Converting takes about so many seconds, and so many more per weight. "auto" does it once the
+network's own passes, those of earlier images included, would have cost as much: then it never takes
+twice the time of the better choice."""
+
+HALF = 0.45
+"""What a network's own pass in half precision costs, of one in float32."""
 
 
 class Network(Protocol):
@@ -43,6 +49,7 @@ class Network(Protocol):
     def precision(self) -> str: ...
     @property
     def reading(self) -> object: ...
+    def layout(self, images: Images) -> torch.memory_format: ...
     def scores(self, images: Images) -> BatchedScores: ...
     def prepared(self) -> contextlib.AbstractContextManager[Callable[[Tensor], Tensor]]: ...
 
@@ -54,36 +61,66 @@ def choose(model: Network, speed: Speed, probe: Probe) -> Engine:
         SettingError: a precision was asked for that the network cannot be run in.
         MissingExtra: a runtime was asked for by name that is not installed.
     """
-    plain = _plain(model, probe.image)
+    plain = Engine(model.scores, "eager", model.precision, layout=model.layout(probe.image[None]))
+    trial = _Trial(probe, plain)
     remarks: list[str] = []
-    images: Images | None = None
-    said: BatchedScores | None = None
-    probed = 0
-    for runtime, precision in _candidates(model, speed, probe):
+    for runtime, precision in _candidates(model, speed):
         if (runtime, precision) == ("eager", model.precision):
             break
+        if speed.runtime == "auto" and not _pays(model, runtime, precision, trial):
+            continue
         try:
             engine, known = _engine(model, runtime, precision, plain, probe)
             if not known:
-                if images is None or said is None:
-                    images = torch.cat([probe.masked(), probe.image[None]])
-                    images = images.contiguous(memory_format=plain.layout)
-                    said = plain.scores(images)
-                    probed += len(images)
-                probed += len(images)
-                known.append(probe.distance(said, engine.scores(images)))
-            distance = known[0]
+                known.append(trial.distance(engine))
         except MissingExtra:
             raise
         except Exception as error:  # noqa: BLE001  (runtimes raise what they happen to)
             remarks.append(f"{runtime} cannot run this network ({_first_line(error)})")
             continue
-        if distance <= _limit(speed, precision):
-            said_so = _sentences(remarks, speed, engine)
-            engine = dataclasses.replace(engine, probed=probed, remarks=said_so)
-            return _guarded(engine, plain)
-        remarks.append(f"{runtime} in {precision} moves the heatmap by {distance:.2g}")
-    return dataclasses.replace(plain, probed=probed, remarks=_sentences(remarks, speed, plain))
+        if known[0] <= _limit(speed, precision):
+            said = _sentences(remarks, speed, engine)
+            return _guarded(dataclasses.replace(engine, probed=trial.passes, remarks=said), plain)
+        remarks.append(f"{runtime} in {precision} moves the heatmap by {known[0]:.2g}")
+    said = _sentences(remarks, speed, plain)
+    return dataclasses.replace(plain, probed=trial.passes, remarks=said)
+
+
+class _Trial:
+    """The probe's images, what the network itself says of them, and how long that took it.
+
+    Attributes:
+        probe: where they come from.
+        passes: images put to the network, so far.
+    """
+
+    def __init__(self, probe: Probe, plain: Engine) -> None:
+        self.probe = probe
+        self.passes = 0
+        self._plain = plain
+
+    def distance(self, engine: Engine) -> float:
+        """How far another engine moves the heatmap."""
+        said = self._said[0]
+        self.passes += len(self._images)
+        return self.probe.distance(said, engine.scores(self._images))
+
+    @property
+    def seconds(self) -> float:
+        """What one image takes the network itself."""
+        return self._said[1]
+
+    @cached_property
+    def _images(self) -> Images:
+        images = torch.cat([self.probe.masked(), self.probe.image[None]])
+        return images.contiguous(memory_format=self._plain.layout)
+
+    @cached_property
+    def _said(self) -> tuple[BatchedScores, float]:
+        self.passes += len(self._images)
+        began = time.perf_counter()
+        said = self._plain.scores(self._images)
+        return said, (time.perf_counter() - began) / len(said)
 
 
 def _sentences(remarks: Sequence[str], speed: Speed, taken: Engine) -> list[str]:
@@ -99,7 +136,7 @@ def _limit(speed: Speed, precision: str) -> float:
     return CLOSE if speed.precision == "auto" else WILD
 
 
-def _candidates(model: Network, speed: Speed, probe: Probe) -> list[tuple[str, str]]:
+def _candidates(model: Network, speed: Speed) -> list[tuple[str, str]]:
     """Runtimes and precisions, the fastest first."""
     if model.precision != "float32":  # the user has chosen already
         if speed.precision not in ("auto", "float32", model.precision):
@@ -109,7 +146,9 @@ def _candidates(model: Network, speed: Speed, probe: Probe) -> list[tuple[str, s
                 do="Convert the network itself, or leave precision out.",
             )
         return [("compile", model.precision)] if speed.runtime == "compile" else []
-    runtimes = [speed.runtime] if speed.runtime != "auto" else _runtimes(model, probe)
+    runtimes = [speed.runtime]
+    if speed.runtime == "auto":
+        runtimes = ["openvino", "eager"] if _convertible(model) else ["eager"]
     return [
         (runtime, precision)
         for precision in _precisions(model.device, speed)
@@ -117,17 +156,28 @@ def _candidates(model: Network, speed: Speed, probe: Probe) -> list[tuple[str, s
     ]
 
 
-def _runtimes(model: Network, probe: Probe) -> list[str]:
-    """What "auto" tries: conversion only where it is installed and pays."""
-    known = any(key[0] == "openvino" for key in _CONVERTED.get(model.module, {}))
-    spent = _SPENT.get(model.module, 0.0) + probe.passes * probe.seconds
-    _SPENT[model.module] = spent
-    pays = known or spent > PAYS
-    if model.device.type == "cpu" and pays:
-        with contextlib.suppress(MissingExtra):
-            openvino.precisions()
-            return ["openvino", "eager"]
-    return ["eager"]
+def _convertible(model: Network) -> bool:
+    """Whether OpenVINO is there, and at home on the network's device."""
+    with contextlib.suppress(MissingExtra):
+        return model.device.type == "cpu" and bool(openvino.precisions())
+    return False
+
+
+def _pays(model: Network, runtime: str, precision: str, trial: _Trial) -> bool:
+    """Whether a runtime is worth its price: converting, by the rule at `CONVERTING`."""
+    known = any(key[:2] == (runtime, precision) for key in _CONVERTED.get(model.module, {}))
+    if runtime == "eager" or known:
+        return True
+    weights = sum(weight.numel() for weight in model.module.parameters())
+    price = CONVERTING[0] + CONVERTING[1] * weights
+    passes = trial.probe.passes * (1.0 if precision == "float32" else HALF)
+    spent = _SPENT.get(model.module, 0.0)
+    # The first look at a photo warms the network up: it seems slower than it is.
+    seconds = trial.probe.seconds
+    if spent + passes * seconds > price:
+        seconds = trial.seconds
+    _SPENT[model.module] = spent + passes * seconds
+    return spent + passes * seconds > price
 
 
 def _precisions(device: torch.device, speed: Speed) -> list[str]:
@@ -153,8 +203,9 @@ def advice() -> list[str]:
     try:
         openvino.precisions()
         runtime = (
-            f"openvino, once a network's own passes would take {PAYS} s (about what converting it "
-            f"takes) and if its maps agree to {SAME:g}; until then eager"
+            f"openvino, if its maps agree to {SAME:g}, and once a network's own passes would "
+            f"take as long as converting it (some {CONVERTING[0]} s, and {CONVERTING[1] * 1e8:.3g} "
+            "s for every 100 million weights); until then eager"
         )
     except MissingExtra as error:
         runtime = f"eager: {error}"
@@ -200,27 +251,6 @@ def _engine(
         for oldest in list(known)[:-KEPT]:
             del known[oldest]
     return Engine(_in_turn(found.scores), runtime, precision, rows), found.distances
-
-
-def _plain(model: Network, image: Image) -> Engine:
-    """The network itself. Photos lie channels last, as convolutions like it, if it takes them."""
-    convolves = any(isinstance(child, nn.Conv2d) for child in model.module.modules())
-    if image.ndim != 3 or not convolves:
-        return Engine(model.scores, "eager", model.precision)
-    refused = False
-
-    def scores(images: Images) -> BatchedScores:
-        nonlocal refused
-        if not refused:
-            try:
-                return model.scores(images)
-            except ModelError as error:
-                if "view size is not compatible" not in str(error):
-                    raise
-                refused = True  # it flattens maps by `view`, which wants the usual order
-        return model.scores(images.contiguous())
-
-    return Engine(scores, "eager", model.precision, layout=torch.channels_last)
 
 
 def _cast(
