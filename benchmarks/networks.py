@@ -313,9 +313,8 @@ def main() -> None:
     parser.add_argument("--fresh", action="store_true", help="train again what is cached")
     options = parser.parse_args()
     torch.set_num_threads(THREADS)
-    print(
-        "| network | input | weights | accuracy on held-out canvases | seconds |\n|---|---|---|---|---|"
-    )
+    print("| network | input | weights | accuracy on held-out canvases | seconds |")
+    print("|---|---|---|---|---|")
     for name in RECIPES:
         began = time.perf_counter()
         trained = _trained(name, fresh=options.fresh)

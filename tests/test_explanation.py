@@ -209,8 +209,11 @@ def test_a_tensor_and_a_saved_bank_have_overlays_too(
 
     assert scorecam.explain(model, torch.randn(3, 8, 8)).overlay().width >= 8
     assert restored.overlay().size == explanation.overlay().size
-    assert torch.equal(restored.heatmap, explanation.heatmap)
-    assert restored.health == explanation.health
+    # In a file maps and logits are float16: 2^-11 of a map, of log p_t and of the entropy is lost.
+    least = explanation.bank.scores.log_softmax(dim=1)[:, 3].min()
+    rtol = 1.01 * 2**-11 * float(1 - least + np.log(5))
+    torch.testing.assert_close(restored.heatmap, explanation.heatmap, rtol=rtol, atol=0)
+    assert [note.code for note in restored.health] == [note.code for note in explanation.health]
 
 
 @pytest.fixture

@@ -272,4 +272,11 @@ def test_notes_survive_the_banks_file(tmp_path: object) -> None:
     path = f"{tmp_path}/bank.safetensors"
     explanation.bank.save(path)
     again = dataclasses.replace(explanation, bank=scorecam.ScoreBank.load(path))
-    assert again.health == explanation.health != ()
+    before, after = explanation.health, again.health
+    assert [note.code for note in after] == [note.code for note in before]
+    assert {"below-fill", "improbable"} <= {note.code for note in after}
+    assert [note.sentence for note in after] == [note.sentence for note in before]
+    # float16 moves a logit by 2^-11 of its distance from the largest; here 3 at most.
+    for one, other in zip(before, after, strict=True):
+        assert other.value == pytest.approx(one.value, abs=3 * 2**-11)
+        assert other.threshold == one.threshold

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -210,9 +211,18 @@ def test_a_saved_bank_knows_every_class(tmp_path: Path) -> None:
     bank = explained().bank
     bank.save(tmp_path / "bank.safetensors")
     loaded = scorecam.ScoreBank.load(tmp_path / "bank.safetensors")
-    for name in LABELS:
-        assert torch.equal(loaded.heatmap(name), bank.heatmap(name))
-    assert torch.equal(loaded.contrast("ant", "cat"), bank.contrast("ant", "cat"))
+    # p_t moves by what its logarithm does, which float16 rounds: by 2^-11 of it, and of the entropy
+    # for the sum it is divided by. A region's map is 0 or 1, and regions don't overlap.
+    sums = math.log(len(LABELS))
+    off = 1.01 * 2**-11 * (sums - bank.scores.log_softmax(dim=1).amin(dim=0))
+    for column, name in enumerate(LABELS):
+        assert bank.heatmap(name).any()
+        shown, truth = loaded.heatmap(name), bank.heatmap(name)
+        torch.testing.assert_close(shown, truth, rtol=float(off[column]), atol=0)
+    shown, truth = (each.contrast("ant", "cat") for each in (loaded, bank))
+    weights = torch.stack([bank.weights(name) for name in ("ant", "cat")])
+    atol = float((off[[0, 2]] * weights.amax(dim=1)).sum())
+    torch.testing.assert_close(shown, truth, rtol=0, atol=atol)
 
 
 def test_a_network_with_two_classes_has_both_in_its_top() -> None:

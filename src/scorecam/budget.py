@@ -40,11 +40,11 @@ NOISE = 0.002  # of the variance: rounding, and what half precision adds
 SAMPLED = 256
 """Masks from which the median distance is taken."""
 
+BLOCK = 512
+"""Rows of the covariance that are made at a time."""
+
 CELLS = 256
 """A mask's content is pooled to at most this many numbers."""
-
-TINY = 1e-30
-"""Keeps a division by zero from making NaN."""
 
 ROUND = 8
 """Masks asked before the next are chosen."""
@@ -81,7 +81,7 @@ class Plan:
     until: float
 
 
-FAST = Plan(least=24, most=192, until=0.15)
+FAST = Plan(least=15, most=192, until=0.15)
 """`budget="fast"`: see benchmarks/fidelity.py for what it keeps."""
 
 
@@ -130,6 +130,9 @@ def described(budget: BudgetSpec, tolerance: float | None) -> str:
 class Surrogate:
     """A Gaussian process over the distinct masks of one image.
 
+    The covariance of every mask with every other is never kept, only made a few rows at a time:
+    memory grows with the number of masks, not its square.
+
     Args:
         activations: `l *g` float32, live channels only (see `cam.live`).
         first, inverse: which of them have a mask of their own (see `cam.distinct`).
@@ -137,6 +140,7 @@ class Surrogate:
 
     Attributes:
         maps: what each mask's weight multiplies: the sum of its channels' maps, `k cells`.
+        variance: of every score before anything was asked, `k`.
     """
 
     def __init__(
@@ -144,11 +148,14 @@ class Surrogate:
     ) -> None:
         self._seed = seed
         pooled = _pooled(activations).flatten(1)
-        self.maps = pooled.new_zeros(len(first), pooled.shape[1]).index_add_(0, inverse, pooled)
+        self.maps = pooled
+        if len(first) < len(inverse):
+            self.maps = torch.zeros_like(pooled[: len(first)]).index_add_(0, inverse, pooled)
         self._content = _pooled(_unit(activations[first])).flatten(1)
-        self.covariance, self._reach = _covariance(self._content)
-        prior = float(self.covariance.diagonal().mean()) - CONSTANT
-        self.noise = NOISE * prior
+        self._squares = (self._content**2).sum(dim=1)
+        self._reach = REACH * _typical_distance(self._content)
+        self.variance = CONSTANT + SMOOTH + OWN + LINEAR * self._squares / self._content.shape[1]
+        self.noise = NOISE * (float(self.variance.mean()) - CONSTANT)
 
     def __len__(self) -> int:
         return len(self.maps)
@@ -157,21 +164,35 @@ class Surrogate:
         """What is known once these masks have been asked."""
         return Posterior(self, list(asked))
 
+    def rows(self, masks: Tensor) -> Annotated[Tensor, "s k"]:
+        """How these masks' scores vary with all others, before anything was asked."""
+        products = self._content[masks] @ self._content.T
+        distances = (self._squares[masks, None] + self._squares - 2 * products).clamp_(min=0)
+        rows = distances.mul_(-1 / (2 * self._reach**2)).exp_().mul_(SMOOTH)
+        rows += products.mul_(LINEAR / self._content.shape[1]).add_(CONSTANT)
+        rows[torch.arange(len(masks)), masks] += OWN
+        return rows
+
+    def spread(self, effects: Annotated[Tensor, "k cells"]) -> Annotated[Tensor, "k cells"]:
+        """The covariance of every score with every cell, before anything was asked."""
+        blocks = torch.arange(len(self)).split(BLOCK)
+        return torch.cat([self.rows(block) @ effects for block in blocks])
+
     @cached_property
     def draws(self) -> tuple[Annotated[Tensor, "k draws"], Annotated[Tensor, "k draws"]]:
         """Scores as the process thinks them possible before anything was asked, and noise.
 
         Every part of the covariance is drawn by itself, the smooth one as a sum of random waves
-        (Rahimi and Recht, Random Features for Large-Scale Kernel Machines, 2007): no k × k root.
+        (Rahimi and Recht, Random Features for Large-Scale Kernel Machines, 2007).
         """
-        generator = torch.Generator().manual_seed(self._seed)
+        generator = torch.Generator().manual_seed(self._seed % 2**63)
 
         def normal(*shape: int) -> Tensor:
             return torch.randn(shape, generator=generator).to(self._content)
 
         count, cells = self._content.shape
         phases = 2 * math.pi * torch.rand(WAVES, generator=generator).to(self._content)
-        waves = (self._content @ normal(cells, WAVES) / self._reach + phases).cos()
+        waves = (self._content @ normal(cells, WAVES) / self._reach + phases).cos_()
         drawn = math.sqrt(CONSTANT) * normal(1, DRAWS)
         drawn = drawn + math.sqrt(LINEAR / cells) * self._content @ normal(cells, DRAWS)
         drawn += math.sqrt(2 * SMOOTH / WAVES) * waves @ normal(WAVES, DRAWS)
@@ -194,22 +215,15 @@ def _unit(maps: Activations) -> Activations:
     """Each map scaled to [0, 1], as its mask is."""
     flattened = maps.flatten(1)
     low, high = flattened.aminmax(dim=1, keepdim=True)
-    return ((flattened - low) / (high - low).clamp(min=TINY)).reshape(maps.shape)
+    return ((flattened - low) / _divisor(high - low)).reshape(maps.shape)
 
 
-def _covariance(
-    content: Annotated[Tensor, "k cells"],
-) -> tuple[Annotated[Tensor, "k k"], float]:
-    """How the scores of any two masks vary together before anything was asked, and how far."""
-    products = content @ content.T
-    squares = products.diagonal()
-    distances = (squares[:, None] + squares - 2 * products).clamp_(min=0)
-    some = max(1, len(content) // SAMPLED)  # so many rows tell the median well enough
-    typical = float(distances[::some, ::some].median().clamp(min=1e-12))
-    smooth = distances.mul_(-1 / (2 * REACH**2 * typical)).exp_().mul_(SMOOTH)
-    smooth += products.mul_(LINEAR / content.shape[1]).add_(CONSTANT)
-    smooth.diagonal().add_(OWN)
-    return smooth, REACH * math.sqrt(typical)
+def _typical_distance(content: Annotated[Tensor, "k cells"]) -> float:
+    """The median distance between masks: every so many-th of them tells it well enough."""
+    some = content[:: max(1, len(content) // SAMPLED)]
+    # Distances are told from products: what is much smaller than those is rounding.
+    least = 0.01 * float(some.norm(dim=1).mean()) if len(some) else 0.0
+    return max(float(torch.cdist(some, some).median()), least, 1e-6)
 
 
 class Posterior:
@@ -218,13 +232,12 @@ class Posterior:
     def __init__(self, surrogate: Surrogate, asked: list[int]) -> None:
         self.surrogate = surrogate
         self.asked = asked
-        covariance = surrogate.covariance
-        rows = covariance[asked]
+        rows = surrogate.rows(torch.tensor(asked, dtype=torch.int64))
         own = rows[:, asked] + surrogate.noise * torch.eye(len(asked), device=rows.device)
         self._root = torch.linalg.cholesky(own)
         # K − F Fᵀ is the posterior covariance.
         self.factor = torch.linalg.solve_triangular(self._root, rows, upper=False).T
-        self.variance = (covariance.diagonal() - (self.factor**2).sum(dim=1)).clamp(min=0)
+        self.variance = (surrogate.variance - (self.factor**2).sum(dim=1)).clamp(min=0)
 
     def complete(self, scores: Scores) -> Scores:
         """The scores of every mask: those asked as they are, the others predicted.
@@ -260,7 +273,7 @@ class Posterior:
         _, rest = self._centred(scores[:, None])
         inverse = torch.cholesky_inverse(self._root)
         left_out = (inverse @ rest)[:, 0] ** 2 / inverse.diagonal()
-        weighted = (left_out * importance).sum() / importance.sum().clamp(min=TINY)
+        weighted = (left_out * importance).sum() / _divisor(importance.sum())
         return float(torch.maximum(weighted, left_out.mean()).sqrt())
 
     def _centred(self, scores: Scores) -> tuple[Columns, Scores]:
@@ -284,6 +297,8 @@ class Posterior:
         """
         noise = self.surrogate.noise
         factor, variance = self.factor, self.variance.clone()
+        # Only proportions matter, and the squares of very large ones would overflow.
+        effects = effects / _divisor(effects.abs().max())
         seen = self._seen(effects)  # the covariance of every score with every cell
         barred = torch.zeros_like(variance)
         barred[list(closed)] = -math.inf
@@ -293,7 +308,7 @@ class Posterior:
             best = int(gains.argmax())
             chosen.append(best)
             barred[best] = -math.inf
-            column = self.surrogate.covariance[best] - factor @ factor[best]
+            column = self.surrogate.rows(torch.tensor([best]))[0] - factor @ factor[best]
             column = column / (variance[best] + noise).sqrt()
             seen = seen - torch.outer(column, column @ effects)
             variance = (variance - column**2).clamp(min=0)
@@ -314,14 +329,19 @@ class Posterior:
 
     def _seen(self, effects: Tensor) -> Tensor:
         """The posterior covariance times `effects`."""
-        return self.surrogate.covariance @ effects - self.factor @ (self.factor.T @ effects)
+        return self.surrogate.spread(effects) - self.factor @ (self.factor.T @ effects)
 
 
 def _scaled(maps: Annotated[Tensor, "b cells"]) -> Annotated[Tensor, "b cells"]:
     """Each map's positive part, min-max scaled."""
     positive = maps.relu()
     low, high = positive.aminmax(dim=1, keepdim=True)
-    return (positive - low) / (high - low).clamp(min=TINY)
+    return (positive - low) / _divisor(high - low)
+
+
+def _divisor(span: Tensor) -> Tensor:
+    """The span, or 1 where it is none: maps of improbable classes may be 1e-35 high."""
+    return torch.where(span > 0, span, 1.0)
 
 
 @dataclass(frozen=True)
@@ -388,9 +408,9 @@ def scaled_effects(
     """The derivative of the scaled map by each weight, times `slopes`."""
     shown = weights @ maps
     peak = int(shown.argmax())
-    high = shown[peak].clamp(min=TINY)
+    high = _divisor(shown[peak])
     effects = slopes[:, None] * maps * (shown > 0)
-    return (effects - effects[:, peak, None] * (shown.relu() / high)) / high
+    return ((effects - effects[:, peak, None] * (shown.relu() / high)) / high).nan_to_num()
 
 
 def error_of(posterior: Posterior, asked: Scores, reading: Reading) -> float:
@@ -402,6 +422,8 @@ def error_of(posterior: Posterior, asked: Scores, reading: Reading) -> float:
     Args:
         asked: the scores of the masks that were asked, `s n`.
     """
+    if len(posterior.asked) < 2:
+        return 1.0  # one answer does not tell how much scores vary
     importance = reading.slopes[posterior.asked].abs()
     surprise = posterior.surprise(asked[:, reading.column], importance)
     moved = [reading.moved(surprise * each) for each in posterior.deviations().T]

@@ -34,14 +34,14 @@ def pack_maps(activations: Activations) -> Tensors:
     high = float(finite.max()) if len(finite) else 0.0
     # A power of two counts as the end of its range: what rounds up to one keeps its power.
     power = LARGEST - math.frexp(math.nextafter(high, 0.0))[1] if high > 0 else 0
-    scaled = activations.cpu().double() * 2.0**power  # torch.ldexp overflowed before torch 2.13
+    scaled = activations.cpu().double() * 2.0**power  # older ldexps overflow
     return {"activations": scaled.half().contiguous(), "power": torch.tensor(power)}
 
 
 def unpack_maps(tensors: Tensors) -> Activations:
     """The maps as float32."""
     scaled = _typed(tensors, "activations", torch.float16).double()
-    return (scaled * 2.0 ** -int(tensors["power"])).float()
+    return (scaled * 2.0 ** -int(_typed(tensors, "power", torch.int64))).float()
 
 
 def pack_scores(name: str, scores: Scores, *, logits: bool) -> Tensors:
