@@ -46,6 +46,18 @@ fmt: setup  ## put code into the project's format and fix what can be fixed
 	@$(BIN)/ruff format
 	@$(BIN)/ruff check --fix
 
+PHOTOS ?= ../shared/data
+BENCH_DEVICE ?= cpu
+
+.PHONY: bench
+bench: setup  ## measure fidelity and speed beside other packages; an hour and a half
+	@$(PIP) install -c constraints.txt --group bench
+	@$(BIN)/python benchmarks/fidelity.py --photos $(PHOTOS) --out benchmarks/results/fidelity.json
+	@$(BIN)/python benchmarks/speed.py --photos $(PHOTOS) --device $(BENCH_DEVICE) \
+		--out benchmarks/results/speed-$(BENCH_DEVICE).json
+	@$(BIN)/python benchmarks/plot_speed.py benchmarks/results/speed-$(BENCH_DEVICE).json
+	@$(BIN)/python benchmarks/page.py
+
 .PHONY: wheel
 wheel: setup  ## build dist/scorecam-*.whl
 	@$(BIN)/python -m build --wheel --no-isolation

@@ -371,7 +371,9 @@ def test_every_mask_that_is_asked_runs_from_zero_to_one(
     assert not asked[1]
     found = masks(maps[asked], image, masking)
     assert found.isfinite().all()
-    assert all(mask.min() == 0 and mask.max() == 1 for mask in found)
+    assert all(mask.min() >= 0 and mask.max() <= 1 for mask in found)
+    # Both ends are reached, to float32 rounding: cells are scaled, then interpolated.
+    assert all(mask.min() < 1e-6 and mask.max() > 1 - 1e-6 for mask in found)
 
 
 def test_a_map_that_is_flat_but_for_rounding_is_left_out_or_has_a_finite_mask() -> None:

@@ -97,13 +97,32 @@ def interpolation(
 
     The same numbers as `torch.nn.functional.interpolate` (linear, no antialiasing).
     """
-    steps = torch.arange(pixels, dtype=torch.float64, device="cpu")
-    if align_corners:
-        where = steps * ((cells - 1) / (pixels - 1) if pixels > 1 else 0.0)
-    else:
-        where = ((steps + 0.5) * (cells / pixels) - 0.5).clamp(0, cells - 1)
+    where = _where(cells, pixels, align_corners)
     distance = (where[:, None] - torch.arange(cells, dtype=torch.float64, device="cpu")).abs()
     return (1 - distance).clamp(min=0).to(torch.float32).to(device)
+
+
+@functools.lru_cache(maxsize=64)
+def _ends(
+    cells: int, pixels: int, align_corners: bool, device: torch.device
+) -> Annotated[Tensor, "ends cells"]:
+    """The rows of `interpolation` where its straight pieces begin and end.
+
+    Whatever is interpolated has its least and its largest pixel there.
+    """
+    piece = _where(cells, pixels, align_corners).floor()
+    changes = piece[1:] != piece[:-1]
+    edge = torch.ones(1, dtype=torch.bool, device="cpu")
+    ends = torch.cat([edge, changes]) | torch.cat([changes, edge])
+    return interpolation(cells, pixels, align_corners, device)[ends.to(device)]
+
+
+def _where(cells: int, pixels: int, align_corners: bool) -> Annotated[Tensor, "pixels"]:
+    """Where each pixel lies among the cells, in cells."""
+    steps = torch.arange(pixels, dtype=torch.float64, device="cpu")
+    if align_corners:
+        return steps * ((cells - 1) / (pixels - 1) if pixels > 1 else 0.0)
+    return ((steps + 0.5) * (cells / pixels) - 0.5).clamp(0, cells - 1)
 
 
 def upsample(
@@ -118,15 +137,20 @@ def upsample(
     Returns:
         `k *i` float32.
     """
+    return _upsampled(interpolation, maps, size, align_corners)
+
+
+def _upsampled(
+    matrix: Callable[[int, int, bool, torch.device], Tensor],
+    maps: Tensor,
+    size: Sequence[int],
+    align_corners: bool,
+) -> Tensor:
     with _exact(maps.device):
-        return _upsampled(maps, size, align_corners)
-
-
-def _upsampled(maps: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:
-    for pixels in size:
-        matrix = interpolation(maps.shape[1], pixels, align_corners, maps.device)
-        maps = torch.einsum("kg...,pg->k...p", maps, matrix)  # a grid axis leaves, pixels join
-    return maps
+        for pixels in size:
+            rows = matrix(maps.shape[1], pixels, align_corners, maps.device)
+            maps = torch.einsum("kg...,pg->k...p", maps, rows)  # a grid axis leaves, pixels join
+        return maps
 
 
 def live(activations: Activations, size: Sequence[int], masking: Masking) -> Annotated[Tensor, "k"]:
@@ -180,8 +204,12 @@ def masks(activations: Activations, size: Sequence[int], masking: Masking) -> Ma
         `k *i` float32 in [0, 1].
     """
     if masking.scale == "before":
-        return upsample(_minmax(activations.clone(), masking.epsilon), size, masking.align_corners)
-    return _minmax(upsample(_shifted(activations), size, masking.align_corners), masking.epsilon)
+        return upsample(_minmax(activations, masking.epsilon), size, masking.align_corners)
+    # Interpolation is linear: scaling the few cells to the pixels' range scales all pixels.
+    cells = _shifted(activations)
+    ends = _upsampled(_ends, cells, size, masking.align_corners)
+    scaled_cells = _minmax(cells, masking.epsilon, ends)
+    return upsample(scaled_cells, size, masking.align_corners).clamp_(0, 1)
 
 
 def blend(image: Image, masks: Masks, fill: Image, out: Annotated[Tensor, "k c *i"]) -> None:
@@ -204,13 +232,12 @@ def _range(maps: Tensor) -> Tensor:
     return flattened.amax(dim=1) - flattened.amin(dim=1)
 
 
-def _minmax(maps: Tensor, epsilon: float) -> Tensor:
-    """Scale each map to [0, 1], in place."""
+def _minmax(maps: Tensor, epsilon: float, of: Tensor | None = None) -> Tensor:
+    """Scale each map by the least and the largest number in it, or in `of`, to [0, 1]."""
     flattened = maps.flatten(1)
-    low, high = flattened.aminmax(dim=1, keepdim=True)
-    flattened -= low
-    flattened /= high - low + epsilon
-    return flattened.reshape(maps.shape)
+    ranged = flattened if of is None else of.flatten(1)
+    low, high = ranged.amin(dim=1, keepdim=True), ranged.amax(dim=1, keepdim=True)
+    return ((flattened - low) / (high - low + epsilon)).reshape(maps.shape)
 
 
 # ── weights ──────────────────────────────────────────────────────────────────────────────────

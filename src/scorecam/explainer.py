@@ -38,6 +38,9 @@ from scorecam.readout import Readout
 from scorecam.scoring import BatchSize, Progress, Thrift
 from scorecam.shapes import Columns, Heatmaps, Images
 
+TOGETHER = 16
+"""Images whose masks share batches: more fill them no better, and every bank takes memory."""
+
 Photo = str | os.PathLike[str] | Image.Image | np.ndarray[Any, Any]
 
 
@@ -150,11 +153,13 @@ class ScoreCAM:
         maps = torch.empty((len(x), *x.shape[2:]), dtype=torch.float32, device=x.device)
         readouts = [wanted if callable(wanted) else None for wanted in targets]
         for readout in {id(readout): readout for readout in readouts}.values():
-            chosen = [i for i, other in enumerate(readouts) if other is readout]
-            asked = [targets[i] for i in chosen]
-            banks = self._banks(model, x[chosen], asked)
-            for i, bank, target in zip(chosen, banks, asked, strict=True):
-                maps[i] = bank.heatmap(None if callable(target) else target, self.variant)
+            same = [i for i, other in enumerate(readouts) if other is readout]
+            for start in range(0, len(same), TOGETHER):
+                chosen = same[start : start + TOGETHER]
+                asked = [targets[i] for i in chosen]
+                banks = self._banks(model, x[chosen], asked)
+                for i, bank, target in zip(chosen, banks, asked, strict=True):
+                    maps[i] = bank.heatmap(None if callable(target) else target, self.variant)
         return maps
 
     def _banks(self, model: Model, x: Images, targets: Sequence[TargetSpec]) -> list[ScoreBank]:

@@ -168,7 +168,7 @@ class Preprocess:
     def jpeg(self, photo: Image.Image) -> bytes:
         """`view` as a JPEG file."""
         file = io.BytesIO()
-        self.view(photo).save(file, "JPEG", quality=85)
+        self.view(photo).save(file, "JPEG", quality=80, optimize=True)
         return file.getvalue()
 
     def unnormalise(self, image: shapes.Image) -> Image.Image:
