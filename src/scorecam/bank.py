@@ -23,7 +23,7 @@ from PIL import Image
 from torch import Tensor
 
 from scorecam import cam, storage
-from scorecam.budget import Posterior, Reading, Surrogate, error_of
+from scorecam.budget import Posterior, Surrogate, error_of, large_columns, read
 from scorecam.cam import Answers, Masking, Variant, find_variant
 from scorecam.errors import BankError, SettingError
 from scorecam.model import Head, Target, find_target, reduced
@@ -160,8 +160,9 @@ class ScoreBank:
         """
         if self.exact:
             return self.scores[self.answered]
-        posterior, inverse, answers = self._surrogate
-        return posterior.complete(answers)[inverse]
+        with cam.exact_products(self.activations.device):
+            posterior, inverse, answers = self._surrogate
+            return posterior.complete(answers)[inverse]
 
     @property
     def _fill(self) -> Columns:
@@ -199,16 +200,15 @@ class ScoreBank:
             return 0.0
         if not self.answered.any():
             return 1.0
-        posterior, _, answers = self._surrogate
-        reading = Reading(
-            posterior.complete(answers),
-            self._fill,
-            self.head,
-            column,
-            how,
-            posterior.doubt(answers[:, column]),
-        )
-        return error_of(posterior, answers, reading)
+        with cam.exact_products(self.activations.device):
+            posterior, _, answers = self._surrogate
+            fill = self._fill
+            if self.columns is None:
+                columns, column = large_columns(self.image_scores, column)
+                answers = reduced(answers, columns, self.head)
+                fill = reduced(fill[None], columns, self.head)[0]
+            reading = read(posterior, answers, fill, self.head, (column, how))
+            return error_of(posterior, answers, reading)
 
     def heatmap(
         self, target: int | str | None = None, variant: str | Variant = "official"

@@ -22,9 +22,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from scorecam.cam import Answers, Variant
+from scorecam.cam import Answers, Variant, exact_products
 from scorecam.errors import SettingError
-from scorecam.model import Head, reduced
+from scorecam.model import Head, reduced, two_sided
 from scorecam.shapes import Activations, Columns, Scores, Weights
 
 BudgetSpec = int | Literal["exact", "fast"]
@@ -60,7 +60,7 @@ CALIBRATION = 1.25
 
 STEP = 0.05
 COLUMNS = 64
-"""While masks are chosen, the smaller columns count as one."""
+"""While masks are chosen and errors estimated, the smaller columns count as one."""
 
 
 # ── budgets ──────────────────────────────────────────────────────────────────────────────────
@@ -81,7 +81,7 @@ class Plan:
     until: float
 
 
-FAST = Plan(least=15, most=192, until=0.15)
+FAST = Plan(least=15, most=192, until=0.12)
 """`budget="fast"`: see benchmarks/fidelity.py for what it keeps."""
 
 
@@ -152,9 +152,16 @@ class Surrogate:
         if len(first) < len(inverse):
             self.maps = torch.zeros_like(pooled[: len(first)]).index_add_(0, inverse, pooled)
         self._content = _pooled(_unit(activations[first])).flatten(1)
-        self._squares = (self._content**2).sum(dim=1)
+        cells = self._content.shape[1]
+        self._linear = math.sqrt(LINEAR / cells) * self._content
         self._reach = REACH * _typical_distance(self._content)
-        self.variance = CONSTANT + SMOOTH + OWN + LINEAR * self._squares / self._content.shape[1]
+        # exp(−d²/2) as exp(h·h' − |h|²/2 − |h'|²/2): one product gives all exponents.
+        reached = self._content / self._reach
+        halves = (reached**2).sum(dim=1, keepdim=True) / 2
+        ones = torch.ones_like(halves)
+        self._left = torch.cat([reached, math.log(SMOOTH) - halves, ones], dim=1)
+        self._right = torch.cat([reached, ones, -halves], dim=1)
+        self.variance = CONSTANT + SMOOTH + OWN + (self._linear**2).sum(dim=1)
         self.noise = NOISE * (float(self.variance.mean()) - CONSTANT)
 
     def __len__(self) -> int:
@@ -166,17 +173,19 @@ class Surrogate:
 
     def rows(self, masks: Tensor) -> Annotated[Tensor, "s k"]:
         """How these masks' scores vary with all others, before anything was asked."""
-        products = self._content[masks] @ self._content.T
-        distances = (self._squares[masks, None] + self._squares - 2 * products).clamp_(min=0)
-        rows = distances.mul_(-1 / (2 * self._reach**2)).exp_().mul_(SMOOTH)
-        rows += products.mul_(LINEAR / self._content.shape[1]).add_(CONSTANT)
+        rows = self._smooth(masks).addmm_(self._linear[masks], self._linear.T).add_(CONSTANT)
         rows[torch.arange(len(masks)), masks] += OWN
         return rows
 
     def spread(self, effects: Annotated[Tensor, "k cells"]) -> Annotated[Tensor, "k cells"]:
         """The covariance of every score with every cell, before anything was asked."""
         blocks = torch.arange(len(self)).split(BLOCK)
-        return torch.cat([self.rows(block) @ effects for block in blocks])
+        smooth = torch.cat([self._smooth(block) @ effects for block in blocks])
+        rest = CONSTANT * effects.sum(dim=0) + OWN * effects
+        return smooth.add_(rest).addmm_(self._linear, self._linear.T @ effects)
+
+    def _smooth(self, masks: Tensor) -> Annotated[Tensor, "s k"]:
+        return (self._left[masks] @ self._right.T).exp_()
 
     @cached_property
     def draws(self) -> tuple[Annotated[Tensor, "k draws"], Annotated[Tensor, "k draws"]]:
@@ -194,7 +203,7 @@ class Surrogate:
         phases = 2 * math.pi * torch.rand(WAVES, generator=generator).to(self._content)
         waves = (self._content @ normal(cells, WAVES) / self._reach + phases).cos_()
         drawn = math.sqrt(CONSTANT) * normal(1, DRAWS)
-        drawn = drawn + math.sqrt(LINEAR / cells) * self._content @ normal(cells, DRAWS)
+        drawn = drawn + self._linear @ normal(cells, DRAWS)
         drawn += math.sqrt(2 * SMOOTH / WAVES) * waves @ normal(WAVES, DRAWS)
         drawn += math.sqrt(OWN) * normal(count, DRAWS)
         return drawn, math.sqrt(self.noise) * normal(count, DRAWS)
@@ -344,6 +353,18 @@ def _divisor(span: Tensor) -> Tensor:
     return torch.where(span > 0, span, 1.0)
 
 
+def evidence(scores: Scores, head: Head, column: int, variant: Variant) -> Columns:
+    """What of each mask's scores the weights hang on, `k`: by this much they are uncertain.
+
+    The column itself; where weights are probabilities made of logits, its log-odds, in which the
+    other columns are as uncertain as the target's own.
+    """
+    if variant.reads != "p" or head != "logits" or scores.shape[1] == 1:
+        return scores[:, column]
+    others = torch.arange(scores.shape[1], device=scores.device) != column
+    return scores[:, column] - scores[:, others].logsumexp(dim=1)
+
+
 @dataclass(frozen=True)
 class Reading:
     """One heatmap of completed scores: its weights, and how they hang on the scores.
@@ -354,7 +375,7 @@ class Reading:
         head: what the scores are.
         column: the target's.
         variant: how scores become weights.
-        doubt: how uncertain each score of that column still is, one standard deviation, `k`.
+        doubt: how uncertain each mask's evidence still is, one standard deviation, `k`.
     """
 
     scores: Scores
@@ -382,7 +403,7 @@ class Reading:
         return (self.moved(signed) - self.moved(-signed)) / (2 * signed)
 
     def moved(self, deviation: Columns) -> Weights:
-        """α were the column's scores off by `deviation`, `k`."""
+        """α were the evidence off by `deviation`, `k`: as a logit moves, so do its log-odds."""
         scores = self.scores.clone()
         scores[:, self.column] += deviation
         return self._weights(scores)
@@ -413,6 +434,14 @@ def scaled_effects(
     return ((effects - effects[:, peak, None] * (shown.relu() / high)) / high).nan_to_num()
 
 
+def read(
+    posterior: Posterior, asked: Scores, fill: Columns, head: Head, aim: tuple[int, Variant]
+) -> Reading:
+    """What the answers `asked` (`s n`) make of the column and the variant aimed at."""
+    doubt = posterior.doubt(evidence(asked, head, *aim))
+    return Reading(posterior.complete(asked), fill, head, *aim, doubt)
+
+
 def error_of(posterior: Posterior, asked: Scores, reading: Reading) -> float:
     """The estimated largest absolute error of a reading's scaled heatmap, in [0, 1].
 
@@ -425,7 +454,8 @@ def error_of(posterior: Posterior, asked: Scores, reading: Reading) -> float:
     if len(posterior.asked) < 2:
         return 1.0  # one answer does not tell how much scores vary
     importance = reading.slopes[posterior.asked].abs()
-    surprise = posterior.surprise(asked[:, reading.column], importance)
+    known = evidence(asked, reading.head, reading.column, reading.variant)
+    surprise = posterior.surprise(known, importance)
     moved = [reading.moved(surprise * each) for each in posterior.deviations().T]
     maps = posterior.surrogate.maps
     possible, shown = _scaled(torch.stack(moved) @ maps), _scaled((reading.weights @ maps)[None])
@@ -462,8 +492,10 @@ class Inquiry:
         self.asked: list[int] = []
         self.estimate = math.inf
         self.most = int(min(len(surrogate), plan.most))
-        self._columns = _large(image_scores, aim[0])
-        self._aim = (int((self._columns == aim[0]).nonzero()[0, 0]), aim[1])
+        if aim[0] == len(image_scores):  # what speaks for no mirrors a yes-or-no model's column
+            image_scores = torch.cat([image_scores, -image_scores])
+        self._columns, column = large_columns(image_scores, aim[0])
+        self._aim = (column, aim[1])
         self._posterior: Posterior | None = None
         self._heard: Scores | None = None
         self._reading: Reading | None = None
@@ -482,6 +514,10 @@ class Inquiry:
         """
         if self.done:
             return torch.zeros(0, dtype=torch.int64)
+        with exact_products(self.surrogate.maps.device):
+            return self._next(spare)
+
+    def _next(self, spare: int) -> Tensor:
         count = max(ROUND, len(self.asked) // (8 * ROUND) * ROUND) - spare
         count = min(count, self.most - len(self.asked))
         if self._reading is None or self._posterior is None:
@@ -498,7 +534,11 @@ class Inquiry:
 
     def hear(self, scores: Scores, fill: Columns, head: Head) -> None:
         """The answers to what `next` asked for, `s n`; and to the fill, `n`."""
-        columns = reduced(scores, self._columns, head)
+        with exact_products(self.surrogate.maps.device):
+            self._hear(scores, fill, head)
+
+    def _hear(self, scores: Scores, fill: Columns, head: Head) -> None:
+        columns = reduced(two_sided(scores, head), self._columns, head)
         self._heard = columns if self._heard is None else torch.cat([self._heard, columns])
         answered = self._heard.isfinite().all(dim=1)
         if not answered.any():
@@ -506,13 +546,8 @@ class Inquiry:
         known = [mask for mask, ok in zip(self.asked, answered.tolist(), strict=True) if ok]
         heard = self._heard[answered]
         self._posterior = self.surrogate.given(known)
-        self._reading = Reading(
-            self._posterior.complete(heard),
-            reduced(fill[None], self._columns, head)[0],
-            head,
-            *self._aim,
-            self._posterior.doubt(heard[:, self._aim[0]]),
-        )
+        muted = reduced(two_sided(fill[None], head), self._columns, head)[0]
+        self._reading = read(self._posterior, heard, muted, head, self._aim)
         if len(self.asked) >= self.plan.least and self.plan.until < math.inf:
             self.estimate = error_of(self._posterior, heard, self._reading)
 
@@ -523,9 +558,10 @@ class Inquiry:
         return self._reading.weights
 
 
-def _large(image_scores: Columns, column: int) -> Tensor:
-    """The columns that are told apart while masks are chosen."""
-    if len(image_scores) <= COLUMNS:
-        return torch.arange(len(image_scores), device=image_scores.device)
-    largest = image_scores.topk(COLUMNS).indices
-    return torch.cat([largest, largest.new_tensor([column])]).unique()
+def large_columns(image_scores: Columns, column: int) -> tuple[Tensor, int]:
+    """The columns that are told apart while errors are estimated, and where `column` is in them."""
+    columns = torch.arange(len(image_scores), device=image_scores.device)
+    if len(image_scores) > COLUMNS:
+        largest = image_scores.topk(COLUMNS).indices
+        columns = torch.cat([largest, largest.new_tensor([column])]).unique()
+    return columns, int((columns == column).nonzero()[0, 0])

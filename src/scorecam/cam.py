@@ -146,7 +146,7 @@ def _upsampled(
     size: Sequence[int],
     align_corners: bool,
 ) -> Tensor:
-    with _exact(maps.device):
+    with exact_products(maps.device):
         for pixels in size:
             rows = matrix(maps.shape[1], pixels, align_corners, maps.device)
             maps = torch.einsum("kg...,pg->k...p", maps, rows)  # a grid axis leaves, pixels join
@@ -370,12 +370,12 @@ def heatmap(activations: Activations, weights: Weights, size: Sequence[int]) -> 
 
 def weighted_sum(activations: Activations, weights: Weights) -> Annotated[Tensor, "*g"]:
     """Σ_k α_k A_k on the layer's grid, signed: `*g` float32."""
-    with _exact(activations.device):
+    with exact_products(activations.device):
         return torch.tensordot(weights, activations, dims=1)
 
 
 @contextlib.contextmanager
-def _exact(device: torch.device) -> Generator[None]:
+def exact_products(device: torch.device) -> Generator[None]:
     """Products in float32, whatever the user has set for the network's sake."""
     chosen = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")

@@ -186,7 +186,7 @@ def _say_not_logits(_: float, __: ScoreBank, ___: Target) -> str:
 def _say_rough(value: float, bank: ScoreBank, target: Target) -> str:
     return (
         f"{len(bank.asked)} of {len(bank.live)} masks were asked about, and the map of "
-        f"{target.label} may be off by {value:.2f} of its range (threshold 0.3, twice what "
+        f"{target.label} may be off by {value:.2f} of its range (threshold 0.25, twice what "
         "budget='fast' stops at): ask for this class itself, for more masks, or for all."
     )
 
@@ -206,6 +206,6 @@ RULES: dict[str, Rule] = {
     "improbable": Rule(1.0, "below", _say_improbable),
     "one-channel": Rule(0.5, "above", _say_one_channel),
     "not-logits": Rule(0.0, "above", _say_not_logits),
-    "rough": Rule(0.3, "above", _say_rough),
+    "rough": Rule(0.25, "above", _say_rough),
     "border": Rule(1.1, "above", _say_border),
 }

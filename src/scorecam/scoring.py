@@ -145,7 +145,7 @@ def score(
     if batch_size == "auto" and engine.batch is not None:
         batches.size = min(batches.size, engine.batch)
     asker = _Asker(engine, masking, batches, progress)
-    if thrift is None:
+    if thrift is None or all(thrift.plan.least >= len(each.first) for each in subjects):
         fill, answers = _everything(asker, subjects)
     else:
 
@@ -233,12 +233,8 @@ def _chosen(
 ) -> tuple[Columns, list[_Answer]]:
     """The masks that tell most about each image's map, in rounds that the images share."""
     inquiries = [
-        # A yes-or-no model has one column here; what speaks for no mirrors it.
         Inquiry(
-            subject.surrogate(thrift.seed),
-            subject.scores,
-            (min(column, len(subject.scores) - 1), thrift.variant),
-            thrift.plan,
+            subject.surrogate(thrift.seed), subject.scores, (column, thrift.variant), thrift.plan
         )
         for subject, column in zip(subjects, columns, strict=True)
     ]

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
 from scorecam.backends.runtimes import compiled, openvino
-from scorecam.errors import MissingExtra, SettingError
+from scorecam.errors import MemoryShortage, MissingExtra, SettingError
 from scorecam.model import Engine, Probe, Speed
 from scorecam.shapes import BatchedScores, Images
 
@@ -62,21 +64,21 @@ def choose(model: Network, speed: Speed, probe: Probe) -> Engine:
         MissingExtra: a runtime was asked for by name that is not installed.
     """
     plain = Engine(model.scores, "eager", model.precision, layout=model.layout(probe.image[None]))
-    trial = _Trial(probe, plain)
+    trial = _Trial(model, probe, plain)
     remarks: list[str] = []
     for runtime, precision in _candidates(model, speed):
         if (runtime, precision) == ("eager", model.precision):
             break
-        if speed.runtime == "auto" and not _pays(model, runtime, precision, trial):
-            continue
         try:
-            engine, known = _engine(model, runtime, precision, plain, probe)
+            if speed.runtime == "auto" and not _pays(model, runtime, precision, trial):
+                continue
+            engine, known = _engine(model, runtime, precision, plain, trial)
             if not known:
                 known.append(trial.distance(engine))
         except MissingExtra:
             raise
         except Exception as error:  # noqa: BLE001  (runtimes raise what they happen to)
-            remarks.append(f"{runtime} cannot run this network ({_first_line(error)})")
+            remarks.append(f"{runtime} cannot run this network ({_cause(error)})")
             continue
         if known[0] <= _limit(speed, precision):
             said = _sentences(remarks, speed, engine)
@@ -94,16 +96,22 @@ class _Trial:
         passes: images put to the network, so far.
     """
 
-    def __init__(self, probe: Probe, plain: Engine) -> None:
+    def __init__(self, model: Network, probe: Probe, plain: Engine) -> None:
         self.probe = probe
         self.passes = 0
+        self._model = model
         self._plain = plain
 
     def distance(self, engine: Engine) -> float:
         """How far another engine moves the heatmap."""
         said = self._said[0]
         self.passes += len(self._images)
-        return self.probe.distance(said, engine.scores(self._images))
+        return self.probe.distance(said, _halving(engine.scores, self._images))
+
+    @cached_property
+    def state(self) -> tuple[Any, ...]:
+        """What the network's answers depend on."""
+        return _state(self._model.module)
 
     @property
     def seconds(self) -> float:
@@ -119,8 +127,19 @@ class _Trial:
     def _said(self) -> tuple[BatchedScores, float]:
         self.passes += len(self._images)
         began = time.perf_counter()
-        said = self._plain.scores(self._images)
+        said = _halving(self._plain.scores, self._images)
         return said, (time.perf_counter() - began) / len(said)
+
+
+def _halving(scores: Callable[[Images], BatchedScores], images: Images) -> BatchedScores:
+    """The scores of all the images, of fewer at a time where memory runs out."""
+    try:
+        return scores(images)
+    except MemoryShortage:
+        if len(images) == 1:
+            raise
+    halves = images.split((len(images) + 1) // 2)
+    return torch.cat([_halving(scores, half) for half in halves])
 
 
 def _sentences(remarks: Sequence[str], speed: Speed, taken: Engine) -> list[str]:
@@ -131,7 +150,7 @@ def _sentences(remarks: Sequence[str], speed: Speed, taken: Engine) -> list[str]
 
 
 def _limit(speed: Speed, precision: str) -> float:
-    if precision == "float32":
+    if precision in ("float32", "float64"):
         return SAME
     return CLOSE if speed.precision == "auto" else WILD
 
@@ -145,10 +164,11 @@ def _candidates(model: Network, speed: Speed) -> list[tuple[str, str]]:
                 "asked for.",
                 do="Convert the network itself, or leave precision out.",
             )
-        return [("compile", model.precision)] if speed.runtime == "compile" else []
+        named = speed.runtime not in ("auto", "eager")
+        return [(speed.runtime, model.precision)] if named else []
     runtimes = [speed.runtime]
     if speed.runtime == "auto":
-        runtimes = ["openvino", "eager"] if _convertible(model) else ["eager"]
+        runtimes = ["openvino", "eager"] if model.device.type == "cpu" else ["eager"]
     return [
         (runtime, precision)
         for precision in _precisions(model.device, speed)
@@ -156,28 +176,27 @@ def _candidates(model: Network, speed: Speed) -> list[tuple[str, str]]:
     ]
 
 
-def _convertible(model: Network) -> bool:
-    """Whether OpenVINO is there, and at home on the network's device."""
-    with contextlib.suppress(MissingExtra):
-        return model.device.type == "cpu" and bool(openvino.precisions())
-    return False
-
-
 def _pays(model: Network, runtime: str, precision: str, trial: _Trial) -> bool:
-    """Whether a runtime is worth its price: converting, by the rule at `CONVERTING`."""
-    known = any(key[:2] == (runtime, precision) for key in _CONVERTED.get(model.module, {}))
-    if runtime == "eager" or known:
+    """Whether a runtime is there and worth its price: converting, by the rule at `CONVERTING`."""
+    key = _key(model, runtime, precision, trial.probe)
+    made = _CONVERTED.get(model.module, {}).get(key)
+    if runtime == "eager" or (made is not None and made.state == trial.state):
         return True
     weights = sum(weight.numel() for weight in model.module.parameters())
     price = CONVERTING[0] + CONVERTING[1] * weights
     passes = trial.probe.passes * (1.0 if precision == "float32" else HALF)
-    spent = _SPENT.get(model.module, 0.0)
+    accounts = _SPENT.setdefault(model.module, {})
+    state, spent = accounts.pop(key, ((), 0.0))
+    spent = spent if state == trial.state else 0.0
     # The first look at a photo warms the network up: it seems slower than it is.
     seconds = trial.probe.seconds
-    if spent + passes * seconds > price:
+    if (pays := spent + passes * seconds > price) and (pays := openvino.installed()):
         seconds = trial.seconds
-    _SPENT[model.module] = spent + passes * seconds
-    return spent + passes * seconds > price
+        pays = spent + passes * seconds > price
+    accounts[key] = trial.state, spent + passes * seconds
+    for oldest in list(accounts)[:-KEPT]:
+        del accounts[oldest]
+    return pays
 
 
 def _precisions(device: torch.device, speed: Speed) -> list[str]:
@@ -225,32 +244,66 @@ def advice() -> list[str]:
 
 
 def _engine(
-    model: Network, runtime: str, precision: str, plain: Engine, probe: Probe
+    model: Network, runtime: str, precision: str, plain: Engine, trial: _Trial
 ) -> tuple[Engine, list[float]]:
     """An engine of this runtime and precision, and how far it moved a probe's heatmap before.
 
     Whatever goes wrong is raised.
     """
     if runtime == "eager":
-        cast = dataclasses.replace(plain, precision=precision)
-        return dataclasses.replace(cast, scores=_cast(plain.scores, model.device, precision)), []
+        asked = _cast(plain.scores, model.device, precision)
+        return dataclasses.replace(plain, scores=asked, precision=precision), []
     if runtime == "openvino" and model.device.type != "cpu":
         raise ValueError(f"it runs on the processor, the network is on {model.device}")
+    if runtime == "openvino" and precision not in openvino.precisions():
+        raise ValueError(f"this processor does not compute in {precision}")
+    if runtime == "openvino" and model.precision != "float32":
+        raise ValueError(f"it takes networks in float32, this one is in {model.precision}")
+    key = _key(model, runtime, precision, trial.probe)
+    known = _CONVERTED.setdefault(model.module, {})
+    with _CONVERSION:
+        found = known.get(key)
+        if found is None or found.state != trial.state:
+            found = known[key] = _converted(model, runtime, precision, trial)
+            for oldest in list(known)[:-KEPT]:
+                del known[oldest]
+    if found.scores is None:
+        raise ValueError(found.refusal)
+    return Engine(
+        _in_turn(found.scores, found.rows), runtime, precision, found.rows
+    ), found.distances
+
+
+def _key(model: Network, runtime: str, precision: str, probe: Probe) -> tuple[Any, ...]:
+    """What a conversion is good for, as long as the network's state is the same."""
+    kind, size, threads = model.device.type, tuple(probe.image.shape), torch.get_num_threads()
+    autocast = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+    return runtime, precision, model.reading, size, threads, autocast
+
+
+def _converted(model: Network, runtime: str, precision: str, trial: _Trial) -> _Converted:
+    """The network, converted; or why it cannot be, so that it is not tried over and over."""
     rows = openvino.BATCH if runtime == "openvino" else compiled.BATCH
-    example = probe.image.expand(rows, *probe.image.shape).contiguous()
-    key = (runtime, precision, tuple(example.shape), model.reading, torch.get_num_threads())
-    known, state = _CONVERTED.setdefault(model.module, {}), _state(model.module)
-    found = known.get(key)
-    if found is None or found.state != state:
+    image = trial.probe.image
+    example = image.to(getattr(torch, model.precision)).expand(rows, *image.shape).contiguous()
+    try:
         with model.prepared() as ask:
             if runtime == "openvino":
                 scores = openvino.convert(model.module, ask, example, precision)
             else:
-                scores = compiled.convert(_cast(ask, model.device, precision), example)
-        found = known[key] = _Converted(scores, state)
-        for oldest in list(known)[:-KEPT]:
-            del known[oldest]
-    return Engine(_in_turn(found.scores), runtime, precision, rows), found.distances
+                # Compiled code runs the network's own modules: a copy's stay in evaluation mode.
+                own: Any = dataclasses.replace(
+                    cast("Any", model), module=copy.deepcopy(model.module)
+                )
+                half = "float32" if precision == model.precision else precision
+                with own.prepared() as ask_own:
+                    asked = _cast(ask_own, model.device, half)
+                    scores = compiled.convert(asked, example)
+    except (MissingExtra, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001  (runtimes raise what they happen to)
+        return _Converted(None, trial.state, rows, refusal=_cause(error))
+    return _Converted(scores, trial.state, rows)
 
 
 def _cast(
@@ -270,64 +323,112 @@ def _cast(
 
 def _guarded(engine: Engine, plain: Engine) -> Engine:
     """The engine; once it fails on a batch, the network itself answers that and all others."""
-    if engine.runtime == "eager":
-        return engine
     failed = False
+    same_range = (engine.runtime, engine.precision) == ("eager", "bfloat16")  # as float32's
+
+    def give_up(why: str) -> None:
+        nonlocal failed
+        failed = True
+        engine.remarks.append(
+            f"{engine.runtime} in {engine.precision} failed on the way ({why}): from there on, "
+            f"{plain.runtime} in {plain.precision} answers."
+        )
 
     def scores(images: Images) -> BatchedScores:
-        nonlocal failed
-        if not failed:
-            try:
-                return engine.scores(images)
-            except Exception as error:  # noqa: BLE001  (runtimes raise what they happen to)
-                failed = True
-                engine.remarks.append(
-                    f"{engine.runtime} failed on the way ({_first_line(error)}): from there on, "
-                    f"eager in {plain.precision} answers."
-                )
-        return plain.scores(images)
+        if failed:
+            return plain.scores(images)
+        try:
+            found = engine.scores(images)
+        except Exception as error:  # (runtimes raise what they happen to)
+            if engine.batch is None and isinstance(error, MemoryShortage):
+                raise  # fewer images will do
+            give_up(_cause(error))
+            return plain.scores(images)
+        if same_range or found.isfinite().all():
+            return found
+        own = plain.scores(images)
+        if torch.equal(own.isfinite(), found.isfinite()):
+            return found  # the network's own answer
+        give_up("it answered with NaN or infinity")
+        return own
 
     return dataclasses.replace(engine, scores=scores)
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:200]
+def _cause(error: Exception) -> str:
+    """What an error says first, but for places in source code and headings, which end in colons."""
+    lines = [line.strip(" -") for line in str(error).splitlines()]
+    telling = [line for line in lines if line and line[-1] != ":"] or [type(error).__name__]
+    return " ".join(telling[:2])[:200]
 
 
 @dataclass(frozen=True)
 class _Converted:
-    """A converted network, the weights' state it was made from, and how it did on its probe."""
+    """A converted network, or why there is none, and what it was made from.
 
-    scores: Callable[[Images], BatchedScores]
+    Args:
+        scores: `rows c *i` → `rows n`, or fewer; None where it cannot be converted ...
+        state: of the network, when it was made.
+        rows: images per pass, at most.
+        refusal: ... and why.
+        distances: how it did on its probe, once it has been put to one.
+    """
+
+    scores: Callable[[Images], BatchedScores] | None
     state: tuple[Any, ...]
+    rows: int
+    refusal: str = ""
     distances: list[float] = field(default_factory=list[float])
 
 
 _CONVERTED: WeakKeyDictionary[nn.Module, dict[tuple[Any, ...], _Converted]] = WeakKeyDictionary()
-_SPENT: WeakKeyDictionary[nn.Module, float] = WeakKeyDictionary()
-"""Seconds of a network's own passes that were, or would have been, spent in this process."""
+_SPENT: WeakKeyDictionary[nn.Module, dict[tuple[Any, ...], tuple[tuple[Any, ...], float]]] = (
+    WeakKeyDictionary()
+)
+"""Seconds of a network's own passes that were spent in this process instead of each conversion, and
+the network's state meanwhile."""
 
+_CONVERSION = threading.Lock()
 _TURN = threading.Lock()
 
 KEPT = 8
-"""Conversions of one network that are kept."""
+"""Conversions of one network, and accounts of what they would have saved, that are kept."""
 
 
 def _state(module: nn.Module) -> tuple[Any, ...]:
-    """What changes when weights do: where they lie, and what each begins with."""
-    tensors = [*module.parameters(), *module.buffers()]
-    return tuple(
-        (tensor.data_ptr(), float(tensor.detach()[(0,) * tensor.ndim]) if tensor.numel() else 0.0)
+    """What a network's answers depend on: its weights to the last bit, its hooks and settings.
+
+    Where weights lie does not tell, nor does torch's count of changes: it omits `weight.data`.
+    """
+    numbers = [
+        (tensor.dtype, tensor.shape, _checksum(tensor))
+        for tensors in (module.parameters(), module.buffers())
         for tensor in tensors
-    )
+    ]
+    return *numbers, *(setting for child in module.modules() for setting in _settings(child))
 
 
-def _in_turn(scores: Callable[[Images], BatchedScores]) -> Callable[[Images], BatchedScores]:
-    """A converted network has one set of buffers: one caller at a time."""
+def _checksum(tensor: Tensor) -> int:
+    numbers = tensor.detach().cpu().contiguous().reshape(-1)
+    return zlib.crc32(cast("Any", numbers.view(torch.uint8).numpy()))
+
+
+def _settings(module: nn.Module) -> Iterator[tuple[str, Any]]:
+    """A module's hooks, and its attributes that are numbers or words, but for its mode."""
+    for name, value in vars(module).items():
+        if name in ("_forward_pre_hooks", "_forward_hooks"):
+            yield name, tuple(value)
+        elif isinstance(value, bool | int | float | str) and name != "training":
+            yield name, value
+
+
+def _in_turn(
+    scores: Callable[[Images], BatchedScores], rows: int
+) -> Callable[[Images], BatchedScores]:
+    """A converted network has one set of buffers: one caller at a time, and so many images."""
 
     def ask(images: Images) -> BatchedScores:
         with _TURN:
-            return scores(images)
+            return torch.cat([scores(part) for part in images.split(rows)])
 
     return ask

@@ -18,6 +18,13 @@ BATCH = 8
 HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 
 
+def installed() -> bool:
+    """Whether OpenVINO can be imported."""
+    with contextlib.suppress(MissingExtra):
+        return bool(precisions())
+    return False
+
+
 def precisions() -> list[str]:
     """What this processor computes fast in, the fastest first.
 
@@ -25,7 +32,8 @@ def precisions() -> list[str]:
         MissingExtra: OpenVINO is not installed.
     """
     can = _openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return [name for name, word in (("bfloat16", "BF16"), ("float32", "FP32")) if word in can]
+    words = {"bfloat16": "BF16", "float16": "FP16", "float32": "FP32"}
+    return [name for name, word in words.items() if word in can]
 
 
 def convert(

@@ -1,0 +1,123 @@
+"""A stand-in for OpenVINO: converting is instant and counted, and anything can go wrong with it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+from unittest import mock
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import scorecam
+from scorecam import scoring
+from scorecam.backends import runtimes
+
+PRECISIONS = ["bfloat16", "float16", "float32"]
+
+
+class Converter:
+    """Converts by copying the network as it is, or what a wrapper such as `Spy` has inside.
+
+    Attributes:
+        made: the precision of every conversion, in order.
+        passes: how many images each pass of a converted network had.
+        refusal: what converting raises, if anything.
+        spoil: (number of the pass, from 1; its scores) → what is answered instead.
+        copies: whether a copy answers; else the network itself, read as it was when converted.
+    """
+
+    def __init__(self) -> None:
+        self.made: list[str] = []
+        self.passes: list[int] = []
+        self.refusal: Exception | None = None
+        self.spoil: Callable[[int, Tensor], Tensor] = lambda _number, scores: scores
+        self.copies = True
+
+    def __call__(
+        self, network: nn.Module, ask: Callable[[Tensor], Tensor], example: Tensor, precision: str
+    ) -> Callable[[Tensor], Tensor]:
+        self.made.append(precision)
+        if self.refusal is not None:
+            raise self.refusal
+        assert not any(module.training for module in network.modules())
+        asked = copy.deepcopy(getattr(network, "network", network)) if self.copies else ask
+
+        def scores(images: Tensor) -> Tensor:
+            assert 1 <= len(images) <= len(example)
+            self.passes.append(len(images))
+            with torch.no_grad():
+                return self.spoil(len(self.passes), asked(images).float())
+
+        return scores
+
+
+def install(monkeypatch: pytest.MonkeyPatch) -> Converter:
+    """Put a stand-in where OpenVINO was."""
+    converter = Converter()
+    monkeypatch.setattr(runtimes.openvino, "convert", converter)
+    monkeypatch.setattr(runtimes.openvino, "precisions", lambda: PRECISIONS)
+    monkeypatch.setattr(runtimes.openvino, "installed", lambda: True)
+    return converter
+
+
+class Clock:
+    """A time that only `Slow` networks spend, so that what pays is known on paper."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        for module in (runtimes, scoring):
+            monkeypatch.setattr(module, "time", mock.Mock(perf_counter=lambda: self.now))
+
+
+class Slow(nn.Module):
+    """A network that takes a second for each image."""
+
+    def __init__(self, network: nn.Module, clock: Clock) -> None:
+        super().__init__()
+        self.network = network
+        self.clock = clock
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.clock.now += len(images)
+        return self.network(images)
+
+
+class Short(nn.Module):
+    """Runs out of memory on pass number `at`, and in any pass of more than `limit` images."""
+
+    def __init__(self, network: nn.Module, *, at: int = 0, limit: int = 1000) -> None:
+        super().__init__()
+        self.network = network
+        self.watch = [at, limit]
+        self.batches: list[int] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        at, limit = self.watch
+        self.batches.append(len(images))
+        if len(self.batches) == at or len(images) > limit:
+            raise torch.OutOfMemoryError("Tried to allocate 2.00 GiB.")
+        return self.network(images)
+
+
+def bank(network: nn.Module, x: Any, layer: str, **settings: Any) -> scorecam.ScoreBank:
+    return scorecam.ScoreCAM(network, layer, **settings).bank(x)
+
+
+def ran(found: scorecam.ScoreBank) -> tuple[str, str, tuple[str, ...]]:
+    """What answered, in which precision, and what was remarked about it."""
+    record = found.provenance
+    return record.runtime, record.precision, record.remarks
+
+
+def distance(one: scorecam.ScoreBank, other: scorecam.ScoreBank, *variants: str) -> float:
+    """The furthest that any class's scaled map is from the other's."""
+    assert torch.equal(one.asked, other.asked)
+    furthest = 0.0
+    for target in range(one.image_scores.shape[0]):
+        for variant in variants or scorecam.VARIANTS:
+            maps = (scorecam.scaled(each.heatmap(target, variant)) for each in (one, other))
+            furthest = max(furthest, float(torch.sub(*maps).abs().max()))
+    return furthest

@@ -1,0 +1,222 @@
+"""What runs a network, and in which precision, where it is left open."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import command_line
+import scorecam
+from networks import InPlace, Network, build, images_for
+from scorecam.backends import runtimes
+from scorecam.testing import Regions, regions
+from stand_in_runtime import Clock, Converter, Slow, bank, distance, install, ran
+
+
+@pytest.fixture
+def converter(monkeypatch: pytest.MonkeyPatch) -> Converter:
+    return install(monkeypatch)
+
+
+@pytest.fixture
+def network() -> Network:
+    return build(InPlace)  # 9 channels, 7 of them live: the fill and 7 masked images
+
+
+@pytest.fixture
+def image(network: Network) -> Tensor:
+    return images_for(network)[0]
+
+
+# ── what is taken where nothing is asked for ─────────────────────────────────────────────────
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch, network: Network) -> Slow:
+    """A network of 7 masks, a second each, whose conversion takes 20 seconds."""
+    monkeypatch.setattr(runtimes, "CONVERTING", (20.0, 0.0))
+    return Slow(network, Clock(monkeypatch))
+
+
+def test_auto_converts_a_network_once_its_own_passes_would_have_cost_as_much(
+    converter: Converter, slow: Slow, image: Tensor
+) -> None:
+    taken = [bank(slow, image, "network.norm").provenance.runtime for _ in range(5)]
+    assert taken == ["eager", "eager", "openvino", "openvino", "openvino"]  # 7, 14, 21 > 20
+    assert converter.made == ["float32"]
+
+
+def test_auto_converts_at_once_for_many_passes_and_dear_ones(
+    converter: Converter, slow: Slow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = images_for(slow.network, 3)
+    cam = scorecam.ScoreCAM(slow, "network.norm")
+    banks = cam._banks(cam.model, images, [None] * 3)
+    assert {found.provenance.runtime for found in banks} == {"openvino"}
+    monkeypatch.setattr(runtimes, "CONVERTING", (0.0, 1.0))  # a second per weight: hundreds
+    other = Slow(build(InPlace), slow.clock)
+    assert bank(other, images[0], "network.norm").provenance.runtime == "eager"
+    assert len(converter.made) == 1
+
+
+def test_auto_never_spends_more_than_twice_the_better_choice(
+    converter: Converter, slow: Slow, image: Tensor
+) -> None:
+    for calls in range(1, 12):
+        bank(slow, image, "network.norm")
+        spent = slow.clock.now + 20 * len(converter.made)  # what is converted answers at once
+        itself, converted = 9 * calls, 20 + calls  # the look at the image is its own in any case
+        assert spent <= 2 * min(itself, converted)
+
+
+def test_auto_keeps_an_account_for_each_network_and_each_readout(
+    converter: Converter, slow: Slow, image: Tensor
+) -> None:
+    converter.copies = False
+    other = Slow(build(InPlace), slow.clock)
+
+    def first(output: Tensor) -> Tensor:
+        return output[:, :2]
+
+    def last(output: Tensor) -> Tensor:
+        return output[:, 2:]
+
+    models = [
+        scorecam.open_model(slow, output=first),
+        scorecam.open_model(slow, output=last),
+        scorecam.open_model(other, output=first),
+    ]
+    for taken in ("eager", "eager", "openvino"):
+        for model in models:
+            found = scorecam.ScoreCAM(model, "network.norm").bank(image)
+            assert found.provenance.runtime == taken
+    assert len(converter.made) == 3
+
+
+def test_auto_opens_a_new_account_for_new_weights_and_another_size(
+    converter: Converter, slow: Slow, image: Tensor
+) -> None:
+    for height in (24, 20, 16, 12, 24, 20, 16, 12):  # two calls each
+        bank(slow, image[:, :height], "network.norm")
+    for _ in range(4):
+        bank(slow, image, "network.norm")
+        slow.network.conv.weight.data.mul_(1.1)
+    assert converter.made == ["float32"]  # for the third call at 24
+
+
+def test_targets_that_are_new_functions_each_time_do_not_convert_again_and_again(
+    converter: Converter, slow: Slow, image: Tensor
+) -> None:
+    converter.copies = False
+    cam = scorecam.ScoreCAM(slow, "network.norm")
+    for column in range(20):
+        found = cam.bank(image, lambda output, i=column % 5: output[:, i])
+        assert found.provenance.runtime == "eager"
+    assert converter.made == []
+    assert len(runtimes._SPENT[slow]) == runtimes.KEPT
+
+
+def test_where_openvino_is_missing_auto_costs_nothing(
+    converter: Converter, slow: Slow, image: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtimes.openvino, "installed", lambda: False)
+    passes = set()
+    for _ in range(5):
+        found = bank(slow, image, "network.norm")
+        assert ran(found) == ("eager", "float32", ())
+        passes.add(found.provenance.forward_passes)
+    assert passes == {9}  # and no probe for what cannot be
+    assert converter.made == []
+
+
+@pytest.mark.parametrize("half", ["bfloat16", "float16", None])
+def test_precision_auto_takes_the_half_that_the_machine_has(
+    half: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtimes, "half_precision", lambda _device: half)
+    network = Regions(torch.tensor([[1.0, -2.0, 0.5], [0.25, 0.5, -1.0]]))
+    x = regions((4, 2, 3), 5, 7)
+    truth = bank(network, x, "maps", runtime="eager")
+    found = bank(network, x, "maps", precision="auto")
+    assert ran(found) == ("eager", half or "float32", ())
+    assert distance(found, truth) <= 1e-6  # numbers that every half holds exactly
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux about the processor")
+def test_the_processors_half_is_one_it_has_instructions_for() -> None:
+    words = Path("/proc/cpuinfo").read_text("utf-8").split()
+    expected = "bfloat16" if "avx512_bf16" in words else None
+    assert runtimes.half_precision(torch.device("cpu")) == expected
+
+
+# ── told ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("half", ["bfloat16", None])
+@pytest.mark.parametrize("missing", [False, True])
+def test_doctor_tells_what_auto_would_take_and_why(
+    half: str | None,
+    missing: bool,
+    converter: Converter,  # noqa: ARG001  openvino is there, whether or not it is installed
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def absent() -> list[str]:
+        raise scorecam.MissingExtra(
+            "OpenVINO is not installed.", do="pip install 'scorecam[openvino]'"
+        )
+
+    monkeypatch.setattr(runtimes, "half_precision", lambda _device: half)
+    if missing:
+        monkeypatch.setattr(runtimes.openvino, "precisions", absent)
+    lines = command_line.scorecam("doctor").out.splitlines()
+    [runtime] = [line for line in lines if line.startswith("runtime auto")]
+    [precision] = [line for line in lines if line.startswith("precision auto")]
+    if missing:
+        assert runtime.split()[2] == "eager:"
+        assert "not installed. pip install 'scorecam[openvino]'" in runtime
+    else:
+        assert runtime.split()[2] == "openvino,"
+        assert f"agree to {runtimes.SAME:g}" in runtime
+        assert "until then eager" in runtime
+    assert precision.split()[2] == (half or "float32")
+    assert ("which has no bfloat16 instructions" in precision) == (half is None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "phrases"),
+    [
+        ({"runtime": "opnvino"}, ["no runtime 'opnvino'", "Did you mean 'openvino'?", "compile"]),
+        ({"runtime": "Eager"}, ["no runtime 'Eager'", "Did you mean 'eager'?"]),
+        ({"runtime": None}, ["no runtime None", "auto, eager, compile, openvino"]),
+        ({"precision": "float-16"}, ["no precision 'float-16'", "Did you mean 'float16'"]),
+        ({"precision": torch.float16}, ["no precision torch.float16", "Did you mean 'float16'"]),
+        ({"precision": 16}, ["no precision 16", "float32, bfloat16, float16, auto"]),
+    ],
+    ids=str,
+)
+def test_an_unknown_runtime_or_precision_is_refused_with_the_nearest_known(
+    network: Network, settings: dict[str, Any], phrases: list[str]
+) -> None:
+    with pytest.raises(scorecam.SettingError) as raised:
+        scorecam.ScoreCAM(network, **settings)
+    for phrase in phrases:
+        assert phrase in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("option", "word", "nearest"),
+    [("--runtime", "opnvino", "openvino"), ("--precision", "float-16", "float16")],
+)
+def test_the_command_refuses_an_unknown_runtime_or_precision_with_the_nearest_known(
+    option: str, word: str, nearest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command_line.furnish(tmp_path)
+    answer = command_line.scorecam("explain", "cat.png", *command_line.options(), option, word)
+    command_line.refused(answer, repr(word), f"Did you mean {nearest!r}")
+    assert not command_line.listing(tmp_path / "out")

@@ -1,0 +1,225 @@
+"""A runtime that fails half way, and half precision that overflows, leave no trace in the map."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import scorecam
+from networks import CLASSES, flatten_channels
+from scorecam.backends import runtimes
+from scorecam.testing import Spy, regions
+from stand_in_runtime import Converter, Short, bank, distance, install, ran
+
+
+@pytest.fixture
+def converter(monkeypatch: pytest.MonkeyPatch) -> Converter:
+    return install(monkeypatch)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Converting takes no time: "auto" always does it."""
+    monkeypatch.setattr(runtimes, "CONVERTING", (0.0, 0.0))
+
+
+# ── what fails on the way ────────────────────────────────────────────────────────────────────
+
+
+class Wide(nn.Module):
+    """A convolution of 40 channels, 38 of them live: five batches of eight with the fill."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(3, 40, 3, stride=2)
+        self.classes = nn.Linear(40, CLASSES)
+        flatten_channels(self.conv)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.classes(self.conv(images).relu().mean((2, 3))) * 10
+
+
+X = torch.rand(3, 15, 17, generator=torch.Generator().manual_seed(0))
+
+
+def failing(at: int, error: BaseException) -> Callable[[int, Tensor], Tensor]:
+    def spoil(number: int, scores: Tensor) -> Tensor:
+        if number == at:
+            raise error
+        return scores
+
+    return spoil
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "auto"])
+@pytest.mark.parametrize("batch", [1, 3, 5])
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (RuntimeError("infer request was lost"), "infer request was lost"),
+        (torch.OutOfMemoryError("Tried to allocate 2.00 GiB."), "Tried to allocate 2.00 GiB."),
+        (None, "it answered with NaN or infinity"),
+    ],
+    ids=["error", "memory", "NaN"],
+)
+@pytest.mark.usefixtures("impatient")
+def test_from_the_batch_on_at_which_a_runtime_fails_the_network_itself_answers(
+    converter: Converter, batch: int, error: Exception | None, cause: str, runtime: Any
+) -> None:
+    network = Wide()
+    truth = bank(network, X, "conv", runtime="eager")
+    at = 1 + batch  # after the probe
+    if error is not None:
+        converter.spoil = failing(at, error)
+    else:
+        converter.spoil = lambda number, scores: scores / (number != at)
+    found = bank(network, X, "conv", runtime=runtime)
+    remark = (
+        f"openvino in float32 failed on the way ({cause}): from there on, eager in float32 answers."
+    )
+    assert ran(found) == ("openvino", "float32", (remark,))
+    assert len(converter.passes) == at  # it was not asked again
+    torch.testing.assert_close(found.scores, truth.scores, rtol=0, atol=1e-5)
+    assert distance(found, truth) <= 1e-5
+    assert found.provenance.batch_size == 8
+
+
+def test_an_interruption_is_no_failure(converter: Converter) -> None:
+    converter.spoil = failing(3, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        bank(Wide(), X, "conv", runtime="openvino")
+
+
+@pytest.mark.usefixtures("converter")
+def test_a_mask_that_the_network_itself_cannot_answer_is_not_held_against_a_runtime() -> None:
+    spy = Spy(Wide())
+    bank(spy, X, "network.conv", runtime="eager")
+    odd = spy.images[2 + 5]  # after the image and the fill, mask 5: not on the probe
+
+    class Limited(Wide):
+        def forward(self, images: Tensor) -> Tensor:
+            refused = (images - odd).abs().flatten(1).amax(1) < 1e-6
+            return super().forward(images).masked_fill(refused[:, None], torch.nan)
+
+    truth = bank(Limited(), X, "conv", runtime="eager")
+    found = bank(Limited(), X, "conv", runtime="openvino")
+    halved = Spy(Limited())
+    half = bank(halved, X, "network.conv", runtime="eager", precision="bfloat16")
+    assert ran(half) == ("eager", "bfloat16", ())
+    assert len(halved.images) == half.provenance.forward_passes  # none was asked about twice
+    assert (~truth.answered).nonzero().tolist() == [[5]]
+    assert torch.equal(found.answered, truth.answered)
+    assert ran(found) == ("openvino", "float32", ())
+
+
+# ── half precision that overflows ────────────────────────────────────────────────────────────
+
+
+class Peaks(nn.Module):
+    """z = (40·s², 1), where s is the weighted number of pixels: 102,400 where |s| = 50 or so."""
+
+    def __init__(self, weights: list[float]) -> None:
+        super().__init__()
+        colours = len(weights)
+        self.maps = nn.Conv2d(colours, colours, 1, bias=False)
+        self.sums = nn.Conv2d(colours, 1, 1, bias=False)
+        with torch.no_grad():
+            self.maps.weight.copy_(torch.eye(colours)[:, :, None, None])
+            self.sums.weight.copy_(torch.tensor(weights)[None, :, None, None])
+
+    def forward(self, images: Tensor) -> Tensor:
+        sums = self.sums(self.maps(images)).flatten(1).sum(1)
+        return torch.stack([sums * sums * 40, torch.ones_like(sums)], dim=1)
+
+
+ONES = [1.0] * 9
+SIZES = (3, 50, 2, 50, 4, 1, 2, 3, 2)
+
+
+@pytest.mark.parametrize("asked", ["auto", "float16"])
+def test_a_network_that_overflows_in_half_precision_answers_in_its_own(
+    asked: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtimes, "half_precision", lambda _device: "float16")
+    model, x = scorecam.open_model(Peaks(ONES), head="value"), regions(SIZES, 12, 11)
+    truth = scorecam.ScoreCAM(model, "maps", runtime="eager").bank(x)
+    found = scorecam.ScoreCAM(model, "maps", precision=asked).bank(x)
+    assert ran(found)[:2] == ("eager", "float32")
+    assert torch.equal(found.scores, truth.scores)
+    remarks = found.provenance.remarks
+    assert len(remarks) == (asked == "float16")
+    assert all("in float16 moves the heatmap by" in remark for remark in remarks)
+
+
+@pytest.mark.parametrize("asked", ["auto", "float16"])
+def test_masks_that_overflow_although_the_probe_did_not_are_answered_in_float32(
+    asked: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtimes, "half_precision", lambda _device: "float16")
+    # Two large regions, neither of them on the probe, cancel each other in the whole image.
+    weights = [1.0, 1.0, 1.0, -1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
+    model, x = scorecam.open_model(Peaks(weights), head="value"), regions(SIZES, 12, 11)
+    truth = scorecam.ScoreCAM(model, "maps", runtime="eager").bank(x)
+    assert truth.scores[1, 0] == truth.scores[3, 0] == 100_000
+    found = scorecam.ScoreCAM(model, "maps", precision=asked, batch_size=2).bank(x)
+    assert ran(found)[:2] == ("eager", "float16")
+    [remark] = found.provenance.remarks
+    assert "eager in float16 failed on the way (it answered with NaN or infinity)" in remark
+    assert remark.endswith("eager in float32 answers.")
+    assert distance(found, truth) <= 1e-3
+
+
+# ── when memory runs out ─────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("budget", [20, "fast"])
+@pytest.mark.parametrize("where", ["first", "middle", "last"])
+def test_with_a_budget_too_a_batch_that_does_not_fit_is_halved_and_asked_again(
+    where: str, budget: Any, precision: Any
+) -> None:
+    settings = {"runtime": "eager", "precision": precision, "budget": budget}
+    undisturbed = Spy(Wide())
+    truth = bank(undisturbed, X, "network.conv", **settings)
+    first, last = 2 if precision == "float32" else 4, len(undisturbed.seen)  # after the probe
+    at = {"first": first, "middle": (first + last) // 2, "last": last}[where]
+    short = Short(Wide(), at=at)
+    found = bank(short, X, "network.conv", **settings)
+    assert found.provenance.batch_size == max(1, short.batches[at - 1] // 2)
+    assert max(short.batches[at:]) <= found.provenance.batch_size
+    assert ran(found) == ("eager", precision, ())
+    if precision == "float32":
+        torch.testing.assert_close(found.scores, truth.scores, rtol=0, atol=1e-5)
+        assert distance(found, truth) <= 1e-5
+
+
+@pytest.mark.parametrize("budget", ["exact", 20])
+@pytest.mark.parametrize("batch", [1, 2, 3])
+def test_where_a_runtime_and_then_the_network_run_out_of_memory_batches_are_halved(
+    converter: Converter, batch: int, budget: Any
+) -> None:
+    network = Wide()
+    truth = bank(network, X, "conv", budget=budget)
+    converter.spoil = failing(1 + batch, torch.OutOfMemoryError("Tried to allocate 2.00 GiB."))
+    short = Short(network, limit=3)
+    found = bank(short, X, "network.conv", runtime="openvino", budget=budget)
+    assert found.provenance.batch_size == 2
+    assert len(found.provenance.remarks) == 1
+    torch.testing.assert_close(found.scores, truth.scores, rtol=0, atol=1e-5)
+    assert distance(found, truth) <= 1e-5
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("runtime", ["openvino", "auto"])
+def test_the_probe_too_is_halved_where_it_does_not_fit(converter: Converter, runtime: Any) -> None:
+    truth = bank(Wide(), X, "conv", runtime="eager")
+    short = Short(Wide(), limit=1)
+    found = bank(short, X, "network.conv", runtime=runtime)
+    assert ran(found) == ("openvino", "float32", ())
+    assert distance(found, truth) <= 1e-5
+    assert len(converter.made) == 1
