@@ -207,7 +207,9 @@ def test_a_smaller_tolerance_asks_about_more_masks_and_none_about_fewer_than_fas
         assert len(bank.asked) >= FAST.least
         assert bank.error() <= tolerance
         asked[tolerance] += len(bank.asked)
-    assert all(after > before for before, after in itertools.pairwise(asked.values()))
+    counts = list(asked.values())
+    assert counts == sorted(counts)
+    assert counts[-1] > 1.5 * counts[0]
 
 
 def test_what_is_stated_of_a_tolerance_is_what_asking_stopped_at_whatever_the_seed() -> None:

@@ -111,7 +111,8 @@ class _Trial:
     @cached_property
     def state(self) -> tuple[Any, ...]:
         """What the network's answers depend on."""
-        return _state(self._model.module)
+        with self._model.prepared():  # not while another thread has a hook in it
+            return _state(self._model.module)
 
     @property
     def seconds(self) -> float:
