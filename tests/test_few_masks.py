@@ -213,12 +213,13 @@ def test_a_smaller_tolerance_asks_about_more_masks_and_none_about_fewer_than_fas
 
 
 def test_what_is_stated_of_a_tolerance_is_what_asking_stopped_at_whatever_the_seed() -> None:
-    counts: dict[int, set[int]] = {}
-    for number, seed in itertools.product(range(4), range(6)):
-        found = explained(wide(number, gain=30.0), photo(number), tolerance=0.05, seed=seed)
-        assert found.error <= 0.05
-        counts.setdefault(number, set()).add(len(found.bank.asked))
-    assert max(map(len, counts.values())) > 1  # the estimate does hang on it
+    for number in range(4):
+        errors = set()
+        for seed in range(6):
+            found = explained(wide(number, gain=30.0), photo(number), tolerance=0.05, seed=seed)
+            errors.add(found.error)
+        assert max(errors) <= 0.05
+        assert len(errors) == 6  # each is another estimate
 
 
 @pytest.mark.parametrize(
@@ -397,7 +398,7 @@ def test_the_class_that_was_aimed_at_is_known_better_than_if_another_had_been(va
         network, image = wide(seed, gain=40.0), photo(seed)
         targets = classes(exact(seed, 40.0), 4)
         for target in targets:
-            found = explained(network, image, target, variant=variant, budget=20)
+            found = explained(network, image, target, variant=variant, budget=5 * ROUND)
             for other in targets:
                 (aimed if other == target else missed).append(found.of(other).error)
     assert np.mean(aimed) < 0.95 * np.mean(missed)

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from scorecam.cam import Answers, Variant, exact_products
-from scorecam.errors import SettingError
+from scorecam.errors import SettingError, did_you_mean
 from scorecam.model import Head, reduced, two_sided
 from scorecam.shapes import Activations, Columns, Scores, Weights
 
@@ -110,6 +110,7 @@ def plan(budget: BudgetSpec, tolerance: float | None) -> Plan | None:
     if isinstance(budget, bool) or not isinstance(budget, int | np.integer) or budget < 1:
         raise SettingError(
             f"budget={budget!r} is not 'exact', 'fast' or a number of masks of at least 1.",
+            likely=did_you_mean(str(budget), ("exact", "fast")),
             do="Use 'fast' where in doubt.",
         )
     return Plan(int(budget), int(budget), math.inf)

@@ -415,11 +415,11 @@ def _checksum(tensor: Tensor) -> int:
 
 
 def _settings(module: nn.Module) -> Iterator[tuple[str, Any]]:
-    """A module's hooks, and its attributes that are numbers or words, but for its mode."""
+    """A module's hooks, and its attributes that are numbers or words."""
     for name, value in vars(module).items():
         if name in ("_forward_pre_hooks", "_forward_hooks"):
             yield name, tuple(value)
-        elif isinstance(value, bool | int | float | str) and name != "training":
+        elif isinstance(value, bool | int | float | str):
             yield name, value
 
 
