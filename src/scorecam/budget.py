@@ -81,7 +81,7 @@ class Plan:
     until: float
 
 
-FAST = Plan(least=15, most=192, until=0.12)
+FAST = Plan(least=7, most=192, until=0.12)
 """`budget="fast"`: see benchmarks/fidelity.py for what it keeps."""
 
 
