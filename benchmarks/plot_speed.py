@@ -1,6 +1,6 @@
 """The picture of benchmarks/speed.py's results: what each configuration gains, and what it keeps.
 
-python benchmarks/plot_speed.py benchmarks/results/speed.json --out docs/images/speed.png
+python benchmarks/plot_speed.py benchmarks/results/speed-cpu.json --out docs/images/speed.png
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ NINES = 6
 def main() -> None:
     """Read the results, draw the picture."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("results", nargs="?", type=Path, default=HERE / "results" / "speed.json")
+    parser.add_argument(
+        "results", nargs="?", type=Path, default=HERE / "results" / "speed-cpu.json"
+    )
     parser.add_argument("--out", type=Path, default=HERE.parent / "docs" / "images" / "speed.png")
     options = parser.parse_args()
     if not options.results.is_file():

@@ -684,7 +684,7 @@ def test_a_budget_is_all_or_the_fast_few_or_a_count() -> None:
 
 
 def test_the_fast_plan_leaves_something_to_gain() -> None:
-    assert ROUND <= FAST.least < FAST.most < 1000
+    assert ROUND - 1 <= FAST.least < FAST.most < 1000  # with the first masks, the fill is asked
     assert 0 < FAST.until < 0.3
 
 

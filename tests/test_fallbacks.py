@@ -258,6 +258,9 @@ def test_a_network_in_another_precision_is_compiled_in_its_own(
     truth = bank(network.to(dtype), image, "norm", runtime="eager")
     found = bank(network, image, "norm", runtime="compile")
     assert ran(found) == ("compile", str(dtype).removeprefix("torch."), ())
+    cam = scorecam.ScoreCAM(network, "norm", runtime="compile")
+    for each in cam._banks(cam.model, images_for(network, 3), [None] * 3):  # a full batch too
+        assert ran(each) == ran(found)
     assert set(seen) == {dtype}
     assert found.scores.dtype == torch.float32
     torch.testing.assert_close(found.scores, truth.scores, rtol=0, atol=1e-2)

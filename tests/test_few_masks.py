@@ -627,7 +627,9 @@ def test_progress_counts_up_to_its_total_and_shows_a_map_that_sharpens(
         assert distance(maps[-1], found.heatmap) < 1e-5
         first.append(distance(maps[0], exact(seed).heatmap))
         last.append(distance(maps[-1], exact(seed).heatmap))
-    assert settings == {"budget": 1000} or np.mean(last) < 0.8 * np.mean(first)
+    # "fast" may be content with its first round, whose map is then the last.
+    gain = 1.0 if settings == {"budget": "fast"} else 0.8
+    assert settings == {"budget": 1000} or np.mean(last) <= gain * np.mean(first)
 
 
 def test_of_several_images_the_first_ones_map_is_shown() -> None:

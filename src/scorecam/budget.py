@@ -74,11 +74,13 @@ class Plan:
         least: masks that are asked in any case.
         most: masks that are never exceeded.
         until: stop where the estimated error of the scaled map is at most this.
+        expected: about how many masks that takes, for those who weigh a price against it.
     """
 
     least: int
     most: float
     until: float
+    expected: int = 40
 
 
 FAST = Plan(least=7, most=192, until=0.12)
@@ -102,7 +104,7 @@ def plan(budget: BudgetSpec, tolerance: float | None) -> Plan | None:
                 f"tolerance={tolerance!r} is not a number between 0 and 1.",
                 do="It is the largest error of the scaled map that you accept, such as 0.02.",
             )
-        return Plan(FAST.least, math.inf, float(tolerance))
+        return Plan(15, math.inf, float(tolerance), expected=200)
     if budget == "exact":
         return None
     if budget == "fast":
@@ -113,7 +115,7 @@ def plan(budget: BudgetSpec, tolerance: float | None) -> Plan | None:
             likely=did_you_mean(str(budget), ("exact", "fast")),
             do="Use 'fast' where in doubt.",
         )
-    return Plan(int(budget), int(budget), math.inf)
+    return Plan(int(budget), int(budget), math.inf, expected=int(budget))
 
 
 def _number(value: object) -> float:

@@ -394,7 +394,7 @@ def _explain_one(
     first = None if targets[0] == "top5" else targets[0]
     where = f"{model.spec} on {model.device}"
     exact = options.get("budget", "exact") == "exact" and options.get("tolerance") is None
-    bar = Bar(saving.named(Path(image).name), where, FAST.least + 8 if exact else None)
+    bar = Bar(saving.named(Path(image).name), where, FAST.expected if exact else None)
     # What a model prints of its own accord goes to stderr: stdout is for results.
     with bar as progress, redirect_stdout(sys.stderr):
         explained = scorecam.explain(model, image, first, progress=progress, **options)

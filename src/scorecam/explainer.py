@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, cast
 
@@ -165,7 +166,7 @@ class ScoreCAM:
     def _banks(self, model: Model, x: Images, targets: Sequence[TargetSpec]) -> list[ScoreBank]:
         """A bank per image; the targets are columns, or all the same function."""
         if callable(targets[0]):
-            model = model.with_readout(_one_number(targets[0]))
+            model = model.with_readout(_OneNumber(targets[0]))
         for target in targets:
             if not callable(target):
                 check_target(model, target)
@@ -373,11 +374,18 @@ def _seed(seed: Any) -> int:
     return int(seed)
 
 
-def _one_number(readout: Readout) -> Readout:
-    """The readout, held to what a target is: one number per image."""
+@dataclass(frozen=True)
+class _OneNumber:
+    """A readout held to what a target is: one number per image. The same function, the same one."""
 
-    def read(output: Any) -> Tensor:
-        found = readout(output)
+    readout: Readout
+
+    @property
+    def __name__(self) -> str:
+        return getattr(self.readout, "__name__", "readout")
+
+    def __call__(self, output: Any) -> Tensor:
+        found = self.readout(output)
         if isinstance(found, Tensor) and found.ndim > 1 and found[:1].numel() != 1:
             raise TargetError(
                 f"The target function returned the shape {tuple(found.shape)}; a target is one "
@@ -385,6 +393,3 @@ def _one_number(readout: Readout) -> Readout:
                 do="Choose one column in it, for example `lambda output: output[:, 3]`.",
             )
         return found
-
-    read.__name__ = getattr(readout, "__name__", "readout")
-    return read

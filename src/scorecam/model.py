@@ -93,7 +93,7 @@ class Probe:
     Args:
         image: the unmasked image, `c *i`.
         masked: makes the rest of the probe, `b c *i`, where it is needed.
-        passes: masked images that are to be scored, at most.
+        passes: masked images that are to be scored, about.
         seconds: what one image took the model itself.
         distance: the largest difference between the scaled heatmaps that two answers lead to, each
             to the masked images and then the image, `b+1 n`.

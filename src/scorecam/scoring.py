@@ -20,7 +20,7 @@ from torch import Tensor
 
 from scorecam import cam
 from scorecam.bank import Provenance, ScoreBank
-from scorecam.budget import ROUND, Inquiry, Plan, Surrogate
+from scorecam.budget import Inquiry, Plan, Surrogate
 from scorecam.cam import Masking, Variant
 from scorecam.errors import MemoryShortage, ModelError, SettingError
 from scorecam.model import (
@@ -139,7 +139,7 @@ def score(
     _check_names(model, len(subjects[0].scores))
     accept = accept or (lambda _number, columns: int(columns.argmax()))
     columns = [accept(number, subject.scores) for number, subject in enumerate(subjects)]
-    wanted = sum(_most(subject, thrift) for subject in subjects)
+    wanted = sum(_expected(subject, thrift) for subject in subjects)
     probe = _probe(model, subjects[0], masking, wanted, looked)
     engine = model.engine(speed or Speed(), probe)
     if batch_size == "auto" and engine.batch is not None:
@@ -268,10 +268,10 @@ def _chosen(
     ]
 
 
-def _most(subject: _Subject, thrift: Thrift | None) -> int:
+def _expected(subject: _Subject, thrift: Thrift | None) -> int:
     """About how many masks will be asked about."""
     masks = len(subject.first)
-    return masks if thrift is None else min(masks, max(thrift.plan.least, ROUND))
+    return masks if thrift is None else min(masks, thrift.plan.expected)
 
 
 # ── asking ───────────────────────────────────────────────────────────────────────────────────
