@@ -879,7 +879,11 @@ def tables(report: Json) -> Iterator[str]:
     machine_ = report["machine"]
     versions = ", ".join(f"{name} {found}" for name, found in report["versions"].items())
     where = machine_.get("gpu", machine_["processor"])
-    yield f"{where}, {machine_['threads']} threads, {report['date']}\n\n{versions}\n"
+    half = ", ".join(machine_["bfloat16"]) or "none"
+    yield (
+        f"{where}, {machine_['threads']} threads, bfloat16 instructions: {half}; {report['date']}"
+        f"\n\n{versions}\n"
+    )
     for name, entry in report["networks"].items():
         if "rows" in entry:
             yield from network_table(name, entry)

@@ -680,7 +680,8 @@ def test_a_budget_is_all_or_the_fast_few_or_a_count() -> None:
         assert (found.least, found.most) == (count, count)
         assert found.until == math.inf
     tight = plan("exact", 0.02)
-    assert (tight.least, tight.most, tight.until) == (FAST.least, math.inf, 0.02)
+    assert (tight.most, tight.until) == (math.inf, 0.02)
+    assert FAST.least <= tight.least <= 40
 
 
 def test_the_fast_plan_leaves_something_to_gain() -> None:
