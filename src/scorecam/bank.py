@@ -23,12 +23,13 @@ from PIL import Image
 from torch import Tensor
 
 from scorecam import cam, storage
-from scorecam.budget import Posterior, Surrogate, error_of, large_columns, read
+from scorecam.budget import error_of, large_columns, read
 from scorecam.cam import Answers, Masking, Variant, find_variant
 from scorecam.errors import BankError, SettingError
 from scorecam.model import Head, Target, find_target, reduced
 from scorecam.photo import MAX_PIXELS
 from scorecam.shapes import Activations, Columns, Heatmap, Scores, Weights
+from scorecam.surrogate import Posterior, Surrogate
 
 SCHEMA = 2
 

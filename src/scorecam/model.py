@@ -116,6 +116,8 @@ class Engine:
         precision: what it computes in.
         batch: images per pass that suit it; None where any number does.
         layout: how the images should lie in memory.
+        beside: threads that torch may use while masked images are made; None where any number
+            will do. Those of a runtime and torch's, which go on waiting, get in each other's way.
         probed: passes of the model itself that it took to choose it.
         remarks: what the user should hear of: why it is not what was asked for. It may grow while
             the engine is in use.
@@ -126,6 +128,7 @@ class Engine:
     precision: str
     batch: int | None = None
     layout: torch.memory_format = torch.contiguous_format
+    beside: int | None = None
     probed: int = 0
     remarks: list[str] = field(default_factory=list[str])
 

@@ -8,9 +8,10 @@ asked again.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from scorecam import cam
 from scorecam.bank import Provenance, ScoreBank
-from scorecam.budget import Inquiry, Plan, Surrogate
+from scorecam.budget import Inquiry, Plan
 from scorecam.cam import Masking, Variant
 from scorecam.errors import MemoryShortage, ModelError, SettingError
 from scorecam.model import (
@@ -36,6 +37,7 @@ from scorecam.model import (
     two_sided,
 )
 from scorecam.shapes import Activations, BatchedScores, Columns, Heatmap, Image, Images, Weights
+from scorecam.surrogate import Surrogate
 
 BatchSize = int | Literal["auto"]
 
@@ -398,7 +400,8 @@ class _Asker:
             self.tell()
 
         def work(part: slice) -> BatchedScores:
-            rows = self._write(part, questions, fill=fill)
+            with _threads(self.engine.beside):
+                rows = self._write(part, questions, fill=fill)
             scores = self.engine.scores(rows)
             self.done += len(rows)
             if self.heatmap is None:
@@ -447,6 +450,20 @@ class _Asker:
                 (count, *image.shape), device=image.device, memory_format=self.engine.layout
             )
         return self._buffer[:count]
+
+
+@contextlib.contextmanager
+def _threads(count: int | None) -> Generator[None]:
+    """Torch with so many threads at most, and then with as many as before."""
+    before = torch.get_num_threads()
+    if count is None or count >= before:
+        yield
+        return
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Batches:

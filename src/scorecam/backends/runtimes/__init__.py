@@ -270,9 +270,9 @@ def _engine(
                 del known[oldest]
     if found.scores is None:
         raise ValueError(found.refusal)
-    return Engine(
-        _in_turn(found.scores, found.rows), runtime, precision, found.rows
-    ), found.distances
+    beside = openvino.BESIDE if runtime == "openvino" else None
+    asked = _in_turn(found.scores, found.rows)
+    return Engine(asked, runtime, precision, found.rows, beside=beside), found.distances
 
 
 def _key(model: Network, runtime: str, precision: str, probe: Probe) -> tuple[Any, ...]:

@@ -15,6 +15,9 @@ from scorecam.shapes import BatchedScores, Images
 BATCH = 8
 """Images per pass: larger batches are no faster, and chosen masks come eight at a time."""
 
+BESIDE = 1
+"""Torch's threads spin for a while after their work, on the cores that OpenVINO's want."""
+
 HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 
 
