@@ -40,6 +40,8 @@ def main() -> None:
     for file in sorted(RESULTS.glob("speed-*.json")):
         report = json.loads(file.read_text())
         parts.append(f"## Beside other packages ({file.stem.removeprefix('speed-')})\n")
+        if report["settings"].get("note"):
+            parts.append(report["settings"]["note"] + "\n")
         parts.append("\n".join(speed.tables(report)) + "\n")
     parts.append(FIDELITY)
     parts.append("\n".join(fidelity.table(json.loads((RESULTS / "fidelity.json").read_text()))))

@@ -65,12 +65,12 @@ def draw(report: dict[str, Any]) -> plt.Figure:
             size = 130 if marker == "*" else 60
             axes.vlines(x, nines(pearson["worst"]), y, color=colour, linewidth=1, alpha=0.5)
             axes.scatter(
-                x, y, size, colour, marker, edgecolors="white", linewidths=0.8, zorder=3, alpha=0.9
+                x, y, size, colour, marker=marker, edgecolors="white", linewidths=0.8, zorder=3
             )
             drawn[key] = label(row)
     scales(axes, report)
     legends(axes, dict(zip(networks, COLOURS, strict=False)), drawn)
-    figure.subplots_adjust(left=0.09, right=0.715, top=0.9, bottom=0.115)
+    figure.subplots_adjust(left=0.125, right=0.72, top=0.9, bottom=0.115)
     return figure
 
 

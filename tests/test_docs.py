@@ -90,7 +90,7 @@ def test_commands_in_the_readme_run() -> None:
         expanded = [
             name for word in words for name in sorted(map(str, Path().glob(word))) or [word]
         ]
-        force = [] if "show" in expanded else ["--force"]
+        force = ["--force"] if "explain" in expanded else []
         answer = command(*expanded, *force)
         assert answer.code == 0, (words, answer)
 
