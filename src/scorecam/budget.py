@@ -39,6 +39,9 @@ CONFIDENCE = 0.9
 CALIBRATION = 1.25
 """The stated error is the 0.9 quantile of drawn maps' errors, times this."""
 
+FEW = 2
+"""How much scores vary is itself told by the answers: of few, the stated error is 1 + 2/m times."""
+
 STEP = 0.05
 COLUMNS = 64
 """While masks are chosen and errors estimated, the smaller columns count as one."""
@@ -218,7 +221,8 @@ def error_of(posterior: Posterior, asked: Scores, reading: Reading) -> float:
     maps = posterior.surrogate.maps
     possible, shown = _min_max(torch.stack(moved) @ maps), _min_max((reading.weights @ maps)[None])
     errors = (possible - shown).abs().amax(dim=1)
-    return min(1.0, CALIBRATION * float(errors.quantile(CONFIDENCE)))
+    few = 1 + FEW / len(posterior.asked)
+    return min(1.0, few * CALIBRATION * float(errors.quantile(CONFIDENCE)))
 
 
 def _min_max(maps: Annotated[Tensor, "b cells"]) -> Annotated[Tensor, "b cells"]:
