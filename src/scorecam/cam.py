@@ -205,8 +205,11 @@ def masks(activations: Activations, size: Sequence[int], masking: Masking) -> Ma
     """
     if masking.scale == "before":
         return upsample(_minmax(activations, masking.epsilon), size, masking.align_corners)
-    # Interpolation is linear: scaling the few cells to the pixels' range scales all pixels.
     cells = _shifted(activations)
+    if any(pixels < some for pixels, some in zip(size, cells.shape[1:], strict=True)):
+        # Cells that no pixel samples may be far out of the pixels' range.
+        return _minmax(upsample(cells, size, masking.align_corners), masking.epsilon)
+    # Interpolation is linear: scaling the few cells to the pixels' range scales all pixels.
     ends = _upsampled(_ends, cells, size, masking.align_corners)
     scaled_cells = _minmax(cells, masking.epsilon, ends)
     return upsample(scaled_cells, size, masking.align_corners).clamp_(0, 1)
