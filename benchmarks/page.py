@@ -37,7 +37,7 @@ error* is that of the scaled map, and *error ≤ stated* how often `explanation.
 def main() -> None:
     """Write the page."""
     parts = [OPENING]
-    for file in sorted(RESULTS.glob("speed-*.json")):
+    for file in sorted(RESULTS.glob("speed-*.json"), key=lambda file: file.stem):
         report = json.loads(file.read_text())
         parts.append(f"## Beside other packages ({file.stem.removeprefix('speed-')})\n")
         if report["settings"].get("note"):
