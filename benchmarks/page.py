@@ -44,8 +44,8 @@ def main() -> None:
             parts.append(report["settings"]["note"] + "\n")
         parts.append("\n".join(speed.tables(report)) + "\n")
     parts.append(FIDELITY)
-    for file in sorted(RESULTS.glob("fidelity*.json"), key=lambda file: file.stem):
-        parts.append("\n".join(fidelity.table(json.loads(file.read_text()))))
+    found = sorted(RESULTS.glob("fidelity*.json"), key=lambda file: file.stem)
+    parts.extend("\n".join(fidelity.table(json.loads(file.read_text()))) for file in found)
     PAGE.write_text("\n".join(parts).rstrip() + "\n")
 
 
