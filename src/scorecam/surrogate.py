@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from scorecam.shapes import Activations, Columns, Scores, Weights
 
-# How scores vary with masks, in units of one another: found on EfficientNet-Lite0; what they give on
-# other networks is in docs/speed.md.
+# How scores vary with masks, in units of one another: found on EfficientNet-Lite0; what they give
+# on other networks is in docs/speed.md.
 CONSTANT = 30.0  # what all masks share
 LINEAR = 24.5  # in the mask's mean content
 SMOOTH = 13.3  # in its shape ...
