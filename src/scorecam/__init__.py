@@ -11,12 +11,14 @@ if TYPE_CHECKING:
     from scorecam.cam import VARIANTS, Masking, Variant, scaled
     from scorecam.errors import (
         BankError,
+        DatasetError,
         LayerError,
         MemoryShortage,
         MissingExtra,
         ModelError,
         OutputError,
         PhotoError,
+        RunError,
         ScorecamError,
         SettingError,
         TargetError,
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BankError",
+    "DatasetError",
     "explain",
     "Explanation",
     "Layer",
@@ -48,6 +51,7 @@ __all__ = [
     "Preprocess",
     "Progress",
     "Provenance",
+    "RunError",
     "scaled",
     "ScoreBank",
     "ScoreCAM",

@@ -7,6 +7,8 @@
     ├── LayerError         a layer that is not there, or has no grid
     ├── TargetError        a class that is not there, or a readout that does not fit
     ├── SettingError       an option with a value that makes no sense
+    ├── DatasetError       a data set, or an annotation in it, that cannot be read
+    ├── RunError           a run's folder that holds another run, or is damaged
     ├── BankError          a score bank that cannot be read, or lacks what was asked
     ├── OutputError        a result that cannot be written
     ├── MemoryShortage     not even one masked image fits into memory
@@ -69,6 +71,14 @@ class SettingError(ScorecamError, ValueError):
 
 class BankError(ScorecamError, ValueError):
     """A score bank that cannot be read, or that lacks what was asked of it."""
+
+
+class DatasetError(ScorecamError, ValueError):
+    """A data set, or an annotation in it, that cannot be read."""
+
+
+class RunError(ScorecamError, ValueError):
+    """A run's folder that holds another run, or is damaged."""
 
 
 class OutputError(ScorecamError, OSError):

@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from scorecam import backends, scoring
+from scorecam.asking import BatchSize
 from scorecam.bank import ScoreBank
 from scorecam.budget import BudgetSpec, described, plan
 from scorecam.cam import Masking, Variant, find_variant
@@ -36,7 +37,7 @@ from scorecam.model import (
 from scorecam.photo import read_photo
 from scorecam.pixels import Preprocess
 from scorecam.readout import Readout
-from scorecam.scoring import BatchSize, Progress, Thrift
+from scorecam.scoring import Progress, Thrift
 from scorecam.shapes import Columns, Heatmaps, Images
 
 TOGETHER = 16

@@ -7,13 +7,14 @@ tensor of the same layer for the same column.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from scorecam.asking import Scorer
 from scorecam.bank import ScoreBank
 from scorecam.model import Model
-from scorecam.shapes import Heatmap, Image
+from scorecam.shapes import Columns, Heatmap, Image, Images
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +27,8 @@ class Case:
         target: the column that is explained.
         layer: the name of the layer, for methods that look at one.
         ask: puts the masks to the model.
+        listen: gets the model ready for other questions about the image.
+        seed: for methods that draw.
     """
 
     model: Model
@@ -33,11 +36,22 @@ class Case:
     target: int
     layer: str
     ask: Callable[[], ScoreBank]
+    listen: Callable[[], Scorer]
+    seed: int = 0
 
     @cached_property
     def bank(self) -> ScoreBank:
         """The model's answers to the masks: asked for once, whoever wants them first."""
         return self.ask()
+
+    @cached_property
+    def scorer(self) -> Scorer:
+        """What answers any other question about the image."""
+        return self.listen()
+
+    def probabilities(self, images: Images) -> Columns:
+        """P of the target for each of these images, `b` float32 (the number itself for values)."""
+        return self.scorer.probabilities(images, self.target)
 
 
 class Method(ABC):
@@ -45,10 +59,14 @@ class Method(ABC):
 
     Attributes:
         name: as users write it, settings included.
+        settings: every setting that the map depends on, defaults included: plain values.
+        source: whose method, and whose code.
     """
 
     name: str
+    settings: Mapping[str, object]
+    source: str
 
     @abstractmethod
     def heatmap(self, case: Case) -> Heatmap:
-        """What the model looked at: `*i` float32, not scaled."""
+        """What the model looked at: `*i` float32, not scaled, on the image's device."""

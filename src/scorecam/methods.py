@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from scorecam.asking import Scorer
 from scorecam.cam import Variant, find_variant
 from scorecam.errors import PhotoError, SettingError, did_you_mean
 from scorecam.explanation import Explanation
@@ -19,13 +20,16 @@ class ScoreCAMMethod(Method):
 
     name: str
     variant: Variant
+    settings: Mapping[str, object]
+    source: str = "Wang et al., Score-CAM, CVPR workshops 2020"
 
     def heatmap(self, case: Case) -> Heatmap:
         return case.bank.heatmap(case.target, self.variant)
 
 
 def _scorecam(name: str, settings: Mapping[str, str]) -> Method:
-    return ScoreCAMMethod(name, find_variant(settings.get("variant", "official")))
+    variant = find_variant(settings.get("variant", "official"))
+    return ScoreCAMMethod(name, variant, {"variant": variant.name, "formula": variant.formula})
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,16 @@ def heatmaps(
             "The image is not known, so other methods cannot explain it.",
             do="Explain the photo, not a saved bank.",
         )
-    case = Case(model, image, explanation.target.index, explanation.layer, lambda: explanation.bank)
+    bank = explanation.bank
+    case = Case(
+        model,
+        image,
+        explanation.target.index,
+        explanation.layer,
+        ask=lambda: bank,
+        listen=lambda: Scorer(model, image, head=bank.head),
+        seed=bank.provenance.seed,
+    )
     return {method.name: method.heatmap(case) for method in methods}
 
 

@@ -11,12 +11,13 @@ import contextlib
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from scorecam.errors import (
     MemoryShortage,
@@ -196,6 +197,21 @@ class Model(ABC):
     @abstractmethod
     def apart(self, inputs: Inputs) -> tuple[Images, list[Model]]:
         """The images in several inputs, and for each image the model with the rest held fixed."""
+
+
+class WhiteBox(Model):
+    """A model that can be looked into and differentiated: what gradient methods need."""
+
+    @abstractmethod
+    def differentiable(self) -> AbstractContextManager[nn.Module]:
+        """The model as a module with autograd on: images, `b c *i`, to the readout, `b n` float32.
+
+        What it runs is its submodule `network`, in evaluation mode, with parameters that want no
+        gradient. Hooks that are left on it, and anything else that changed, are taken back.
+
+        Raises:
+            ModelError: whatever is done with it fails.
+        """
 
 
 # ── head ─────────────────────────────────────────────────────────────────────────────────────

@@ -112,7 +112,7 @@ def read(output: Any, readout: Readout, images: int) -> BatchedScores:
             "axis.",
             do="Keep the batch axis first, for example `lambda output: output[:, 3]`.",
         )
-    return scores.detach().to(torch.float32)
+    return scores.to(torch.float32)
 
 
 def _asked(readout: Readout, output: Any) -> Any:

@@ -8,22 +8,20 @@ asked again.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from scorecam import cam
+from scorecam.asking import Batches, BatchSize, find_head, first_batch_size, threads
 from scorecam.bank import Provenance, ScoreBank
 from scorecam.budget import Inquiry, Plan
 from scorecam.cam import Masking, Variant
-from scorecam.errors import MemoryShortage, ModelError, SettingError
+from scorecam.errors import ModelError, SettingError
 from scorecam.model import (
     Engine,
     Head,
@@ -31,20 +29,12 @@ from scorecam.model import (
     Probe,
     Speed,
     looks_like_probabilities,
-    memory_errors_translated,
     probabilities,
     two_names,
     two_sided,
 )
 from scorecam.shapes import Activations, BatchedScores, Columns, Heatmap, Image, Images, Weights
 from scorecam.surrogate import Surrogate
-
-BatchSize = int | Literal["auto"]
-
-STRONGER = 1024.0
-"""How many times as strong an input must be to drive small logits out of [0, 1]."""
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -129,7 +119,7 @@ def score(
             do="Give its weights and another device.",
         )
     images = images.detach().to(model.device, torch.float32)
-    batches = _Batches(_first_batch_size(batch_size, images))
+    batches = Batches(first_batch_size(batch_size, images))
     subjects = [
         subject
         for part in batches.over(
@@ -152,7 +142,7 @@ def score(
     else:
 
         def head_of(subject: _Subject, said: BatchedScores) -> tuple[Head, int]:
-            return _head(model, subject.image, said, batches)
+            return find_head(model, subject.image, said, batches)
 
         fill, answers = _chosen(asker, subjects, columns, thrift, head_of)
     asker.finished()
@@ -162,7 +152,7 @@ def score(
         said = torch.cat([subject.scores[None], fill[None], answer.scores])
         head, probes = answer.head, answer.probes
         if head is None:
-            head, probes = _head(model, subject.image, said, batches)
+            head, probes = find_head(model, subject.image, said, batches)
         provenance = Provenance(
             model=model.spec,
             device=str(model.device),
@@ -381,7 +371,7 @@ class _Asker:
     """Puts masked images to an engine, a batch at a time, in a buffer it keeps."""
 
     def __init__(
-        self, engine: Engine, masking: Masking, batches: _Batches, progress: OnProgress | None
+        self, engine: Engine, masking: Masking, batches: Batches, progress: OnProgress | None
     ) -> None:
         self.engine = engine
         self.masking = masking
@@ -400,7 +390,7 @@ class _Asker:
             self.tell()
 
         def work(part: slice) -> BatchedScores:
-            with _threads(self.engine.beside):
+            with threads(self.engine.beside):
                 rows = self._write(part, questions, fill=fill)
             scores = self.engine.scores(rows)
             self.done += len(rows)
@@ -450,77 +440,3 @@ class _Asker:
                 (count, *image.shape), device=image.device, memory_format=self.engine.layout
             )
         return self._buffer[:count]
-
-
-@contextlib.contextmanager
-def _threads(count: int | None) -> Generator[None]:
-    """Torch with so many threads at most, and then with as many as before."""
-    before = torch.get_num_threads()
-    if count is None or count >= before:
-        yield
-        return
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-class _Batches:
-    """Slices of at most `size`, halved whenever the work on one runs out of memory."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-
-    def over(self, total: int, work: Callable[[slice], T]) -> Iterator[T]:
-        start = 0
-        while start < total:
-            part = slice(start, min(start + self.size, total))
-            try:
-                with memory_errors_translated():
-                    result = work(part)
-            except MemoryShortage as shortage:
-                self.size = (part.stop - part.start) // 2
-                if self.size == 0:
-                    raise MemoryShortage(
-                        "Memory ran out on a single masked image.",
-                        do="Use a smaller input, a smaller model, or another device.",
-                    ) from shortage
-                continue
-            yield result
-            start = part.stop
-
-
-def _first_batch_size(asked: BatchSize, images: Images) -> int:
-    """The batch size to start from: the user's, or about the memory of 32 photos of 224 × 224."""
-    if asked == "auto":
-        photos = 128 if images.is_cuda else 32
-        return max(1, min(256, photos * 224**2 // math.prod(images.shape[2:])))
-    if isinstance(asked, bool) or not isinstance(asked, int | np.integer) or asked < 1:
-        raise SettingError(
-            f"batch_size={asked!r} is not a whole number of at least 1, or 'auto'.",
-            do="Leave it out: memory is found out about as it goes.",
-        )
-    return int(asked)
-
-
-def _head(model: Model, image: Image, said: BatchedScores, batches: _Batches) -> tuple[Head, int]:
-    """What the scores are, and the passes it cost to find out.
-
-    Probabilities never leave [0, 1]. Small logits may happen to lie there too, even to sum to one;
-    a much stronger input tells, since only a bounded output stays in range.
-
-    Args:
-        image: one input.
-        said: everything the model has said of it, `b n`.
-    """
-    unbounded: Head = "sigmoid" if said.shape[1] == 1 else "logits"
-    if model.head != "auto":
-        return unbounded if model.head == "logits" else model.head, 0
-    said = said[said.isfinite().all(dim=1)]
-    if not looks_like_probabilities(said):
-        return unbounded, 0
-    strong = torch.stack([image * STRONGER, image * -STRONGER])
-    answers = torch.cat(list(batches.over(len(strong), lambda part: model.scores(strong[part]))))
-    answers = answers[~answers.isnan().any(dim=1)]  # half precision overflows
-    return ("probabilities" if looks_like_probabilities(answers) else unbounded), len(strong)

@@ -23,6 +23,7 @@ from scorecam.model import (
     Model,
     Probe,
     Speed,
+    WhiteBox,
     memory_errors_translated,
 )
 from scorecam.pixels import Preprocess
@@ -31,7 +32,7 @@ from scorecam.shapes import BatchedActivations, BatchedScores, Images
 
 
 @dataclass(frozen=True, eq=False)
-class TorchModel(Model):
+class TorchModel(WhiteBox):
     """A `torch.nn.Module`, which stays the user's: every call leaves it as it was found.
 
     Args:
@@ -158,7 +159,7 @@ class TorchModel(Model):
                 raise
             self._refuses.append("channels last")  # its own `view` wants the usual order
             return self.scores(images)
-        return found.clone()  # outside inference mode: an ordinary tensor
+        return found.detach().clone()  # outside inference mode: an ordinary tensor
 
     def layout(self, images: Images) -> torch.memory_format:
         """How images lie in memory as the network likes it best: channels last for convolutions."""
@@ -180,7 +181,31 @@ class TorchModel(Model):
     def prepared(self) -> Generator[Callable[[Tensor], Tensor]]:
         """The network ready to be converted: a function of images alone, in evaluation mode."""
         with _lock_of(self.module), _evaluating(self.module):
-            yield lambda images: read(self.call(self.module, images), self.readout, images.shape[0])
+            yield lambda images: read(
+                self.call(self.module, images), self.readout, images.shape[0]
+            ).detach()
+
+    @contextlib.contextmanager
+    def differentiable(self) -> Generator[nn.Module]:
+        try:
+            with (
+                _lock_of(self.module),
+                _evaluating(self.module),
+                _untouched(self.module),
+                torch.inference_mode(mode=False),
+                torch.enable_grad(),
+                memory_errors_translated(),
+            ):
+                yield _Readable(self)
+        except ScorecamError:
+            raise
+        except Exception as error:
+            raise ModelError(
+                f"The model could not be differentiated: {type(error).__name__}: {error}",
+                likely="The network, or one of its operations, may have no gradient, or change its "
+                "values in place.",
+                do="Use methods that need none: scorecam, rise, occlusion.",
+            ) from error
 
     @contextlib.contextmanager
     def _running(self, images: Images) -> Generator[Tensor]:
@@ -226,6 +251,51 @@ def _evaluating(module: nn.Module) -> Generator[None]:
         for child in training:
             child.training = True
         _make_ordinary(module)
+
+
+class _Readable(nn.Module):
+    """A network whose output is the readout alone."""
+
+    def __init__(self, model: TorchModel) -> None:
+        super().__init__()
+        self.network = model.module
+        self._model = [model]  # in a list: not a submodule, nor anything torch should look into
+
+    def forward(self, images: Images) -> BatchedScores:
+        model = self._model[0]
+        return read(model.call(self.network, images), model.readout, len(images))
+
+
+_HOOKS = (
+    "_forward_hooks",
+    "_forward_pre_hooks",
+    "_backward_hooks",
+    "_backward_pre_hooks",
+    "_forward_hooks_with_kwargs",
+    "_forward_hooks_always_called",
+    "_forward_pre_hooks_with_kwargs",
+)
+
+
+@contextlib.contextmanager
+def _untouched(module: nn.Module) -> Generator[None]:
+    """No parameter wants a gradient; afterwards they do again, and hooks left behind are gone."""
+    wanted = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    hooks = [
+        (table, dict(table))
+        for child in module.modules()
+        for table in (getattr(child, name) for name in _HOOKS)
+    ]
+    for parameter in wanted:
+        parameter.requires_grad_(False)  # noqa: FBT003
+    try:
+        yield
+    finally:
+        for parameter in wanted:
+            parameter.requires_grad_(True)  # noqa: FBT003
+        for table, before in hooks:
+            for key in [key for key in table if key not in before]:
+                del table[key]
 
 
 def _make_ordinary(module: nn.Module) -> None:

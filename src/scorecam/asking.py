@@ -1,0 +1,192 @@
+"""Puts images to a model, in batches that fit into memory, and says what its answers are."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Generator, Iterator
+from typing import Literal, TypeVar
+
+import numpy as np
+import torch
+
+from scorecam.errors import MemoryShortage, SettingError
+from scorecam.model import (
+    Engine,
+    Head,
+    Model,
+    Probe,
+    Speed,
+    looks_like_probabilities,
+    memory_errors_translated,
+    probabilities,
+    two_sided,
+)
+from scorecam.shapes import BatchedScores, Columns, Image, Images
+
+BatchSize = int | Literal["auto"]
+
+STRONGER = 1024.0
+"""How many times as strong an input must be to drive small logits out of [0, 1]."""
+
+T = TypeVar("T")
+
+
+class Scorer:
+    """What a model answers to any images: changed copies of one image, say, thousands of times.
+
+    Args:
+        model: what is asked.
+        image: `c *i`, on which a faster engine shows that it agrees.
+        head: what the scores are; None to tell from the answers to the image and to the fill.
+        fill: what an empty image is.
+        speed: what may run the model, and in which precision.
+        passes: images that are to be asked about, about: whether converting a network pays.
+        batch_size: images per pass.
+
+    Attributes:
+        head: what the scores are.
+        columns: the readout of the image, `n`.
+        asked: images that were put to the model so far.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        image: Image,
+        *,
+        head: Head | None = None,
+        fill: Image | None = None,
+        speed: Speed | None = None,
+        passes: int = 1000,
+        batch_size: BatchSize = "auto",
+    ) -> None:
+        images = image[None].detach().to(model.device, torch.float32)
+        self._batches = Batches(first_batch_size(batch_size, images))
+        empty = torch.zeros_like(images) if fill is None else fill[None].to(images)
+        began = time.perf_counter()
+        said = model.scores(torch.cat([images, empty]))
+        seconds = (time.perf_counter() - began) / 2
+        self.asked = 2
+        if head is None:
+            head, probes = find_head(model, images[0], said, self._batches)
+            self.asked += probes
+        self.head: Head = head
+        self.columns: Columns = two_sided(said[:1], head)[0]
+        probe = Probe(images[0], lambda: _halves(images[0]), passes, seconds, self._distance)
+        self.engine: Engine = model.engine(speed or Speed(), probe)
+        self.asked += self.engine.probed
+        if batch_size == "auto" and self.engine.batch is not None:
+            self._batches.size = min(self._batches.size, self.engine.batch)
+
+    def scores(self, images: Images) -> BatchedScores:
+        """The readout of each image, `b n` float32.
+
+        Raises:
+            MemoryShortage: not even one image fits.
+            ModelError: the model fails.
+        """
+        self.asked += len(images)
+        parts = self._batches.over(len(images), lambda part: self.engine.scores(images[part]))
+        return two_sided(torch.cat(list(parts)), self.head)
+
+    def probabilities(self, images: Images, target: int) -> Columns:
+        """P of one column for each image, `b` float32; the number itself where there is none."""
+        return probabilities(self.scores(images), self.head)[:, target]
+
+    def _distance(self, one: BatchedScores, other: BatchedScores) -> float:
+        """The largest difference between two engines' probabilities."""
+        found = float((probabilities(one, self.head) - probabilities(other, self.head)).abs().max())
+        return math.inf if math.isnan(found) else found
+
+
+def _halves(image: Image) -> Images:
+    """The image with one half of it empty, and with the other, along each of its last two axes."""
+    halves: list[Image] = []
+    for axis in range(1, min(image.ndim, 3)):
+        for first in (True, False):
+            half = image.clone()
+            middle = image.shape[axis] // 2
+            half.narrow(axis, 0 if first else middle, middle).zero_()
+            halves.append(half)
+    return torch.stack(halves)
+
+
+# ── batches ──────────────────────────────────────────────────────────────────────────────────
+
+
+@contextlib.contextmanager
+def threads(count: int | None) -> Generator[None]:
+    """Torch with so many threads at most, and then with as many as before."""
+    before = torch.get_num_threads()
+    if count is None or count >= before:
+        yield
+        return
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class Batches:
+    """Slices of at most `size`, halved whenever the work on one runs out of memory."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def over(self, total: int, work: Callable[[slice], T]) -> Iterator[T]:
+        start = 0
+        while start < total:
+            part = slice(start, min(start + self.size, total))
+            try:
+                with memory_errors_translated():
+                    result = work(part)
+            except MemoryShortage as shortage:
+                self.size = (part.stop - part.start) // 2
+                if self.size == 0:
+                    raise MemoryShortage(
+                        "Memory ran out on a single masked image.",
+                        do="Use a smaller input, a smaller model, or another device.",
+                    ) from shortage
+                continue
+            yield result
+            start = part.stop
+
+
+def first_batch_size(asked: BatchSize, images: Images) -> int:
+    """The batch size to start from: the user's, or about the memory of 32 photos of 224 × 224."""
+    if asked == "auto":
+        photos = 128 if images.is_cuda else 32
+        return max(1, min(256, photos * 224**2 // math.prod(images.shape[2:])))
+    if isinstance(asked, bool) or not isinstance(asked, int | np.integer) or asked < 1:
+        raise SettingError(
+            f"batch_size={asked!r} is not a whole number of at least 1, or 'auto'.",
+            do="Leave it out: memory is found out about as it goes.",
+        )
+    return int(asked)
+
+
+def find_head(
+    model: Model, image: Image, said: BatchedScores, batches: Batches
+) -> tuple[Head, int]:
+    """What the scores are, and the passes it cost to find out.
+
+    Probabilities never leave [0, 1]. Small logits may happen to lie there too, even to sum to one;
+    a much stronger input tells, since only a bounded output stays in range.
+
+    Args:
+        image: one input.
+        said: everything the model has said of it, `b n`.
+    """
+    unbounded: Head = "sigmoid" if said.shape[1] == 1 else "logits"
+    if model.head != "auto":
+        return unbounded if model.head == "logits" else model.head, 0
+    said = said[said.isfinite().all(dim=1)]
+    if not looks_like_probabilities(said):
+        return unbounded, 0
+    strong = torch.stack([image * STRONGER, image * -STRONGER])
+    answers = torch.cat(list(batches.over(len(strong), lambda part: model.scores(strong[part]))))
+    answers = answers[~answers.isnan().any(dim=1)]  # half precision overflows
+    return ("probabilities" if looks_like_probabilities(answers) else unbounded), len(strong)

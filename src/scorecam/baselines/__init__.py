@@ -1,0 +1,1 @@
+"""The ways to explain that Score-CAM is compared with: one file per library wrapped."""

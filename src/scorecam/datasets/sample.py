@@ -1,0 +1,90 @@
+"""A photo of a data set, and what the data set says of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy.typing as npt
+
+from scorecam.errors import ScorecamError
+
+Label = str | int
+"""A class as the data set writes it: a WordNet id, a name, or an index."""
+
+Box = tuple[float, float, float, float]
+"""x1 y1 x2 y2, in pixels of the upright photo, continuous: pixel i covers [i, i + 1)."""
+
+PhotoMask = Annotated[npt.NDArray[Any], "H W"]
+"""True on the object, one bool for each pixel of the photo."""
+
+
+@dataclass(frozen=True)
+class Thing:
+    """An object in a photo.
+
+    Args:
+        label: its class.
+        box: where it is; clipped to the photo, never without area.
+    """
+
+    label: Label
+    box: Box
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """A photo of a data set, and what the data set says of it.
+
+    Args:
+        name: its path relative to the data set's folder, with slashes; unique.
+        path: where the photo is.
+        label: its class; None where nobody said.
+        things: the objects in it; None where they are not annotated.
+        mask: reads the mask of the objects of `label`, or raises `DatasetError`; None where there
+            is none.
+        failure: why its annotation cannot be used: a result, not an end.
+    """
+
+    name: str
+    path: Path
+    label: Label | None = None
+    things: tuple[Thing, ...] | None = None
+    mask: Callable[[], PhotoMask] | None = None
+    failure: ScorecamError | None = None
+
+    @property
+    def id(self) -> str:
+        """A name for files: 16 hexadecimal digits of the SHA-256 of `name`."""
+        return hashlib.sha256(self.name.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+    def boxes(self, label: Label | None) -> list[Box] | None:
+        """The boxes of one class; None where the photo is not annotated."""
+        if self.things is None:
+            return None
+        return [thing.box for thing in self.things if thing.label == label]
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Photos, in a fixed order, and their classes.
+
+    Args:
+        root: its folder, or the file that lists it.
+        kind: how it is laid out: "folder", "imagenet", "voc", "coco" or "list".
+        samples: sorted by name.
+        classes: every label that occurs, sorted.
+        remarks: what was met on the way that the user should hear of: boxes that were dropped, say.
+    """
+
+    root: Path
+    kind: str
+    samples: tuple[Sample, ...]
+    classes: tuple[Label, ...]
+    remarks: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.samples)

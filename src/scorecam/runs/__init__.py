@@ -1,0 +1,1 @@
+"""A data set measured, in a folder that can be resumed."""
