@@ -10,17 +10,12 @@ from typing import Annotated, Literal
 
 from torch import Tensor
 
-from scorecam.errors import ScorecamError
 from scorecam.shapes import Columns, Heatmap, Image, Images
 
 Boxes = Annotated[Tensor, "m 4"]
 """x1 y1 x2 y2, in pixels of the input, float32; pixel i covers [i, i + 1)."""
 
-Better = Literal["higher", "lower"]
-
-
-class Undefined(ScorecamError, ValueError):
-    """A measure that has no value for this image: nothing to divide by, no box, no mask."""
+Better = Literal["higher", "lower", "neither"]
 
 
 @dataclass(frozen=True)
@@ -76,7 +71,7 @@ class Outcome:
 
     Args:
         name: as in `results.parquet`.
-        better: which way is better.
+        better: which way is better; "neither" for what only helps to read the others.
         title: as in tables.
     """
 
