@@ -172,7 +172,7 @@ def _between(seen: Seen, steps: int, first: Image, then: Image) -> tuple[Tensor,
 
 
 def blurred(image: Image, size: int = 11, sigma: float = 5.0) -> Image:
-    """The image, `c h w`, blurred by a Gaussian of so many pixels; zeros beyond its edges (RISE)."""
+    """The image, `c h w`, under a Gaussian of so many pixels; zeros beyond its edges (RISE)."""
     distance = torch.arange(size, dtype=image.dtype, device=image.device) - size // 2
     bell = (-(distance**2) / (2 * sigma**2)).exp()
     kernel = torch.outer(bell, bell) / bell.sum() ** 2

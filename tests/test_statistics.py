@@ -1,0 +1,61 @@
+"""Means with intervals."""
+
+from __future__ import annotations
+
+import math
+import sys
+
+import numpy as np
+import pytest
+
+from scorecam.errors import MissingExtra
+from scorecam.metrics.statistics import interval, paired
+
+pytestmark = pytest.mark.needs("eval")
+
+
+def test_the_mean_and_an_interval_around_it() -> None:
+    values = np.random.default_rng(0).normal(3.0, 1.0, 400)
+    found = interval(values.tolist())
+    half = 1.96 * values.std() / 20  # what theory says of 400 values
+    assert found.mean == pytest.approx(values.mean())
+    assert found.mean - found.low == pytest.approx(half, rel=0.1)
+    assert found.high - found.mean == pytest.approx(half, rel=0.1)
+    assert found.n == 400
+
+
+def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
+    random = np.random.default_rng(1)
+    hits = [not interval(random.random(60).tolist()).excludes(0.5) for _ in range(120)]
+    assert 0.88 <= np.mean(hits) <= 1.0
+
+
+def test_pairs_are_compared_image_by_image() -> None:
+    one = np.random.default_rng(2).random(50)
+    found = paired((one + 0.01).tolist(), one.tolist())
+    assert found.mean == pytest.approx(0.01)
+    assert found.excludes(0.0)
+    assert interval((one + 0.01).tolist()).low < one.mean()  # apart, they could not be told apart
+
+
+def test_few_values_have_no_interval() -> None:
+    assert math.isnan(interval([]).mean)
+    assert interval([]).n == 0
+    single = interval([0.3])
+    assert (single.mean, single.n) == (0.3, 1)
+    assert math.isnan(single.low)
+    assert not single.excludes(0.0)
+    same = interval([0.5, 0.5, 0.5])
+    assert (same.low, same.high) == (0.5, 0.5)
+
+
+def test_the_same_seed_gives_the_same_interval() -> None:
+    values = np.random.default_rng(3).random(30).tolist()
+    assert interval(values, seed=4) == interval(values, seed=4)
+    assert interval(values, seed=4) != interval(values, seed=5)
+
+
+def test_without_scipy_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    with pytest.raises(MissingExtra, match=r"scorecam\[eval\]"):
+        interval([1.0, 2.0])
