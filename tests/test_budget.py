@@ -68,8 +68,13 @@ def reading_of(
     head: Head = "logits",
     column: int = 0,
 ) -> Reading:
-    fill = answers.min(dim=0).values - 1
-    return budget.read(posterior, answers, fill, head, (column, cam.find_variant(variant)))
+    aim = column, cam.find_variant(variant)
+    return budget.read(posterior, answers, ends_of(answers), head, aim)
+
+
+def ends_of(answers: Tensor) -> Tensor:
+    """What the empty and the whole image may score, `2 n`."""
+    return torch.stack([answers.min(dim=0).values - 1, answers.max(dim=0).values + 1])
 
 
 # ── the process, once more ───────────────────────────────────────────────────────────────────
@@ -391,12 +396,12 @@ def test_effects_on_a_map_that_shows_nothing_are_finite(variant: str, factor: fl
 
 def test_slopes_are_chords_over_what_is_in_doubt() -> None:
     scores = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
-    fill = torch.zeros(3)
+    ends = torch.zeros(2, 3)
     doubt = torch.linspace(0, 3, 40)
     step = doubt.clamp(min=budget.STEP)
 
     def slopes(variant: str, head: Head) -> Tensor:
-        return Reading(scores, fill, head, 1, VARIANTS[variant], doubt).slopes
+        return Reading(scores, ends, head, 1, VARIANTS[variant], doubt).slopes
 
     def probability(moved: Tensor) -> Tensor:
         return torch.cat([scores[:, :1], moved[:, None], scores[:, 2:]], dim=1).softmax(1)[:, 1]
@@ -469,10 +474,10 @@ def stated_and_true(
     maps: Tensor, scores: Tensor, asked: list[int], variant: str, head: Head, *, seed: int = 0
 ) -> tuple[float, float]:
     posterior = surrogate_of(maps, seed).given(asked)
-    fill = scores.min(dim=0).values - 1
+    ends = ends_of(scores)
     answers = scores[asked]
-    reading = dataclasses.replace(reading_of(posterior, answers, variant, head), fill=fill)
-    exact = VARIANTS[variant].weights(cam.Answers(scores, fill, head), 0)
+    reading = dataclasses.replace(reading_of(posterior, answers, variant, head), ends=ends)
+    exact = VARIANTS[variant].weights(cam.Answers(scores, ends[0], head), 0)
     off = scaled_map(maps, reading.weights) - scaled_map(maps, exact)
     return budget.error_of(posterior, answers, reading), float(off.abs().max())
 

@@ -15,7 +15,7 @@ import platform
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ from scorecam.cam import Answers, Masking, Variant, find_variant
 from scorecam.errors import BankError, SettingError
 from scorecam.model import Head, Target, find_target, reduced
 from scorecam.photo import MAX_PIXELS
-from scorecam.shapes import Activations, Columns, Heatmap, Scores, Weights
+from scorecam.shapes import Activations, Columns, Grid, Heatmap, Scores, Weights
 from scorecam.surrogate import Posterior, Surrogate
 
 SCHEMA = 2
@@ -138,18 +138,27 @@ class ScoreBank:
         return self.asked[self.answered] if self.exact else self.live[~lost[self.live]]
 
     @functools.cached_property
-    def _surrogate(self) -> tuple[Posterior, Tensor, Scores]:
-        """What is known of the masks that enter the map, each one's number, and the answers."""
+    def _process(self) -> tuple[Surrogate, Tensor, Tensor]:
+        """The process over the masks that enter the map; each channel's mask; the masks' channels.
+
+        The last are numbers among the channels that enter, one for each distinct mask.
+        """
         maps = self.activations[self._shown]
         first, inverse = cam.distinct(maps, self.masking)
-        answers = torch.full((len(self.activations),), -1, dtype=torch.int64, device=maps.device)
-        answers[self.asked] = torch.arange(len(self.asked), device=maps.device)
+        return Surrogate(maps, first, inverse, self.provenance.seed), inverse, first
+
+    @functools.cached_property
+    def _surrogate(self) -> tuple[Posterior, Tensor, Scores]:
+        """What is known of the masks that enter the map, each one's number, and the answers."""
+        surrogate, inverse, first = self._process
+        count, device = len(self.activations), self.activations.device
+        answers = torch.full((count,), -1, dtype=torch.int64, device=device)
+        answers[self.asked] = torch.arange(len(self.asked), device=device)
         # The row of each mask's answer: all channels that share a mask were asked, or none.
         rows = torch.full_like(first, -1).scatter_reduce(
             0, inverse, answers[self._shown], reduce="amax"
         )
         asked = (rows >= 0).nonzero()[:, 0]
-        surrogate = Surrogate(maps, first, inverse, self.provenance.seed)
         posterior = surrogate.given(asked.tolist())
         return posterior, inverse, self.scores[rows[asked]]
 
@@ -165,12 +174,29 @@ class ScoreBank:
             posterior, inverse, answers = self._surrogate
             return posterior.complete(answers)[inverse]
 
+    def _kept(self, columns: Columns) -> Columns:
+        """Z of one image in the columns of `scores`."""
+        if self.columns is None:
+            return columns
+        return reduced(columns[None], self.columns, self.head)[0]
+
     @property
     def _fill(self) -> Columns:
         """Z(fill) in the columns of `scores`."""
-        if self.columns is None:
-            return self.fill_scores
-        return reduced(self.fill_scores[None], self.columns, self.head)[0]
+        return self._kept(self.fill_scores)
+
+    @functools.cached_property
+    def _fields(self) -> Annotated[Tensor, "cells n"]:
+        """The evidence field of every column (see `Surrogate.field`)."""
+        with cam.exact_products(self.activations.device):
+            surrogate, _, first = self._process
+            return surrogate.field(self.completed[first], self._fill, self._kept(self.image_scores))
+
+    def _field(self, index: int) -> Grid:
+        """The evidence field of one column on the layer's grid, signed."""
+        if not len(self._shown):
+            return self.activations.new_zeros(self.activations.shape[1:])
+        return self._process[0].on_grid(self._fields[:, self.place(index)])
 
     def weights(
         self, target: int | str | None = None, variant: str | Variant = "official"
@@ -203,12 +229,12 @@ class ScoreBank:
             return 1.0
         with cam.exact_products(self.activations.device):
             posterior, _, answers = self._surrogate
-            fill = self._fill
+            ends = torch.stack([self._fill, self._kept(self.image_scores)])
             if self.columns is None:
                 columns, column = large_columns(self.image_scores, column)
                 answers = reduced(answers, columns, self.head)
-                fill = reduced(fill[None], columns, self.head)[0]
-            reading = read(posterior, answers, fill, self.head, (column, how))
+                ends = reduced(ends, columns, self.head)
+            reading = read(posterior, answers, ends, self.head, (column, how))
             return error_of(posterior, answers, reading)
 
     def heatmap(
@@ -220,17 +246,22 @@ class ScoreBank:
             TargetError: there is no such column.
             SettingError: there is no such variant.
         """
-        return self._map(self.weights(target, variant))
+        how = find_variant(variant)
+        index = self.target(target).index
+        return self._map(self.weights(index, how), self._field(index) if how.field else None)
 
     def contrast(
         self, target: int | str, other: int | str, variant: str | Variant = "official"
     ) -> Heatmap:
         """What speaks for `target` rather than `other`: the heatmap of α(target) − α(other)."""
-        return self._map(self.weights(target, variant) - self.weights(other, variant))
+        how = find_variant(variant)
+        one, two = self.target(target).index, self.target(other).index
+        field = self._field(one) - self._field(two) if how.field else None
+        return self._map(self.weights(one, how) - self.weights(two, how), field)
 
-    def _map(self, weights: Weights) -> Heatmap:
+    def _map(self, weights: Weights, field: Grid | None) -> Heatmap:
         # Only channels with a mask enter: those left out may hold NaN, and 0 · NaN is NaN.
-        return cam.heatmap(self.activations[self.live], weights[self.live], self.size)
+        return cam.heatmap(self.activations[self.live], weights[self.live], self.size, field)
 
     def picture(self) -> Image.Image | None:
         """What the model saw, RGB, where a photo was given."""

@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scorecam.cam import Answers, Variant, exact_products
+from scorecam.cam import Answers, Variant, agreeing, exact_products
 from scorecam.errors import SettingError, did_you_mean
 from scorecam.model import Head, reduced, two_sided
-from scorecam.shapes import Columns, Scores, Weights
+from scorecam.shapes import Columns, Grid, Scores, Weights
 from scorecam.surrogate import Posterior, Surrogate, divisor
 
 BudgetSpec = int | Literal["exact", "fast"]
@@ -41,6 +41,9 @@ CALIBRATION = 1.25
 
 FEW = 2
 """How much scores vary is itself told by the answers: of few, the stated error is 1 + 2/m times."""
+
+FAINT = 0.05
+"""Cells of a map, from 0 to 1, in which a geometric mean's slope is too steep to follow."""
 
 STEP = 0.05
 COLUMNS = 64
@@ -132,7 +135,7 @@ class Reading:
 
     Args:
         scores: `k n`, of every live channel.
-        fill: Z(fill), `n`.
+        ends: Z(fill) and Z(X), `2 n`.
         head: what the scores are.
         column: the target's.
         variant: how scores become weights.
@@ -140,7 +143,7 @@ class Reading:
     """
 
     scores: Scores
-    fill: Columns
+    ends: Scores
     head: Head
     column: int
     variant: Variant
@@ -170,8 +173,32 @@ class Reading:
         return self._weights(scores)
 
     def _weights(self, scores: Scores) -> Weights:
-        weights = self.variant.weights(Answers(scores, self.fill, self.head), self.column)
+        weights = self.variant.weights(Answers(scores, self.ends[0], self.head), self.column)
         return weights.nan_to_num(0.0, 0.0, 0.0)
+
+    def grid(self, surrogate: Surrogate) -> Annotated[Tensor, "cells"]:
+        """The map on the surrogate's cells, at least 0."""
+        own = self.weights @ surrogate.maps
+        return agreeing(own, self.field(surrogate)) if self.variant.field else own.relu()
+
+    def field(self, surrogate: Surrogate) -> Annotated[Tensor, "cells"]:
+        """The evidence field on the surrogate's cells, signed."""
+        return self._fields(surrogate, self.scores[:, self.column, None])[0]
+
+    def possible(
+        self, surrogate: Surrogate, deviations: Annotated[Tensor, "k draws"]
+    ) -> Annotated[Tensor, "draws cells"]:
+        """The map were the evidence off by each of these."""
+        maps = torch.stack([self.moved(each) for each in deviations.T]) @ surrogate.maps
+        if not self.variant.field:
+            return maps.relu()
+        moved = self.scores[:, self.column, None] + deviations
+        return agreeing(maps, self._fields(surrogate, moved))
+
+    def _fields(self, surrogate: Surrogate, scores: Scores) -> Annotated[Tensor, "b cells"]:
+        """The evidence fields of the column's scores, `k b`."""
+        empty, whole = self.ends[:, self.column, None].expand(-1, scores.shape[1])
+        return surrogate.field(scores, empty, whole).T
 
     def effects(self, surrogate: Surrogate, floor: float = 0.0) -> Annotated[Tensor, "k cells"]:
         """What one unit of each score does to each cell of the scaled map, to first order.
@@ -181,26 +208,39 @@ class Reading:
         """
         slopes = self.slopes
         slopes = slopes + floor * slopes.abs().mean()
-        return scaled_effects(surrogate.maps, self.weights, slopes)
+        own = self.weights @ surrogate.maps
+        effects = slopes[:, None] * surrogate.maps
+        if not self.variant.field:
+            return scaled_effects(own, effects)
+        field = self.field(surrogate)
+        shown = agreeing(own, field)
+        # The logarithm of a geometric mean is half the sum of the logarithms; where either part is
+        # nearly nothing, so is the map.
+        parts = (own, effects), (field, surrogate.pull.T.to(own))
+        share = [effect / torch.where(shown > FAINT, part, math.inf) for part, effect in parts]
+        return scaled_effects(shown, shown * (share[0] + share[1]) / 2)
 
 
 def scaled_effects(
-    maps: Annotated[Tensor, "k cells"], weights: Weights, slopes: Weights
+    shown: Annotated[Tensor, "cells"], effects: Annotated[Tensor, "k cells"]
 ) -> Annotated[Tensor, "k cells"]:
-    """The derivative of the scaled map by each weight, times `slopes`."""
-    shown = weights @ maps
+    """The derivative of the scaled map by each score, given that of the map itself."""
     peak = int(shown.argmax())
     high = divisor(shown[peak])
-    effects = slopes[:, None] * maps * (shown > 0)
+    effects = effects * (shown > 0)
     return ((effects - effects[:, peak, None] * (shown.relu() / high)) / high).nan_to_num()
 
 
 def read(
-    posterior: Posterior, asked: Scores, fill: Columns, head: Head, aim: tuple[int, Variant]
+    posterior: Posterior, asked: Scores, ends: Scores, head: Head, aim: tuple[int, Variant]
 ) -> Reading:
-    """What the answers `asked` (`s n`) make of the column and the variant aimed at."""
+    """What the answers `asked` (`s n`) make of the column and the variant aimed at.
+
+    Args:
+        ends: Z(fill) and Z(X), `2 n`.
+    """
     doubt = posterior.doubt(evidence(asked, head, *aim))
-    return Reading(posterior.complete(asked), fill, head, *aim, doubt)
+    return Reading(posterior.complete(asked), ends, head, *aim, doubt)
 
 
 def error_of(posterior: Posterior, asked: Scores, reading: Reading) -> float:
@@ -214,22 +254,24 @@ def error_of(posterior: Posterior, asked: Scores, reading: Reading) -> float:
     """
     if len(posterior.asked) < 2:
         return 1.0  # one answer does not tell how much scores vary
+    grid = reading.grid(posterior.surrogate)
+    if reading.variant.field and not grid.any():
+        return 1.0  # where nothing agrees, one cell more may be the whole map
     importance = reading.slopes[posterior.asked].abs()
     known = evidence(asked, reading.head, reading.column, reading.variant)
     surprise = posterior.surprise(known, importance)
-    moved = [reading.moved(surprise * each) for each in posterior.deviations().T]
-    maps = posterior.surrogate.maps
-    possible, shown = _min_max(torch.stack(moved) @ maps), _min_max((reading.weights @ maps)[None])
+    deviations = surprise * posterior.deviations()
+    possible = _min_max(reading.possible(posterior.surrogate, deviations))
+    shown = _min_max(grid[None])
     errors = (possible - shown).abs().amax(dim=1)
     few = 1 + FEW / len(posterior.asked)
     return min(1.0, few * CALIBRATION * float(errors.quantile(CONFIDENCE)))
 
 
 def _min_max(maps: Annotated[Tensor, "b cells"]) -> Annotated[Tensor, "b cells"]:
-    """Each map's positive part, min-max scaled."""
-    positive = maps.relu()
-    low, high = positive.aminmax(dim=1, keepdim=True)
-    return (positive - low) / divisor(high - low)
+    """Each map min-max scaled."""
+    low, high = maps.aminmax(dim=1, keepdim=True)
+    return (maps - low) / divisor(high - low)
 
 
 # ── asking in rounds ─────────────────────────────────────────────────────────────────────────
@@ -264,6 +306,7 @@ class Inquiry:
         if aim[0] == len(image_scores):  # what speaks for no mirrors a yes-or-no model's column
             image_scores = torch.cat([image_scores, -image_scores])
         self._columns, column = large_columns(image_scores, aim[0])
+        self._image_scores = image_scores
         self._aim = (column, aim[1])
         self._posterior: Posterior | None = None
         self._heard: Scores | None = None
@@ -292,7 +335,8 @@ class Inquiry:
         if self._reading is None or self._posterior is None:
             # Nothing is known yet: as if every mask counted the same.
             even = torch.full_like(self.surrogate.maps[:, 0], 1 / len(self.surrogate))
-            effects = scaled_effects(self.surrogate.maps, even, even)
+            maps = self.surrogate.maps
+            effects = scaled_effects(even @ maps, even[:, None] * maps)
             posterior = self.surrogate.given(self.asked)
         else:
             effects = self._reading.effects(self.surrogate, FLOOR)
@@ -315,8 +359,10 @@ class Inquiry:
         known = [mask for mask, ok in zip(self.asked, answered.tolist(), strict=True) if ok]
         heard = self._heard[answered]
         self._posterior = self.surrogate.given(known)
-        muted = reduced(two_sided(fill[None], head), self._columns, head)[0]
-        self._reading = read(self._posterior, heard, muted, head, self._aim)
+        whole = two_sided(self._image_scores[: len(fill)][None], head)
+        ends = torch.cat([two_sided(fill[None], head), whole])
+        ends = reduced(ends, self._columns, head)
+        self._reading = read(self._posterior, heard, ends, head, self._aim)
         if len(self.asked) >= self.plan.least and self.plan.until < math.inf:
             self.estimate = error_of(self._posterior, heard, self._reading)
 
@@ -325,6 +371,13 @@ class Inquiry:
         if self._reading is None:
             return torch.zeros_like(self.surrogate.maps[:, 0])
         return self._reading.weights
+
+    def field(self) -> Grid | None:
+        """The evidence field as far as it is known, on the grid; None where it has no part."""
+        if self._reading is None or not self._reading.variant.field:
+            return None
+        with exact_products(self.surrogate.maps.device):
+            return self.surrogate.on_grid(self._reading.field(self.surrogate))
 
 
 def large_columns(image_scores: Columns, column: int) -> tuple[Tensor, int]:

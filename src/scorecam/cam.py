@@ -25,7 +25,7 @@ from torch import Tensor
 
 from scorecam.errors import SettingError, did_you_mean
 from scorecam.model import Head, probabilities
-from scorecam.shapes import Activations, Columns, Heatmap, Image, Masks, Scores, Weights
+from scorecam.shapes import Activations, Columns, Grid, Heatmap, Image, Masks, Scores, Weights
 
 
 @dataclass(frozen=True)
@@ -270,17 +270,25 @@ class Variant:
         formula: α_k as printed in every result.
         weights: (answers, column of the target) → α, `k` float32.
         reads: whether it is made of probabilities p or of the scores z themselves.
+        field: whether the map is then held against the evidence field (see `agreeing`).
     """
 
     name: str
     formula: str
     weights: Callable[[Answers, int], Weights]
     reads: Literal["p", "z"] = "z"
+    field: bool = False
 
     def formula_for(self, head: Head) -> str:
         """The whole formula, with p and z spelled out for this head."""
         meaning = (MEANING_OF_P if self.reads == "p" else MEANING_OF_Z)[head]
-        return f"L = ReLU(Σ_k α_k A_k), α_k = {self.formula}, {meaning}"
+        weighted = f"ReLU(Σ_k α_k A_k), α_k = {self.formula}, {meaning}"
+        if not self.field:
+            return f"L = {weighted}"
+        return (
+            f"L = √(S/max S · E/max E) cell by cell, S = {weighted}; E = ReLU(integrated gradients "
+            "of the Gaussian process through all answers, from the empty to the whole mask)"
+        )
 
 
 MEANING_OF_Z: dict[Head, str] = {
@@ -325,11 +333,17 @@ def literal(answers: Answers, target: int) -> Weights:
     return official(answers, target).softmax(dim=0)
 
 
+def sharp(answers: Answers, target: int) -> Weights:
+    """α = softmax over k of 2 z_t(X·H_k): Algorithm 1 at half the temperature."""
+    return (2 * answers.scores[:, target]).softmax(dim=0)
+
+
 VARIANTS: dict[str, Variant] = {
     "official": Variant("official", "p_t(X·H_k)", official, "p"),
     "algorithm1": Variant("algorithm1", "softmax over k of z_t(X·H_k)", algorithm1),
     "increase": Variant("increase", "z_t(X·H_k) − z_t(fill)", increase),
     "literal": Variant("literal", "softmax over k of p_t(X·H_k)", literal, "p"),
+    "consensus": Variant("consensus", "softmax over k of 2 z_t(X·H_k)", sharp, field=True),
 }
 
 
@@ -353,7 +367,9 @@ def find_variant(variant: str | Variant) -> Variant:
 # ── heatmap ──────────────────────────────────────────────────────────────────────────────────
 
 
-def heatmap(activations: Activations, weights: Weights, size: Sequence[int]) -> Heatmap:
+def heatmap(
+    activations: Activations, weights: Weights, size: Sequence[int], field: Grid | None = None
+) -> Heatmap:
     """L = up(ReLU(Σ_k α_k A_k)): raw activations, weighted, in the image's pixels.
 
     ReLU comes before upsampling, as in the paper's Algorithm 1 (the authors' code has it after;
@@ -363,15 +379,32 @@ def heatmap(activations: Activations, weights: Weights, size: Sequence[int]) -> 
         activations: `k *g` float32.
         weights: `k` float32.
         size: the image's axes `*i`.
+        field: what the map must agree with, `*g`; None for nothing.
 
     Returns:
         `*i` float32, at least 0, not scaled.
     """
     positive = weighted_sum(activations, weights).relu()
+    if field is not None:
+        positive = agreeing(positive.flatten(), field.flatten()).reshape(positive.shape)
     return upsample(positive[None], size)[0]
 
 
-def weighted_sum(activations: Activations, weights: Weights) -> Annotated[Tensor, "*g"]:
+def agreeing(one: Annotated[Tensor, "*b cells"], other: Annotated[Tensor, "*b cells"]) -> Tensor:
+    """√(S/max S · E/max E) of the positive parts, `*b cells` in [0, 1]: high only where both are.
+
+    Zero everywhere where one of the two is nowhere positive.
+    """
+    return (_to_one(one.relu()) * _to_one(other.relu())).sqrt()
+
+
+def _to_one(maps: Annotated[Tensor, "*b cells"]) -> Tensor:
+    """Each map, of no negative numbers, divided by its maximum."""
+    top = maps.amax(dim=-1, keepdim=True)
+    return maps / torch.where(top > 0, top, 1.0)
+
+
+def weighted_sum(activations: Activations, weights: Weights) -> Grid:
     """Σ_k α_k A_k on the layer's grid, signed: `*g` float32."""
     with exact_products(activations.device):
         return torch.tensordot(weights, activations, dims=1)

@@ -60,7 +60,7 @@ HeadOption = Annotated[
 ]
 DeviceOption = Annotated[str | None, typer.Option("--device", help="Such as cpu or cuda:0.")]
 VariantOption = Annotated[
-    str, typer.Option("--variant", help="official, algorithm1, increase or literal.")
+    str, typer.Option("--variant", help="official, algorithm1, increase, literal or consensus.")
 ]
 ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite files that are there.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]

@@ -220,7 +220,7 @@ def explain(
         target: an index, a class name, a function of the model's output that returns one number
             per image, or None for the prediction.
         layer: its name, or the module; None for the default (see `layers`).
-        variant: "official", "algorithm1", "increase", "literal", or a `Variant`.
+        variant: "official", "algorithm1", "increase", "literal", "consensus", or a `Variant`.
         budget: "exact" asks about every mask; "fast" about the few that this map needs (some 50 of
             1000), a count about so many. What the others would have scored is predicted, and
             `error` says how far the map may be off.

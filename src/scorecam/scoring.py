@@ -33,7 +33,16 @@ from scorecam.model import (
     two_names,
     two_sided,
 )
-from scorecam.shapes import Activations, BatchedScores, Columns, Heatmap, Image, Images, Weights
+from scorecam.shapes import (
+    Activations,
+    BatchedScores,
+    Columns,
+    Grid,
+    Heatmap,
+    Image,
+    Images,
+    Weights,
+)
 from scorecam.surrogate import Surrogate
 
 
@@ -231,7 +240,7 @@ def _chosen(
         for subject, column in zip(subjects, columns, strict=True)
     ]
     asker.total = 1 + sum(inquiry.most for inquiry in inquiries)
-    asker.heatmap = lambda: subjects[0].heatmap(inquiries[0].weights())
+    asker.heatmap = lambda: subjects[0].heatmap(inquiries[0].weights(), inquiries[0].field())
     fill: Columns | None = None
     heads: list[tuple[Head, int]] = []
     answers: list[list[BatchedScores]] = [[] for _ in subjects]
@@ -295,9 +304,9 @@ class _Subject:
         """What predicts the scores of masks that were not asked."""
         return Surrogate(self.live_maps, self.first, self.inverse, seed)
 
-    def heatmap(self, weights: Weights) -> Heatmap:
-        """The map made with one weight per distinct mask."""
-        return cam.heatmap(self.live_maps, weights[self.inverse], self.image.shape[1:])
+    def heatmap(self, weights: Weights, field: Grid | None) -> Heatmap:
+        """The map made with one weight per distinct mask, and held against a field."""
+        return cam.heatmap(self.live_maps, weights[self.inverse], self.image.shape[1:], field)
 
     def masks_of(self, masks: Tensor) -> Activations:
         """The maps behind the masks of these numbers."""

@@ -23,6 +23,9 @@ Activations = Annotated[Tensor, "k *g"]
 BatchedActivations = Annotated[Tensor, "b k *g"]
 """A of several images."""
 
+Grid = Annotated[Tensor, "*g"]
+"""One map on the layer's grid, float32."""
+
 Masks = Annotated[Tensor, "k *i"]
 """H: one mask per channel, at the image's size, in [0, 1]."""
 

@@ -18,7 +18,8 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from scorecam.shapes import Activations, Columns, Scores, Weights
+from scorecam.cam import upsample
+from scorecam.shapes import Activations, Columns, Grid, Scores, Weights
 
 # How scores vary with masks, in units of one another: found on EfficientNet-Lite0; what they give
 # on other networks is in docs/speed.md.
@@ -36,6 +37,9 @@ BLOCK = 512
 
 CELLS = 256
 """A mask's content is pooled to at most this many numbers."""
+
+STEPS = 10
+"""Places on the way from the empty to the whole mask where the evidence field is read."""
 
 DRAWS = 48
 """Functions that are drawn from the process ..."""
@@ -64,7 +68,9 @@ class Surrogate:
         self, activations: Activations, first: Tensor, inverse: Tensor, seed: int = 0
     ) -> None:
         self._seed = seed
-        pooled = _pooled(activations).flatten(1)
+        content = _pooled(activations)
+        self._grid, self._pooled = activations.shape[1:], content.shape[1:]
+        pooled = content.flatten(1)
         self.maps = pooled
         if len(first) < len(inverse):
             self.maps = torch.zeros_like(pooled[: len(first)]).index_add_(0, inverse, pooled)
@@ -100,6 +106,53 @@ class Surrogate:
         smooth = torch.cat([self._smooth(block) @ effects for block in blocks])
         rest = CONSTANT * effects.sum(dim=0) + OWN * effects
         return smooth.add_(rest).addmm_(self._linear, self._linear.T @ effects)
+
+    def field(self, scores: Scores, empty: Columns, whole: Columns) -> Annotated[Tensor, "cells n"]:
+        """How much each cell's being shown adds to the scores, on the way from nothing to all.
+
+        The integrated gradients (Sundararajan et al. 2017) of the process's mean, from the empty
+        mask to the whole one: E = ∫ ∂f/∂h at h = t·1 over t in (0, 1), where f is conditioned on
+        every mask's score and on the scores of those two. No network is differentiated.
+
+        Args:
+            scores: of every mask, `k n`.
+            empty: of the empty image, Z(fill), `n`.
+            whole: of the image itself, Z(X), `n`.
+
+        Returns:
+            Linear in the scores.
+        """
+        mean = scores.mean(dim=0)
+        known = torch.cat([scores, empty[None], whole[None]]) - mean
+        return (self._pull @ known.double()).to(scores.dtype).nan_to_num(0.0, 0.0, 0.0)
+
+    def on_grid(self, cells: Annotated[Tensor, "cells"]) -> Grid:
+        """Numbers for the cells of the content as a map on the layer's grid."""
+        return upsample(cells.reshape(1, *self._pooled), self._grid)[0]
+
+    @property
+    def pull(self) -> Annotated[Tensor, "cells k"]:
+        """How much each cell of the evidence field moves per unit of each mask's score."""
+        return self._pull[:, :-2]
+
+    @cached_property
+    def _pull(self) -> Annotated[Tensor, "cells k+2"]:
+        """The same for the scores of the empty and the whole mask too, which come last; float64."""
+        content = self._content.double()
+        cells = content.shape[1]
+        content = torch.cat([content, content.new_zeros(1, cells), content.new_ones(1, cells)])
+        linear = LINEAR / cells
+        near = SMOOTH * (-(torch.cdist(content, content) ** 2) / (2 * self._reach**2)).exp()
+        covariance = near + linear * content @ content.T + CONSTANT
+        covariance.diagonal().add_(OWN + self.noise)
+        slopes = linear * content.T.clone()
+        for step in range(STEPS):
+            share = (step + 0.5) / STEPS
+            away = content - share
+            closeness = SMOOTH * (-(away**2).sum(dim=1) / (2 * self._reach**2)).exp()
+            slopes += (closeness[:, None] * away / self._reach**2).T / STEPS
+        root = torch.linalg.cholesky(covariance)
+        return torch.cholesky_solve(slopes.T, root).T
 
     def _smooth(self, masks: Tensor) -> Annotated[Tensor, "s k"]:
         return (self._left[masks] @ self._right.T).exp_()
