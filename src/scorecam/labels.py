@@ -20,6 +20,12 @@ def imagenet() -> tuple[str, ...]:
     return tuple(text.splitlines())
 
 
+def imagenet_wnids() -> tuple[str, ...]:
+    """Their WordNet ids, in the same order, which is also the sorted one."""
+    text = resources.files("scorecam").joinpath("data/imagenet_wnids.txt").read_text("ascii")
+    return tuple(text.splitlines())
+
+
 def read_labels(labels: Labels) -> tuple[str, ...]:
     """One name per column.
 

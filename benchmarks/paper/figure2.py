@@ -1,0 +1,125 @@
+"""The paper's Figure 2 with numbers: what a channel's Grad-CAM weight tells of its worth.
+
+    python benchmarks/paper/figure2.py --photos PHOTOS --out benchmarks/results/paper
+
+Every live channel's mask is put to the network: its increase of confidence is p(X·H_k) − p(fill)
+(Definition 4). Grad-CAM's weight of the same channel is the mean of ∂z/∂A_k. The two are compared
+over the channels of each photo, by rank (Spearman), and by how often of two channels the one with
+the larger weight also increases the score more. The picture shows three channels of one photo.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from scipy import stats
+from torch import Tensor
+
+import scorecam
+from scorecam import Model, ScoreBank, cam
+from scorecam.datasets import open_dataset, select
+from scorecam.metrics.statistics import interval
+from scorecam.model import WhiteBox
+from scorecam.photo import read_photo
+
+
+def gradcam_weights(model: Model, image: Tensor, layer: str, target: int) -> Tensor:
+    """Grad-CAM's weight of every channel: the mean over the grid of ∂z_t/∂A_k, `k`."""
+    if not isinstance(model, WhiteBox):
+        raise TypeError(f"{model.spec} has no gradients")
+    kept: list[Tensor] = []
+    with model.differentiable() as module:
+        watched = module.network.get_submodule(layer)
+        handle = watched.register_forward_hook(lambda _module, _inputs, output: kept.append(output))
+        score = module(image[None].clone().requires_grad_())[0, target]
+        [gradient] = torch.autograd.grad(score, kept[-1])
+        handle.remove()
+    return gradient[0].flatten(1).mean(dim=1).detach()
+
+
+def increases(bank: ScoreBank, target: int) -> Tensor:
+    """p_t(X·H_k) − p_t(fill) of every asked channel, `s`."""
+    said = bank.scores.softmax(dim=1)[:, target]
+    return said - bank.fill_scores.softmax(dim=0)[target]
+
+
+def concordance(weights: np.ndarray, worth: np.ndarray) -> float:
+    """Of two channels, how often the one with the larger weight is worth more."""
+    tau = stats.kendalltau(weights, worth, variant="b").statistic
+    return float((1 + tau) / 2)
+
+
+def draw(model: Model, image: Tensor, bank: ScoreBank, weights: Tensor, path: Path) -> None:
+    """The photo and three of its channels, as in the paper."""
+    target = bank.target(None)
+    worth = increases(bank, target.index)
+    own = weights[bank.asked]
+    # Among the channels with large Grad-CAM weights: the best, the middling and the worst of them.
+    large = own.argsort(descending=True)[:40]
+    order = large[worth[large].argsort(descending=True)]
+    chosen = [int(order[-1]), int(order[len(order) // 2]), int(order[0])]
+    figure, axes = plt.subplots(1, 4, figsize=(11, 3.4))
+    picture = np.asarray(model.preprocess.unnormalise(image))  # type: ignore[union-attr]
+    axes[0].imshow(picture)
+    axes[0].set_title(f"{target.label}, p = {target.probability:.2f}", fontsize=10)
+    for axis, row in zip(axes[1:], sorted(chosen, key=lambda row: -float(own[row])), strict=True):
+        mask = cam.masks(bank.activations[bank.asked[row], None], bank.size, bank.masking)[0]
+        axis.imshow((picture * mask[..., None].numpy()).astype(np.uint8))
+        axis.set_title(
+            f"Grad-CAM weight {float(own[row]):.3f}\nincrease {float(worth[row]):+.3f}", fontsize=10
+        )
+    for axis in axes:
+        axis.axis("off")
+    figure.tight_layout()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def main() -> None:
+    """Measure every network, draw the first photo where the weights mislead most."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--photos", type=Path, required=True, help="the folder with composites/")
+    parser.add_argument("--networks", default="lite0")
+    parser.add_argument("--limit", type=int, default=60)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/paper"))
+    parser.add_argument("--picture", type=Path, default=Path("docs/images/figure2.png"))
+    options = parser.parse_args()
+    dataset = select(open_dataset(str(options.photos / "composites")), limit=options.limit)
+    results: dict[str, Any] = {}
+    for name in options.networks.split(","):
+        model = scorecam.open_model(name)
+        method = scorecam.ScoreCAM(model)
+        rows: dict[str, list[float]] = {"spearman": [], "concordance": [], "best_rank": []}
+        misled = (1.0, None)
+        for sample in dataset.samples:
+            image = model.preprocess(read_photo(sample.path))
+            bank = method.bank(image)
+            target = bank.target(None).index
+            weights = gradcam_weights(model, image, bank.layer, target)
+            own, worth = weights[bank.asked].numpy(), increases(bank, target).numpy()
+            rank = float(stats.spearmanr(own, worth).statistic)
+            rows["spearman"].append(rank)
+            rows["concordance"].append(concordance(own, worth))
+            # Where the channel with the largest weight comes among all, by what it is worth.
+            rows["best_rank"].append(float((worth > worth[own.argmax()]).mean()))
+            if rank < misled[0]:
+                misled = (rank, (image, bank, weights))
+            print(name, sample.name, f"{rank:.2f}", flush=True)
+        results[name] = {key: asdict(interval(values)) for key, values in rows.items()}
+        if name == options.networks.split(",")[0] and misled[1] is not None:
+            draw(model, *misled[1], options.picture)
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "figure2.json").write_text(json.dumps(results, indent=2) + "\n", "utf-8")
+    print(json.dumps(results, indent=2))
+
+
+if __name__ == "__main__":
+    main()
