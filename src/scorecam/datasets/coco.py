@@ -1,0 +1,184 @@
+"""COCO: photos in a folder, and one JSON file with their objects."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+from scorecam.datasets.annotation import finite, placed
+from scorecam.datasets.building import Tally, finish, refuse_repeated
+from scorecam.datasets.photos import Size, shown
+from scorecam.datasets.sample import Box, Dataset, Sample, Thing
+from scorecam.datasets.segments import read_segments
+from scorecam.datasets.voc import area, largest
+from scorecam.errors import DatasetError, did_you_mean
+
+RULE = "The class of a photo is that of its largest object that is not a crowd."
+CROWDS = "Crowd regions that were left out"
+
+Entry = dict[str, Any]
+
+
+def open_coco(root: Path, annotations: Path | None, split: str | None) -> Dataset:
+    """Every photo that the JSON lists; boxes (x, y, w, h) count from 0 and are continuous.
+
+    Args:
+        root: the folder with the photos, or with a folder of them and `annotations/`.
+        annotations: the instances' JSON; None for `root/annotations/instances_<split>.json`.
+
+    Raises:
+        DatasetError: the JSON cannot be read or lacks what it must hold, or has an id twice.
+    """
+    path = annotations or _instances(root, split)
+    images, objects, classes = _read(path)
+    tally = Tally()
+    by_image: dict[Any, list[Entry]] = defaultdict(list)
+    for each in objects:
+        by_image[each["image_id"]].append(each)
+    strangers = by_image.keys() - {each["id"] for each in images}
+    tally["Objects of photos that the JSON does not list"] = sum(
+        len(by_image[stranger]) for stranger in strangers
+    )
+    names = [each["file_name"] for each in images]
+    inner = _inner(root, path, names)
+    samples: list[Sample] = []
+    for each in images:
+        own = by_image[each["id"]]
+        name = inner + each["file_name"]
+        samples.append(_sample(root, name, each, own, classes=classes, tally=tally))
+    return finish(root, "coco", samples, tally, [RULE])
+
+
+def _instances(root: Path, split: str | None) -> Path:
+    folder = root / "annotations"
+    found = sorted(folder.glob("instances_*.json"))
+    known = [each.stem.removeprefix("instances_") for each in found]
+    if split is not None and split in known:
+        return found[known.index(split)]
+    if split is None and len(found) == 1:
+        return found[0]
+    raise DatasetError(
+        f"Which JSON file in {shown(str(folder))} to read is open.",
+        likely=did_you_mean(split, known) if split else f"There are {len(found)} of them.",
+        do=f"Choose with split=: {', '.join(known)}." if known else "Name it with annotations=.",
+    )
+
+
+def _inner(root: Path, path: Path, names: Sequence[str]) -> str:
+    """The folder in `root` that holds the photos, with a slash behind it."""
+    split = path.stem.removeprefix("instances_")
+    for inner in ("", f"{split}/", "images/", f"images/{split}/"):
+        if any((root / (inner + name)).is_file() for name in names):
+            return inner
+    raise DatasetError(
+        f"None of the {len(names):,} photos that {shown(str(path))} lists is in "
+        f"{shown(str(root))}.",
+        likely=f"The first is {shown(names[0])!r}." if names else "It lists no photo.",
+        do="Name the folder that holds them.",
+    )
+
+
+def _read(path: Path) -> tuple[list[Entry], list[Entry], dict[Any, str]]:
+    """The images, the annotations, and the categories' names by id."""
+    name = shown(str(path))
+    try:
+        found = json.loads(path.read_bytes())
+        images = _entries(found, "images", {"id": (int, str), "file_name": (str,)})
+        objects = _entries(found, "annotations", {"image_id": (int, str)})
+        categories = _entries(found, "categories", {"id": (int, str), "name": (str,)})
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DatasetError(f"The JSON file {name} cannot be read: {reason}.") from error
+    except (ValueError, RecursionError) as error:
+        raise DatasetError(
+            f"The JSON file {name} cannot be used: {shown(str(error))}.",
+            likely="It is damaged, or not COCO's instances, with images, annotations, categories.",
+        ) from error
+    refuse_repeated(name, "image ids", [each["id"] for each in images])
+    refuse_repeated(name, "files", [each["file_name"] for each in images])
+    refuse_repeated(name, "annotation ids", [each["id"] for each in objects if "id" in each])
+    refuse_repeated(name, "category ids", [each["id"] for each in categories])
+    refuse_repeated(name, "categories", [each["name"] for each in categories])
+    return images, objects, {each["id"]: each["name"] for each in categories}
+
+
+def _entries(found: Any, key: str, needed: dict[str, tuple[type, ...]]) -> list[Entry]:
+    entries = cast("Entry", found).get(key) if isinstance(found, dict) else None
+    if not isinstance(entries, list):
+        raise ValueError(f"it has no list {key!r}")  # noqa: TRY004  it is the file's error
+    for number, each in enumerate(cast("list[Any]", entries), 1):
+        fields = cast("Entry", each) if isinstance(each, dict) else {}
+        wrong = [
+            field for field, kinds in needed.items() if not isinstance(fields.get(field), kinds)
+        ]
+        if not isinstance(fields.get("id", 0), int | str):
+            wrong.append("id")
+        if wrong:
+            raise ValueError(f"entry {number} of {key!r} has no usable {wrong[0]!r}")
+    return cast("list[Entry]", entries)
+
+
+def _sample(
+    root: Path,
+    name: str,
+    image: Entry,
+    objects: list[Entry],
+    *,
+    classes: dict[Any, str],
+    tally: Tally,
+) -> Sample:
+    photo = root / name
+    try:
+        size = _size(image)
+        plain = [each for each in objects if not each.get("iscrowd")]
+        raw = [Thing(_class(each, classes), _box(each)) for each in plain]
+        boxes = placed([thing.box for thing in raw], size, photo, tally)
+    except (DatasetError, ValueError) as error:
+        failure = DatasetError(f"The annotation of {shown(name)} cannot be used: {error}.")
+        return Sample(name, photo, failure=failure)
+    tally[CROWDS] += len(objects) - len(plain)
+    kept = [
+        (Thing(thing.label, box), each)
+        for thing, box, each in zip(raw, boxes, plain, strict=True)
+        if box
+    ]
+    label = largest([(thing, _area(thing, each)) for thing, each in kept])
+    segments = [each.get("segmentation") for thing, each in kept if thing.label == label]
+    mask = None
+    if size and segments and all(segments):
+        mask = partial(read_segments, segments, size, photo)
+    return Sample(name, photo, label, tuple(thing for thing, _ in kept), mask)
+
+
+def _class(entry: Entry, classes: dict[Any, str]) -> str:
+    number = entry.get("category_id")
+    if not isinstance(number, int | str) or number not in classes:
+        raise ValueError(f"an object has the category {number!r}, which is not listed")
+    return classes[number]
+
+
+def _box(entry: Entry) -> Box:
+    numbers = entry.get("bbox")
+    if not isinstance(numbers, list) or len(cast("list[Any]", numbers)) != 4:
+        raise ValueError("an object's 'bbox' is not four numbers")
+    x, y, width, height = (finite(each) for each in cast("list[Any]", numbers))
+    return x, y, x + width, y + height
+
+
+def _area(thing: Thing, entry: Entry) -> float:
+    """Of the object where the JSON says it, of its box elsewhere."""
+    try:
+        return finite(entry["area"])
+    except (KeyError, ValueError):
+        return area(thing.box)
+
+
+def _size(image: Entry) -> Size | None:
+    if "width" not in image or "height" not in image:
+        return None
+    width, height = int(finite(image["width"])), int(finite(image["height"]))
+    return (width, height) if width > 0 and height > 0 else None

@@ -1,0 +1,110 @@
+"""Which column of a model each class of a data set is."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scorecam.datasets.building import listed
+from scorecam.datasets.ground_truth import WNID
+from scorecam.datasets.photos import shown
+from scorecam.datasets.sample import Label
+from scorecam.errors import did_you_mean
+from scorecam.labels import imagenet_wnids
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a data set's classes.
+
+    Args:
+        found: by class.
+        unknown: the classes that are none of the model's.
+        remarks: what the user should know of how they were found.
+    """
+
+    found: dict[Label, int]
+    unknown: tuple[Label, ...]
+    remarks: tuple[str, ...] = ()
+
+
+def columns_of(classes: Sequence[Label], names: Sequence[str] | None, columns: int) -> Columns:
+    """The model's column for each class of a data set, where it has one.
+
+    Numbers are columns. Text is looked up among the model's names, ignoring case and with `_` for
+    a space; then, for a model with 1,000 columns, among ImageNet's WordNet ids; then read as a
+    number. Where a model has no names and none of this finds any class, and there are exactly as
+    many classes as columns, they are taken in sorted order, as torchvision's ImageFolder does.
+
+    Args:
+        classes: as in `Dataset.classes`.
+        names: one for each column; None where the model has none.
+        columns: how many the model has.
+    """
+    by_name: dict[str, list[int]] = defaultdict(list)
+    for index, name in enumerate(names or ()):
+        by_name[_folded(name)].append(index)
+    wnids = {wnid: i for i, wnid in enumerate(imagenet_wnids())} if columns == 1000 else {}
+    found: dict[Label, int] = {}
+    for label in classes:
+        column = _column(label, by_name, wnids)
+        if column is not None and 0 <= column < columns:
+            found[label] = column
+    words = sorted(label for label in classes if isinstance(label, str))
+    if not found and not names and len(words) == len(classes) == columns:
+        remark = "The model's classes have no names: the data set's, sorted, are taken in order."
+        return Columns({label: i for i, label in enumerate(words)}, (), (remark,))
+    unknown = tuple(label for label in classes if label not in found)
+    remarks = [*_numbers(found, words, by_name), *_strangers(unknown, classes, names, by_name)]
+    return Columns(found, unknown, tuple(remarks))
+
+
+def _column(label: Label, by_name: dict[str, list[int]], wnids: dict[str, int]) -> int | None:
+    if isinstance(label, int):
+        return label
+    called = by_name.get(_folded(label), [])
+    if called:
+        return called[0] if len(called) == 1 else None
+    if WNID.fullmatch(label):
+        return wnids.get(label)
+    return int(label) if re.fullmatch(r"[0-9]{1,9}", label) else None
+
+
+def _folded(name: str) -> str:
+    return " ".join(name.replace("_", " ").casefold().split())
+
+
+def _numbers(found: dict[Label, int], words: list[str], by_name: dict[str, list[int]]) -> list[str]:
+    """Numbers for names may be columns, or names in the order of text: "10" before "2"."""
+    spelled = [word for word in words if word in found and word.isdecimal()]
+    spelled = [word for word in spelled if _folded(word) not in by_name]
+    columns = [found[word] for word in spelled]
+    if columns == sorted(columns):
+        return []
+    return ["Classes whose names are numbers are taken as these columns, not in sorted order."]
+
+
+def _strangers(
+    unknown: Sequence[Label],
+    classes: Sequence[Label],
+    names: Sequence[str] | None,
+    by_name: dict[str, list[int]],
+) -> list[str]:
+    if not unknown:
+        return []
+    words = listed([shown(str(each)) for each in unknown])
+    parts = [f"{len(unknown):,} of {len(classes):,} classes are none of the model's: {words}."]
+    if not names:
+        parts.append("The model's classes have no names.")
+    twice = [
+        each
+        for each in unknown
+        if isinstance(each, str) and len(by_name.get(_folded(each), [])) > 1
+    ]
+    if twice:
+        parts.append(f"Several of the model's classes are called {shown(twice[0])!r}.")
+    elif names and (hint := did_you_mean(shown(str(unknown[0])).replace("_", " "), names)):
+        parts.append(hint)
+    return [" ".join(parts)]

@@ -1,0 +1,50 @@
+"""Masks in files: white, or anything above the middle grey, on the object."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from scorecam.datasets.photos import shown, upright_size
+from scorecam.datasets.sample import PhotoMask
+from scorecam.errors import DatasetError
+
+
+def read_masks(paths: Sequence[Path], photo: Path) -> PhotoMask:
+    """True where any of the masks is.
+
+    Raises:
+        DatasetError: one cannot be read, or is not of the photo's size.
+        PhotoError: the photo's size cannot be read.
+    """
+    width, height = upright_size(photo)
+    whole = np.zeros((height, width), dtype=bool)
+    for path in paths:
+        whole |= _read(path, (height, width))
+    return whole
+
+
+def _read(path: Path, size: tuple[int, int]) -> PhotoMask:
+    """The size is (height, width)."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path) as image:
+                found = (image.height, image.width)
+                mask = np.asarray(image.convert("L")) > 127 if found == size else None
+    except Exception as error:  # a damaged file raises what the reader of its format happens to
+        raise DatasetError(
+            f"The mask {shown(str(path))} cannot be read: {shown(str(error))}.",
+            likely="The file is missing or damaged.",
+        ) from error
+    if mask is None:
+        raise DatasetError(
+            f"The mask {shown(str(path))} has {found[1]} × {found[0]} pixels, "
+            f"but its photo has {size[1]} × {size[0]}.",
+            likely="One of them was made smaller, or cropped.",
+        )
+    return mask

@@ -1,0 +1,90 @@
+"""The photos in a folder, and how large they are, without decoding any."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Collection
+from pathlib import Path
+from typing import Final
+
+from PIL import ExifTags, Image
+
+from scorecam.errors import DatasetError, PhotoError
+
+Size = tuple[int, int]
+"""(width, height) in pixels, as in Pillow."""
+
+_KINDS = "avif bmp gif jfif jp2 jpe jpeg jpg pgm png ppm tif tiff webp"
+SUFFIXES: Final = frozenset(f".{kind}" for kind in _KINDS.split())
+"""How the names of photos end, in lower case."""
+
+
+def photos_under(root: Path, skip: Collection[str] = ()) -> list[str]:
+    """The photos in a folder and the folders in it: paths relative to it, with slashes, sorted.
+
+    Hidden files and folders are passed over, and the folders directly in `root` that `skip` names.
+    Links are followed, but no folder is entered twice.
+
+    Raises:
+        DatasetError: a folder cannot be read.
+    """
+    found: list[str] = []
+    entered: set[tuple[int, int]] = set()
+    for folder, inner, files in os.walk(root, followlinks=True, onerror=_refuse):
+        here = Path(folder)
+        status = here.stat()
+        if (status.st_dev, status.st_ino) in entered:
+            inner.clear()
+            continue
+        entered.add((status.st_dev, status.st_ino))
+        left_out = skip if here == root else ()
+        inner[:] = sorted(name for name in inner if name[0] != "." and name not in left_out)
+        prefix = "" if here == root else f"{here.relative_to(root).as_posix()}/"
+        found += [prefix + name for name in files if name[0] != "." and is_photo(name)]
+    return sorted(found)
+
+
+def is_photo(name: str) -> bool:
+    """Whether a file's name ends as those of photos do."""
+    return os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122  50,000 Paths are slow
+
+
+def upright_size(path: Path) -> Size:
+    """The size of the photo once it is turned upright, from its header.
+
+    Raises:
+        PhotoError: the header cannot be read.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's remarks on large sizes and odd metadata
+            with Image.open(path) as image:
+                width, height = image.size
+                return (height, width) if _lies_on_its_side(image) else (width, height)
+    except Exception as error:  # a malformed name or header raises what it happens to
+        raise PhotoError(
+            f"The size of {shown(str(path))} cannot be read: {shown(str(error))}.",
+            likely="The file is missing, damaged, or no photo.",
+        ) from error
+
+
+def shown(name: str) -> str:
+    """A name that can be printed, whatever bytes it is made of."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _lies_on_its_side(image: Image.Image) -> bool:
+    try:
+        # A PNG's own `getexif` would decode the photo.
+        return int(Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)) in range(5, 9)
+    except Exception:  # noqa: BLE001  damaged metadata is no reason to refuse a photo
+        return False
+
+
+def _refuse(error: OSError) -> None:
+    raise DatasetError(
+        f"The folder {shown(str(error.filename))} cannot be read: {error.strerror or error}.",
+        likely="It belongs to someone else.",
+        do="Change its permissions, or copy the photos to a folder of your own.",
+    ) from error

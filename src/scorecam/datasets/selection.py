@@ -1,0 +1,139 @@
+"""Which photos of a data set are looked at: the paper's filters, a number at random, a shard."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from scorecam.datasets.photos import Size, upright_size
+from scorecam.datasets.sample import Box, Dataset, Sample
+from scorecam.errors import DatasetError, PhotoError, SettingError
+
+
+def select(
+    dataset: Dataset,
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    single: bool = False,
+    at_most: float | None = None,
+    shard: tuple[int, int] | None = None,
+) -> Dataset:
+    """Some of the photos, sorted by name; what was left out is among the remarks.
+
+    The filters come first, then `limit`, then `shard`. `classes` stays that of the whole data set:
+    what a model's columns mean must not hang on the selection.
+
+    Args:
+        limit: at most so many photos at random. Which ones depends on `seed` and the photos'
+            names alone, and those of a smaller limit are among those of a larger one.
+        single: only photos with exactly one box of their class.
+        at_most: only photos whose objects of their class cover at most this part of the photo;
+            0.5 in the paper.
+        shard: (i, n) with i from 1 to n: every n-th photo, beginning with the i-th.
+
+    A photo whose annotation or size cannot be read passes the filters, with its `failure`.
+
+    Raises:
+        SettingError: an option makes no sense.
+        DatasetError: no photo passes the filters.
+    """
+    _check(limit, at_most, shard)
+    samples = sorted(dataset.samples, key=lambda sample: sample.name)
+    remarks = list(dataset.remarks)
+    if single or at_most is not None:
+        samples, said = _filtered(samples, single=single, at_most=at_most)
+        remarks += said
+    if limit is not None and limit < len(samples):
+        remarks.append(f"{limit:,} of {len(samples):,} photos taken at random, seed {seed}.")
+        drawn = sorted(samples, key=lambda sample: _lot(sample, seed))[:limit]
+        samples = sorted(drawn, key=lambda sample: sample.name)
+    if shard is not None:
+        total, samples = len(samples), samples[shard[0] - 1 :: shard[1]]
+        remarks.append(f"Shard {shard[0]} of {shard[1]}: {len(samples):,} of {total:,} photos.")
+    return replace(dataset, samples=tuple(samples), remarks=tuple(remarks))
+
+
+def share(boxes: Sequence[Box], size: Size) -> float:
+    """The part of the photo that the boxes cover together, in [0, 1]. `size` is (width, height)."""
+    if not boxes:
+        return 0.0
+    width, height = size
+    corners = np.asarray(boxes, dtype=np.float64).clip(0, [width, height, width, height])
+    xs, ys = np.unique(corners[:, 0::2]), np.unique(corners[:, 1::2])
+    covered = np.zeros((len(ys), len(xs)), dtype=bool)
+    for x1, y1, x2, y2 in corners:  # the cell (i, j) reaches from ys[i], xs[j] to the next ones
+        rows = slice(*np.searchsorted(ys, (y1, y2)))
+        covered[rows, slice(*np.searchsorted(xs, (x1, x2)))] = True
+    areas = np.diff(ys)[:, None] * np.diff(xs)[None, :]
+    return float((areas * covered[:-1, :-1]).sum() / (width * height))
+
+
+def _filtered(
+    samples: Sequence[Sample], *, single: bool, at_most: float | None
+) -> tuple[list[Sample], list[str]]:
+    kept: list[Sample] = []
+    reasons = Counter[str]()
+    for sample in samples:
+        reason, checked = _verdict(sample, single=single, at_most=at_most)
+        if reason:
+            reasons[reason] += 1
+        else:
+            kept.append(checked)
+    remarks = [
+        f"{count:,} of {len(samples):,} photos left out: {reason}."
+        for reason, count in sorted(reasons.items())
+    ]
+    if not kept:
+        raise DatasetError(
+            f"No photo passes the filters. {' '.join(remarks)}",
+            do="Leave the filters out, or use a data set whose objects are annotated.",
+        )
+    return kept, remarks
+
+
+def _verdict(sample: Sample, *, single: bool, at_most: float | None) -> tuple[str, Sample]:
+    """Why the photo is left out, or nothing; and the sample, with a failure that was met."""
+    if sample.failure is not None:
+        return "", sample
+    boxes = sample.boxes(sample.label)
+    reason = ""
+    if sample.label is None:
+        reason = "no class"
+    elif boxes is None:
+        reason = "no annotation of their objects"
+    elif not boxes:
+        reason = "no box of their class"
+    elif single and len(boxes) > 1:
+        reason = "more than one box of their class"
+    elif at_most is not None:
+        try:
+            if share(boxes, upright_size(sample.path)) > at_most:
+                reason = f"objects of their class cover more than {at_most:.0%}"
+        except PhotoError as error:
+            return "", replace(sample, failure=error)
+    return reason, sample
+
+
+def _lot(sample: Sample, seed: int) -> bytes:
+    """The photo's place in the draw."""
+    text = f"{seed}/{sample.name}".encode("utf-8", "surrogateescape")
+    return hashlib.sha256(text).digest()
+
+
+def _check(limit: int | None, at_most: float | None, shard: tuple[int, int] | None) -> None:
+    if limit is not None and limit < 1:
+        raise SettingError(f"The limit is {limit}.", do="Give the number of photos, 1 or more.")
+    if at_most is not None and not 0 < at_most <= 1:
+        raise SettingError(
+            f"The largest share of a photo is {at_most}.",
+            do="Give a number above 0 and up to 1, such as 0.5.",
+        )
+    if shard is not None and not 1 <= shard[0] <= shard[1]:
+        raise SettingError(
+            f"There is no shard {shard[0]} of {shard[1]}.", do="Count from 1: 1/4, 2/4, 3/4, 4/4."
+        )
