@@ -24,7 +24,8 @@ from torch import Tensor
 
 import scorecam
 from scorecam import Model, ScoreBank, cam
-from scorecam.datasets import open_dataset, select
+from scorecam.datasets import open_dataset
+from scorecam.datasets.selection import select
 from scorecam.metrics.statistics import interval
 from scorecam.model import WhiteBox
 from scorecam.photo import read_photo

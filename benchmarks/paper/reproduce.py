@@ -19,7 +19,8 @@ from pathlib import Path
 from scorecam.runs.local import Progress
 
 import scorecam
-from scorecam.datasets import open_dataset, select
+from scorecam.datasets import open_dataset
+from scorecam.datasets.selection import select
 
 HERE = Path(__file__).resolve().parent
 NETWORKS = ("lite0", "lite1", "lite2")
@@ -56,7 +57,7 @@ GROUPS = {
     ),
     "dear": Group(
         "gradcam,smoothgrad:samples=16,integrated:steps=16,occlusion,rise:masks=1000,"
-        "mask:iterations=100",
+        "mask:steps=100",
         "quick",
         limit=60,
     ),

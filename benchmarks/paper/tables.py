@@ -129,7 +129,7 @@ def load(folders: Sequence[Path]) -> Run:
             method = ":".join(
                 part
                 for part in row["method"].split(":")
-                if not part.startswith(("samples=", "steps=", "masks=", "iterations=", "stride="))
+                if not part.startswith(("samples=", "steps=", "masks=", "stride="))
             )
             outcome = values.setdefault(method, {}).setdefault(row["metric"], {})
             outcome.setdefault(row["name"], row["value"])

@@ -1,17 +1,32 @@
-"""Methods by name: `scorecam`, `scorecam:variant=algorithm1`."""
+"""Methods by name: `scorecam`, `scorecam:variant=algorithm1`, `rise:masks=1000:cells=8`."""
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from scorecam.asking import Scorer
+from scorecam.baselines.captum import (
+    Gradient,
+    GuidedBackprop,
+    IntegratedGradients,
+    Occlusion,
+    SmoothGrad,
+)
+from scorecam.baselines.controls import Centre, Edges, FakeCAM, Random, Uniform
+from scorecam.baselines.mask import Mask
+from scorecam.baselines.rise import RISE
+from scorecam.baselines.torchcam import GradientCAM
 from scorecam.cam import Variant, find_variant
 from scorecam.errors import PhotoError, SettingError, did_you_mean
 from scorecam.explanation import Explanation
 from scorecam.method import Case, Method
 from scorecam.model import Model
 from scorecam.shapes import Heatmap
+
+Value = int | float | str
 
 
 @dataclass(frozen=True)
@@ -27,32 +42,79 @@ class ScoreCAMMethod(Method):
         return case.bank.heatmap(case.target, self.variant)
 
 
-def _scorecam(name: str, settings: Mapping[str, str]) -> Method:
-    variant = find_variant(settings.get("variant", "official"))
-    return ScoreCAMMethod(name, variant, {"variant": variant.name, "formula": variant.formula})
+def _scorecam(name: str, variant: str) -> Method:
+    found = find_variant(variant)
+    return ScoreCAMMethod(name, found, {"variant": found.name, "formula": found.formula})
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """How a method is built, and the settings it has."""
+    """How a method is built, and the settings it has.
 
-    build: Callable[[str, Mapping[str, str]], Method]
-    settings: tuple[str, ...]
+    Args:
+        build: the name, and the settings by name, to the method.
+        settings: their defaults; a value is of its default's type.
+    """
+
+    build: Callable[..., Method]
+    settings: Mapping[str, Value] = field(default_factory=dict[str, Value])
 
 
-METHODS: dict[str, _Entry] = {"scorecam": _Entry(_scorecam, ("variant",))}
+METHODS: dict[str, _Entry] = {
+    "scorecam": _Entry(_scorecam, {"variant": "official"}),
+    "gradient": _Entry(Gradient),
+    "smoothgrad": _Entry(SmoothGrad, {"samples": 50, "sigma": 0.15}),
+    "integrated": _Entry(IntegratedGradients, {"steps": 50}),
+    "guided": _Entry(GuidedBackprop),
+    "occlusion": _Entry(Occlusion, {"window": 0.15, "stride": 0.05}),
+    "gradcam": _Entry(functools.partial(GradientCAM, kind="gradcam")),
+    "gradcam++": _Entry(functools.partial(GradientCAM, kind="gradcam++")),
+    "xgradcam": _Entry(functools.partial(GradientCAM, kind="xgradcam")),
+    "layercam": _Entry(functools.partial(GradientCAM, kind="layercam")),
+    "rise": _Entry(RISE, {"masks": 4000, "cells": 7, "p": 0.5}),
+    "mask": _Entry(
+        Mask,
+        {
+            "steps": 300,
+            "rate": 0.1,
+            "cells": 28,
+            "l1": 1e-4,
+            "tv": 1e-2,
+            "blur": 10.0,
+            "jitter": 4,
+        },
+    ),
+    "uniform": _Entry(Uniform),
+    "random": _Entry(Random),
+    "centre": _Entry(Centre, {"sigma": 0.25}),
+    "edges": _Entry(Edges),
+    "fakecam": _Entry(FakeCAM),
+}
 
 
 def parse_methods(text: str) -> list[Method]:
-    """The methods in a comma-separated list such as `scorecam,scorecam:variant=algorithm1`.
+    """The methods in a comma-separated list such as `rise:masks=1000:cells=8,gradcam`.
 
     Raises:
-        SettingError: there is no such method, setting or value.
+        SettingError: there is no such method, setting or value, or one method is there twice.
     """
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not names:
         raise SettingError("No methods were named.", do=f"There are {', '.join(METHODS)}.")
-    return [_parse(name) for name in names]
+    methods: dict[tuple[str, tuple[tuple[str, Value], ...]], Method] = {}
+    for name in names:
+        kind, values = _parse(name)
+        same = kind, tuple(values.items())
+        if same in methods:
+            first = methods[same].name
+            raise SettingError(
+                f"The method {name!r} is there twice."
+                if first == name
+                else f"The methods {first!r} and {name!r} are the same.",
+                do="Name it once.",
+            )
+        methods[same] = METHODS[kind].build(name, **values)
+    return list(methods.values())
 
 
 def heatmaps(
@@ -82,7 +144,8 @@ def heatmaps(
     return {method.name: method.heatmap(case) for method in methods}
 
 
-def _parse(name: str) -> Method:
+def _parse(name: str) -> tuple[str, dict[str, Value]]:
+    """The kind of method that is meant, and the values of all its settings."""
     kind, *settings = name.split(":")
     if kind not in METHODS:
         raise SettingError(
@@ -90,15 +153,35 @@ def _parse(name: str) -> Method:
             likely=did_you_mean(kind, METHODS),
             do=f"There are {', '.join(METHODS)}.",
         )
-    entry = METHODS[kind]
-    values: dict[str, str] = {}
+    known = METHODS[kind].settings
+    given: dict[str, Value] = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
-        if not equals or key not in entry.settings:
+        if not equals or key not in known:
+            example = next(iter(known), None)
             raise SettingError(
                 f"{kind} has no setting {setting!r}.",
-                likely=did_you_mean(key, entry.settings),
-                do=f"Write it as {kind}:{entry.settings[0]}=VALUE.",
+                likely=did_you_mean(key, known),
+                do=f"Write it as {kind}:{example}=VALUE." if example else "It has none at all.",
             )
-        values[key] = value
-    return entry.build(name, values)
+        if key in given:
+            raise SettingError(f"{kind} has the setting {key!r} twice.", do="Give it once.")
+        given[key] = _value(kind, key, value, known[key])
+    return kind, {**known, **given}
+
+
+def _value(kind: str, key: str, text: str, default: Value) -> Value:
+    """A setting's value, of the type of its default."""
+    if isinstance(default, str):
+        return text
+    wanted = "a whole number" if isinstance(default, int) else "a number"
+    try:
+        value = type(default)(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise SettingError(
+            f"{kind}:{key}={text} is not {wanted}.",
+            do=f"The default is {kind}:{key}={default}.",
+        )
+    return value
