@@ -29,11 +29,13 @@ if TYPE_CHECKING:
     from scorecam.health import Note
     from scorecam.model import Layer, Model, Target
     from scorecam.pixels import Preprocess
+    from scorecam.runs.local import evaluate
     from scorecam.scoring import Progress
 
 __all__ = [
     "BankError",
     "DatasetError",
+    "evaluate",
     "explain",
     "Explanation",
     "Layer",
@@ -75,6 +77,7 @@ _HOME = {
     "health": ("Note",),
     "model": ("Layer", "Model", "Target"),
     "pixels": ("Preprocess",),
+    "runs.local": ("evaluate",),
     "scoring": ("Progress",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

@@ -170,6 +170,10 @@ class Model(ABC):
     def precision(self) -> str:
         """The floating-point type that it computes in, such as "float32"."""
 
+    def fingerprint(self) -> str:
+        """SHA-256 of the weights; empty where they cannot be had."""
+        return ""
+
     @abstractmethod
     def layers(self, images: Images) -> list[Layer]:
         """The layers that can be explained for images of this size, in the order they run."""

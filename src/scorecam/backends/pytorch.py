@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import threading
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
@@ -75,6 +76,14 @@ class TorchModel(WhiteBox):
     @property
     def precision(self) -> str:
         return str(self._floats().dtype).removeprefix("torch.")
+
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256()
+        for name, tensor in self.module.state_dict().items():
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            plain = tensor.detach().cpu().contiguous().reshape(-1)
+            digest.update(plain.view(torch.uint8).numpy().data)
+        return digest.hexdigest()
 
     def _floats(self) -> Tensor:
         """Its first floating-point tensor: inputs go where, and as what, that is."""

@@ -1,0 +1,160 @@
+"""A run's figures: curves with bands, drop against increase, and differences with intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scorecam.errors import MissingExtra
+from scorecam.files import replacing
+
+if TYPE_CHECKING:
+    from scorecam.runs.results import Curve, Row
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5195", "#444444")
+"""Told apart by colour-blind people too (Okabe and Ito), and by their line styles."""
+
+STYLES = ("-", "--", "-.", ":")
+SHOWN = 8
+"""Methods in one picture: the first ones."""
+
+
+def draw(
+    folder: Path, rows: Sequence[Row], curves: Mapping[str, Mapping[str, Curve]]
+) -> list[Path]:
+    """Whatever the run has figures for, as PNG files in its folder; returns them.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+        OutputError: a file cannot be written.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtra(
+            "Plots need matplotlib, which is not installed.", do="pip install 'scorecam[plot]'"
+        ) from error
+    drawn: list[Path] = []
+
+    def save(name: str, figure: Any) -> None:
+        path = folder / name
+        with replacing(path) as temporary:
+            figure.savefig(temporary, format="png", dpi=150, metadata={"Software": ""})
+        drawn.append(path)
+
+    kinds = list(dict.fromkeys(kind for each in curves.values() for kind in each))
+    if kinds:
+        save("curves.png", _curves(Figure, kinds, curves))
+    outcomes = {row.outcome for row in rows}
+    if {"average_drop", "average_increase"} <= outcomes:
+        save("drop-increase.png", _against(Figure, rows))
+    if any(row.against for row in rows):
+        save("differences.png", _differences(Figure, rows))
+    return drawn
+
+
+def _look(number: int) -> dict[str, Any]:
+    return {"color": COLOURS[number % len(COLOURS)], "linestyle": STYLES[number % len(STYLES)]}
+
+
+def _curves(figure_of: Any, kinds: Sequence[str], curves: Mapping[str, Mapping[str, Curve]]) -> Any:
+    """P against the share of pixels, a panel for each kind of curve."""
+    figure = figure_of(figsize=(5.2 * len(kinds) + 2, 4.2), layout="constrained")
+    for place, kind in enumerate(kinds):
+        axes = figure.add_subplot(1, len(kinds), place + 1)
+        for number, (method, found) in enumerate(list(curves.items())[:SHOWN]):
+            if kind not in found:
+                continue
+            mean, half = found[kind].band()
+            shares = np.linspace(0, 1, len(mean))
+            axes.plot(shares, mean, label=method, linewidth=1.6, **_look(number))
+            axes.fill_between(
+                shares, mean - half, mean + half, color=COLOURS[number % len(COLOURS)], alpha=0.12
+            )
+        axes.set_title(f"{kind.capitalize()} (mean, 95 % band)", fontsize=11)
+        axes.set_xlabel("share of pixels")
+        axes.set_ylabel("probability of the class")
+        axes.set_xlim(0, 1)
+        axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.25)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper", fontsize=9, frameon=False)
+    return figure
+
+
+def _against(figure_of: Any, rows: Sequence[Row]) -> Any:
+    """Average Drop against Average Increase, with both intervals."""
+    figure = figure_of(figsize=(7.2, 4.6), layout="constrained")
+    axes = figure.add_subplot()
+    found = {(row.method, row.outcome): row.found for row in rows if _whole(row)}
+    for number, method in enumerate(dict.fromkeys(row.method for row in rows)):
+        drop, rise = found[method, "average_drop"], found[method, "average_increase"]
+        if not (drop.n and rise.n):
+            continue
+        axes.errorbar(
+            drop.mean,
+            rise.mean,
+            xerr=_bars(drop),
+            yerr=_bars(rise),
+            fmt="osD^vP*X"[number % 8],
+            color=COLOURS[number % len(COLOURS)],
+            label=method,
+            capsize=2,
+            elinewidth=0.9,
+        )
+    axes.set_xlabel("Average Drop (lower is better)")
+    axes.set_ylabel("Average Increase (higher is better)")
+    axes.grid(alpha=0.25)
+    figure.legend(loc="outside right upper", fontsize=9, frameon=False)
+    return figure
+
+
+def _differences(figure_of: Any, rows: Sequence[Row]) -> Any:
+    """Every method against the first, a panel for each outcome."""
+    gaps = [row for row in rows if row.against]
+    outcomes = list(dict.fromkeys(row.outcome for row in gaps))
+    methods = list(dict.fromkeys(row.method for row in gaps))
+    wide = min(4, len(outcomes))
+    tall = math.ceil(len(outcomes) / wide)
+    figure = figure_of(
+        figsize=(2.6 * wide + 2.4, (0.32 * len(methods) + 1.1) * tall), layout="constrained"
+    )
+    panels = figure.subplots(tall, wide, sharey=True, squeeze=False)
+    for place, axes in enumerate(panels.flat):
+        if place >= len(outcomes):
+            axes.set_visible(False)
+            continue
+        axes.axvline(0, color="#888888", linewidth=1)
+        for row in gaps:
+            if row.outcome == outcomes[place]:
+                number = methods.index(row.method)
+                axes.errorbar(
+                    row.found.mean,
+                    number,
+                    xerr=_bars(row.found),
+                    fmt="o",
+                    markersize=4,
+                    capsize=2,
+                    color=COLOURS[number % len(COLOURS)],
+                )
+        axes.set_title(outcomes[place].replace("_", " "), fontsize=9)
+        axes.set_yticks(range(len(methods)), methods, fontsize=8)
+        axes.tick_params(axis="x", labelsize=7)
+        axes.set_ylim(len(methods) - 0.5, -0.5)
+        axes.grid(axis="x", alpha=0.25)
+    figure.suptitle(f"Difference to {gaps[0].against}, by photo (95 % intervals)", fontsize=10)
+    return figure
+
+
+def _whole(row: Row) -> bool:
+    return row.group == "all" and row.against is None
+
+
+def _bars(found: Any) -> list[list[float]] | None:
+    if math.isnan(found.low):
+        return None
+    return [[found.mean - found.low], [found.high - found.mean]]

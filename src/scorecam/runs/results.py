@@ -1,0 +1,371 @@
+"""What a run's records say together: `results.parquet`, `summary.json`, `table.md`, and plots."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scorecam.datasets.sample import Dataset
+from scorecam.errors import MissingExtra
+from scorecam.files import replacing
+from scorecam.metrics import Outcome
+from scorecam.metrics.statistics import Interval, interval, paired
+from scorecam.runs.config import SCHEMA, Config
+from scorecam.runs.plots import draw
+from scorecam.runs.store import Record, Store
+from scorecam.runs.work import Setup
+
+GROUPS = ("all", "small", "large")
+ARROWS = {"higher": " ↑", "lower": " ↓", "neither": ""}
+COLUMNS = ("id", "name", "label", "target", "group", "method", "metric", "value", "note")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method and outcome over a group of photos.
+
+    Args:
+        group: "all", "small" or "large".
+        against: the other method, where it is a difference.
+        undefined: photos for which the outcome has no value.
+    """
+
+    method: str
+    outcome: str
+    group: str
+    found: Interval
+    undefined: int = 0
+    against: str | None = None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run found.
+
+    Args:
+        folder: where everything is.
+        photos: of the data set.
+        done: those that every method has finished.
+        failures: photos that failed, by kind of failure.
+        rows: means and paired differences.
+        table: the same in Markdown.
+        remarks: what the user should hear of.
+    """
+
+    folder: Path
+    photos: int
+    done: int
+    failures: dict[str, int]
+    rows: tuple[Row, ...]
+    table: str
+    remarks: tuple[str, ...] = ()
+
+    def mean(self, method: str, outcome: str, group: str = "all") -> Interval:
+        """One method's mean of one outcome, with its interval."""
+        for row in self.rows:
+            if (row.method, row.outcome, row.group, row.against) == (method, outcome, group, None):
+                return row.found
+        return Interval(math.nan, math.nan, math.nan, 0)
+
+
+@dataclass
+class Column:
+    """What one method's records say of one outcome, by photo."""
+
+    values: dict[str, float] = field(default_factory=dict[str, float])
+    undefined: int = 0
+
+
+@dataclass
+class Tally:
+    """What all records of one method say together."""
+
+    columns: dict[str, Column]
+    groups: dict[str, str] = field(default_factory=dict[str, str])
+    failures: dict[str, str] = field(default_factory=dict[str, str])
+    photos: set[str] = field(default_factory=set[str])
+    seconds: float = 0.0
+    passes: int = 0
+    curves: dict[str, Curve] = field(default_factory=dict[str, "Curve"])
+
+
+@dataclass
+class Curve:
+    """The mean of many curves and its spread, without keeping them."""
+
+    count: int = 0
+    total: Any = 0.0
+    squares: Any = 0.0
+
+    def add(self, curve: Sequence[float]) -> None:
+        """One more, if it is as long as the others."""
+        values = np.asarray(curve)
+        if self.count and values.shape != self.total.shape:
+            return
+        self.count += 1
+        self.total = self.total + values
+        self.squares = self.squares + values**2
+
+    def band(self) -> tuple[Any, Any]:
+        """The mean, and half the width of its 95 % interval."""
+        mean = self.total / self.count
+        spread = np.sqrt(np.maximum(self.squares / self.count - mean**2, 0))
+        return mean, 1.96 * spread / math.sqrt(max(self.count - 1, 1))
+
+
+def write_results(
+    store: Store, config: Config, setup: Setup, dataset: Dataset, remarks: Sequence[str]
+) -> Summary:
+    """Read every record that is there, and write what they say together.
+
+    Raises:
+        OutputError: a file cannot be written.
+        MissingExtra: pyarrow or scipy is not installed.
+    """
+    samples = [sample.id for sample in dataset.samples]
+    outcomes = [outcome for metric in setup.metrics for outcome in metric.outcomes]
+    tallies: dict[str, Tally] = {}
+    with replacing(store.folder / "results.parquet") as temporary:
+        _write_parquet(temporary, store, samples, outcomes, tallies)
+    rows = _rows(tallies, outcomes)
+    done = len(set.intersection(*(tally.photos for tally in tallies.values())))
+    failures = Counter(
+        kind for kind in {k: v for t in tallies.values() for k, v in t.failures.items()}.values()
+    )
+    said = [*remarks]
+    if done < len(samples):
+        said.append(f"{len(samples) - done} of {len(samples)} photos are not done yet.")
+    summary = Summary(
+        store.folder,
+        len(samples),
+        done,
+        dict(sorted(failures.items())),
+        tuple(rows),
+        _table(rows, tallies, outcomes, _about(config, len(samples), done)),
+        tuple(said),
+    )
+    _write_summary(store, config, summary, tallies)
+    with replacing(store.folder / "table.md") as temporary:
+        temporary.write_text(summary.table, "utf-8")
+    try:
+        draw(store.folder, rows, {name: tally.curves for name, tally in tallies.items()})
+    except MissingExtra as error:
+        said.append(f"No plots: {error}")
+    return summary
+
+
+# ── reading ──────────────────────────────────────────────────────────────────────────────────
+
+
+def _write_parquet(
+    path: Path,
+    store: Store,
+    samples: Sequence[str],
+    outcomes: Sequence[Outcome],
+    tallies: dict[str, Tally],
+) -> None:
+    """One row for each photo, method and outcome; fills `tallies` on the way."""
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise MissingExtra(
+            "Results are written with pyarrow, which is not installed.",
+            do="pip install 'scorecam[eval]'",
+        ) from error
+    kinds = {"value": pa.float64()}
+    schema = pa.schema([(name, kinds.get(name, pa.string())) for name in COLUMNS])
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for method in store.methods:
+            tally = Tally({outcome.name: Column() for outcome in outcomes})
+            tallies[method] = tally
+            rows: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+            for record in store.records(method, samples):
+                for row in _read(record, outcomes, tally):
+                    for name, value in zip(COLUMNS, row, strict=True):
+                        rows[name].append(value)
+            writer.write_table(pa.table(rows, schema=schema))
+
+
+def _read(record: Record, outcomes: Sequence[Outcome], tally: Tally) -> Iterator[tuple[Any, ...]]:
+    """A record's rows; what it says is added to the tally."""
+    sample, method = record["id"], record["method"]
+    label = None if record["label"] is None else str(record["label"])
+    tally.photos.add(sample)
+    if "failure" in record:
+        tally.failures[sample] = record["failure"]["kind"]
+        note = f"{record['failure']['kind']}: {record['failure']['message']}"
+        yield sample, record["name"], label, None, None, method, "failure", None, note
+        return
+    target, group = record["target"], record["group"]
+    aim = target["name"] or str(target["index"])
+    tally.seconds += record["timings"]["seconds"]
+    tally.passes += record["timings"]["passes"]
+    if group:
+        tally.groups[sample] = group
+    for name, curve in record["curves"].items():
+        tally.curves.setdefault(name, Curve()).add(curve)
+    for outcome in outcomes:
+        column = tally.columns[outcome.name]
+        value = record["values"].get(outcome.name)
+        if value is None:
+            column.undefined += 1
+        else:
+            column.values[sample] = value
+        note = record["undefined"].get(outcome.name)
+        yield sample, record["name"], label, aim, group, method, outcome.name, value, note
+
+
+def _rows(tallies: dict[str, Tally], outcomes: Sequence[Outcome]) -> list[Row]:
+    """Means of every method, and differences to the first."""
+    rows: list[Row] = []
+    first = next(iter(tallies))
+    groups = [
+        group
+        for group in GROUPS
+        if group == "all" or any(group in tally.groups.values() for tally in tallies.values())
+    ]
+    for method, tally in tallies.items():
+        for outcome in outcomes:
+            column = tally.columns[outcome.name]
+            base = tallies[first].columns[outcome.name].values
+            for group in groups:
+                values = {
+                    sample: value
+                    for sample, value in column.values.items()
+                    if group in ("all", tally.groups.get(sample))
+                }
+                missing = column.undefined if group == "all" else 0
+                found = interval(list(values.values()))
+                rows.append(Row(method, outcome.name, group, found, missing))
+                both = [sample for sample in values if sample in base]
+                if method != first and both and group == "all" and outcome.better != "neither":
+                    gap = paired([values[s] for s in both], [base[s] for s in both])
+                    rows.append(Row(method, outcome.name, group, gap, against=first))
+    return rows
+
+
+# ── writing ──────────────────────────────────────────────────────────────────────────────────
+
+
+def _write_summary(
+    store: Store, config: Config, summary: Summary, tallies: dict[str, Tally]
+) -> None:
+    document = {
+        "schema": SCHEMA,
+        "config": config,
+        "photos": summary.photos,
+        "done": summary.done,
+        "failures": summary.failures,
+        "items": items(summary),
+        "remarks": list(summary.remarks),
+        "timings": {
+            name: {"seconds": tally.seconds, "passes": tally.passes}
+            for name, tally in tallies.items()
+        },
+    }
+    with replacing(store.folder / "summary.json") as temporary:
+        text = json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False)
+        temporary.write_text(text + "\n", "utf-8")
+
+
+def items(summary: Summary) -> list[dict[str, Any]]:
+    """The rows as plain values; what is not known is null."""
+    found: list[dict[str, Any]] = []
+    for row in summary.rows:
+        numbers = {
+            key: None if isinstance(value, float) and math.isnan(value) else value
+            for key, value in asdict(row.found).items()
+        }
+        own = {"method": row.method, "outcome": row.outcome, "group": row.group}
+        found.append({**own, "against": row.against, **numbers, "undefined": row.undefined})
+    return found
+
+
+def _about(config: Config, photos: int, done: int) -> str:
+    """What the numbers below are of."""
+    return (
+        f"# {config['model']}, layer {config['layer']}\n\n{done} of {photos} photos; target: the "
+        f"{config['target']} class; budget {config['budget']}; {config['precision used']} on "
+        f"{config['runtime used']}. Means over photos with 95 % bootstrap intervals; (n) where not "
+        "every photo has a value.\n"
+    )
+
+
+def _table(
+    rows: Sequence[Row],
+    tallies: dict[str, Tally],
+    outcomes: Sequence[Outcome],
+    about: str,
+) -> str:
+    """Everything for people, in Markdown."""
+    first = next(iter(tallies))
+    head = [f"{outcome.title}{ARROWS[outcome.better]}" for outcome in outcomes]
+    parts = [about]
+    groups = list(dict.fromkeys(row.group for row in rows))
+    names = {"all": "All photos", "small": "Small objects", "large": "Large objects"}
+    for group in groups:
+        parts.append(f"## {names[group]}\n")
+        lines: list[list[str]] = []
+        for method, tally in tallies.items():
+            own = {
+                row.outcome: row
+                for row in rows
+                if (row.method, row.group, row.against) == (method, group, None)
+            }
+            whole = len(tally.photos) - len(tally.failures)
+            lines.append([method, *(_cell(own[o.name], whole, group) for o in outcomes)])
+        parts.append(_markdown(["method", *head], lines))
+    gaps = {(row.method, row.outcome): row.found for row in rows if row.against}
+    if gaps:
+        judged = [o for o in outcomes if o.better != "neither"]
+        lines = [
+            [method, *(_gap(gaps.get((method, o.name)), o) for o in judged)]
+            for method in tallies
+            if method != first
+        ]
+        titles = [f"{o.title}{ARROWS[o.better]}" for o in judged]
+        parts += [
+            f"## Differences to {first}, photo by photo\n",
+            _markdown(["method", *titles], lines),
+            "+ and − in the last place say that the interval leaves out 0: better, or worse.\n",
+        ]
+    failed = Counter(kind for tally in tallies.values() for kind in tally.failures.values())
+    if failed:
+        told = ", ".join(f"{count} × {kind}" for kind, count in sorted(failed.items()))
+        parts.append(f"Failures (photo and method): {told}.\n")
+    return "\n".join(parts)
+
+
+def _cell(row: Row, whole: int, group: str) -> str:
+    found = row.found
+    if not found.n:
+        return "–"
+    text = f"{found.mean:.3f}"
+    if not math.isnan(found.low):
+        text += f" [{found.low:.3f}, {found.high:.3f}]"
+    return f"{text} ({found.n})" if group == "all" and found.n < whole else text
+
+
+def _gap(found: Interval | None, outcome: Outcome) -> str:
+    if found is None or not found.n:
+        return "–"
+    text = f"{found.mean:+.3f}"
+    if not math.isnan(found.low):
+        text += f" [{found.low:+.3f}, {found.high:+.3f}]"
+    if found.excludes(0.0):
+        text += " +" if (found.mean > 0) == (outcome.better == "higher") else " −"
+    return text
+
+
+def _markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    rows = [head, ["---"] * len(head), *lines]
+    escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    return "\n".join("| " + " | ".join(row) + " |" for row in escaped) + "\n"

@@ -1,0 +1,193 @@
+"""A run's folder: what is done, one small file for each, and nothing half-written.
+
+    run.json                            what was run
+    items/<method>/<2 hex>/<id>.json    one record for each photo and method, failures too
+    maps/<method>/<2 hex>/<id>.npy      the heatmap on the layer's grid, float16, its maximum 1
+    banks/<2 hex>/<id>.safetensors      the answers, with `banks`
+
+A record is written last, so what it names is there. Shards write into the same folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import re
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from scorecam.bank import ScoreBank
+from scorecam.errors import RunError
+from scorecam.files import replacing
+from scorecam.runs.config import MAY_DIFFER, SCHEMA, Config, differences
+
+Record = dict[str, Any]
+STALE = 3600.0
+"""Seconds after which a temporary file belongs to a process that was killed."""
+
+KEPT = 20
+"""Classes that a kept bank holds."""
+
+
+class Store:
+    """The folder of one run.
+
+    Args:
+        folder: made where it is not there.
+        methods: the names of the methods, in order.
+    """
+
+    def __init__(self, folder: Path, methods: Sequence[str]) -> None:
+        self.folder = folder
+        self.methods = tuple(methods)
+        self._slugs = {name: _slug(name) for name in methods}
+
+    def begin(self, config: Config) -> tuple[Config, list[str]]:
+        """The configuration as it is recorded, written where there is none yet; and remarks.
+
+        Raises:
+            RunError: the folder holds another run, or something else.
+            OutputError: it cannot be written.
+        """
+        file = self.folder / "run.json"
+        there = self.recorded()
+        if there is None:
+            if self.folder.exists() and not self.folder.is_dir():
+                raise RunError(f"{self.folder} is a file.", do="Give a folder with --out.")
+            with replacing(file) as temporary:
+                temporary.write_text(_json(config), "utf-8")
+            return config, []
+        if found := differences(there, config):
+            raise RunError(
+                f"{self.folder} holds another run ({'; '.join(found)}).",
+                likely="Its numbers and these would not belong together.",
+                do="Give another folder with --out, or the settings of the run that is there.",
+            )
+        remarks: list[str] = []
+        if there.get("versions") != config.get("versions"):
+            remarks.append(
+                f"The run was begun with other versions ({there.get('versions')}): its numbers may "
+                "differ in the last digits."
+            )
+        self._sweep()
+        return config | {key: there[key] for key in MAY_DIFFER if key in there}, remarks
+
+    def recorded(self) -> Config | None:
+        """What `run.json` says; None where there is none.
+
+        Raises:
+            RunError: it is damaged, or of another schema.
+        """
+        file = self.folder / "run.json"
+        try:
+            text = file.read_text("utf-8")
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, UnicodeDecodeError) as error:
+            raise _damaged(file, str(error)) from error
+        try:
+            found = json.loads(text)
+        except ValueError as error:
+            raise _damaged(file, str(error)) from error
+        if not isinstance(found, dict) or "schema" not in found:
+            raise _damaged(file, "it names no schema")
+        if found["schema"] != SCHEMA:
+            raise RunError(
+                f"{file} has the schema {found['schema']}; this version reads {SCHEMA}.",
+                likely="Another version of scorecam wrote it.",
+                do="Use that version, or another folder.",
+            )
+        return found
+
+    # ── records ──────────────────────────────────────────────────────────────────────────────
+
+    def path(self, method: str, sample: str) -> Path:
+        """Where the record of a photo (by id) and a method lies."""
+        return self.folder / "items" / self._slugs[method] / sample[:2] / f"{sample}.json"
+
+    def read(self, method: str, sample: str) -> Record | None:
+        """A record; None where it is missing or damaged: then it is made again."""
+        with contextlib.suppress(OSError, ValueError):
+            found = json.loads(self.path(method, sample).read_text("utf-8"))
+            if isinstance(found, dict) and _whole(found, method, sample):
+                return found
+        return None
+
+    def done(self, samples: Sequence[str]) -> set[tuple[str, str]]:
+        """What of these photos is there by its file's name: (method, id)."""
+        wanted = set(samples)
+        found: set[tuple[str, str]] = set()
+        for method, slug in self._slugs.items():
+            for file in (self.folder / "items" / slug).glob("??/*.json"):
+                if file.stem in wanted:
+                    found.add((method, file.stem))
+        return found
+
+    def write(self, record: Record, grid: npt.NDArray[np.float16] | None = None) -> None:
+        """A record, after the map it belongs to.
+
+        Raises:
+            OutputError: it cannot be written; nothing of it is left.
+        """
+        method, sample = record["method"], record["id"]
+        if grid is not None:
+            file = self.folder / "maps" / self._slugs[method] / sample[:2] / f"{sample}.npy"
+            with replacing(file) as temporary, temporary.open("wb") as stream:
+                np.save(stream, grid)
+        with replacing(self.path(method, sample)) as temporary:
+            temporary.write_text(_json(record), "utf-8")
+
+    def keep(self, sample: str, bank: ScoreBank, target: int) -> None:
+        """A photo's bank, with the largest classes and the target."""
+        largest = bank.image_scores.topk(min(KEPT, len(bank.image_scores))).indices.tolist()
+        file = self.folder / "banks" / sample[:2] / f"{sample}.safetensors"
+        bank.save(file, classes=sorted({*largest, target}))
+
+    def records(self, method: str, samples: Sequence[str]) -> Iterator[Record]:
+        """The records of one method that are there, in the order of `samples`."""
+        for sample in samples:
+            record = self.read(method, sample)
+            if record is not None:
+                yield record
+
+    def _sweep(self) -> None:
+        """Remove what processes that were killed have left behind."""
+        for file in self.folder.rglob(".*"):
+            with contextlib.suppress(OSError):
+                if file.is_file() and time.time() - file.stat().st_mtime > STALE:
+                    file.unlink()
+
+
+def _whole(record: Record, method: str, sample: str) -> bool:
+    return (
+        record.get("schema") == SCHEMA
+        and record.get("method") == method
+        and record.get("id") == sample
+        and ("failure" in record or isinstance(record.get("values"), dict))
+    )
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+
+
+def _slug(method: str) -> str:
+    """A method's name as a folder's; unlike for unlike names, on any file system."""
+    plain = re.sub(r"[^\w.=+-]+", "_", method.lower())[:60]
+    if plain == method:
+        return plain
+    return f"{plain}-{hashlib.sha256(method.encode()).hexdigest()[:6]}"
+
+
+def _damaged(file: Path, why: str) -> RunError:
+    return RunError(
+        f"{file} cannot be read: {why}.",
+        likely="It was edited, or is no run's.",
+        do="Give another folder with --out.",
+    )

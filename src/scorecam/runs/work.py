@@ -1,0 +1,344 @@
+"""One photo: every method's heatmap, and what every measure says of it.
+
+`work` is a function of its arguments alone. Whoever schedules photos, one process or a cluster,
+calls it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from scorecam.asking import BatchSize, Scorer
+from scorecam.bank import ScoreBank
+from scorecam.budget import BudgetSpec
+from scorecam.cam import Masking
+from scorecam.datasets.photos import shown
+from scorecam.datasets.sample import Label, Sample
+from scorecam.datasets.selection import share
+from scorecam.errors import ModelError, ScorecamError
+from scorecam.explainer import ScoreCAM
+from scorecam.method import Case, Method
+from scorecam.metrics import Metric, Seen, Truth
+from scorecam.model import Model, Speed, probabilities
+from scorecam.photo import read_photo
+from scorecam.runs.config import SCHEMA
+from scorecam.runs.store import Record
+from scorecam.shapes import Heatmap, Image
+
+SMALL_MASK, SMALL_BOX = 0.11, 0.25
+"""An object is small where its mask, or else its boxes, cover at most this much of the photo."""
+
+Float16 = npt.NDArray[np.float16]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How photos are explained and judged.
+
+    Args:
+        model: what is explained.
+        layer: by name.
+        methods, metrics: which.
+        columns: the model's column of each class of the data set.
+        target: what is explained: the labelled class where it is known, or the predicted one.
+        speed: what runs the model; no "auto", so that every photo gets the same.
+        budget, tolerance: which masks Score-CAM asks about.
+        masking: how activations become masks, and what an empty image is.
+        batch_size: images per pass.
+        seed: for methods that draw.
+    """
+
+    model: Model
+    layer: str
+    methods: tuple[Method, ...]
+    metrics: tuple[Metric, ...]
+    columns: Mapping[Label, int] = field(default_factory=dict[Label, int])
+    target: str = "label"
+    speed: Speed = field(default_factory=Speed)
+    budget: BudgetSpec = "exact"
+    tolerance: float | None = None
+    masking: Masking = field(default_factory=Masking)
+    batch_size: BatchSize = "auto"
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Done:
+    """What came of one photo and method.
+
+    Args:
+        record: plain values.
+        grid: the heatmap on the layer's grid, its maximum 1; None after a failure.
+    """
+
+    record: Record
+    grid: Float16 | None = None
+
+
+def work(
+    sample: Sample,
+    setup: Setup,
+    methods: Sequence[Method],
+    keep: Callable[[ScoreBank, int], None] | None = None,
+) -> Iterator[Done]:
+    """Explain and judge one photo by some of the methods, one after the other.
+
+    A photo that cannot be read, a network that fails on it, an annotation that makes no sense: all
+    are results, said in the record.
+
+    Args:
+        keep: is given the bank and the target, where a method asked for it.
+    """
+    try:
+        subject = _look(sample, setup)
+    except ScorecamError as error:
+        for method in methods:
+            yield Done(_failure(sample, method, error))
+        return
+    for method in methods:
+        began = time.perf_counter()
+        asked = subject.passes
+        try:
+            yield _judged(subject, setup, method, began, asked)
+        except ScorecamError as error:
+            record = _failure(sample, method, error)
+            record["timings"] = {"seconds": time.perf_counter() - began}
+            yield Done(record)
+    if keep is not None and subject.banks:
+        keep(next(iter(subject.banks.values())), subject.target)
+
+
+# ── one photo ────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(eq=False)
+class _Subject:
+    """A photo as the model sees it, and what is known of it.
+
+    Attributes:
+        banks: what was asked about it so far, by the variant that a reduced budget aims at.
+    """
+
+    sample: Sample
+    image: Image
+    scorer: Scorer
+    target: int
+    predicted: int
+    truth: Truth
+    share: float | None
+    group: str | None
+    banks: dict[str, ScoreBank] = field(default_factory=dict[str, ScoreBank])
+
+    @property
+    def passes(self) -> int:
+        """Images put to the model so far, but for what methods do on their own."""
+        return self.scorer.asked + sum(
+            bank.provenance.forward_passes for bank in self.banks.values()
+        )
+
+
+def _look(sample: Sample, setup: Setup) -> _Subject:
+    if sample.failure is not None:
+        raise sample.failure
+    preprocess = setup.model.preprocess
+    if preprocess is None:
+        raise ModelError(
+            "How a photo becomes this model's input is not known.",
+            do="Give preprocess= (--preprocess).",
+        )
+    photo = read_photo(sample.path)
+    image = preprocess(photo).to(setup.model.device)
+    scorer = Scorer(
+        setup.model,
+        image,
+        fill=setup.masking.fill_like(image),
+        speed=setup.speed,
+        batch_size=setup.batch_size,
+    )
+    if not scorer.columns.isfinite().all():
+        raise ModelError("The model answers this photo with NaN or infinity.")
+    predicted = int(scorer.columns.argmax())
+    own = None if sample.label is None else setup.columns.get(sample.label)
+    target = own if setup.target == "label" and own is not None else predicted
+    mask = None if sample.mask is None else sample.mask()
+    boxes = sample.boxes(sample.label)
+    covered = None
+    if mask is not None:
+        covered = float(mask.mean())
+    elif boxes:
+        covered = share(boxes, photo.size)
+    group = None
+    if covered is not None:
+        group = "small" if covered <= (SMALL_BOX if mask is None else SMALL_MASK) else "large"
+    if target != own:
+        why = "The explained class is not the labelled one."
+        if sample.label is None or own is None:
+            why = "The photo's class is not known, or is none of the model's."
+        truth = Truth(why=why)
+    else:
+        why = "The data set says not where the object is."
+        truth = Truth(
+            preprocess.boxes_to_input(torch.tensor(boxes), photo.size) if boxes else None,
+            None if mask is None else preprocess.mask_to_input(mask),
+            "No box of this class." if boxes == [] else why,
+        )
+    return _Subject(sample, image, scorer, target, predicted, truth, covered, group)
+
+
+def _case(subject: _Subject, setup: Setup, method: Method) -> Case:
+    """What a method is given; with a reduced budget each variant has a bank aimed at itself."""
+    exact = setup.budget == "exact" and setup.tolerance is None
+    aim = "official" if exact else str(method.settings.get("variant", "official"))
+
+    def ask() -> ScoreBank:
+        if aim not in subject.banks:
+            subject.banks[aim] = _cam(setup, aim).bank(subject.image, subject.target)
+        return subject.banks[aim]
+
+    return Case(
+        setup.model,
+        subject.image,
+        subject.target,
+        setup.layer,
+        ask=ask,
+        listen=lambda: subject.scorer,
+        seed=setup.seed,
+    )
+
+
+def _cam(setup: Setup, variant: str) -> ScoreCAM:
+    return ScoreCAM(
+        setup.model,
+        setup.layer,
+        variant,
+        budget=setup.budget,
+        tolerance=setup.tolerance,
+        precision=setup.speed.precision,
+        runtime=setup.speed.runtime,
+        masking=setup.masking,
+        batch_size=setup.batch_size,
+        seed=setup.seed,
+    )
+
+
+def _another(subject: _Subject, setup: Setup, method: Method) -> Callable[[Image], Heatmap]:
+    """The same method's heatmap of another image for the same column."""
+
+    def explain(image: Image) -> Heatmap:
+        aim = str(method.settings.get("variant", "official"))
+        return method.heatmap(
+            Case(
+                setup.model,
+                image,
+                subject.target,
+                setup.layer,
+                ask=lambda: _cam(setup, aim).bank(image, subject.target),
+                listen=lambda: Scorer(
+                    setup.model, image, head=subject.scorer.head, speed=setup.speed
+                ),
+                seed=setup.seed,
+            )
+        )
+
+    return explain
+
+
+def _judged(subject: _Subject, setup: Setup, method: Method, began: float, asked: int) -> Done:
+    case = _case(subject, setup, method)
+    heatmap = method.heatmap(case)
+    explained = time.perf_counter()
+    seen = Seen(
+        heatmap,
+        subject.image,
+        case.probabilities,
+        subject.truth,
+        _another(subject, setup, method),
+        setup.masking.fill_like(subject.image),
+    )
+    values: dict[str, float] = {}
+    undefined: dict[str, str] = {}
+    curves: dict[str, list[float]] = {}
+    for metric in setup.metrics:
+        found = metric.measure(seen)
+        for name, value in found.values.items():
+            if math.isfinite(value):
+                values[name] = value
+            else:
+                undefined[name] = "The model's answer was not finite."
+        undefined |= found.undefined
+        curves |= {name: [round(p, 6) for p in curve] for name, curve in found.curves.items()}
+    grid, top = _small(heatmap, _grid(subject, setup))
+    record = _record(subject.sample, method) | {
+        "target": _column(subject, subject.target, setup),
+        "predicted": _column(subject, subject.predicted, setup),
+        "share": subject.share,
+        "group": subject.group,
+        "values": values,
+        "undefined": undefined,
+        "curves": curves,
+        "map": {"grid": list(grid.shape), "maximum": top},
+        "timings": {
+            "seconds": time.perf_counter() - began,
+            "explaining": explained - began,
+            "passes": subject.passes - asked,
+        },
+    }
+    return Done(record, grid)
+
+
+def _grid(subject: _Subject, setup: Setup) -> tuple[int, ...]:
+    """The explained layer's grid."""
+    for bank in subject.banks.values():
+        return tuple(bank.activations.shape[1:])
+    maps, _ = setup.model.activations(subject.image[None], setup.layer)
+    return tuple(maps.shape[2:])
+
+
+def _small(heatmap: Heatmap, grid: tuple[int, ...]) -> tuple[Float16, float]:
+    """The heatmap averaged over the cells of a grid and divided by its maximum, which comes too."""
+    pools = nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d
+    pooled: Tensor = pools[len(grid) - 1](grid)(heatmap[None].float())[0]
+    top = float(pooled.abs().max())
+    scaled = pooled / top if top > 0 else pooled
+    return scaled.cpu().numpy().astype(np.float16), top
+
+
+# ── records ──────────────────────────────────────────────────────────────────────────────────
+
+
+def _record(sample: Sample, method: Method) -> Record:
+    return {
+        "schema": SCHEMA,
+        "id": sample.id,
+        "name": shown(sample.name),
+        "label": sample.label,
+        "method": method.name,
+    }
+
+
+def _failure(sample: Sample, method: Method, error: ScorecamError) -> Record:
+    return _record(sample, method) | {
+        "failure": {"kind": type(error).__name__, "message": str(error)}
+    }
+
+
+def _column(subject: _Subject, index: int, setup: Setup) -> dict[str, Any]:
+    """A column of the model as a record."""
+    head = subject.scorer.head
+    said = probabilities(subject.scorer.columns[None], head)[0]
+    names = setup.model.names
+    named = names is not None and len(names) == len(said)
+    return {
+        "index": index,
+        "name": names[index] if names is not None and named else None,
+        "probability": None if head == "value" else float(said[index]),
+    }
