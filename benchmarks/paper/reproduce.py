@@ -16,11 +16,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from scorecam.runs.local import Progress
-
 import scorecam
 from scorecam.datasets import open_dataset
 from scorecam.datasets.selection import select
+from scorecam.runs.local import Progress
 
 HERE = Path(__file__).resolve().parent
 NETWORKS = ("lite0", "lite1", "lite2")
