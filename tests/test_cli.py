@@ -22,7 +22,7 @@ from command_line import (
     strict_json,
     whole,
 )
-from scorecam import bar, cli
+from scorecam import bar, command
 
 ITEM = {
     "image": str,
@@ -282,7 +282,7 @@ def test_a_photo_whose_name_is_not_unicode_is_explained() -> None:
 
 
 def test_the_default_model_is_named_on_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "DEFAULT_MODEL", "toy_models:tiny")
+    monkeypatch.setattr(command, "DEFAULT_MODEL", "toy_models:tiny")
     words = options()[2:]  # all but --model
     by_default = scorecam("explain", "cat.png", *words, "--json")
     by_name = scorecam("explain", "cat.png", *options("tiny"), "--json", "--force")

@@ -46,6 +46,8 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     with resources.as_file(resources.files("scorecam").joinpath("data/chelsea.jpg")) as photo:
         shutil.copy(photo, "cat.jpg")
+        Path("photos/tabby").mkdir(parents=True)
+        shutil.copy(photo, "photos/tabby/chelsea.jpg")
     return tmp_path
 
 
@@ -76,6 +78,7 @@ def test_python_on_the_page_runs_from_top_to_bottom(page: Path) -> None:
         exec(compile(block, str(page), "exec"), names)
 
 
+@pytest.mark.needs("eval", "plot")
 @pytest.mark.usefixtures("desk")
 def test_commands_in_the_readme_run() -> None:
     lines = [line for block in blocks(ROOT / "README.md", "console") for line in block.splitlines()]
@@ -128,7 +131,7 @@ def test_the_architecture_page_names_every_file_of_the_package() -> None:
 def test_every_command_has_help_for_each_of_its_options() -> None:
     commands = [entry.callback.__name__ for entry in app.registered_commands]
 
-    assert commands == ["demo", "explain", "show", "layers", "doctor"]
+    assert commands == ["demo", "explain", "show", "layers", "evaluate", "doctor"]
     for name in commands:
         answer = command(name, "--help")
         assert answer.code == 0

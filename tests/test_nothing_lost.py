@@ -171,7 +171,7 @@ def test_ctrl_c_keeps_what_is_done() -> None:
     complete(Path("out"), "cat")
 
 
-@pytest.mark.parametrize("moment", ["_open", "_explain_one"])
+@pytest.mark.parametrize("moment", ["open_model", "_explain_one"])
 def test_ctrl_c_ends_with_130_whenever_it_comes(
     moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

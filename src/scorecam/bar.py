@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
+    from scorecam.runs.local import Progress as RunProgress
     from scorecam.scoring import Progress
 
 LONG = 10.0
@@ -64,3 +65,66 @@ class Bar:
                 typer.echo(f"{what}, about {seconds:.0f} s{less}.", err=True)
         if self.bar is not None:
             self.bar.update(self.task, completed=progress.done, total=progress.total)
+
+
+EVERY = 10.0
+"""Seconds between the lines that tell of a run where there is no terminal."""
+
+
+class RunBar:
+    """How far a run has come: a bar on a terminal's stderr, elsewhere a line now and then.
+
+    Args:
+        name: of the model.
+
+    Attributes:
+        fresh: photos that this process has finished.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.fresh = 0
+        self.bar: Any = None
+        self.task: Any = None
+        self._told = time.perf_counter()
+
+    def __enter__(self) -> Callable[[RunProgress], None]:
+        if sys.stderr.isatty():
+            from rich import progress
+            from rich.console import Console
+
+            self.bar = progress.Progress(
+                *progress.Progress.get_default_columns(),
+                progress.MofNCompleteColumn(),
+                progress.TextColumn("{task.fields[rate]}"),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self.bar.start()
+            self.task = self.bar.add_task(self.name, total=None, rate="")
+        return self.update
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def update(self, progress: RunProgress) -> None:
+        """Tell of one more photo."""
+        self.fresh = progress.fresh
+        rate = f"{progress.fresh / max(progress.seconds, 1e-9):.2g} photos/s"
+        if progress.failed:
+            rate += f", {progress.failed} failed"
+        if self.bar is not None:
+            self.bar.update(self.task, completed=progress.done, total=progress.total, rate=rate)
+            return
+        now = time.perf_counter()
+        if now - self._told >= EVERY or progress.done == progress.total:
+            self._told = now
+            left = "" if progress.left is None else f", about {_duration(progress.left)} left"
+            typer.echo(f"{self.name}: {progress.done} of {progress.total}, {rate}{left}.", err=True)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

