@@ -109,7 +109,7 @@ def memory(count: int) -> list[dict[str, float]]:
         nn.Conv2d(3, 16, 5, stride=4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
         nn.Linear(16, 10),
     )  # fmt: skip
-    preprocess = Preprocess((64, 64), "squash", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    preprocess = Preprocess(size=(64, 64), fit="squash", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
     model = scorecam.open_model(network, preprocess=preprocess)
     folder = Path(tempfile.mkdtemp(prefix="runner-"))
     random = np.random.default_rng(0)

@@ -105,6 +105,7 @@ def run(network: str, name: str, options: argparse.Namespace) -> None:
         budget=group.budget,
         target="label",
         runtime=options.runtime,
+        precision=options.precision,
         progress=tell,
     )
 
@@ -118,6 +119,7 @@ def main() -> None:
     parser.add_argument("--groups", default=",".join(GROUPS))
     parser.add_argument("--limit", type=int)
     parser.add_argument("--runtime", default="auto")
+    parser.add_argument("--precision", default="float32")
     options = parser.parse_args()
     for name in options.groups.split(","):
         for network in options.networks.split(","):

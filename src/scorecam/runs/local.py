@@ -121,6 +121,7 @@ def evaluate(
     chosen = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
     asked = parse_methods(methods) if isinstance(methods, str) else list(methods)
     measures = parse_metrics(metrics) if isinstance(metrics, str) else list(metrics)
+    mine = select(chosen, shard=shard) if shard is not None else chosen
     plan(budget, tolerance)
     Speed(runtime, precision)
     _check_target(target)
@@ -157,7 +158,6 @@ def evaluate(
         batch_size=batch_size,
         seed=seed,
     )
-    mine = select(chosen, shard=shard) if shard is not None else chosen
     _go(store, setup, mine.samples, banks=banks, retry=retry, progress=progress)
     return write_results(store, config, setup, chosen, remarks)
 

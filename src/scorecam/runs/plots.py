@@ -49,8 +49,8 @@ def draw(
     kinds = list(dict.fromkeys(kind for each in curves.values() for kind in each))
     if kinds:
         save("curves.png", _curves(Figure, kinds, curves))
-    outcomes = {row.outcome for row in rows}
-    if {"average_drop", "average_increase"} <= outcomes:
+    known = {row.outcome for row in rows if row.found.n and _whole(row)}
+    if {"average_drop", "average_increase"} <= known:
         save("drop-increase.png", _against(Figure, rows))
     if any(row.against for row in rows):
         save("differences.png", _differences(Figure, rows))

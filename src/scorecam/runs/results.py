@@ -142,6 +142,10 @@ def write_results(
     said = [*remarks]
     if done < len(samples):
         said.append(f"{len(samples) - done} of {len(samples)} photos are not done yet.")
+    try:
+        draw(store.folder, rows, {name: tally.curves for name, tally in tallies.items()})
+    except MissingExtra as error:
+        said.append(f"No plots: {error}")
     summary = Summary(
         store.folder,
         len(samples),
@@ -154,10 +158,6 @@ def write_results(
     _write_summary(store, config, summary, tallies)
     with replacing(store.folder / "table.md") as temporary:
         temporary.write_text(summary.table, "utf-8")
-    try:
-        draw(store.folder, rows, {name: tally.curves for name, tally in tallies.items()})
-    except MissingExtra as error:
-        said.append(f"No plots: {error}")
     return summary
 
 
