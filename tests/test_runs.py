@@ -486,7 +486,7 @@ def test_plots_are_pictures_that_show_something(folder: Path, tmp_path: Path) ->
 def test_without_matplotlib_there_is_a_remark(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
     summary = run(folder, tmp_path / "run")
     assert any("scorecam[plot]" in remark for remark in summary.remarks)
     assert (tmp_path / "run" / "table.md").exists()

@@ -158,7 +158,8 @@ def _answer(summary: Summary, *, as_json: bool) -> int:
         typer.echo(f"Everything is in {summary.folder}: results.parquet, summary.json, table.md.")
     failed = sum(summary.failures.values())
     for kind, photos in summary.failures.items():
-        say(f"scorecam: {photos} photos without a result: {kind} (see the records in items/).")
+        have = "photo has" if photos == 1 else "photos have"
+        say(f"scorecam: {photos} {have} no result: {kind}. The records in items/ say why.")
     if not failed:
         return 0
     return SOME_FAILED if any(row.found.n for row in summary.rows) else BAD_INPUT
