@@ -50,13 +50,30 @@ PHOTOS ?= ../shared/data
 BENCH_DEVICE ?= cpu
 
 .PHONY: bench
-bench: setup  ## measure fidelity and speed beside other packages; an hour and a half
+bench: setup  ## measure fidelity, speed and the runner's overhead; an hour and a half
 	@$(PIP) install -c constraints.txt --group bench
 	@$(BIN)/python benchmarks/fidelity.py --photos $(PHOTOS) --out benchmarks/results/fidelity.json
 	@$(BIN)/python benchmarks/speed.py --photos $(PHOTOS) --device $(BENCH_DEVICE) \
 		--out benchmarks/results/speed-$(BENCH_DEVICE).json
 	@$(BIN)/python benchmarks/plot_speed.py benchmarks/results/speed-$(BENCH_DEVICE).json
 	@$(BIN)/python benchmarks/page.py
+	@$(BIN)/python benchmarks/runner.py --photos $(PHOTOS) --out benchmarks/results/runner.json
+
+REPRODUCTION ?= out/reproduction
+REPRODUCED_PHOTOS ?= out/photos
+
+.PHONY: reproduce
+reproduce: setup  ## the paper's tables on photographs with exact masks: many hours; resumable
+	@$(PIP) install -c constraints.txt --group bench
+	@test -d $(REPRODUCED_PHOTOS)/composites \
+		|| $(BIN)/python benchmarks/paper/photos/make.py --out $(REPRODUCED_PHOTOS)
+	@$(BIN)/python benchmarks/paper/reproduce.py --photos $(REPRODUCED_PHOTOS) \
+		--work $(REPRODUCTION)
+	@$(BIN)/python benchmarks/paper/figure2.py --photos $(REPRODUCED_PHOTOS) \
+		--networks lite0,lite1,lite2
+	@$(BIN)/python benchmarks/paper/readings.py --photos $(REPRODUCED_PHOTOS) \
+		--out benchmarks/results/paper/readings.json
+	@$(BIN)/python benchmarks/paper/tables.py --work $(REPRODUCTION)
 
 .PHONY: wheel
 wheel: setup  ## build dist/scorecam-*.whl

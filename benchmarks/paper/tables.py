@@ -88,10 +88,15 @@ Values = dict[str, dict[str, dict[str, float]]]
 
 @dataclass(frozen=True)
 class Run:
-    """What a run's `results.parquet` holds."""
+    """What runs of one network hold together.
+
+    Args:
+        about: how each of them was run, as a sentence.
+    """
 
     values: Values
     groups: dict[str, str]
+    about: tuple[str, ...] = ()
 
     def of(
         self, method: str, outcome: str, keep: Callable[[str], bool] = lambda _: True
@@ -119,10 +124,16 @@ def load(folders: Sequence[Path]) -> Run:
     """Runs of one network as one; where two measured the same, the first counts."""
     values: Values = {}
     groups: dict[str, str] = {}
+    about: list[str] = []
     for folder in folders:
         file = folder / "results.parquet"
         if not file.exists():
             continue
+        config = json.loads((folder / "run.json").read_text("utf-8"))
+        about.append(
+            f"{folder.name}: {config['dataset']['photos']} photos, {config['precision used']} on "
+            f"{config['runtime used']}"
+        )
         for row in pq.read_table(file).to_pylist():
             if row["value"] is None:
                 continue
@@ -135,7 +146,7 @@ def load(folders: Sequence[Path]) -> Run:
             outcome.setdefault(row["name"], row["value"])
             if row["group"]:
                 groups[row["name"]] = row["group"]
-    return Run(values, groups)
+    return Run(values, groups, tuple(about))
 
 
 # ── words ────────────────────────────────────────────────────────────────────────────────────
@@ -222,6 +233,7 @@ def page(runs: dict[str, Run], fast: dict[str, Run], natural: dict[str, Run]) ->
     for network, run in runs.items():
         parts += [
             f"## {network}\n",
+            f"Runs: {'; '.join(run.about)}.\n",
             "### Table 1: recognition, 50 % muted\n",
             paper_table(run, ("average_drop", "average_increase", "average_gain"), everything),
             "### Table 2: energy-based pointing game\n",
