@@ -87,6 +87,8 @@ def run(network: str, name: str, options: argparse.Namespace) -> None:
         single=True,
         at_most=0.5,
     )
+    part = tuple(map(int, (options.shard or "1/1").split("/")))
+    shard = (part[0], part[1])
     began = time.perf_counter()
 
     def tell(progress: Progress) -> None:
@@ -106,6 +108,7 @@ def run(network: str, name: str, options: argparse.Namespace) -> None:
         target="label",
         runtime=options.runtime,
         precision=options.precision,
+        shard=shard,
         progress=tell,
     )
 
@@ -120,6 +123,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int)
     parser.add_argument("--runtime", default="auto")
     parser.add_argument("--precision", default="float32")
+    parser.add_argument("--shard", help="i/n: every n-th photo, from the i-th")
     options = parser.parse_args()
     for name in options.groups.split(","):
         for network in options.networks.split(","):
