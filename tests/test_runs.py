@@ -427,6 +427,37 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
         run(tmp_path / "empty", tmp_path / "run")
 
 
+def test_two_samples_of_one_name_are_refused(folder: Path, tmp_path: Path) -> None:
+    found = open_dataset(folder)
+    twice = Dataset(found.root, found.kind, (*found.samples, found.samples[0]), found.classes)
+    with pytest.raises(DatasetError, match="same name"):
+        run(twice, tmp_path / "run")
+
+
+class Blinded(nn.Module):
+    """Answers NaN to images that are mostly empty."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = network()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        empty = (images == 0).float().mean(dim=(1, 2, 3)) > 0.4
+        return self.network(images).masked_fill(empty[:, None], math.nan)
+
+
+def test_answers_that_are_not_finite_leave_a_measure_undefined(
+    folder: Path, tmp_path: Path
+) -> None:
+    model = scorecam.open_model(Blinded(), preprocess=preprocess(), labels=NAMES, head="logits")
+    summary = run(folder, tmp_path / "run", "random", model=model, metrics="paper")
+    assert summary.failures == {}
+    assert summary.mean("random", "deletion").n == 0
+    for record in records(tmp_path / "run"):
+        assert "not finite" in record["undefined"]["deletion"]
+        assert not record["curves"]
+
+
 def test_photos_none_of_which_can_be_read_are_all_failures(tmp_path: Path) -> None:
     place = photos(tmp_path / "photos", 2)
     for path in place.rglob("*.png"):

@@ -208,7 +208,7 @@ def _first_image(model: Model, dataset: Dataset) -> Image | None:
 
     Raises:
         PhotoError: the model's preprocessing is not known.
-        DatasetError: there are no photos.
+        DatasetError: there are no photos, or two of one name.
     """
     if model.preprocess is None:
         raise PhotoError(
@@ -218,6 +218,11 @@ def _first_image(model: Model, dataset: Dataset) -> Image | None:
         )
     if not dataset.samples:
         raise DatasetError(f"{dataset.root} holds no photos.", do="Give another data set.")
+    if len({sample.id for sample in dataset.samples}) < len(dataset):
+        raise DatasetError(
+            f"Two photos of {dataset.root} have the same name.",
+            do="Give each sample a name of its own: results are kept under it.",
+        )
     for sample in dataset.samples:
         try:
             return model.preprocess(read_photo(sample.path)).to(model.device)

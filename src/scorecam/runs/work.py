@@ -275,7 +275,11 @@ def _judged(subject: _Subject, setup: Setup, method: Method, began: float, asked
             else:
                 undefined[name] = "The model's answer was not finite."
         undefined |= found.undefined
-        curves |= {name: [round(p, 6) for p in curve] for name, curve in found.curves.items()}
+        curves |= {
+            name: [round(p, 6) for p in curve]
+            for name, curve in found.curves.items()
+            if all(map(math.isfinite, curve))
+        }
     grid, top = _small(heatmap, _grid(subject, setup))
     record = _record(subject.sample, method) | {
         "target": _column(subject, subject.target, setup),
