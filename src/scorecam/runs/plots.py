@@ -24,9 +24,15 @@ SHOWN = 8
 
 
 def draw(
-    folder: Path, rows: Sequence[Row], curves: Mapping[str, Mapping[str, Curve]]
+    folder: Path,
+    rows: Sequence[Row],
+    curves: Mapping[str, Mapping[str, Curve]],
+    titles: Mapping[str, str],
 ) -> list[Path]:
     """Whatever the run has figures for, as PNG files in its folder; returns them.
+
+    Args:
+        titles: of the outcomes, with an arrow that says which way is better.
 
     Raises:
         MissingExtra: matplotlib is not installed.
@@ -53,7 +59,7 @@ def draw(
     if {"average_drop", "average_increase"} <= known:
         save("drop-increase.png", _against(Figure, rows))
     if any(row.against for row in rows):
-        save("differences.png", _differences(Figure, rows))
+        save("differences.png", _differences(Figure, rows, titles))
     return drawn
 
 
@@ -113,7 +119,7 @@ def _against(figure_of: Any, rows: Sequence[Row]) -> Any:
     return figure
 
 
-def _differences(figure_of: Any, rows: Sequence[Row]) -> Any:
+def _differences(figure_of: Any, rows: Sequence[Row], titles: Mapping[str, str]) -> Any:
     """Every method against the first, a panel for each outcome."""
     gaps = [row for row in rows if row.against]
     outcomes = list(dict.fromkeys(row.outcome for row in gaps))
@@ -141,7 +147,7 @@ def _differences(figure_of: Any, rows: Sequence[Row]) -> Any:
                     capsize=2,
                     color=COLOURS[number % len(COLOURS)],
                 )
-        axes.set_title(outcomes[place].replace("_", " "), fontsize=9)
+        axes.set_title(titles[outcomes[place]], fontsize=9)
         axes.set_yticks(range(len(methods)), methods, fontsize=8)
         axes.tick_params(axis="x", labelsize=7)
         axes.set_ylim(len(methods) - 0.5, -0.5)

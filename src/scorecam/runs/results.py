@@ -143,7 +143,8 @@ def write_results(
     if done < len(samples):
         said.append(f"{len(samples) - done} of {len(samples)} photos are not done yet.")
     try:
-        draw(store.folder, rows, {name: tally.curves for name, tally in tallies.items()})
+        curves = {name: tally.curves for name, tally in tallies.items()}
+        draw(store.folder, rows, curves, {each.name: _title(each) for each in outcomes})
     except MissingExtra as error:
         said.append(f"No plots: {error}")
     summary = Summary(
@@ -307,7 +308,7 @@ def _table(
 ) -> str:
     """Everything for people, in Markdown."""
     first = next(iter(tallies))
-    head = [f"{outcome.title}{ARROWS[outcome.better]}" for outcome in outcomes]
+    head = [_title(outcome) for outcome in outcomes]
     parts = [about]
     groups = list(dict.fromkeys(row.group for row in rows))
     names = {"all": "All photos", "small": "Small objects", "large": "Large objects"}
@@ -331,7 +332,7 @@ def _table(
             for method in tallies
             if method != first
         ]
-        titles = [f"{o.title}{ARROWS[o.better]}" for o in judged]
+        titles = [_title(outcome) for outcome in judged]
         parts += [
             f"## Differences to {first}, photo by photo\n",
             _markdown(["method", *titles], lines),
@@ -342,6 +343,11 @@ def _table(
         told = ", ".join(f"{count} × {kind}" for kind, count in sorted(failed.items()))
         parts.append(f"Failures (photo and method): {told}.\n")
     return "\n".join(parts)
+
+
+def _title(outcome: Outcome) -> str:
+    """An outcome's title, and which way is better."""
+    return f"{outcome.title}{ARROWS[outcome.better]}"
 
 
 def _cell(row: Row, whole: int, group: str) -> str:
