@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import PIL.Image
 from torch import nn
 
 from scorecam import backends
@@ -20,20 +21,30 @@ from scorecam.datasets import open_dataset
 from scorecam.datasets.columns import columns_of
 from scorecam.datasets.sample import Dataset, Sample
 from scorecam.datasets.selection import select
-from scorecam.errors import DatasetError, PhotoError, ScorecamError, SettingError, did_you_mean
+from scorecam.errors import (
+    DatasetError,
+    ModelError,
+    PhotoError,
+    ScorecamError,
+    SettingError,
+    did_you_mean,
+)
 from scorecam.method import Method
 from scorecam.methods import parse_methods
 from scorecam.metrics import Metric, parse_metrics
 from scorecam.model import Model, Precision, Runtime, Speed
 from scorecam.photo import read_photo
 from scorecam.runs.config import Config, describe
-from scorecam.runs.results import Summary, write_results
+from scorecam.runs.results import Summary, check_extras, write_results
 from scorecam.runs.store import Record, Store
 from scorecam.runs.work import Setup, work
 from scorecam.shapes import Image
 
 MANY = 10**9
 """Passes that a run may take, for the choice of runtime: converting a network always pays."""
+
+TRIES = 5
+"""Photos that a model may fail on before it is taken to fail on all."""
 
 
 @dataclass(frozen=True)
@@ -125,9 +136,9 @@ def evaluate(
     plan(budget, tolerance)
     Speed(runtime, precision)
     _check_target(target)
-    image = _first_image(opened, chosen)
+    check_extras()
+    image, name = first_image(opened, chosen, layer)
     remarks = [*chosen.remarks]
-    name = opened.find_layer(layer, image[None]) if image is not None else str(layer)
     settings = {
         "layer": name,
         "target": target,
@@ -139,9 +150,10 @@ def evaluate(
     masking = masking or Masking()
     config = describe(opened, chosen, asked, measures, settings=settings, masking=masking)
     store = Store(Path(out), [method.name for method in asked])
-    speed = _speed(store.recorded(), opened, image, Speed(runtime, precision))
+    speed = settled(store.recorded(), opened, image, Speed(runtime, precision))
     config |= {"runtime used": speed.runtime, "precision used": speed.precision}
     config, said = store.begin(config)
+    speed = Speed(config["runtime used"], config["precision used"])  # another shard may be first
     columns = columns_of(chosen.classes, opened.names, _columns(opened, image))
     remarks += [*said, *columns.remarks]
     setup = Setup(
@@ -158,7 +170,7 @@ def evaluate(
         batch_size=batch_size,
         seed=seed,
     )
-    _go(store, setup, mine.samples, banks=banks, retry=retry, progress=progress)
+    remarks += _go(store, setup, mine.samples, banks=banks, retry=retry, progress=progress)
     return write_results(store, config, setup, chosen, remarks)
 
 
@@ -170,45 +182,58 @@ def _go(
     banks: bool,
     retry: bool,
     progress: OnProgress | None,
-) -> None:
-    """Do what is not done yet, photo by photo."""
-    there = store.done([sample.id for sample in samples])
+) -> list[str]:
+    """Do what is not done yet, photo by photo; remarks."""
+    todo, damaged = _missing(store, setup.methods, samples, retry=retry)
+    before = len(samples) - len(todo)
     began = time.perf_counter()
-    fresh = failed = 0
-    for done, sample in enumerate(samples, start=1):
-        missing = [
-            method
-            for method in setup.methods
-            if (method.name, sample.id) not in there
-            or _again(store.read(method.name, sample.id), retry=retry)
-        ]
-        if missing:
+    failed = 0
+    for fresh, (sample, methods) in enumerate(todo, start=1):
 
-            def keep(bank: ScoreBank, target: int, sample: Sample = sample) -> None:
-                store.keep(sample.id, bank, target)
+        def keep(bank: ScoreBank, target: int, sample: Sample = sample) -> None:
+            store.keep(sample.id, bank, target)
 
-            records: list[Record] = []
-            for result in work(sample, setup, missing, keep if banks else None):
-                store.write(result.record, result.grid)
-                records.append(result.record)
-            fresh += 1
-            failed += all("failure" in record for record in records)
-        if progress is not None and missing:
+        records: list[Record] = []
+        for result in work(sample, setup, methods, keep if banks else None):
+            store.write(result.record, result.grid)
+            records.append(result.record)
+        failed += all("failure" in record for record in records)
+        if progress is not None:
             seconds = time.perf_counter() - began
-            progress(Progress(done, len(samples), fresh, failed, seconds))
+            progress(Progress(before + fresh, len(samples), fresh, failed, seconds))
+    return [f"Records that were damaged and are made again: {damaged:,}."] if damaged else []
 
 
-def _again(record: Record | None, *, retry: bool) -> bool:
-    """Whether what is there has to be done again: damaged, or a failure that is to be retried."""
-    return record is None or (retry and "failure" in record)
+def _missing(
+    store: Store, methods: Sequence[Method], samples: Sequence[Sample], *, retry: bool
+) -> tuple[list[tuple[Sample, list[Method]]], int]:
+    """What each photo still lacks, for those that lack something; and how much was damaged."""
+    there = store.done([sample.id for sample in samples])
+    todo: list[tuple[Sample, list[Method]]] = []
+    damaged = 0
+    for sample in samples:
+        lacking: list[Method] = []
+        for method in methods:
+            listed = (method.name, sample.id) in there
+            record = store.read(method.name, sample.id) if listed else None
+            damaged += listed and record is None
+            if record is None or (retry and "failure" in record):
+                lacking.append(method)
+        if lacking:
+            todo.append((sample, lacking))
+    return todo, damaged
 
 
-def _first_image(model: Model, dataset: Dataset) -> Image | None:
-    """The first photo that can be read, as the model's input.
+def first_image(model: Model, dataset: Dataset, layer: str | None) -> tuple[Image, str]:
+    """The first photo that the model takes, as its input; and the name of the layer.
+
+    Where no photo can be read: a black one, so that the layer is what it will be once they can.
 
     Raises:
         PhotoError: the model's preprocessing is not known.
         DatasetError: there are no photos, or two of one name.
+        LayerError: the layer is not there.
+        ModelError: the model takes none of the first photos.
     """
     if model.preprocess is None:
         raise PhotoError(
@@ -223,27 +248,35 @@ def _first_image(model: Model, dataset: Dataset) -> Image | None:
             f"Two photos of {dataset.root} have the same name.",
             do="Give each sample a name of its own: results are kept under it.",
         )
+    refused: list[ModelError] = []
     for sample in dataset.samples:
         try:
-            return model.preprocess(read_photo(sample.path)).to(model.device)
+            image = model.preprocess(read_photo(sample.path)).to(model.device)
         except ScorecamError:
             continue
-    return None
+        try:
+            return image, model.find_layer(layer, image[None])
+        except ModelError as error:
+            refused.append(error)
+            if len(refused) == TRIES:
+                break
+    if refused:
+        raise refused[0]
+    image = model.preprocess(PIL.Image.new("RGB", (64, 64))).to(model.device)
+    return image, model.find_layer(layer, image[None])
 
 
-def _speed(recorded: Config | None, model: Model, image: Image | None, asked: Speed) -> Speed:
+def settled(recorded: Config | None, model: Model, image: Image, asked: Speed) -> Speed:
     """What runs the model for every photo: as it was recorded, or decided on the first one."""
     if recorded is not None and "runtime used" in recorded:
         return Speed(recorded["runtime used"], recorded["precision used"])
-    if image is None or "auto" not in (asked.runtime, asked.precision):
+    if "auto" not in (asked.runtime, asked.precision):
         return asked
     engine = Scorer(model, image, speed=asked, passes=MANY).engine
     return Speed(engine.runtime, engine.precision)  # type: ignore[arg-type]
 
 
-def _columns(model: Model, image: Image | None) -> int:
-    if image is None:
-        return len(model.names or ())
+def _columns(model: Model, image: Image) -> int:
     return len(Scorer(model, image, speed=Speed("eager")).columns)
 
 

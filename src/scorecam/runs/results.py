@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 from collections import Counter
@@ -80,7 +81,7 @@ class Column:
     """What one method's records say of one outcome, by photo."""
 
     values: dict[str, float] = field(default_factory=dict[str, float])
-    undefined: int = 0
+    undefined: set[str] = field(default_factory=set[str])
 
 
 @dataclass
@@ -125,10 +126,35 @@ def write_results(
 ) -> Summary:
     """Read every record that is there, and write what they say together.
 
+    Of shards that end together the slower to write may have read before the other's last record:
+    whoever finds everything done, and has not read it all, writes again.
+
     Raises:
         OutputError: a file cannot be written.
         MissingExtra: pyarrow or scipy is not installed.
     """
+    summary = _write_once(store, config, setup, dataset, remarks)
+    there = store.done([sample.id for sample in dataset.samples])
+    if summary.done < summary.photos and len(there) == len(dataset) * len(store.methods):
+        summary = _write_once(store, config, setup, dataset, remarks)
+    return summary
+
+
+def check_extras() -> None:
+    """Raises MissingExtra, before hours are spent, if results could not be written."""
+    for name in ("pyarrow", "scipy"):
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise MissingExtra(
+                f"Results need {name}, which is not installed.",
+                do="pip install 'scorecam[eval]'",
+            ) from error
+
+
+def _write_once(
+    store: Store, config: Config, setup: Setup, dataset: Dataset, remarks: Sequence[str]
+) -> Summary:
     samples = [sample.id for sample in dataset.samples]
     outcomes = [outcome for metric in setup.metrics for outcome in metric.outcomes]
     tallies: dict[str, Tally] = {}
@@ -217,7 +243,7 @@ def _read(record: Record, outcomes: Sequence[Outcome], tally: Tally) -> Iterator
         column = tally.columns[outcome.name]
         value = record["values"].get(outcome.name)
         if value is None:
-            column.undefined += 1
+            column.undefined.add(sample)
         else:
             column.values[sample] = value
         note = record["undefined"].get(outcome.name)
@@ -243,7 +269,9 @@ def _rows(tallies: dict[str, Tally], outcomes: Sequence[Outcome]) -> list[Row]:
                     for sample, value in column.values.items()
                     if group in ("all", tally.groups.get(sample))
                 }
-                missing = column.undefined if group == "all" else 0
+                missing = sum(
+                    group in ("all", tally.groups.get(sample)) for sample in column.undefined
+                )
                 found = interval(list(values.values()))
                 rows.append(Row(method, outcome.name, group, found, missing))
                 both = [sample for sample in values if sample in base]

@@ -31,6 +31,9 @@ Record = dict[str, Any]
 STALE = 3600.0
 """Seconds after which a temporary file belongs to a process that was killed."""
 
+OWN = ("run", "results", "summary", "table", "curves", "drop-increase", "differences")
+"""What the files directly in the folder are called, without their suffixes."""
+
 KEPT = 20
 """Classes that a kept bank holds."""
 
@@ -158,10 +161,17 @@ class Store:
 
     def _sweep(self) -> None:
         """Remove what processes that were killed have left behind."""
-        for file in self.folder.rglob(".*"):
+        for file in self._temporary():
             with contextlib.suppress(OSError):
                 if file.is_file() and time.time() - file.stat().st_mtime > STALE:
                     file.unlink()
+
+    def _temporary(self) -> Iterator[Path]:
+        """Temporary files where records and results are written: no other hidden files."""
+        for inner in ("items", "maps", "banks"):
+            yield from (self.folder / inner).rglob(".*-*")
+        for name in OWN:
+            yield from self.folder.glob(f".{name}-*")
 
 
 def _whole(record: Record, method: str, sample: str) -> bool:

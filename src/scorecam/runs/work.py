@@ -24,7 +24,7 @@ from scorecam.cam import Masking
 from scorecam.datasets.photos import shown
 from scorecam.datasets.sample import Label, Sample
 from scorecam.datasets.selection import share
-from scorecam.errors import ModelError, ScorecamError
+from scorecam.errors import MissingExtra, ModelError, ScorecamError
 from scorecam.explainer import ScoreCAM
 from scorecam.method import Case, Method
 from scorecam.metrics import Metric, Seen, Truth
@@ -96,7 +96,11 @@ def work(
     are results, said in the record.
 
     Args:
-        keep: is given the bank and the target, where a method asked for it.
+        keep: is given the bank and the target, where a method asked for it, before the first
+            result that rests on it: whoever has the record has the bank.
+
+    Raises:
+        MissingExtra: a method's library is not installed: no photo's fault.
     """
     try:
         subject = _look(sample, setup)
@@ -108,13 +112,17 @@ def work(
         began = time.perf_counter()
         asked = subject.passes
         try:
-            yield _judged(subject, setup, method, began, asked)
+            done = _judged(subject, setup, method, began, asked)
+        except MissingExtra:
+            raise
         except ScorecamError as error:
             record = _failure(sample, method, error)
             record["timings"] = {"seconds": time.perf_counter() - began}
-            yield Done(record)
-    if keep is not None and subject.banks:
-        keep(next(iter(subject.banks.values())), subject.target)
+            done = Done(record)
+        if keep is not None and subject.banks:
+            keep(next(iter(subject.banks.values())), subject.target)
+            keep = None
+        yield done
 
 
 # ── one photo ────────────────────────────────────────────────────────────────────────────────
@@ -255,6 +263,8 @@ def _another(subject: _Subject, setup: Setup, method: Method) -> Callable[[Image
 def _judged(subject: _Subject, setup: Setup, method: Method, began: float, asked: int) -> Done:
     case = _case(subject, setup, method)
     heatmap = method.heatmap(case)
+    if not heatmap.isfinite().all():
+        raise ModelError(f"The map of {method.name} holds NaN or infinity.")
     explained = time.perf_counter()
     seen = Seen(
         heatmap,
