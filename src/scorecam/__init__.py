@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from scorecam.model import Layer, Model, Target
     from scorecam.pixels import Preprocess
     from scorecam.runs.local import evaluate
+    from scorecam.runs.sanity import sanity
     from scorecam.scoring import Progress
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "Progress",
     "Provenance",
     "RunError",
+    "sanity",
     "scaled",
     "ScoreBank",
     "ScoreCAM",
@@ -78,6 +80,7 @@ _HOME = {
     "model": ("Layer", "Model", "Target"),
     "pixels": ("Preprocess",),
     "runs.local": ("evaluate",),
+    "runs.sanity": ("sanity",),
     "scoring": ("Progress",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

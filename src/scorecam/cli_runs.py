@@ -27,6 +27,7 @@ from scorecam.command import (
 from scorecam.errors import OutputError, SettingError
 
 if TYPE_CHECKING:
+    from scorecam.datasets.sample import Dataset
     from scorecam.runs.results import Summary
 
 
@@ -142,6 +143,84 @@ def evaluate(  # noqa: PLR0917  (typer calls it by keyword)
         say(f"scorecam: interrupted. {goes_on}")
         return INTERRUPTED
     return _answer(summary, as_json=as_json)
+
+
+def sanity(  # noqa: PLR0917  (typer calls it by keyword)
+    photos: Annotated[
+        list[str], typer.Argument(metavar="DATASET|IMAGE...", help="A data set, or photos.")
+    ],
+    out: Annotated[str, typer.Option("--out", help="Its folder: an old one goes on.")],
+    model: ModelOption = None,
+    weights: WeightsOption = None,
+    preprocess: PreprocessOption = None,
+    labels: LabelsOption = None,
+    head: HeadOption = "auto",
+    device: DeviceOption = None,
+    methods: Annotated[
+        str, typer.Option("--methods", help="edges is a control: it must fail.")
+    ] = "scorecam,gradcam,edges",
+    modes: Annotated[
+        str, typer.Option("--modes", help="cascading, independent, or both with a comma.")
+    ] = "cascading,independent",
+    seeds: Annotated[int, typer.Option("--seeds", help="Networks drawn for each stage.")] = 1,
+    limit: Annotated[int | None, typer.Option("--limit", help="So many photos at random.")] = None,
+    layer: Annotated[
+        str | None, typer.Option("--layer", help="Its name; see scorecam layers.")
+    ] = None,
+    budget: Annotated[
+        str, typer.Option("--budget", help="How many masks: fast, exact (all), or a number.")
+    ] = "fast",
+    runtime: Annotated[
+        str, typer.Option("--runtime", help="auto, eager, openvino or compile.")
+    ] = "auto",
+    as_json: JsonOption = False,
+) -> int:
+    """Check that maps change when the weights do: the model-randomisation sanity check."""
+    import scorecam
+    from scorecam.datasets.selection import select
+    from scorecam.methods import parse_methods
+
+    named: dict[str, Any] = {"methods": parse_methods(methods), "modes": modes.split(",")}
+    chosen = select(_photos(photos), limit=limit)
+    opened = open_model(
+        model, weights=weights, preprocess=preprocess, labels=labels, head=head, device=device
+    )
+    settings: dict[str, Any] = {"out": out, "seeds": seeds, "layer": layer, "runtime": runtime}
+    bar = RunBar(opened.spec)
+    goes_on = f"What is done is kept in {out}; the same command goes on from there."
+    try:
+        with bar as progress, redirect_stdout(sys.stderr):
+            found = scorecam.sanity(
+                opened, chosen, **named, **settings, budget=count(budget), progress=progress
+            )
+    except OutputError as error:
+        say(f"scorecam: {error} {goes_on}")
+        return SOME_FAILED if bar.fresh else BAD_INPUT
+    except KeyboardInterrupt:
+        say(f"scorecam: interrupted. {goes_on}")
+        return INTERRUPTED
+    for name, message in found.failures.items():
+        say(f"scorecam: {name}: {message}")
+    if as_json:
+        typer.echo((found.folder / "sanity.json").read_text("utf-8"))
+    else:
+        typer.echo(found.table)
+        typer.echo(f"Everything is in {found.folder}: sanity.json, table.md, curves.png.")
+    return SOME_FAILED if found.failures else 0
+
+
+def _photos(named: list[str]) -> Dataset:
+    """The data set that is named, or one of the photos that are."""
+    from pathlib import Path
+
+    from scorecam.datasets import open_dataset
+    from scorecam.datasets.photos import is_photo
+    from scorecam.datasets.sample import Dataset, Sample
+
+    if len(named) == 1 and not is_photo(named[0]):
+        return open_dataset(named[0])
+    samples = {name: Sample(name, Path(name)) for name in named}
+    return Dataset(Path(), "photos", tuple(samples[name] for name in sorted(samples)), ())
 
 
 def _answer(summary: Summary, *, as_json: bool) -> int:

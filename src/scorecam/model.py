@@ -217,6 +217,22 @@ class WhiteBox(Model):
             ModelError: whatever is done with it fails.
         """
 
+    @abstractmethod
+    def stages(self, images: Images) -> list[str]:
+        """Its parts that have weights, by name, from the output to the input: the order of a pass.
+
+        A part is a block of a sequence at most two names deep (`layer4.1`, `blocks.15`), or else a
+        module of the network itself.
+        """
+
+    @abstractmethod
+    def randomised(self, stages: Sequence[str], images: Images, seed: int) -> WhiteBox:
+        """A copy in which these stages were drawn anew, each layer by its own initialiser.
+
+        Raises:
+            ModelError: the network cannot be copied, or a layer has no initialiser.
+        """
+
 
 # ── head ─────────────────────────────────────────────────────────────────────────────────────
 

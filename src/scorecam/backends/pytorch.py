@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
@@ -13,9 +13,9 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from scorecam.backends import layers, runtimes
+from scorecam.backends import layers, randomise, runtimes
 from scorecam.backends.inputs import Call, apart
-from scorecam.errors import LayerError, ModelError, ScorecamError
+from scorecam.errors import LayerError, ModelError, ScorecamError, did_you_mean
 from scorecam.model import (
     Engine,
     Head,
@@ -215,6 +215,22 @@ class TorchModel(WhiteBox):
                 "values in place.",
                 do="Use methods that need none: scorecam, rise, occlusion.",
             ) from error
+
+    def stages(self, images: Images) -> list[str]:
+        return randomise.stages(self.module, lambda: self.scores(images[:1]))
+
+    def randomised(self, stages: Sequence[str], images: Images, seed: int) -> TorchModel:
+        known = self.stages(images)
+        for stage in stages:
+            if stage not in known:
+                raise LayerError(
+                    f"The network has no stage {stage!r}.",
+                    likely=did_you_mean(stage, known),
+                    do=f"It has {', '.join(known)}.",
+                )
+        with _lock_of(self.module):
+            copied = randomise.randomised(self.module, stages, seed)
+        return replace(self, module=copied, spec=f"{self.spec}, randomised")
 
     @contextlib.contextmanager
     def _running(self, images: Images) -> Generator[Tensor]:

@@ -14,6 +14,7 @@ from scorecam.files import replacing
 
 if TYPE_CHECKING:
     from scorecam.runs.results import Curve, Row
+    from scorecam.runs.sanity import Point
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5195", "#444444")
 """Told apart by colour-blind people too (Okabe and Ito), and by their line styles."""
@@ -38,12 +39,7 @@ def draw(
         MissingExtra: matplotlib is not installed.
         OutputError: a file cannot be written.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtra(
-            "Plots need matplotlib, which is not installed.", do="pip install 'scorecam[plot]'"
-        ) from error
+    figure_of = _figure()
     drawn: list[Path] = []
 
     def save(name: str, figure: Any) -> None:
@@ -54,12 +50,12 @@ def draw(
 
     kinds = list(dict.fromkeys(kind for each in curves.values() for kind in each))
     if kinds:
-        save("curves.png", _curves(Figure, kinds, curves))
+        save("curves.png", _curves(figure_of, kinds, curves))
     known = {row.outcome for row in rows if row.found.n and _whole(row)}
     if {"average_drop", "average_increase"} <= known:
-        save("drop-increase.png", _against(Figure, rows))
+        save("drop-increase.png", _against(figure_of, rows))
     if any(row.against for row in rows):
-        save("differences.png", _differences(Figure, rows, titles))
+        save("differences.png", _differences(figure_of, rows, titles))
     return drawn
 
 
@@ -164,3 +160,81 @@ def _bars(found: Any) -> list[list[float]] | None:
     if math.isnan(found.low):
         return None
     return [[found.mean - found.low], [found.high - found.mean]]
+
+
+def draw_sanity(folder: Path, stages: Sequence[str], points: Sequence[Point]) -> list[Path]:
+    """Likeness to the trained network's maps, stage by stage: a panel per mode and measure.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+        OutputError: a file cannot be written.
+    """
+    figure_of = _figure()
+    modes = list(dict.fromkeys(point.mode for point in points))
+    measures = list(dict.fromkeys(point.measure for point in points))
+    methods = list(dict.fromkeys(point.method for point in points))
+    figure = figure_of(figsize=(4.6 * len(measures) + 1.6, 3.6 * len(modes)), layout="constrained")
+    panels = figure.subplots(len(modes), len(measures), squeeze=False, sharex=True)
+    for row, mode in enumerate(modes):
+        for column, measure in enumerate(measures):
+            axes = panels[row, column]
+            for number, method in enumerate(methods[:SHOWN]):
+                own = [
+                    p for p in points if (p.method, p.mode, p.measure) == (method, mode, measure)
+                ]
+                places = [stages.index(point.stage) for point in own]
+                mean, low, high = (
+                    np.array([getattr(point.found, name) for point in own])
+                    for name in ("mean", "low", "high")
+                )
+                axes.plot(places, mean, label=method, marker=".", **_look(number))
+                axes.fill_between(
+                    places, low, high, color=COLOURS[number % len(COLOURS)], alpha=0.15
+                )
+            axes.axhline(0, color="#888888", linewidth=0.8)
+            axes.set_ylim(-0.3, 1.05)
+            axes.set_title(f"{mode}: {measure}", fontsize=10)
+            axes.grid(alpha=0.25)
+            axes.set_xticks(range(len(stages)), stages, rotation=90, fontsize=7)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper", fontsize=9, frameon=False)
+    figure.suptitle("Likeness to the trained network's maps (mean, 95 % interval)", fontsize=11)
+    path = folder / "curves.png"
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=150, metadata={"Software": ""})
+    return [path]
+
+
+def draw_grid(path: Path, titles: Sequence[str], rows: Mapping[str, Sequence[Any]]) -> None:
+    """Maps side by side, as in the paper's Figure 9: a row for each method, a column a stage.
+
+    Args:
+        titles: of the columns.
+        rows: by method, maps scaled to [0, 1] or pictures, as arrays.
+    """
+    figure_of = _figure()
+    figure = figure_of(figsize=(1.25 * len(titles) + 1, 1.45 * len(rows) + 0.5))
+    panels = figure.subplots(len(rows), len(titles), squeeze=False)
+    for row, (method, maps) in enumerate(rows.items()):
+        for column, (title, heatmap) in enumerate(zip(titles, maps, strict=True)):
+            axes = panels[row, column]
+            axes.imshow(heatmap, cmap="viridis", vmin=0, vmax=1)
+            axes.set_xticks([])
+            axes.set_yticks([])
+            if row == 0:
+                axes.set_title(title, fontsize=7)
+            if column == 0:
+                axes.set_ylabel(method, fontsize=7)
+    figure.subplots_adjust(left=0.09, right=0.995, top=0.9, bottom=0.02, wspace=0.04, hspace=0.06)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=150, metadata={"Software": ""})
+
+
+def _figure() -> Any:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtra(
+            "Plots need matplotlib, which is not installed.", do="pip install 'scorecam[plot]'"
+        ) from error
+    return Figure

@@ -110,6 +110,10 @@ class Store:
 
     # ── records ──────────────────────────────────────────────────────────────────────────────
 
+    def slug(self, method: str) -> str:
+        """A method's name as a folder's."""
+        return self._slugs.get(method) or _slug(method)
+
     def path(self, method: str, sample: str) -> Path:
         """Where the record of a photo (by id) and a method lies."""
         return self.folder / "items" / self._slugs[method] / sample[:2] / f"{sample}.json"

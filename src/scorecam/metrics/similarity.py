@@ -1,0 +1,94 @@
+"""How alike two heatmaps are.
+
+All three compare maps scaled to [0, 1]; 1 is the same, and NaN is where a map is the same
+everywhere and no comparison means anything. Adebayo et al. 2018 use these three.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from scorecam.errors import MissingExtra
+from scorecam.metrics.faithfulness import soft_mask
+from scorecam.shapes import Heatmap
+
+Pixels = npt.NDArray[np.float64]
+
+
+def spearman(one: Heatmap, other: Heatmap) -> float:
+    """The correlation of the pixels' ranks, equal ones sharing theirs, in [-1, 1]."""
+    first, second = _pixels(one), _pixels(other)
+    if _flat(first) or _flat(second):
+        return math.nan
+    return float(_scipy_stats().spearmanr(first.ravel(), second.ravel()).statistic)
+
+
+def ssim(one: Heatmap, other: Heatmap) -> float:
+    """Structural similarity (Wang et al. 2004), windows of 7 × 7 pixels, in [-1, 1]."""
+    first, second = _pixels(one), _pixels(other)
+    if _flat(first) or _flat(second) or min(first.shape) < 7:
+        return math.nan
+    metrics = _skimage("metrics")
+    return float(metrics.structural_similarity(first, second, win_size=7, data_range=1.0))
+
+
+def hog(one: Heatmap, other: Heatmap) -> float:
+    """The Pearson correlation of histograms of oriented gradients, 9 in cells of 16 × 16 pixels."""
+    first, second = _pixels(one), _pixels(other)
+    cell = min(16, min(first.shape) // 2)
+    if _flat(first) or _flat(second) or cell < 2:
+        return math.nan
+    feature = _skimage("feature")
+
+    def histograms(pixels: Pixels) -> Pixels:
+        return feature.hog(pixels, 9, (cell, cell), (1, 1), feature_vector=True)
+
+    pair = histograms(first), histograms(second)
+    if _flat(pair[0]) or _flat(pair[1]):
+        return math.nan
+    return float(np.corrcoef(*pair)[0, 1])
+
+
+SIMILARITIES: dict[str, Callable[[Heatmap, Heatmap], float]] = {
+    "spearman": spearman,
+    "ssim": ssim,
+    "hog": hog,
+}
+"""By name."""
+
+
+def _pixels(heatmap: Heatmap) -> Pixels:
+    return soft_mask(heatmap.detach().float()).double().cpu().numpy()
+
+
+def _flat(pixels: Pixels) -> bool:
+    return float(pixels.max() - pixels.min()) <= 1e-12
+
+
+def _scipy_stats() -> Any:
+    try:
+        from scipy import stats
+    except ImportError as error:
+        raise _missing("scipy") from error
+    return stats
+
+
+def _skimage(part: str) -> Any:
+    import importlib
+
+    try:
+        return importlib.import_module(f"skimage.{part}")
+    except ImportError as error:
+        raise _missing("scikit-image") from error
+
+
+def _missing(library: str) -> MissingExtra:
+    return MissingExtra(
+        f"Comparing heatmaps needs {library}, which is not installed.",
+        do="pip install 'scorecam[eval]'",
+    )
