@@ -82,6 +82,10 @@ def test_some_failures_end_with_1_and_all_of_them_with_2(desk: Path) -> None:
     some = evaluate("--methods", "random", "--metrics", "quick")
     assert some.code == 1
     assert "1 photo has no result: PhotoError" in paragraph(some)
+    document = evaluate("--methods", "random", "--metrics", "quick", "--json")
+    [failure] = [item for item in document.items if "failure" in item]
+    assert failure["name"] == "red/000.png"
+    assert failure["failure"]["kind"] == "PhotoError"
     for path in desk.rglob("*.png"):
         path.write_bytes(b"no photo")
     every = evaluate("--methods", "random", "--metrics", "quick", out="other")

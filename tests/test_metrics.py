@@ -177,6 +177,27 @@ def test_a_flat_map_shows_everything_or_nothing() -> None:
     assert soft_mask(torch.zeros(2, 2)).tolist() == [[0, 0], [0, 0]]
 
 
+@pytest.mark.parametrize("answer", [math.nan, math.inf, 3.0, -2.0])
+def test_answers_that_are_no_probabilities_are_no_perfect_score(answer: float) -> None:
+    """The photo is at 0.5; what is left of it gets an answer that means nothing."""
+
+    def ask(images: Tensor) -> Tensor:
+        whole = (images == 1).flatten(1).all(dim=1)
+        return torch.where(whole, 0.5, answer)
+
+    found = seen(torch.rand(HEIGHT, WIDTH), ask, explain=lambda image: image[0] + torch.rand(1))
+    assert not Recognition().measure(found).values
+    assert set(ADCC().measure(found).undefined) >= {"drop_soft", "adcc"}
+
+
+def test_a_map_of_another_size_or_with_nan_is_refused() -> None:
+    image = torch.ones(3, HEIGHT, WIDTH)
+    with pytest.raises(SettingError, match="shape"):
+        Seen(torch.rand(7, 7), image, one_pixel)
+    with pytest.raises(SettingError, match="NaN"):
+        Seen(torch.full((HEIGHT, WIDTH), math.nan), image, one_pixel)
+
+
 def test_what_cannot_be_said_is_undefined_with_a_reason() -> None:
     nothing = Recognition().measure(seen(perfect(), lambda images: images[:, 0, 0, 0] * 0))
     assert set(nothing.undefined) == {"average_drop"}
@@ -248,6 +269,7 @@ def test_overlap_with_a_mask() -> None:
     assert iou(heatmap, mask.float(), 0.5) == 1 / 3
     assert Overlap().measure(located(heatmap, mask=mask)).values == {"iou_mask": 1 / 3}
     assert Overlap().measure(located(heatmap, mask=heatmap > 0.5)).values == {"iou_mask": 1}
+    assert "same everywhere" in str(Overlap().measure(located(torch.zeros(2, 2), mask=mask)))
 
 
 @pytest.mark.parametrize("metric", [Energy(), Pointing(), Overlap()], ids=lambda each: each.name)

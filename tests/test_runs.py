@@ -25,6 +25,7 @@ from scorecam import (
 )
 from scorecam.datasets import open_dataset
 from scorecam.datasets.sample import Dataset, Sample, Thing
+from scorecam.metrics.faithfulness import Recognition
 from scorecam.metrics.statistics import Interval
 from scorecam.runs.results import Summary
 from scorecam.runs.store import Store
@@ -323,7 +324,8 @@ def test_a_method_that_cannot_explain_this_network_fails_alone(
     summary = run(folder, tmp_path / "run", "scorecam,guided")  # it has no ReLU to guide
     assert summary.mean("scorecam", "average_increase").n == 6
     assert summary.mean("guided", "average_increase").n == 0
-    assert sum(summary.failures.values()) == 6
+    assert summary.failures == {}  # every photo has a result
+    assert [record["failure"]["kind"] for record in summary.failed] == ["SettingError"] * 6
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"schema": 1, "method": "random"}', "[1]", "null"])
@@ -361,6 +363,55 @@ def test_the_folder_of_another_run_is_refused_with_the_difference(
         run(folder, tmp_path / "run", **changes())
     assert said in str(refused.value)
     assert (tmp_path / "run" / "run.json").read_bytes() == before
+
+
+def test_what_is_known_of_the_photos_belongs_to_the_run(folder: Path, tmp_path: Path) -> None:
+    run(folder, tmp_path / "run")
+    with pytest.raises(RunError, match="dataset"):
+        run(with_truth(folder), tmp_path / "run")
+
+
+def test_another_order_of_the_models_classes_is_another_run(folder: Path, tmp_path: Path) -> None:
+    run(folder, tmp_path / "run")
+    turned = scorecam.open_model(network(), preprocess=preprocess(), labels=NAMES[::-1])
+    with pytest.raises(RunError, match="columns"):
+        run(folder, tmp_path / "run", model=turned)
+
+
+def test_other_settings_of_one_measure_are_another_run(folder: Path, tmp_path: Path) -> None:
+    run(folder, tmp_path / "run", metrics=[Recognition()])
+    with pytest.raises(RunError, match=r"muted.* 0\.5.* there.* 0\.3"):
+        run(folder, tmp_path / "run", metrics=[Recognition(muted=0.3)])
+
+
+def test_records_without_a_run_are_not_adopted(folder: Path, tmp_path: Path) -> None:
+    run(folder, tmp_path / "run")
+    (tmp_path / "run" / "run.json").unlink()
+    with pytest.raises(RunError, match=r"no run\.json"):
+        run(folder, tmp_path / "run")
+
+
+def test_muted_pixels_can_be_black_in_the_measures(folder: Path, tmp_path: Path) -> None:
+    spy = Spy(network())
+    model = scorecam.open_model(spy, preprocess=preprocess(), labels=NAMES)
+    run(folder, tmp_path / "mean", "uniform", model=model, metrics="deletion")
+    assert not any(bool((image == -1).all()) for image in spy.images)
+    run(folder, tmp_path / "black", "uniform", model=model, metrics="deletion", fill="black")
+    assert any(bool((image == -1).all()) for image in spy.images)
+
+
+def test_settings_that_fit_no_photo_are_refused_at_once(folder: Path, tmp_path: Path) -> None:
+    for changes in (
+        {"batch_size": 0},
+        {"masking": scorecam.Masking(fill=(0.1, 0.2))},
+        {"methods": []},
+        {"metrics": []},
+        {"metrics": [Recognition(), Recognition(muted=0.3)]},
+        {"fill": "white"},
+    ):
+        with pytest.raises(SettingError):
+            run(folder, tmp_path / "run", **changes)
+    assert not (tmp_path / "run").exists()
 
 
 def test_other_photos_are_another_run(folder: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from scorecam.errors import MissingExtra
-from scorecam.metrics.statistics import interval, paired
+from scorecam.metrics.statistics import interval, paired, wilson
 
 pytestmark = pytest.mark.needs("eval")
 
@@ -38,6 +38,20 @@ def test_pairs_are_compared_image_by_image() -> None:
     assert interval((one + 0.01).tolist()).low < one.mean()  # apart, they could not be told apart
 
 
+def test_images_of_the_same_thing_are_resampled_together() -> None:
+    random = np.random.default_rng(5)
+    things = random.random(25)
+    values = np.repeat(things, 8)  # eight photos of each thing, all alike
+    names = np.repeat([f"thing {n}" for n in range(25)], 8).tolist()
+    apart, together = interval(values.tolist()), interval(values.tolist(), clusters=names)
+    alone = interval(things.tolist())
+    assert together.mean == apart.mean
+    assert together.n == 200
+    assert together.high - together.low == pytest.approx(alone.high - alone.low, rel=0.05)
+    assert apart.high - apart.low < 0.5 * (together.high - together.low)
+    assert math.isnan(interval([1.0, 2.0], clusters=["a", "a"]).low)
+
+
 def test_few_values_have_no_interval() -> None:
     assert math.isnan(interval([]).mean)
     assert interval([]).n == 0
@@ -59,3 +73,14 @@ def test_without_scipy_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(sys.modules, "scipy", None)
     with pytest.raises(MissingExtra, match=r"scorecam\[eval\]"):
         interval([1.0, 2.0])
+
+
+def test_wilsons_interval_is_scipys() -> None:
+    from scipy.stats import binomtest
+
+    for successes, trials in ((0, 10), (3, 10), (10, 10), (90, 96), (1, 1)):
+        found = wilson(successes, trials)
+        theirs = binomtest(successes, trials).proportion_ci(method="wilson")
+        assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), abs=1e-9)
+        assert found.mean == successes / trials
+    assert math.isnan(wilson(0, 0).mean)

@@ -94,6 +94,9 @@ def evaluate(  # noqa: PLR0917  (typer calls it by keyword)
         str, typer.Option("--batch-size", help="Images per pass, or auto.")
     ] = "auto",
     seed: Annotated[int, typer.Option("--seed", help="For whatever is drawn.")] = 0,
+    fill: Annotated[
+        str, typer.Option("--fill", help="Muted pixels in the measures: run (the mean), or black.")
+    ] = "run",
     banks: Annotated[bool, typer.Option("--banks", help="Keep every photo's answers.")] = False,
     retry: Annotated[bool, typer.Option("--retry", help="Do failures again.")] = False,
     as_json: JsonOption = False,
@@ -130,6 +133,8 @@ def evaluate(  # noqa: PLR0917  (typer calls it by keyword)
         "shard": part,
         "banks": banks,
         "retry": retry,
+        "fill": fill,
+        "tell": say,
     }
     bar = RunBar(opened.spec)
     goes_on = f"What is done is kept in {out}; the same command goes on from there."
@@ -228,20 +233,21 @@ def _answer(summary: Summary, *, as_json: bool) -> int:
     from scorecam import saving
     from scorecam.runs.results import items
 
-    for remark in summary.remarks:
+    for remark in summary.news:
         say(remark)
     if as_json:
         typer.echo(saving.document(items(summary), sys.stdout.encoding))
     else:
         typer.echo(summary.table)
         typer.echo(f"Everything is in {summary.folder}: results.parquet, summary.json, table.md.")
-    failed = sum(summary.failures.values())
     for kind, photos in summary.failures.items():
         have = "photo has" if photos == 1 else "photos have"
         say(f"scorecam: {photos} {have} no result: {kind}. The records in items/ say why.")
-    if not failed:
+    if len(summary.failed) > sum(summary.failures.values()):
+        say(f"scorecam: {len(summary.failed)} of the photos' explanations failed.")
+    if not summary.failed:
         return 0
-    return SOME_FAILED if any(row.found.n for row in summary.rows) else BAD_INPUT
+    return BAD_INPUT if sum(summary.failures.values()) == summary.done else SOME_FAILED
 
 
 def _shard(text: str | None) -> tuple[int, int] | None:

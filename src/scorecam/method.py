@@ -29,6 +29,7 @@ class Case:
         ask: puts the masks to the model.
         listen: gets the model ready for other questions about the image.
         seed: for methods that draw.
+        name: of the photo, with its folders, for maps that are kept in files.
     """
 
     model: Model
@@ -38,6 +39,7 @@ class Case:
     ask: Callable[[], ScoreBank]
     listen: Callable[[], Scorer]
     seed: int = 0
+    name: str = ""
 
     @cached_property
     def bank(self) -> ScoreBank:

@@ -161,6 +161,11 @@ class Preprocess:
         mean, std = self._colours()
         return (values.reshape(*self.size, -1).movedim(-1, 0) / 255 - mean) / std
 
+    def black(self) -> Tensor:
+        """What a black pixel is in the model's units, (c, 1, 1) float32."""
+        mean, std = self._colours()
+        return -mean / std
+
     def view(self, photo: Image.Image) -> Image.Image:
         """What the model sees of the photo, in RGB, at the size of the input."""
         return self._sampled(photo).convert("RGB")

@@ -95,12 +95,14 @@ class Recognition(Metric):
 def _recognised(outcomes: tuple[Outcome, ...], whole: float, left: float) -> Measured:
     """Drop, increase and gain of one image."""
     drop, increase, gain = (outcome.name for outcome in outcomes)
+    if why := _no_probability(whole, left):
+        return Measured(undefined=dict.fromkeys((drop, increase, gain), why))
     values = {increase: float(left > whole)}
     undefined: dict[str, str] = {}
     if whole > 0:
         values[drop] = max(0.0, whole - left) / whole
     else:
-        undefined[drop] = "p(X) is not above 0: nothing can drop."
+        undefined[drop] = "p(X) is 0: nothing can drop."
     if whole < 1:
         values[gain] = max(0.0, left - whole) / (1 - whole)
     else:
@@ -108,18 +110,28 @@ def _recognised(outcomes: tuple[Outcome, ...], whole: float, left: float) -> Mea
     return Measured(values, undefined)
 
 
+def _no_probability(*answers: float) -> str:
+    """Why these cannot be compared as probabilities; empty where they can."""
+    if not all(map(math.isfinite, answers)):
+        return "The model's answer is not finite."
+    if not all(-1e-3 <= answer <= 1 + 1e-3 for answer in answers):
+        return "The model's answers are values, not probabilities."
+    return ""
+
+
 @dataclass(frozen=True)
 class Deletion(Metric):
     """How p falls as pixels go, the most important first: the area under the curve.
 
     Steps of 1 % of the pixels, rounded up; the last may be shorter. What is gone shows the fill.
-    The area is taken over the share of pixels, by trapezoids. Petsiuk et al., RISE, BMVC 2018.
+    The area is taken over the share of pixels, by trapezoids. Petsiuk et al., RISE, BMVC 2018; the
+    steps are those of Wang et al. 2020, section 4.2.
     """
 
     name: str = "deletion"
     steps: int = 100
     outcomes: tuple[Outcome, ...] = (Outcome("deletion", "lower", "Deletion"),)
-    source: str = "Petsiuk et al. 2018: 100 steps to the run's fill, ties in reading order"
+    source: str = "Petsiuk et al. 2018: 1 % steps (Wang et al. 2020), to the fill, ties by reading"
 
     def measure(self, seen: Seen) -> Measured:
         shares, between = _between(seen, self.steps, seen.canvas, seen.image)
@@ -132,15 +144,15 @@ class Insertion(Metric):
     """How p rises as pixels come, the most important first: the area under the curve.
 
     Steps and area as for `Deletion`. Wang et al. 2020, section 4.2, start from the empty image;
-    RISE itself starts from a blurred one (Gaussian of 11 × 11 pixels, σ = 5), which gives higher
-    values: never compare across.
+    RISE itself starts from a blurred one (here a Gaussian of 11 × 11 pixels, σ = 5), which gives
+    higher values: never compare across.
     """
 
     name: str = "insertion"
     steps: int = 100
     start: Literal["empty", "blurred"] = "empty"
     outcomes: tuple[Outcome, ...] = (Outcome("insertion", "higher", "Insertion"),)
-    source: str = "Wang et al. 2020, section 4.2: 100 steps from the run's fill, ties as above"
+    source: str = "Wang et al. 2020, section 4.2: 1 % steps from the fill, ties by reading"
 
     def measure(self, seen: Seen) -> Measured:
         start = seen.canvas if self.start == "empty" else blurred(seen.image)
@@ -172,7 +184,7 @@ def _between(seen: Seen, steps: int, first: Image, then: Image) -> tuple[Tensor,
 
 
 def blurred(image: Image, size: int = 11, sigma: float = 5.0) -> Image:
-    """The image, `c h w`, under a Gaussian of so many pixels; zeros beyond its edges (RISE)."""
+    """The image, `c h w`, under a Gaussian of so many pixels; zeros beyond its edges."""
     distance = torch.arange(size, dtype=image.dtype, device=image.device) - size // 2
     bell = (-(distance**2) / (2 * sigma**2)).exp()
     kernel = torch.outer(bell, bell) / bell.sum() ** 2
@@ -205,10 +217,12 @@ class ADCC(Metric):
         undefined: dict[str, str] = {}
         masked = blend(seen.image, mask[None], seen.canvas)
         whole, left = seen.probability, float(seen.ask(masked)[0])
-        if whole > 0:
+        if why := _no_probability(whole, left):
+            undefined["drop_soft"] = why
+        elif whole > 0:
             values["drop_soft"] = max(0.0, whole - left) / whole
         else:
-            undefined["drop_soft"] = "p(X) is not above 0: nothing can drop."
+            undefined["drop_soft"] = "p(X) is 0: nothing can drop."
         if seen.explain is None:
             undefined["coherency"] = "The method is not at hand to explain the masked image."
         else:

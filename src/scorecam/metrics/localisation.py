@@ -142,6 +142,10 @@ class Overlap(Metric):
         [place] = [place for place in _places(seen) if place.kind == "mask"]
         if place.region is None:
             return Measured(undefined={"iou_mask": place.why})
+        low, high = seen.heatmap.aminmax()
+        if not high > low:
+            why = "The heatmap is the same everywhere: it has no upper half."
+            return Measured(undefined={"iou_mask": why})
         return Measured({"iou_mask": iou(seen.heatmap, place.region, self.threshold)})
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from torch import Tensor
 
+from scorecam.errors import SettingError
 from scorecam.shapes import Columns, Heatmap, Image, Images
 
 Boxes = Annotated[Tensor, "m 4"]
@@ -53,6 +54,19 @@ class Seen:
     truth: Truth = field(default_factory=Truth)
     explain: Callable[[Image], Heatmap] | None = None
     fill: Image | None = None
+
+    def __post_init__(self) -> None:
+        if self.heatmap.shape != self.image.shape[1:]:
+            raise SettingError(
+                f"The heatmap has the shape {tuple(self.heatmap.shape)}, the image "
+                f"{tuple(self.image.shape)}.",
+                likely="It may be on the layer's grid, or of another photo.",
+                do="Bring it to the image's size first, as scorecam.cam.upsample does.",
+            )
+        if not self.heatmap.isfinite().all():
+            raise SettingError(
+                "The heatmap holds NaN or infinity.", do="Look at the method that made it."
+            )
 
     @cached_property
     def probability(self) -> float:

@@ -39,11 +39,15 @@ class Interval:
         return self.low > value or self.high < value
 
 
-def interval(values: Sequence[float], *, seed: int = 0) -> Interval:
+def interval(
+    values: Sequence[float], *, clusters: Sequence[str] | None = None, seed: int = 0
+) -> Interval:
     """The mean of some numbers, and where it may lie.
 
     Args:
         values: one per image, all finite.
+        clusters: what each image shows, where several show the same and are not independent:
+            whole clusters are resampled then, not images.
         seed: for resampling.
     """
     array = np.asarray(values, dtype=np.float64)
@@ -54,11 +58,23 @@ def interval(values: Sequence[float], *, seed: int = 0) -> Interval:
         return Interval(mean, math.nan, math.nan, 1)
     if (array == array[0]).all():
         return Interval(mean, mean, mean, len(array))
+    sums, counts = array, np.ones_like(array)
+    if clusters is not None:
+        _, place = np.unique(np.asarray(clusters), return_inverse=True)
+        sums, counts = np.bincount(place, array), np.bincount(place).astype(np.float64)
+        if len(sums) == 1:
+            return Interval(mean, math.nan, math.nan, len(array))
+
+    def ratio(some: Any, how_many: Any, axis: int = -1) -> Any:
+        return some.sum(axis=axis) / how_many.sum(axis=axis)
+
     found: Any = _scipy_stats().bootstrap(
-        (array,),
-        np.mean,
+        (sums, counts),
+        ratio,
+        paired=True,
+        vectorized=True,
         n_resamples=RESAMPLES,
-        batch=max(1, AT_ONCE // len(array)),
+        batch=max(1, AT_ONCE // len(sums)),
         method="percentile",
         rng=np.random.default_rng(seed),
     )
@@ -66,9 +82,27 @@ def interval(values: Sequence[float], *, seed: int = 0) -> Interval:
     return Interval(mean, float(low), float(high), len(array))
 
 
-def paired(one: Sequence[float], other: Sequence[float], *, seed: int = 0) -> Interval:
+def paired(
+    one: Sequence[float],
+    other: Sequence[float],
+    *,
+    clusters: Sequence[str] | None = None,
+    seed: int = 0,
+) -> Interval:
     """The mean of `one − other`, image by image, and where it may lie."""
-    return interval(np.subtract(one, other).tolist(), seed=seed)
+    return interval(np.subtract(one, other).tolist(), clusters=clusters, seed=seed)
+
+
+def wilson(successes: int, trials: int) -> Interval:
+    """A rate and its 95 % interval (Wilson 1927), which stays within [0, 1]."""
+    if trials == 0:
+        return Interval(math.nan, math.nan, math.nan, 0)
+    z = 1.959963984540054
+    rate = successes / trials
+    middle = (rate + z**2 / (2 * trials)) / (1 + z**2 / trials)
+    half = math.sqrt(rate * (1 - rate) / trials + z**2 / (4 * trials**2))
+    half *= z / (1 + z**2 / trials)
+    return Interval(rate, middle - half, middle + half, trials)
 
 
 def _scipy_stats() -> Any:

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 
 from scorecam.cam import Masking
-from scorecam.datasets.photos import shown
 from scorecam.datasets.sample import Dataset
 from scorecam.method import Method
 from scorecam.metrics import Metric
@@ -54,7 +53,7 @@ def describe(
             {"name": each.name, "settings": _plain(dict(each.settings)), "source": each.source}
             for each in methods
         ],
-        "metrics": [{"name": each.name, "source": each.source} for each in metrics],
+        "metrics": [_plain(_fields(each)) for each in metrics],
         "dataset": {"kind": dataset.kind, "photos": len(dataset), "sha256": digest(dataset)},
         "versions": {
             "scorecam": _installed("scorecam"),
@@ -65,11 +64,20 @@ def describe(
 
 
 def digest(dataset: Dataset) -> str:
-    """SHA-256 of the photos' names and classes, in order: not of where they lie."""
+    """SHA-256 of what is said of the photos, in order: not of where they lie."""
     found = hashlib.sha256()
     for sample in dataset.samples:
-        found.update(f"{shown(sample.name)}\0{sample.id}\0{sample.label!r}\n".encode())
+        things = [(thing.label, *thing.box) for thing in sample.things or ()]
+        truth = f"{sample.things is None} {things} {sample.mask is None}"
+        line = f"{sample.id} {sample.label!r} {truth}\n"
+        found.update(line.encode("utf-8", "backslashreplace"))
     return found.hexdigest()
+
+
+def _fields(metric: Metric) -> dict[str, Any]:
+    """A measure's name, source and settings."""
+    fields = getattr(metric, "__dataclass_fields__", ("name", "source"))
+    return {name: getattr(metric, name) for name in fields if name != "outcomes"}
 
 
 def differences(there: Config, wanted: Config) -> list[str]:
@@ -78,14 +86,27 @@ def differences(there: Config, wanted: Config) -> list[str]:
     for key in dict.fromkeys([*there, *wanted]):
         one, other = there.get(key), wanted.get(key)
         if key not in MAY_DIFFER and one != other:
-            said.append(f"{key}: {_short(one)} there, {_short(other)} now")
+            there_is, now = _said(one, other)
+            said.append(f"{key}: {there_is} there, {now} now")
     return said
 
 
+def _said(one: Any, other: Any) -> tuple[str, str]:
+    """Two values that differ, short enough to be read; lists by name where the names differ."""
+    if isinstance(one, list) and isinstance(other, list):
+        names = [", ".join(map(_named, some)) for some in (one, other)]
+        if names[0] != names[1]:
+            return _short(names[0]), _short(names[1])
+        pairs = [(a, b) for a, b in zip(one, other, strict=True) if a != b]
+        return _short(pairs[0][0]), _short(pairs[0][1])
+    return _short(one), _short(other)
+
+
+def _named(value: Any) -> str:
+    return str(value["name"] if isinstance(value, dict) else value)
+
+
 def _short(value: Any) -> str:
-    if isinstance(value, list):
-        names = [each["name"] if isinstance(each, dict) else str(each) for each in value]
-        value = ", ".join(names)
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 120 else f"{text[:117]}..."
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,7 +20,7 @@ from scorecam.budget import BudgetSpec, described, plan
 from scorecam.cam import Masking
 from scorecam.datasets import open_dataset
 from scorecam.datasets.columns import columns_of
-from scorecam.datasets.sample import Dataset, Sample
+from scorecam.datasets.sample import Dataset, Label, Sample
 from scorecam.datasets.selection import select
 from scorecam.errors import (
     DatasetError,
@@ -95,7 +96,9 @@ def evaluate(
     shard: tuple[int, int] | None = None,
     banks: bool = False,
     retry: bool = False,
+    fill: Literal["run", "black"] = "run",
     progress: OnProgress | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Summary:
     """Explain every photo of a data set by every method, and measure every heatmap.
 
@@ -116,7 +119,10 @@ def evaluate(
             same time in one folder; the last to finish writes the results of all.
         banks: keep every photo's answers.
         retry: do failures again.
+        fill: what a muted pixel shows in the measures: "run": the same as in Score-CAM's masks, the
+            training mean unless `masking` says otherwise; "black".
         progress: called after every photo.
+        tell: called with every remark on the data set and the folder before the first photo.
 
     Returns:
         The summary of everything that is in the folder.
@@ -135,7 +141,9 @@ def evaluate(
     mine = select(chosen, shard=shard) if shard is not None else chosen
     plan(budget, tolerance)
     Speed(runtime, precision)
-    _check_target(target)
+    _check_choice("target", target, ("label", "predicted"))
+    _check_choice("fill", fill, ("run", "black"))
+    _check_names(asked, measures)
     check_extras()
     image, name = first_image(opened, chosen, layer)
     remarks = [*chosen.remarks]
@@ -146,16 +154,30 @@ def evaluate(
         "precision": precision,
         "runtime": runtime,
         "seed": seed,
+        "fill": fill,
     }
     masking = masking or Masking()
+    # Whatever makes no sense for this model is refused now, not photo by photo.
+    scorer = Scorer(
+        opened,
+        image,
+        fill=masking.fill_like(image),
+        speed=Speed("eager"),
+        batch_size=batch_size,
+    )
+    columns = columns_of(chosen.classes, opened.names, len(scorer.columns))
+    remarks += columns.remarks
+    settings["columns sha256"] = _digest(columns.found)
     config = describe(opened, chosen, asked, measures, settings=settings, masking=masking)
     store = Store(Path(out), [method.name for method in asked])
     speed = settled(store.recorded(), opened, image, Speed(runtime, precision))
     config |= {"runtime used": speed.runtime, "precision used": speed.precision}
     config, said = store.begin(config)
     speed = Speed(config["runtime used"], config["precision used"])  # another shard may be first
-    columns = columns_of(chosen.classes, opened.names, _columns(opened, image))
-    remarks += [*said, *columns.remarks]
+    remarks += said
+    if tell is not None:
+        for remark in remarks:
+            tell(remark)
     setup = Setup(
         model=opened,
         layer=name,
@@ -169,9 +191,10 @@ def evaluate(
         masking=masking,
         batch_size=batch_size,
         seed=seed,
+        fill=fill,
     )
-    remarks += _go(store, setup, mine.samples, banks=banks, retry=retry, progress=progress)
-    return write_results(store, config, setup, chosen, remarks)
+    news = _go(store, setup, mine.samples, banks=banks, retry=retry, progress=progress)
+    return write_results(store, config, setup, chosen, (remarks, news))
 
 
 def _go(
@@ -276,15 +299,28 @@ def settled(recorded: Config | None, model: Model, image: Image, asked: Speed) -
     return Speed(engine.runtime, engine.precision)  # type: ignore[arg-type]
 
 
-def _columns(model: Model, image: Image) -> int:
-    return len(Scorer(model, image, speed=Speed("eager")).columns)
+def _digest(columns: Mapping[Label, int]) -> str:
+    """SHA-256 of which column each class is."""
+    text = repr(sorted((str(label), column) for label, column in columns.items()))
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
 
 
-def _check_target(target: str) -> None:
-    known = ("label", "predicted")
-    if target not in known:
+def _check_names(methods: Sequence[Method], metrics: Sequence[Metric]) -> None:
+    for kind, named in (("method", methods), ("measure", metrics)):
+        names = [each.name for each in named]
+        if not names:
+            raise SettingError(f"No {kind} was given.", do="Give at least one.")
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise SettingError(
+                f"The {kind} {twice[0]!r} is there twice.",
+                do="Records are kept by name: give each its own.",
+            )
+
+
+def _check_choice(what: str, value: str, known: tuple[str, str]) -> None:
+    if value not in known:
         raise SettingError(
-            f"There is no target {target!r} for a run.",
-            likely=did_you_mean(str(target), known),
-            do="It is label or predicted.",
+            f"There is no {what} {value!r} for a run.",
+            likely=did_you_mean(str(value), known),
+            do=f"It is {known[0]} or {known[1]}.",
         )

@@ -54,19 +54,23 @@ class Summary:
         folder: where everything is.
         photos: of the data set.
         done: those that every method has finished.
-        failures: photos that failed, by kind of failure.
+        failures: photos without any result, by kind of failure.
+        failed: what went wrong: a record for each photo and method.
         rows: means and paired differences.
         table: the same in Markdown.
-        remarks: what the user should hear of.
+        remarks: what the user should hear of ...
+        news: ... and those of them that came up at the end.
     """
 
     folder: Path
     photos: int
     done: int
     failures: dict[str, int]
+    failed: tuple[Record, ...]
     rows: tuple[Row, ...]
     table: str
     remarks: tuple[str, ...] = ()
+    news: tuple[str, ...] = ()
 
     def mean(self, method: str, outcome: str, group: str = "all") -> Interval:
         """One method's mean of one outcome, with its interval."""
@@ -90,10 +94,8 @@ class Tally:
 
     columns: dict[str, Column]
     groups: dict[str, str] = field(default_factory=dict[str, str])
-    failures: dict[str, str] = field(default_factory=dict[str, str])
+    failures: dict[str, Record] = field(default_factory=dict[str, Record])
     photos: set[str] = field(default_factory=set[str])
-    seconds: float = 0.0
-    passes: int = 0
     curves: dict[str, Curve] = field(default_factory=dict[str, "Curve"])
 
 
@@ -122,12 +124,19 @@ class Curve:
 
 
 def write_results(
-    store: Store, config: Config, setup: Setup, dataset: Dataset, remarks: Sequence[str]
+    store: Store,
+    config: Config,
+    setup: Setup,
+    dataset: Dataset,
+    remarks: tuple[Sequence[str], Sequence[str]],
 ) -> Summary:
     """Read every record that is there, and write what they say together.
 
     Of shards that end together the slower to write may have read before the other's last record:
     whoever finds everything done, and has not read it all, writes again.
+
+    Args:
+        remarks: those that were told before the first photo, and those since.
 
     Raises:
         OutputError: a file cannot be written.
@@ -153,7 +162,11 @@ def check_extras() -> None:
 
 
 def _write_once(
-    store: Store, config: Config, setup: Setup, dataset: Dataset, remarks: Sequence[str]
+    store: Store,
+    config: Config,
+    setup: Setup,
+    dataset: Dataset,
+    remarks: tuple[Sequence[str], Sequence[str]],
 ) -> Summary:
     samples = [sample.id for sample in dataset.samples]
     outcomes = [outcome for metric in setup.metrics for outcome in metric.outcomes]
@@ -162,10 +175,10 @@ def _write_once(
         _write_parquet(temporary, store, samples, outcomes, tallies)
     rows = _rows(tallies, outcomes)
     done = len(set.intersection(*(tally.photos for tally in tallies.values())))
-    failures = Counter(
-        kind for kind in {k: v for t in tallies.values() for k, v in t.failures.items()}.values()
-    )
-    said = [*remarks]
+    lost = set.intersection(*(set(tally.failures) for tally in tallies.values()))
+    first = next(iter(tallies.values())).failures
+    failures = Counter(first[sample]["failure"]["kind"] for sample in lost)
+    said = [*remarks[0], *remarks[1]]
     if done < len(samples):
         said.append(f"{len(samples) - done} of {len(samples)} photos are not done yet.")
     try:
@@ -178,11 +191,13 @@ def _write_once(
         len(samples),
         done,
         dict(sorted(failures.items())),
+        tuple(record for tally in tallies.values() for record in tally.failures.values()),
         tuple(rows),
         _table(rows, tallies, outcomes, _about(config, len(samples), done)),
         tuple(said),
+        tuple(said[len(remarks[0]) :]),
     )
-    _write_summary(store, config, summary, tallies)
+    _write_summary(store, config, summary)
     with replacing(store.folder / "table.md") as temporary:
         temporary.write_text(summary.table, "utf-8")
     return summary
@@ -227,17 +242,15 @@ def _read(record: Record, outcomes: Sequence[Outcome], tally: Tally) -> Iterator
     label = None if record["label"] is None else str(record["label"])
     tally.photos.add(sample)
     if "failure" in record:
-        tally.failures[sample] = record["failure"]["kind"]
+        tally.failures[sample] = record
         note = f"{record['failure']['kind']}: {record['failure']['message']}"
         yield sample, record["name"], label, None, None, method, "failure", None, note
         return
-    target, group = record["target"], record["group"]
-    aim = target["name"] or str(target["index"])
-    tally.seconds += record["timings"]["seconds"]
-    tally.passes += record["timings"]["passes"]
+    target, group = record.get("target") or {}, record.get("group")
+    aim = target.get("name") or str(target.get("index"))
     if group:
         tally.groups[sample] = group
-    for name, curve in record["curves"].items():
+    for name, curve in (record.get("curves") or {}).items():
         tally.curves.setdefault(name, Curve()).add(curve)
     for outcome in outcomes:
         column = tally.columns[outcome.name]
@@ -246,7 +259,7 @@ def _read(record: Record, outcomes: Sequence[Outcome], tally: Tally) -> Iterator
             column.undefined.add(sample)
         else:
             column.values[sample] = value
-        note = record["undefined"].get(outcome.name)
+        note = (record.get("undefined") or {}).get(outcome.name)
         yield sample, record["name"], label, aim, group, method, outcome.name, value, note
 
 
@@ -284,21 +297,13 @@ def _rows(tallies: dict[str, Tally], outcomes: Sequence[Outcome]) -> list[Row]:
 # ── writing ──────────────────────────────────────────────────────────────────────────────────
 
 
-def _write_summary(
-    store: Store, config: Config, summary: Summary, tallies: dict[str, Tally]
-) -> None:
+def _write_summary(store: Store, config: Config, summary: Summary) -> None:
     document = {
         "schema": SCHEMA,
         "config": config,
         "photos": summary.photos,
         "done": summary.done,
-        "failures": summary.failures,
         "items": items(summary),
-        "remarks": list(summary.remarks),
-        "timings": {
-            name: {"seconds": tally.seconds, "passes": tally.passes}
-            for name, tally in tallies.items()
-        },
     }
     with replacing(store.folder / "summary.json") as temporary:
         text = json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False)
@@ -306,7 +311,7 @@ def _write_summary(
 
 
 def items(summary: Summary) -> list[dict[str, Any]]:
-    """The rows as plain values; what is not known is null."""
+    """The rows as plain values, what is not known null; then what went wrong."""
     found: list[dict[str, Any]] = []
     for row in summary.rows:
         numbers = {
@@ -315,7 +320,8 @@ def items(summary: Summary) -> list[dict[str, Any]]:
         }
         own = {"method": row.method, "outcome": row.outcome, "group": row.group}
         found.append({**own, "against": row.against, **numbers, "undefined": row.undefined})
-    return found
+    kept = ("id", "name", "method", "failure")
+    return found + [{key: record[key] for key in kept} for record in summary.failed]
 
 
 def _about(config: Config, photos: int, done: int) -> str:
@@ -349,8 +355,8 @@ def _table(
                 for row in rows
                 if (row.method, row.group, row.against) == (method, group, None)
             }
-            whole = len(tally.photos) - len(tally.failures)
-            lines.append([method, *(_cell(own[o.name], whole, group) for o in outcomes)])
+            whole = len(tally.photos) if group == "all" else len(_inside(tallies, group))
+            lines.append([method, *(_cell(own[o.name], whole) for o in outcomes)])
         parts.append(_markdown(["method", *head], lines))
     gaps = {(row.method, row.outcome): row.found for row in rows if row.against}
     if gaps:
@@ -366,11 +372,21 @@ def _table(
             _markdown(["method", *titles], lines),
             "+ and − in the last place say that the interval leaves out 0: better, or worse.\n",
         ]
-    failed = Counter(kind for tally in tallies.values() for kind in tally.failures.values())
+    failed = Counter(
+        record["failure"]["kind"]
+        for tally in tallies.values()
+        for record in tally.failures.values()
+    )
     if failed:
         told = ", ".join(f"{count} × {kind}" for kind, count in sorted(failed.items()))
         parts.append(f"Failures (photo and method): {told}.\n")
     return "\n".join(parts)
+
+
+def _inside(tallies: dict[str, Tally], group: str) -> set[str]:
+    """The photos of a group."""
+    told = [tally.groups.items() for tally in tallies.values()]
+    return {sample for groups in told for sample, own in groups if own == group}
 
 
 def _title(outcome: Outcome) -> str:
@@ -378,14 +394,14 @@ def _title(outcome: Outcome) -> str:
     return f"{outcome.title}{ARROWS[outcome.better]}"
 
 
-def _cell(row: Row, whole: int, group: str) -> str:
+def _cell(row: Row, whole: int) -> str:
     found = row.found
     if not found.n:
         return "–"
     text = f"{found.mean:.3f}"
     if not math.isnan(found.low):
         text += f" [{found.low:.3f}, {found.high:.3f}]"
-    return f"{text} ({found.n})" if group == "all" and found.n < whole else text
+    return f"{text} ({found.n})" if found.n < whole else text
 
 
 def _gap(found: Interval | None, outcome: Outcome) -> str:

@@ -13,7 +13,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import re
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -58,14 +60,19 @@ class Store:
             RunError: the folder holds another run, or something else.
             OutputError: it cannot be written.
         """
-        file = self.folder / "run.json"
         there = self.recorded()
         if there is None:
             if self.folder.exists() and not self.folder.is_dir():
                 raise RunError(f"{self.folder} is a file.", do="Give a folder with --out.")
-            with replacing(file) as temporary:
-                temporary.write_text(_json(config), "utf-8")
-            return config, []
+            if (self.folder / "items").exists():
+                raise RunError(
+                    f"{self.folder} holds records, and no run.json that says of what.",
+                    likely="It was deleted.",
+                    do="Put it back, or give another folder with --out.",
+                )
+            if self._claimed(config):
+                return config, []
+            there = self.recorded() or config  # another shard was first
         if found := differences(there, config):
             raise RunError(
                 f"{self.folder} holds another run ({'; '.join(found)}).",
@@ -80,6 +87,21 @@ class Store:
             )
         self._sweep()
         return config | {key: there[key] for key in MAY_DIFFER if key in there}, remarks
+
+    def _claimed(self, config: Config) -> bool:
+        """Whether run.json was written: by the first process that comes, and by no other."""
+        file, claim = self.folder / "run.json", self.folder / f"run.json.{os.getpid()}"
+        with replacing(claim) as temporary:
+            temporary.write_text(_json(config), "utf-8")
+        try:
+            os.link(claim, file)
+        except FileExistsError:
+            return False
+        except OSError:  # a file system without links
+            shutil.copyfile(claim, file)
+        finally:
+            claim.unlink(missing_ok=True)
+        return True
 
     def recorded(self) -> Config | None:
         """What `run.json` says; None where there is none.
@@ -179,12 +201,14 @@ class Store:
 
 
 def _whole(record: Record, method: str, sample: str) -> bool:
-    return (
-        record.get("schema") == SCHEMA
-        and record.get("method") == method
-        and record.get("id") == sample
-        and ("failure" in record or isinstance(record.get("values"), dict))
-    )
+    """Whether everything is in a record that is read of it."""
+    own = record.get("schema") == SCHEMA and record.get("method") == method
+    if not own or record.get("id") != sample or "name" not in record:
+        return False
+    if "failure" in record:
+        failure = record["failure"]
+        return isinstance(failure, dict) and {"kind", "message"} <= failure.keys()
+    return isinstance(record.get("values"), dict)
 
 
 def _json(value: Any) -> str:

@@ -24,7 +24,7 @@ from scorecam.cam import Masking
 from scorecam.datasets.photos import shown
 from scorecam.datasets.sample import Label, Sample
 from scorecam.datasets.selection import share
-from scorecam.errors import MissingExtra, ModelError, ScorecamError
+from scorecam.errors import MissingExtra, ModelError, ScorecamError, SettingError
 from scorecam.explainer import ScoreCAM
 from scorecam.method import Case, Method
 from scorecam.metrics import Metric, Seen, Truth
@@ -55,6 +55,7 @@ class Setup:
         masking: how activations become masks, and what an empty image is.
         batch_size: images per pass.
         seed: for methods that draw.
+        fill: what a muted pixel shows in the measures: "run": as in Score-CAM's masking; "black".
     """
 
     model: Model
@@ -69,6 +70,18 @@ class Setup:
     masking: Masking = field(default_factory=Masking)
     batch_size: BatchSize = "auto"
     seed: int = 0
+    fill: str = "run"
+
+    @property
+    def exact(self) -> bool:
+        """Whether every mask is asked about, so that all variants read one bank."""
+        return self.budget == "exact" and self.tolerance is None
+
+    def canvas(self, image: Image) -> Image:
+        """The empty image of the measures."""
+        if self.fill == "run" or self.model.preprocess is None:
+            return self.masking.fill_like(image)
+        return self.model.preprocess.black().to(image).expand_as(image)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,10 +117,14 @@ def work(
     """
     try:
         subject = _look(sample, setup)
+    except (MissingExtra, SettingError):
+        raise
     except ScorecamError as error:
         for method in methods:
             yield Done(_failure(sample, method, error))
         return
+    # With a reduced budget there is a bank for each variant; the first method's is kept.
+    kept = _aim(setup, setup.methods[0])
     for method in methods:
         began = time.perf_counter()
         asked = subject.passes
@@ -119,8 +136,8 @@ def work(
             record = _failure(sample, method, error)
             record["timings"] = {"seconds": time.perf_counter() - began}
             done = Done(record)
-        if keep is not None and subject.banks:
-            keep(next(iter(subject.banks.values())), subject.target)
+        if keep is not None and (bank := subject.banks.get(kept)) is not None:
+            keep(bank, subject.target)
             keep = None
         yield done
 
@@ -202,10 +219,14 @@ def _look(sample: Sample, setup: Setup) -> _Subject:
     return _Subject(sample, image, scorer, target, predicted, truth, covered, group)
 
 
+def _aim(setup: Setup, method: Method) -> str:
+    """The variant whose map a method's bank is asked for."""
+    return "official" if setup.exact else str(method.settings.get("variant", "official"))
+
+
 def _case(subject: _Subject, setup: Setup, method: Method) -> Case:
     """What a method is given; with a reduced budget each variant has a bank aimed at itself."""
-    exact = setup.budget == "exact" and setup.tolerance is None
-    aim = "official" if exact else str(method.settings.get("variant", "official"))
+    aim = _aim(setup, method)
 
     def ask() -> ScoreBank:
         if aim not in subject.banks:
@@ -220,6 +241,7 @@ def _case(subject: _Subject, setup: Setup, method: Method) -> Case:
         ask=ask,
         listen=lambda: subject.scorer,
         seed=setup.seed,
+        name=subject.sample.name,
     )
 
 
@@ -251,7 +273,11 @@ def _another(subject: _Subject, setup: Setup, method: Method) -> Callable[[Image
                 setup.layer,
                 ask=lambda: _cam(setup, aim).bank(image, subject.target),
                 listen=lambda: Scorer(
-                    setup.model, image, head=subject.scorer.head, speed=setup.speed
+                    setup.model,
+                    image,
+                    head=subject.scorer.head,
+                    speed=setup.speed,
+                    batch_size=setup.batch_size,
                 ),
                 seed=setup.seed,
             )
@@ -272,7 +298,7 @@ def _judged(subject: _Subject, setup: Setup, method: Method, began: float, asked
         case.probabilities,
         subject.truth,
         _another(subject, setup, method),
-        setup.masking.fill_like(subject.image),
+        setup.canvas(subject.image),
     )
     values: dict[str, float] = {}
     undefined: dict[str, str] = {}
@@ -294,6 +320,7 @@ def _judged(subject: _Subject, setup: Setup, method: Method, began: float, asked
     record = _record(subject.sample, method) | {
         "target": _column(subject, subject.target, setup),
         "predicted": _column(subject, subject.predicted, setup),
+        "head": subject.scorer.head,
         "share": subject.share,
         "group": subject.group,
         "values": values,
@@ -334,14 +361,14 @@ def _record(sample: Sample, method: Method) -> Record:
         "schema": SCHEMA,
         "id": sample.id,
         "name": shown(sample.name),
-        "label": sample.label,
+        "label": shown(sample.label) if isinstance(sample.label, str) else sample.label,
         "method": method.name,
     }
 
 
 def _failure(sample: Sample, method: Method, error: ScorecamError) -> Record:
     return _record(sample, method) | {
-        "failure": {"kind": type(error).__name__, "message": str(error)}
+        "failure": {"kind": type(error).__name__, "message": shown(str(error))}
     }
 
 
