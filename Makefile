@@ -73,7 +73,9 @@ reproduce: setup  ## the paper's tables on photographs with exact masks: many ho
 		--networks lite0,lite1,lite2
 	@$(BIN)/python benchmarks/paper/readings.py --photos $(REPRODUCED_PHOTOS) \
 		--out benchmarks/results/paper/readings.json
-	@$(BIN)/python benchmarks/paper/tables.py --work $(REPRODUCTION)
+	@$(BIN)/python benchmarks/paper/pairs.py --photos $(REPRODUCED_PHOTOS)
+	@$(BIN)/python benchmarks/paper/tables.py --photos $(REPRODUCED_PHOTOS) \
+		--work $(REPRODUCTION)
 
 .PHONY: wheel
 wheel: setup  ## build dist/scorecam-*.whl

@@ -52,7 +52,7 @@ class Surrogate:
     """A Gaussian process over the distinct masks of one image.
 
     The covariance of every mask with every other is never kept, only made a few rows at a time:
-    memory grows with the number of masks, not its square.
+    memory grows with the number of masks, not its square. (But for `field`, which inverts it.)
 
     Args:
         activations: `l *g` float32, live channels only (see `cam.live`).
