@@ -16,6 +16,7 @@ from scorecam.baselines.captum import (
     SmoothGrad,
 )
 from scorecam.baselines.controls import Centre, Edges, FakeCAM, Random, Uniform
+from scorecam.baselines.files import Maps
 from scorecam.baselines.mask import Mask
 from scorecam.baselines.rise import RISE
 from scorecam.baselines.torchcam import GradientCAM
@@ -89,6 +90,7 @@ METHODS: dict[str, _Entry] = {
     "centre": _Entry(Centre, {"sigma": 0.25}),
     "edges": _Entry(Edges),
     "fakecam": _Entry(FakeCAM),
+    "maps": _Entry(Maps, {"dir": ""}),
 }
 
 
