@@ -73,7 +73,7 @@ def _curves(figure_of: Any, kinds: Sequence[str], curves: Mapping[str, Mapping[s
                 continue
             mean, half = found[kind].band()
             shares = np.linspace(0, 1, len(mean))
-            axes.plot(shares, mean, label=method, linewidth=1.6, **_look(number))
+            axes.plot(shares, mean, label=_short(method), linewidth=1.6, **_look(number))
             axes.fill_between(
                 shares, mean - half, mean + half, color=COLOURS[number % len(COLOURS)], alpha=0.12
             )
@@ -104,7 +104,7 @@ def _against(figure_of: Any, rows: Sequence[Row]) -> Any:
             yerr=_bars(rise),
             fmt="osD^vP*X"[number % 8],
             color=COLOURS[number % len(COLOURS)],
-            label=method,
+            label=_short(method),
             capsize=2,
             elinewidth=0.9,
         )
@@ -144,12 +144,19 @@ def _differences(figure_of: Any, rows: Sequence[Row], titles: Mapping[str, str])
                     color=COLOURS[number % len(COLOURS)],
                 )
         axes.set_title(titles[outcomes[place]], fontsize=9)
-        axes.set_yticks(range(len(methods)), methods, fontsize=8)
+        axes.set_yticks(range(len(methods)), [_short(each) for each in methods], fontsize=8)
         axes.tick_params(axis="x", labelsize=7)
         axes.set_ylim(len(methods) - 0.5, -0.5)
         axes.grid(axis="x", alpha=0.25)
-    figure.suptitle(f"Difference to {gaps[0].against}, by photo (95 % intervals)", fontsize=10)
+    figure.suptitle(
+        f"Difference to {_short(str(gaps[0].against))}, by photo (95 % intervals)", fontsize=10
+    )
     return figure
+
+
+def _short(method: str) -> str:
+    """A method's name, its middle left out where it would not fit beside a picture."""
+    return method if len(method) <= 34 else f"{method[:16]}…{method[-16:]}"
 
 
 def _whole(row: Row) -> bool:
@@ -187,7 +194,7 @@ def draw_sanity(folder: Path, stages: Sequence[str], points: Sequence[Point]) ->
                     np.array([getattr(point.found, name) for point in own])
                     for name in ("mean", "low", "high")
                 )
-                axes.plot(places, mean, label=method, marker=".", **_look(number))
+                axes.plot(places, mean, label=_short(method), marker=".", **_look(number))
                 axes.fill_between(
                     places, low, high, color=COLOURS[number % len(COLOURS)], alpha=0.15
                 )
@@ -224,7 +231,7 @@ def draw_grid(path: Path, titles: Sequence[str], rows: Mapping[str, Sequence[Any
             if row == 0:
                 axes.set_title(title, fontsize=7)
             if column == 0:
-                axes.set_ylabel(method, fontsize=7)
+                axes.set_ylabel(_short(method), fontsize=7)
     figure.subplots_adjust(left=0.09, right=0.995, top=0.9, bottom=0.02, wspace=0.04, hspace=0.06)
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=150, metadata={"Software": ""})
