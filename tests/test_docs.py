@@ -131,7 +131,16 @@ def test_the_architecture_page_names_every_file_of_the_package() -> None:
 def test_every_command_has_help_for_each_of_its_options() -> None:
     commands = [entry.callback.__name__ for entry in app.registered_commands]
 
-    assert commands == ["demo", "explain", "show", "layers", "evaluate", "sanity", "doctor"]
+    assert commands == [
+        "demo",
+        "explain",
+        "show",
+        "layers",
+        "evaluate",
+        "sanity",
+        "compare",
+        "doctor",
+    ]
     for name in commands:
         answer = command(name, "--help")
         assert answer.code == 0

@@ -288,6 +288,8 @@ def test_unknown_classes_are_said_and_the_prediction_explained(tmp_path: Path) -
     assert any("crimson" in remark for remark in summary.remarks)
     named = {record["label"]: record for record in records(tmp_path / "run")}
     assert named["crimson"]["target"] == named["crimson"]["predicted"]
+    assert named["crimson"]["right"] is None
+    assert named["green"]["right"] is True
 
 
 def test_a_corrupt_photo_and_a_bad_annotation_are_results(folder: Path, tmp_path: Path) -> None:

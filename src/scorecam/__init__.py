@@ -29,12 +29,14 @@ if TYPE_CHECKING:
     from scorecam.health import Note
     from scorecam.model import Layer, Model, Target
     from scorecam.pixels import Preprocess
+    from scorecam.runs.compare import compare
     from scorecam.runs.local import evaluate
     from scorecam.runs.sanity import sanity
     from scorecam.scoring import Progress
 
 __all__ = [
     "BankError",
+    "compare",
     "DatasetError",
     "evaluate",
     "explain",
@@ -79,6 +81,7 @@ _HOME = {
     "health": ("Note",),
     "model": ("Layer", "Model", "Target"),
     "pixels": ("Preprocess",),
+    "runs.compare": ("compare",),
     "runs.local": ("evaluate",),
     "runs.sanity": ("sanity",),
     "scoring": ("Progress",),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from scorecam.bar import Bar
-from scorecam.cli_runs import evaluate, sanity
+from scorecam.cli_runs import compare, evaluate, sanity
 from scorecam.command import (
     BAD_INPUT,
     DEFAULT_MODEL,
@@ -242,6 +242,7 @@ def layers(
 
 app.command()(answering(evaluate))
 app.command()(answering(sanity))
+app.command()(answering(compare))
 
 
 @app.command()

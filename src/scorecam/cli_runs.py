@@ -11,6 +11,7 @@ import typer
 from scorecam.bar import RunBar
 from scorecam.command import (
     BAD_INPUT,
+    GATE_FAILED,
     INTERRUPTED,
     SOME_FAILED,
     DeviceOption,
@@ -28,6 +29,7 @@ from scorecam.errors import OutputError, SettingError
 
 if TYPE_CHECKING:
     from scorecam.datasets.sample import Dataset
+    from scorecam.model import Model
     from scorecam.runs.results import Summary
 
 
@@ -212,6 +214,95 @@ def sanity(  # noqa: PLR0917  (typer calls it by keyword)
         typer.echo(found.table)
         typer.echo(f"Everything is in {found.folder}: sanity.json, table.md, curves.png.")
     return SOME_FAILED if found.failures else 0
+
+
+def compare(  # noqa: PLR0917  (typer calls it by keyword)
+    sides: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="A B... [DATASET]",
+            help="Models, such as lite0,precision=bfloat16, or runs' folders; photos come last.",
+        ),
+    ],
+    out: Annotated[str, typer.Option("--out", help="Its folder: an old one goes on.")],
+    preprocess: PreprocessOption = None,
+    labels: LabelsOption = None,
+    head: HeadOption = "auto",
+    device: DeviceOption = None,
+    method: Annotated[str, typer.Option("--method", help="Whose maps.")] = "scorecam",
+    budget: Annotated[
+        str, typer.Option("--budget", help="How many masks: exact (all), fast, or a number.")
+    ] = "exact",
+    limit: Annotated[int | None, typer.Option("--limit", help="So many photos at random.")] = None,
+    fail_under: Annotated[
+        str | None,
+        typer.Option("--fail-under", help="Exit with 3 under these: similarity=0.95,focus=0.4."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Compare models, checkpoints, precisions or runs on the same photos; a gate for releases."""
+    import scorecam
+    from scorecam.datasets import open_dataset
+    from scorecam.datasets.selection import select
+    from scorecam.runs.sides import parse_side
+
+    gates = _gates(fail_under)
+    photos = None
+    # Photos come last, unless everything that is named is a run.
+    if not all(parse_side(side).is_run for side in sides):
+        *sides, last = sides
+        photos = select(open_dataset(last), limit=limit)
+
+    def opener(spec: str, **settings: str) -> Model:
+        given = {"preprocess": preprocess, "labels": labels, "head": head, "device": device}
+        return open_model(spec, **{**given, **settings})  # type: ignore[arg-type]
+
+    bar = RunBar("compare")
+    goes_on = f"What is done is kept in {out}; the same command goes on from there."
+    try:
+        with bar as progress, redirect_stdout(sys.stderr):
+            found = scorecam.compare(
+                sides,
+                photos,
+                out=out,
+                method=method,
+                budget=count(budget),
+                fail_under=gates,
+                opener=opener,
+                progress=progress,
+            )
+    except OutputError as error:
+        say(f"scorecam: {error} {goes_on}")
+        return SOME_FAILED if bar.fresh else BAD_INPUT
+    except KeyboardInterrupt:
+        say(f"scorecam: interrupted. {goes_on}")
+        return INTERRUPTED
+    if as_json:
+        typer.echo((found.folder / "compare.json").read_text("utf-8"))
+    else:
+        typer.echo(found.table)
+        typer.echo(f"Everything is in {found.folder}: compare.json, compare.md, focus.png.")
+    for sentence in found.failed:
+        say(f"scorecam: {sentence}. The gate is shut.")
+    return GATE_FAILED if found.failed else 0
+
+
+def _gates(text: str | None) -> dict[str, float]:
+    """`similarity=0.95,focus=0.4` as numbers."""
+    gates: dict[str, float] = {}
+    for part in (text or "").split(","):
+        if not part.strip():
+            continue
+        name, equals, value = part.partition("=")
+        try:
+            gates[name.strip()] = float(value)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise SettingError(
+                f"--fail-under {part} is no gate.", do="Write it as similarity=0.95,focus=0.4."
+            )
+    return gates
 
 
 def _photos(named: list[str]) -> Dataset:

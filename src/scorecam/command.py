@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # imported when a command runs: --help must not wait for torc
 
 P = ParamSpec("P")
 
-BAD_INPUT, BUG, SOME_FAILED, INTERRUPTED = 2, 70, 1, 130
+SOME_FAILED, BAD_INPUT, GATE_FAILED, BUG, INTERRUPTED = 1, 2, 3, 70, 130
 DEFAULT_MODEL = "lite0"
 
 ModelOption = Annotated[

@@ -13,6 +13,7 @@ from scorecam.errors import MissingExtra
 from scorecam.files import replacing
 
 if TYPE_CHECKING:
+    from scorecam.metrics.statistics import Interval
     from scorecam.runs.results import Curve, Row
     from scorecam.runs.sanity import Point
 
@@ -245,3 +246,34 @@ def _figure() -> Any:
             "Plots need matplotlib, which is not installed.", do="pip install 'scorecam[plot]'"
         ) from error
     return Figure
+
+
+def draw_training(
+    path: Path, names: Sequence[str], focus: Sequence[Interval], accuracy: Sequence[Interval]
+) -> None:
+    """Focus and accuracy side after side, as training goes on (the paper's Figure 10).
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+        OutputError: the file cannot be written.
+    """
+    figure = _figure()(figsize=(max(5.0, 0.8 * len(names) + 2.5), 3.8), layout="constrained")
+    axes = figure.add_subplot()
+    for number, (title, found) in enumerate((("focus", focus), ("accuracy", accuracy))):
+        places = [place for place, each in enumerate(found) if each.n]
+        if not places:
+            continue
+        mean = np.array([found[place].mean for place in places])
+        low, high = (
+            np.nan_to_num(np.array([getattr(found[place], end) for place in places]), nan=0.0)
+            for end in ("low", "high")
+        )
+        bars = [np.maximum(mean - np.where(low, low, mean), 0), np.maximum(high - mean, 0)]
+        axes.errorbar(places, mean, yerr=bars, label=title, capsize=3, marker="o", **_look(number))
+    axes.set_xticks(range(len(names)), [_short(name) for name in names], rotation=30, ha="right")
+    axes.set_ylim(0, 1.02)
+    axes.grid(alpha=0.25)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=150, metadata={"Software": ""})

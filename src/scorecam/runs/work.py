@@ -158,6 +158,7 @@ class _Subject:
     scorer: Scorer
     target: int
     predicted: int
+    labelled: int | None
     truth: Truth
     share: float | None
     group: str | None
@@ -216,7 +217,7 @@ def _look(sample: Sample, setup: Setup) -> _Subject:
             None if mask is None else preprocess.mask_to_input(mask),
             "No box of this class." if boxes == [] else why,
         )
-    return _Subject(sample, image, scorer, target, predicted, truth, covered, group)
+    return _Subject(sample, image, scorer, target, predicted, own, truth, covered, group)
 
 
 def _aim(setup: Setup, method: Method) -> str:
@@ -320,6 +321,7 @@ def _judged(subject: _Subject, setup: Setup, method: Method, began: float, asked
     record = _record(subject.sample, method) | {
         "target": _column(subject, subject.target, setup),
         "predicted": _column(subject, subject.predicted, setup),
+        "right": None if subject.labelled is None else subject.predicted == subject.labelled,
         "head": subject.scorer.head,
         "share": subject.share,
         "group": subject.group,

@@ -1,0 +1,386 @@
+"""Two or more models on the same photos: how alike their maps are, and what else changed.
+
+Models, checkpoints of one training, precisions, runtimes, or runs that are there already. Every
+model is measured by a run of its own; what is compared is what those runs recorded.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from torch import Tensor
+
+from scorecam.backends import open_model
+from scorecam.cam import upsample
+from scorecam.datasets import open_dataset
+from scorecam.datasets.sample import Dataset
+from scorecam.errors import MissingExtra, ModelError, RunError, SettingError, did_you_mean
+from scorecam.files import replacing
+from scorecam.metrics.faithfulness import pearson
+from scorecam.metrics.statistics import Interval, interval, paired
+from scorecam.model import Model
+from scorecam.runs.config import SCHEMA
+from scorecam.runs.local import OnProgress, evaluate
+from scorecam.runs.plots import draw_training
+from scorecam.runs.sides import Candidate, Side, parse_side, read_side, slug
+from scorecam.runs.store import Record
+
+SIDE = 56
+"""Cells that maps of different grids are compared on, along each axis."""
+
+GATES = ("similarity", "focus", "accuracy", "agreement")
+"""What a release may be held to: the last one's, against the first where it takes two."""
+
+
+@dataclass(frozen=True)
+class Moved:
+    """One photo on the first side and on another.
+
+    Args:
+        similarity: of the two maps, Pearson in [-1, 1]; None where the two explain another class,
+            or one of them is flat.
+        flipped: whether the predicted class is another.
+    """
+
+    id: str
+    name: str
+    similarity: float | None
+    flipped: bool
+    focus: tuple[float | None, float | None]
+
+
+@dataclass(frozen=True)
+class Versus:
+    """The first side against another.
+
+    Args:
+        other: the other's name.
+        similarity: of maps of one class.
+        undefined: photos of which the two explain another class, or one map is flat.
+        agreement: the share of photos whose predicted class is the same.
+        focus: the difference of the energy in the object, other less first.
+        photos: each of them, the most changed first.
+    """
+
+    other: str
+    similarity: Interval
+    undefined: int
+    agreement: Interval
+    focus: Interval
+    photos: tuple[Moved, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a comparison found.
+
+    Args:
+        folder: where everything is.
+        names: of the sides, in order.
+        accuracy: of each side, where photos have labels.
+        focus: energy in the object (mask, or else box), of each side.
+        versus: the first against each other.
+        failed: the gates that were not met, as sentences.
+        remarks: what could not be told, and why.
+    """
+
+    folder: Path
+    names: tuple[str, ...]
+    accuracy: tuple[Interval, ...]
+    focus: tuple[Interval, ...]
+    versus: tuple[Versus, ...]
+    failed: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+    @property
+    def table(self) -> str:
+        """The same in Markdown."""
+        return _table(self)
+
+
+def compare(
+    sides: Sequence[str],
+    dataset: Dataset | str | os.PathLike[str] | None,
+    *,
+    out: str | os.PathLike[str],
+    method: str = "scorecam",
+    budget: str | int = "exact",
+    fail_under: Mapping[str, float] | None = None,
+    opener: Callable[..., Model] = open_model,
+    progress: OnProgress | None = None,
+) -> Comparison:
+    """Compare models, or runs, on the same photos.
+
+    Args:
+        sides: at least two: a model's spec, with settings after commas
+            (`lite0,precision=bfloat16`; `my.net:make,weights=epoch9.pt`), or the folder of a run.
+            The first is what the others are compared with.
+        dataset: photos; None where all sides are runs.
+        out: a folder; the models' runs are in it, and go on where they were.
+        method: whose maps.
+        budget: which masks Score-CAM asks about.
+        fail_under: the least that is accepted of the last side: similarity, agreement (with the
+            first), focus, accuracy.
+        opener: opens a model by its spec and settings.
+        progress: called after every photo of every side.
+
+    Raises:
+        SettingError: a side, setting or gate makes no sense.
+        ModelError: the sides have other classes.
+        RunError: a run's folder is damaged, or lacks the method.
+        MissingExtra, DatasetError, OutputError: as for `evaluate`.
+    """
+    chosen = [parse_side(text) for text in sides]
+    _check(chosen, dataset, fail_under or {})
+    photos = dataset if isinstance(dataset, Dataset) or dataset is None else open_dataset(dataset)
+    folder = Path(out)
+    found: list[Side] = []
+    classes: list[tuple[str, ...] | None] = []
+    for number, candidate in enumerate(chosen):
+        if candidate.is_run:
+            found.append(read_side(candidate, Path(candidate.source), method))
+            continue
+        model, run = _opened(candidate, opener)
+        classes.append(model.names)
+        _check_classes(classes, candidate)
+        place = folder / f"{number + 1}-{slug(candidate.text)}"
+        evaluate(
+            model,
+            cast("Dataset", photos),
+            method,
+            "localisation",
+            out=place,
+            budget=budget,  # type: ignore[arg-type]
+            progress=progress,
+            **run,
+        )
+        found.append(read_side(candidate, place, method))
+    return _compared(found, folder, fail_under or {})
+
+
+def _check(sides: Sequence[Candidate], dataset: object, fail_under: Mapping[str, float]) -> None:
+    if len(sides) < 2:
+        raise SettingError("One side alone cannot be compared.", do="Name at least two.")
+    if dataset is None and not all(side.is_run for side in sides):
+        raise SettingError(
+            "There are models to compare and no photos.", do="Give a data set after them."
+        )
+    for gate in fail_under:
+        if gate not in GATES:
+            raise SettingError(
+                f"There is no gate {gate!r}.",
+                likely=did_you_mean(gate, GATES),
+                do=f"There are {', '.join(GATES)}.",
+            )
+
+
+def _check_classes(classes: Sequence[tuple[str, ...] | None], candidate: Candidate) -> None:
+    first, last = classes[0], classes[-1]
+    if first is None or last is None or first == last:
+        return
+    what = f"{len(first)} and {len(last)} classes"
+    if len(first) == len(last):
+        place = next(
+            i for i, pair in enumerate(zip(first, last, strict=True)) if len(set(pair)) > 1
+        )
+        what = f"other names in place {place}: {first[place]!r} and {last[place]!r}"
+    raise ModelError(
+        f"{candidate.text} and the first model do not know the same classes ({what}).",
+        likely="Their class lists may be ordered otherwise.",
+        do="Give both the same labels= (--labels) in their own order, or compare other models.",
+    )
+
+
+def _opened(candidate: Candidate, opener: Callable[..., Model]) -> tuple[Model, dict[str, Any]]:
+    """The model, and what of its settings belongs to the run."""
+    of_run = ("layer", "precision", "runtime")
+    own = {key: value for key, value in candidate.settings.items() if key not in of_run}
+    run = {key: value for key, value in candidate.settings.items() if key in of_run}
+    return opener(candidate.source, **own), run
+
+
+def _focus(record: Record) -> float | None:
+    """The energy in the object: in its mask where there is one, else in its boxes."""
+    values = record["values"]
+    return values.get("energy_mask", values.get("energy_box"))
+
+
+def alike(one: Tensor, other: Tensor) -> float | None:
+    """The correlation of two maps, brought to one grid; None where one is flat."""
+    if one.shape != other.shape:
+        size = (SIDE,) * one.ndim
+        one, other = upsample(one[None], size)[0], upsample(other[None], size)[0]
+    found = pearson(one, other)
+    return None if math.isnan(found) else found
+
+
+def _moved(first: Side, other: Side) -> list[Moved]:
+    photos: list[Moved] = []
+    for sample, record in first.records.items():
+        twin = other.records.get(sample)
+        if twin is None:
+            continue
+        similarity = None
+        same = record["target"]["index"] == twin["target"]["index"]
+        if same and sample in first.maps and sample in other.maps:
+            similarity = alike(first.maps[sample], other.maps[sample])
+        flipped = record["predicted"]["index"] != twin["predicted"]["index"]
+        focus = _focus(record), _focus(twin)
+        photos.append(Moved(sample, record["name"], similarity, flipped, focus))
+    # The most changed first: another class, then the least alike.
+    photos.sort(key=lambda m: (not m.flipped, 2.0 if m.similarity is None else m.similarity))
+    return photos
+
+
+def _versus(first: Side, other: Side) -> Versus:
+    photos = _moved(first, other)
+    if not photos:
+        raise RunError(
+            f"{first.candidate.text} and {other.candidate.text} have no photo in common.",
+            likely="They were run on other data sets, or failed on every photo.",
+            do="Run both on the same photos.",
+        )
+    known = [each.similarity for each in photos if each.similarity is not None]
+    both = [each.focus for each in photos if None not in each.focus]
+    return Versus(
+        other.candidate.text,
+        interval(known),
+        len(photos) - len(known),
+        interval([float(not each.flipped) for each in photos]),
+        paired([float(b or 0) for _, b in both], [float(a or 0) for a, _ in both]),
+        tuple(photos),
+    )
+
+
+def _compared(sides: Sequence[Side], folder: Path, fail_under: Mapping[str, float]) -> Comparison:
+    versus = tuple(_versus(sides[0], other) for other in sides[1:])
+    focus, accuracy = [], []
+    for side in sides:
+        known = [value for r in side.records.values() if (value := _focus(r)) is not None]
+        focus.append(interval(known))
+        rights = [float(v) for r in side.records.values() if (v := r.get("right")) is not None]
+        accuracy.append(interval(rights))
+    remarks: list[str] = []
+    if not any(each.n for each in focus):
+        remarks.append("No photo has a box or a mask: focus cannot be told.")
+    if not any(each.n for each in accuracy):
+        remarks.append("No photo has a label: accuracy cannot be told.")
+    remarks += [
+        f"{side.candidate.text} failed on {side.failures} photos."
+        for side in sides
+        if side.failures
+    ]
+    held = {
+        "similarity": versus[-1].similarity,
+        "agreement": versus[-1].agreement,
+        "focus": focus[-1],
+        "accuracy": accuracy[-1],
+    }
+    failed = tuple(
+        f"{gate} is {held[gate].mean:.4g}, under {least:g}"
+        if held[gate].n
+        else f"{gate} cannot be told, and at least {least:g} was asked for"
+        for gate, least in fail_under.items()
+        if not held[gate].mean >= least
+    )
+    names = tuple(side.candidate.text for side in sides)
+    found = Comparison(folder, names, tuple(accuracy), tuple(focus), versus, failed, tuple(remarks))
+    _write(found)
+    return found
+
+
+# ── writing ──────────────────────────────────────────────────────────────────────────────────
+
+MOST = 20
+"""Photos that moved most, in the table."""
+
+
+def _number(found: Interval, sign: str = "") -> str:
+    if not found.n:
+        return "–"
+    text = f"{found.mean:{sign}.3f}"
+    if math.isnan(found.low):
+        return text
+    return f"{text} [{found.low:{sign}.3f}, {found.high:{sign}.3f}]"
+
+
+def _table(found: Comparison) -> str:
+    head = ["model", "accuracy", "focus", "similarity", "same prediction", "focus gained"]
+    sides = list(zip(found.names, found.accuracy, found.focus, strict=True))
+    rows = [[name, _number(right), _number(own), "", "", ""] for name, right, own in sides]
+    for row, each in zip(rows[1:], found.versus, strict=True):
+        undefined = f" ({each.undefined} undefined)" if each.undefined else ""
+        row[3:] = [
+            _number(each.similarity) + undefined,
+            _number(each.agreement),
+            _number(each.focus, "+"),
+        ]
+    parts = ["# Comparison with the first\n", _markdown(head, rows)]
+    for each in found.versus:
+        lines = [
+            [
+                photo.name,
+                "–" if photo.similarity is None else f"{photo.similarity:.3f}",
+                "another class" if photo.flipped else "",
+                " → ".join("–" if value is None else f"{value:.2f}" for value in photo.focus),
+            ]
+            for photo in each.photos[:MOST]
+        ]
+        parts += [
+            f"## What moved most: {each.other}\n",
+            _markdown(["photo", "similarity", "prediction", "focus"], lines),
+        ]
+    if found.failed:
+        parts.append("Not met: " + "; ".join(found.failed) + ".\n")
+    parts += [f"{remark}\n" for remark in found.remarks]
+    return "\n".join(parts)
+
+
+def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    escaped = [[cell.replace("|", "\\|") for cell in row] for row in [head, *rows]]
+    escaped.insert(1, ["---"] * len(head))
+    return "\n".join("| " + " | ".join(row) + " |" for row in escaped) + "\n"
+
+
+def _write(found: Comparison) -> None:
+    document: dict[str, Any] = {
+        "schema": SCHEMA,
+        "models": list(found.names),
+        "accuracy": [_plain(each) for each in found.accuracy],
+        "focus": [_plain(each) for each in found.focus],
+        "items": [
+            {
+                "other": each.other,
+                "similarity": _plain(each.similarity),
+                "undefined": each.undefined,
+                "agreement": _plain(each.agreement),
+                "focus": _plain(each.focus),
+                "photos": [asdict(photo) for photo in each.photos],
+            }
+            for each in found.versus
+        ],
+        "failed": list(found.failed),
+        "remarks": list(found.remarks),
+    }
+    with replacing(found.folder / "compare.json") as temporary:
+        text = json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False)
+        temporary.write_text(text + "\n", "utf-8")
+    with replacing(found.folder / "compare.md") as temporary:
+        temporary.write_text(found.table, "utf-8")
+    try:
+        draw_training(found.folder / "focus.png", found.names, found.focus, found.accuracy)
+    except MissingExtra:
+        return
+
+
+def _plain(found: Interval) -> dict[str, Any]:
+    return {
+        key: None if isinstance(value, float) and math.isnan(value) else value
+        for key, value in asdict(found).items()
+    }

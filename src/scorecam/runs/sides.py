@@ -1,0 +1,109 @@
+"""The sides of a comparison: models with settings, or runs that are there already."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scorecam.errors import RunError, SettingError, did_you_mean
+from scorecam.runs.store import Record, Store
+
+SETTINGS = ("weights", "preprocess", "labels", "head", "device", "layer", "precision", "runtime")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One side of a comparison.
+
+    Args:
+        text: as it was named.
+        source: a model's spec, or the folder of a run.
+        settings: what belongs to it: weights, precision and so on.
+    """
+
+    text: str
+    source: str
+    settings: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def is_run(self) -> bool:
+        """Whether it is a run that is there already."""
+        return (Path(self.source) / "run.json").exists()
+
+
+@dataclass(frozen=True)
+class Side:
+    """What one side's run recorded of each photo, by its id."""
+
+    candidate: Candidate
+    folder: Path
+    records: Mapping[str, Record]
+    maps: Mapping[str, Tensor]
+    failures: int
+
+
+def parse_side(text: str) -> Candidate:
+    """A side as users write it: `SPEC,setting=value,…`, or a folder.
+
+    Raises:
+        SettingError: there is no such setting.
+    """
+    if Path(text).is_dir():
+        return Candidate(text, text)
+    source, *settings = text.split(",")
+    values: dict[str, str] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals or key not in SETTINGS:
+            raise SettingError(
+                f"A model has no setting {setting!r}.",
+                likely=did_you_mean(key, SETTINGS),
+                do=f"There are {', '.join(SETTINGS)}: lite0,precision=bfloat16.",
+            )
+        values[key] = value
+    return Candidate(text, source, values)
+
+
+def slug(text: str) -> str:
+    """A side's name as a folder's."""
+    return re.sub(r"[^\w.=+-]+", "_", text)[-60:]
+
+
+def read_side(candidate: Candidate, folder: Path, method: str) -> Side:
+    """What a run's folder holds of one method.
+
+    Raises:
+        RunError: it is no run, is damaged, or lacks the method.
+    """
+    config = Store(folder, ()).recorded()
+    if config is None:
+        raise RunError(f"{folder} is no run.", do="Give the folder of scorecam evaluate.")
+    names = [each["name"] for each in config.get("methods", [])]
+    if method not in names:
+        raise RunError(
+            f"The run {folder} has no maps of {method}.",
+            likely=f"It has {', '.join(names) or 'none'}.",
+            do="Name one of those with --method.",
+        )
+    store = Store(folder, names)
+    ids = sorted(path.stem for path in (folder / "items" / store.slug(method)).glob("??/*.json"))
+    records: dict[str, Record] = {}
+    maps: dict[str, Tensor] = {}
+    failures = 0
+    for record in store.records(method, ids):
+        if "failure" in record:
+            failures += 1
+            continue
+        records[record["id"]] = record
+        file = folder / "maps" / store.slug(method) / record["id"][:2] / f"{record['id']}.npy"
+        try:
+            maps[record["id"]] = torch.from_numpy(np.load(file).astype(np.float32))
+        except (OSError, ValueError):
+            continue
+    return Side(candidate, folder, records, maps, failures)
