@@ -142,12 +142,7 @@ def load(folders: Sequence[Path], shows: dict[str, str]) -> Run:
         file = folder / "results.parquet"
         if not file.exists():
             continue
-        summary = json.loads((folder / "summary.json").read_text("utf-8"))
-        config = summary["config"]
-        about.append(
-            f"{folder.name}: {summary['done']} photos, {config['precision used']} on "
-            f"{config['runtime used']}"
-        )
+        about.append(_about(folder))
         for row in pq.read_table(file).to_pylist():
             method = ":".join(
                 part
@@ -163,6 +158,14 @@ def load(folders: Sequence[Path], shows: dict[str, str]) -> Run:
             if row["group"]:
                 groups[row["name"]] = row["group"]
     return Run(values, groups, tuple(about), shows, undefined)
+
+
+def _about(folder: Path) -> str:
+    """How a run was run."""
+    summary = json.loads((folder / "summary.json").read_text("utf-8"))
+    config = summary["config"]
+    how = f"{config['precision used']} on {config['runtime used']}"
+    return f"{folder.name}: {summary['done']} photos, {how}"
 
 
 # ── words ────────────────────────────────────────────────────────────────────────────────────
@@ -340,9 +343,9 @@ Controls are in italics: a method that does not beat them shows nothing. Fake-CA
 but in one corner pixel; without the paper's muting of half of the pixels it would have nearly no
 Average Drop by construction. With the muting it does as badly as the uniform map.
 
-Runs in bfloat16 were not repeated in float32; Grad-CAM's recognition on the 100 photos of Lite1 that
-have both: Average Drop differs by -0.3 points [-1.3, +0.9] in the mean and by up to 37 on one photo,
-Average Increase by 0.0 [-5.0, +5.0].
+Runs in bfloat16 were not repeated in float32. On 100 photos of Lite1 that have Grad-CAM's
+recognition in both, Average Drop differs by -0.3 points [-1.3, +0.9] in the mean and by up to 37 on
+one photo, Average Increase by 0.0 [-5.0, +5.0].
 
 Settings that differ from the papers', for time: SmoothGrad of 16 samples, Integrated Gradients of
 16 steps, RISE of 1,000 masks (4,000 in its paper), Mask of 100 steps (300), occlusion at half of
