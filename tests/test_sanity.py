@@ -23,7 +23,9 @@ from scorecam.methods import parse_methods
 from scorecam.metrics.similarity import SIMILARITIES, hog, spearman, ssim
 from scorecam.metrics.statistics import Interval
 from scorecam.runs import sanity as module
-from scorecam.runs.sanity import Point, Sanity, verdict
+from scorecam.runs.rows import Point
+from scorecam.runs.sanity import Sanity
+from scorecam.runs.verdicts import verdict
 from test_runs import photos
 
 pytestmark = pytest.mark.needs("eval")

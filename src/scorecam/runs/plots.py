@@ -14,8 +14,7 @@ from scorecam.files import replacing
 
 if TYPE_CHECKING:
     from scorecam.metrics.statistics import Interval
-    from scorecam.runs.results import Curve, Row
-    from scorecam.runs.sanity import Point
+    from scorecam.runs.rows import Curve, Point, Row
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5195", "#444444")
 """Told apart by colour-blind people too (Okabe and Ito), and by their line styles."""

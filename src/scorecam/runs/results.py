@@ -11,8 +11,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from scorecam.datasets.sample import Dataset
 from scorecam.errors import MissingExtra
 from scorecam.files import replacing
@@ -20,30 +18,13 @@ from scorecam.metrics import Outcome
 from scorecam.metrics.statistics import Interval, interval, paired
 from scorecam.runs.config import SCHEMA, Config
 from scorecam.runs.plots import draw
+from scorecam.runs.rows import Curve, Row
 from scorecam.runs.store import Record, Store
 from scorecam.runs.work import Setup
 
 GROUPS = ("all", "small", "large")
 ARROWS = {"higher": " ↑", "lower": " ↓", "neither": ""}
 COLUMNS = ("id", "name", "label", "target", "group", "method", "metric", "value", "note")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One method and outcome over a group of photos.
-
-    Args:
-        group: "all", "small" or "large".
-        against: the other method, where it is a difference.
-        undefined: photos for which the outcome has no value.
-    """
-
-    method: str
-    outcome: str
-    group: str
-    found: Interval
-    undefined: int = 0
-    against: str | None = None
 
 
 @dataclass(frozen=True)
@@ -96,31 +77,7 @@ class Tally:
     groups: dict[str, str] = field(default_factory=dict[str, str])
     failures: dict[str, Record] = field(default_factory=dict[str, Record])
     photos: set[str] = field(default_factory=set[str])
-    curves: dict[str, Curve] = field(default_factory=dict[str, "Curve"])
-
-
-@dataclass
-class Curve:
-    """The mean of many curves and its spread, without keeping them."""
-
-    count: int = 0
-    total: Any = 0.0
-    squares: Any = 0.0
-
-    def add(self, curve: Sequence[float]) -> None:
-        """One more, if it is as long as the others."""
-        values = np.asarray(curve)
-        if self.count and values.shape != self.total.shape:
-            return
-        self.count += 1
-        self.total = self.total + values
-        self.squares = self.squares + values**2
-
-    def band(self) -> tuple[Any, Any]:
-        """The mean, and half the width of its 95 % interval."""
-        mean = self.total / self.count
-        spread = np.sqrt(np.maximum(self.squares / self.count - mean**2, 0))
-        return mean, 1.96 * spread / math.sqrt(max(self.count - 1, 1))
+    curves: dict[str, Curve] = field(default_factory=dict[str, Curve])
 
 
 def write_results(

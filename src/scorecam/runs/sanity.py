@@ -45,14 +45,12 @@ from scorecam.photo import read_photo
 from scorecam.runs.config import SCHEMA, describe
 from scorecam.runs.local import OnProgress, Progress, first_image, settled
 from scorecam.runs.plots import draw_sanity
+from scorecam.runs.rows import Point
 from scorecam.runs.store import Record, Store
+from scorecam.runs.verdicts import PASSES, Verdict, table, verdict
 from scorecam.shapes import Heatmap, Image
 
 MODES = ("cascading", "independent")
-PASSES = 0.5
-"""A method passes where, every stage drawn anew, Spearman's interval lies below this."""
-
-Verdict = str
 
 
 @dataclass(frozen=True)
@@ -75,23 +73,6 @@ class Job:
     def name(self) -> str:
         """As records are filed."""
         return f"{self.mode} {self.stage} {self.seed}"
-
-
-@dataclass(frozen=True)
-class Point:
-    """How alike the maps of a randomised network and of the trained one are.
-
-    Args:
-        measure: of likeness: spearman, ssim or hog.
-        undefined: photos where one of the maps was the same everywhere.
-    """
-
-    method: str
-    mode: str
-    stage: str
-    measure: str
-    found: Interval
-    undefined: int
 
 
 @dataclass(frozen=True)
@@ -360,73 +341,10 @@ def _summary(
         for key in [(method.name, mode, stage, measure)]
     ]
     verdicts = {method.name: verdict(points, method.name, stages[-1]) for method in check.methods}
-    table = _table(points, verdicts, stages, len(samples) - len(failures))
-    found = Sanity(
-        check.store.folder, tuple(stages), tuple(points), verdicts, table, dict(failures)
-    )
+    page = table(points, verdicts, stages, len(samples) - len(failures))
+    found = Sanity(check.store.folder, tuple(stages), tuple(points), verdicts, page, dict(failures))
     _write(found)
     return found
-
-
-def verdict(points: Sequence[Point], method: str, last: str) -> Verdict:
-    """Whether a method's maps have lost their likeness once every stage was drawn anew.
-
-    "passes" where the interval of Spearman's mean lies below `PASSES`, "fails" where it lies
-    above, "undecided" where it holds it or most maps were the same everywhere.
-    """
-    for point in points:
-        if (point.method, point.mode, point.stage, point.measure) == (
-            method,
-            "cascading",
-            last,
-            "spearman",
-        ):
-            found = point.found
-            if point.undefined > found.n or not found.n:
-                return "undecided"
-            low = found.mean if math.isnan(found.low) else found.low
-            high = found.mean if math.isnan(found.high) else found.high
-            if high < PASSES:
-                return "passes"
-            return "fails" if low > PASSES else "undecided"
-    return "undecided"
-
-
-def _table(
-    points: Sequence[Point], verdicts: Mapping[str, Verdict], stages: Sequence[str], photos: int
-) -> str:
-    said = "".join(f"| {method} | {each} |\n" for method, each in verdicts.items())
-    about = (
-        "How alike maps of randomised copies are to the trained network's: 1 is the same. A method "
-        "passes where, every stage drawn anew, the 95 % interval of Spearman's mean lies below "
-        f"{PASSES:g}. In brackets the interval; (n undefined) where maps were the same "
-        "everywhere.\n"
-    )
-    parts = [
-        f"# Sanity check on {photos} photos\n",
-        about,
-        f"| method | verdict |\n| --- | --- |\n{said}",
-    ]
-    found = {(p.method, p.mode, p.stage, p.measure): p for p in points}
-    for mode in dict.fromkeys(point.mode for point in points):
-        for measure in SIMILARITIES:
-            parts.append(f"## {mode.capitalize()}, {measure}\n")
-            head = ["stage", *verdicts]
-            lines = [
-                [stage, *(_cell(found[method, mode, stage, measure]) for method in verdicts)]
-                for stage in stages
-            ]
-            rows = [head, ["---"] * len(head), *lines]
-            parts.append("\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n")
-    return "\n".join(parts)
-
-
-def _cell(point: Point) -> str:
-    found = point.found
-    text = "–" if not found.n else f"{found.mean:.2f}"
-    if found.n and not math.isnan(found.low):
-        text += f" [{found.low:.2f}, {found.high:.2f}]"
-    return f"{text} ({point.undefined} undefined)" if point.undefined else text
 
 
 def _write(found: Sanity) -> None:

@@ -1,0 +1,75 @@
+"""Which methods pass the sanity check, by which rule; and the check's page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from scorecam.metrics.similarity import SIMILARITIES
+from scorecam.runs.rows import Point
+
+Verdict = str
+PASSES = 0.5
+"""A method passes where, every stage drawn anew, Spearman's interval lies below this."""
+
+
+def verdict(points: Sequence[Point], method: str, last: str) -> Verdict:
+    """Whether a method's maps have lost their likeness once every stage was drawn anew.
+
+    "passes" where the interval of Spearman's mean lies below `PASSES`, "fails" where it lies
+    above, "undecided" where it holds it or most maps were the same everywhere.
+    """
+    for point in points:
+        if (point.method, point.mode, point.stage, point.measure) == (
+            method,
+            "cascading",
+            last,
+            "spearman",
+        ):
+            found = point.found
+            if point.undefined > found.n or not found.n:
+                return "undecided"
+            low = found.mean if math.isnan(found.low) else found.low
+            high = found.mean if math.isnan(found.high) else found.high
+            if high < PASSES:
+                return "passes"
+            return "fails" if low > PASSES else "undecided"
+    return "undecided"
+
+
+def table(
+    points: Sequence[Point], verdicts: Mapping[str, Verdict], stages: Sequence[str], photos: int
+) -> str:
+    """Everything in Markdown."""
+    said = "".join(f"| {method} | {each} |\n" for method, each in verdicts.items())
+    about = (
+        "How alike maps of randomised copies are to the trained network's: 1 is the same. A method "
+        "passes where, every stage drawn anew, the 95 % interval of Spearman's mean lies below "
+        f"{PASSES:g}. In brackets the interval; (n undefined) where maps were the same "
+        "everywhere.\n"
+    )
+    parts = [
+        f"# Sanity check on {photos} photos\n",
+        about,
+        f"| method | verdict |\n| --- | --- |\n{said}",
+    ]
+    found = {(p.method, p.mode, p.stage, p.measure): p for p in points}
+    for mode in dict.fromkeys(point.mode for point in points):
+        for measure in SIMILARITIES:
+            parts.append(f"## {mode.capitalize()}, {measure}\n")
+            head = ["stage", *verdicts]
+            lines = [
+                [stage, *(_cell(found[method, mode, stage, measure]) for method in verdicts)]
+                for stage in stages
+            ]
+            rows = [head, ["---"] * len(head), *lines]
+            parts.append("\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n")
+    return "\n".join(parts)
+
+
+def _cell(point: Point) -> str:
+    found = point.found
+    text = "–" if not found.n else f"{found.mean:.2f}"
+    if found.n and not math.isnan(found.low):
+        text += f" [{found.low:.2f}, {found.high:.2f}]"
+    return f"{text} ({point.undefined} undefined)" if point.undefined else text
