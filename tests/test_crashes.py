@@ -105,10 +105,14 @@ def test_twenty_kills_and_the_results_are_the_same(
 ) -> None:
     out = tmp_path / "run"
     random = np.random.default_rng(0)
+    began = time.perf_counter()
+    child(folder, tmp_path / "timed").join()
+    whole_takes = time.perf_counter() - began
     early = 0
     for _ in range(KILLS):
         process = child(folder, out)
-        time.sleep(random.uniform(0.02, 0.35))
+        # Together the children have about as long as one run takes: the last kills are near its end.
+        time.sleep(random.uniform(0.0, 2.2 * whole_takes / KILLS))
         os.kill(process.pid, signal.SIGKILL)
         process.join()
         assert process.exitcode in {-signal.SIGKILL, 0}
