@@ -111,7 +111,7 @@ def test_twenty_kills_and_the_results_are_the_same(
     early = 0
     for _ in range(KILLS):
         process = child(folder, out)
-        # Together the children have about as long as one run takes: the last kills are near its end.
+        # Together the children have about as long as one run: the last kills are near its end.
         time.sleep(random.uniform(0.0, 2.2 * whole_takes / KILLS))
         os.kill(process.pid, signal.SIGKILL)
         process.join()
