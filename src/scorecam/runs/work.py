@@ -24,12 +24,13 @@ from scorecam.cam import Masking
 from scorecam.datasets.photos import shown
 from scorecam.datasets.sample import Label, Sample
 from scorecam.datasets.selection import share
-from scorecam.errors import MissingExtra, ModelError, ScorecamError, SettingError
+from scorecam.errors import MissingExtra, ModelError, ScorecamError
 from scorecam.explainer import ScoreCAM
 from scorecam.method import Case, Method
 from scorecam.metrics import Metric, Seen, Truth
 from scorecam.model import Model, Speed, probabilities
 from scorecam.photo import read_photo
+from scorecam.pixels import Preprocess
 from scorecam.runs.config import SCHEMA
 from scorecam.runs.store import Record
 from scorecam.shapes import Heatmap, Image
@@ -117,7 +118,7 @@ def work(
     """
     try:
         subject = _look(sample, setup)
-    except (MissingExtra, SettingError):
+    except MissingExtra:
         raise
     except ScorecamError as error:
         for method in methods:
@@ -195,29 +196,38 @@ def _look(sample: Sample, setup: Setup) -> _Subject:
     predicted = int(scorer.columns.argmax())
     own = None if sample.label is None else setup.columns.get(sample.label)
     target = own if setup.target == "label" and own is not None else predicted
+    truth, covered, group = _truth(sample, preprocess, photo.size, explained=target == own)
+    if own is None:
+        truth = Truth(why="The photo's class is not known, or is none of the model's.")
+    return _Subject(sample, image, scorer, target, predicted, own, truth, covered, group)
+
+
+def _truth(
+    sample: Sample, preprocess: Preprocess, size: tuple[int, int], *, explained: bool
+) -> tuple[Truth, float | None, str | None]:
+    """Where the object is in the input, its share of the photo, and whether that is small.
+
+    Args:
+        size: of the photo, (width, height).
+        explained: whether the labelled class is the one that is explained.
+    """
     mask = None if sample.mask is None else sample.mask()
     boxes = sample.boxes(sample.label)
-    covered = None
+    covered = group = None
     if mask is not None:
         covered = float(mask.mean())
     elif boxes:
-        covered = share(boxes, photo.size)
-    group = None
+        covered = share(boxes, size)
     if covered is not None:
         group = "small" if covered <= (SMALL_BOX if mask is None else SMALL_MASK) else "large"
-    if target != own:
-        why = "The explained class is not the labelled one."
-        if sample.label is None or own is None:
-            why = "The photo's class is not known, or is none of the model's."
-        truth = Truth(why=why)
-    else:
-        why = "The data set says not where the object is."
-        truth = Truth(
-            preprocess.boxes_to_input(torch.tensor(boxes), photo.size) if boxes else None,
-            None if mask is None else preprocess.mask_to_input(mask),
-            "No box of this class." if boxes == [] else why,
-        )
-    return _Subject(sample, image, scorer, target, predicted, own, truth, covered, group)
+    if not explained:
+        return Truth(why="The explained class is not the labelled one."), covered, group
+    truth = Truth(
+        preprocess.boxes_to_input(torch.tensor(boxes), size) if boxes else None,
+        None if mask is None else preprocess.mask_to_input(mask),
+        "No box of this class." if boxes == [] else "The data set says not where the object is.",
+    )
+    return truth, covered, group
 
 
 def _aim(setup: Setup, method: Method) -> str:
