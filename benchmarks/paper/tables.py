@@ -404,8 +404,30 @@ def rivals(outcome: str) -> list[str]:
     return [method for method in PAPER[outcome] if method != "scorecam"]
 
 
+def discrimination(pairs: dict[str, Any]) -> list[Claim]:
+    """The row of Figures 4, 6 and 7, where pairs.py has measured them."""
+    if not pairs:
+        return []
+    told: list[str] = []
+    below = False
+    for network, methods in pairs.items():
+        ours, theirs = methods["scorecam:variant=official"]["right"], methods["gradcam"]["right"]
+        below |= ours["high"] < theirs["low"]
+        rates = [
+            f"{name} {100 * found['mean']:.1f} % [{100 * found['low']:.1f}, "
+            f"{100 * found['high']:.1f}]"
+            for name, found in (("official", ours), ("Grad-CAM", theirs))
+        ]
+        told.append(f"{network}, {ours['n']} objects: {', '.join(rates)} right")
+    said = "does not hold: below Grad-CAM" if below else "holds: not below Grad-CAM"
+    if len(pairs) < len(NETWORKS):
+        said += f"; {len(pairs)} of {len(NETWORKS)} networks"
+    command = "python benchmarks/paper/pairs.py --photos PHOTOS"
+    return [Claim("Class-discriminative (Figures 4, 6, 7)", command, "; ".join(told), said)]
+
+
 def claims(runs: dict[str, Run], figure2: dict[str, Any]) -> list[Claim]:
-    """The rows that this script can fill."""
+    """The rows of the tables and of Figure 2."""
     rows: list[Claim] = []
     chosen = chosen_photos()
     for words, outcomes in (
@@ -511,10 +533,13 @@ def main() -> None:
     figure2_file = options.results / "figure2.json"
     figure2 = json.loads(figure2_file.read_text("utf-8")) if figure2_file.exists() else {}
     (ROOT / "docs/reproduction.md").write_text(page(runs, fast, natural), "utf-8")
+    pairs_file = options.results / "pairs.json"
+    pairs = json.loads(pairs_file.read_text("utf-8")) if pairs_file.exists() else {}
     target = ROOT / "docs/claims.md"
     old = target.read_text("utf-8") if target.exists() else ""
     kept = MARK + old.partition(MARK)[2]
-    target.write_text(claims_page(claims(runs, figure2), kept), "utf-8")
+    rows = [*claims(runs, figure2), *discrimination(pairs)]
+    target.write_text(claims_page(rows, kept), "utf-8")
     numbers = {
         kind: {
             network: {
