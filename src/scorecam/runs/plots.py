@@ -212,31 +212,6 @@ def draw_sanity(folder: Path, stages: Sequence[str], points: Sequence[Point]) ->
     return [path]
 
 
-def draw_grid(path: Path, titles: Sequence[str], rows: Mapping[str, Sequence[Any]]) -> None:
-    """Maps side by side, as in the paper's Figure 9: a row for each method, a column a stage.
-
-    Args:
-        titles: of the columns.
-        rows: by method, maps scaled to [0, 1] or pictures, as arrays.
-    """
-    figure_of = _figure()
-    figure = figure_of(figsize=(1.25 * len(titles) + 1, 1.45 * len(rows) + 0.5))
-    panels = figure.subplots(len(rows), len(titles), squeeze=False)
-    for row, (method, maps) in enumerate(rows.items()):
-        for column, (title, heatmap) in enumerate(zip(titles, maps, strict=True)):
-            axes = panels[row, column]
-            axes.imshow(heatmap, cmap="viridis", vmin=0, vmax=1)
-            axes.set_xticks([])
-            axes.set_yticks([])
-            if row == 0:
-                axes.set_title(title, fontsize=7)
-            if column == 0:
-                axes.set_ylabel(_short(method), fontsize=7)
-    figure.subplots_adjust(left=0.09, right=0.995, top=0.9, bottom=0.02, wspace=0.04, hspace=0.06)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=150, metadata={"Software": ""})
-
-
 def _figure() -> Any:
     try:
         from matplotlib.figure import Figure
