@@ -12,7 +12,7 @@ import csv
 import json
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -497,14 +497,6 @@ def claims_page(rows: Sequence[Claim], kept: str) -> str:
     return head + body + kept
 
 
-def plain(found: Interval) -> dict[str, Any]:
-    """An interval as JSON has it."""
-    return {
-        key: None if isinstance(value, float) and math.isnan(value) else value
-        for key, value in asdict(found).items()
-    }
-
-
 MARK = "\n<!-- other scripts' rows -->\n"
 
 
@@ -545,7 +537,7 @@ def main() -> None:
         kind: {
             network: {
                 method: {
-                    outcome: plain(run.mean(method, outcome))
+                    outcome: run.mean(method, outcome).plain()
                     | {"undefined": run.undefined.get((method, outcome), 0)}
                     for outcome in outcomes
                 }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,10 @@ class Interval:
     low: float
     high: float
     n: int
+
+    def plain(self) -> dict[str, float | int | None]:
+        """The same for JSON, which has no NaN: what is not known is null."""
+        return {key: None if math.isnan(value) else value for key, value in asdict(self).items()}
 
     def excludes(self, value: float = 0.0) -> bool:
         """Whether `value` lies outside the interval."""

@@ -6,7 +6,6 @@ model is measured by a run of its own; what is compared is what those runs recor
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -28,8 +27,9 @@ from scorecam.model import Model
 from scorecam.runs.config import SCHEMA
 from scorecam.runs.local import OnProgress, evaluate
 from scorecam.runs.plots import draw_training
+from scorecam.runs.rows import markdown
 from scorecam.runs.sides import Candidate, Side, parse_side, read_side, slug
-from scorecam.runs.store import Record
+from scorecam.runs.store import Record, as_json
 
 SIDE = 56
 """Cells that maps of different grids are compared on, along each axis."""
@@ -321,7 +321,7 @@ def _table(found: Comparison) -> str:
             _number(each.agreement),
             _number(each.focus, "+"),
         ]
-    parts = ["# Comparison with the first\n", _markdown(head, rows)]
+    parts = ["# Comparison with the first\n", markdown(head, rows)]
     for each in found.versus:
         lines = [
             [
@@ -334,7 +334,7 @@ def _table(found: Comparison) -> str:
         ]
         parts += [
             f"## What moved most: {each.other}\n",
-            _markdown(["photo", "similarity", "prediction", "focus"], lines),
+            markdown(["photo", "similarity", "prediction", "focus"], lines),
         ]
     if found.failed:
         parts.append("Not met: " + "; ".join(found.failed) + ".\n")
@@ -342,25 +342,19 @@ def _table(found: Comparison) -> str:
     return "\n".join(parts)
 
 
-def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    escaped = [[cell.replace("|", "\\|") for cell in row] for row in [head, *rows]]
-    escaped.insert(1, ["---"] * len(head))
-    return "\n".join("| " + " | ".join(row) + " |" for row in escaped) + "\n"
-
-
 def _write(found: Comparison) -> None:
     document: dict[str, Any] = {
         "schema": SCHEMA,
         "models": list(found.names),
-        "accuracy": [_plain(each) for each in found.accuracy],
-        "focus": [_plain(each) for each in found.focus],
+        "accuracy": [each.plain() for each in found.accuracy],
+        "focus": [each.plain() for each in found.focus],
         "items": [
             {
                 "other": each.other,
-                "similarity": _plain(each.similarity),
+                "similarity": each.similarity.plain(),
                 "undefined": each.undefined,
-                "agreement": _plain(each.agreement),
-                "focus": _plain(each.focus),
+                "agreement": each.agreement.plain(),
+                "focus": each.focus.plain(),
                 "photos": [asdict(photo) for photo in each.photos],
             }
             for each in found.versus
@@ -369,18 +363,10 @@ def _write(found: Comparison) -> None:
         "remarks": list(found.remarks),
     }
     with replacing(found.folder / "compare.json") as temporary:
-        text = json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False)
-        temporary.write_text(text + "\n", "utf-8")
+        temporary.write_text(as_json(document), "utf-8")
     with replacing(found.folder / "compare.md") as temporary:
         temporary.write_text(found.table, "utf-8")
     try:
         draw_training(found.folder / "focus.png", found.names, found.focus, found.accuracy)
     except MissingExtra:
         return
-
-
-def _plain(found: Interval) -> dict[str, Any]:
-    return {
-        key: None if isinstance(value, float) and math.isnan(value) else value
-        for key, value in asdict(found).items()
-    }

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,8 @@ from scorecam.metrics import Outcome
 from scorecam.metrics.statistics import Interval, interval, paired
 from scorecam.runs.config import SCHEMA, Config
 from scorecam.runs.plots import draw
-from scorecam.runs.rows import Curve, Row
-from scorecam.runs.store import Record, Store
+from scorecam.runs.rows import Curve, Row, markdown
+from scorecam.runs.store import Record, Store, as_json
 from scorecam.runs.work import Setup
 
 GROUPS = ("all", "small", "large")
@@ -263,20 +262,17 @@ def _write_summary(store: Store, config: Config, summary: Summary) -> None:
         "items": items(summary),
     }
     with replacing(store.folder / "summary.json") as temporary:
-        text = json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False)
-        temporary.write_text(text + "\n", "utf-8")
+        temporary.write_text(as_json(document), "utf-8")
 
 
 def items(summary: Summary) -> list[dict[str, Any]]:
     """The rows as plain values, what is not known null; then what went wrong."""
     found: list[dict[str, Any]] = []
     for row in summary.rows:
-        numbers = {
-            key: None if isinstance(value, float) and math.isnan(value) else value
-            for key, value in asdict(row.found).items()
-        }
         own = {"method": row.method, "outcome": row.outcome, "group": row.group}
-        found.append({**own, "against": row.against, **numbers, "undefined": row.undefined})
+        found.append(
+            {**own, "against": row.against, **row.found.plain(), "undefined": row.undefined}
+        )
     kept = ("id", "name", "method", "failure")
     return found + [{key: record[key] for key in kept} for record in summary.failed]
 
@@ -314,7 +310,7 @@ def _table(
             }
             whole = len(tally.photos) if group == "all" else len(_inside(tallies, group))
             lines.append([method, *(_cell(own[o.name], whole) for o in outcomes)])
-        parts.append(_markdown(["method", *head], lines))
+        parts.append(markdown(["method", *head], lines))
     gaps = {(row.method, row.outcome): row.found for row in rows if row.against}
     if gaps:
         judged = [o for o in outcomes if o.better != "neither"]
@@ -326,7 +322,7 @@ def _table(
         titles = [_title(outcome) for outcome in judged]
         parts += [
             f"## Differences to {first}, photo by photo\n",
-            _markdown(["method", *titles], lines),
+            markdown(["method", *titles], lines),
             "+ and − in the last place say that the interval leaves out 0: better, or worse.\n",
         ]
     failed = Counter(
@@ -370,9 +366,3 @@ def _gap(found: Interval | None, outcome: Outcome) -> str:
     if found.excludes(0.0):
         text += " +" if (found.mean > 0) == (outcome.better == "higher") else " −"
     return text
-
-
-def _markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    rows = [head, ["---"] * len(head), *lines]
-    escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
-    return "\n".join("| " + " | ".join(row) + " |" for row in escaped) + "\n"

@@ -69,3 +69,10 @@ class Point:
     measure: str
     found: Interval
     undefined: int
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown; bars in names do not end cells."""
+    escaped = [[cell.replace("|", "\\|") for cell in row] for row in [head, *rows]]
+    escaped.insert(1, ["---"] * len(head))
+    return "\n".join("| " + " | ".join(row) + " |" for row in escaped) + "\n"

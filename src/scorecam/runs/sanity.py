@@ -12,7 +12,6 @@ prediction. The folder can be resumed like any run's:
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import time
@@ -46,7 +45,7 @@ from scorecam.runs.config import SCHEMA, describe
 from scorecam.runs.local import OnProgress, Progress, first_image, settled
 from scorecam.runs.plots import draw_sanity
 from scorecam.runs.rows import Point
-from scorecam.runs.store import Record, Store
+from scorecam.runs.store import Record, Store, as_json
 from scorecam.runs.verdicts import PASSES, Verdict, table, verdict
 from scorecam.shapes import Heatmap, Image
 
@@ -353,12 +352,11 @@ def _write(found: Sanity) -> None:
         "stages": list(found.stages),
         "verdicts": dict(found.verdicts),
         "rule": f"Spearman's interval, every stage drawn anew, below {PASSES:g}",
-        "items": [_plain(asdict(point)) for point in found.points],
+        "items": [_item(point) for point in found.points],
         "failures": dict(found.failures),
     }
     with replacing(found.folder / "sanity.json") as temporary:
-        text = json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False)
-        temporary.write_text(text + "\n", "utf-8")
+        temporary.write_text(as_json(document), "utf-8")
     with replacing(found.folder / "table.md") as temporary:
         temporary.write_text(found.table, "utf-8")
     try:
@@ -367,9 +365,7 @@ def _write(found: Sanity) -> None:
         return
 
 
-def _plain(point: dict[str, Any]) -> dict[str, Any]:
-    numbers = {
-        key: None if isinstance(value, float) and math.isnan(value) else value
-        for key, value in point.pop("found").items()
-    }
-    return point | numbers
+def _item(point: Point) -> dict[str, Any]:
+    item = asdict(point)
+    del item["found"]
+    return item | point.found.plain()

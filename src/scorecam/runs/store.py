@@ -92,7 +92,7 @@ class Store:
         """Whether run.json was written: by the first process that comes, and by no other."""
         file, claim = self.folder / "run.json", self.folder / f"run.json.{os.getpid()}"
         with replacing(claim) as temporary:
-            temporary.write_text(_json(config), "utf-8")
+            temporary.write_text(as_json(config), "utf-8")
         try:
             os.link(claim, file)
         except FileExistsError:
@@ -170,7 +170,7 @@ class Store:
             with replacing(file) as temporary, temporary.open("wb") as stream:
                 np.save(stream, grid)
         with replacing(self.path(method, sample)) as temporary:
-            temporary.write_text(_json(record), "utf-8")
+            temporary.write_text(as_json(record), "utf-8")
 
     def keep(self, sample: str, bank: ScoreBank, target: int) -> None:
         """A photo's bank, with the largest classes and the target."""
@@ -211,7 +211,8 @@ def _whole(record: Record, method: str, sample: str) -> bool:
     return isinstance(record.get("values"), dict)
 
 
-def _json(value: Any) -> str:
+def as_json(value: Any) -> str:
+    """A file's text: strict JSON, which has no NaN."""
     return json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
 
 

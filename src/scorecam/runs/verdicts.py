@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from scorecam.metrics.similarity import SIMILARITIES
-from scorecam.runs.rows import Point
+from scorecam.runs.rows import Point, markdown
 
 Verdict = str
 PASSES = 0.5
@@ -41,7 +41,6 @@ def table(
     points: Sequence[Point], verdicts: Mapping[str, Verdict], stages: Sequence[str], photos: int
 ) -> str:
     """Everything in Markdown."""
-    said = "".join(f"| {method} | {each} |\n" for method, each in verdicts.items())
     about = (
         "How alike maps of randomised copies are to the trained network's: 1 is the same. A method "
         "passes where, every stage drawn anew, the 95 % interval of Spearman's mean lies below "
@@ -51,7 +50,7 @@ def table(
     parts = [
         f"# Sanity check on {photos} photos\n",
         about,
-        f"| method | verdict |\n| --- | --- |\n{said}",
+        markdown(["method", "verdict"], list(verdicts.items())),
     ]
     found = {(p.method, p.mode, p.stage, p.measure): p for p in points}
     for mode in dict.fromkeys(point.mode for point in points):
@@ -62,8 +61,7 @@ def table(
                 [stage, *(_cell(found[method, mode, stage, measure]) for method in verdicts)]
                 for stage in stages
             ]
-            rows = [head, ["---"] * len(head), *lines]
-            parts.append("\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n")
+            parts.append(markdown(head, lines))
     return "\n".join(parts)
 
 
