@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Callable, Generator
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,6 +32,7 @@ from scorecam.errors import OutputError, SettingError
 if TYPE_CHECKING:
     from scorecam.datasets.sample import Dataset
     from scorecam.model import Model
+    from scorecam.runs.local import Progress as RunProgress
     from scorecam.runs.results import Summary
 
 
@@ -138,17 +141,8 @@ def evaluate(  # noqa: PLR0917  (typer calls it by keyword)
         "fill": fill,
         "tell": say,
     }
-    bar = RunBar(opened.spec)
-    goes_on = f"What is done is kept in {out}; the same command goes on from there."
-    try:
-        with bar as progress, redirect_stdout(sys.stderr):
-            summary = scorecam.evaluate(opened, chosen, **named, **settings, progress=progress)
-    except OutputError as error:
-        say(f"scorecam: {error} {goes_on}")
-        return SOME_FAILED if bar.fresh else BAD_INPUT
-    except KeyboardInterrupt:
-        say(f"scorecam: interrupted. {goes_on}")
-        return INTERRUPTED
+    with _resumable(opened.spec, out) as progress:
+        summary = scorecam.evaluate(opened, chosen, **named, **settings, progress=progress)
     return _answer(summary, as_json=as_json)
 
 
@@ -193,19 +187,10 @@ def sanity(  # noqa: PLR0917  (typer calls it by keyword)
         model, weights=weights, preprocess=preprocess, labels=labels, head=head, device=device
     )
     settings: dict[str, Any] = {"out": out, "seeds": seeds, "layer": layer, "runtime": runtime}
-    bar = RunBar(opened.spec)
-    goes_on = f"What is done is kept in {out}; the same command goes on from there."
-    try:
-        with bar as progress, redirect_stdout(sys.stderr):
-            found = scorecam.sanity(
-                opened, chosen, **named, **settings, budget=count(budget), progress=progress
-            )
-    except OutputError as error:
-        say(f"scorecam: {error} {goes_on}")
-        return SOME_FAILED if bar.fresh else BAD_INPUT
-    except KeyboardInterrupt:
-        say(f"scorecam: interrupted. {goes_on}")
-        return INTERRUPTED
+    with _resumable(opened.spec, out) as progress:
+        found = scorecam.sanity(
+            opened, chosen, **named, **settings, budget=count(budget), progress=progress
+        )
     for name, message in found.failures.items():
         say(f"scorecam: {name}: {message}")
     if as_json:
@@ -257,26 +242,17 @@ def compare(  # noqa: PLR0917  (typer calls it by keyword)
         given = {"preprocess": preprocess, "labels": labels, "head": head, "device": device}
         return open_model(spec, **{**given, **settings})  # type: ignore[arg-type]
 
-    bar = RunBar("compare")
-    goes_on = f"What is done is kept in {out}; the same command goes on from there."
-    try:
-        with bar as progress, redirect_stdout(sys.stderr):
-            found = scorecam.compare(
-                sides,
-                photos,
-                out=out,
-                method=method,
-                budget=count(budget),
-                fail_under=gates,
-                opener=opener,
-                progress=progress,
-            )
-    except OutputError as error:
-        say(f"scorecam: {error} {goes_on}")
-        return SOME_FAILED if bar.fresh else BAD_INPUT
-    except KeyboardInterrupt:
-        say(f"scorecam: interrupted. {goes_on}")
-        return INTERRUPTED
+    with _resumable("compare", out) as progress:
+        found = scorecam.compare(
+            sides,
+            photos,
+            out=out,
+            method=method,
+            budget=count(budget),
+            fail_under=gates,
+            opener=opener,
+            progress=progress,
+        )
     if as_json:
         typer.echo((found.folder / "compare.json").read_text("utf-8"))
     else:
@@ -285,6 +261,22 @@ def compare(  # noqa: PLR0917  (typer calls it by keyword)
     for sentence in found.failed:
         say(f"scorecam: {sentence}. The gate is shut.")
     return GATE_FAILED if found.failed else 0
+
+
+@contextlib.contextmanager
+def _resumable(name: str, out: str) -> Generator[Callable[[RunProgress], None]]:
+    """Progress of something that goes on where it was stopped, which is said where it is."""
+    bar = RunBar(name)
+    goes_on = f"What is done is kept in {out}; the same command goes on from there."
+    try:
+        with bar as progress, redirect_stdout(sys.stderr):
+            yield progress
+    except OutputError as error:
+        say(f"scorecam: {error} {goes_on}")
+        raise typer.Exit(SOME_FAILED if bar.fresh else BAD_INPUT) from error
+    except KeyboardInterrupt as interrupt:
+        say(f"scorecam: interrupted. {goes_on}")
+        raise typer.Exit(INTERRUPTED) from interrupt
 
 
 def _gates(text: str | None) -> dict[str, float]:

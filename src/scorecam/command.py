@@ -58,6 +58,8 @@ def answering(command: Callable[P, int]) -> Callable[P, None]:
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             code = command(*args, **kwargs)
+        except typer.Exit:  # the command has said why
+            raise
         except ScorecamError as error:
             say(f"scorecam: {error}")
             code = BAD_INPUT
