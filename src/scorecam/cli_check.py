@@ -1,0 +1,1 @@
+"""The command that says how far one map may be believed."""

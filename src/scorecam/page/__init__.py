@@ -1,0 +1,1 @@
+"""One self-contained HTML page of pictures with heatmaps; it knows plain data only."""

@@ -1,0 +1,1 @@
+"""Whether one map may be believed."""
