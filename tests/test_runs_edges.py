@@ -20,7 +20,7 @@ from scorecam.errors import MissingExtra
 from scorecam.method import Case, Method
 from scorecam.model import Speed
 from scorecam.runs import local, results, store
-from scorecam.runs.work import Setup
+from scorecam.runs.subject import Setup
 from scorecam.testing import Spy
 from test_runs import NAMES, network, opened, photos, records, run
 

@@ -238,9 +238,16 @@ class ScoreBank:
             return error_of(posterior, answers, reading)
 
     def heatmap(
-        self, target: int | str | None = None, variant: str | Variant = "official"
+        self,
+        target: int | str | None = None,
+        variant: str | Variant = "official",
+        size: Sequence[int] | None = None,
     ) -> Heatmap:
         """The heatmap of one target: `*i` float32, at least 0, not scaled.
+
+        Args:
+            size: the axes of the map; None for the image's. `bank.activations.shape[1:]` gives it
+                on the layer's own grid.
 
         Raises:
             TargetError: there is no such column.
@@ -248,20 +255,25 @@ class ScoreBank:
         """
         how = find_variant(variant)
         index = self.target(target).index
-        return self._map(self.weights(index, how), self._field(index) if how.field else None)
+        return self._map(self.weights(index, how), self._field(index) if how.field else None, size)
 
     def contrast(
-        self, target: int | str, other: int | str, variant: str | Variant = "official"
+        self,
+        target: int | str,
+        other: int | str,
+        variant: str | Variant = "official",
+        size: Sequence[int] | None = None,
     ) -> Heatmap:
         """What speaks for `target` rather than `other`: the heatmap of α(target) − α(other)."""
         how = find_variant(variant)
         one, two = self.target(target).index, self.target(other).index
         field = self._field(one) - self._field(two) if how.field else None
-        return self._map(self.weights(one, how) - self.weights(two, how), field)
+        return self._map(self.weights(one, how) - self.weights(two, how), field, size)
 
-    def _map(self, weights: Weights, field: Grid | None) -> Heatmap:
+    def _map(self, weights: Weights, field: Grid | None, size: Sequence[int] | None) -> Heatmap:
         # Only channels with a mask enter: those left out may hold NaN, and 0 · NaN is NaN.
-        return cam.heatmap(self.activations[self.live], weights[self.live], self.size, field)
+        shown = self.activations[self.live]
+        return cam.heatmap(shown, weights[self.live], size or self.size, field)
 
     def picture(self) -> Image.Image | None:
         """What the model saw, RGB, where a photo was given."""

@@ -103,6 +103,10 @@ def evaluate(  # noqa: PLR0917  (typer calls it by keyword)
         str, typer.Option("--fill", help="Muted pixels in the measures: run (the mean), or black.")
     ] = "run",
     banks: Annotated[bool, typer.Option("--banks", help="Keep every photo's answers.")] = False,
+    gallery: Annotated[
+        bool,
+        typer.Option("--gallery/--no-gallery", help="Keep what scorecam audit shows of a photo."),
+    ] = True,
     retry: Annotated[bool, typer.Option("--retry", help="Do failures again.")] = False,
     as_json: JsonOption = False,
 ) -> int:
@@ -137,6 +141,7 @@ def evaluate(  # noqa: PLR0917  (typer calls it by keyword)
         "seed": seed,
         "shard": part,
         "banks": banks,
+        "gallery": gallery,
         "retry": retry,
         "fill": fill,
         "tell": say,

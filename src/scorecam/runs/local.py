@@ -36,9 +36,11 @@ from scorecam.metrics import Metric, parse_metrics
 from scorecam.model import Model, Precision, Runtime, Speed
 from scorecam.photo import read_photo
 from scorecam.runs.config import Config, describe
+from scorecam.runs.gallery import entry
 from scorecam.runs.results import Summary, check_extras, write_results
 from scorecam.runs.store import Record, Store
-from scorecam.runs.work import Setup, work
+from scorecam.runs.subject import Setup, Subject
+from scorecam.runs.work import work
 from scorecam.shapes import Image
 
 MANY = 10**9
@@ -77,6 +79,19 @@ class Progress:
 OnProgress = Callable[[Progress], None]
 
 
+@dataclass(frozen=True)
+class Keeps:
+    """What is kept of every photo beside its records.
+
+    Args:
+        banks: its answers.
+        gallery: what a page shows of it.
+    """
+
+    banks: bool
+    gallery: bool
+
+
 def evaluate(
     model: Model | nn.Module,
     dataset: Dataset | str | os.PathLike[str],
@@ -95,6 +110,7 @@ def evaluate(
     seed: int = 0,
     shard: tuple[int, int] | None = None,
     banks: bool = False,
+    gallery: bool = True,
     retry: bool = False,
     fill: Literal["run", "black"] = "run",
     progress: OnProgress | None = None,
@@ -118,6 +134,7 @@ def evaluate(
         shard: (i, n): only every n-th photo, from the i-th, counted from 1. Shards may run at the
             same time in one folder; the last to finish writes the results of all.
         banks: keep every photo's answers.
+        gallery: keep what `audit` shows of every photo: a thumbnail, and the maps of five classes.
         retry: do failures again.
         fill: what a muted pixel shows in the measures: "run": the same as in Score-CAM's masks, the
             training mean unless `masking` says otherwise; "black".
@@ -193,7 +210,8 @@ def evaluate(
         seed=seed,
         fill=fill,
     )
-    news = _go(store, setup, mine.samples, banks=banks, retry=retry, progress=progress)
+    keeps = Keeps(banks, gallery)
+    news = _go(store, setup, mine.samples, keeps, retry=retry, progress=progress)
     return write_results(store, config, setup, chosen, (remarks, news))
 
 
@@ -201,8 +219,8 @@ def _go(
     store: Store,
     setup: Setup,
     samples: Sequence[Sample],
+    keeps: Keeps,
     *,
-    banks: bool,
     retry: bool,
     progress: OnProgress | None,
 ) -> list[str]:
@@ -213,11 +231,14 @@ def _go(
     failed = 0
     for fresh, (sample, methods) in enumerate(todo, start=1):
 
-        def keep(bank: ScoreBank, target: int, sample: Sample = sample) -> None:
-            store.keep(sample.id, bank, target)
+        def keep(subject: Subject, bank: ScoreBank | None) -> None:
+            if keeps.banks and bank is not None:
+                store.keep(subject.sample.id, bank, subject.target)
+            if keeps.gallery:
+                store.show(entry(subject, setup, bank))
 
         records: list[Record] = []
-        for result in work(sample, setup, methods, keep if banks else None):
+        for result in work(sample, setup, methods, keep):
             store.write(result.record, result.grid)
             records.append(result.record)
         failed += all("failure" in record for record in records)

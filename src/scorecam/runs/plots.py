@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -231,23 +233,51 @@ def draw_training(
         MissingExtra: matplotlib is not installed.
         OutputError: the file cannot be written.
     """
-    figure = _figure()(figsize=(max(5.0, 0.8 * len(names) + 2.5), 3.8), layout="constrained")
+    width = max(5.6, 0.7 * len(names) + 2)
+    figure = _figure()(figsize=(width, 4.2), layout="constrained")
     axes = figure.add_subplot()
-    for number, (title, found) in enumerate((("focus", focus), ("accuracy", accuracy))):
-        places = [place for place, each in enumerate(found) if each.n]
-        if not places:
+    shown = (
+        ("accuracy: right predictions", accuracy),
+        ("focus: energy in the object", focus),
+    )
+    for number, (title, found) in enumerate(shown):
+        known = [(place, each) for place, each in enumerate(found) if each.n]
+        if not known:
             continue
-        mean = np.array([found[place].mean for place in places])
-        low, high = (
-            np.nan_to_num(np.array([getattr(found[place], end) for place in places]), nan=0.0)
-            for end in ("low", "high")
-        )
-        bars = [np.maximum(mean - np.where(low, low, mean), 0), np.maximum(high - mean, 0)]
-        axes.errorbar(places, mean, yerr=bars, label=title, capsize=3, marker="o", **_look(number))
-    axes.set_xticks(range(len(names)), [_short(name) for name in names], rotation=30, ha="right")
+        mean = np.array([each.mean for _, each in known])
+        ends = np.array([[each.low for _, each in known], [each.high for _, each in known]])
+        # One photo has no interval.
+        bars = np.nan_to_num(np.maximum([mean - ends[0], ends[1] - mean], 0))
+        look = {**_look(number), "label": title, "capsize": 3, "marker": "os"[number]}
+        axes.errorbar([place for place, _ in known], mean, yerr=bars, **look)
+    labels = [_short(name) for name in told_apart(names)]
+    slant = {"rotation": 25, "ha": "right"} if max(map(len, labels)) > 8 else {}
+    axes.set_xticks(range(len(names)), labels, **slant)
+    axes.set_xlim(-0.4, len(names) - 0.6)
     axes.set_ylim(0, 1.02)
-    axes.grid(alpha=0.25)
+    axes.set_ylabel("mean over photos, 95 % interval")
+    axes.grid(axis="y", alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False)
+        figure.legend(loc="outside upper left", ncols=2, frameon=False)
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=150, metadata={"Software": ""})
+
+
+def told_apart(names: Sequence[str]) -> list[str]:
+    """Sides' names without what all begin and end with: `epoch1`, `epoch2`.
+
+    Commas, colons, dots, slashes and equals signs separate what stays or goes as a whole. Where
+    nothing would be left of a name, all stay as they are.
+    """
+    parts = [re.findall(r"[,:./=]|[^,:./=]+", name) for name in names]
+    begin = _shared(parts)
+    end = _shared([list(reversed(each[begin:])) for each in parts])
+    rest = ["".join(each[begin : len(each) - end]) for each in parts]
+    return rest if all(rest) else list(names)
+
+
+def _shared(lists: Sequence[Sequence[str]]) -> int:
+    """How many first parts all have in common."""
+    columns = zip(*lists, strict=False)  # as far as the shortest goes
+    return sum(1 for _ in itertools.takewhile(lambda column: len(set(column)) == 1, columns))

@@ -19,7 +19,7 @@ from scorecam.runs.config import SCHEMA, Config
 from scorecam.runs.plots import draw
 from scorecam.runs.rows import Curve, Row, markdown
 from scorecam.runs.store import Record, Store, as_json
-from scorecam.runs.work import Setup
+from scorecam.runs.subject import Setup
 
 GROUPS = ("all", "small", "large")
 ARROWS = {"higher": " ↑", "lower": " ↓", "neither": ""}

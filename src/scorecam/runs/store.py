@@ -3,6 +3,7 @@
     run.json                            what was run
     items/<method>/<2 hex>/<id>.json    one record for each photo and method, failures too
     maps/<method>/<2 hex>/<id>.npy      the heatmap on the layer's grid, float16, its maximum 1
+    gallery/<2 hex>/<id>.json           what a page shows of a photo (see gallery.py)
     banks/<2 hex>/<id>.safetensors      the answers, with `banks`
 
 A record is written last, so what it names is there. Shards write into the same folder.
@@ -178,6 +179,15 @@ class Store:
         file = self.folder / "banks" / sample[:2] / f"{sample}.safetensors"
         bank.save(file, classes=sorted({*largest, target}))
 
+    def show(self, entry: Record) -> None:
+        """What a page shows of a photo; maps that are there already are not given up for none."""
+        sample = entry["id"]
+        file = self.folder / "gallery" / sample[:2] / f"{sample}.json"
+        if not entry["views"] and file.exists():
+            return
+        with replacing(file) as temporary:
+            temporary.write_text(as_json(entry, indent=None), "utf-8")
+
     def records(self, method: str, samples: Sequence[str]) -> Iterator[Record]:
         """The records of one method that are there, in the order of `samples`."""
         for sample in samples:
@@ -194,7 +204,7 @@ class Store:
 
     def _temporary(self) -> Iterator[Path]:
         """Temporary files where records and results are written: no other hidden files."""
-        for inner in ("items", "maps", "banks"):
+        for inner in ("items", "maps", "gallery", "banks"):
             yield from (self.folder / inner).rglob(".*-*")
         for name in OWN:
             yield from self.folder.glob(f".{name}-*")
@@ -211,9 +221,9 @@ def _whole(record: Record, method: str, sample: str) -> bool:
     return isinstance(record.get("values"), dict)
 
 
-def as_json(value: Any) -> str:
+def as_json(value: Any, indent: int | None = 1) -> str:
     """A file's text: strict JSON, which has no NaN."""
-    return json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+    return json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False) + "\n"
 
 
 def _slug(method: str) -> str:
