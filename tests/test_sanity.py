@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 import scorecam
@@ -22,7 +23,7 @@ from scorecam.method import Case, Method
 from scorecam.methods import parse_methods
 from scorecam.metrics.similarity import SIMILARITIES, hog, spearman, ssim
 from scorecam.metrics.statistics import Interval
-from scorecam.runs import sanity as module
+from scorecam.runs.others import MODES, Check
 from scorecam.runs.rows import Point
 from scorecam.runs.sanity import Sanity
 from scorecam.runs.verdicts import verdict
@@ -192,7 +193,7 @@ def test_the_edge_detector_fails_and_the_maps_change(network: nn.Module, tmp_pat
     found = check(network, tmp_path, seeds=2)
     assert found.stages == tuple(STAGES)
     assert found.verdicts["edges"] == "fails"
-    for mode in module.MODES:
+    for mode in MODES:
         for measure in SIMILARITIES:
             assert all(
                 each.mean == pytest.approx(1) for each in found.curve("edges", mode, measure)
@@ -207,13 +208,13 @@ def test_the_edge_detector_fails_and_the_maps_change(network: nn.Module, tmp_pat
 def test_a_method_that_hangs_on_the_weights_passes(network: nn.Module, tmp_path: Path) -> None:
     found = check(network, tmp_path, methods=[OfTheWeights(), *parse_methods("edges")])
     assert found.verdicts == {"of-the-weights": "passes", "edges": "fails"}
-    for mode in module.MODES:
+    for mode in MODES:
         assert all(each.mean < 0.2 for each in found.curve("of-the-weights", mode))
 
 
 def test_the_first_stage_is_the_same_in_both_modes(network: nn.Module, tmp_path: Path) -> None:
     found = check(network, tmp_path)
-    one, other = (found.curve("gradient", mode)[0] for mode in module.MODES)
+    one, other = (found.curve("gradient", mode)[0] for mode in MODES)
     assert one == other
     assert found.curve("gradient", "cascading")[-1] != found.curve("gradient", "independent")[-1]
 
@@ -234,7 +235,7 @@ def test_an_interrupted_check_goes_on(
     network: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = check(network, tmp_path / "whole")
-    compared = module._Check._compared
+    compared = Check._compared
     left = [17]
 
     def interrupted(self: Any, *arguments: Any) -> Any:
@@ -244,7 +245,7 @@ def test_an_interrupted_check_goes_on(
         return compared(self, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(module._Check, "_compared", interrupted)
+        patch.setattr(Check, "_compared", interrupted)
         with pytest.raises(KeyboardInterrupt):
             check(network, tmp_path)
     told: list[Any] = []
@@ -252,6 +253,51 @@ def test_an_interrupted_check_goes_on(
     assert again.points == whole.points
     assert told[-1].done == told[-1].total == 2 * 4 * 6
     assert told[-1].fresh == 2 * 4 * 6 - 17
+
+
+def test_a_network_trained_on_shuffled_labels_is_compared_too(
+    network: nn.Module, tmp_path: Path
+) -> None:
+    torch.manual_seed(1)
+    other = Small().eval()
+    methods = [OfTheWeights(), *parse_methods("edges")]
+    found = check(network, tmp_path, methods=methods, modes=["cascading"], shuffled=other)
+    assert found.data_verdicts == {"of-the-weights": "passes", "edges": "fails"}
+    assert found.verdicts == {"of-the-weights": "passes", "edges": "fails"}
+    assert len(found.curve("edges", "data")) == 1
+    assert "labels shuffled" in found.table
+    # The very same network's maps are the same: nothing passes.
+    same = check(network, tmp_path / "same", methods=methods, modes=["cascading"], shuffled=network)
+    assert same.data_verdicts == {"of-the-weights": "fails", "edges": "fails"}
+    plain = check(network, tmp_path / "plain", methods=methods)
+    assert plain.data_verdicts == {}
+    assert "labels shuffled" not in plain.table
+
+
+def test_a_network_that_is_another_cannot_be_the_shuffled_one(
+    network: nn.Module, tmp_path: Path
+) -> None:
+    other = Small().eval()
+    other.head = nn.Linear(8, 7)
+    with pytest.raises(ModelError, match="7 classes"):
+        check(network, tmp_path, shuffled=other)
+    with pytest.raises(LayerError):
+        check(network, tmp_path, shuffled=nn.Sequential(nn.Conv2d(3, 3, 1), nn.Flatten()))
+
+
+@pytest.mark.needs("plot")
+def test_the_first_photos_are_drawn_network_after_network(
+    network: nn.Module, tmp_path: Path
+) -> None:
+    check(network, tmp_path, seeds=2)
+    out = tmp_path / "run"
+    assert {path.name for path in out.glob("*.png")} == {
+        "curves.png", "cascade-1.png", "cascade-2.png", "cascade-3.png",
+    }  # fmt: skip
+    kept = {path.stem for path in out.glob("maps/*/edges/*.npy")}
+    assert len(kept) == 3
+    with Image.open(out / "cascade-1.png") as picture:
+        assert picture.width > 500
 
 
 def test_a_photo_that_cannot_be_read_is_left_out_and_said(
@@ -290,7 +336,7 @@ def test_the_rule_of_the_verdict(found: Interval, undefined: int, said: str) -> 
         Point("m", "cascading", "stem", "spearman", found, undefined),
         Point("m", "independent", "stem", "spearman", Interval(1.0, 1.0, 1.0, 40), 0),
     ]
-    assert verdict(points, "m", "stem") == said
+    assert verdict(points, "m", "cascading", "stem") == said
 
 
 # ── command and pictures ─────────────────────────────────────────────────────────────────────

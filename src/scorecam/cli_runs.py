@@ -169,6 +169,10 @@ def sanity(  # noqa: PLR0917  (typer calls it by keyword)
         str, typer.Option("--modes", help="cascading, independent, or both with a comma.")
     ] = "cascading,independent",
     seeds: Annotated[int, typer.Option("--seeds", help="Networks drawn for each stage.")] = 1,
+    shuffled: Annotated[
+        str | None,
+        typer.Option("--shuffled", help="Weights of the same network, trained on shuffled labels."),
+    ] = None,
     limit: Annotated[int | None, typer.Option("--limit", help="So many photos at random.")] = None,
     layer: Annotated[
         str | None, typer.Option("--layer", help="Its name; see scorecam layers.")
@@ -191,7 +195,12 @@ def sanity(  # noqa: PLR0917  (typer calls it by keyword)
     opened = open_model(
         model, weights=weights, preprocess=preprocess, labels=labels, head=head, device=device
     )
+    other = None
+    if shuffled is not None:
+        given = {"preprocess": preprocess, "labels": labels, "head": head, "device": device}
+        other = open_model(model, weights=shuffled, **given, quiet=True)  # type: ignore[arg-type]
     settings: dict[str, Any] = {"out": out, "seeds": seeds, "layer": layer, "runtime": runtime}
+    settings["shuffled"] = other
     with _resumable(opened.spec, out) as progress:
         found = scorecam.sanity(
             opened, chosen, **named, **settings, budget=count(budget), progress=progress
@@ -202,7 +211,7 @@ def sanity(  # noqa: PLR0917  (typer calls it by keyword)
         typer.echo((found.folder / "sanity.json").read_text("utf-8"))
     else:
         typer.echo(found.table)
-        typer.echo(f"Everything is in {found.folder}: sanity.json, table.md, curves.png.")
+        typer.echo(f"Everything is in {found.folder}: sanity.json, table.md, and pictures.")
     return SOME_FAILED if found.failures else 0
 
 

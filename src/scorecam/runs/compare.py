@@ -19,7 +19,7 @@ from scorecam.backends import open_model
 from scorecam.cam import upsample
 from scorecam.datasets import open_dataset
 from scorecam.datasets.sample import Dataset
-from scorecam.errors import MissingExtra, ModelError, RunError, SettingError, did_you_mean
+from scorecam.errors import MissingExtra, RunError, SettingError, did_you_mean
 from scorecam.files import replacing
 from scorecam.metrics.faithfulness import pearson
 from scorecam.metrics.statistics import Interval, interval, paired
@@ -28,7 +28,17 @@ from scorecam.runs.config import SCHEMA
 from scorecam.runs.local import OnProgress, evaluate
 from scorecam.runs.plots import draw_training
 from scorecam.runs.rows import markdown
-from scorecam.runs.sides import Candidate, Side, parse_side, read_side, slug
+from scorecam.runs.sides import (
+    Candidate,
+    Classes,
+    Side,
+    check_classes,
+    check_records,
+    classes_of,
+    parse_side,
+    read_side,
+    slug,
+)
 from scorecam.runs.store import Record, as_json
 
 SIDE = 56
@@ -132,7 +142,7 @@ def compare(
 
     Raises:
         SettingError: a side, setting or gate makes no sense.
-        ModelError: the sides have other classes.
+        ModelError: the sides have other classes, or the same in another order.
         RunError: a run's folder is damaged, or lacks the method.
         MissingExtra, DatasetError, OutputError: as for `evaluate`.
     """
@@ -141,14 +151,14 @@ def compare(
     photos = dataset if isinstance(dataset, Dataset) or dataset is None else open_dataset(dataset)
     folder = Path(out)
     found: list[Side] = []
-    classes: list[tuple[str, ...] | None] = []
+    classes: list[Classes] = []
     for number, candidate in enumerate(chosen):
         if candidate.is_run:
             found.append(read_side(candidate, Path(candidate.source), method))
             continue
         model, run = _opened(candidate, opener)
-        classes.append(model.names)
-        _check_classes(classes, candidate)
+        classes.append(classes_of(model, cast("Dataset", photos), run.get("layer")))
+        check_classes(classes, candidate)
         place = folder / f"{number + 1}-{slug(candidate.text)}"
         evaluate(
             model,
@@ -178,23 +188,6 @@ def _check(sides: Sequence[Candidate], dataset: object, fail_under: Mapping[str,
                 likely=did_you_mean(gate, GATES),
                 do=f"There are {', '.join(GATES)}.",
             )
-
-
-def _check_classes(classes: Sequence[tuple[str, ...] | None], candidate: Candidate) -> None:
-    first, last = classes[0], classes[-1]
-    if first is None or last is None or first == last:
-        return
-    what = f"{len(first)} and {len(last)} classes"
-    if len(first) == len(last):
-        place = next(
-            i for i, pair in enumerate(zip(first, last, strict=True)) if len(set(pair)) > 1
-        )
-        what = f"other names in place {place}: {first[place]!r} and {last[place]!r}"
-    raise ModelError(
-        f"{candidate.text} and the first model do not know the same classes ({what}).",
-        likely="Their class lists may be ordered otherwise.",
-        do="Give both the same labels= (--labels) in their own order, or compare other models.",
-    )
 
 
 def _opened(candidate: Candidate, opener: Callable[..., Model]) -> tuple[Model, dict[str, Any]]:
@@ -239,6 +232,7 @@ def _moved(first: Side, other: Side) -> list[Moved]:
 
 
 def _versus(first: Side, other: Side) -> Versus:
+    check_records(first, other)
     photos = _moved(first, other)
     if not photos:
         raise RunError(

@@ -171,7 +171,7 @@ def _bars(found: Any) -> list[list[float]] | None:
     return [[found.mean - found.low], [found.high - found.mean]]
 
 
-def draw_sanity(folder: Path, stages: Sequence[str], points: Sequence[Point]) -> list[Path]:
+def draw_sanity(folder: Path, points: Sequence[Point]) -> None:
     """Likeness to the trained network's maps, stage by stage: a panel per mode and measure.
 
     Raises:
@@ -183,8 +183,9 @@ def draw_sanity(folder: Path, stages: Sequence[str], points: Sequence[Point]) ->
     measures = list(dict.fromkeys(point.measure for point in points))
     methods = list(dict.fromkeys(point.method for point in points))
     figure = figure_of(figsize=(4.6 * len(measures) + 1.6, 3.6 * len(modes)), layout="constrained")
-    panels = figure.subplots(len(modes), len(measures), squeeze=False, sharex=True)
+    panels = figure.subplots(len(modes), len(measures), squeeze=False)
     for row, mode in enumerate(modes):
+        stages = list(dict.fromkeys(point.stage for point in points if point.mode == mode))
         for column, measure in enumerate(measures):
             axes = panels[row, column]
             for number, method in enumerate(methods[:SHOWN]):
@@ -208,10 +209,57 @@ def draw_sanity(folder: Path, stages: Sequence[str], points: Sequence[Point]) ->
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", fontsize=9, frameon=False)
     figure.suptitle("Likeness to the trained network's maps (mean, 95 % interval)", fontsize=11)
-    path = folder / "curves.png"
+    with replacing(folder / "curves.png") as temporary:
+        figure.savefig(temporary, format="png", dpi=150, metadata={"Software": ""})
+
+
+STRIP = 10
+"""Maps in a row, beside the photo: the first, the last, and others evenly between."""
+
+
+def draw_strips(
+    path: Path, photo: Any, titles: Sequence[str], strips: Mapping[str, Sequence[Any]]
+) -> None:
+    """One photo's maps by every method, network after network (the paper's Figure 9).
+
+    Args:
+        photo: `h w 3` uint8.
+        titles: of the networks.
+        strips: each method's maps, `u v`, one for each title; None where there is none.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+        OutputError: the file cannot be written.
+    """
+    places = sorted({round(i) for i in np.linspace(0, len(titles) - 1, STRIP)})
+    high, wide = photo.shape[:2]
+    figure = _figure()(
+        figsize=(1.15 * (len(places) + 1), 1.3 * len(strips) + 0.9), layout="constrained"
+    )
+    panels = figure.subplots(len(strips), len(places) + 1, squeeze=False)
+    for row, (method, maps) in zip(panels, strips.items(), strict=True):
+        row[0].imshow(photo)
+        row[0].set_ylabel(_short(method), fontsize=8)
+        for axes, place in zip(row[1:], places, strict=True):
+            axes.imshow(photo.mean(axis=2), cmap="gray", extent=(0, wide, high, 0))
+            if maps[place] is not None:
+                axes.imshow(
+                    soft(maps[place]), cmap="inferno", alpha=0.7, vmin=0, vmax=1,
+                    extent=(0, wide, high, 0), interpolation="bilinear",
+                )  # fmt: skip
+    for axes, place in zip(panels[0][1:], places, strict=True):
+        axes.set_title(titles[place], fontsize=7, wrap=True)
+    for axes in panels.flat:
+        axes.set(xticks=[], yticks=[])
+    figure.suptitle("What is left of a map as weights are drawn anew, from the output down")
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=150, metadata={"Software": ""})
-    return [path]
+
+
+def soft(values: Any) -> Any:
+    """Scaled to [0, 1]; zeros where all are the same."""
+    low, high = float(values.min()), float(values.max())
+    return (values - low) / (high - low) if high > low else np.zeros_like(values)
 
 
 def _figure() -> Any:

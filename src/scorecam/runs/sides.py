@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,10 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scorecam.errors import RunError, SettingError, did_you_mean
+from scorecam.datasets.sample import Dataset
+from scorecam.errors import ModelError, RunError, SettingError, did_you_mean
+from scorecam.model import Model
+from scorecam.runs.local import first_image
 from scorecam.runs.store import Record, Store
 
 SETTINGS = ("weights", "preprocess", "labels", "head", "device", "layer", "precision", "runtime")
+
+
+Classes = tuple[str | None, ...]
+"""A model's classes by name; None for one that has no name."""
 
 
 @dataclass(frozen=True)
@@ -107,3 +114,64 @@ def read_side(candidate: Candidate, folder: Path, method: str) -> Side:
         except (OSError, ValueError):
             continue
     return Side(candidate, folder, records, maps, failures)
+
+
+# ── the same classes ─────────────────────────────────────────────────────────────────────────
+
+
+def classes_of(model: Model, photos: Dataset, layer: str | None) -> Classes:
+    """A model's classes; one without names is shown a photo, to count them.
+
+    Raises:
+        PhotoError, DatasetError, LayerError, ModelError: as for `first_image`.
+    """
+    if model.names is not None:
+        return model.names
+    image, _ = first_image(model, photos, layer)
+    return (None,) * len(model.scores(image[None])[0])
+
+
+def check_classes(classes: Sequence[Classes], candidate: Candidate) -> None:
+    """That the last one's classes are the first one's, in their order, as far as names are known.
+
+    Raises:
+        ModelError: they are not.
+    """
+    first, last = classes[0], classes[-1]
+    if len(first) != len(last):
+        raise _other_classes(candidate, f"{len(first)} and {len(last)} classes")
+    for place, (one, other) in enumerate(zip(first, last, strict=True)):
+        if None not in (one, other) and one != other:
+            raise _other_classes(candidate, _other_name(place, one, other))
+
+
+def check_records(first: Side, other: Side) -> None:
+    """The same of two runs, whose models are not there: of the classes that their records name.
+
+    Raises:
+        ModelError: one column has two names.
+    """
+    known = dict(_named(first))
+    odd = [(place, name) for place, name in _named(other) if known.get(place, name) != name]
+    if odd:
+        place, name = min(odd)
+        raise _other_classes(other.candidate, _other_name(place, known[place], name))
+
+
+def _named(side: Side) -> Iterator[tuple[int, str]]:
+    for record in side.records.values():
+        for role in (record["target"], record["predicted"]):
+            if role["name"] is not None:
+                yield role["index"], role["name"]
+
+
+def _other_name(place: int, one: str | None, other: str | None) -> str:
+    return f"other names in place {place}: {one!r} and {other!r}"
+
+
+def _other_classes(candidate: Candidate, what: str) -> ModelError:
+    return ModelError(
+        f"{candidate.text} and the first model do not know the same classes ({what}).",
+        likely="Their class lists may be ordered otherwise.",
+        do="Give both the same labels= (--labels) in their own order, or compare other models.",
+    )

@@ -13,8 +13,12 @@ PASSES = 0.5
 """A method passes where, every stage drawn anew, Spearman's interval lies below this."""
 
 
-def verdict(points: Sequence[Point], method: str, last: str) -> Verdict:
-    """Whether a method's maps have lost their likeness once every stage was drawn anew.
+def verdict(points: Sequence[Point], method: str, mode: str, stage: str) -> Verdict:
+    """Whether a method's maps have lost their likeness to the trained network's.
+
+    Args:
+        mode, stage: by which network: the one whose every stage was drawn anew, or the one trained
+            on shuffled labels.
 
     "passes" where the interval of Spearman's mean lies below `PASSES`, "fails" where it lies
     above, "undecided" where it holds it or most maps were the same everywhere.
@@ -22,8 +26,8 @@ def verdict(points: Sequence[Point], method: str, last: str) -> Verdict:
     for point in points:
         if (point.method, point.mode, point.stage, point.measure) == (
             method,
-            "cascading",
-            last,
+            mode,
+            stage,
             "spearman",
         ):
             found = point.found
@@ -38,30 +42,36 @@ def verdict(points: Sequence[Point], method: str, last: str) -> Verdict:
 
 
 def table(
-    points: Sequence[Point], verdicts: Mapping[str, Verdict], stages: Sequence[str], photos: int
+    points: Sequence[Point],
+    verdicts: Mapping[str, Verdict],
+    data: Mapping[str, Verdict],
+    photos: int,
 ) -> str:
-    """Everything in Markdown."""
+    """Everything in Markdown.
+
+    Args:
+        verdicts: on weights drawn anew, by method.
+        data: on the network trained on shuffled labels; empty without one.
+    """
     about = (
-        "How alike maps of randomised copies are to the trained network's: 1 is the same. A method "
+        "How alike maps of other networks are to the trained network's: 1 is the same. A method "
         "passes where, every stage drawn anew, the 95 % interval of Spearman's mean lies below "
-        f"{PASSES:g}. In brackets the interval; (n undefined) where maps were the same "
-        "everywhere.\n"
+        f"{PASSES:g}; and likewise against the same network trained on shuffled labels. In "
+        "brackets the interval; (n undefined) where maps were the same everywhere.\n"
     )
-    parts = [
-        f"# Sanity check on {photos} photos\n",
-        about,
-        markdown(["method", "verdict"], list(verdicts.items())),
-    ]
+    head = ["method", "weights drawn anew", *(["labels shuffled"] if data else [])]
+    rows = [[name, found, *([data[name]] if data else [])] for name, found in verdicts.items()]
+    parts = [f"# Sanity check on {photos} photos\n", about, markdown(head, rows)]
     found = {(p.method, p.mode, p.stage, p.measure): p for p in points}
     for mode in dict.fromkeys(point.mode for point in points):
+        stages = dict.fromkeys(point.stage for point in points if point.mode == mode)
         for measure in SIMILARITIES:
             parts.append(f"## {mode.capitalize()}, {measure}\n")
-            head = ["stage", *verdicts]
             lines = [
                 [stage, *(_cell(found[method, mode, stage, measure]) for method in verdicts)]
                 for stage in stages
             ]
-            parts.append(markdown(head, lines))
+            parts.append(markdown(["stage", *verdicts], lines))
     return "\n".join(parts)
 
 
