@@ -252,9 +252,13 @@ def compare(  # noqa: PLR0917  (typer calls it by keyword)
         *sides, last = sides
         photos = select(open_dataset(last), limit=limit)
 
+    known: set[str] = set()
+
     def opener(spec: str, **settings: str) -> Model:
         given = {"preprocess": preprocess, "labels": labels, "head": head, "device": device}
-        return open_model(spec, **{**given, **settings})  # type: ignore[arg-type]
+        quiet = f"{spec} {settings}" in known  # a side is opened twice, and spoken of once
+        known.add(f"{spec} {settings}")
+        return open_model(spec, **{**given, **settings}, quiet=quiet)  # type: ignore[arg-type]
 
     with _resumable("compare", out) as progress:
         found = scorecam.compare(
@@ -271,7 +275,7 @@ def compare(  # noqa: PLR0917  (typer calls it by keyword)
         typer.echo((found.folder / "compare.json").read_text("utf-8"))
     else:
         typer.echo(found.table)
-        typer.echo(f"Everything is in {found.folder}: compare.json, compare.md, focus.png.")
+        typer.echo(f"Everything is in {found.folder}: compare.html, compare.json, compare.md, focus.png.")
     for sentence in found.failed:
         say(f"scorecam: {sentence}. The gate is shut.")
     return GATE_FAILED if found.failed else 0

@@ -6,6 +6,7 @@ model is measured by a run of its own; what is compared is what those runs recor
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -24,10 +25,12 @@ from scorecam.files import replacing
 from scorecam.metrics.faithfulness import pearson
 from scorecam.metrics.statistics import Interval, interval, paired
 from scorecam.model import Model
+from scorecam.page import write
 from scorecam.runs.config import SCHEMA
 from scorecam.runs.local import OnProgress, evaluate
+from scorecam.runs.moved import moved_page
 from scorecam.runs.plots import draw_training
-from scorecam.runs.rows import markdown
+from scorecam.runs.rows import in_words, markdown
 from scorecam.runs.sides import (
     Candidate,
     Classes,
@@ -143,22 +146,21 @@ def compare(
     Raises:
         SettingError: a side, setting or gate makes no sense.
         ModelError: the sides have other classes, or the same in another order.
+        LayerError: a model lacks its layer.
         RunError: a run's folder is damaged, or lacks the method.
         MissingExtra, DatasetError, OutputError: as for `evaluate`.
     """
     chosen = [parse_side(text) for text in sides]
     _check(chosen, dataset, fail_under or {})
     photos = dataset if isinstance(dataset, Dataset) or dataset is None else open_dataset(dataset)
+    _check_models(chosen, photos, opener)
     folder = Path(out)
     found: list[Side] = []
-    classes: list[Classes] = []
     for number, candidate in enumerate(chosen):
         if candidate.is_run:
             found.append(read_side(candidate, Path(candidate.source), method))
             continue
         model, run = _opened(candidate, opener)
-        classes.append(classes_of(model, cast("Dataset", photos), run.get("layer")))
-        check_classes(classes, candidate)
         place = folder / f"{number + 1}-{slug(candidate.text)}"
         evaluate(
             model,
@@ -188,6 +190,18 @@ def _check(sides: Sequence[Candidate], dataset: object, fail_under: Mapping[str,
                 likely=did_you_mean(gate, GATES),
                 do=f"There are {', '.join(GATES)}.",
             )
+
+
+def _check_models(
+    sides: Sequence[Candidate], photos: Dataset | None, opener: Callable[..., Model]
+) -> None:
+    """What makes no sense of any model is said before the first is run; one is kept at a time."""
+    classes: list[Classes] = []
+    for candidate in sides:
+        if photos is not None and not candidate.is_run:
+            model, run = _opened(candidate, opener)
+            classes.append(classes_of(model, photos, run.get("layer"), candidate))
+            check_classes(classes, candidate)
 
 
 def _opened(candidate: Candidate, opener: Callable[..., Model]) -> tuple[Model, dict[str, Any]]:
@@ -285,7 +299,7 @@ def _compared(sides: Sequence[Side], folder: Path, fail_under: Mapping[str, floa
     )
     names = tuple(side.candidate.text for side in sides)
     found = Comparison(folder, names, tuple(accuracy), tuple(focus), versus, failed, tuple(remarks))
-    _write(found)
+    _write(found, sides)
     return found
 
 
@@ -295,25 +309,16 @@ MOST = 20
 """Photos that moved most, in the table."""
 
 
-def _number(found: Interval, sign: str = "") -> str:
-    if not found.n:
-        return "–"
-    text = f"{found.mean:{sign}.3f}"
-    if math.isnan(found.low):
-        return text
-    return f"{text} [{found.low:{sign}.3f}, {found.high:{sign}.3f}]"
-
-
 def _table(found: Comparison) -> str:
     head = ["model", "accuracy", "focus", "similarity", "same prediction", "focus gained"]
     sides = list(zip(found.names, found.accuracy, found.focus, strict=True))
-    rows = [[name, _number(right), _number(own), "", "", ""] for name, right, own in sides]
+    rows = [[name, in_words(right), in_words(own), "", "", ""] for name, right, own in sides]
     for row, each in zip(rows[1:], found.versus, strict=True):
         undefined = f" ({each.undefined} undefined)" if each.undefined else ""
         row[3:] = [
-            _number(each.similarity) + undefined,
-            _number(each.agreement),
-            _number(each.focus, "+"),
+            in_words(each.similarity) + undefined,
+            in_words(each.agreement),
+            in_words(each.focus, "+"),
         ]
     parts = ["# Comparison with the first\n", markdown(head, rows)]
     for each in found.versus:
@@ -336,7 +341,7 @@ def _table(found: Comparison) -> str:
     return "\n".join(parts)
 
 
-def _write(found: Comparison) -> None:
+def _write(found: Comparison, sides: Sequence[Side]) -> None:
     document: dict[str, Any] = {
         "schema": SCHEMA,
         "models": list(found.names),
@@ -360,7 +365,8 @@ def _write(found: Comparison) -> None:
         temporary.write_text(as_json(document), "utf-8")
     with replacing(found.folder / "compare.md") as temporary:
         temporary.write_text(found.table, "utf-8")
-    try:
+    # Pictures and the page need libraries that the numbers do not.
+    with contextlib.suppress(MissingExtra):
+        write(moved_page(found, sides), found.folder / "compare.html")
+    with contextlib.suppress(MissingExtra):
         draw_training(found.folder / "focus.png", found.names, found.focus, found.accuracy)
-    except MissingExtra:
-        return

@@ -76,3 +76,17 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     escaped = [[cell.replace("|", "\\|") for cell in row] for row in [head, *rows]]
     escaped.insert(1, ["---"] * len(head))
     return "\n".join("| " + " | ".join(row) + " |" for row in escaped) + "\n"
+
+
+def in_words(found: Interval, sign: str = "") -> str:
+    """A mean and its interval, for people.
+
+    Args:
+        sign: "+" for differences.
+    """
+    if not found.n:
+        return "–"
+    text = f"{found.mean:{sign}.3f}"
+    if math.isnan(found.low):
+        return text
+    return f"{text} [{found.low:{sign}.3f}, {found.high:{sign}.3f}]"

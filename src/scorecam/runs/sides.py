@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from scorecam.datasets.sample import Dataset
-from scorecam.errors import ModelError, RunError, SettingError, did_you_mean
+from scorecam.errors import LayerError, ModelError, RunError, SettingError, did_you_mean
 from scorecam.model import Model
 from scorecam.runs.local import first_image
 from scorecam.runs.store import Record, Store
@@ -119,15 +119,19 @@ def read_side(candidate: Candidate, folder: Path, method: str) -> Side:
 # ── the same classes ─────────────────────────────────────────────────────────────────────────
 
 
-def classes_of(model: Model, photos: Dataset, layer: str | None) -> Classes:
-    """A model's classes; one without names is shown a photo, to count them.
+def classes_of(model: Model, photos: Dataset, layer: str | None, candidate: Candidate) -> Classes:
+    """A model's classes: it is shown a photo, by which they are counted where they have no names.
 
     Raises:
         PhotoError, DatasetError, LayerError, ModelError: as for `first_image`.
     """
+    try:
+        image, _ = first_image(model, photos, layer)
+    except LayerError as error:
+        what = f"{candidate.text}: {error.what}"
+        raise LayerError(what, likely=error.likely, do=error.do) from error
     if model.names is not None:
         return model.names
-    image, _ = first_image(model, photos, layer)
     return (None,) * len(model.scores(image[None])[0])
 
 
