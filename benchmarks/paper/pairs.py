@@ -128,7 +128,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE / "benchmarks/results/paper/pairs.json")
     options = parser.parse_args()
     samples = open_dataset(str(options.photos / "pairs")).samples[: options.limit]
-    results: dict[str, Any] = {}
+    # What was measured before on other networks stays.
+    results: dict[str, Any] = json.loads(options.out.read_text()) if options.out.exists() else {}
     for network in options.networks.split(","):
         results[network] = measured(network, samples)
         options.out.parent.mkdir(parents=True, exist_ok=True)
