@@ -1,7 +1,7 @@
 """Fashion-MNIST on canvases, and a small network that learns it in a minute: for every script here
 that needs a training of its own.
 
-The data are Debian's package `dataset-fashion-mnist` (MIT): `apt-get install dataset-fashion-mnist`.
+The data are Debian's package `dataset-fashion-mnist` (MIT), installed with apt-get.
 A garment stands somewhere on a canvas of 40 by 40 pixels among shreds of others, so that there is
 something to explain: where the network looked.
 """
@@ -88,7 +88,8 @@ class Canvases:
 def canvases(part: str, count: int, seed: int = 0) -> Canvases:
     """Garments of the "train" or "t10k" part, each somewhere among shreds of others."""
     random = np.random.default_rng([seed, part == "train"])
-    everything, labels = _read(f"{part}-images-idx3-ubyte.gz"), _read(f"{part}-labels-idx1-ubyte.gz")
+    everything = _read(f"{part}-images-idx3-ubyte.gz")
+    labels = _read(f"{part}-labels-idx1-ubyte.gz")
     chosen = random.permutation(len(labels))[:count]
     corners = random.integers(0, SIDE - GARMENT + 1, (count, 2))
     pixels = np.zeros((count, SIDE, SIDE), np.uint8)
