@@ -120,7 +120,7 @@ class ScoreBank:
         """
         return find_target(target, self.image_scores, self.names, self.head)
 
-    @property
+    @functools.cached_property
     def answered(self) -> Tensor:
         """Which of the asked masks got finite answers, `s` bool; the others are left out."""
         return self.scores.isfinite().all(dim=1)
