@@ -224,11 +224,34 @@ def test_what_is_written_can_be_read_without_us(network: nn.Module, tmp_path: Pa
     out = tmp_path / "run"
     document = json.loads((out / "sanity.json").read_text("utf-8"))
     assert document["verdicts"]["edges"] == "fails"
-    assert len(document["items"]) == 3 * 2 * 4 * 3
+    assert len(document["items"]) == 3 * 2 * 4 * 3 + 3 * 3  # and chance, for each method
+    assert "| another photo |" in (out / "table.md").read_text("utf-8")
     assert "edges | fails" in (out / "table.md").read_text("utf-8")
     maps = [np.load(path) for path in out.glob("originals/edges/*.npy")]
     assert len(maps) == 6
     assert all(each.shape == (SIDE, SIDE) for each in maps)
+
+
+def test_chance_is_how_alike_maps_of_different_photos_are(
+    network: nn.Module, tmp_path: Path
+) -> None:
+    class OfTheNetwork(OfTheWeights):
+        """The same map for every photo: likeness to it says nothing."""
+
+        name = "of-the-network"
+
+    class OfThePhoto(OfTheWeights):
+        name = "of-the-photo"
+
+        def heatmap(self, case: Case) -> torch.Tensor:
+            seed = int(case.image.double().abs().sum() * 1000)
+            return torch.rand(SIDE, SIDE, generator=torch.Generator().manual_seed(seed))
+
+    found = check(network, tmp_path, methods=[OfTheNetwork(), OfThePhoto()], modes=["cascading"])
+    assert found.curve("of-the-network", "chance")[0].mean == pytest.approx(1)
+    [other] = found.curve("of-the-photo", "chance")
+    assert abs(other.mean) < 0.1
+    assert other.n == 6
 
 
 def test_an_interrupted_check_goes_on(

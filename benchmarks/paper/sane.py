@@ -20,9 +20,13 @@ from scorecam.runs.local import Progress
 from scorecam.runs.sanity import Sanity
 
 ROOT = Path(__file__).resolve().parents[2]
-METHODS = "scorecam,gradcam,edges"
-RUNS = {"cascading": 40, "independent": 12}
-"""Photos by mode."""
+VARIANTS = "scorecam:variant=algorithm1,scorecam:variant=consensus"
+RUNS = {
+    "cascading": ("cascading", "scorecam,gradcam,edges", 40),
+    "variants": ("cascading", VARIANTS, 40),
+    "independent": ("independent", "scorecam,gradcam,edges", 12),
+}
+"""Mode, methods and photos."""
 
 
 def tell(progress: Progress) -> None:
@@ -44,9 +48,9 @@ def page(found: dict[str, Sanity], network: str) -> str:
         "![One photo's maps stage by stage](images/cascade.png)\n"
     )
     parts = [head]
-    for mode, each in found.items():
+    for name, each in found.items():
         inside = each.table.replace("\n## ", "\n### ").replace(
-            "# Sanity check", f"## {mode.capitalize()}: sanity check", 1
+            "# Sanity check", f"## {name.capitalize()}: sanity check", 1
         )
         parts.append(inside)
     return "\n".join(parts)
@@ -58,21 +62,22 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, default=Path("out/photos"))
     parser.add_argument("--work", type=Path, default=Path("out/sanity"))
     parser.add_argument("--network", default="lite0")
-    parser.add_argument("--modes", default=",".join(RUNS))
+    parser.add_argument("--runs", default=",".join(RUNS))
     options = parser.parse_args()
     found: dict[str, Sanity] = {}
-    for mode in options.modes.split(","):
+    for name in options.runs.split(","):
+        mode, methods, count = RUNS[name]
         photos = select(
             open_dataset(str(options.photos / "composites")),
-            limit=RUNS[mode],
+            limit=count,
             single=True,
             at_most=0.5,
         )
-        found[mode] = scorecam.sanity(
+        found[name] = scorecam.sanity(
             scorecam.open_model(options.network),
             photos,
-            METHODS,
-            out=options.work / f"{options.network}-{mode}",
+            methods,
+            out=options.work / f"{options.network}-{name}",
             modes=(mode,),
             progress=tell,
         )
@@ -80,8 +85,8 @@ def main() -> None:
     results.write_text(
         json.dumps(
             {
-                mode: json.loads((each.folder / "sanity.json").read_text("utf-8"))
-                for mode, each in found.items()
+                name: json.loads((each.folder / "sanity.json").read_text("utf-8"))
+                for name, each in found.items()
             },
             indent=1,
         )

@@ -13,6 +13,7 @@ import numpy as np
 
 from scorecam.errors import MissingExtra
 from scorecam.files import replacing
+from scorecam.runs.rows import CHANCE
 
 if TYPE_CHECKING:
     from scorecam.metrics.statistics import Interval
@@ -179,6 +180,8 @@ def draw_sanity(folder: Path, points: Sequence[Point]) -> None:
         OutputError: a file cannot be written.
     """
     figure_of = _figure()
+    chance = {(p.method, p.measure): p.found.mean for p in points if p.mode == CHANCE}
+    points = [point for point in points if point.mode != CHANCE]
     modes = list(dict.fromkeys(point.mode for point in points))
     measures = list(dict.fromkeys(point.measure for point in points))
     methods = list(dict.fromkeys(point.method for point in points))
@@ -198,9 +201,11 @@ def draw_sanity(folder: Path, points: Sequence[Point]) -> None:
                     for name in ("mean", "low", "high")
                 )
                 axes.plot(places, mean, label=_short(method), marker=".", **_look(number))
-                axes.fill_between(
-                    places, low, high, color=COLOURS[number % len(COLOURS)], alpha=0.15
-                )
+                colour = COLOURS[number % len(COLOURS)]
+                axes.fill_between(places, low, high, color=colour, alpha=0.15)
+                if (method, measure) in chance:
+                    level = chance[method, measure]
+                    axes.axhline(level, color=colour, linewidth=1, linestyle=(0, (1, 3)))
             axes.axhline(0, color="#888888", linewidth=0.8)
             axes.set_ylim(-0.3, 1.05)
             axes.set_title(f"{mode}: {measure}", fontsize=10)
@@ -208,7 +213,11 @@ def draw_sanity(folder: Path, points: Sequence[Point]) -> None:
             axes.set_xticks(range(len(stages)), stages, rotation=90, fontsize=7)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", fontsize=9, frameon=False)
-    figure.suptitle("Likeness to the trained network's maps (mean, 95 % interval)", fontsize=11)
+    figure.suptitle(
+        "Likeness to the trained network's maps (mean, 95 % interval); "
+        "dotted: between its maps of different photos",
+        fontsize=11,
+    )
     with replacing(folder / "curves.png") as temporary:
         figure.savefig(temporary, format="png", dpi=150, metadata={"Software": ""})
 

@@ -71,6 +71,10 @@ class Point:
     undefined: int
 
 
+CHANCE, ANOTHER = "chance", "another photo"
+"""The mode and stage of a point that compares the trained network's maps of different photos."""
+
+
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table in Markdown; bars in names do not end cells."""
     escaped = [[cell.replace("|", "\\|") for cell in row] for row in [head, *rows]]

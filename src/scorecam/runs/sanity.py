@@ -14,6 +14,7 @@ be resumed like any run's:
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from scorecam import backends
@@ -40,7 +42,7 @@ from scorecam.runs.config import SCHEMA, describe
 from scorecam.runs.local import OnProgress, first_image, settled
 from scorecam.runs.others import DATA, MODES, PICTURED, SHUFFLED, Check, Job, all_jobs
 from scorecam.runs.plots import draw_sanity, draw_strips
-from scorecam.runs.rows import Point
+from scorecam.runs.rows import ANOTHER, CHANCE, Point
 from scorecam.runs.store import Store, as_json
 from scorecam.runs.verdicts import PASSES, Verdict, table, verdict
 from scorecam.shapes import Image
@@ -205,6 +207,7 @@ def _summary(
         for measure in SIMILARITIES
         for key in [(method.name, mode, stage, measure)]
     ]
+    points += _chance(check, [each for each in samples if shown(each.name) not in failures])
     ends = [("cascading", stages[-1]), (DATA, SHUFFLED)]
     verdicts, data = (
         {each.name: verdict(points, each.name, *end) for each in check.methods} for end in ends
@@ -217,6 +220,25 @@ def _summary(
     _write(found)
     _draw(found, check, jobs, [each for each in samples if shown(each.name) not in failures])
     return found
+
+
+def _chance(check: Check, samples: Sequence[Sample]) -> list[Point]:
+    """How alike the trained network's maps of different photos are: each, and the next one's.
+
+    Maps of any network have habits, such as fading at the edges; likeness down to this level says
+    nothing of the photo.
+    """
+    points: list[Point] = []
+    for method in check.methods if len(samples) > 1 else ():
+        maps = [torch.from_numpy(np.load(check.map_of(method, each))) for each in samples]
+        for measure, alike in SIMILARITIES.items():
+            found = [
+                alike(one, other) for one, other in zip(maps, [*maps[1:], maps[0]], strict=True)
+            ]
+            known = [value for value in found if not math.isnan(value)]
+            undefined = len(found) - len(known)
+            points.append(Point(method.name, CHANCE, ANOTHER, measure, interval(known), undefined))
+    return points
 
 
 def _write(found: Sanity) -> None:

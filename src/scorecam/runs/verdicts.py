@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from scorecam.metrics.similarity import SIMILARITIES
-from scorecam.runs.rows import Point, markdown
+from scorecam.runs.rows import ANOTHER, CHANCE, Point, markdown
 
 Verdict = str
 PASSES = 0.5
@@ -57,13 +57,15 @@ def table(
         "How alike maps of other networks are to the trained network's: 1 is the same. A method "
         "passes where, every stage drawn anew, the 95 % interval of Spearman's mean lies below "
         f"{PASSES:g}; and likewise against the same network trained on shuffled labels. In "
-        "brackets the interval; (n undefined) where maps were the same everywhere.\n"
+        "brackets the interval; (n undefined) where maps were the same everywhere. The last line "
+        "of each table compares the trained network's own maps of different photos: likeness down "
+        "to that says nothing.\n"
     )
     head = ["method", "weights drawn anew", *(["labels shuffled"] if data else [])]
     rows = [[name, found, *([data[name]] if data else [])] for name, found in verdicts.items()]
     parts = [f"# Sanity check on {photos} photos\n", about, markdown(head, rows)]
     found = {(p.method, p.mode, p.stage, p.measure): p for p in points}
-    for mode in dict.fromkeys(point.mode for point in points):
+    for mode in dict.fromkeys(point.mode for point in points if point.mode != CHANCE):
         stages = dict.fromkeys(point.stage for point in points if point.mode == mode)
         for measure in SIMILARITIES:
             parts.append(f"## {mode.capitalize()}, {measure}\n")
@@ -71,6 +73,9 @@ def table(
                 [stage, *(_cell(found[method, mode, stage, measure]) for method in verdicts)]
                 for stage in stages
             ]
+            chance = [found.get((method, CHANCE, ANOTHER, measure)) for method in verdicts]
+            if all(chance):
+                lines.append([ANOTHER, *(_cell(point) for point in chance if point)])
             parts.append(markdown(["stage", *verdicts], lines))
     return "\n".join(parts)
 
