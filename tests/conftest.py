@@ -71,7 +71,15 @@ def _registry() -> str:
     return "" if answer.returncode == 0 else "pip reaches no package index"
 
 
+def _browser() -> str:
+    if absent := _importable("playwright.sync_api"):
+        return absent
+    return "" if shutil.which("chromium") else "there is no program called chromium"
+
+
 CAPABILITIES: dict[str, Callable[[], str]] = {
+    "audit": functools.partial(_importable, "jinja2", "sklearn", "scipy"),
+    "browser": _browser,
     "compiler": _compiler,
     "cuda": _cuda,
     "demo": functools.partial(

@@ -58,7 +58,9 @@ def test_the_wheel_holds_the_data_the_licences_and_the_typing_marker(wheel: Path
     names = set(zipfile.ZipFile(wheel).namelist())
     package = {f"scorecam/{name}" for name in ("__init__.py", "cli.py", "py.typed")}
     data = {"chelsea.jpg", "imagenet_classes.txt", "README.md"}
-    assert package | {f"scorecam/data/{name}" for name in data} <= names
+    scripts = {f"{name}.js" for name in ("detail", "drawing", "gallery", "page")}
+    page = {f"scorecam/page/{name}" for name in {"page.css", "page.html.jinja"} | scripts}
+    assert package | page | {f"scorecam/data/{name}" for name in data} <= names
     licences = {name.rpartition("/")[2] for name in names if "/licenses/" in name}
     assert licences == {"LICENSE", "NOTICE"}
 

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
 from PIL import Image
 
 from scorecam import cam, health, shapes
 from scorecam.bank import Provenance, ScoreBank
-from scorecam.cam import Variant, find_variant
+from scorecam.cam import Masking, Variant, find_variant
 from scorecam.errors import PhotoError, SettingError
+from scorecam.files import replacing
 from scorecam.health import Note
 from scorecam.model import Target
 from scorecam.picture import Legend, overlay, side_by_side
 from scorecam.pixels import Preprocess
-from scorecam.shapes import Heatmap
+from scorecam.shapes import Grid, Heatmap
+
+if TYPE_CHECKING:
+    from scorecam.page import Channel, Grid8, Page, Picture, Shown
+
+PAGE_VARIANTS = ("official", "algorithm1", "increase", "consensus")
+"""What a page shows each class in, beside the explanation's own variant."""
+
+PAGE_CLASSES, PAGE_CHANNELS = 5, 8
+"""How many of the largest classes, and of the heaviest channels, a page shows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,6 +152,30 @@ class Explanation:
         cells += [(name, self._drawn(cam.scaled(heatmap), None)) for name, heatmap in maps.items()]
         return side_by_side(cells, columns)
 
+    def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
+        """One self-contained HTML page of this explanation, also written to `path` where given.
+
+        It shows the target and the other largest classes (5 in all) in every variant, what speaks
+        for the target rather than the strongest other class, the 8 channels with the largest
+        weight, and what the bank says against the map. It is read from the bank; no model runs.
+
+        Returns:
+            The HTML document; it makes no request.
+
+        Raises:
+            PhotoError: the image is not two-dimensional.
+            MissingExtra: jinja2 is not installed.
+            OutputError: the file cannot be written.
+        """
+        from scorecam import page
+
+        made = _page(self)
+        text = page.html(made)
+        if path is not None:
+            with replacing(path) as temporary:
+                temporary.write_text(text, "utf-8", newline="\n")
+        return text
+
     def _drawn(self, scaled: Heatmap, legend: Legend | None) -> Image.Image:
         if len(self.bank.size) != 2:
             raise PhotoError(
@@ -178,3 +214,136 @@ class Explanation:
             method=f"Score-CAM {self.variant.name}: {self.formula}{self._spared()}",
             notes=tuple(note.sentence for note in self.health),
         )
+
+
+# ── the page of one photo ────────────────────────────────────────────────────────────────────
+
+
+def _page(explanation: Explanation) -> Page:
+    """An explanation as the page shows it."""
+    from scorecam.page import Page
+
+    bank, target = explanation.bank, explanation.target
+    if len(bank.size) != 2:
+        raise PhotoError(
+            f"An image with {len(bank.size)} axes cannot be shown on a page.", do="Plot `heatmap`."
+        )
+    said = "" if target.probability is None else f" with {target.probability:.1%}"
+    return Page(
+        title=f"Why {target.label}?",
+        lead=f"{bank.provenance.model} sees {target.label}{said}. The map shows which parts of the "
+        f"picture carry that score, by Score-CAM in the variant {explanation.variant.name}.",
+        about=_about(explanation),
+        pictures=(_on_page(explanation),),
+        remarks=bank.provenance.remarks,
+    )
+
+
+def _about(explanation: Explanation) -> tuple[tuple[str, str], ...]:
+    """What was computed, in rows."""
+    bank, made = explanation.bank, explanation.provenance
+    rows, columns = bank.activations.shape[1:]
+    masks = f"{len(bank.asked):,} of {len(bank.live):,} masks"
+    return (
+        ("Model", made.model),
+        ("Layer", f"{bank.layer} ({len(bank.activations):,} channels of {rows} × {columns})"),
+        ("Formula", explanation.formula),
+        ("Scores", bank.head),
+        ("Masking", _in_words(bank.masking)),
+        ("Budget", f"{made.budget}: {masks}"),
+        ("Runtime", f"{made.runtime}, {made.precision}, {made.device}"),
+        ("Time", f"{made.seconds:.1f} s for {made.forward_passes:,} passes"),
+        ("Versions", f"scorecam {made.scorecam}, torch {made.torch}, Python {made.python}"),
+    )
+
+
+def _in_words(masking: Masking) -> str:
+    """How activations became masks."""
+    corners = ", corners aligned" if masking.align_corners else ""
+    epsilon = f", epsilon {masking.epsilon:g}" if masking.epsilon else ""
+    return f"fill {masking.fill}, scaled {masking.scale} upsampling{corners}{epsilon}"
+
+
+def _on_page(explanation: Explanation) -> Picture:
+    from scorecam.page import Picture
+
+    bank, target = explanation.bank, explanation.target
+    others = [index for index in _largest(bank) if index != target.index]
+    contrast = None
+    if others:
+        other = bank.target(others[0])
+        size = bank.activations.shape[1:]
+        grid = bank.contrast(target.index, other.index, explanation.variant, size=size)
+        contrast = f"{target.label} rather than {other.label}", _bytes(grid)
+    shown = [target.index, *others][:PAGE_CLASSES]
+    made = bank.provenance
+    return Picture(
+        id="0",
+        name=target.label,
+        jpeg=bank.view,
+        classes=tuple(_class(explanation, index) for index in shown),
+        contrast=contrast,
+        facts={
+            "probability": target.probability,
+            "score": target.score,
+            "largest value of the map": float(explanation.heatmap.max()),
+            "error of the map, estimated": explanation.error,
+            "masks asked": float(len(bank.asked)),
+            "forward passes": float(made.forward_passes),
+            "seconds": made.seconds,
+        },
+        tags=tuple(note.code for note in explanation.health),
+        words=tuple(note.sentence for note in explanation.health),
+        channels=_channels(explanation),
+    )
+
+
+def _largest(bank: ScoreBank) -> list[int]:
+    """The columns that the bank can explain, the largest first."""
+    kept = range(len(bank.image_scores)) if bank.columns is None else bank.columns.tolist()
+    return sorted(kept, key=bank.image_scores.tolist().__getitem__, reverse=True)
+
+
+def _class(explanation: Explanation, index: int) -> Shown:
+    """One class in every variant, the explanation's own first."""
+    from scorecam.page import Shown
+
+    bank, own = explanation.bank, explanation.variant
+    column = bank.target(index)
+    names = [name for name in PAGE_VARIANTS if name != own.name]
+    variants = [own, *map(find_variant, names)]
+    predicted = bank.target().index == index
+    roles = {"predicted": predicted, "target": explanation.target.index == index}
+    size = bank.activations.shape[1:]
+    return Shown(
+        name=column.label,
+        probability=column.probability,
+        role=", ".join(role for role, its in roles.items() if its),
+        maps={each.name: _bytes(bank.heatmap(index, each, size=size)) for each in variants},
+    )
+
+
+def _channels(explanation: Explanation) -> tuple[Channel, ...]:
+    """The channels with the largest weight for the target, and where each is active."""
+    from scorecam.page import Channel
+
+    bank = explanation.bank
+    weights = bank.weights(explanation.target.index, explanation.variant)
+    total = float(weights.abs().sum())
+    order = weights.abs().argsort(descending=True, stable=True)[:PAGE_CHANNELS].tolist()
+    return tuple(
+        Channel(
+            name=f"channel {channel}",
+            share=float(weights[channel]) / total,
+            grid=_bytes(cam.scaled(bank.activations[channel])),
+        )
+        for channel in order
+        if weights[channel] != 0
+    )
+
+
+def _bytes(grid: Grid) -> Grid8:
+    """A map of no negative numbers on the layer's grid, 255 where it is largest."""
+    top = float(grid.max())
+    scaled = (grid / top * 255).round() if top > 0 else torch.zeros_like(grid)
+    return scaled.to("cpu", torch.uint8).numpy()

@@ -1,1 +1,6 @@
 """One self-contained HTML page of pictures with heatmaps; it knows plain data only."""
+
+from scorecam.page.content import Channel, Finding, Grid8, Page, Picture, Shown
+from scorecam.page.document import html, write
+
+__all__ = ["Channel", "Finding", "Grid8", "html", "Page", "Picture", "Shown", "write"]

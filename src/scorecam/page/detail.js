@@ -1,0 +1,164 @@
+
+// ── detail: one picture in full, in the dialog or alone on its page ──
+
+function roleOf(picture, role) {
+  return picture.classes.find((shown) => shown.roles.includes(role)) ?? null;
+}
+
+// A picture with a map and what is written under it.
+function figure(picture, title, text, side, ...under) {
+  const box = frame(picture, `${picture.name}: ${title}`);
+  const remark = fill(box, picture, text, side);
+  const caption = make("figcaption", "", ...under);
+  if (remark) caption.append(make("span", "quiet", remark));
+  return make("figure", "", box, caption);
+}
+
+function classCaption(shown, what) {
+  return [make("span", "what", what), make("b", "", classText(shown))];
+}
+
+// Label (or what is explained), prediction, and what speaks for one over another, side by side.
+function trio(picture, view, side) {
+  const row = make("div", "trio");
+  const first = roleOf(picture, "label");
+  const known = [
+    first ? [first, "label"] : [roleOf(picture, "target"), "explained"],
+    [roleOf(picture, "predicted"), "prediction"],
+  ];
+  const drawn = new Set([null]);
+  for (const [shown, what] of known) {
+    if (drawn.has(shown)) continue;
+    drawn.add(shown);
+    const title = `${what}, ${classText(shown)}`;
+    row.append(figure(picture, title, shown.maps[view], side, ...classCaption(shown, what)));
+  }
+  if (picture.contrast) {
+    const { name, map } = picture.contrast;
+    const caption = [make("span", "what", "contrast"), make("b", "", name)];
+    row.append(figure(picture, `contrast, ${name}`, map, side, ...caption));
+  }
+  return row;
+}
+
+// All classes × views as small maps; each is a button that shows it large.
+function table(picture, views, choose) {
+  const head = make("tr", "", make("td", ""));
+  for (const view of views) {
+    const cell = make("th", "", view);
+    cell.scope = "col";
+    head.append(cell);
+  }
+  const body = make("tbody", "");
+  picture.classes.forEach((shown, place) => {
+    const name = make("th", "", make("span", "", shown.name));
+    name.scope = "row";
+    const probability = percent(shown.probability);
+    if (probability) name.append(make("span", "quiet", probability));
+    name.append(badges(shown));
+    const row = make("tr", "", name);
+    views.forEach((view, column) => {
+      row.append(make("td", "", mapButton(picture, [place, column], view, choose)));
+    });
+    body.append(row);
+  });
+  const made = make("table", "maps", make("thead", "", head), body);
+  return make("div", "scroll", made);
+}
+
+function mapButton(picture, [place, column], view, choose) {
+  const shown = picture.classes[place];
+  const text = shown.maps[column];
+  if (!text) return make("span", "quiet", "no map");
+  const box = frame(picture, "");
+  const remark = fill(box, picture, text, 64);
+  const button = make("button", "pick", box);
+  button.type = "button";
+  button.dataset.pick = `${place} ${column}`;
+  button.setAttribute("aria-label", `Show ${classText(shown)}, ${view}${remark ? `, ${remark}` : ""}`);
+  button.addEventListener("click", () => choose(place, column));
+  return button;
+}
+
+function channelList(picture) {
+  const list = make("ul", "channels");
+  for (const channel of picture.channels) {
+    const share = channel.share === null ? "" : `${(100 * channel.share).toFixed(1)} %`;
+    const title = `${channel.name}, ${share} of the weight`;
+    const caption = [make("b", "", channel.name), make("span", "quiet", share)];
+    list.append(make("li", "", figure(picture, title, channel.map, 96, ...caption)));
+  }
+  return list;
+}
+
+function factTable(picture) {
+  const body = make("tbody", "");
+  for (const [name, value] of Object.entries(picture.facts)) {
+    const head = make("th", "", name);
+    head.scope = "row";
+    body.append(make("tr", "", head, make("td", value === null ? "quiet" : "", numberText(value))));
+  }
+  return make("table", "facts", body);
+}
+
+function part(title, content, ...more) {
+  return make("section", "part", make("h3", "", title), content, ...more);
+}
+
+// The large picture, its caption, and a function that shows a class and view in it.
+function largePicture(picture, views) {
+  const box = frame(picture, picture.name);
+  const caption = make("figcaption", "");
+  const large = make("figure", "large", box, caption);
+  const choose = (place, column) => {
+    const shown = picture.classes[place];
+    const remark = fill(box, picture, shown?.maps[column], 384);
+    const described = shown ? `${picture.name}: ${classText(shown)}` : picture.name;
+    const image = box.querySelector("img");
+    if (image) image.alt = described;
+    else box.querySelector(".tile").setAttribute("aria-label", described);
+    caption.replaceChildren();
+    if (shown) caption.append(make("b", "", classText(shown)), badges(shown));
+    const how = [views[column], remark].filter(Boolean).join(", ");
+    if (shown && how) caption.append(make("span", "quiet", how));
+    const root = large.closest(".detail");
+    for (const button of root?.querySelectorAll("[data-pick]") ?? []) {
+      const chosen = button.dataset.pick === `${place} ${column}`;
+      button.setAttribute("aria-pressed", String(chosen));
+    }
+  };
+  return { large, choose };
+}
+
+// Everything that is known of one picture; it opens with class `place` in the view `column`.
+function detail(picture, views, place, column) {
+  const title = make("h2", "name", picture.name);
+  title.id = "detail-title";
+  const { large, choose } = largePicture(picture, views);
+  const aside = make("div", "beside", title);
+  if (picture.tags.length) {
+    aside.append(make("p", "tagline", ...picture.tags.map((tag) => make("span", "tag", tag))));
+  }
+  if (picture.words.length) {
+    const words = make("ul", "words", ...picture.words.map((word) => make("li", "", word)));
+    aside.append(part("What to know", words));
+  }
+  if (Object.keys(picture.facts).length) aside.append(part("Numbers", factTable(picture)));
+  const root = make("div", "detail", make("div", "top", large, aside));
+  const parts = make("div", "parts");
+  if (picture.classes.length && views.length) {
+    parts.append(part("Every class and map", table(picture, views, choose)));
+  }
+  if (picture.contrast) {
+    const contrast = part("Beside each other", trio(picture, column, 224));
+    contrast.classList.add("contrast");
+    parts.append(contrast);
+  }
+  if (parts.children.length) root.append(parts);
+  if (picture.channels.length) {
+    const hint = make("p", "quiet", "Their share of the weight, and where each is active.");
+    root.append(part("The channels that carry the map", hint, channelList(picture)));
+  }
+  choose(place, column);
+  return root;
+}

@@ -1,0 +1,93 @@
+"""The page as one HTML file that asks for nothing: its style, its script and its data inside."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import os
+from collections import Counter
+from importlib import resources
+from typing import Any
+
+from scorecam.errors import MissingExtra
+from scorecam.files import replacing
+from scorecam.page.content import LEVELS, Page
+from scorecam.page.encoding import encoded, here
+
+SIGNS = {"problem": "✖", "warning": "▲", "note": "●"}
+"""A level is told by its word and its sign, never by colour alone."""
+
+_SCRIPTS = ("drawing.js", "detail.js", "gallery.js", "page.js")
+
+
+def html(page: Page) -> str:
+    """The page as one HTML document.
+
+    It makes no request, and its Content-Security-Policy lets nothing run but its own script. All
+    texts of the page stay texts, whatever markup they hold. Characters that have no UTF-8 (as in
+    file names of a foreign encoding) become question marks.
+
+    Raises:
+        MissingExtra: jinja2 is not installed.
+        PhotoError: a picture cannot be decoded.
+    """
+    template = _template()
+    style, script = _part("page.css"), "".join(map(_part, _SCRIPTS))
+    levels = Counter(finding.level for finding in page.findings)
+    text: str = template.render(
+        page=page,
+        policy=_policy(style, script),
+        style=style,
+        script=script,
+        data=encoded(page),
+        signs=SIGNS,
+        counts=[(level, levels[level]) for level in LEVELS if levels[level]],
+        here=[here(finding, page) for finding in page.findings],
+    )
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def write(page: Page, path: str | os.PathLike[str]) -> None:
+    """Write the page to a file; one of that name is replaced.
+
+    Raises:
+        OutputError: it cannot be written; nothing is left half-written.
+        MissingExtra, PhotoError: see `html`.
+    """
+    text = html(page)
+    with replacing(path) as temporary:
+        temporary.write_text(text, "utf-8", newline="\n")
+
+
+def _template() -> Any:
+    try:
+        import jinja2
+    except ImportError as error:
+        raise MissingExtra(
+            "An HTML page is made with jinja2, which is not installed.",
+            do="pip install 'scorecam[audit]'",
+        ) from error
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(_part("page.html.jinja"))
+
+
+def _policy(style: str, script: str) -> str:
+    """Nothing may load or run but these two texts, and pictures that are in the file itself."""
+    return (
+        f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _digest(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+@functools.cache
+def _part(name: str) -> str:
+    """A file of this package; line ends as the browser sees them when it takes the digest."""
+    text = resources.files("scorecam.page").joinpath(name).read_text("utf-8")
+    return text.replace("\r\n", "\n")

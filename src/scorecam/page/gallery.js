@@ -1,0 +1,240 @@
+
+// ── the gallery: what is shown, and how ──
+
+const BATCH = 60; // cards made at a time
+const CARD = 112; // pixels of a card's map
+const FIRST = 12; // cards drawn at once
+const byId = (id) => document.getElementById(id);
+const data = JSON.parse(byId("data").textContent);
+const { views, pictures, findings } = data;
+
+const KINDS = {
+  target: "Explained class",
+  predicted: "Prediction",
+  label: "Label",
+};
+
+const state = {
+  kind: "",
+  view: 0,
+  beside: false,
+  text: "",
+  name: "",
+  tags: new Set(),
+  finding: null,
+  fact: "",
+  least: null,
+  most: null,
+  sort: "",
+  down: true,
+};
+
+// ── which class of a picture is drawn ──
+
+// Places of the classes, the most probable first; as given where probabilities are not known.
+function ranked(picture) {
+  const places = picture.classes.map((_, place) => place);
+  if (picture.classes.some((shown) => shown.probability === null)) return places;
+  const of = (place) => picture.classes[place].probability;
+  return places.sort((one, two) => of(two) - of(one));
+}
+
+function placeOf(picture, kind) {
+  if (Object.hasOwn(KINDS, kind)) {
+    const found = picture.classes.findIndex((shown) => shown.roles.includes(kind));
+    return Math.max(found, 0);
+  }
+  return ranked(picture)[Number(kind)] ?? -1;
+}
+
+// ── which pictures are shown ──
+
+const haystacks = new Map();
+
+function haystack(picture) {
+  if (!haystacks.has(picture)) {
+    const names = picture.classes.map((shown) => shown.name);
+    haystacks.set(picture, [picture.name, ...names].join("\n").toLowerCase());
+  }
+  return haystacks.get(picture);
+}
+
+// The classes by which a picture is found: those with a role, or all where none has.
+function namesOf(picture) {
+  const known = picture.classes.filter((shown) => shown.roles.length);
+  return new Set((known.length ? known : picture.classes).map((shown) => shown.name));
+}
+
+function factOf(picture, name) {
+  return Object.hasOwn(picture.facts, name) ? picture.facts[name] : null;
+}
+
+function inRange(picture) {
+  if (state.least === null && state.most === null) return true;
+  const value = factOf(picture, state.fact);
+  if (value === null) return false;
+  return !(state.least !== null && value < state.least) && !(state.most !== null && value > state.most);
+}
+
+function matches(picture, place) {
+  return (
+    (state.finding === null || chosenPlaces().has(place)) &&
+    (!state.text || haystack(picture).includes(state.text)) &&
+    (!state.name || namesOf(picture).has(state.name)) &&
+    [...state.tags].every((tag) => picture.tags.includes(tag)) &&
+    inRange(picture)
+  );
+}
+
+const placesOfFindings = new Map();
+
+function chosenPlaces() {
+  if (!placesOfFindings.has(state.finding)) {
+    placesOfFindings.set(state.finding, new Set(findings[state.finding].places));
+  }
+  return placesOfFindings.get(state.finding);
+}
+
+function sorted(places) {
+  if (!state.sort) return places;
+  const value = (place) => factOf(pictures[place], state.sort);
+  const known = places.filter((place) => value(place) !== null);
+  const direction = state.down ? -1 : 1;
+  known.sort((one, two) => direction * (value(one) - value(two)) || one - two);
+  return [...known, ...places.filter((place) => value(place) === null)];
+}
+
+// ── cards ──
+
+const gallery = byId("gallery");
+let shownPlaces = [];
+let made = 0;
+let current = 0; // the card that Tab comes to
+
+function cardFigure(picture) {
+  const place = placeOf(picture, state.kind);
+  const shown = picture.classes[place];
+  const box = frame(picture, shown ? `${picture.name}: ${classText(shown)}` : picture.name);
+  const remark = fill(box, picture, shown?.maps[state.view], CARD);
+  const caption = make("span", "caption");
+  if (shown) caption.append(make("b", "", classText(shown)), badges(shown));
+  if (remark) caption.append(make("span", "quiet", remark));
+  return make("span", "one", box, caption);
+}
+
+function draw(card) {
+  const picture = pictures[Number(card.dataset.place)];
+  const button = card.querySelector(".open");
+  const wide = state.beside && picture.contrast !== null;
+  button.replaceChildren(wide ? trio(picture, state.view, CARD) : cardFigure(picture));
+  card.classList.add("drawn");
+  delete card.dataset.stale;
+}
+
+function factLine(picture) {
+  if (!state.sort) return null;
+  return make("p", "fact", `${state.sort} `, make("b", "", numberText(factOf(picture, state.sort))));
+}
+
+function card(place, index) {
+  const picture = pictures[place];
+  const button = make("button", "open");
+  button.type = "button";
+  button.tabIndex = index === current ? 0 : -1;
+  const name = make("p", "name", picture.name.split("/").pop());
+  name.title = picture.name;
+  const marks = make("p", "tagline", ...picture.tags.map((tag) => make("span", "tag", tag)));
+  const item = make("li", "card", button, name, factLine(picture), picture.tags.length ? marks : null);
+  item.dataset.place = place;
+  item.dataset.stale = "";
+  button.addEventListener("click", () => open(Number(item.dataset.index)));
+  button.addEventListener("focus", () => settle(Number(item.dataset.index)));
+  item.dataset.index = index;
+  return item;
+}
+
+// Cards are drawn when they come near the window, and again when they come back after a change.
+const near = new Set();
+const watch = new IntersectionObserver(
+  (entries) => {
+    for (const { target, isIntersecting } of entries) {
+      if (!isIntersecting) near.delete(target);
+      else {
+        near.add(target);
+        if ("stale" in target.dataset) draw(target);
+      }
+    }
+  },
+  { rootMargin: "300px" },
+);
+
+// The first cards are drawn wherever they are; the mark, for measurements, is when they can be seen.
+function drawFirst() {
+  const first = [...gallery.children].slice(0, FIRST);
+  first.forEach(draw);
+  const photos = first.flatMap((item) => [...item.querySelectorAll("img")]);
+  Promise.allSettled(photos.map((photo) => photo.decode())).then(() => {
+    requestAnimationFrame(() => performance.mark("first-cards"));
+  });
+}
+
+function repaint() {
+  gallery.classList.toggle("wide", state.beside);
+  for (const item of gallery.children) item.dataset.stale = "";
+  for (const item of near) draw(item);
+}
+
+function addCards() {
+  const end = Math.min(made + BATCH, shownPlaces.length);
+  const cards = [];
+  for (; made < end; made += 1) cards.push(card(shownPlaces[made], made));
+  gallery.append(...cards);
+  for (const item of cards) watch.observe(item);
+  byId("more").hidden = made >= shownPlaces.length;
+}
+
+// ── the gallery, as the filters have it ──
+
+function filtered() {
+  return (
+    state.text || state.name || state.tags.size || state.finding !== null ||
+    state.least !== null || state.most !== null
+  );
+}
+
+function say() {
+  const all = pictures.length.toLocaleString("en");
+  const some = shownPlaces.length.toLocaleString("en");
+  byId("count").textContent = filtered() ? `${some} of ${all} pictures` : `All ${all} pictures`;
+  byId("clear").hidden = !filtered() || !shownPlaces.length;
+  byId("none").hidden = shownPlaces.length > 0;
+  const unfind = byId("unfind");
+  unfind.hidden = state.finding === null;
+  if (state.finding !== null) unfind.textContent = `Finding: ${findings[state.finding].name} ✕`;
+  for (const button of document.querySelectorAll("[data-finding]")) {
+    button.setAttribute("aria-pressed", String(Number(button.dataset.finding) === state.finding));
+  }
+}
+
+function refresh() {
+  const places = pictures.map((_, place) => place);
+  shownPlaces = sorted(places.filter((place) => matches(pictures[place], place)));
+  watch.disconnect();
+  near.clear();
+  gallery.replaceChildren();
+  made = 0;
+  current = 0;
+  addCards();
+  say();
+}
+
+function clear() {
+  Object.assign(state, { text: "", name: "", finding: null, least: null, most: null });
+  state.tags.clear();
+  for (const id of ["text", "class", "least", "most"]) byId(id).value = "";
+  for (const button of byId("tags").querySelectorAll("button")) {
+    button.setAttribute("aria-pressed", "false");
+  }
+  refresh();
+  byId("text").focus();
+}

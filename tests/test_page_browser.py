@@ -1,0 +1,599 @@
+"""The HTML page as people meet it: in Chromium, by mouse, by keyboard, on a phone."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import page_samples
+from page_samples import HOSTILE, MARKUP, page, picture
+from scorecam.page import Page, Shown, write
+from scorecam.picture import COLOURS
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+    from playwright.sync_api import Page as Tab
+
+pytestmark = pytest.mark.needs("audit", "browser")
+
+DESKTOP = {"width": 1280, "height": 900}
+PHONE = {"width": 390, "height": 844}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
+        yield launched
+        launched.close()
+
+
+@dataclass
+class Heard:
+    """What the browser reported beside the page."""
+
+    complaints: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+
+Opener = Callable[..., "Tab"]
+
+
+@pytest.fixture
+def heard() -> Heard:
+    return Heard()
+
+
+@pytest.fixture
+def show(browser: Browser, tmp_path: Path, heard: Heard) -> Iterator[Opener]:
+    """Opens a page; at the end, nothing may have been reported and nothing asked for."""
+    file = tmp_path / "page.html"
+    contexts = []
+
+    def opened(made: Page, **settings: Any) -> Tab:
+        write(made, file)
+        context = browser.new_context(**({"viewport": DESKTOP} | settings))
+        contexts.append(context)
+        context.set_default_timeout(10_000)
+        tab = context.new_page()
+        tab.on("console", lambda message: heard.complaints.append(message.text))
+        tab.on("pageerror", lambda error: heard.complaints.append(str(error)))
+        tab.on("dialog", lambda box: (heard.complaints.append(box.message), box.dismiss()))
+        tab.on("request", lambda request: heard.requests.append(request.url))
+        tab.goto(file.as_uri())
+        if made.pictures:
+            tab.wait_for_function("() => performance.getEntriesByName('first-cards').length")
+        return tab
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert heard.complaints == []
+    assert {url for url in heard.requests if not url.startswith("data:")} == {file.as_uri()}
+
+
+PIXEL = """([selector, x, y]) => {
+    const canvas = document.querySelector(selector);
+    // Read from a copy: Chromium remarks on canvases that are read and were not made to be.
+    const copy = new OffscreenCanvas(canvas.width, canvas.height);
+    const context = copy.getContext("2d", { willReadFrequently: true });
+    context.drawImage(canvas, 0, 0);
+    const at = [Math.floor(x * canvas.width), Math.floor(y * canvas.height)];
+    return [...context.getImageData(...at, 1, 1).data];
+}"""
+
+
+def pixel(tab: Tab, x: float, y: float, selector: str = "#gallery canvas") -> list[int]:
+    """What is drawn on a canvas (the first card's) at a place in units of its size: R G B A."""
+    return tab.evaluate(PIXEL, [selector, x, y])
+
+
+def bright(tab: Tab, x: float, y: float, selector: str = "#gallery canvas") -> bool:
+    """Whether the map is largest there, but for the half pixel between a cell's and a pixel's
+    centre."""
+    return pixel(tab, x, y, selector)[3] > 245
+
+
+def choose(tab: Tab, control: str, option: str) -> None:
+    """Choose, and wait until the cards that can be seen have followed."""
+    tab.get_by_role("combobox", name=control, exact=True).select_option(option)
+    tab.locator("#gallery li").first.scroll_into_view_if_needed()
+    tab.wait_for_selector("#gallery li:first-child:not([data-stale])")
+
+
+def names(tab: Tab) -> list[str]:
+    return tab.locator("#gallery .name").all_inner_texts()
+
+
+def numbers(tab: Tab) -> list[int]:
+    return [int(name.removeprefix("photo-").removesuffix(".jpg")) for name in names(tab)]
+
+
+def count(tab: Tab) -> str:
+    return tab.locator("#count").inner_text()
+
+
+def focused(tab: Tab) -> str:
+    """The number of the card that has the focus, or the id of what has it."""
+    return tab.evaluate(
+        "document.activeElement.closest('.card')?.dataset.index ?? document.activeElement.id"
+    )
+
+
+# ── maps ─────────────────────────────────────────────────────────────────────────────────────
+
+BRIGHTEST = [*COLOURS[255].tolist(), 255]
+NOTHING = [0, 0, 0, 0]
+
+
+def test_a_card_shows_the_map_in_the_known_colours(show: Opener) -> None:
+    values = np.array([[255, 0], [128, 64]], np.uint8)
+    classes = (Shown("cat", 0.5, "target", {"official": values}),)
+    tab = show(page(0, pictures=(picture(1, classes=classes), picture(2))))
+    assert pixel(tab, 0.02, 0.02) == BRIGHTEST
+    assert pixel(tab, 0.98, 0.02) == NOTHING
+    for x, value in ((0.02, 128), (0.98, 64)):
+        *colour, alpha = pixel(tab, x, 0.98)
+        assert alpha == value
+        # A canvas keeps colours multiplied by alpha: half as opaque, half as many steps.
+        np.testing.assert_allclose(colour, COLOURS[value], atol=255 / value)
+    # Halfway between two cells' centres lies their mean, and beyond the centres their value.
+    middle = pixel(tab, 0.5, 0.02)[3]
+    assert abs(middle - 127.5) <= 255 / 56
+    assert pixel(tab, 0.2, 0.02)[3] == 255
+
+
+def test_a_grid_of_one_cell_and_a_grid_of_one_row_can_be_drawn(show: Opener) -> None:
+    one = {"official": np.full((1, 1), 255, np.uint8)}
+    row = {"official": np.array([[0, 0, 255]], np.uint8)}
+    pictures = (
+        picture(1, classes=(Shown("cat", 0.5, "target", one),)),
+        picture(2, classes=(Shown("cat", 0.5, "target", row),)),
+    )
+    tab = show(page(0, pictures=pictures))
+    assert pixel(tab, 0.5, 0.5) == pixel(tab, 0.02, 0.98) == BRIGHTEST
+    second = "#gallery li:nth-child(2) canvas"
+    assert pixel(tab, 0.98, 0.02, second) == pixel(tab, 0.98, 0.98, second) == BRIGHTEST
+    assert pixel(tab, 0.3, 0.5, second) == NOTHING
+
+
+def test_choosing_a_class_repaints_the_cards(show: Opener) -> None:
+    tab = show(page(4))
+    # Photo 0 is wrong: predicted, it is a cat (first cell); labelled, a fox (the middle one).
+    assert bright(tab, 0.5, 0.5)
+    assert "fox" in tab.locator("#gallery .caption").first.inner_text()
+    choose(tab, "Map of", "Prediction")
+    assert pixel(tab, 0.02, 0.02) == BRIGHTEST
+    assert pixel(tab, 0.5, 0.5)[3] == 0
+    assert "cat 60 %" in tab.locator("#gallery .caption").first.inner_text()
+    choose(tab, "Map of", "2nd largest")
+    assert bright(tab, 0.5, 0.5)
+    choose(tab, "Map of", "Label")
+    assert "fox 30 %" in tab.locator("#gallery .caption").first.inner_text()
+
+
+def test_choosing_a_view_repaints_the_cards(show: Opener) -> None:
+    tab = show(page(4))
+    choose(tab, "View", "consensus")
+    assert bright(tab, 0.98, 0.5)
+    assert pixel(tab, 0.5, 0.5)[3] < 10
+
+
+def test_cards_far_below_are_drawn_when_they_come_near_and_with_what_was_chosen(
+    show: Opener,
+) -> None:
+    tab = show(page(70))
+    last = tab.locator("#gallery li:nth-child(50)")
+    assert "drawn" not in (last.get_attribute("class") or "")
+    choose(tab, "Map of", "Prediction")
+    last.scroll_into_view_if_needed()
+    tab.wait_for_selector("#gallery li:nth-child(50).drawn canvas")
+    assert pixel(tab, 0.02, 0.02, "#gallery li:nth-child(50) canvas") == BRIGHTEST
+    tab.evaluate("scrollTo(0, 0)")
+    tab.wait_for_function("() => scrollY === 0")
+    choose(tab, "Map of", "2nd largest")
+    last.scroll_into_view_if_needed()
+    tab.wait_for_selector("#gallery li:nth-child(50):not([data-stale])")
+    assert bright(tab, 0.5, 0.5, "#gallery li:nth-child(50) canvas")
+
+
+def test_the_map_fades_and_goes(show: Opener) -> None:
+    tab = show(page(2))
+    opacity = "getComputedStyle(document.querySelector('#gallery canvas')).opacity"
+    assert tab.evaluate(opacity) == "0.85"
+    tab.get_by_label("Opacity").fill("40")
+    assert tab.evaluate(opacity) == "0.4"
+    assert tab.locator("#gallery canvas").first.is_visible()
+    tab.get_by_label("Draw the map").uncheck()
+    assert not tab.locator("#gallery canvas").first.is_visible()
+    assert tab.locator("#gallery img").first.is_visible()
+    photo = "getComputedStyle(document.querySelector('#gallery img')).filter"
+    assert tab.evaluate(photo) == "none"
+
+
+def test_wrong_predictions_show_label_prediction_and_contrast_beside_each_other(
+    show: Opener,
+) -> None:
+    tab = show(page(4))
+    tab.get_by_label("Label | prediction | contrast").check()
+    tab.wait_for_selector("#gallery li:first-child figure")
+    first = tab.locator("#gallery li").first
+    captions = [text.split("\n") for text in first.locator("figcaption").all_inner_texts()]
+    assert [caption[0] for caption in captions] == ["label", "prediction", "contrast"]
+    assert captions[2][1] == "cat rather than dog"
+    for place, (x, y) in enumerate(((0.5, 0.5), (0.02, 0.02), (0.98, 0.98)), 1):
+        selector = f"#gallery li:first-child figure:nth-child({place}) canvas"
+        assert bright(tab, x, y, selector)
+    assert tab.locator("#gallery li").nth(1).locator("figure").count() == 0
+
+
+def test_a_picture_that_is_not_square_keeps_its_shape(show: Opener) -> None:
+    wide = picture(1, jpeg=page_samples.jpeg(size=(112, 56)))
+    tab = show(page(0, pictures=(wide, picture(2))))
+    canvas = tab.locator("#gallery canvas").first
+    assert canvas.evaluate("canvas => [canvas.width, canvas.height]") == [112, 56]
+    assert canvas.evaluate("canvas => getComputedStyle(canvas).objectFit") == "contain"
+
+
+def test_flat_maps_missing_maps_and_missing_pictures_are_said(show: Opener) -> None:
+    flat = Shown("cat", None, "target", {"official": np.zeros((2, 2), np.uint8)})
+    pictures = (picture(1, classes=(flat,), jpeg=None), picture(2, classes=()))
+    tab = show(page(0, pictures=(*pictures, picture(3))))
+    cards = tab.locator("#gallery li")
+    assert "flat map" in cards.nth(0).inner_text()
+    assert cards.nth(0).get_by_role("img", name="folder/photo-1.jpg: cat").is_visible()
+    assert "no map" in cards.nth(1).inner_text()
+    choose(tab, "View", "consensus")
+    assert "no map" in cards.nth(0).inner_text()
+    for index in (0, 1):
+        cards.nth(index).locator(".open").click()
+        assert tab.locator("#dialog").is_visible()
+        tab.keyboard.press("Escape")
+
+
+# ── filters and sorting ──────────────────────────────────────────────────────────────────────
+
+
+def test_what_is_typed_is_looked_for_in_file_and_class_names(show: Opener) -> None:
+    tab = show(page(12))
+    assert count(tab) == "All 12 pictures"
+    field_ = tab.get_by_label("File or class name")
+    field_.fill("PHOTO-11")
+    assert numbers(tab) == [11]
+    assert count(tab) == "1 of 12 pictures"
+    field_.fill(" dog ")
+    assert numbers(tab) == [1, 3, 5, 7, 9, 11]
+    tab.get_by_role("button", name="Clear the filters").click()
+    assert count(tab) == "All 12 pictures"
+    assert field_.input_value() == ""
+
+
+def test_a_class_is_one_that_a_picture_is_or_was_taken_for(show: Opener) -> None:
+    tab = show(page(12))
+    classes = tab.locator("#class")
+    assert classes.locator("option").all_inner_texts() == [
+        "All classes",
+        "cat (12)",
+        "dog (2)",
+        "fox (2)",
+    ]
+    classes.select_option("dog")
+    assert numbers(tab) == [3, 9]
+
+
+def test_tags_are_combined(show: Opener) -> None:
+    tab = show(page(12))
+    wrong = tab.locator("#tags").get_by_role("button", name="wrong")
+    wrong.click()
+    assert numbers(tab) == [0, 3, 6, 9]
+    assert wrong.get_attribute("aria-pressed") == "true"
+    tab.locator("#tags").get_by_role("button", name="right").click()
+    assert numbers(tab) == []
+    assert tab.get_by_text("No picture matches these filters.").is_visible()
+    assert count(tab) == "0 of 12 pictures"
+    tab.locator("#none").get_by_role("button", name="Clear the filters").click()
+    assert len(numbers(tab)) == 12
+    assert wrong.get_attribute("aria-pressed") == "false"
+
+
+def test_a_range_leaves_out_what_is_undefined(show: Opener) -> None:
+    tab = show(page(12))
+    tab.get_by_label("Which number").select_option("deletion")
+    assert count(tab) == "All 12 pictures"
+    tab.get_by_label("Least").fill("0.95")
+    assert numbers(tab) == [1, 2, 3, 5]
+    tab.get_by_label("Most").fill("0.975")
+    assert numbers(tab) == [3, 5]
+    tab.get_by_label("Which number").select_option("drop")
+    assert numbers(tab) == []
+
+
+@pytest.mark.parametrize("order", ["Largest first", "Smallest first"])
+def test_sorting_puts_the_undefined_last_both_ways(show: Opener, order: str) -> None:
+    tab = show(page(12))
+    assert tab.get_by_label("Order").is_disabled()
+    tab.get_by_label("Sort by").select_option("deletion")
+    tab.get_by_label("Order").select_option(order)
+    known = [1, 2, 3, 5, 6, 7, 9, 10, 11]  # deletion falls with the number
+    assert numbers(tab) == [*(known if order == "Largest first" else known[::-1]), 0, 4, 8]
+    facts = tab.locator("#gallery .fact").all_inner_texts()
+    assert facts[-1] == "deletion undefined"
+    assert facts[0] == ("deletion 0.99" if order == "Largest first" else "deletion 0.89")
+
+
+def test_a_finding_shows_its_pictures_and_lets_go(show: Opener) -> None:
+    tab = show(page(12))
+    button = tab.get_by_role("button", name="Show its 2 pictures")
+    button.click()
+    assert numbers(tab) == [0, 2]
+    assert button.get_attribute("aria-pressed") == "true"
+    assert focused(tab) == "unfind"
+    tab.get_by_role("button", name="Finding: edges").click()
+    assert count(tab) == "All 12 pictures"
+    assert button.get_attribute("aria-pressed") == "false"
+    tab.get_by_role("button", name="Show its picture", exact=True).click()
+    assert numbers(tab) == [1]
+
+
+def test_filters_hold_for_cards_that_come_later(show: Opener) -> None:
+    tab = show(page(200))
+    tab.locator("#tags").get_by_role("button", name="right").click()
+    assert count(tab) == "133 of 200 pictures"
+    tab.locator("#gallery .open").first.focus()
+    tab.keyboard.press("End")
+    assert focused(tab) == "132"
+    found = numbers(tab)
+    assert found == [number for number in range(200) if number % 3]
+    assert not tab.locator("#more").is_visible()
+
+
+# ── keyboard ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_arrows_move_between_cards_enter_opens_and_escape_returns(show: Opener) -> None:
+    tab = show(page(20))
+    assert tab.locator("#gallery .open[tabindex='0']").count() == 1
+    tab.locator("#gallery .open").first.focus()
+    tab.keyboard.press("ArrowLeft")
+    assert focused(tab) == "0"
+    tab.keyboard.press("ArrowRight")
+    assert focused(tab) == "1"
+    columns = tab.evaluate(
+        "getComputedStyle(document.getElementById('gallery')).gridTemplateColumns.split(' ').length"
+    )
+    assert columns > 2
+    tab.keyboard.press("ArrowDown")
+    assert focused(tab) == str(1 + columns)
+    tab.keyboard.press("ArrowUp")
+    tab.keyboard.press("Enter")
+    assert tab.locator("#dialog").is_visible()
+    assert tab.locator("#detail-title").inner_text() == "folder/photo-1.jpg"
+    tab.keyboard.press("ArrowRight")
+    assert tab.locator("#detail-title").inner_text() == "folder/photo-2.jpg"
+    tab.keyboard.press("Escape")
+    assert not tab.locator("#dialog").is_visible()
+    assert focused(tab) == "2"
+    assert tab.locator("#gallery .open[tabindex='0']").count() == 1
+
+
+def test_the_focus_is_visible_and_stays_in_the_dialog(show: Opener) -> None:
+    tab = show(page(6))
+    tab.locator("#gallery .open").first.focus()
+    tab.keyboard.press("ArrowRight")
+    outline = tab.evaluate("getComputedStyle(document.activeElement).outlineWidth")
+    assert outline == "3px"
+    tab.keyboard.press("Enter")
+    inside = set()
+    for _ in range(25):
+        tab.keyboard.press("Tab")
+        inside.add(
+            tab.evaluate(
+                "document.activeElement === document.body"
+                " || document.getElementById('dialog').contains(document.activeElement)"
+            )
+        )
+    assert inside == {True}
+
+
+def test_every_control_has_a_name(show: Opener) -> None:
+    tab = show(page(6))
+    tab.locator("#gallery .open").first.click()
+    nameless = tab.evaluate(
+        """() => [...document.querySelectorAll("button, select, input")].filter((control) => {
+            const labels = [...(control.labels ?? [])].map((label) => label.textContent).join("");
+            const alt = [...control.querySelectorAll("img")].map((image) => image.alt).join("");
+            const name = labels + (control.getAttribute("aria-label") ?? "");
+            return !(name + alt + control.textContent).trim() && !control.hidden;
+        }).map((control) => control.outerHTML)"""
+    )
+    assert nameless == []
+
+
+def test_a_photo_says_its_file_class_and_probability_and_the_count_is_announced(
+    show: Opener,
+) -> None:
+    tab = show(page(6))
+    photo = tab.locator("#gallery img").nth(1)
+    assert photo.get_attribute("alt") == "folder/photo-1.jpg: cat 60 %"
+    assert tab.locator("#count").get_attribute("aria-live") == "polite"
+    assert tab.evaluate("document.documentElement.lang") == "en"
+
+
+# ── one picture in full ──────────────────────────────────────────────────────────────────────
+
+
+def test_the_dialog_holds_everything_known_of_a_picture(show: Opener) -> None:
+    tab = show(page(6))
+    tab.locator("#gallery .open").first.click()
+    text = tab.locator("#detail").inner_text()
+    for known in ("The frame may be speaking.", "undefined", "channel 7", "-25.0 %", "wrong"):
+        assert known in text
+    assert tab.locator(".maps thead th").all_inner_texts() == ["official", "consensus"]
+    assert tab.locator(".maps tbody tr").count() == 2
+    assert "cat rather than dog" in text
+    # It opens with the class and map of the card, and shows another when that is clicked.
+    large = "#detail .large canvas"
+    assert bright(tab, 0.5, 0.5, large)
+    button = tab.get_by_role("button", name="Show cat 60 %, consensus")
+    button.click()
+    assert bright(tab, 0.5, 0.02, large)
+    assert button.get_attribute("aria-pressed") == "true"
+    assert tab.locator("[data-pick][aria-pressed='true']").count() == 1
+    assert "cat 60 %" in tab.locator("#detail .large figcaption").inner_text()
+    tab.get_by_role("button", name="Next picture").click()
+    assert tab.locator("#detail-title").inner_text() == "folder/photo-1.jpg"
+    tab.get_by_role("button", name="Close").click()
+    assert not tab.locator("#dialog").is_visible()
+
+
+def test_a_page_of_one_shows_it_in_full(show: Opener) -> None:
+    tab = show(page(1))
+    assert tab.locator("#alone .detail").is_visible()
+    assert bright(tab, 0.5, 0.5, "#alone .large canvas")
+    tab.get_by_role("button", name="Show cat 60 %, official").click()
+    assert pixel(tab, 0.02, 0.02, "#alone .large canvas") == BRIGHTEST
+    assert not tab.locator("#gallery").is_visible()
+    assert not tab.get_by_role("button", name="Show its").first.is_visible()
+
+
+def test_a_page_without_pictures_shows_the_rest(show: Opener) -> None:
+    tab = show(page(0))
+    assert tab.get_by_text("There are no pictures on this page.").is_visible()
+    assert tab.get_by_text("A stamp speaks.").is_visible()
+
+
+def test_a_page_of_bare_pictures_shows_no_empty_controls(show: Opener) -> None:
+    bare = {"classes": (), "contrast": None, "facts": {}, "tags": (), "words": (), "channels": ()}
+    tab = show(page(0, pictures=tuple(picture(number, **bare) for number in range(2))))
+    for control in ("#kind", "#view", "#beside", "#sort", "#range", "#tags"):
+        assert not tab.locator(control).is_visible()
+    tab.locator("#gallery .open").first.click()
+    assert tab.locator("#detail .part").count() == 0
+
+
+# ── hostile texts ────────────────────────────────────────────────────────────────────────────
+
+
+def test_markup_in_names_stays_text_everywhere(show: Opener) -> None:
+    tab = show(page_samples.hostile())
+    tab.locator("#sort").select_option(HOSTILE)
+    tab.get_by_role("button", name="Show its picture").click()
+    assert count(tab) == "1 of 2 pictures"
+    tab.locator("#gallery .open").first.click()
+    assert tab.locator("#detail-title").inner_text() == HOSTILE
+    detail = tab.locator("#detail").inner_text()
+    assert all(name in detail for name in MARKUP)
+    assert tab.evaluate("document.querySelectorAll('script').length") == 2
+    photos = tab.evaluate("[...document.images].map((image) => image.src.slice(0, 11))")
+    assert set(photos) == {"data:image/"}
+    assert (
+        tab.evaluate("[...document.querySelectorAll('b')].some((b) => b.innerText === 'cat')")
+        is False
+    )
+
+
+def test_a_smuggled_script_does_not_run(show: Opener, heard: Heard) -> None:
+    tab = show(page(2))
+    tab.evaluate(
+        """() => {
+            const script = document.createElement("script");
+            script.textContent = "window.smuggled = true";
+            document.body.append(script);
+        }"""
+    )
+    assert tab.evaluate("window.smuggled") is None
+    assert len(heard.complaints) == 1
+    assert "Content Security Policy" in heard.complaints.pop()
+
+
+# ── screens and preferences ──────────────────────────────────────────────────────────────────
+
+OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+
+@pytest.mark.parametrize("width", [360, 390])
+def test_a_phone_never_scrolls_sideways(show: Opener, width: int) -> None:
+    long = "a-very-long-name-without-any-space-" * 4
+    classes = tuple(page_samples.shown(f"{long}{place}", 0.2, "label, target") for place in (0, 1))
+    pictures = (picture(0, name=long, tags=(long,), classes=classes), *map(picture, range(1, 9)))
+    made = page(0, title=long, about=((long, long),), pictures=pictures)
+    tab = show(made, viewport=PHONE | {"width": width})
+    assert tab.evaluate(OVERFLOW) == 0
+    tab.locator("#filters summary").click()
+    assert tab.locator("#text").is_visible()
+    assert tab.evaluate(OVERFLOW) == 0
+    tab.get_by_label("Label | prediction | contrast").check()
+    assert tab.evaluate(OVERFLOW) == 0
+    tab.locator("#gallery .open").first.click()
+    detail = tab.locator("#detail")
+    assert detail.evaluate("box => box.scrollWidth - box.clientWidth") == 0
+    assert tab.evaluate(OVERFLOW) == 0
+
+
+def test_a_phone_begins_with_the_filters_folded_and_a_desktop_does_not(show: Opener) -> None:
+    assert not show(page(4), viewport=PHONE).locator("#text").is_visible()
+    assert show(page(4)).locator("#text").is_visible()
+
+
+def test_the_dark_is_dark(show: Opener) -> None:
+    ground = "getComputedStyle(document.body).backgroundColor"
+    light = show(page(2), color_scheme="light").evaluate(ground)
+    dark = show(page(2), color_scheme="dark").evaluate(ground)
+    assert light == "rgb(246, 246, 244)"
+    assert dark == "rgb(19, 19, 24)"
+
+
+CONTRASTS = """() => {
+    const channel = (c) => (c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+    const light = (rgb) => {
+        const [r, g, b] = rgb.map((part) => channel(part / 255));
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const parse = (text) => text.match(/[\\d.]+/g).map(Number);
+    const ground = (element) => {
+        for (let at = element; at; at = at.parentElement) {
+            const [r, g, b, a = 1] = parse(getComputedStyle(at).backgroundColor);
+            if (a === 1) return [r, g, b];
+        }
+        return [255, 255, 255];
+    };
+    const low = [];
+    for (const element of document.querySelectorAll("p, span, b, h1, h2, h3, dt, dd, li, button")) {
+        const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+        if (!own || !element.checkVisibility() || element.closest(":disabled")) continue;
+        const [one, two] = [light(parse(getComputedStyle(element).color)), light(ground(element))];
+        const ratio = (Math.max(one, two) + 0.05) / (Math.min(one, two) + 0.05);
+        if (ratio < 4.5) low.push(`${ratio.toFixed(2)} ${element.outerHTML.slice(0, 80)}`);
+    }
+    return low;
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_text_stands_out_from_its_ground(show: Opener, scheme: str) -> None:
+    tab = show(page(6), color_scheme=scheme)
+    tab.locator("#tags").get_by_role("button", name="wrong").click()
+    assert tab.evaluate(CONTRASTS) == []
+    tab.locator("#gallery .open").first.click()
+    assert tab.evaluate(CONTRASTS) == []
+
+
+def test_who_prefers_no_motion_gets_none(show: Opener) -> None:
+    moving = """[
+        getComputedStyle(document.documentElement).scrollBehavior,
+        getComputedStyle(document.querySelector(".card")).transitionDuration,
+    ]"""
+    calm = show(page(2), reduced_motion="reduce").evaluate(moving)
+    usual = show(page(2), reduced_motion="no-preference").evaluate(moving)
+    assert calm == ["auto", "0s"]
+    assert usual == ["smooth", "0.15s"]
