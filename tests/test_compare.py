@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ import scorecam
 from command_line import PREPROCESS, refused
 from command_line import scorecam as command
 from scorecam import Model, ModelError, RunError, SettingError
+from scorecam.metrics.statistics import Interval
 from scorecam.runs.compare import Comparison, alike
+from scorecam.runs.plots import draw_training, told_apart
 from scorecam.runs.sides import parse_side
 from scorecam.testing import Regions
 from test_runs import NAMES, opened, photos, run, with_truth
@@ -190,3 +193,44 @@ def test_the_gate_is_exit_code_3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "under 0.999. The gate is shut." in bad.err
     refused(command("compare", *same, "photos", *words, "x", "--fail-under", "similarity"))
     refused(command("compare", "toy_models:tiny", "photos", *words, "x"), "at least two")
+
+
+# ── the picture ──────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("names", "short"),
+    [
+        (
+            [f"my:Net,weights=runs/epoch{each}.pt,layer=last" for each in (1, 2, 10)],
+            ["epoch1", "epoch2", "epoch10"],
+        ),
+        (["lite0,precision=float32", "lite0,precision=bfloat16"], ["float32", "bfloat16"]),
+        (["lite0", "lite0,precision=bfloat16"], ["lite0", "lite0,precision=bfloat16"]),
+        (["lite0", "lite0"], ["lite0", "lite0"]),
+        (["a,a", "a,a,a"], ["a,a", "a,a,a"]),
+    ],
+)
+def test_sides_are_called_by_what_tells_them_apart(names: list[str], short: list[str]) -> None:
+    assert told_apart(names) == short
+
+
+@pytest.mark.needs("plot")
+def test_the_picture_shows_every_interval_that_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from matplotlib.axes import Axes
+
+    drawn: list[tuple[list[int], list[float], list[list[float]]]] = []
+
+    def noted(_axes: Axes, places: Any, mean: Any, *, yerr: Any, **_: Any) -> None:
+        drawn.append((list(places), list(mean), [list(ends) for ends in yerr]))
+
+    monkeypatch.setattr(Axes, "errorbar", noted)
+    unknown = Interval(math.nan, math.nan, math.nan, 0)
+    one = Interval(0.5, math.nan, math.nan, 1)
+    focus = [Interval(0.25, 0.0, 0.5, 9), unknown, one]
+    accuracy = [unknown] * 3
+    draw_training(tmp_path / "focus.png", ["a", "b", "c"], focus, accuracy)
+    assert drawn == [([0, 2], [0.25, 0.5], [[0.25, 0.0], [0.25, 0.0]])]
+    assert (tmp_path / "focus.png").read_bytes().startswith(b"\x89PNG")
