@@ -139,6 +139,8 @@ def test_every_command_has_help_for_each_of_its_options() -> None:
         "evaluate",
         "sanity",
         "compare",
+        "audit",
+        "check",
         "doctor",
     ]
     for name in commands:

@@ -33,9 +33,11 @@ if TYPE_CHECKING:
     from scorecam.runs.local import evaluate
     from scorecam.runs.sanity import sanity
     from scorecam.scoring import Progress
+    from scorecam.trust import Trust, check
 
 __all__ = [
     "BankError",
+    "check",
     "compare",
     "DatasetError",
     "evaluate",
@@ -65,6 +67,7 @@ __all__ = [
     "SettingError",
     "Target",
     "TargetError",
+    "Trust",
     "Variant",
     "VARIANTS",
     "WeightsError",
@@ -85,6 +88,7 @@ _HOME = {
     "runs.local": ("evaluate",),
     "runs.sanity": ("sanity",),
     "scoring": ("Progress",),
+    "trust": ("Trust", "check"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from scorecam.bar import Bar
+from scorecam.cli_audit import audit
+from scorecam.cli_check import check
 from scorecam.cli_runs import compare, evaluate, sanity
 from scorecam.command import (
     BAD_INPUT,
@@ -243,6 +245,8 @@ def layers(
 app.command()(answering(evaluate))
 app.command()(answering(sanity))
 app.command()(answering(compare))
+app.command()(answering(audit))
+app.command()(answering(check))
 
 
 @app.command()

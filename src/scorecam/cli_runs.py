@@ -275,7 +275,8 @@ def compare(  # noqa: PLR0917  (typer calls it by keyword)
         typer.echo((found.folder / "compare.json").read_text("utf-8"))
     else:
         typer.echo(found.table)
-        typer.echo(f"Everything is in {found.folder}: compare.html, compare.json, compare.md, focus.png.")
+        files = "compare.html, compare.json, compare.md, focus.png"
+        typer.echo(f"Everything is in {found.folder}: {files}.")
     for sentence in found.failed:
         say(f"scorecam: {sentence}. The gate is shut.")
     return GATE_FAILED if found.failed else 0

@@ -1,0 +1,261 @@
+"""A run's folder as plain items: whatever is damaged or was edited is counted, and left out."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scorecam.audit.items import Entry, Item
+from scorecam.audit.parsing import Unreadable, entry_of, item_of
+from scorecam.audit.regions import Map
+from scorecam.errors import RunError, did_you_mean
+from scorecam.runs.config import Config
+from scorecam.runs.store import Store
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a run holds of one method.
+
+    Args:
+        folder: the run's.
+        config: what `run.json` says.
+        method: whose maps are read.
+        items: photos with a map, in the order of their names.
+        photos: that the run set out to do.
+        failures: photos that the method failed on, by kind of failure.
+        remarks: what is missing, damaged or left out.
+    """
+
+    folder: Path
+    config: Config
+    method: str
+    items: tuple[Item, ...]
+    photos: int
+    failures: Mapping[str, int] = field(default_factory=dict[str, int])
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def variants(self) -> dict[str, str | None]:
+        """The variant that each method reads; None for methods other than Score-CAM."""
+        return {each["name"]: _view(self.config, each["name"]) for each in self.config["methods"]}
+
+
+def read(folder: str | Path, method: str | None = None) -> Reading:
+    """Read the records, maps and gallery of one method.
+
+    Args:
+        folder: of `scorecam evaluate`; it may be half finished, or lack its gallery.
+        method: None for the run's first.
+
+    Raises:
+        RunError: it is no run, of another schema or damaged; it lacks the method, or has no maps.
+    """
+    place = Path(folder)
+    config = Store(place, ()).recorded()
+    if config is None:
+        raise RunError(f"{place} is no run.", do="Give the folder of scorecam evaluate.")
+    names = _methods(place, config)
+    chosen = _chosen(place, names, method)
+    store = Store(place, names)
+    reader = _Reader(store, config, chosen)
+    ids = _ids(store, chosen)
+    items = [item for sample in ids if (item := reader.item(sample)) is not None]
+    if not items:
+        raise _nothing(place, chosen, reader, len(ids))
+    items.sort(key=lambda item: item.name)
+    photos = _photos(config, len(ids))
+    return Reading(
+        place,
+        config,
+        chosen,
+        tuple(items),
+        photos,
+        dict(sorted(reader.failures.items())),
+        tuple(_remarks(reader, items, len(ids), photos)),
+    )
+
+
+def _methods(folder: Path, config: Config) -> list[str]:
+    """The names in `run.json`, which may have been edited."""
+    listed = config.get("methods")
+    known = listed if isinstance(listed, list) else []
+    names = [each["name"] for each in known if isinstance(each, dict) and "name" in each]
+    if not names or len(names) < len(known) or not all(isinstance(name, str) for name in names):
+        raise RunError(
+            f"{folder / 'run.json'} names no methods.",
+            likely="It was edited, or is no run's.",
+            do="Give the folder of scorecam evaluate.",
+        )
+    return names
+
+
+def _chosen(folder: Path, names: list[str], method: str | None) -> str:
+    if method is None:
+        return names[0]
+    if method not in names:
+        raise RunError(
+            f"The run {folder} has no maps of {method}.",
+            likely=did_you_mean(method, names) or f"It has {', '.join(names)}.",
+            do="Name one of its methods with --method.",
+        )
+    return method
+
+
+def _ids(store: Store, method: str) -> list[str]:
+    return sorted(
+        path.stem for path in (store.folder / "items" / store.slug(method)).glob("??/*.json")
+    )
+
+
+def _photos(config: Config, there: int) -> int:
+    """How many photos the run has in all, if it says so."""
+    dataset = config.get("dataset")
+    photos = dataset.get("photos") if isinstance(dataset, dict) else None
+    return photos if isinstance(photos, int) and photos >= there else there
+
+
+def _nothing(folder: Path, method: str, reader: _Reader, there: int) -> RunError:
+    if not there:
+        return RunError(
+            f"The run {folder} has no record of {method} yet.",
+            likely="It was stopped before the first photo.",
+            do="Let scorecam evaluate finish.",
+        )
+    why = "; ".join(f"{count} × {reason}" for reason, count in reader.lost.items())
+    failed = sum(reader.failures.values())
+    return RunError(
+        f"The run {folder} has {there} records of {method}, and no map that can be read "
+        f"({why or f'{failed} failures'}).",
+        likely="Its maps/ were removed, or every photo failed.",
+        do="Run scorecam evaluate again into another folder.",
+    )
+
+
+# ── one photo ────────────────────────────────────────────────────────────────────────────────
+
+
+class _Reader:
+    """Reads photo by photo, and counts what it has to leave out."""
+
+    def __init__(self, store: Store, config: Config, method: str) -> None:
+        self.store = store
+        self.method = method
+        self.failures: Counter[str] = Counter()
+        self.lost: Counter[str] = Counter()
+        self.galleries: Counter[str] = Counter()
+        self._explains_label = config.get("target") == "label"
+        self._view = _view(config, method)
+        self._others = [name for name in store.methods if name != method]
+
+    def item(self, sample: str) -> Item | None:
+        """One photo; None where it failed, or cannot be used."""
+        record = self.store.read(self.method, sample)
+        if record is None:
+            self.lost["damaged record"] += 1
+            return None
+        if "failure" in record:
+            self.failures[str(record["failure"]["kind"])] += 1
+            return None
+        entry = self._entry(sample)
+        try:
+            item = item_of(record, explains_label=self._explains_label)
+            grid = _grid(record)
+            found = self._map(self.method, sample, grid)
+        except Unreadable as error:
+            self.lost[str(error)] += 1
+            return None
+        if entry is not None and self._contradicts(item, entry, grid):
+            self.galleries["damaged"] += 1
+            entry = None
+        others: dict[str, Map] = {}
+        for name in self._others:
+            try:
+                others[name] = self._map(name, sample, None)
+            except Unreadable:
+                continue  # the other method's audit tells of it
+        return replace(item, map=found, entry=entry, others=others)
+
+    def _map(self, method: str, sample: str, grid: tuple[int, int] | None) -> Map:
+        file = self.store.folder / "maps" / self.store.slug(method) / sample[:2] / f"{sample}.npy"
+        try:
+            found = np.load(file, allow_pickle=False)
+        except FileNotFoundError as error:
+            raise Unreadable("missing map") from error
+        except (OSError, ValueError, EOFError) as error:
+            raise Unreadable("damaged map") from error
+        if not isinstance(found, np.ndarray) or found.dtype.kind != "f" or found.ndim != 2:
+            raise Unreadable("map that is no plane of numbers")
+        if grid is not None and found.shape != grid:
+            raise Unreadable("map of another grid than its record says")
+        heat = found.astype(np.float64)
+        if not heat.size or not np.isfinite(heat).all() or float(np.abs(heat).max()) > 1.01:
+            raise Unreadable("map with values outside its range")
+        return np.maximum(heat, 0.0)
+
+    def _entry(self, sample: str) -> Entry | None:
+        file = self.store.folder / "gallery" / sample[:2] / f"{sample}.json"
+        try:
+            found: Any = json.loads(file.read_text("utf-8"))
+            return entry_of(found, sample, self._view)
+        except FileNotFoundError:
+            self.galleries["missing"] += 1
+        except (OSError, ValueError, Unreadable):
+            self.galleries["damaged"] += 1
+        return None
+
+    def _contradicts(self, item: Item, entry: Entry, grid: tuple[int, int]) -> bool:
+        """Whether a gallery's entry belongs to another explanation than the record."""
+        target, predicted = entry.role("target"), entry.role("predicted")
+        if target is None or target.column.index != item.target.index:
+            return True
+        if predicted is None or predicted.column.index != item.predicted.index:
+            return True
+        maps = [heat for seen in entry.seen for heat in seen.maps.values()]
+        return any(heat.shape != grid for heat in maps)
+
+
+def _view(config: Config, method: str) -> str | None:
+    """The variant that a method of Score-CAM reads; None for other methods."""
+    for each in config["methods"]:
+        if each.get("name") == method and isinstance(each.get("settings"), dict):
+            variant = each["settings"].get("variant")
+            return variant if isinstance(variant, str) else None
+    return None
+
+
+def _grid(record: Mapping[str, Any]) -> tuple[int, int]:
+    found = record.get("map")
+    grid = found.get("grid") if isinstance(found, dict) else None
+    if not isinstance(grid, list) or not all(isinstance(cells, int) for cells in grid):
+        raise Unreadable("record without a map's grid")
+    if len(grid) != 2:
+        raise Unreadable("map that is no plane of numbers")
+    return grid[0], grid[1]
+
+
+# ── remarks ──────────────────────────────────────────────────────────────────────────────────
+
+
+def _remarks(reader: _Reader, items: list[Item], there: int, photos: int) -> list[str]:
+    found: list[str] = []
+    if there < photos:
+        found.append(f"The run is not finished: {there:,} of {photos:,} photos are done.")
+    for kind, count in sorted(reader.failures.items()):
+        found.append(f"Photos without an explanation, left out: {count:,} × {kind}.")
+    for reason, count in sorted(reader.lost.items()):
+        found.append(f"Left out, damaged or edited: {count:,} × {reason}.")
+    for state, count in sorted(reader.galleries.items()):
+        found.append(
+            f"Photos whose entry in gallery/ is {state}: {count:,}. Other objects, other variants "
+            "and other classes are not known for them."
+        )
+    if flat := sum(item.flat for item in items):
+        found.append(f"Maps that are zero everywhere and lie nowhere: {flat:,}.")
+    return found

@@ -1,0 +1,207 @@
+"""An audit as files: one page for people, and `audit.json` for programs."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+
+from scorecam import page
+from scorecam.audit.doubts import agreement
+from scorecam.audit.findings import Audit
+from scorecam.audit.items import Item, Seen
+from scorecam.audit.regions import Map
+from scorecam.audit.rules import LEVELS, RULES, percent
+from scorecam.errors import OutputError
+from scorecam.files import replacing
+from scorecam.runs.store import as_json
+
+DOCUMENT = "audit.json"
+
+
+def write(audit: Audit, path: str | os.PathLike[str], *, force: bool = False) -> tuple[Path, Path]:
+    """Write the page, and `audit.json` beside it.
+
+    Args:
+        path: of the page.
+        force: overwrite what is there.
+
+    Returns:
+        The two files.
+
+    Raises:
+        OutputError: one of them is there already, or cannot be written.
+        MissingExtra: jinja2 is not installed.
+    """
+    check(path, force=force)
+    final = Path(path)
+    page.write(content(audit), final)
+    document = final.with_name(DOCUMENT)
+    with replacing(document) as temporary:
+        temporary.write_text(as_json(audit.plain()), "utf-8")
+    return final, document
+
+
+def check(path: str | os.PathLike[str], *, force: bool) -> None:
+    """Raises OutputError, before anything is read, where a file would be overwritten."""
+    final = Path(path)
+    if final.name == DOCUMENT:
+        raise OutputError(
+            f"{final} would hold the page, and the plain values go under that name beside it.",
+            do="Give the page another name, such as --out report.html.",
+        )
+    for file in (final, final.with_name(DOCUMENT)):
+        if file.is_dir():
+            raise OutputError(f"{file} is a folder.", do="Give a file, such as --out report.html.")
+        if file.exists() and not force:
+            raise OutputError(f"{file} is there already.", do="Use --force, or another --out.")
+
+
+# ── the page ─────────────────────────────────────────────────────────────────────────────────
+
+
+def content(audit: Audit) -> page.Page:
+    """The audit as a page's content: findings, then every photo, wrong ones first."""
+    tags: dict[str, list[str]] = {}
+    for finding in audit.findings:
+        for photo in finding.photos:
+            tags.setdefault(photo, []).append(finding.rule)
+    ordered = sorted(audit.items, key=lambda item: item.right is not False)
+    pictures = tuple(_picture(audit, item, tags.get(item.id, [])) for item in ordered)
+    kept = sum(item.entry is not None and item.entry.jpeg is not None for item in ordered)
+    lost = kept - sum(picture.jpeg is not None for picture in pictures)
+    said = (f"Thumbnails that cannot be decoded, shown as grey tiles: {lost:,}.",) if lost else ()
+    return page.Page(
+        f"Audit of {audit.folder.resolve().name}",
+        lead(audit),
+        _about(audit),
+        tuple(
+            page.Finding(
+                found.rule,
+                found.level,
+                found.sentence,
+                (*found.evidence, f"Source: {RULES[found.rule].source}."),
+                found.effect,
+                found.photos,
+            )
+            for found in audit.findings
+        ),
+        pictures,
+        audit.remarks + said,
+    )
+
+
+def lead(audit: Audit) -> str:
+    """The whole in a sentence."""
+    counts = Counter(finding.level for finding in audit.findings)
+    if not counts:
+        return f"Nothing was found in {len(audit.items):,} photos; that is no proof."
+    told = [
+        f"{counts[level]} {level}{'s' if counts[level] > 1 else ''}"
+        for level in LEVELS
+        if counts[level]
+    ]
+    return f"{', '.join(told)} in {len(audit.items):,} photos."
+
+
+def _about(audit: Audit) -> tuple[tuple[str, str], ...]:
+    config = audit.reading.config
+    known = [item.right for item in audit.items if item.right is not None]
+    right = (
+        f"{sum(known):,} of {len(known):,} ({percent(sum(known) / len(known))})" if known else ""
+    )
+    rows = (
+        ("model", str(config.get("model") or "")),
+        ("layer", str(config.get("layer") or "")),
+        ("method", audit.reading.method),
+        ("explained", f"the {config.get('target')} class" if config.get("target") else ""),
+        ("budget", str(config.get("budget") or "")),
+        ("photos", f"{len(audit.items):,} of {audit.reading.photos:,}"),
+        ("right", right or "no labels"),
+        ("failures", ", ".join(f"{n} × {kind}" for kind, n in audit.reading.failures.items())),
+    )
+    return tuple((name, value) for name, value in rows if value)
+
+
+def _picture(audit: Audit, item: Item, rules: list[str]) -> page.Picture:
+    entry = item.entry
+    contrast = None
+    if entry is not None and entry.contrast is not None:
+        label = audit.classes.title(item.label or "")
+        contrast = f"{item.predicted.title} rather than {label}", _bytes(entry.contrast)
+    state = {True: "right", False: "wrong", None: "unlabelled"}[item.right]
+    health = () if entry is None else entry.health
+    return page.Picture(
+        item.id,
+        item.name,
+        None if entry is None else _decodable(entry.jpeg),
+        _shown(audit, item),
+        contrast,
+        _facts(item),
+        (state, *dict.fromkeys(rules)),
+        (*audit.wrong.get(item.id, ()), *health),
+    )
+
+
+def _decodable(jpeg: bytes | None) -> bytes | None:
+    """The picture, if it is one: someone may have edited it."""
+    if jpeg is None:
+        return None
+    try:
+        with PIL.Image.open(io.BytesIO(jpeg)) as picture:
+            picture.load()
+    except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError):
+        return None
+    return jpeg
+
+
+def _shown(audit: Audit, item: Item) -> tuple[page.Shown, ...]:
+    own = {audit.reading.method: item.map} | dict(item.others)
+    if item.entry is None or not item.entry.seen:
+        column = item.target
+        maps = {name: _bytes(heat) for name, heat in own.items()}
+        return (page.Shown(column.title, column.probability, "target", maps),)
+    return tuple(
+        page.Shown(
+            seen.column.title,
+            seen.column.probability,
+            ", ".join(seen.roles),
+            _views(seen, own if "target" in seen.roles else {}, audit),
+        )
+        for seen in item.entry.seen[:5]
+    )
+
+
+def _views(
+    seen: Seen, methods: Mapping[str, Map], audit: Audit
+) -> dict[str, npt.NDArray[np.uint8]]:
+    """A class's maps by view: the variants', then those of methods that are no such variant."""
+    views = {view: _bytes(heat) for view, heat in seen.maps.items()}
+    variants = audit.reading.variants
+    views |= {
+        name: _bytes(heat) for name, heat in methods.items() if variants.get(name) not in views
+    }
+    return views
+
+
+def _bytes(heat: Map) -> npt.NDArray[np.uint8]:
+    """A map as a page draws it: 255 where it is largest."""
+    top = float(heat.max())
+    return np.round(heat / top * 255 if top > 0 else heat).astype(np.uint8)
+
+
+def _facts(item: Item) -> dict[str, float | None]:
+    facts: dict[str, float | None] = {"probability": item.predicted.probability}
+    if item.focus is not None:
+        facts["energy on the object"] = item.focus[0]
+    if (found := agreement(item)) is not None:
+        facts["agreement of variants"] = found[0]
+    if item.entry is not None and item.entry.error:
+        facts["estimated error"] = item.entry.error
+    return facts | dict(item.values)

@@ -1,1 +1,0 @@
-"""Whether one map may be believed."""

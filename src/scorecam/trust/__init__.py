@@ -1,0 +1,6 @@
+"""Whether one map may be believed: evidence from the bank, from the model, and a verdict."""
+
+from scorecam.trust.checking import Cost, check, cost
+from scorecam.trust.verdict import Evidence, Trust
+
+__all__ = ["check", "Cost", "cost", "Evidence", "Trust"]

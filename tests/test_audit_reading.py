@@ -1,0 +1,259 @@
+"""Runs that are unfinished, damaged, edited or tiny: said, left out, never a traceback."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from audit_runs import Photo, id_of, mixed, on_box, right, spot, write
+from scorecam import RunError
+from scorecam.audit.findings import audit
+from scorecam.audit.reading import read
+
+pytestmark = pytest.mark.needs("audit")
+
+Change = Callable[[dict[str, Any]], None]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """Ten photos of two classes; nothing is wrong with them."""
+    return write(tmp_path / "run", right(0, on_box(), 5) + right(1, on_box(), 5))
+
+
+def file_of(run: Path, number: int, kind: str = "items/scorecam", ending: str = ".json") -> Path:
+    sample = id_of(number)
+    return run / kind / sample[:2] / f"{sample}{ending}"
+
+
+def edit(file: Path, change: Change) -> None:
+    """Change a JSON file; numbers that JSON does not have are written as Python writes them."""
+    content = json.loads(file.read_text("utf-8"))
+    change(content)
+    file.write_text(json.dumps(content), "utf-8")
+
+
+# ── what is refused ──────────────────────────────────────────────────────────────────────────
+
+
+def test_what_is_no_run_is_refused(tmp_path: Path, run: Path) -> None:
+    with pytest.raises(RunError, match="is no run"):
+        read(tmp_path / "nowhere")
+    with pytest.raises(RunError, match="is no run"):
+        read(run / "run.json")
+    with pytest.raises(RunError, match=r"no maps of gradcam.*scorecam"):
+        read(run, "gradcam")
+    with pytest.raises(RunError, match="Did you mean 'scorecam'"):
+        read(run, "scorcam")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"schema": 2}', "has the schema 2"),
+        ("{", "cannot be read"),
+        ("[]", "names no schema"),
+        ('{"schema": 1}', "names no methods"),
+        ('{"schema": 1, "methods": 3}', "names no methods"),
+        ('{"schema": 1, "methods": [{"name": 3}]}', "names no methods"),
+        ('{"schema": 1, "methods": [{"name": "scorecam"}, "random"]}', "names no methods"),
+    ],
+)
+def test_another_schema_and_a_damaged_run_json_are_refused(run: Path, text: str, said: str) -> None:
+    (run / "run.json").write_text(text, "utf-8")
+    with pytest.raises(RunError, match=said):
+        audit(run)
+
+
+def test_a_run_without_records_or_without_maps_is_refused(tmp_path: Path, run: Path) -> None:
+    with pytest.raises(RunError, match="no record of scorecam yet"):
+        audit(write(tmp_path / "empty", []))
+    for file in (run / "maps").rglob("*.npy"):
+        file.unlink()
+    with pytest.raises(RunError, match=r"10 records .* no map .*10 × missing map"):
+        audit(run)
+
+
+def test_a_run_of_failures_alone_is_refused(run: Path) -> None:
+    failure = {"kind": "PhotoError", "message": "no photo"}
+    for number in range(10):
+        edit(file_of(run, number), lambda record: record.update(failure=failure))
+    with pytest.raises(RunError, match="10 failures"):
+        audit(run)
+
+
+# ── what is left out, and said ───────────────────────────────────────────────────────────────
+
+
+def test_a_half_finished_run_says_how_much_there_is(tmp_path: Path) -> None:
+    found = audit(write(tmp_path / "run", right(0, on_box(), 5), total=1_200))
+    assert "The run is not finished: 5 of 1,200 photos are done." in found.remarks
+
+
+def test_failures_are_counted_by_kind(run: Path) -> None:
+    failure = {"kind": "PhotoError", "message": "no photo"}
+    edit(file_of(run, 0), lambda record: record.update(failure=failure))
+    found = audit(run)
+    assert len(found.items) == 9
+    assert "Photos without an explanation, left out: 1 × PhotoError." in found.remarks
+
+
+EDITS: dict[str, Change] = {
+    "record with a number out of its range": lambda r: r["values"].update(energy_box=1.5),
+    "record without its classes": lambda r: r.pop("target"),
+    "record with a class that is none": lambda r: r["target"].update(index="3"),
+    "record that contradicts itself": lambda r: r.update(right=False),
+    "record without a map's grid": lambda r: r.pop("map"),
+    "map of another grid than its record says": lambda r: r["map"].update(grid=[7, 7]),
+    "map that is no plane of numbers": lambda r: r["map"].update(grid=[8]),
+    "record whose name or label is none": lambda r: r.update(label=[1]),
+}
+
+
+@pytest.mark.parametrize("reason", EDITS)
+def test_a_record_that_someone_edited_is_left_out(run: Path, reason: str) -> None:
+    edit(file_of(run, 3), EDITS[reason])
+    found = audit(run)
+    assert id_of(3) not in {item.id for item in found.items}
+    assert len(found.items) == 9
+    assert f"Left out, damaged or edited: 1 × {reason}." in found.remarks
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "0.5", None, True])
+def test_values_that_are_no_finite_numbers_are_left_out(run: Path, value: Any) -> None:
+    edit(file_of(run, 0), lambda record: record["values"].update(average_drop=value))
+    assert len(audit(run).items) == 9
+
+
+def test_a_prediction_that_was_edited_to_be_right_is_left_out(run: Path) -> None:
+    edit(file_of(run, 0), lambda record: record["predicted"].update(index=2))
+    assert "1 × record that contradicts itself" in " ".join(audit(run).remarks)
+
+
+def test_a_file_that_is_no_record_is_left_out(run: Path) -> None:
+    file_of(run, 0).write_text("{", "utf-8")
+    file_of(run, 1).write_bytes(b"\xff\xfe")
+    assert "Left out, damaged or edited: 2 × damaged record." in audit(run).remarks
+
+
+def saved(array: np.ndarray) -> Callable[[Path], None]:
+    return lambda file: np.save(file, array)
+
+
+MAPS: dict[str, tuple[str, Callable[[Path], None]]] = {
+    "cut": ("damaged map", lambda file: file.write_bytes(file.read_bytes()[:90])),
+    "empty": ("damaged map", lambda file: file.write_bytes(b"")),
+    "text": ("damaged map", lambda file: file.write_text("a map")),
+    "gone": ("missing map", lambda file: file.unlink()),
+    "nan": ("map with values outside its range", saved(np.full((8, 8), np.nan, np.float16))),
+    "large": ("map with values outside its range", saved(np.full((8, 8), 3, np.float16))),
+    "words": ("map that is no plane of numbers", saved(np.full((8, 8), "a"))),
+    "line": ("map that is no plane of numbers", saved(np.ones(8, np.float16))),
+    "grid": ("map of another grid than its record says", saved(np.ones((7, 8), np.float16))),
+    "objects": ("damaged map", saved(np.array([{}], dtype=object))),
+}
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_a_map_that_is_damaged_is_left_out(run: Path, name: str) -> None:
+    reason, damage = MAPS[name]
+    damage(file_of(run, 2, "maps/scorecam", ".npy"))
+    found = audit(run)
+    assert len(found.items) == 9
+    assert f"Left out, damaged or edited: 1 × {reason}." in found.remarks
+
+
+GALLERIES: dict[str, Change] = {
+    "schema": lambda e: e.update(schema=2),
+    "photo": lambda e: e.update(id="another"),
+    "views": lambda e: e.pop("views"),
+    "map": lambda e: e["classes"][0].update(maps=["AAAA"] * 4),
+    "code": lambda e: e["classes"][0].update(maps=["?"] * 4),
+    "fewer maps": lambda e: e["classes"][0]["maps"].pop(),
+    "box": lambda e: e["things"][0].update(box=[0.5, 0.5, 0.2, 0.9]),
+    "box of words": lambda e: e["things"][0].update(box="0 0 1 1"),
+    "thing": lambda e: e.update(things=["dog"]),
+    "error": lambda e: e.update(error=float("nan")),
+    "jpeg": lambda e: e.update(jpeg=7),
+    "contrast": lambda e: e.update(contrast=[1]),
+    "health": lambda e: e.update(health=[{"code": "flat"}]),
+    "other target": lambda e: e["classes"][0].update(index=2),
+    "grid": lambda e: e.update(grid=[16, 4]),
+}
+
+
+@pytest.mark.parametrize("name", GALLERIES)
+def test_a_gallery_that_is_damaged_costs_its_entry_alone(run: Path, name: str) -> None:
+    edit(file_of(run, 4, "gallery"), GALLERIES[name])
+    found = audit(run)
+    assert len(found.items) == 10
+    [item] = [item for item in found.items if item.id == id_of(4)]
+    assert item.entry is None
+    assert any(remark.startswith("Photos whose entry in gallery/ is damaged: 1.") for remark in
+               found.remarks)  # fmt: skip
+
+
+def test_a_run_without_a_gallery_is_audited_by_its_maps(tmp_path: Path) -> None:
+    run = write(tmp_path / "run", right(0, on_box(), 6) + right(1, on_box(), 6), gallery=False)
+    found = audit(run)
+    said = " ".join(found.remarks)
+    assert "Photos whose entry in gallery/ is missing: 12." in said
+    assert "whether maps are fragile cannot be told" in said
+    assert "cannot be told from boxes or masks" in said
+
+
+def test_numbers_of_the_run_stand_in_for_boxes_that_are_not_there(tmp_path: Path) -> None:
+    photos = right(0, on_box(), 12, boxes=False) + right(1, on_box(), 12, boxes=False)
+    run = write(tmp_path / "run", photos, gallery=False)
+    for number in range(24):
+        energy = 0.05 if number < 12 else 0.9
+        values = {"energy_mask": energy, "chance_mask": 0.25}
+        edit(file_of(run, number), lambda record, v=values: record["values"].update(v))
+    [told] = audit(run).findings
+    assert (told.rule, told.level, told.label) == ("wrong-reason", "problem", "ant")
+
+
+def test_flat_maps_lie_nowhere(tmp_path: Path) -> None:
+    flat = right(0, np.zeros((8, 8)), 3)
+    found = audit(write(tmp_path / "run", flat + right(1, on_box(), 6)))
+    assert "Maps that are zero everywhere and lie nowhere: 3." in found.remarks
+    assert [each.title for each in found.classes.all] == ["bee"]
+
+
+# ── few photos ───────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("label", [0, None])
+def test_one_photo_says_what_cannot_be_told(tmp_path: Path, label: int | None) -> None:
+    found = audit(write(tmp_path / "run", [Photo(label, spot((0, 0)), taken=0)]))
+    assert found.findings == ()
+    assert any("cannot be told" in remark for remark in found.remarks)
+
+
+def test_classes_with_one_photo_are_named(tmp_path: Path) -> None:
+    photos = right(0, on_box(), 6) + right(1, spot((0, 0))) + right(2, on_box(), 6)
+    found = audit(write(tmp_path / "run", photos))
+    assert [each for each in found.findings if each.label == "bee"] == []
+    assert any(remark.endswith("say nothing: bee.") for remark in found.remarks)
+
+
+def test_photos_that_are_all_wrong_are_no_right_photos(tmp_path: Path) -> None:
+    photos = [Photo(0, on_box(), taken=1) for _ in range(8)]
+    found = audit(write(tmp_path / "run", photos))
+    assert found.classes.all == ()
+    assert len(found.wrong) == 8
+
+
+def test_photos_without_labels_are_taken_by_their_prediction(tmp_path: Path) -> None:
+    corner = mixed((0.8, spot((0, 0))), (0.2, on_box()))
+    photos = [Photo(None, corner, taken=0) for _ in range(10)]
+    photos += [Photo(None, on_box(), taken=label) for label in (1, 2) for _ in range(10)]
+    found = audit(write(tmp_path / "run", photos, target="predicted"))
+    assert (found.findings[0].rule, found.findings[0].level) == ("corner", "warning")
+    assert "unlabelled photos of 'ant'" in found.findings[0].sentence
+    assert "No photo has a label: photos are taken by their predicted class." in found.remarks
