@@ -50,7 +50,7 @@ PHOTOS ?= ../shared/data
 BENCH_DEVICE ?= cpu
 
 .PHONY: bench
-bench: setup  ## measure fidelity, speed and the runner's overhead; an hour and a half
+bench: setup  ## measure fidelity, speed, the runner's overhead, the page; an hour and a half
 	@$(PIP) install -c constraints.txt --group bench
 	@$(BIN)/python benchmarks/fidelity.py --photos $(PHOTOS) --out benchmarks/results/fidelity.json
 	@$(BIN)/python benchmarks/speed.py --photos $(PHOTOS) --device $(BENCH_DEVICE) \
@@ -58,6 +58,7 @@ bench: setup  ## measure fidelity, speed and the runner's overhead; an hour and 
 	@$(BIN)/python benchmarks/plot_speed.py benchmarks/results/speed-$(BENCH_DEVICE).json
 	@$(BIN)/python benchmarks/page.py
 	@$(BIN)/python benchmarks/runner.py --photos $(PHOTOS) --out benchmarks/results/runner.json
+	@$(BIN)/python benchmarks/page_speed.py --out benchmarks/results/page.json
 
 REPRODUCTION ?= out/reproduction
 REPRODUCED_PHOTOS ?= out/photos
@@ -74,6 +75,7 @@ reproduce: setup  ## the paper's tables on photographs with exact masks: many ho
 	@$(BIN)/python benchmarks/paper/readings.py --photos $(REPRODUCED_PHOTOS) \
 		--out benchmarks/results/paper/readings.json
 	@$(BIN)/python benchmarks/paper/pairs.py --photos $(REPRODUCED_PHOTOS)
+	@$(BIN)/python benchmarks/paper/sane.py --photos $(REPRODUCED_PHOTOS)
 	@$(BIN)/python benchmarks/paper/tables.py --photos $(REPRODUCED_PHOTOS) \
 		--work $(REPRODUCTION)
 
