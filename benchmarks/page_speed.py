@@ -3,8 +3,8 @@
     python benchmarks/page_speed.py --out benchmarks/results/page.json
 
 A small network is run on pictures of noise, blurred so that a thumbnail takes as many bytes as one
-of a photograph with much detail; `scorecam audit` makes the page, with five classes in four views at
-7 × 7. A load is cold: a new browser each time.
+of a photograph with much detail; `scorecam audit` makes the page, with five classes in four views
+at 7 × 7. A load is cold: a new browser each time.
 """
 
 from __future__ import annotations
