@@ -199,7 +199,7 @@ def test_the_edge_detector_fails_and_the_maps_change(network: nn.Module, tmp_pat
                 each.mean == pytest.approx(1) for each in found.curve("edges", mode, measure)
             )
     curve = found.curve("gradient")
-    assert curve[-1].n == 12  # six photos, two networks
+    assert curve[-1].n == 6  # photos, however many networks were drawn
     assert curve[-1].mean < 0.9
     for name, tensor in network.state_dict().items():
         assert torch.equal(tensor, before[name])
@@ -333,8 +333,78 @@ def test_a_photo_that_cannot_be_read_is_left_out_and_said(
     assert found.curve("edges")[0].n == 5
 
 
+def test_more_draws_do_not_make_the_interval_narrower_than_the_photos_do(
+    network: nn.Module, tmp_path: Path
+) -> None:
+    class OfTheImage(OfTheWeights):
+        """How alike its maps are hangs on the photo alone, never on the draw."""
+
+        name = "of-the-image"
+
+        def heatmap(self, case: Case) -> torch.Tensor:
+            number = int(case.image.double().abs().sum() * 1000)
+            generator = torch.Generator().manual_seed(number)
+            one, other = torch.rand(2, SIDE, SIDE, generator=generator)
+            trained = torch.equal(case.model.module.head.weight, network.head.weight)
+            return one if trained else (number % 10) / 10 * one + other
+
+    one, many = (
+        check(
+            network, tmp_path / str(seeds), methods=[OfTheImage()], modes=["cascading"], seeds=seeds
+        )
+        for seeds in (1, 4)
+    )
+    for a, b in zip(one.curve("of-the-image"), many.curve("of-the-image"), strict=True):
+        assert (a.n, a.low, a.high) == (b.n, pytest.approx(b.low), pytest.approx(b.high))
+
+
+class Sometimes(Method):
+    """Fails on every network but the trained one, while it is told to."""
+
+    name = "sometimes"
+    settings: ClassVar[dict[str, object]] = {}
+    source = "this test"
+    fails = True
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+
+    def heatmap(self, case: Case) -> torch.Tensor:
+        if self.fails and not torch.equal(case.model.module.head.weight, self.network.head.weight):
+            raise ModelError("Memory ran out.")
+        return torch.rand(SIDE, SIDE, generator=torch.Generator().manual_seed(1))
+
+
+def test_what_fails_on_drawn_networks_is_said_and_tried_again(
+    network: nn.Module, tmp_path: Path
+) -> None:
+    method = Sometimes(network)
+    found = check(network, tmp_path, methods=[method], modes=["cascading"])
+    assert len(found.failures) == 6 * 4
+    assert "Memory ran out." in found.table
+    method.fails = False
+    again = check(network, tmp_path, methods=[method], modes=["cascading"])
+    assert not again.failures
+    assert again.curve("sometimes")[-1].n == 6
+
+
+def test_what_is_damaged_in_the_folder_is_made_again(network: nn.Module, tmp_path: Path) -> None:
+    whole = check(network, tmp_path, modes=["cascading"])
+    out = tmp_path / "run"
+    next(out.glob("items/*/*/*.json")).write_text("{", "utf-8")
+    next(out.glob("originals/edges/*.npy")).write_bytes(b"")
+    assert check(network, tmp_path, modes=["cascading"]).points == whole.points
+
+
 def test_settings_that_make_no_sense_are_refused(network: nn.Module, tmp_path: Path) -> None:
-    for others in ({"modes": ["upwards"]}, {"modes": []}, {"seeds": 0}):
+    twice = ["cascading", "cascading"]
+    for others in (
+        {"modes": ["upwards"]},
+        {"modes": []},
+        {"modes": twice},
+        {"seeds": 0},
+        {"seeds": "2"},
+    ):
         with pytest.raises(SettingError):
             check(network, tmp_path, **others)
 

@@ -190,7 +190,10 @@ def sanity(  # noqa: PLR0917  (typer calls it by keyword)
     from scorecam.datasets.selection import select
     from scorecam.methods import parse_methods
 
-    named: dict[str, Any] = {"methods": parse_methods(methods), "modes": modes.split(",")}
+    named: dict[str, Any] = {
+        "methods": parse_methods(methods),
+        "modes": [mode.strip() for mode in modes.split(",")],
+    }
     chosen = select(_photos(photos), limit=limit)
     opened = open_model(
         model, weights=weights, preprocess=preprocess, labels=labels, head=head, device=device
@@ -306,13 +309,22 @@ def _gates(text: str | None) -> dict[str, float]:
             continue
         name, equals, value = part.partition("=")
         try:
-            gates[name.strip()] = float(value)
+            float(value)
         except ValueError:
             equals = ""
         if not equals:
             raise SettingError(
                 f"--fail-under {part} is no gate.", do="Write it as similarity=0.95,focus=0.4."
             )
+        if name.strip() in gates:
+            raise SettingError(f"The gate {name.strip()} is there twice.", do="Name it once.")
+        gates[name.strip()] = float(value)
+    if text is not None and not gates:
+        raise SettingError(
+            "--fail-under names no gate.",
+            likely="A variable that it is filled from is empty.",
+            do="Write similarity=0.95,focus=0.4, or leave it out.",
+        )
     return gates
 
 

@@ -102,13 +102,12 @@ class Check:
             try:
                 targets[sample.id] = self._original(sample)
             except ScorecamError as error:
-                failures[shown(sample.name)] = str(error)
+                failures[shown(sample.name)] = shown(str(error))
         usable = [sample for sample in samples if sample.id in targets]
-        there = self.store.done([sample.id for sample in usable])
         pictured = {sample.id for sample in usable[:PICTURED]}
         total, done, fresh = len(jobs) * len(usable), 0, 0
         for job in jobs:
-            missing = [sample for sample in usable if (job.name, sample.id) not in there]
+            missing = [sample for sample in usable if not self._done(job, sample)]
             done += len(usable) - len(missing)
             if not missing:
                 continue
@@ -124,6 +123,11 @@ class Check:
                     progress(Progress(done, total, fresh, len(failures), seconds))
         return failures
 
+    def _done(self, job: Job, sample: Sample) -> bool:
+        """Whether there is a whole record; what failed is tried again."""
+        record = self.store.read(job.name, sample.id)
+        return record is not None and "failure" not in record
+
     def _network(self, job: Job, image: Image) -> Model:
         if job.mode == DATA and self.shuffled is not None:
             return self.shuffled
@@ -134,11 +138,19 @@ class Check:
         image = self.image(sample)
         scorer = Scorer(self.model, image, speed=Speed("eager"))
         target = int(scorer.columns.argmax())
-        missing = [each for each in self.methods if not self.map_of(each, sample).exists()]
+        missing = [each for each in self.methods if not self._kept(self.map_of(each, sample))]
         maps = self._maps(self.model, image, target, missing)
         for method in missing:
             self._keep(self.map_of(method, sample), maps[method.name])
         return target
+
+    def _kept(self, path: Path) -> bool:
+        """Whether a map is there and can be read."""
+        try:
+            np.load(path)
+        except (OSError, ValueError, EOFError):  # not there, or damaged: it is made again
+            return False
+        return True
 
     def _keep(self, path: Path, heatmap: Tensor) -> None:
         with replacing(path) as temporary, temporary.open("wb") as stream:
@@ -158,7 +170,7 @@ class Check:
         try:
             maps = self._maps(drawn, self.image(sample), target, self.methods)
         except ScorecamError as error:
-            failure = {"kind": type(error).__name__, "message": str(error)}
+            failure = {"kind": type(error).__name__, "message": shown(str(error))}
             return record | {"failure": failure}, {}
         for method in self.methods:
             original = torch.from_numpy(np.load(self.map_of(method, sample)))

@@ -43,7 +43,7 @@ from scorecam.runs.local import OnProgress, first_image, settled
 from scorecam.runs.others import DATA, MODES, PICTURED, SHUFFLED, Check, Job, all_jobs
 from scorecam.runs.plots import draw_sanity, draw_strips
 from scorecam.runs.rows import ANOTHER, CHANCE, Point
-from scorecam.runs.store import Store, as_json
+from scorecam.runs.store import Record, Store, as_json
 from scorecam.runs.verdicts import PASSES, Verdict, table, verdict
 from scorecam.shapes import Image
 
@@ -59,7 +59,7 @@ class Sanity:
         verdicts: by method, on cascading randomisation: "passes", "fails" or "undecided".
         data_verdicts: the same on the network trained on shuffled labels; empty without one.
         table: the same in Markdown.
-        failures: photos that could not be used, and why.
+        failures: photos, or a photo and a network, that could not be used, and why.
     """
 
     folder: Path
@@ -105,7 +105,8 @@ def sanity(
         methods: names; "edges" is a control that must fail.
         out: a folder, which an interrupted check goes on in.
         modes: "cascading", "independent" or both.
-        seeds: networks that are drawn for each stage and mode.
+        seeds: networks that are drawn for each stage and mode; a photo's likeness is their mean.
+            Intervals are over photos: how much draws differ is not in them.
         shuffled: the same network trained on shuffled labels: the data-randomisation check.
         layer: its name; None for the default.
         budget: which masks Score-CAM asks about.
@@ -128,6 +129,7 @@ def sanity(
         other = backends.open_model(other, preprocess=opened.preprocess)
     chosen = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
     asked = parse_methods(methods) if isinstance(methods, str) else list(methods)
+    modes = (modes,) if isinstance(modes, str) else tuple(modes)
     _check(modes, seeds)
     image, where = first_image(opened, chosen, layer)
     stages = opened.stages(image[None])
@@ -162,7 +164,9 @@ def _check(modes: Sequence[str], seeds: int) -> None:
             f"There is no mode {', '.join(map(repr, unknown)) or 'named'}.",
             do=f"There are {' and '.join(MODES)}.",
         )
-    if isinstance(seeds, bool) or seeds < 1:
+    if len(set(modes)) < len(modes):
+        raise SettingError("A mode is there twice.", do="Name each once.")
+    if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
         raise SettingError(f"seeds={seeds!r} is not a number of at least 1.", do="1 will do.")
 
 
@@ -188,38 +192,59 @@ def _summary(
     samples: Sequence[Sample],
     failures: Mapping[str, str],
 ) -> Sanity:
-    ids = [sample.id for sample in samples]
-    values: dict[tuple[str, str, str, str], list[float]] = {}
-    undefined: dict[tuple[str, str, str, str], int] = {}
+    usable = [each for each in samples if shown(each.name) not in failures]
+    told = _Told()
     for job in jobs:
-        for record in check.store.records(job.name, ids):
-            for method, found in record.get("values", {}).items():
-                for measure, value in found.items():
-                    key = (method, job.mode, job.stage, measure)
-                    if value is None:
-                        undefined[key] = undefined.get(key, 0) + 1
-                    else:
-                        values.setdefault(key, []).append(value)
+        for record in check.store.records(job.name, [sample.id for sample in usable]):
+            told.add(job, record)
     points = [
-        Point(*key, interval(values.get(key, [])), undefined.get(key, 0))
+        told.point(method.name, mode, stage, measure)
         for method in check.methods
         for mode, stage in dict.fromkeys((job.mode, job.stage) for job in jobs)
         for measure in SIMILARITIES
-        for key in [(method.name, mode, stage, measure)]
     ]
-    points += _chance(check, [each for each in samples if shown(each.name) not in failures])
+    points += _chance(check, usable)
     ends = [("cascading", stages[-1]), (DATA, SHUFFLED)]
     verdicts, data = (
         {each.name: verdict(points, each.name, *end) for each in check.methods} for end in ends
     )
     data = data if check.shuffled is not None else {}
-    page = table(points, verdicts, data, len(samples) - len(failures))
-    found = Sanity(
-        check.store.folder, tuple(stages), tuple(points), verdicts, data, page, dict(failures)
-    )
+    page = table(points, verdicts, data, len(usable))
+    wrong = {**failures, **told.failures}
+    if wrong:
+        page += f"\nWhat failed: {'; '.join(f'{name}: {why}' for name, why in wrong.items())}\n"
+    found = Sanity(check.store.folder, tuple(stages), tuple(points), verdicts, data, page, wrong)
     _write(found)
-    _draw(found, check, jobs, [each for each in samples if shown(each.name) not in failures])
+    _draw(found, check, jobs, usable)
     return found
+
+
+class _Told:
+    """What the records say, photo by photo."""
+
+    def __init__(self) -> None:
+        self.values: dict[tuple[str, str, str, str], dict[str, list[float]]] = {}
+        self.failures: dict[str, str] = {}
+
+    def add(self, job: Job, record: Record) -> None:
+        """One photo and network."""
+        if "failure" in record:
+            what = f"{record['name']}, {job.mode} {job.stage}"
+            self.failures[what] = record["failure"]["message"]
+        for method, found in record.get("values", {}).items():
+            for measure, value in found.items():
+                key = (method, job.mode, job.stage, measure)
+                own = self.values.setdefault(key, {}).setdefault(record["id"], [])
+                own += [] if value is None else [value]
+
+    def point(self, method: str, mode: str, stage: str, measure: str) -> Point:
+        """The mean over photos; a photo's is first taken over the networks that were drawn.
+
+        Draws of one photo are not independent photos: they must not make the interval narrower.
+        """
+        own = self.values.get((method, mode, stage, measure), {}).values()
+        means = [sum(each) / len(each) for each in own if each]
+        return Point(method, mode, stage, measure, interval(means), len(own) - len(means))
 
 
 def _chance(check: Check, samples: Sequence[Sample]) -> list[Point]:
