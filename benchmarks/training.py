@@ -238,7 +238,7 @@ same weights behind a mistake in preprocessing, a photo turned by 90°.
 """
 
 LITE = """On 12 photographs, every mask asked about, whichever runtime is chosen. In bfloat16
-the maps are the same to three digits. With the last block drawn anew all 12 maps are flat:
+the maps correlate by 0.9999 on average. With the last block drawn anew all 12 maps are flat:
 there is nothing to compare, and what cannot be told is no way through a gate.
 """
 

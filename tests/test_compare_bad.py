@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -16,7 +17,7 @@ import scorecam
 import toy_models
 from command_line import PREPROCESS, paragraph, refused
 from command_line import scorecam as command
-from scorecam import Model, ModelError, RunError
+from scorecam import Model, ModelError, RunError, SettingError
 from scorecam.runs.compare import Comparison
 from scorecam.testing import Regions
 from test_runs import NAMES, opened, photos, run, with_truth
@@ -235,3 +236,82 @@ def test_a_checkpoint_whose_head_is_broken_is_caught() -> None:
     caught = command("compare", TINY, other, "photos", *words)
     assert caught.code == 3, caught
     assert "agreement is 0, under 0.95" in caught.err
+
+
+# ── what must not slip through ───────────────────────────────────────────────────────────────
+
+
+def compared_runs(sides: list[str], out: Path, **others: Any) -> Comparison:
+    return scorecam.compare(sides, None, out=out, **({"method": "random"} | others))
+
+
+def grids(run: str) -> list[Path]:
+    return sorted(Path(run).glob("maps/random/*/*.npy"))
+
+
+def test_maps_that_turned_flat_shut_the_gate(two_runs: list[str], tmp_path: Path) -> None:
+    for file in grids(two_runs[1])[:5]:
+        np.save(file, np.zeros_like(np.load(file)))
+    found = compared_runs(two_runs, tmp_path / "out", fail_under={"similarity": 0.95})
+    assert found.versus[0].similarity.n == 6
+    assert found.versus[0].similarity.mean == pytest.approx(1 / 6)
+    assert "similarity is" in found.failed[0]
+
+
+def test_means_are_of_the_photos_that_every_side_has(two_runs: list[str], tmp_path: Path) -> None:
+    for file in sorted(Path(two_runs[1]).glob("items/random/*/*.json"))[1:]:
+        file.unlink()
+    found = compared_runs(two_runs, tmp_path / "out")
+    assert [each.n for each in found.accuracy] == [1, 1]
+    assert "1 of 6 photos are on every side; the means are of those." in found.remarks
+
+
+def test_damaged_records_and_maps_of_another_shape_are_counted(
+    two_runs: list[str], tmp_path: Path
+) -> None:
+    record = min(Path(two_runs[1]).glob("items/random/*/*.json"))
+    values = json.loads(record.read_text("utf-8"))
+    del values["target"]
+    record.write_text(json.dumps(values), "utf-8")
+    np.save(grids(two_runs[1])[-1], np.zeros((2, 2, 2), np.float16))
+    found = compared_runs(two_runs, tmp_path / "out")
+    assert any("2 damaged records or maps were left out" in each for each in found.remarks)
+    assert len(found.versus[0].photos) == 5
+
+
+def test_a_run_that_names_no_methods_and_a_sanity_check_are_no_sides(
+    two_runs: list[str], tmp_path: Path
+) -> None:
+    file = Path(two_runs[1]) / "run.json"
+    config = json.loads(file.read_text("utf-8"))
+    for change, said in (
+        ({"methods": 3}, "names no methods"),
+        ({"check": "sanity"}, "sanity check"),
+    ):
+        file.write_text(json.dumps(config | change), "utf-8")
+        with pytest.raises(RunError, match=said):
+            compared_runs(two_runs, tmp_path / "out")
+
+
+def test_what_else_differs_between_runs_is_said(tmp_path: Path) -> None:
+    folder = with_truth(photos(tmp_path / "photos", 6))
+    sides = [str(tmp_path / "one"), str(tmp_path / "two")]
+    run(folder, Path(sides[0]))
+    run(folder, Path(sides[1]), fill="black", budget=2)
+    remarks = compared_runs(sides, tmp_path / "out").remarks
+    assert [each.split(maxsplit=3)[3] for each in remarks] == [
+        "ask about another number of masks.",
+        "mute pixels otherwise.",
+    ]
+
+
+def test_the_method_is_looked_up_before_anything_runs(two_runs: list[str], tmp_path: Path) -> None:
+    for wrong in ("scorecamm", "scorecam,gradcam"):
+        with pytest.raises(SettingError):
+            compared_runs(two_runs, tmp_path / "out", method=wrong)
+
+
+@here
+def test_a_gate_without_a_name_or_named_twice_is_refused() -> None:
+    for gates, said in (("", "names no gate"), ("focus=0.1,focus=0.9", "there twice")):
+        refused(command("compare", TINY, TINY, "photos", *WORDS, "--fail-under", gates), said)

@@ -68,6 +68,64 @@ def evidence(trust: Trust, code: str) -> scorecam.trust.Evidence:
     return found
 
 
+# ── two classes, other modules, copies that do not run ──
+
+
+class Pair(nn.Module):
+    """Two of the classes; `centred` moves both scores alike, which no probability minds."""
+
+    def __init__(self, *, centred: bool) -> None:
+        super().__init__()
+        self.blobs = Blobs()
+        self.centred = centred
+
+    def forward(self, images: Tensor) -> Tensor:
+        scores = self.blobs(images)[:, :2]
+        return scores - scores.mean(dim=1, keepdim=True) if self.centred else scores
+
+
+def test_of_two_classes_only_the_difference_counts() -> None:
+    found: list[dict[str, float | None]] = []
+    for centred in (False, True):
+        model = scorecam.open_model(Pair(centred=centred), head="logits")
+        trust = scorecam.check(model, explained(model, blobs(), "blobs.maps"))
+        found.append({each.code: each.value for each in trust.evidence})
+    for code in ("random", "centre"):
+        assert found[0][code] == pytest.approx(found[1][code], abs=1e-5)
+
+
+def test_the_same_network_under_other_names_is_refused() -> None:
+    network = Blobs()
+    explanation = explained(network, blobs())
+    with pytest.raises(ModelError, match=r"no layer 'maps'"):
+        scorecam.check(nn.Sequential(network), explanation)
+
+
+def test_a_copy_that_does_not_run_costs_one_evidence() -> None:
+    class Proud(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.blobs = Blobs()
+            self.own = self.blobs.classifier.weight.detach().clone()
+
+        def forward(self, images: Tensor) -> Tensor:
+            if not torch.equal(self.blobs.classifier.weight, self.own):
+                raise ValueError("not my weights")
+            return self.blobs(images)
+
+    network = Proud()
+    trust = scorecam.check(network, explained(network, blobs(), "blobs.maps"))
+    assert evidence(trust, "head").value is None
+
+
+def test_nothing_left_to_judge_by_is_no_verdict(sound: tuple[Model, Explanation, Trust]) -> None:
+    model, explanation, _ = sound
+    with pytest.raises(SettingError, match="nothing to judge by"):
+        scorecam.check(model, explanation, without=set(RULES))
+    with pytest.raises(SettingError, match="no evidence 3"):
+        scorecam.check(model, explanation, without={3})
+
+
 # ── verdicts ─────────────────────────────────────────────────────────────────────────────────
 
 

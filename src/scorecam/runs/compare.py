@@ -22,6 +22,7 @@ from scorecam.datasets import open_dataset
 from scorecam.datasets.sample import Dataset
 from scorecam.errors import MissingExtra, RunError, SettingError, did_you_mean
 from scorecam.files import replacing
+from scorecam.methods import parse_methods
 from scorecam.metrics.faithfulness import pearson
 from scorecam.metrics.statistics import Interval, interval, paired
 from scorecam.model import Model
@@ -35,6 +36,7 @@ from scorecam.runs.sides import (
     Candidate,
     Classes,
     Side,
+    apart,
     check_classes,
     check_records,
     classes_of,
@@ -56,8 +58,8 @@ class Moved:
     """One photo on the first side and on another.
 
     Args:
-        similarity: of the two maps, Pearson in [-1, 1]; None where the two explain another class,
-            or one of them is flat.
+        similarity: of the two maps, Pearson in [-1, 1], and 0 where one of them is flat; None
+            where both are, or the two explain another class.
         flipped: whether the predicted class is another.
     """
 
@@ -75,7 +77,7 @@ class Versus:
     Args:
         other: the other's name.
         similarity: of maps of one class.
-        undefined: photos of which the two explain another class, or one map is flat.
+        undefined: photos of which the two explain another class, or both maps are flat.
         agreement: the share of photos whose predicted class is the same.
         focus: the difference of the energy in the object, other less first.
         photos: each of them, the most changed first.
@@ -151,6 +153,7 @@ def compare(
         MissingExtra, DatasetError, OutputError: as for `evaluate`.
     """
     chosen = [parse_side(text) for text in sides]
+    method = _one(method)
     _check(chosen, dataset, fail_under or {})
     photos = dataset if isinstance(dataset, Dataset) or dataset is None else open_dataset(dataset)
     _check_models(chosen, photos, opener)
@@ -174,6 +177,16 @@ def compare(
         )
         found.append(read_side(candidate, place, method))
     return _compared(found, folder, fail_under or {})
+
+
+def _one(method: str) -> str:
+    """The name of the one method that is meant."""
+    named = parse_methods(method)
+    if len(named) != 1:
+        raise SettingError(
+            f"{method} names {len(named)} methods.", do="Compare the maps of one: scorecam."
+        )
+    return named[0].name
 
 
 def _check(sides: Sequence[Candidate], dataset: object, fail_under: Mapping[str, float]) -> None:
@@ -227,6 +240,11 @@ def alike(one: Tensor, other: Tensor) -> float | None:
     return None if math.isnan(found) else found
 
 
+def _flat(map_: Tensor) -> bool:
+    low, high = map_.aminmax()
+    return not bool(high > low)
+
+
 def _moved(first: Side, other: Side) -> list[Moved]:
     photos: list[Moved] = []
     for sample, record in first.records.items():
@@ -236,7 +254,10 @@ def _moved(first: Side, other: Side) -> list[Moved]:
         similarity = None
         same = record["target"]["index"] == twin["target"]["index"]
         if same and sample in first.maps and sample in other.maps:
-            similarity = alike(first.maps[sample], other.maps[sample])
+            one, two = first.maps[sample], other.maps[sample]
+            similarity = alike(one, two)
+            if similarity is None and _flat(one) != _flat(two):
+                similarity = 0.0  # a map and none are not alike at all
         flipped = record["predicted"]["index"] != twin["predicted"]["index"]
         focus = _focus(record), _focus(twin)
         photos.append(Moved(sample, record["name"], similarity, flipped, focus))
@@ -268,12 +289,12 @@ def _versus(first: Side, other: Side) -> Versus:
 
 def _compared(sides: Sequence[Side], folder: Path, fail_under: Mapping[str, float]) -> Comparison:
     versus = tuple(_versus(sides[0], other) for other in sides[1:])
+    common = set.intersection(*(set(side.records) for side in sides))
     focus, accuracy = [], []
     for side in sides:
-        known = [value for r in side.records.values() if (value := _focus(r)) is not None]
-        focus.append(interval(known))
-        rights = [float(v) for r in side.records.values() if (v := r.get("right")) is not None]
-        accuracy.append(interval(rights))
+        own = [record for sample, record in side.records.items() if sample in common]
+        focus.append(interval([value for r in own if (value := _focus(r)) is not None]))
+        accuracy.append(interval([float(v) for r in own if (v := r.get("right")) is not None]))
     remarks: list[str] = []
     if not any(each.n for each in focus):
         remarks.append("No photo has a box or a mask: focus cannot be told.")
@@ -284,6 +305,7 @@ def _compared(sides: Sequence[Side], folder: Path, fail_under: Mapping[str, floa
         for side in sides
         if side.failures
     ]
+    remarks += _remarks(sides, versus, len(common))
     held = {
         "similarity": versus[-1].similarity,
         "agreement": versus[-1].agreement,
@@ -301,6 +323,25 @@ def _compared(sides: Sequence[Side], folder: Path, fail_under: Mapping[str, floa
     found = Comparison(folder, names, tuple(accuracy), tuple(focus), versus, failed, tuple(remarks))
     _write(found, sides)
     return found
+
+
+def _remarks(sides: Sequence[Side], versus: Sequence[Versus], common: int) -> list[str]:
+    """What was left out, and what differs beside the models."""
+    remarks: list[str] = []
+    every = len({sample for side in sides for sample in side.records})
+    if common < every:
+        remarks.append(f"{common:,} of {every:,} photos are on every side; the means are of those.")
+    for side in sides:
+        if side.damaged:
+            what = f"{side.damaged:,} damaged records or maps"
+            remarks.append(f"{side.candidate.text}: {what} were left out.")
+    remarks += [
+        f"{each.other}: {each.undefined:,} of {len(each.photos):,} photos have no similarity: "
+        "another class is explained, or there are no maps."
+        for each in versus
+        if each.undefined
+    ]
+    return remarks + [remark for other in sides[1:] for remark in apart(sides[0], other)]
 
 
 # ── writing ──────────────────────────────────────────────────────────────────────────────────

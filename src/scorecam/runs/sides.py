@@ -11,9 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scorecam.datasets.photos import shown
 from scorecam.datasets.sample import Dataset
 from scorecam.errors import LayerError, ModelError, RunError, SettingError, did_you_mean
 from scorecam.model import Model
+from scorecam.runs.config import Config
 from scorecam.runs.local import first_image
 from scorecam.runs.store import Record, Store
 
@@ -29,7 +31,7 @@ class Candidate:
     """One side of a comparison.
 
     Args:
-        text: as it was named.
+        text: as it was named, fit to be printed.
         source: a model's spec, or the folder of a run.
         settings: what belongs to it: weights, precision and so on.
     """
@@ -46,13 +48,21 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Side:
-    """What one side's run recorded of each photo, by its id."""
+    """What one side's run recorded of each photo, by its id.
+
+    Args:
+        config: the run's.
+        failures: photos that failed.
+        damaged: records and maps that cannot be read, and are left out.
+    """
 
     candidate: Candidate
     folder: Path
     records: Mapping[str, Record]
     maps: Mapping[str, Tensor]
     failures: int
+    config: Config
+    damaged: int
 
 
 def parse_side(text: str) -> Candidate:
@@ -62,7 +72,7 @@ def parse_side(text: str) -> Candidate:
         SettingError: there is no such setting.
     """
     if Path(text).is_dir():
-        return Candidate(text, text)
+        return Candidate(shown(text), text)
     source, *settings = text.split(",")
     values: dict[str, str] = {}
     for setting in settings:
@@ -74,7 +84,7 @@ def parse_side(text: str) -> Candidate:
                 do=f"There are {', '.join(SETTINGS)}: lite0,precision=bfloat16.",
             )
         values[key] = value
-    return Candidate(text, source, values)
+    return Candidate(shown(text), source, values)
 
 
 def slug(text: str) -> str:
@@ -91,7 +101,7 @@ def read_side(candidate: Candidate, folder: Path, method: str) -> Side:
     config = Store(folder, ()).recorded()
     if config is None:
         raise RunError(f"{folder} is no run.", do="Give the folder of scorecam evaluate.")
-    names = [each["name"] for each in config.get("methods", [])]
+    names = _methods(config, folder)
     if method not in names:
         raise RunError(
             f"The run {folder} has no maps of {method}.",
@@ -102,18 +112,85 @@ def read_side(candidate: Candidate, folder: Path, method: str) -> Side:
     ids = sorted(path.stem for path in (folder / "items" / store.slug(method)).glob("??/*.json"))
     records: dict[str, Record] = {}
     maps: dict[str, Tensor] = {}
-    failures = 0
-    for record in store.records(method, ids):
+    failures = damaged = 0
+    for sample in ids:
+        record = store.read(method, sample)
+        if record is None or not ("failure" in record or _whole(record)):
+            damaged += 1
+            continue
         if "failure" in record:
             failures += 1
             continue
-        records[record["id"]] = record
-        file = folder / "maps" / store.slug(method) / record["id"][:2] / f"{record['id']}.npy"
-        try:
-            maps[record["id"]] = torch.from_numpy(np.load(file).astype(np.float32))
-        except (OSError, ValueError):
-            continue
-    return Side(candidate, folder, records, maps, failures)
+        records[sample] = record
+        found = _map(folder / "maps" / store.slug(method) / sample[:2] / f"{sample}.npy")
+        if found is None:
+            damaged += 1
+        else:
+            maps[sample] = found
+    return Side(candidate, folder, records, maps, failures, config, damaged)
+
+
+def _methods(config: Config, folder: Path) -> list[str]:
+    """The names of a run's methods.
+
+    Raises:
+        RunError: it is a sanity check's folder, or damaged.
+    """
+    if config.get("check") == "sanity":
+        raise RunError(
+            f"{folder} is the folder of a sanity check.", do="Give one of scorecam evaluate."
+        )
+    try:
+        return [str(each["name"]) for each in config["methods"]]
+    except (KeyError, TypeError) as error:
+        raise RunError(
+            f"{folder / 'run.json'} names no methods.",
+            likely="It was edited.",
+            do="Run it again, or give another folder.",
+        ) from error
+
+
+def _whole(record: Record) -> bool:
+    """Whether a record names what was explained and predicted."""
+    columns = [record.get("target"), record.get("predicted")]
+    return all(
+        isinstance(each, dict) and isinstance(each.get("index"), int) and "name" in each
+        for each in columns
+    )
+
+
+def _map(file: Path) -> Tensor | None:
+    """A map on its grid; None where it cannot be read."""
+    try:
+        found = np.load(file)
+        if found.ndim != 2 or found.dtype.kind != "f" or not np.isfinite(found).all():
+            return None
+    except (OSError, ValueError, EOFError):
+        return None
+    return torch.from_numpy(found.astype(np.float32))
+
+
+# ── what else differs ────────────────────────────────────────────────────────────────────────
+
+APART = {
+    "layer": "explain other layers",
+    "target": "explain other classes",
+    "budget": "ask about another number of masks",
+    "fill": "mute pixels otherwise",
+    "masking": "mask otherwise",
+    "preprocess": "see other parts or sizes of a photo, on which maps are laid as they are",
+    "dataset": "were run on other photos or annotations",
+}
+"""What in a run's configuration changes its maps or figures, and is not the model itself."""
+
+
+def apart(first: Side, other: Side) -> list[str]:
+    """In what two runs differ beside their models, as sentences."""
+    return [
+        f"{first.candidate.text} and {other.candidate.text} {what}."
+        for key, what in APART.items()
+        if first.config.get(key) != other.config.get(key)
+    ]
 
 
 # ── the same classes ─────────────────────────────────────────────────────────────────────────

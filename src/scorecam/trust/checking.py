@@ -115,11 +115,16 @@ def known_codes(codes: Iterable[str]) -> frozenset[str]:
     """
     asked = frozenset([codes] if isinstance(codes, str) else codes)
     known = [*NOTES, *RULES]
-    for code in sorted(asked):
+    for code in sorted(asked, key=str):
         if code not in known:
             raise SettingError(
                 f"There is no evidence {code!r}.",
-                likely=did_you_mean(code, known),
+                likely=did_you_mean(str(code), known),
                 do=f"There are {', '.join(known)}.",
             )
+    if asked >= set(RULES):
+        raise SettingError(
+            "Every evidence is left out: there would be nothing to judge by.",
+            do="Leave out fewer.",
+        )
     return asked

@@ -181,18 +181,18 @@ def survival(subject: Subject) -> Mapping[str, Found]:
         if not stages:
             return {"head": f"{model.spec} has no weights that could be drawn anew."}
         drawn = model.randomised(stages[:1], image, subject.seed)
-    except ModelError as error:
+        asking = ScoreCAM(
+            drawn,
+            bank.layer,
+            how,
+            budget=HEAD_MASKS,
+            runtime="eager",
+            masking=bank.masking,
+            seed=subject.seed,
+        )
+        other = asking.bank(subject.image, subject.target)
+    except ModelError as error:  # it cannot be copied, or the copy does not run
         return {"head": str(error)}
-    asking = ScoreCAM(
-        drawn,
-        bank.layer,
-        how,
-        budget=HEAD_MASKS,
-        runtime="eager",
-        masking=bank.masking,
-        seed=subject.seed,
-    )
-    other = asking.bank(subject.image, subject.target)
     subject.count(2 + other.provenance.forward_passes)  # two to find the stages
     own = subject.explanation.heatmap.to(image.device)
     return {"head": alike(own, other.heatmap(subject.target, how))}

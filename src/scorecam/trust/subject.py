@@ -13,7 +13,7 @@ from torch import Tensor
 from scorecam import cam
 from scorecam.asking import Scorer
 from scorecam.bank import ScoreBank
-from scorecam.errors import ModelError, SettingError
+from scorecam.errors import LayerError, ModelError, SettingError
 from scorecam.explanation import Explanation
 from scorecam.metrics.faithfulness import pearson
 from scorecam.model import Head, Model, Runtime, Speed, two_sided
@@ -97,6 +97,14 @@ class Subject:
             ModelError: the explanation is another model's.
         """
         _same_model(self.scorer.columns, self.bank.image_scores)
+        try:
+            self.model.find_layer(self.bank.layer, self.image[None])
+        except LayerError as error:
+            raise ModelError(
+                f"This model has no layer {self.bank.layer!r}, which was explained.",
+                likely="The explanation was made with the same network under other names.",
+                do="Give the model that was explained.",
+            ) from error
 
     def columns(self, images: Images) -> BatchedScores:
         """What the model says of any images, `b n`, in units in which differences mean something.
@@ -108,11 +116,11 @@ class Subject:
     def lead(self, images: Images) -> Columns:
         """How far the target is ahead of the mean of the other columns, `b`.
 
-        Of a single column, or of a pair that are each other's opposite, it is the number itself.
+        Of a single column it is the number itself.
         """
         columns = self.columns(images)
         own, count = columns[:, self.target], columns.shape[1]
-        return own if count < 3 else own - (columns.sum(dim=1) - own) / (count - 1)
+        return own if count < 2 else own - (columns.sum(dim=1) - own) / (count - 1)
 
     @cached_property
     def answer(self) -> Columns:

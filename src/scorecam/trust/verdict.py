@@ -166,7 +166,7 @@ NOTES: dict[str, float] = {
     "border": 0.5,
 }
 """What each of the bank's health notes adds: chosen, not fitted. `improbable` is the rule about the
-probability, which never speaks of a prediction: the largest of n is at least 1/n."""
+probability: of a softmax's prediction it never speaks, since the largest of n is at least 1/n."""
 
 
 def judged(notes: Iterable[Note], found: Mapping[str, Found]) -> tuple[Evidence, ...]:
