@@ -333,6 +333,12 @@ def test_a_photo_that_cannot_be_read_is_left_out_and_said(
     assert found.curve("edges")[0].n == 5
 
 
+def test_without_cascading_there_is_no_verdict_to_print(network: nn.Module, tmp_path: Path) -> None:
+    found = check(network, tmp_path, methods="edges", modes=["independent"])
+    assert "undecided" not in found.table
+    assert "Independent, spearman" in found.table
+
+
 def test_more_draws_do_not_make_the_interval_narrower_than_the_photos_do(
     network: nn.Module, tmp_path: Path
 ) -> None:

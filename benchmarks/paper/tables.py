@@ -455,6 +455,13 @@ def sanity(found: dict[str, Any], trained: dict[str, Any]) -> list[Claim]:
             if who == method
         )
         told.append(f"{NAMES[method].replace('*', '')} {said}: {likeness}")
+    told += [
+        f"{NAMES[item['method']].replace('*', '')} "
+        f"{found['variants']['verdicts'][item['method']]}: spearman {item['mean']:.2f} "
+        f"[{item['low']:.2f}, {item['high']:.2f}]"
+        for item in found.get("variants", {"items": []})["items"]
+        if (item["stage"], item["measure"]) == (check["stages"][-1], "spearman")
+    ]
     verdicts = [check["verdicts"]["scorecam"]]
     numbers = (
         f"lite0, {photos} photos, every weight drawn anew, likeness to the trained network's map "

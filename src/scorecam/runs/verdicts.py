@@ -63,7 +63,9 @@ def table(
     )
     head = ["method", "weights drawn anew", *(["labels shuffled"] if data else [])]
     rows = [[name, found, *([data[name]] if data else [])] for name, found in verdicts.items()]
-    parts = [f"# Sanity check on {photos} photos\n", about, markdown(head, rows)]
+    parts = [f"# Sanity check on {photos} photos\n", about]
+    if data or any(point.mode == "cascading" for point in points):
+        parts.append(markdown(head, rows))
     found = {(p.method, p.mode, p.stage, p.measure): p for p in points}
     for mode in dict.fromkeys(point.mode for point in points if point.mode != CHANCE):
         stages = dict.fromkeys(point.stage for point in points if point.mode == mode)
