@@ -292,6 +292,8 @@ def test_a_network_trained_on_shuffled_labels_is_compared_too(
     # The very same network's maps are the same: nothing passes.
     same = check(network, tmp_path / "same", methods=methods, modes=["cascading"], shuffled=network)
     assert same.data_verdicts == {"of-the-weights": "fails", "edges": "fails"}
+    assert "the model's own weights" in same.table
+    assert "the model's own weights" not in found.table
     plain = check(network, tmp_path / "plain", methods=methods)
     assert plain.data_verdicts == {}
     assert "labels shuffled" not in plain.table
@@ -306,6 +308,10 @@ def test_a_network_that_is_another_cannot_be_the_shuffled_one(
         check(network, tmp_path, shuffled=other)
     with pytest.raises(LayerError):
         check(network, tmp_path, shuffled=nn.Sequential(nn.Conv2d(3, 3, 1), nn.Flatten()))
+    deeper = Small().eval()
+    deeper.head = nn.Sequential(deeper.head, nn.Linear(deeper.head.out_features, 3))
+    with pytest.raises(ModelError, match="consists of"):
+        check(network, tmp_path, shuffled=deeper)
 
 
 @pytest.mark.needs("plot")

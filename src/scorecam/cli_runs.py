@@ -27,7 +27,7 @@ from scorecam.command import (
     open_model,
     say,
 )
-from scorecam.errors import OutputError, SettingError
+from scorecam.errors import DatasetError, OutputError, SettingError
 
 if TYPE_CHECKING:
     from scorecam.datasets.sample import Dataset
@@ -253,7 +253,11 @@ def compare(  # noqa: PLR0917  (typer calls it by keyword)
     # Photos come last, unless everything that is named is a run.
     if not all(parse_side(side).is_run for side in sides):
         *sides, last = sides
-        photos = select(open_dataset(last), limit=limit)
+        try:
+            photos = select(open_dataset(last), limit=limit)
+        except DatasetError as error:
+            likely = f"Photos come last: {last} was taken for them. {error.likely}".strip()
+            raise DatasetError(error.what, likely=likely, do=error.do) from error
 
     known: set[str] = set()
 

@@ -6,6 +6,7 @@ import io
 import os
 from collections import Counter
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from scorecam.audit.regions import Map
 from scorecam.audit.rules import LEVELS, RULES, percent
 from scorecam.errors import OutputError
 from scorecam.files import replacing
+from scorecam.metrics import parse_metrics
 from scorecam.runs.store import as_json
 
 DOCUMENT = "audit.json"
@@ -204,4 +206,12 @@ def _facts(item: Item) -> dict[str, float | None]:
         facts["agreement of variants"] = found[0]
     if item.entry is not None and item.entry.error:
         facts["estimated error"] = item.entry.error
-    return facts | dict(item.values)
+    titles = _titles()
+    return facts | {titles.get(name, name): value for name, value in item.values.items()}
+
+
+@cache
+def _titles() -> dict[str, str]:
+    """What people call what was measured, by the names of records."""
+    outcomes = [outcome for metric in parse_metrics("all") for outcome in metric.outcomes]
+    return {outcome.name: outcome.title for outcome in outcomes}

@@ -135,7 +135,7 @@ def sanity(
     stages = opened.stages(image[None])
     jobs = list(all_jobs(stages, modes, seeds))
     if other is not None:
-        _check_same(opened, other, image, where)
+        _check_same(opened, other, stages, image, where)
         jobs.append(Job(DATA, SHUFFLED, 0, ()))
     settings = {
         "check": "sanity",
@@ -170,13 +170,20 @@ def _check(modes: Sequence[str], seeds: int) -> None:
         raise SettingError(f"seeds={seeds!r} is not a number of at least 1.", do="1 will do.")
 
 
-def _check_same(model: Model, shuffled: Model, image: Image, layer: str) -> None:
+def _check_same(
+    model: Model, shuffled: Model, stages: Sequence[str], image: Image, layer: str
+) -> None:
     """That the network trained on shuffled labels is the same network otherwise."""
     shuffled.find_layer(layer, image[None])
     own, others = (len(each.scores(image[None])[0]) for each in (model, shuffled))
+    odd = ""
     if own != others:
+        odd = f"has {others} classes, the model {own}"
+    elif isinstance(shuffled, WhiteBox) and (parts := shuffled.stages(image[None])) != list(stages):
+        odd = f"consists of {', '.join(parts)}; the model of {', '.join(stages)}"
+    if odd:
         raise ModelError(
-            f"The network trained on shuffled labels has {others} classes, the model {own}.",
+            f"The network trained on shuffled labels {odd}.",
             likely="They are not the same network.",
             do="Train the same network on the same photos, their labels shuffled.",
         )
@@ -210,6 +217,8 @@ def _summary(
     )
     data = data if check.shuffled is not None else {}
     page = table(points, verdicts, data, len(usable))
+    if check.shuffled is not None and check.shuffled.fingerprint() == check.model.fingerprint():
+        page += "\nThe network trained on shuffled labels has the model's own weights.\n"
     wrong = {**failures, **told.failures}
     if wrong:
         page += f"\nWhat failed: {'; '.join(f'{name}: {why}' for name, why in wrong.items())}\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable, Generator
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -34,9 +35,16 @@ def precisions() -> list[str]:
     Raises:
         MissingExtra: OpenVINO is not installed.
     """
-    can = _openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    _openvino()
+    can = _capabilities()
     words = {"bfloat16": "BF16", "float16": "FP16", "float32": "FP32"}
     return [name for name, word in words.items() if word in can]
+
+
+@cache
+def _capabilities() -> list[str]:
+    """What OpenVINO says of this processor: it takes a tenth of a second to find out."""
+    return _openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def convert(
