@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from audit_runs import Photo, id_of, mixed, on_box, right, spot, write
 from scorecam import RunError
 from scorecam.audit.findings import audit
+from scorecam.audit.parsing import Unreadable, map_of
 from scorecam.audit.reading import read
 
 pytestmark = pytest.mark.needs("audit")
@@ -62,6 +64,9 @@ def test_what_is_no_run_is_refused(tmp_path: Path, run: Path) -> None:
         ('{"schema": 1, "methods": 3}', "names no methods"),
         ('{"schema": 1, "methods": [{"name": 3}]}', "names no methods"),
         ('{"schema": 1, "methods": [{"name": "scorecam"}, "random"]}', "names no methods"),
+        ('{"schema": 1, "methods": [{"name": ""}]}', "names no methods"),
+        ('{"schema": 1, "methods": [{"name": "\\ud800"}]}', "names no methods"),
+        ("[" * 100_000, "cannot be read: its brackets are nested without end"),
     ],
 )
 def test_another_schema_and_a_damaged_run_json_are_refused(run: Path, text: str, said: str) -> None:
@@ -124,7 +129,7 @@ def test_a_record_that_someone_edited_is_left_out(run: Path, reason: str) -> Non
     assert f"Left out, damaged or edited: 1 × {reason}." in found.remarks
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), "0.5", None, True])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 10**400, "0.5", None, True])
 def test_values_that_are_no_finite_numbers_are_left_out(run: Path, value: Any) -> None:
     edit(file_of(run, 0), lambda record: record["values"].update(average_drop=value))
     assert len(audit(run).items) == 9
@@ -138,17 +143,43 @@ def test_a_prediction_that_was_edited_to_be_right_is_left_out(run: Path) -> None
 def test_a_file_that_is_no_record_is_left_out(run: Path) -> None:
     file_of(run, 0).write_text("{", "utf-8")
     file_of(run, 1).write_bytes(b"\xff\xfe")
-    assert "Left out, damaged or edited: 2 × damaged record." in audit(run).remarks
+    file_of(run, 2).write_text("[" * 100_000, "utf-8")
+    assert "Left out, damaged or edited: 3 × damaged record." in audit(run).remarks
+
+
+def test_names_that_have_no_utf8_are_read_as_a_run_writes_them(run: Path) -> None:
+    def odd(record: dict[str, Any]) -> None:
+        record.update(name="a\ud800.jpg", label="b\udfff")
+        record["target"].update(name="c\udcff")
+
+    edit(file_of(run, 0), odd)
+    [item] = [item for item in audit(run).items if item.id == id_of(0)]
+    assert item.name == r"a\ud800.jpg"
+    assert item.label == r"b\udfff"
+    assert item.target.name == r"c\udcff"
 
 
 def saved(array: np.ndarray) -> Callable[[Path], None]:
     return lambda file: np.save(file, array)
 
 
+def promising(shape: str) -> Callable[[Path], None]:
+    """A file whose header is right, and promises what is not there."""
+    header = f"{{'descr': '<f2', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    start = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+    return lambda file: file.write_bytes(start + bytes(128)) and None
+
+
 MAPS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "cut": ("damaged map", lambda file: file.write_bytes(file.read_bytes()[:90])),
     "empty": ("damaged map", lambda file: file.write_bytes(b"")),
     "text": ("damaged map", lambda file: file.write_text("a map")),
+    "zip": ("damaged map", lambda file: file.write_bytes(b"PK\x03\x04 and so on")),
+    "endless": ("damaged map", promising("(1_000_000, 10_000_000)")),
+    "long": ("damaged map", promising(f"(64, 1, {10**30})")),
+    "negative": ("damaged map", promising("(-8, -8)")),
+    "nested": ("damaged map", promising("-" * 9_000 + "1")),
+    "cut long": ("damaged map", lambda file: file.write_bytes(file.read_bytes() + b"0")),
     "gone": ("missing map", lambda file: file.unlink()),
     "nan": ("map with values outside its range", saved(np.full((8, 8), np.nan, np.float16))),
     "large": ("map with values outside its range", saved(np.full((8, 8), 3, np.float16))),
@@ -168,6 +199,18 @@ def test_a_map_that_is_damaged_is_left_out(run: Path, name: str) -> None:
     assert f"Left out, damaged or edited: 1 × {reason}." in found.remarks
 
 
+def test_a_header_that_promises_too_much_costs_no_memory(run: Path) -> None:
+    file = file_of(run, 2, "maps/scorecam", ".npy")
+    promising("(100_000, 1_000)")(file)  # 200 MB
+    tracemalloc.start()
+    try:
+        with pytest.raises(Unreadable, match="damaged map"):
+            map_of(file)
+        assert tracemalloc.get_traced_memory()[1] < 1e6
+    finally:
+        tracemalloc.stop()
+
+
 GALLERIES: dict[str, Change] = {
     "schema": lambda e: e.update(schema=2),
     "photo": lambda e: e.update(id="another"),
@@ -184,6 +227,20 @@ GALLERIES: dict[str, Change] = {
     "health": lambda e: e.update(health=[{"code": "flat"}]),
     "other target": lambda e: e["classes"][0].update(index=2),
     "grid": lambda e: e.update(grid=[16, 4]),
+    "grid of truth": lambda e: e.update(grid=[True, 64]),
+    "huge error": lambda e: e.update(error=10**400),
+    "contrast of no cells": lambda e: e.update(
+        grid=[0, 8],
+        views=[],
+        classes=[{**each, "maps": []} for each in e["classes"]],
+        contrast={"map": ""},
+    ),
+    "contrast of another grid": lambda e: e.update(
+        grid=[1, 3],
+        views=[],
+        classes=[{**each, "maps": []} for each in e["classes"]],
+        contrast={"map": "AAAA"},
+    ),
 }
 
 
@@ -196,6 +253,12 @@ def test_a_gallery_that_is_damaged_costs_its_entry_alone(run: Path, name: str) -
     assert item.entry is None
     assert any(remark.startswith("Photos whose entry in gallery/ is damaged: 1.") for remark in
                found.remarks)  # fmt: skip
+
+
+def test_an_entry_nested_without_end_is_damaged(run: Path) -> None:
+    file_of(run, 4, "gallery").write_text("[" * 100_000, "utf-8")
+    remarks = audit(run).remarks
+    assert any(each.startswith("Photos whose entry in gallery/ is damaged: 1.") for each in remarks)
 
 
 def test_a_run_without_a_gallery_is_audited_by_its_maps(tmp_path: Path) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from scorecam.page import Page
+from scorecam.page import Page, write
 from scorecam.runs import moved
 from scorecam.runs.compare import Comparison
 from scorecam.runs.moved import moved_page
@@ -114,3 +115,18 @@ def test_without_thumbnails_there_are_grey_tiles(folder: Path, tmp_path: Path) -
     for number, file in enumerate(found.folder.glob("*/gallery/*/*.json")):
         file.write_text("{" if number % 2 else '{"jpeg": 3}', "utf-8")
     assert all(picture.jpeg is None for picture in page_of(found).pictures)
+
+
+def test_a_damaged_thumbnail_is_taken_from_the_next_side(folder: Path, tmp_path: Path) -> None:
+    found = compared(["right", "near"], folder, tmp_path / "out")
+    first, *_, last = sorted(found.folder.glob("1-*/gallery/*/*.json"))
+    entry = json.loads(first.read_text("utf-8"))
+    first.write_text(json.dumps({"jpeg": entry["jpeg"][:80]}), "utf-8")
+    last.write_text("[" * 100_000, "utf-8")
+    page = page_of(found)
+    assert all(picture.jpeg is not None for picture in page.pictures)
+    write(page, tmp_path / "page.html")
+    for file in found.folder.glob("2-*/gallery/*/*.json"):
+        file.unlink()
+    tiles = {picture.id for picture in page_of(found).pictures if picture.jpeg is None}
+    assert tiles == {first.stem, last.stem}

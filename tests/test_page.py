@@ -21,7 +21,8 @@ from PIL import Image
 import page_samples
 from page_samples import HOSTILE, MARKUP, jpeg, one_hot, page, picture
 from scorecam import MissingExtra, OutputError, PhotoError, SettingError
-from scorecam.page import Channel, Finding, Page, Shown, html, write
+from scorecam.page import Channel, Finding, Page, Picture, Shown, decodable, encoding, html, write
+from scorecam.page.encoding import crowded
 from scorecam.picture import COLOURS
 
 needs_jinja = pytest.mark.needs("audit")
@@ -105,9 +106,9 @@ def test_findings_point_at_the_pictures_that_are_on_the_page() -> None:
     found = content(page(3))["findings"]
     assert [each["places"] for each in found] == [[1], [0, 2], []]
     text = html(page(3))
-    assert "Show its picture<" in text
-    assert "Show its 2 pictures<" in text
-    assert "None of its pictures is on this page." in text
+    assert "Show 1 example<" in text
+    assert "Show 2 examples<" in text
+    assert "None of its examples is on this page." in text
 
 
 @needs_jinja
@@ -115,7 +116,7 @@ def test_a_picture_named_twice_by_a_finding_is_counted_once() -> None:
     twice = Finding("rule", "note", "Twice.", (), "", ("id-1", "id-1"))
     made = page(2, findings=(twice,))
     assert content(made)["findings"][0]["places"] == [1]
-    assert "Show its picture<" in html(made)
+    assert "Show 1 example<" in html(made)
 
 
 @needs_jinja
@@ -185,6 +186,70 @@ def test_no_picture_is_no_error() -> None:
 def test_a_picture_that_cannot_be_decoded_is_named(bad: bytes) -> None:
     with pytest.raises(PhotoError, match=r"folder/photo-3\.jpg cannot be decoded"):
         html(page(0, pictures=(picture(3, jpeg=bad),)))
+
+
+@pytest.mark.parametrize("bad", [b"", b"not a picture", jpeg()[:200], b"BM" + bytes(60)])
+def test_bytes_that_are_no_picture_are_told_apart(bad: bytes) -> None:
+    good = jpeg()
+    assert decodable(good) is good
+    assert decodable(None) is None
+    assert decodable(bad) is None
+
+
+def speckled(count: int, side: int) -> tuple[Picture, ...]:
+    """As heavy as pictures come: five classes in four views, of noise."""
+    draw = np.random.default_rng(0)
+
+    def grids() -> dict[str, Any]:
+        return {view: draw.integers(0, 256, (side, side), dtype=np.uint8) for view in "abcd"}
+
+    classes = tuple(Shown(f"class {place}", 0.2, "", grids()) for place in range(5))
+    return tuple(picture(number, classes=classes, channels=()) for number in range(count))
+
+
+@needs_jinja
+@pytest.mark.parametrize("side", [17, 20, 28, 56])
+def test_two_thousand_pictures_of_any_grid_stay_under_thirty_megabytes(side: int) -> None:
+    made = page(0, pictures=speckled(2_000, side))
+    assert crowded(made) == (side > 17)  # 17 x 17 are just few enough
+    text = html(made)
+    assert ("maps of more than 16 × 16 cells are averaged" in text) == crowded(made)
+    thumbnails = 2_000 * 5_000  # those of the test weigh next to nothing
+    assert len(text) + thumbnails < 30e6
+
+
+@needs_jinja
+def test_few_pictures_keep_all_their_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    fine = page(0, pictures=speckled(3, 28))
+    text = html(fine)
+    assert "averaged" not in text
+    assert content(fine)["pictures"][0]["classes"][0]["maps"][0].startswith("28x28,")
+    monkeypatch.setattr(encoding, "MOST_CELLS", 100)
+    assert content(fine)["pictures"][0]["classes"][0]["maps"][0].startswith("16x16,")
+    small = page(0, pictures=speckled(3, 14))
+    assert "averaged" not in html(small)
+    assert content(small)["pictures"][0]["classes"][0]["maps"][0].startswith("14x14,")
+
+
+@needs_jinja
+def test_fewer_cells_hold_the_mean_of_their_area_and_the_largest_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(encoding, "MOST_CELLS", 100)
+    draw = np.random.default_rng(0)
+    blocks = draw.integers(0, 200, (16, 16)).astype(np.uint8)
+    blocks[3, 5] = 250
+    wide = np.zeros((16, 24), np.uint8)
+    wide[:, 0] = 240  # covers two thirds of a cell of 1.5
+    flat = np.zeros((32, 32), np.uint8)
+    maps = {"blocks": np.kron(blocks, np.ones((2, 2), np.uint8)), "wide": wide, "flat": flat}
+    classes = (Shown("cat", 0.5, "", maps),)
+    made = page(0, pictures=(picture(1, classes=classes, channels=()), picture(2)))
+    found = list(map(cells, content(made)["pictures"][0]["classes"][0]["maps"][:3]))
+    np.testing.assert_array_equal(found[0], blocks)
+    assert found[1].shape == (16, 16)
+    np.testing.assert_array_equal(found[1][:, :2], [[240, 0]] * 16)
+    np.testing.assert_array_equal(found[2], np.zeros((16, 16)))
 
 
 @needs_jinja
@@ -368,6 +433,13 @@ def test_six_classes_are_too_many() -> None:
     classes = tuple(Shown(str(place), None, "", {}) for place in range(6))
     with pytest.raises(SettingError, match="comes with 6 classes; a page shows 5"):
         picture(0, classes=classes)
+
+
+def test_a_role_is_one_of_three_or_none() -> None:
+    assert Finding("rule", "note", "", (), "", ()).role == ""
+    assert Finding("rule", "note", "", (), "", (), "label").role == "label"
+    with pytest.raises(SettingError, match=r"'explained'.*label, predicted, target"):
+        Finding("rule", "note", "", (), "", (), "explained")
 
 
 def test_a_level_is_one_of_three() -> None:

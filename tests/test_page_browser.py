@@ -13,7 +13,7 @@ import pytest
 
 import page_samples
 from page_samples import HOSTILE, MARKUP, page, picture
-from scorecam.page import Page, Shown, write
+from scorecam.page import Finding, Page, Shown, write
 from scorecam.picture import COLOURS
 
 if TYPE_CHECKING:
@@ -117,6 +117,11 @@ def names(tab: Tab) -> list[str]:
 
 def numbers(tab: Tab) -> list[int]:
     return [int(name.removeprefix("photo-").removesuffix(".jpg")) for name in names(tab)]
+
+
+def isolated(name: str) -> str:
+    """A name as it stands inside a sentence, whose direction is not the name's."""
+    return f"\u2068{name}\u2069"
 
 
 def count(tab: Tab) -> str:
@@ -251,7 +256,8 @@ def test_flat_maps_missing_maps_and_missing_pictures_are_said(show: Opener) -> N
     tab = show(page(0, pictures=(*pictures, picture(3))))
     cards = tab.locator("#gallery li")
     assert "flat map" in cards.nth(0).inner_text()
-    assert cards.nth(0).get_by_role("img", name="folder/photo-1.jpg: cat").is_visible()
+    spoken = f"{isolated('folder/photo-1.jpg')}: {isolated('cat')}"
+    assert cards.nth(0).get_by_role("img", name=spoken).is_visible()
     assert "no map" in cards.nth(1).inner_text()
     choose(tab, "View", "consensus")
     assert "no map" in cards.nth(0).inner_text()
@@ -261,7 +267,47 @@ def test_flat_maps_missing_maps_and_missing_pictures_are_said(show: Opener) -> N
         tab.keyboard.press("Escape")
 
 
+def test_a_picture_without_the_class_that_is_drawn_says_so(show: Opener) -> None:
+    classes = (page_samples.shown("cat", 0.6, "predicted, target"),)
+    tab = show(page(0, pictures=(picture(0), picture(1, classes=classes), picture(2))))
+    choose(tab, "Map of", "Label")
+    card = tab.locator("#gallery li").nth(1)
+    assert card.locator(".caption").inner_text() == "no label"
+    assert pixel(tab, 0.02, 0.02, "#gallery li:nth-child(2) canvas") == NOTHING
+    card.locator(".open").click()
+    large = tab.locator("#detail .large")
+    assert large.locator("figcaption").inner_text() == "no label"
+    assert pixel(tab, 0.02, 0.02, "#detail .large canvas") == NOTHING
+    assert tab.locator("[data-pick][aria-pressed='true']").count() == 0
+    tab.locator("[data-pick='0 0']").click()
+    assert "cat 60 %" in large.locator("figcaption").inner_text()
+    assert pixel(tab, 0.02, 0.02, "#detail .large canvas") == BRIGHTEST
+
+
+def test_a_card_tells_label_and_prediction_and_the_opened_picture_all_roles(show: Opener) -> None:
+    only = (page_samples.shown("cat", 0.6, "target"),)
+    tab = show(page(0, pictures=(picture(0), picture(1), picture(2, classes=only))))
+    badges = tab.locator("#gallery .badges")
+    assert [badges.nth(place).locator(".badge").all_inner_texts() for place in range(3)] == [
+        ["label"],
+        ["label", "predicted"],
+        ["target"],
+    ]
+    tab.locator("#gallery .open").nth(1).click()
+    told = tab.locator(".maps tbody tr").first.locator(".badge").all_inner_texts()
+    assert told == ["label", "predicted", "target"]
+
+
 # ── filters and sorting ──────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE])
+def test_clearing_the_filters_keeps_the_focus(show: Opener, viewport: dict[str, int]) -> None:
+    tab = show(page(12), viewport=viewport)
+    tab.get_by_role("button", name="Show 2 examples").click()
+    tab.locator("#clear").click()
+    assert count(tab) == "All 12 pictures"
+    assert focused(tab) == ("text" if viewport is DESKTOP else "count")
 
 
 def test_what_is_typed_is_looked_for_in_file_and_class_names(show: Opener) -> None:
@@ -283,9 +329,7 @@ def test_a_class_is_one_that_a_picture_is_or_was_taken_for(show: Opener) -> None
     classes = tab.locator("#class")
     assert classes.locator("option").all_inner_texts() == [
         "All classes",
-        "cat (12)",
-        "dog (2)",
-        "fox (2)",
+        *(f"{isolated(name)} ({times})" for name, times in (("cat", 12), ("dog", 2), ("fox", 2))),
     ]
     classes.select_option("dog")
     assert numbers(tab) == [3, 9]
@@ -331,9 +375,9 @@ def test_sorting_puts_the_undefined_last_both_ways(show: Opener, order: str) -> 
     assert facts[0] == ("deletion 0.99" if order == "Largest first" else "deletion 0.89")
 
 
-def test_a_finding_shows_its_pictures_and_lets_go(show: Opener) -> None:
+def test_a_finding_shows_its_examples_and_lets_go(show: Opener) -> None:
     tab = show(page(12))
-    button = tab.get_by_role("button", name="Show its 2 pictures")
+    button = tab.get_by_role("button", name="Show 2 examples")
     button.click()
     assert numbers(tab) == [0, 2]
     assert button.get_attribute("aria-pressed") == "true"
@@ -341,8 +385,35 @@ def test_a_finding_shows_its_pictures_and_lets_go(show: Opener) -> None:
     tab.get_by_role("button", name="Finding: edges").click()
     assert count(tab) == "All 12 pictures"
     assert button.get_attribute("aria-pressed") == "false"
-    tab.get_by_role("button", name="Show its picture", exact=True).click()
+    assert focused(tab) == "count"
+    tab.get_by_role("button", name="Show 1 example", exact=True).click()
     assert numbers(tab) == [1]
+
+
+def test_a_finding_draws_the_class_that_it_is_about(show: Opener) -> None:
+    findings = tuple(
+        Finding(f"of {role or 'none'}", "note", "", (), "", ("id-0", "id-3"), role)
+        for role in ("predicted", "label", "")
+    )
+    tab = show(page(12, findings=findings))
+    kind, buttons = tab.locator("#kind"), tab.locator("[data-finding]")
+    assert kind.input_value() == "target"
+    for place, expected, drawn in ((0, "predicted", "cat"), (1, "label", "fox"), (2, "label", "")):
+        buttons.nth(place).click()
+        assert kind.input_value() == expected
+        tab.wait_for_selector("#gallery li:first-child:not([data-stale])")
+        assert drawn in tab.locator("#gallery .caption").first.inner_text()
+    assert bright(tab, 0.5, 0.5)
+
+
+def test_a_class_that_no_picture_has_is_not_chosen_for_a_finding(show: Opener) -> None:
+    classes = (page_samples.shown("cat", 0.6, "target"),)
+    pictures = tuple(picture(number, classes=classes, contrast=None) for number in range(3))
+    finding = Finding("rule", "note", "", (), "", ("id-1",), "label")
+    tab = show(page(0, pictures=pictures, findings=(finding,)))
+    tab.get_by_role("button", name="Show 1 example").click()
+    assert tab.locator("#kind").input_value() == "target"
+    assert "cat 60 %" in tab.locator("#gallery .caption").first.inner_text()
 
 
 def test_filters_hold_for_cards_that_come_later(show: Opener) -> None:
@@ -386,6 +457,151 @@ def test_arrows_move_between_cards_enter_opens_and_escape_returns(show: Opener) 
     assert tab.locator("#gallery .open[tabindex='0']").count() == 1
 
 
+@pytest.mark.parametrize("modifier", ["Control", "Alt", "Meta", "Shift"])
+def test_arrows_with_other_keys_are_the_browsers(show: Opener, modifier: str) -> None:
+    tab = show(page(6))
+    tab.evaluate(  # Alt+→ would go forward
+        "addEventListener('keydown', (event) => event.key[0] === 'A' && event.preventDefault())"
+    )
+    tab.locator("#gallery .open").first.click()
+    tab.keyboard.press(f"{modifier}+ArrowRight")
+    assert tab.locator("#detail-title").inner_text() == "folder/photo-0.jpg"
+    tab.keyboard.press("Escape")
+    tab.keyboard.press(f"{modifier}+ArrowRight")
+    assert focused(tab) == "0"
+
+
+def test_the_dialog_keeps_the_focus_from_picture_to_picture(show: Opener) -> None:
+    tab = show(page(6))
+    tab.locator("#gallery .open").first.click()
+    title, pick = tab.locator("#detail-title"), "document.activeElement.dataset.pick"
+    assert focused(tab) == "detail"
+    tab.locator("[data-pick='1 1']").focus()
+    tab.keyboard.press("ArrowRight")
+    tab.keyboard.press("ArrowRight")
+    assert title.inner_text() == "folder/photo-2.jpg"
+    assert tab.evaluate(pick) == "1 1"
+    # At an end the button says so, and stays what has the focus.
+    following = tab.get_by_role("button", name="Next picture")
+    following.focus()
+    for _ in range(8):
+        tab.keyboard.press("Enter")
+    assert title.inner_text() == "folder/photo-5.jpg"
+    assert focused(tab) == "next"
+    assert following.get_attribute("aria-disabled") == "true"
+    tab.keyboard.press("ArrowLeft")
+    assert title.inner_text() == "folder/photo-4.jpg"
+    assert following.get_attribute("aria-disabled") == "false"
+
+
+def test_what_had_the_focus_may_be_missing_in_the_next_picture(show: Opener) -> None:
+    tab = show(page(0, pictures=(picture(0), picture(1, classes=()), picture(2))))
+    tab.locator("#gallery .open").first.click()
+    tab.locator("[data-pick='1 1']").focus()
+    tab.keyboard.press("ArrowRight")
+    assert focused(tab) == "detail"
+    tab.keyboard.press("ArrowRight")
+    assert tab.locator("#detail-title").inner_text() == "folder/photo-2.jpg"
+
+
+def test_the_dialog_announces_which_picture_it_shows(show: Opener) -> None:
+    tab = show(page(6))
+    tab.locator("#gallery .open").first.click()
+    place = tab.get_by_role("dialog").get_by_role("status")
+    assert place.text_content() == "1 of 6: folder/photo-0.jpg"
+    tab.get_by_role("button", name="Next picture").click()
+    assert place.text_content() == "2 of 6: folder/photo-1.jpg"
+
+
+# ── back and forward ─────────────────────────────────────────────────────────────────────────
+
+
+def entries(tab: Tab) -> int:
+    """How many pages Back and Forward go through; one that Back left counts until the next."""
+    return tab.evaluate("history.length")
+
+
+def settled(tab: Tab, picture: str = "undefined") -> None:
+    """Wait until the history has done what was asked of it, and is at a picture or none."""
+    tab.wait_for_function(f"() => history.state?.picture === {picture}")
+
+
+def test_back_closes_the_opened_picture_and_forward_opens_it(show: Opener) -> None:
+    tab = show(page(6))
+    address, dialog = tab.url, tab.locator("#dialog")
+    tab.locator("#gallery .open").nth(2).click()
+    tab.keyboard.press("ArrowRight")
+    tab.go_back()
+    assert tab.url == address
+    assert not dialog.is_visible()
+    assert focused(tab) == "3"
+    tab.go_forward()
+    assert dialog.is_visible()
+    assert tab.locator("#detail-title").inner_text() == "folder/photo-2.jpg"
+    tab.go_back()
+    assert not dialog.is_visible()
+
+
+@pytest.mark.parametrize("how", ["Escape", "Close", "beside"])
+def test_closing_leaves_no_step_behind(show: Opener, how: str) -> None:
+    tab = show(page(6))
+    for index in (2, 4):
+        tab.locator("#gallery .open").nth(index).click()
+        assert tab.evaluate("history.state.picture") == index
+        if how == "Escape":
+            tab.keyboard.press("Escape")
+        elif how == "Close":
+            tab.get_by_role("button", name="Close").click()
+        else:
+            tab.mouse.click(3, 3)
+        assert not tab.locator("#dialog").is_visible()
+        settled(tab)
+        assert focused(tab) == str(index)
+    assert entries(tab) == 3  # the empty tab, the page, and the picture that Forward would open
+    tab.go_back()
+    assert tab.url == "about:blank"
+
+
+def test_a_picture_opened_at_once_after_another_was_closed_stays_open(show: Opener) -> None:
+    tab = show(page(6))
+    tab.locator("#gallery .open").first.click()
+    tab.evaluate(
+        """() => {
+            document.getElementById("close").click();
+            document.querySelectorAll("#gallery .open")[3].click();
+        }"""
+    )
+    settled(tab, "3")
+    assert tab.locator("#detail-title").inner_text() == "folder/photo-3.jpg"
+    tab.go_back()
+    assert not tab.locator("#dialog").is_visible()
+
+
+def test_loading_again_opens_the_picture_again(show: Opener) -> None:
+    tab = show(page(6))
+    tab.locator("#gallery .open").nth(2).click()
+    tab.reload()
+    tab.wait_for_function("() => performance.getEntriesByName('first-cards').length")
+    assert tab.locator("#detail-title").inner_text() == "folder/photo-2.jpg"
+    tab.keyboard.press("Escape")
+    settled(tab)
+    assert not tab.locator("#dialog").is_visible()
+
+
+def test_closing_after_turning_far_stays_at_the_picture(show: Opener) -> None:
+    tab = show(page(120), reduced_motion="reduce")
+    tab.locator("#gallery .open").first.click()
+    for _ in range(70):
+        tab.keyboard.press("ArrowRight")
+    tab.keyboard.press("Escape")
+    settled(tab)
+    card = tab.locator("#gallery li").nth(70)
+    assert focused(tab) == "70"
+    top = card.evaluate("card => card.getBoundingClientRect().top")
+    assert 0 <= top < DESKTOP["height"]
+    assert tab.evaluate("history.scrollRestoration") == "auto"
+
+
 def test_the_focus_is_visible_and_stays_in_the_dialog(show: Opener) -> None:
     tab = show(page(6))
     tab.locator("#gallery .open").first.focus()
@@ -424,7 +640,8 @@ def test_a_photo_says_its_file_class_and_probability_and_the_count_is_announced(
 ) -> None:
     tab = show(page(6))
     photo = tab.locator("#gallery img").nth(1)
-    assert photo.get_attribute("alt") == "folder/photo-1.jpg: cat 60 %"
+    spoken = f"{isolated('folder/photo-1.jpg')}: {isolated('cat')} 60 %"
+    assert photo.get_attribute("alt") == spoken
     assert tab.locator("#count").get_attribute("aria-live") == "polite"
     assert tab.evaluate("document.documentElement.lang") == "en"
 
@@ -444,7 +661,7 @@ def test_the_dialog_holds_everything_known_of_a_picture(show: Opener) -> None:
     # It opens with the class and map of the card, and shows another when that is clicked.
     large = "#detail .large canvas"
     assert bright(tab, 0.5, 0.5, large)
-    button = tab.get_by_role("button", name="Show cat 60 %, consensus")
+    button = tab.get_by_role("button", name=f"Show {isolated('cat')} 60 %, consensus")
     button.click()
     assert bright(tab, 0.5, 0.02, large)
     assert button.get_attribute("aria-pressed") == "true"
@@ -460,10 +677,10 @@ def test_a_page_of_one_shows_it_in_full(show: Opener) -> None:
     tab = show(page(1))
     assert tab.locator("#alone .detail").is_visible()
     assert bright(tab, 0.5, 0.5, "#alone .large canvas")
-    tab.get_by_role("button", name="Show cat 60 %, official").click()
+    tab.get_by_role("button", name=f"Show {isolated('cat')} 60 %, official").click()
     assert pixel(tab, 0.02, 0.02, "#alone .large canvas") == BRIGHTEST
     assert not tab.locator("#gallery").is_visible()
-    assert not tab.get_by_role("button", name="Show its").first.is_visible()
+    assert not tab.locator("[data-finding]").first.is_visible()
 
 
 def test_a_page_without_pictures_shows_the_rest(show: Opener) -> None:
@@ -487,7 +704,7 @@ def test_a_page_of_bare_pictures_shows_no_empty_controls(show: Opener) -> None:
 def test_markup_in_names_stays_text_everywhere(show: Opener) -> None:
     tab = show(page_samples.hostile())
     tab.locator("#sort").select_option(HOSTILE)
-    tab.get_by_role("button", name="Show its picture").click()
+    tab.get_by_role("button", name="Show 1 example").click()
     assert count(tab) == "1 of 2 pictures"
     tab.locator("#gallery .open").first.click()
     assert tab.locator("#detail-title").inner_text() == HOSTILE
@@ -519,6 +736,57 @@ def test_a_smuggled_script_does_not_run(show: Opener, heard: Heard) -> None:
 # ── screens and preferences ──────────────────────────────────────────────────────────────────
 
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+
+RIGHT_TO_LEFT = "قطة مصرية"
+
+
+def test_names_from_right_to_left_leave_the_percentage_behind_them(show: Opener) -> None:
+    classes = (
+        page_samples.shown(RIGHT_TO_LEFT, 0.3, "label, target"),
+        page_samples.shown("cat", 0.6, "predicted", 4),
+    )
+    pictures = tuple(picture(n, name=f"{n}-{RIGHT_TO_LEFT}", classes=classes) for n in range(3))
+    tab = show(page(0, pictures=pictures))
+    ends = """([caption, name]) => {
+        const range = document.createRange();
+        range.selectNode(caption.lastChild);
+        const [percent, word] = [range.getBoundingClientRect(), name.getBoundingClientRect()];
+        return [percent.left - word.right, percent.width, word.width];
+    }"""
+    tab.get_by_label("Label | prediction | contrast").check()
+    tab.wait_for_selector("#gallery li:first-child figure")
+    tab.locator("#gallery .open").nth(1).click()
+    for caption in ("#gallery .caption b", "#gallery figcaption b", "#detail .large figcaption b"):
+        line = tab.locator(caption).first
+        gap, *widths = tab.evaluate(
+            ends, [line.element_handle(), line.locator("bdi").element_handle()]
+        )
+        assert min(widths) > 0
+        assert -1 < gap < 8
+    assert tab.locator(".maps tbody th bdi").first.inner_text() == RIGHT_TO_LEFT
+    spoken = f"Show {isolated(RIGHT_TO_LEFT)} 30.0 %, official"
+    assert tab.locator("[data-pick]").first.get_attribute("aria-label") == spoken.replace(".0", "")
+    option = tab.locator("#class option").last.inner_text()
+    assert option == f"{isolated(RIGHT_TO_LEFT)} (3)"
+
+
+@pytest.mark.parametrize("width", [320, 390])
+def test_long_names_of_views_facts_and_classes_fit_a_phone(show: Opener, width: int) -> None:
+    long = "scorecam:variant=literal,something=very-long-and-longer-still"
+    maps = {long: page_samples.one_hot(0), "official": page_samples.one_hot(4)}
+    pictures = tuple(
+        picture(number, classes=(Shown(long, 0.5, "label", maps),), facts={long: 0.5})
+        for number in range(3)
+    )
+    tab = show(page(0, pictures=pictures), viewport=PHONE | {"width": width})
+    assert tab.evaluate(OVERFLOW) == 0
+    tab.locator("#filters summary").click()
+    tab.locator("#sort").select_option(long)
+    assert tab.evaluate(OVERFLOW) == 0
+    beyond = """(width) => [...document.querySelectorAll("select")].filter(
+        (select) => select.getBoundingClientRect().right > width).length"""
+    assert tab.evaluate(beyond, width) == 0
 
 
 @pytest.mark.parametrize("width", [360, 390])
@@ -577,6 +845,28 @@ CONTRASTS = """() => {
     }
     return low;
 }"""
+
+
+BOUNDARIES = CONTRASTS.replace(
+    CONTRASTS[CONTRASTS.index("const low") :],
+    """const ratios = [];
+    for (const field of document.querySelectorAll("select, [type=search], [type=number]")) {
+        const edge = light(parse(getComputedStyle(field).borderTopColor));
+        for (const next of [field, field.parentElement]) {
+            const [one, two] = [edge, light(ground(next))];
+            ratios.push((Math.max(one, two) + 0.05) / (Math.min(one, two) + 0.05));
+        }
+    }
+    return ratios;
+}""",
+)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_boundary_of_every_field_stands_out(show: Opener, scheme: str) -> None:
+    ratios = show(page(6), color_scheme=scheme).evaluate(BOUNDARIES)
+    assert len(ratios) == 2 * 9
+    assert min(ratios) >= 3  # WCAG 2.2, 1.4.11
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -1,17 +1,21 @@
-"""Records and entries of the gallery as checked values: files may have been edited."""
+"""Records, maps and entries of the gallery as checked values: files may have been edited."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import math
+import sys
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeGuard
 
 import numpy as np
+import numpy.typing as npt
 
 from scorecam.audit.items import Column, Entry, Item, Seen, Thing
 from scorecam.audit.regions import Box, Map
+from scorecam.datasets.photos import shown
 from scorecam.runs.config import SCHEMA
 
 SHARES = ("energy_box", "energy_mask", "chance_box", "chance_mask")
@@ -44,8 +48,8 @@ def item_of(record: Mapping[str, Any], *, explains_label: bool) -> Item:
         raise Unreadable("record that contradicts itself")
     return Item(
         str(record["id"]),
-        name,
-        None if label is None else str(label),
+        shown(name),
+        None if label is None else shown(str(label)),
         target,
         predicted,
         right,
@@ -59,13 +63,13 @@ def column_of(found: Any) -> Column:
     if not isinstance(found, dict):
         raise Unreadable("record without its classes")
     index, name, said = found.get("index"), found.get("name"), found.get("probability")
-    if not isinstance(index, int) or isinstance(index, bool) or index < 0:
+    if not is_whole(index):
         raise Unreadable("record with a class that is none")
     if not isinstance(name, str | None):
         raise Unreadable("record with a class that is none")
     if said is not None and not _between(said, 0.0, 1.0):
         raise Unreadable("record with a number out of its range")
-    return Column(index, name, said)
+    return Column(index, None if name is None else shown(name), said)
 
 
 def _values(found: Mapping[str, Any]) -> dict[str, float]:
@@ -82,7 +86,49 @@ def _between(value: Any, low: float, high: float) -> bool:
     """Whether something is a finite number in a range, give or take what rounding does."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return math.isfinite(value) and low - 1e-6 <= value <= high + 1e-6
+    # Compared with the largest float, not converted to one: JSON's whole numbers have no end.
+    largest = sys.float_info.max
+    return max(low - 1e-6, -largest) <= value <= min(high + 1e-6, largest)
+
+
+def is_whole(value: Any) -> TypeGuard[int]:
+    """Whether something is a number of things: 0, 1 and so on."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+# ── maps ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def map_of(file: Path) -> Map:
+    """A map from its file.
+
+    Raises:
+        Unreadable: there is none, or it is not what a run writes.
+    """
+    try:
+        found = _array(file)
+    except FileNotFoundError as error:
+        raise Unreadable("missing map") from error
+    except Exception as error:  # damaged headers raise what numpy's reader of them happens to
+        raise Unreadable("damaged map") from error
+    if found.dtype.kind != "f" or found.ndim != 2:
+        raise Unreadable("map that is no plane of numbers")
+    heat = found.astype(np.float64)
+    if not heat.size or not np.isfinite(heat).all() or float(np.abs(heat).max()) > 1.01:
+        raise Unreadable("map with values outside its range")
+    return np.maximum(heat, 0.0)
+
+
+def _array(file: Path) -> npt.NDArray[Any]:
+    """A .npy file; a header that promises more than there is costs no memory."""
+    with file.open("rb") as stream:
+        if np.lib.format.read_magic(stream) != (1, 0):
+            raise ValueError("a run writes maps in the format's first version")
+        shape, _, kind = np.lib.format.read_array_header_1_0(stream)
+        if math.prod(shape) * kind.itemsize != file.stat().st_size - stream.tell():
+            raise ValueError("the header is of another array")
+        stream.seek(0)
+        return np.lib.format.read_array(stream, allow_pickle=False)
 
 
 # ── the gallery ──────────────────────────────────────────────────────────────────────────────
@@ -125,7 +171,7 @@ def _seen(found: Any, views: list[Any], grid: Any, first: str | None) -> Seen:
     if not isinstance(roles, list) or not isinstance(maps, list) or len(maps) != len(views):
         raise Unreadable("entry without its maps")
     by_view = {
-        str(view): _grid8(each, grid) / 255.0 for view, each in zip(views, maps, strict=True)
+        shown(str(view)): _grid8(each, grid) / 255.0 for view, each in zip(views, maps, strict=True)
     }
     ordered = sorted(by_view, key=lambda view: view != first)
     return Seen(column, tuple(map(str, roles)), {view: by_view[view] for view in ordered})
@@ -135,7 +181,7 @@ def _sentence(note: dict[str, Any]) -> str:
     sentence = note.get("sentence")
     if not isinstance(sentence, str):
         raise Unreadable("entry with a note that says nothing")
-    return sentence
+    return shown(sentence)
 
 
 def _thing(found: dict[str, Any]) -> Thing:
@@ -146,11 +192,11 @@ def _thing(found: dict[str, Any]) -> Thing:
     checked: Box = (x1, y1, x2, y2)
     if not (x1 < x2 and y1 < y2):
         raise Unreadable("entry with a box that is none")
-    return Thing(str(found.get("label")), checked)
+    return Thing(shown(str(found.get("label"))), checked)
 
 
 def _grid8(text: Any, grid: Any) -> Map:
-    if not isinstance(grid, list) or len(grid) != 2 or not all(isinstance(n, int) for n in grid):
+    if not isinstance(grid, list) or len(grid) != 2 or not all(map(is_whole, grid)):
         raise Unreadable("entry whose maps are no planes")
     content = _bytes(text)
     if len(content) != grid[0] * grid[1]:

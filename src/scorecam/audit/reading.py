@@ -9,14 +9,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from scorecam.audit.items import Entry, Item
-from scorecam.audit.parsing import Unreadable, entry_of, item_of
+from scorecam.audit.parsing import Unreadable, entry_of, is_whole, item_of, map_of
 from scorecam.audit.regions import Map
+from scorecam.datasets.photos import shown
 from scorecam.errors import RunError, did_you_mean
 from scorecam.runs.config import Config
-from scorecam.runs.store import Store
+from scorecam.runs.store import Record, Store
 
 
 @dataclass(frozen=True)
@@ -58,9 +57,7 @@ def read(folder: str | Path, method: str | None = None) -> Reading:
         RunError: it is no run, of another schema or damaged; it lacks the method, or has no maps.
     """
     place = Path(folder)
-    config = Store(place, ()).recorded()
-    if config is None:
-        raise RunError(f"{place} is no run.", do="Give the folder of scorecam evaluate.")
+    config = _config(place)
     names = _methods(place, config)
     chosen = _chosen(place, names, method)
     store = Store(place, names)
@@ -82,12 +79,27 @@ def read(folder: str | Path, method: str | None = None) -> Reading:
     )
 
 
+def _config(folder: Path) -> Config:
+    try:
+        config = Store(folder, ()).recorded()
+    except RecursionError as error:
+        raise RunError(
+            f"{folder / 'run.json'} cannot be read: its brackets are nested without end.",
+            likely="It was edited, or is no run's.",
+            do="Give the folder of scorecam evaluate.",
+        ) from error
+    if config is None:
+        raise RunError(f"{folder} is no run.", do="Give the folder of scorecam evaluate.")
+    return config
+
+
 def _methods(folder: Path, config: Config) -> list[str]:
-    """The names in `run.json`, which may have been edited."""
+    """The names in `run.json`, which may have been edited; folders are called by them."""
     listed = config.get("methods")
     known = listed if isinstance(listed, list) else []
     names = [each["name"] for each in known if isinstance(each, dict) and "name" in each]
-    if not names or len(names) < len(known) or not all(isinstance(name, str) for name in names):
+    good = all(isinstance(name, str) and name and name == shown(name) for name in names)
+    if not names or len(names) < len(known) or not good:
         raise RunError(
             f"{folder / 'run.json'} names no methods.",
             likely="It was edited, or is no run's.",
@@ -118,7 +130,7 @@ def _photos(config: Config, there: int) -> int:
     """How many photos the run has in all, if it says so."""
     dataset = config.get("dataset")
     photos = dataset.get("photos") if isinstance(dataset, dict) else None
-    return photos if isinstance(photos, int) and photos >= there else there
+    return photos if is_whole(photos) and photos >= there else there
 
 
 def _nothing(folder: Path, method: str, reader: _Reader, there: int) -> RunError:
@@ -156,12 +168,12 @@ class _Reader:
 
     def item(self, sample: str) -> Item | None:
         """One photo; None where it failed, or cannot be used."""
-        record = self.store.read(self.method, sample)
+        record = self._record(sample)
         if record is None:
             self.lost["damaged record"] += 1
             return None
         if "failure" in record:
-            self.failures[str(record["failure"]["kind"])] += 1
+            self.failures[shown(str(record["failure"]["kind"]))] += 1
             return None
         entry = self._entry(sample)
         try:
@@ -182,22 +194,18 @@ class _Reader:
                 continue  # the other method's audit tells of it
         return replace(item, map=found, entry=entry, others=others)
 
+    def _record(self, sample: str) -> Record | None:
+        try:
+            return self.store.read(self.method, sample)
+        except RecursionError:  # brackets nested without end
+            return None
+
     def _map(self, method: str, sample: str, grid: tuple[int, int] | None) -> Map:
         file = self.store.folder / "maps" / self.store.slug(method) / sample[:2] / f"{sample}.npy"
-        try:
-            found = np.load(file, allow_pickle=False)
-        except FileNotFoundError as error:
-            raise Unreadable("missing map") from error
-        except (OSError, ValueError, EOFError) as error:
-            raise Unreadable("damaged map") from error
-        if not isinstance(found, np.ndarray) or found.dtype.kind != "f" or found.ndim != 2:
-            raise Unreadable("map that is no plane of numbers")
+        found = map_of(file)
         if grid is not None and found.shape != grid:
             raise Unreadable("map of another grid than its record says")
-        heat = found.astype(np.float64)
-        if not heat.size or not np.isfinite(heat).all() or float(np.abs(heat).max()) > 1.01:
-            raise Unreadable("map with values outside its range")
-        return np.maximum(heat, 0.0)
+        return found
 
     def _entry(self, sample: str) -> Entry | None:
         file = self.store.folder / "gallery" / sample[:2] / f"{sample}.json"
@@ -206,7 +214,7 @@ class _Reader:
             return entry_of(found, sample, self._view)
         except FileNotFoundError:
             self.galleries["missing"] += 1
-        except (OSError, ValueError, Unreadable):
+        except (OSError, ValueError, RecursionError, Unreadable):
             self.galleries["damaged"] += 1
         return None
 
@@ -218,6 +226,7 @@ class _Reader:
         if predicted is None or predicted.column.index != item.predicted.index:
             return True
         maps = [heat for seen in entry.seen for heat in seen.maps.values()]
+        maps += [] if entry.contrast is None else [entry.contrast]
         return any(heat.shape != grid for heat in maps)
 
 
@@ -233,7 +242,7 @@ def _view(config: Config, method: str) -> str | None:
 def _grid(record: Mapping[str, Any]) -> tuple[int, int]:
     found = record.get("map")
     grid = found.get("grid") if isinstance(found, dict) else None
-    if not isinstance(grid, list) or not all(isinstance(cells, int) for cells in grid):
+    if not isinstance(grid, list) or not all(map(is_whole, grid)):
         raise Unreadable("record without a map's grid")
     if len(grid) != 2:
         raise Unreadable("map that is no plane of numbers")

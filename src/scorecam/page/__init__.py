@@ -2,5 +2,6 @@
 
 from scorecam.page.content import Channel, Finding, Grid8, Page, Picture, Shown
 from scorecam.page.document import html, write
+from scorecam.page.thumbnails import decodable
 
-__all__ = ["Channel", "Finding", "Grid8", "html", "Page", "Picture", "Shown", "write"]
+__all__ = ["Channel", "decodable", "Finding", "Grid8", "html", "Page", "Picture", "Shown", "write"]

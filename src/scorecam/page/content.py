@@ -17,6 +17,9 @@ Grid8 = npt.NDArray[np.uint8]
 LEVELS: Final = ("problem", "warning", "note")
 """How bad a finding is, worst first."""
 
+ROLES: Final = ("label", "predicted", "target")
+"""What a class can be to its picture."""
+
 MOST_CLASSES = 5
 """Classes of one picture; more would make a page of thousands too heavy."""
 
@@ -114,10 +117,11 @@ class Finding:
         sentence: what was found.
         evidence: the numbers behind it, a sentence each.
         effect: what it means for whoever relies on the model.
-        pictures: the ids of the pictures that show it.
+        pictures: the ids of pictures that show it: examples, perhaps not all of them.
+        role: "label", "predicted" or "target": the class whose maps it is about; "" for none.
 
     Raises:
-        SettingError: there is no such level.
+        SettingError: there is no such level, or no such role.
     """
 
     rule: str
@@ -126,12 +130,18 @@ class Finding:
     evidence: tuple[str, ...]
     effect: str
     pictures: tuple[str, ...]
+    role: str = ""
 
     def __post_init__(self) -> None:
         if self.level not in LEVELS:
             raise SettingError(
                 f"The finding {self.rule} has the level {self.level!r}.",
                 do=f"The levels are {', '.join(LEVELS)}.",
+            )
+        if self.role not in ("", *ROLES):
+            raise SettingError(
+                f"The finding {self.rule} has the role {self.role!r}.",
+                do=f"The roles are {', '.join(ROLES)}.",
             )
 
 

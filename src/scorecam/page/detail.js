@@ -5,9 +5,14 @@ function roleOf(picture, role) {
   return picture.classes.find((shown) => shown.roles.includes(role)) ?? null;
 }
 
+// What is read aloud in place of a picture with the map of a class.
+function describe(picture, shown) {
+  return shown ? `${isolated(picture.name)}: ${classText(shown)}` : picture.name;
+}
+
 // A picture with a map and what is written under it.
 function figure(picture, title, text, side, ...under) {
-  const box = frame(picture, `${picture.name}: ${title}`);
+  const box = frame(picture, `${isolated(picture.name)}: ${title}`);
   const remark = fill(box, picture, text, side);
   const caption = make("figcaption", "", ...under);
   if (remark) caption.append(make("span", "quiet", remark));
@@ -15,7 +20,7 @@ function figure(picture, title, text, side, ...under) {
 }
 
 function classCaption(shown, what) {
-  return [make("span", "what", what), make("b", "", classText(shown))];
+  return [make("span", "what", what), classLine(shown)];
 }
 
 // Label (or what is explained), prediction, and what speaks for one over another, side by side.
@@ -35,7 +40,7 @@ function trio(picture, view, side) {
   }
   if (picture.contrast) {
     const { name, map } = picture.contrast;
-    const caption = [make("span", "what", "contrast"), make("b", "", name)];
+    const caption = [make("span", "what", "contrast"), make("b", "", make("bdi", "", name))];
     row.append(figure(picture, `contrast, ${name}`, map, side, ...caption));
   }
   return row;
@@ -51,11 +56,11 @@ function table(picture, views, choose) {
   }
   const body = make("tbody", "");
   picture.classes.forEach((shown, place) => {
-    const name = make("th", "", make("span", "", shown.name));
+    const name = make("th", "", make("span", "", make("bdi", "", shown.name)));
     name.scope = "row";
     const probability = percent(shown.probability);
     if (probability) name.append(make("span", "quiet", probability));
-    name.append(badges(shown));
+    name.append(badges(shown.roles));
     const row = make("tr", "", name);
     views.forEach((view, column) => {
       row.append(make("td", "", mapButton(picture, [place, column], view, choose)));
@@ -105,22 +110,23 @@ function part(title, content, ...more) {
   return make("section", "part", make("h3", "", title), content, ...more);
 }
 
-// The large picture, its caption, and a function that shows a class and view in it.
-function largePicture(picture, views) {
+// The large picture, its caption, and a function that shows a class and view in it; `missing` is
+// said where there is no such class.
+function largePicture(picture, views, missing) {
   const box = frame(picture, picture.name);
   const caption = make("figcaption", "");
   const large = make("figure", "large", box, caption);
   const choose = (place, column) => {
     const shown = picture.classes[place];
     const remark = fill(box, picture, shown?.maps[column], 384);
-    const described = shown ? `${picture.name}: ${classText(shown)}` : picture.name;
+    const described = describe(picture, shown);
     const image = box.querySelector("img");
     if (image) image.alt = described;
     else box.querySelector(".tile").setAttribute("aria-label", described);
     caption.replaceChildren();
-    if (shown) caption.append(make("b", "", classText(shown)), badges(shown));
-    const how = [views[column], remark].filter(Boolean).join(", ");
-    if (shown && how) caption.append(make("span", "quiet", how));
+    if (shown) caption.append(classLine(shown), badges(shown.roles));
+    const how = shown ? [views[column], remark].filter(Boolean).join(", ") : missing;
+    if (how) caption.append(make("span", "quiet", how));
     const root = large.closest(".detail");
     for (const button of root?.querySelectorAll("[data-pick]") ?? []) {
       const chosen = button.dataset.pick === `${place} ${column}`;
@@ -130,11 +136,12 @@ function largePicture(picture, views) {
   return { large, choose };
 }
 
-// Everything that is known of one picture; it opens with class `place` in the view `column`.
-function detail(picture, views, place, column) {
+// Everything that is known of one picture; it opens with class `place` in the view `column`, or
+// with what is `missing`.
+function detail(picture, views, place, column, missing = "") {
   const title = make("h2", "name", picture.name);
   title.id = "detail-title";
-  const { large, choose } = largePicture(picture, views);
+  const { large, choose } = largePicture(picture, views, missing);
   const aside = make("div", "beside", title);
   if (picture.tags.length) {
     aside.append(make("p", "tagline", ...picture.tags.map((tag) => make("span", "tag", tag))));

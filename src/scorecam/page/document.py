@@ -13,10 +13,15 @@ from typing import Any
 from scorecam.errors import MissingExtra
 from scorecam.files import replacing
 from scorecam.page.content import LEVELS, Page
-from scorecam.page.encoding import encoded, here
+from scorecam.page.encoding import COARSE, crowded, encoded, here
 
 SIGNS = {"problem": "✖", "warning": "▲", "note": "●"}
 """A level is told by its word and its sign, never by colour alone."""
+
+AVERAGED = (
+    f"So that this page stays light, maps of more than {COARSE} × {COARSE} cells are averaged to "
+    "that."
+)
 
 _SCRIPTS = ("drawing.js", "detail.js", "gallery.js", "page.js")
 
@@ -34,13 +39,15 @@ def html(page: Page) -> str:
     """
     template = _template()
     style, script = _part("page.css"), "".join(map(_part, _SCRIPTS))
+    coarse = crowded(page)
     levels = Counter(finding.level for finding in page.findings)
     text: str = template.render(
         page=page,
+        remarks=(*page.remarks, *([AVERAGED] if coarse else [])),
         policy=_policy(style, script),
         style=style,
         script=script,
-        data=encoded(page),
+        data=encoded(page, coarse=coarse),
         signs=SIGNS,
         counts=[(level, levels[level]) for level in LEVELS if levels[level]],
         here=[here(finding, page) for finding in page.findings],

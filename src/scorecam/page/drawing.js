@@ -114,13 +114,21 @@ function numberText(value) {
   return String(Number(value.toPrecision(4)));
 }
 
-// What a class is called beside its picture: "tabby 84 %".
+// A name inside a sentence, which it leaves in order whatever direction it is written in.
+const isolated = (name) => `\u2068${name}\u2069`;
+
+// What a class is called beside its picture, "tabby 84 %": as a string, and as an element.
 function classText(shown) {
-  return [shown.name, percent(shown.probability)].filter(Boolean).join(" ");
+  return [isolated(shown.name), percent(shown.probability)].filter(Boolean).join(" ");
 }
 
-function badges(shown) {
-  return make("span", "badges", ...shown.roles.map((role) => make("span", "badge", role)));
+function classLine(shown) {
+  const probability = percent(shown.probability);
+  return make("b", "", make("bdi", "", shown.name), probability ? ` ${probability}` : null);
+}
+
+function badges(roles) {
+  return make("span", "badges", ...roles.map((role) => make("span", "badge", role)));
 }
 
 // Width and height to draw a picture's map at, its long side `side`.

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import base64
-import io
+import functools
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from PIL import Image
+import numpy as np
+import numpy.typing as npt
 
-from scorecam.errors import PhotoError
 from scorecam.page.content import Channel, Finding, Grid8, Page, Picture, Shown
+from scorecam.page.thumbnails import thumbnail
 
 THUMBNAIL, ALONE = 112, 512
 """The long side of a picture, in pixels: among others, and alone on its page."""
 
-_QUALITY = 70
-_HEAVIEST = 8 * 1024  # a thumbnail of more bytes is compressed anew
+MOST_CELLS = 12_000_000
+"""Of all maps together, a byte each: with more, a page of 2,000 pictures would pass 30 MB."""
+
+COARSE = 16
+"""Rows and columns of a map on a page that would have too many cells."""
 
 _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
 """What could end the element or begin a comment. U+2028 and 2029 are escaped with all non-ASCII."""
@@ -30,8 +34,27 @@ def views(pictures: Iterable[Picture]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def encoded(page: Page) -> str:
+def crowded(page: Page) -> bool:
+    """Whether there are so many cells that maps of more than 16 x 16 are averaged to that."""
+    maps = [grid for picture in page.pictures for grid in _grids(picture)]
+    fine = any(max(grid.shape) > COARSE for grid in maps)
+    return fine and sum(grid.size for grid in maps) > MOST_CELLS
+
+
+def _grids(picture: Picture) -> Iterable[Grid8]:
+    for shown in picture.classes:
+        yield from shown.maps.values()
+    if picture.contrast is not None:
+        yield picture.contrast[1]
+    for channel in picture.channels:
+        yield channel.grid
+
+
+def encoded(page: Page, *, coarse: bool) -> str:
     """What the page's script reads, as JSON.
+
+    Args:
+        coarse: whether maps of more than 16 x 16 cells are averaged to that.
 
     Raises:
         PhotoError: a picture cannot be decoded.
@@ -39,9 +62,10 @@ def encoded(page: Page) -> str:
     names = views(page.pictures)
     side = ALONE if len(page.pictures) == 1 else THUMBNAIL
     places = {picture.id: place for place, picture in enumerate(page.pictures)}
+    grid = _coarse if coarse else _grid
     content = {
         "views": names,
-        "pictures": [_picture(picture, names, side) for picture in page.pictures],
+        "pictures": [_picture(picture, names, side, grid) for picture in page.pictures],
         "findings": [_finding(finding, places) for finding in page.findings],
     }
     text = json.dumps(content, separators=(",", ":"), allow_nan=False)
@@ -57,36 +81,44 @@ def here(finding: Finding, page: Page) -> int:
 
 def _finding(finding: Finding, places: dict[str, int]) -> dict[str, Any]:
     there = dict.fromkeys(finding.pictures)
-    return {"name": finding.rule, "places": [places[id_] for id_ in there if id_ in places]}
+    return {
+        "name": finding.rule,
+        "role": finding.role,
+        "places": [places[id_] for id_ in there if id_ in places],
+    }
 
 
-def _picture(picture: Picture, names: Sequence[str], side: int) -> dict[str, Any]:
-    jpeg, size = _thumbnail(picture, side)
+def _picture(
+    picture: Picture, names: Sequence[str], side: int, grid: Callable[[Grid8], str]
+) -> dict[str, Any]:
+    jpeg, size = None, None
+    if picture.jpeg is not None:
+        jpeg, size = thumbnail(picture.jpeg, side, picture.name)
     contrast = picture.contrast
     return {
         "name": picture.name,
         "jpeg": jpeg,
         "size": size,
-        "classes": [_shown(shown, names) for shown in picture.classes],
-        "contrast": None if contrast is None else {"name": contrast[0], "map": _grid(contrast[1])},
+        "classes": [_shown(shown, names, grid) for shown in picture.classes],
+        "contrast": None if contrast is None else {"name": contrast[0], "map": grid(contrast[1])},
         "facts": {name: _number(value) for name, value in picture.facts.items()},
         "tags": list(dict.fromkeys(picture.tags)),
         "words": list(picture.words),
-        "channels": [_channel(channel) for channel in picture.channels],
+        "channels": [_channel(channel, grid) for channel in picture.channels],
     }
 
 
-def _shown(shown: Shown, names: Sequence[str]) -> dict[str, Any]:
+def _shown(shown: Shown, names: Sequence[str], grid: Callable[[Grid8], str]) -> dict[str, Any]:
     return {
         "name": shown.name,
         "probability": _number(shown.probability),
         "roles": [role.strip() for role in shown.role.split(",") if role.strip()],
-        "maps": [_grid(shown.maps[name]) if name in shown.maps else None for name in names],
+        "maps": [grid(shown.maps[name]) if name in shown.maps else None for name in names],
     }
 
 
-def _channel(channel: Channel) -> dict[str, Any]:
-    return {"name": channel.name, "share": _number(channel.share), "map": _grid(channel.grid)}
+def _channel(channel: Channel, grid: Callable[[Grid8], str]) -> dict[str, Any]:
+    return {"name": channel.name, "share": _number(channel.share), "map": grid(channel.grid)}
 
 
 def _grid(grid: Grid8) -> str:
@@ -95,29 +127,24 @@ def _grid(grid: Grid8) -> str:
     return f"{rows}x{columns},{base64.b64encode(grid.tobytes()).decode()}"
 
 
+def _coarse(grid: Grid8) -> str:
+    """The same, averaged to at most 16 x 16 cells; the largest value stays what it was."""
+    rows, columns = (_averaging(cells, min(cells, COARSE)) for cells in grid.shape)
+    mean = rows @ grid @ columns.T
+    top = float(mean.max())
+    scaled = mean * (float(grid.max()) / top) if top > 0 else mean
+    return _grid(np.round(scaled).astype(np.uint8))
+
+
+@functools.cache
+def _averaging(cells: int, fewer: int) -> npt.NDArray[np.float64]:
+    """`fewer x cells`: how much of each cell lies in each of the fewer cells of the same axis."""
+    edges = np.linspace(0, cells, fewer + 1)[:, None]
+    first = np.arange(cells)
+    inside = np.minimum(edges[1:], first + 1) - np.maximum(edges[:-1], first)
+    return np.maximum(inside, 0) * fewer / cells
+
+
 def _number(value: float | None) -> float | None:
     """Six digits; None where it is undefined."""
     return None if value is None or not math.isfinite(value) else float(f"{value:.6g}")
-
-
-def _thumbnail(picture: Picture, side: int) -> tuple[str | None, tuple[int, int] | None]:
-    """A JPEG of at most `side` pixels a side in base64, and its (width, height)."""
-    if picture.jpeg is None:
-        return None, None
-    try:
-        with Image.open(io.BytesIO(picture.jpeg)) as image:
-            small = max(image.size) <= side and len(picture.jpeg) <= _HEAVIEST
-            if small and image.format == "JPEG" and image.mode == "RGB":
-                image.load()
-                return base64.b64encode(picture.jpeg).decode(), image.size
-            drawn = image.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise PhotoError(
-            f"The picture of {picture.name} cannot be decoded: {error}.",
-            likely="Its bytes are cut short, or are not a picture.",
-            do="Give a JPEG, or None for a grey tile.",
-        ) from error
-    drawn.thumbnail((side, side), Image.Resampling.LANCZOS)
-    file = io.BytesIO()
-    drawn.save(file, "JPEG", quality=_QUALITY, optimize=True)
-    return base64.b64encode(file.getvalue()).decode(), drawn.size

@@ -39,12 +39,16 @@ function ranked(picture) {
   return places.sort((one, two) => of(two) - of(one));
 }
 
+// The place of the class that is asked for; -1 where the picture has none.
 function placeOf(picture, kind) {
-  if (Object.hasOwn(KINDS, kind)) {
-    const found = picture.classes.findIndex((shown) => shown.roles.includes(kind));
-    return Math.max(found, 0);
-  }
-  return ranked(picture)[Number(kind)] ?? -1;
+  if (!Object.hasOwn(KINDS, kind)) return ranked(picture)[Number(kind)] ?? -1;
+  return picture.classes.findIndex((shown) => shown.roles.includes(kind));
+}
+
+// What is said where it has none.
+function missing(picture, kind) {
+  const role = picture.classes.length && Object.hasOwn(KINDS, kind);
+  return role ? `no ${KINDS[kind].toLowerCase()}` : "no map";
 }
 
 // ── which pictures are shown ──
@@ -111,13 +115,20 @@ let shownPlaces = [];
 let made = 0;
 let current = 0; // the card that Tab comes to
 
+// That a class was explained says little where it is the label or the prediction.
+function telling(shown) {
+  const roles = shown.roles.filter((role) => role !== "target");
+  return roles.length ? roles : shown.roles;
+}
+
 function cardFigure(picture) {
   const place = placeOf(picture, state.kind);
   const shown = picture.classes[place];
-  const box = frame(picture, shown ? `${picture.name}: ${classText(shown)}` : picture.name);
-  const remark = fill(box, picture, shown?.maps[state.view], CARD);
+  const box = frame(picture, describe(picture, shown));
+  const drawn = fill(box, picture, shown?.maps[state.view], CARD);
+  const remark = shown ? drawn : missing(picture, state.kind);
   const caption = make("span", "caption");
-  if (shown) caption.append(make("b", "", classText(shown)), badges(shown));
+  if (shown) caption.append(classLine(shown), badges(telling(shown)));
   if (remark) caption.append(make("span", "quiet", remark));
   return make("span", "one", box, caption);
 }
@@ -236,5 +247,5 @@ function clear() {
     button.setAttribute("aria-pressed", "false");
   }
   refresh();
-  byId("text").focus();
+  byId(byId("filters").open ? "text" : "count").focus(); // the button that was pressed is gone
 }

@@ -31,8 +31,11 @@ const STEPS = {
   End: () => shownPlaces.length - 1,
 };
 
+// Whether a key is pressed alone; with others it is the browser's.
+const alone = (event) => !(event.ctrlKey || event.altKey || event.metaKey || event.shiftKey);
+
 function onArrow(event) {
-  if (!(event.key in STEPS) || event.ctrlKey || event.altKey || event.metaKey) return;
+  if (!(event.key in STEPS) || !alone(event)) return;
   event.preventDefault();
   const index = STEPS[event.key]();
   if (index >= 0 && index < shownPlaces.length) moveTo(index);
@@ -41,24 +44,69 @@ function onArrow(event) {
 // ── the dialog ──
 
 const dialog = byId("dialog");
+const content = byId("detail");
 let opened = 0;
 
 function open(index) {
+  show(index);
+  if (!leaving) remember();
+}
+
+function show(index) {
   opened = index;
+  while (index >= made) addCards();
   const picture = pictures[shownPlaces[index]];
-  byId("detail").replaceChildren(detail(picture, views, placeOf(picture, state.kind), state.view));
-  byId("previous").disabled = index === 0;
-  byId("next").disabled = index === shownPlaces.length - 1;
-  byId("place").textContent = `${index + 1} of ${shownPlaces.length}`;
+  const { kind, view } = state;
+  const held = document.activeElement;
+  const lost = !dialog.open || content.contains(held); // what has the focus, and goes
+  const place = placeOf(picture, kind);
+  content.replaceChildren(detail(picture, views, place, view, missing(picture, kind)));
+  byId("previous").setAttribute("aria-disabled", String(index === 0));
+  byId("next").setAttribute("aria-disabled", String(index === shownPlaces.length - 1));
+  const name = make("span", "hidden", `: ${picture.name}`);
+  byId("place").replaceChildren(`${index + 1} of ${shownPlaces.length}`, name);
   if (!dialog.open) dialog.showModal();
-  byId("detail").scrollTop = 0;
+  content.scrollTop = 0;
+  if (lost) (content.querySelector(`[data-pick="${held.dataset.pick}"]`) ?? content).focus();
 }
 
 function turn(step) {
   const index = opened + step;
-  if (index < 0 || index >= shownPlaces.length) return;
-  while (index >= made) addCards();
-  open(index);
+  if (index >= 0 && index < shownPlaces.length) show(index);
+}
+
+// ── the browser's history: Back closes the dialog ──
+
+let leaving = false; // the dialog was closed, and its entry is being left
+
+const remembered = () => history.state?.picture !== undefined;
+
+function remember() {
+  history.scrollRestoration = "manual"; // closing goes to the card, wherever one has turned to
+  const entry = { picture: shownPlaces[opened] };
+  if (remembered()) history.replaceState(entry, "");
+  else history.pushState(entry, "");
+}
+
+function forget() {
+  if (dialog.open) return; // opened again meanwhile
+  moveTo(opened);
+  leaving = remembered();
+  if (leaving) history.back();
+}
+
+// Back closes, Forward opens again, and so does loading the page again.
+function follow() {
+  const index = shownPlaces.indexOf(history.state?.picture);
+  if (index >= 0) show(index);
+  else dialog.close();
+}
+
+function onHistory() {
+  if (!leaving) follow();
+  else if (dialog.open) remember(); // opened again meanwhile
+  leaving = false;
+  if (!dialog.open) history.scrollRestoration = "auto";
 }
 
 function listenToDialog() {
@@ -69,10 +117,11 @@ function listenToDialog() {
     if (event.target === dialog) dialog.close(); // beside it
   });
   dialog.addEventListener("keydown", (event) => {
-    if (event.key === "ArrowLeft") turn(-1);
-    if (event.key === "ArrowRight") turn(1);
+    if (event.key === "ArrowLeft" && alone(event)) turn(-1);
+    if (event.key === "ArrowRight" && alone(event)) turn(1);
   });
-  dialog.addEventListener("close", () => moveTo(opened));
+  dialog.addEventListener("close", forget);
+  window.addEventListener("popstate", onHistory);
 }
 
 // ── controls ──
@@ -100,6 +149,14 @@ function setKinds() {
   choices(byId("kind"), rows);
   state.kind = rows[0]?.[0] ?? "0";
   if (!rows.length) hideControl("kind");
+}
+
+// Draw the class that has a role, where one can choose it.
+function chooseKind(role) {
+  const select = byId("kind");
+  if (![...select.options].some((option) => option.value === role)) return;
+  select.value = role;
+  state.kind = role;
 }
 
 function setViews() {
@@ -141,7 +198,7 @@ function counted(lists) {
 
 function setFilters() {
   const names = counted(pictures.map(namesOf)).sort(([one], [two]) => one.localeCompare(two));
-  choices(byId("class"), [["", "All classes"], ...names.map(([name, n]) => [name, `${name} (${n})`])]);
+  choices(byId("class"), [["", "All classes"], ...names.map(([name, n]) => [name, `${isolated(name)} (${n})`])]);
   const facts = [...new Set(pictures.flatMap((picture) => Object.keys(picture.facts)))];
   choices(byId("sort"), [["", "As listed"], ...facts.map((fact) => [fact, fact])]);
   choices(byId("fact"), facts.map((fact) => [fact, fact]));
@@ -155,7 +212,7 @@ function setFilters() {
 }
 
 function tagButton(tag, count) {
-  const button = make("button", "tag", `${tag} `, make("span", "quiet", String(count)));
+  const button = make("button", "tag", make("bdi", "", tag), " ", make("span", "quiet", String(count)));
   button.type = "button";
   button.setAttribute("aria-pressed", "false");
   button.addEventListener("click", () => {
@@ -190,6 +247,7 @@ function listenToFilters() {
   byId("clear").addEventListener("click", clear);
   byId("clear-none").addEventListener("click", clear);
   onChange("unfind", "click", () => { state.finding = null; });
+  byId("unfind").addEventListener("click", () => byId("count").focus()); // it is gone itself
 }
 
 function listenToFindings() {
@@ -197,6 +255,7 @@ function listenToFindings() {
     button.addEventListener("click", () => {
       const finding = Number(button.dataset.finding);
       state.finding = state.finding === finding ? null : finding;
+      if (state.finding !== null) chooseKind(findings[finding].role);
       refresh();
       if (state.finding === null) return;
       byId("count").scrollIntoView();
@@ -227,6 +286,7 @@ function showMany() {
   ).observe(byId("more"));
   refresh();
   drawFirst();
+  follow();
 }
 
 function showOne() {
@@ -234,9 +294,8 @@ function showOne() {
   listenToTools();
   const picture = pictures[0];
   const kind = Object.keys(KINDS).find((role) => roleOf(picture, role)) ?? "0";
-  const alone = byId("alone");
-  alone.append(detail(picture, views, placeOf(picture, kind), 0));
-  alone.hidden = false;
+  byId("alone").append(detail(picture, views, placeOf(picture, kind), 0));
+  byId("alone").hidden = false;
   gallery.hidden = true;
   for (const button of document.querySelectorAll("[data-finding]")) button.hidden = true;
   performance.mark("first-cards");

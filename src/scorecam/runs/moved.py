@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from scorecam.page import Grid8, Page, Picture, Shown
+from scorecam.page import Grid8, Page, Picture, Shown, decodable
 from scorecam.runs.plots import told_apart
 from scorecam.runs.rows import in_words
 from scorecam.runs.sides import Side
@@ -145,7 +145,9 @@ def _thumbnail(sample: str, sides: Sequence[Side]) -> bytes | None:
         file: Path = side.folder / "gallery" / sample[:2] / f"{sample}.json"
         try:
             kept = json.loads(file.read_text("utf-8"))["jpeg"]
-            return base64.b64decode(kept, validate=True)
-        except (OSError, ValueError, KeyError, TypeError):  # not kept, or edited: a grey tile
+            jpeg = decodable(base64.b64decode(kept, validate=True))
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):  # not kept, or edited
             continue
-    return None
+        if jpeg is not None:
+            return jpeg
+    return None  # a grey tile
