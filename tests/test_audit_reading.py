@@ -66,7 +66,7 @@ def test_what_is_no_run_is_refused(tmp_path: Path, run: Path) -> None:
         ('{"schema": 1, "methods": [{"name": "scorecam"}, "random"]}', "names no methods"),
         ('{"schema": 1, "methods": [{"name": ""}]}', "names no methods"),
         ('{"schema": 1, "methods": [{"name": "\\ud800"}]}', "names no methods"),
-        ("[" * 100_000, "cannot be read: its brackets are nested without end"),
+        ("[" * 100_000, "cannot be read: maximum recursion"),
     ],
 )
 def test_another_schema_and_a_damaged_run_json_are_refused(run: Path, text: str, said: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import threading
 from pathlib import Path
@@ -199,6 +200,25 @@ def test_a_map_that_is_gone_or_damaged_costs_its_similarity_alone(two_runs: list
     found = scorecam.compare(two_runs, None, out=Path(two_runs[0]).parent / "out", method="random")
     [versus] = found.versus
     assert (versus.undefined, versus.similarity.n, versus.agreement.n) == (2, 4, 6)
+
+
+def promising() -> bytes:
+    """The header of 400 TB, and nothing after it."""
+    stream = io.BytesIO()
+    shape = (9999999, 9999999)
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(stream, header)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("damage", [b"PK\x03\x04" + bytes(100), promising()], ids=["zip", "huge"])
+def test_a_map_of_another_kind_costs_its_similarity_alone(
+    damage: bytes, two_runs: list[str]
+) -> None:
+    first = min(Path(two_runs[1]).rglob("maps/random/**/*.npy"))
+    first.write_bytes(damage)
+    found = scorecam.compare(two_runs, None, out=Path(two_runs[0]).parent / "out", method="random")
+    assert found.versus[0].undefined == 1
 
 
 def test_a_damaged_run_is_refused(two_runs: list[str]) -> None:

@@ -330,7 +330,13 @@ def test_a_method_that_cannot_explain_this_network_fails_alone(
     assert [record["failure"]["kind"] for record in summary.failed] == ["SettingError"] * 6
 
 
-@pytest.mark.parametrize("text", ["", "{", '{"schema": 1, "method": "random"}', "[1]", "null"])
+NESTED = "[" * 100_000
+"""Brackets that no reader follows."""
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", '{"schema": 1, "method": "random"}', "[1]", "null", NESTED]
+)
 def test_a_damaged_record_is_made_again(text: str, folder: Path, tmp_path: Path) -> None:
     first = run(folder, tmp_path / "run")
     record = next((tmp_path / "run").glob("items/random/*/*.json"))
@@ -435,7 +441,13 @@ def test_other_versions_are_only_remarked(folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("", "cannot be read"), ("{}", "schema"), ('{"schema": 99}', "schema 99"), ("[]", "schema")],
+    [
+        ("", "cannot be read"),
+        (NESTED, "cannot be read"),
+        ("{}", "schema"),
+        ('{"schema": 99}', "schema 99"),
+        ("[]", "schema"),
+    ],
 )
 def test_a_damaged_or_newer_run_is_refused(
     text: str, said: str, folder: Path, tmp_path: Path

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 import numpy as np
-import numpy.typing as npt
 
 from scorecam.audit.items import Column, Entry, Item, Seen, Thing
 from scorecam.audit.regions import Box, Map
 from scorecam.datasets.photos import shown
 from scorecam.runs.config import SCHEMA
+from scorecam.runs.store import read_map
 
 SHARES = ("energy_box", "energy_mask", "chance_box", "chance_mask")
 """Values that are parts of a whole."""
@@ -106,10 +106,10 @@ def map_of(file: Path) -> Map:
         Unreadable: there is none, or it is not what a run writes.
     """
     try:
-        found = _array(file)
+        found = read_map(file)
     except FileNotFoundError as error:
         raise Unreadable("missing map") from error
-    except Exception as error:  # damaged headers raise what numpy's reader of them happens to
+    except (OSError, ValueError) as error:
         raise Unreadable("damaged map") from error
     if found.dtype.kind != "f" or found.ndim != 2:
         raise Unreadable("map that is no plane of numbers")
@@ -117,18 +117,6 @@ def map_of(file: Path) -> Map:
     if not heat.size or not np.isfinite(heat).all() or float(np.abs(heat).max()) > 1.01:
         raise Unreadable("map with values outside its range")
     return np.maximum(heat, 0.0)
-
-
-def _array(file: Path) -> npt.NDArray[Any]:
-    """A .npy file; a header that promises more than there is costs no memory."""
-    with file.open("rb") as stream:
-        if np.lib.format.read_magic(stream) != (1, 0):
-            raise ValueError("a run writes maps in the format's first version")
-        shape, _, kind = np.lib.format.read_array_header_1_0(stream)
-        if math.prod(shape) * kind.itemsize != file.stat().st_size - stream.tell():
-            raise ValueError("the header is of another array")
-        stream.seek(0)
-        return np.lib.format.read_array(stream, allow_pickle=False)
 
 
 # ── the gallery ──────────────────────────────────────────────────────────────────────────────

@@ -15,7 +15,7 @@ from scorecam.audit.regions import Map
 from scorecam.datasets.photos import shown
 from scorecam.errors import RunError, did_you_mean
 from scorecam.runs.config import Config
-from scorecam.runs.store import Record, Store
+from scorecam.runs.store import Store
 
 
 @dataclass(frozen=True)
@@ -80,14 +80,7 @@ def read(folder: str | Path, method: str | None = None) -> Reading:
 
 
 def _config(folder: Path) -> Config:
-    try:
-        config = Store(folder, ()).recorded()
-    except RecursionError as error:
-        raise RunError(
-            f"{folder / 'run.json'} cannot be read: its brackets are nested without end.",
-            likely="It was edited, or is no run's.",
-            do="Give the folder of scorecam evaluate.",
-        ) from error
+    config = Store(folder, ()).recorded()
     if config is None:
         raise RunError(f"{folder} is no run.", do="Give the folder of scorecam evaluate.")
     return config
@@ -168,7 +161,7 @@ class _Reader:
 
     def item(self, sample: str) -> Item | None:
         """One photo; None where it failed, or cannot be used."""
-        record = self._record(sample)
+        record = self.store.read(self.method, sample)
         if record is None:
             self.lost["damaged record"] += 1
             return None
@@ -193,12 +186,6 @@ class _Reader:
             except Unreadable:
                 continue  # the other method's audit tells of it
         return replace(item, map=found, entry=entry, others=others)
-
-    def _record(self, sample: str) -> Record | None:
-        try:
-            return self.store.read(self.method, sample)
-        except RecursionError:  # brackets nested without end
-            return None
 
     def _map(self, method: str, sample: str, grid: tuple[int, int] | None) -> Map:
         file = self.store.folder / "maps" / self.store.slug(method) / sample[:2] / f"{sample}.npy"

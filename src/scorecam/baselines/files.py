@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -52,7 +53,7 @@ class Maps(Method):
                 with Image.open(path) as picture:
                     values = np.asarray(picture.convert("F"))
             grid = torch.from_numpy(np.array(values, dtype=np.float32))
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, EOFError, MemoryError, BadZipFile) as error:
             raise PhotoError(
                 f"The map {path} cannot be read: {error}.", do="Save it with numpy.save."
             ) from error

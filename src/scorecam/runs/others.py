@@ -28,7 +28,7 @@ from scorecam.photo import read_photo
 from scorecam.pixels import Preprocess
 from scorecam.runs.config import SCHEMA
 from scorecam.runs.local import OnProgress, Progress
-from scorecam.runs.store import Record, Store
+from scorecam.runs.store import Record, Store, read_map
 from scorecam.shapes import Heatmap, Image
 
 MODES = ("cascading", "independent")
@@ -147,8 +147,8 @@ class Check:
     def _kept(self, path: Path) -> bool:
         """Whether a map is there and can be read."""
         try:
-            np.load(path)
-        except (OSError, ValueError, EOFError):  # not there, or damaged: it is made again
+            read_map(path)
+        except (OSError, ValueError):  # not there, or damaged: it is made again
             return False
         return True
 

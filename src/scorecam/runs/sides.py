@@ -17,7 +17,7 @@ from scorecam.errors import LayerError, ModelError, RunError, SettingError, did_
 from scorecam.model import Model
 from scorecam.runs.config import Config
 from scorecam.runs.local import first_image
-from scorecam.runs.store import Record, Store
+from scorecam.runs.store import Record, Store, read_map
 
 SETTINGS = ("weights", "preprocess", "labels", "head", "device", "layer", "precision", "runtime")
 
@@ -162,10 +162,10 @@ def _whole(record: Record) -> bool:
 def _map(file: Path) -> Tensor | None:
     """A map on its grid; None where it cannot be read."""
     try:
-        found = np.load(file)
+        found = read_map(file)
         if found.ndim != 2 or found.dtype.kind != "f" or not np.isfinite(found).all():
             return None
-    except (OSError, ValueError, EOFError):
+    except (OSError, ValueError):
         return None
     return torch.from_numpy(found.astype(np.float32))
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -119,7 +120,7 @@ class Store:
             raise _damaged(file, str(error)) from error
         try:
             found = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise _damaged(file, str(error)) from error
         if not isinstance(found, dict) or "schema" not in found:
             raise _damaged(file, "it names no schema")
@@ -143,7 +144,7 @@ class Store:
 
     def read(self, method: str, sample: str) -> Record | None:
         """A record; None where it is missing or damaged: then it is made again."""
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, RecursionError):
             found = json.loads(self.path(method, sample).read_text("utf-8"))
             if isinstance(found, dict) and _whole(found, method, sample):
                 return found
@@ -219,6 +220,26 @@ def _whole(record: Record, method: str, sample: str) -> bool:
         failure = record["failure"]
         return isinstance(failure, dict) and {"kind", "message"} <= failure.keys()
     return isinstance(record.get("values"), dict)
+
+
+def read_map(file: Path) -> npt.NDArray[Any]:
+    """A map's file as a run writes it; a header that promises more than there is costs no memory.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is damaged.
+    """
+    with file.open("rb") as stream:
+        try:
+            if np.lib.format.read_magic(stream) != (1, 0):
+                raise ValueError("a run writes maps in the format's first version")
+            shape, _, kind = np.lib.format.read_array_header_1_0(stream)
+            if math.prod(shape) * kind.itemsize != file.stat().st_size - stream.tell():
+                raise ValueError("the header is of another array")
+            stream.seek(0)
+            return np.lib.format.read_array(stream, allow_pickle=False)
+        except Exception as error:  # damaged headers raise what numpy's reader happens to
+            raise ValueError(f"{file} is damaged") from error
 
 
 def as_json(value: Any, indent: int | None = 1) -> str:
