@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+import tracemalloc
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +16,7 @@ from audit_runs import (
     CLASSES,
     OBJECT,
     SIDE,
+    VIEWS,
     Photo,
     id_of,
     mixed,
@@ -19,11 +25,17 @@ from audit_runs import (
     spot,
     write,
 )
+from scorecam.audit import report
+from scorecam.audit.classes import by_class
+from scorecam.audit.doubts import agreement
 from scorecam.audit.findings import Audit, audit
-from scorecam.audit.regions import REGIONS, inside, of_region, overlap, resampled, share
+from scorecam.audit.items import Column, Entry, Item, Seen, Thing
+from scorecam.audit.places import same_region, subgroup
+from scorecam.audit.regions import REGIONS, around, inside, of_region, overlap, resampled, share
 from scorecam.audit.significance import (
-    cliff,
-    greater,
+    compare,
+    findable,
+    floor,
     holm,
     more_often,
     positive,
@@ -78,6 +90,22 @@ def test_a_map_is_brought_to_another_grid_by_area() -> None:
     assert np.allclose(resampled(np.eye(3), 1), [[1.0]])
 
 
+@pytest.mark.parametrize(
+    ("box", "rows", "columns"),
+    [
+        ((0.1, 0.2, 0.9, 0.6), (1, 5), (0, 8)),  # whole cells
+        ((0.25, 0.375, 0.5, 1.0), (3, 8), (1, 5)),  # of two cells along an axis, one more around
+        ((0.01, 0.95, 0.02, 0.99), (6, 8), (0, 2)),  # not beyond the picture
+    ],
+)
+def test_a_map_can_cover_whole_cells_and_those_around_a_small_box(
+    box: tuple[float, float, float, float], rows: tuple[int, int], columns: tuple[int, int]
+) -> None:
+    wanted = np.zeros((SIDE, SIDE))
+    wanted[slice(*rows), slice(*columns)] = 1
+    assert around([box], (SIDE, SIDE)).tolist() == wanted.tolist()
+
+
 # ── numbers ──────────────────────────────────────────────────────────────────────────────────
 
 
@@ -88,17 +116,102 @@ def test_holms_correction_by_hand() -> None:
     assert holm([]) == []
 
 
+def compared(
+    one: Sequence[float] | np.ndarray, other: Sequence[float] | np.ndarray
+) -> tuple[float, float]:
+    """Cliff's delta and p."""
+    tables = np.array(one, float).reshape(-1, 1), np.array(other, float).reshape(-1, 1)
+    [delta], [p] = compare(*tables)
+    return delta, p
+
+
 def test_effects_and_tests_by_hand() -> None:
-    assert cliff([1, 2], [1, 3]) == -0.25
-    assert cliff([2, 3], [0, 1]) == 1
-    assert cliff([], [1]) == 0
-    assert greater([3, 4], [1, 2]) == pytest.approx(1 / 6)  # one of the 6 ways to choose 2 of 4
-    assert greater([1, 1], [1, 1]) == 1
+    assert compared([1, 2], [1, 3])[0] == -0.25
+    assert compared([2, 3], [0, 1])[0] == 1
+    assert compared([], [1]) == (0, 1)
+    assert compared([3, 4], [1, 2])[1] == pytest.approx(1 / 6)  # one of the 6 ways to choose 2 of 4
+    assert compared([1, 1], [1, 1]) == (0, 1)
     assert positive([1, 2, 3]) == pytest.approx(1 / 8)  # one of the 8 ways to give 3 signs
     assert positive([0, 0]) == 1
+    assert floor([2, 0, -1, 3]) == 1 / 8
     assert more_often(3, 3, 0, 3) == pytest.approx(1 / 20)
     assert rank_correlation([1, 2, 3], [2, 4, 9]) == pytest.approx(1)
     assert rank_correlation([1, 1, 1], [2, 4, 9]) is None
+
+
+@pytest.mark.parametrize(("hits", "others", "tries"), [(3, 1, 45), (2, 1, 45), (4, 9, 5_000)])
+def test_of_two_values_the_rank_test_is_fishers(hits: int, others: int, tries: int) -> None:
+    """The normal approximation is too small a thousandfold."""
+    one, other = [1.0] * hits + [0.0] * (5 - hits), [1.0] * others + [0.0] * (tries - others)
+    assert compared(one, other)[1] == pytest.approx(more_often(hits, 5, others, tries))
+
+
+@pytest.mark.parametrize(("one", "other"), [(3, 6), (6, 3), (4, 4)])
+def test_ties_are_counted_in_every_way_to_draw_them(one: int, other: int) -> None:
+    random = np.random.default_rng(one)
+    for _ in range(20):
+        values = random.integers(0, 4, one + other).astype(float)
+        ranks = [sum(values < value) + sum(values <= value) for value in values]
+        sums = [sum(drawn) for drawn in itertools.combinations(ranks, one)]
+        wanted = np.mean(np.array(sums) >= sum(ranks[:one]))
+        assert compared(values[:one], values[one:])[1] == pytest.approx(wanted)
+
+
+def test_signs_of_ties_are_counted_in_every_way() -> None:
+    values = [1, 1, 2, -2, 3, -1, 2]
+    sizes = [abs(value) for value in values]
+    ranks = [sum(v < size for v in sizes) + sum(v <= size for v in sizes) + 1 for size in sizes]
+    signs = itertools.product((0, 1), repeat=len(values))
+    sums = np.array([np.dot(each, ranks) for each in signs])
+    above = np.dot([value > 0 for value in values], ranks)
+    wanted = np.mean(sums >= above)
+    assert positive(values) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "near"),
+    [(5, 60, 1e-9), (90, 9, 1e-9), (5, 3_000, 0.01), (25, 600, 0.01), (60, 400, 0.1)],
+)
+def test_p_is_that_of_scipy_where_nothing_is_tied(one: int, other: int, near: float) -> None:
+    """Of many photos the logarithm is near: of coarser ranks first, of a normal distribution
+    last."""
+    from scipy import stats
+
+    random = np.random.default_rng(one)
+    first, second = random.random(one) + 0.3, random.random(other)
+    exact: Any = stats.mannwhitneyu(
+        first, second, alternative="greater", method="exact" if one * other < 1e5 else "auto"
+    )
+    assert np.log(compared(first, second)[1]) == pytest.approx(np.log(exact.pvalue), rel=near)
+    differences = random.normal(0.5, 1.0, one)
+    signed: Any = stats.wilcoxon(differences, alternative="greater")
+    nearer = 0.05 if one > 50 else 1e-9
+    assert positive(differences.tolist()) == pytest.approx(signed.pvalue, rel=nearer)
+
+
+def test_a_difference_that_is_too_small_is_not_tested() -> None:
+    one, other = np.arange(10.0)[:, None] + 2, np.arange(10.0)[:, None]
+    [delta], [p] = compare(one, other, 0.5)
+    assert delta == pytest.approx(0.36)
+    assert p == 1
+
+
+def test_tests_that_cannot_be_found_are_left_out() -> None:
+    assert findable([0.001, 0.02, 1.0], 0.01) == [True, False, False]
+    # Two of them at 0.005 each could be found; three of them at 0.0033 could not.
+    assert findable([0.004, 0.004], 0.01) == [True, True]
+    assert findable([0.004] * 3 + [1e-9], 0.01) == [False] * 3 + [True]
+    assert findable([], 0.01) == []
+
+
+def test_the_effect_of_thousands_of_photos_takes_no_table_of_their_pairs() -> None:
+    tracemalloc.start()
+    values = np.arange(4_000.0)[:, None]
+    deltas, _ = compare(values + 100, values)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert deltas[0] == pytest.approx(1 - (1 - 100 / 4_000) ** 2 - 100 / 4_000**2, abs=1e-3)
+    assert peak < 10e6
 
 
 # ── shortcuts that were planted ──────────────────────────────────────────────────────────────
@@ -324,3 +437,292 @@ def test_maps_of_pure_noise_yield_nothing_above_a_note_in_twenty_runs(tmp_path: 
         ]
         found = audited(tmp_path / str(seed), photos)
         assert [each for each in found.findings if each.level != "note"] == []
+
+
+# ── what the rules mean ──────────────────────────────────────────────────────────────────────
+
+
+def levels(found: Audit) -> list[tuple[str, str | None]]:
+    """The rules and classes of findings above a note."""
+    return [(each.rule, each.label) for each in found.findings if each.level != "note"]
+
+
+def anywhere_else(random: np.random.Generator) -> np.ndarray:
+    """One cell that is not the object's."""
+    cells = np.argwhere(on_box() == 0)
+    return spot(tuple(cells[random.integers(len(cells))]))
+
+
+def test_a_model_that_is_never_on_the_object_is_told_however_small_its_classes(
+    tmp_path: Path,
+) -> None:
+    random = np.random.default_rng(0)
+    photos = [
+        photo
+        for label in range(4)
+        for _ in range(5)
+        for photo in right(label, anywhere_else(random))
+    ]
+    found = audited(tmp_path, photos)
+    [told] = [each for each in found.findings if each.rule == "wrong-reason"]
+    assert (told.level, told.label) == ("problem", None)
+    assert "100 % of the map lies off the object in 20 right photos of all classes" in told.sentence
+    assert any(remark.endswith("lie off it: ant, bee, cat, dog.") for remark in found.remarks)
+
+
+def test_a_model_that_is_on_other_objects_alone_is_told_however_small_its_classes(
+    tmp_path: Path,
+) -> None:
+    photos = [
+        photo
+        for label in range(4)
+        for photo in right(label, on_box(BESIDE), 5, others=[("lemon", BESIDE)])
+    ]
+    first = audited(tmp_path, photos).findings[0]
+    assert (first.rule, first.level, first.label) == ("other-object", "problem", None)
+    assert "Most often it is 'lemon': in 20 of these photos." in first.evidence[1]
+
+
+def test_one_class_that_is_off_the_object_is_not_the_whole_model(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    off = [photo for _ in range(40) for photo in right(0, anywhere_else(random))]
+    even = [photo for label in (1, 2, 3) for photo in right(label, np.ones((SIDE, SIDE)), 5)]
+    found = audited(tmp_path, off + even)
+    assert ("wrong-reason", "ant") in levels(found)
+    assert ("wrong-reason", None) not in levels(found)
+
+
+def test_one_class_that_is_recognised_by_a_corner_is_not_all_classes(tmp_path: Path) -> None:
+    marked = right(0, CORNER, 40, boxes=False)
+    found = audited(tmp_path / "told", marked + clean(1, 2, boxes=False))
+    assert levels(found) == [("corner", "ant")]
+    found = audited(tmp_path / "alone", marked + clean(1, count=3, boxes=False))
+    assert "All" not in found.findings[0].sentence
+    assert any(remark.endswith("say nothing: bee.") for remark in found.remarks)
+    assert any(remark.endswith("hold against: ant.") for remark in found.remarks)
+
+
+def test_an_object_smaller_than_a_cell_is_no_shortcut(tmp_path: Path) -> None:
+    """As records keep maps: upsampled, and averaged over each cell again."""
+    random = np.random.default_rng(0)
+    small: list[Photo] = []
+    for _ in range(12):
+        x, y = 3 / 8 + random.random(2) / 16
+        box = (float(x), float(y), float(x + 1 / 24), float(y + 1 / 24))
+        small.append(Photo(0, smooth(spot((3, 3))), things=[("ant", box)]))
+    half = (0.25, 0.25, 0.75, 0.75)
+    large = [Photo(1, smooth(on_box(half)), things=[("bee", half)]) for _ in range(12)]
+    assert levels(audited(tmp_path, small + large)) == []
+
+
+def smooth(heat: np.ndarray) -> np.ndarray:
+    """A map after bilinear upsampling and averaging over the cells."""
+    padded = np.pad(heat, 1, mode="edge")
+    rows = padded[:-2] / 8 + padded[1:-1] * 3 / 4 + padded[2:] / 8
+    found = rows[:, :-2] / 8 + rows[:, 1:-1] * 3 / 4 + rows[:, 2:] / 8
+    return found / found.max()
+
+
+def test_one_photo_without_a_box_does_not_change_what_is_said(tmp_path: Path) -> None:
+    heat = mixed((0.7, CORNER), (0.3, on_box()))
+    bare = right(0, heat, 19) + right(0, heat, boxes=False)
+    first = audited(tmp_path, bare + clean(1, 2)).findings[0]
+    assert (first.rule, first.level) == ("corner", "problem")
+    assert "outside the labelled object, lies there in 19 of 20 right photos" in first.sentence
+
+
+def test_whole_maps_are_not_held_against_what_lies_outside_objects(tmp_path: Path) -> None:
+    corner = (0.0, 0.75, 0.25, 1.0)
+    photos = [
+        Photo(label, on_box(corner), things=[(CLASSES[label], corner)] if label else None)
+        for label in (0, 1, 2)
+        for _ in range(12)
+    ]
+    found = audited(tmp_path, photos)
+    assert ("corner", "ant") not in levels(found)
+    assert ("border", "ant") not in levels(found)
+
+
+def test_photos_of_a_class_with_and_without_a_label_are_one_class(tmp_path: Path) -> None:
+    heat = mixed((0.7, CORNER), (0.3, on_box()))
+    unlabelled = [Photo(None, heat, taken=0) for _ in range(30)]
+    marked = right(0, heat, 10, boxes=False)
+    found = audited(tmp_path, marked + unlabelled + clean(1, boxes=False))
+    assert [(each.title, len(each.items)) for each in found.classes.all] == [
+        ("ant", 40),
+        ("bee", 10),
+    ]
+    assert ("corner", "ant") in levels(found)
+    assert "40 photos taken for 'ant'" in found.findings[0].sentence
+    assert len(found.clusters["ant"][0].photos) == 40
+    assert "Photos without a label, taken by their predicted class: 30." in found.remarks
+
+
+def test_classes_that_share_a_name_stay_two(tmp_path: Path) -> None:
+    marked = right(0, mixed((0.7, CORNER), (0.3, on_box())), 10, boxes=False)
+    run = write(tmp_path / "run", marked + clean(1, 2, boxes=False))
+    for file in run.rglob("*.json"):
+        text = file.read_text("utf-8")
+        for name in ("ant", "bee"):
+            text = text.replace(f'"name": "{name}"', '"name": "crane"')
+        file.write_text(text, "utf-8")
+    found = audit(run)
+    assert [each.title for each in found.classes.all] == ["cat", "crane (0)", "crane (1)"]
+    assert levels(found) == [("corner", "crane (0)")]
+    assert set(found.clusters) == {"cat", "crane (0)", "crane (1)"}
+
+
+def test_a_label_that_the_model_lacks_is_told_from_no_label(tmp_path: Path) -> None:
+    run = write(tmp_path / "run", clean(0, 1, boxes=False))
+    for number in range(10):
+        file = run / "items" / "scorecam" / id_of(number)[:2] / f"{id_of(number)}.json"
+        record = json.loads(file.read_text("utf-8"))
+        file.write_text(json.dumps(record | {"label": "zebra", "right": None}), "utf-8")
+    found = audit(run)
+    said = "Photos whose label is none of the model's classes, taken by their predicted class: 10."
+    assert said in found.remarks
+    assert not any(remark.startswith("No photo has a label") for remark in found.remarks)
+    tags = {picture.id: picture.tags for picture in report.content(found).pictures}
+    assert (tags[id_of(0)], tags[id_of(10)]) == (("unknown label",), ("right",))
+
+
+def test_an_annotation_of_wrong_photos_alone_is_no_missing_one(tmp_path: Path) -> None:
+    wrong = [Photo(0, on_box(), taken=1, things=[("ant", OBJECT)]) for _ in range(5)]
+    assert not any("annotated" in remark for remark in audited(tmp_path, wrong).remarks)
+
+
+def test_without_other_classes_nothing_is_held_against_them(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    photos = [photo for _ in range(7) for photo in right(0, anywhere_else(random))]
+    [told] = audited(tmp_path, photos).findings
+    assert (told.rule, told.level) == ("wrong-reason", "problem")
+    assert told.p == pytest.approx(1 / 2**7)  # nothing else could be tested
+    assert "other classes" not in told.effect
+
+
+# ── another method ───────────────────────────────────────────────────────────────────────────
+
+
+def two_methods(folder: Path, photos: list[Photo], heat: np.ndarray) -> Path:
+    """A run of two methods; Grad-CAM's maps are all the same."""
+    run = write(folder / "run", photos, methods=("scorecam", "gradcam"))
+    for file in (run / "maps" / "gradcam").rglob("*.npy"):
+        np.save(file, heat.astype(np.float16))
+    return run
+
+
+def test_maps_of_two_methods_are_never_mixed(tmp_path: Path) -> None:
+    things = [("ant", OBJECT)]
+    lured = [
+        Photo(0, on_box(), taken=1, prediction=CORNER, contrast=CORNER, things=things)
+        for _ in range(8)
+    ]
+    run = two_methods(tmp_path, lured + clean(0, 1, 2), on_box())
+    assert ("confused", "ant") in levels(audit(run))
+    found = audit(run, "gradcam")
+    assert found.findings == ()
+    assert any(
+        remark.startswith("Of 8 wrong predictions there is no map") for remark in found.remarks
+    )
+    assert found.wrong[id_of(0)] == (
+        "This is 'ant', and was taken for 'bee' (50 %).",
+        "For 'ant' it looked at the labelled object (100 % of the map, on 6 % of the area).",
+    )
+
+
+def test_doubts_are_about_the_maps_that_are_audited(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    photos = clean(0, 1)
+    for photo in photos:
+        photo.views = {"increase": random.random((SIDE, SIDE))}
+        photo.error = 0.3
+    run = two_methods(tmp_path, photos, on_box())
+    assert [each.rule for each in audit(run).findings] == ["fragile", "fragile"]
+    found = audit(run, "gradcam")
+    assert found.findings == ()
+    assert any("whether maps are fragile cannot be told" in remark for remark in found.remarks)
+    assert "agreement of variants" not in report.content(found).pictures[0].facts
+
+
+def test_a_variant_that_the_gallery_lacks_is_compared_by_its_own_map() -> None:
+    column = Column(0, "ant", 0.5)
+    seen = Seen(column, ("target",), {"official": CORNER})
+    entry = Entry(None, (seen,), None, (), None, None)
+    known = True
+    item = Item("a", "a", "ant", column, column, known, 1 - CORNER, {}, entry, view="literal")
+    assert agreement(item) == (pytest.approx(-1), "literal and official")
+
+
+def test_the_page_opens_on_the_method_that_is_audited(tmp_path: Path) -> None:
+    run = two_methods(tmp_path, clean(0, 1), CORNER)
+    [first, *_] = report.content(audit(run, "gradcam")).pictures
+    assert next(iter(first.classes[0].maps)) == "gradcam"
+    [first, *_] = report.content(audit(run)).pictures
+    assert list(first.classes[0].maps)[-1] == "gradcam"
+
+
+# ── confused, and fragile ────────────────────────────────────────────────────────────────────
+
+
+def test_the_predicted_object_is_no_distractor(tmp_path: Path) -> None:
+    """It is there: a photo has one label, and may show two classes."""
+    for name, box in (("beside", BESIDE), ("corner", (0.0, 0.0, 0.25, 0.25))):
+        there = [("ant", OBJECT), ("bee", box)]
+        both = [
+            Photo(0, on_box(), taken=1, prediction=on_box(box), things=there) for _ in range(12)
+        ]
+        assert audited(tmp_path / name, both + clean(0, 1, 2)).findings == ()
+
+
+def test_smooth_maps_are_not_held_against_sharp_ones(tmp_path: Path) -> None:
+    """Records are averaged from an upsampled map, galleries are not."""
+    sharp = spot((3, 3))
+    views: dict[str, np.ndarray] = {view: sharp for view in VIEWS}  # noqa: C420  (typed)
+    photos = [Photo(0, smooth(sharp), taken=1, prediction=sharp, views=views) for _ in range(8)]
+    photos += [Photo(label, smooth(sharp), views=views) for label in (0, 1, 2) for _ in range(10)]
+    assert audited(tmp_path, photos).findings == ()
+
+
+def test_photos_whose_error_is_not_known_are_not_counted(tmp_path: Path) -> None:
+    photos = clean(0, 1, count=20)
+    for photo in photos[:10]:
+        photo.error = 0.3
+    run = write(tmp_path / "run", photos)
+    for number in range(10, 40):
+        (run / "gallery" / id_of(number)[:2] / f"{id_of(number)}.json").unlink()
+    [told] = audit(run).findings
+    assert told.sentence.startswith("10 of 10 maps may be off")
+    assert (told.level, told.size) == ("warning", 1)
+
+
+def test_a_single_fragile_map_is_no_finding(tmp_path: Path) -> None:
+    lone = Photo(0, CORNER, taken=1, error=0.4, views={"increase": 1 - CORNER})
+    found = audited(tmp_path, [lone])
+    assert found.findings == ()
+    assert report.lead(found) == "Nothing was found in 1 photo; that is no proof."
+
+
+@pytest.mark.parametrize("kind", ["peak", "rare"])
+@pytest.mark.parametrize(("classes", "count"), [(4, 5), (10, 5), (10, 6)])
+def test_few_peaked_maps_yield_nothing_above_a_note(kind: str, classes: int, count: int) -> None:
+    """Shares that are 0 in most photos and large in a few: in 60 runs, at a level of 1 % that may
+    happen once or twice; tests of counted ways are stricter than their level."""
+    found = 0
+    for seed in range(60):
+        random = np.random.default_rng(seed)
+        items = [null_item(random, label, kind) for label in range(classes) for _ in range(count)]
+        known = by_class(items)
+        regions = same_region(known)
+        told = [*regions.findings, *subgroup(known, regions.findings).findings]
+        found += any(each.level != "note" for each in told)
+    assert found <= 1
+
+
+def null_item(random: np.random.Generator, label: int, kind: str) -> Item:
+    """A map with one cell anywhere; or one on the object, and in a tenth of the photos off it."""
+    heat, entry = spot(tuple(random.integers(0, SIDE, 2))), None
+    if kind == "rare":
+        entry = Entry(None, (), None, (), None, (Thing(str(label), OBJECT),))
+        heat = heat if random.random() < 0.1 else on_box()
+    column, known = Column(label, str(label), 0.5), True
+    return Item("", "", str(label), column, column, known, heat, {}, entry)

@@ -129,7 +129,7 @@ def test_the_page_has_every_photo_wrong_ones_first(run: Path) -> None:
     assert first.contrast[1][7, 7] == 255
     assert {shown.role for shown in first.classes} == {"label, target", "predicted"}
     [marked] = [each for each in page.pictures if each.id == id_of(0)]
-    assert marked.tags == ("right", "corner", "wrong-reason")
+    assert marked.tags == ("right", "example of corner", "example of wrong-reason")
     assert list(marked.classes[0].maps) == [
         "official", "algorithm1", "increase", "consensus", "gradcam",
     ]  # fmt: skip

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from scorecam.audit.items import Item
+from scorecam.audit.items import Column, Item, Thing
 from scorecam.audit.rules import LEAST
 
 
@@ -14,19 +15,26 @@ class Class:
     """The photos of one class whose maps can be compared.
 
     Args:
-        title: the model's name of it, or the data set's.
+        title: the model's name of it; with its number where another class has the same name.
         items: those the model gets right; where no label is known, those it takes for the class.
-        known: whether their labels are.
     """
 
     title: str
     items: tuple[Item, ...]
-    known: bool
 
     @property
     def photos(self) -> str:
         """What they are, for a sentence."""
-        return f"{'right' if self.known else 'unlabelled'} photos of {self.title!r}"
+        if all(item.right for item in self.items):
+            return f"right photos of {self.title!r}"
+        if all(item.label is None for item in self.items):
+            return f"unlabelled photos of {self.title!r}"
+        return f"photos taken for {self.title!r}"
+
+    def some(self, count: int) -> str:
+        """So many of them, for a sentence."""
+        among = f"{count} of " if count < len(self.items) else ""
+        return f"{among}{len(self.items)} {self.photos}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,15 +43,28 @@ class Classes:
 
     Args:
         all: every class with a usable photo, by title.
-        titles: of the data set's labels.
+        columns: the model's number of each label of the data set, where a photo tells it.
+        titles: of the model's classes, by number.
     """
 
     all: tuple[Class, ...]
-    titles: dict[str, str]
+    columns: Mapping[str, int]
+    titles: Mapping[int, str]
 
-    def title(self, label: str) -> str:
+    def title(self, label: str | None) -> str:
         """A label by the name people know."""
-        return self.titles.get(label, label)
+        if label is None:
+            return ""
+        return self.titles[self.columns[label]] if label in self.columns else label
+
+    def named(self, column: Column) -> str:
+        """A class of the model by a name that no other class has."""
+        return self.titles.get(column.index, column.title)
+
+    def shows(self, thing: Thing, column: Column) -> bool:
+        """Whether an annotated object is of a class of the model."""
+        known = self.columns.get(thing.label)
+        return thing.label == column.name if known is None else known == column.index
 
     @property
     def large(self) -> tuple[Class, ...]:
@@ -61,29 +82,48 @@ class Classes:
 
 
 def by_class(items: Sequence[Item]) -> Classes:
-    """The photos that rules compare: right, or of unknown label; their maps are not flat."""
+    """The photos that rules compare: right, or of unknown label; their maps are not flat.
+
+    They are grouped by the class that the model takes them for, with or without a label.
+    """
     titles = _titles(items)
-    groups: dict[tuple[str, bool], list[Item]] = {}
+    groups: dict[int, list[Item]] = {}
     for item in items:
-        if item.flat or item.right is False:
-            continue
-        known = item.right is True and item.label is not None
-        title = titles.get(item.label or "", item.label or "") if known else item.predicted.title
-        groups.setdefault((title, known), []).append(item)
-    found = [Class(title, tuple(group), known) for (title, known), group in groups.items()]
-    return Classes(tuple(sorted(found, key=lambda each: (each.title, not each.known))), titles)
+        if not item.flat and item.right is not False:
+            groups.setdefault(item.predicted.index, []).append(item)
+    found = [Class(titles[index], tuple(group)) for index, group in groups.items()]
+    found.sort(key=lambda each: each.title)
+    return Classes(tuple(found), _columns(items), titles)
 
 
-def _titles(items: Sequence[Item]) -> dict[str, str]:
-    """The model's name of each label of the data set, where one photo tells it."""
-    found: dict[str, str] = {}
+def _titles(items: Sequence[Item]) -> dict[int, str]:
+    """The model's names, with the number of those that several classes have ("crane (517)")."""
+    names: dict[int, str] = {}
+    for column in (column for item in items for column in _seen(item)):
+        names.setdefault(column.index, column.title)
+    times = Counter(names.values())
+    return {
+        index: f"{name} ({index})" if times[name] > 1 else name for index, name in names.items()
+    }
+
+
+def _seen(item: Item) -> Iterator[Column]:
+    yield item.predicted
+    yield item.target
+    yield from () if item.entry is None else (seen.column for seen in item.entry.seen)
+
+
+def _columns(items: Sequence[Item]) -> dict[str, int]:
+    """The model's number of each label of the data set, where one photo tells it."""
+    found: dict[str, int] = {}
     for item in items:
         if item.label is None:
             continue
-        if item.right and item.predicted.name:
-            found[item.label] = item.predicted.name
-            continue
         seen = None if item.entry is None else item.entry.role("label")
-        if seen is not None and seen.column.name:
-            found.setdefault(item.label, seen.column.name)
+        if item.right:
+            found[item.label] = item.predicted.index
+        elif item.right is False and item.target.index != item.predicted.index:
+            found.setdefault(item.label, item.target.index)
+        elif seen is not None:
+            found.setdefault(item.label, seen.column.index)
     return found

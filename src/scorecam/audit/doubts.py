@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,10 +11,17 @@ import numpy as np
 from scorecam.audit.classes import Classes
 from scorecam.audit.finding import Finding, Found
 from scorecam.audit.items import Item
-from scorecam.audit.places import SHOWN, shares
-from scorecam.audit.regions import REGIONS, Map, inside, share
-from scorecam.audit.rules import LEAST, RULES, percent, probability
-from scorecam.audit.significance import cliff, each_greater, holm, positive, rank_correlation
+from scorecam.audit.places import SHOWN, Rows, Table
+from scorecam.audit.regions import REGIONS, Map, around, inside, share
+from scorecam.audit.rules import LEAST, RULES, counted, percent, probability
+from scorecam.audit.significance import (
+    compare,
+    findable,
+    floor,
+    holm,
+    positive,
+    rank_correlation,
+)
 
 APART = "consensus"
 """Not among the variants that are compared: it is zero wherever it agrees with nothing."""
@@ -24,66 +32,93 @@ APART = "consensus"
 def agreement(item: Item) -> tuple[float, str] | None:
     """The lowest rank correlation of a photo's map with another variant's, and which that is."""
     seen = None if item.entry is None else item.entry.role("target")
-    if seen is None or len(seen.maps.keys() - {APART}) < 2:
+    if seen is None or item.view is None or item.view == APART:
         return None
-    (first, own), *others = [pair for pair in seen.maps.items() if pair[0] != APART]
+    # Of one source where there is: the record's maps are smoother than the gallery's.
+    own = seen.maps.get(item.view, item.map)
     found = [
-        (correlation, f"{first} and {view}")
-        for view, heat in others
-        if (correlation := rank_correlation(own, heat)) is not None
+        (correlation, f"{item.view} and {view}")
+        for view, heat in seen.maps.items()
+        if view not in (APART, item.view)
+        and (correlation := rank_correlation(own, heat)) is not None
     ]
     return min(found, default=None)
 
 
 def fragile(items: Sequence[Item]) -> Found:
     """The rule fragile, over all photos."""
-    limits = RULES["fragile"].thresholds
-    pairs = [(item, agreement(item)) for item in items]
-    known = [(item, found) for item, found in pairs if found is not None]
-    findings: list[Finding] = []
-    if known:
-        weak = sorted(
-            ((found[0], item.id, found[1]) for item, found in known
-             if found[0] < limits["correlation"]),
-        )  # fmt: skip
-        median = float(np.median([found[0] for _, found in known]))
-        sentence = (
-            f"{len(weak)} of {len(known)} maps are other maps by another variant: their rank "
-            f"correlation is below {limits['correlation']:g}."
-        )
-        evidence = [f"The median over all photos is {median:.2f}."]
-        if weak:
-            pair = max({each[2] for each in weak}, key=[each[2] for each in weak].count)
-            evidence.append(f"Most often it is {pair} that disagree.")
-        ids = tuple(each[1] for each in weak[:SHOWN])
-        findings += _described(sentence, evidence, len(weak) / len(known), ids)
-    rough = [
-        item
-        for item in items
-        if item.entry is not None and (item.entry.error or 0.0) > limits["error"]
-    ]
+    pairs = [(item, found) for item in items if (found := agreement(item)) is not None]
+    findings = [*_disagreeing(pairs), *_rough(items)]
+    if pairs:
+        return Found(tuple(findings))
+    if any(item.view in (None, APART) for item in items):
+        why = "The method's maps are not held against those of variants"
+    else:
+        why = "Other variants' maps are not known"
+    return Found(tuple(findings), (f"{why}: whether maps are fragile cannot be told.",))
+
+
+def _disagreeing(known: Sequence[tuple[Item, tuple[float, str]]]) -> list[Finding]:
+    limit = RULES["fragile"].thresholds["correlation"]
+    weak = sorted((value, item.id, pair) for item, (value, pair) in known if value < limit)
+    if not weak:
+        return []
+    [(pair, _)] = Counter(each[2] for each in weak).most_common(1)
     sentence = (
-        f"{len(rough)} of {len(items)} maps may be off by more than {limits['error']:g} of their "
+        f"{len(weak)} of {counted(len(known), 'map')} are other maps by another variant: their "
+        f"rank correlation is below {limit:g}."
+    )
+    evidence = (
+        f"The median over all photos is {np.median([found[0] for _, found in known]):.2f}.",
+        f"Most often it is {pair} that disagree.",
+    )
+    return _described(sentence, evidence, [each[1] for each in weak], len(known))
+
+
+def _rough(items: Sequence[Item]) -> list[Finding]:
+    limit = RULES["fragile"].thresholds["error"]
+    errors = [
+        (item.entry.error, item.id)
+        for item in items
+        if item.entry is not None and item.entry.error is not None
+    ]
+    rough = sorted((each for each in errors if each[0] > limit), key=lambda each: -each[0])
+    sentence = (
+        f"{len(rough)} of {counted(len(errors), 'map')} may be off by more than {limit:g} of their "
         "range: the budget left out masks that matter."
     )
-    ids = tuple(item.id for item in rough[:SHOWN])
-    findings += _described(sentence, [], len(rough) / max(len(items), 1), ids)
-    untold = ("Other variants' maps are not known: whether maps are fragile cannot be told.",)
-    return Found(tuple(findings), () if known else untold)
+    return _described(sentence, (), [photo for _, photo in rough], len(errors))
 
 
 def _described(
-    sentence: str, evidence: list[str], rate: float, photos: tuple[str, ...]
+    sentence: str, evidence: tuple[str, ...], photos: Sequence[str], known: int
 ) -> list[Finding]:
     limits = RULES["fragile"].thresholds
-    if rate < limits["rate for a note"]:
+    rate = len(photos) / max(known, 1)
+    if known < limits["photos"] or rate < limits["rate for a note"]:
         return []
     level = "warning" if rate >= limits["rate for a warning"] else "note"
-    effect = f"{percent(rate)} of the photos"
-    return [Finding("fragile", level, sentence, tuple(evidence), effect, rate, photos=photos)]
+    effect = f"{percent(rate)} of the photos whose maps could be judged"
+    return [
+        Finding("fragile", level, sentence, evidence, effect, rate, photos=tuple(photos[:SHOWN]))
+    ]
 
 
 # ── confused classes ─────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, eq=False)
+class _Wrong:
+    """A prediction's map, and what of the picture could be a distractor.
+
+    Args:
+        free: what is no part of the labelled object, nor of one of the predicted class; None where
+            the labelled object is not known.
+    """
+
+    item: Item
+    map: Map
+    free: Map | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,24 +128,24 @@ class _Mix:
     Args:
         place: in words.
         object: whether the place is another object.
+        boxes: whether only what lies outside the labelled object counts.
         share, even: of the prediction's maps, and of an even map.
         other: the mean share that it is held against.
+        floor: the smallest p that the test can have.
     """
 
     label: str
     taken: str
     place: str
     object: bool
+    boxes: bool
     items: tuple[Item, ...]
     share: float
     even: float
     other: float
     delta: float
     p: float
-
-    @property
-    def boxes(self) -> bool:
-        return all(item.object is not None for item in self.items)
+    floor: float = 0.0
 
     def large(self) -> bool:
         """Whether it crosses every threshold but that of p."""
@@ -125,18 +160,22 @@ class _Mix:
 
 def confused(items: Sequence[Item], classes: Classes) -> Found:
     """The rule confused, for every pair of classes."""
-    maps = [(item, heat) for item in items if (heat := _prediction(item)) is not None]
-    pairs: dict[tuple[str, str], list[int]] = {}
-    for row, (item, _) in enumerate(maps):
-        if item.right is False and item.label is not None:
-            pair = classes.title(item.label), item.predicted.title
-            pairs.setdefault(pair, []).append(row)
-    least = RULES["confused"].thresholds["photos"]
-    pairs = {pair: rows for pair, rows in pairs.items() if len(rows) >= least}
-    cases = [case for pair, rows in pairs.items() for case in _mixes(pair, rows, maps, classes)]
+    limits = RULES["confused"].thresholds
+    maps = _predictions(items, classes)
+    pairs: dict[tuple[str, int], list[int]] = {}
+    for row, each in enumerate(maps):
+        if each.item.right is False and each.item.label is not None:
+            pairs.setdefault((each.item.label, each.item.predicted.index), []).append(row)
+    several = [np.array(rows) for rows in pairs.values() if len(rows) >= limits["photos"]]
+    if not several:
+        return Found((), _unmapped(items))
+    table = Table([each.map for each in maps], [each.free for each in maps])
+    cases = [case for rows in several for case in _mixes(rows, maps, table, classes)]
+    could = findable([case.floor for case in cases], limits["p"])
+    cases = [case for case, tested in zip(cases, could, strict=True) if tested]
     best: dict[tuple[str, str], tuple[bool, Finding]] = {}
     for case, p in zip(cases, holm([case.p for case in cases]), strict=True):
-        if p >= RULES["confused"].thresholds["p"] or not case.large():
+        if p >= limits["p"] or not case.large():
             continue
         found, pair = _mix_finding(case, p), (case.label, case.taken)
         known = best.get(pair)
@@ -146,12 +185,18 @@ def confused(items: Sequence[Item], classes: Classes) -> Found:
     return Found(tuple(found for _, found in best.values()), _unmapped(items))
 
 
-def _prediction(item: Item) -> Map | None:
-    """The map of the predicted class, on the item's own grid; None where there is none."""
-    heat = item.map_of("predicted")
-    if heat is None or heat.shape != item.grid or not float(heat.sum()) > 0:
-        return None
-    return heat
+def _predictions(items: Sequence[Item], classes: Classes) -> list[_Wrong]:
+    """The maps of the predicted classes, all of one source: records are smoother than galleries."""
+    explained = all(item.target.index == item.predicted.index for item in items)
+    found: list[_Wrong] = []
+    for item in items:
+        heat = item.map if explained else item.kept("predicted")
+        if heat is None or heat.shape != item.grid or not float(heat.sum()) > 0:
+            continue
+        there = [t.box for t in item.things or () if classes.shows(t, item.predicted)]
+        free = None if item.outside is None else item.outside * (1 - around(there, item.grid))
+        found.append(_Wrong(item, heat, free))
+    return found
 
 
 def _unmapped(items: Sequence[Item]) -> tuple[str, ...]:
@@ -160,70 +205,78 @@ def _unmapped(items: Sequence[Item]) -> tuple[str, ...]:
         return ()
     return (
         (
-            f"Of {lacking} wrong predictions there is no map of the predicted class: where the "
-            "model looked instead cannot be told."
+            f"Of {counted(lacking, 'wrong prediction')} there is no map of the predicted class: "
+            "where the model looked instead cannot be told."
         ),
     )
 
 
-def _mixes(
-    pair: tuple[str, str], rows: list[int], maps: list[tuple[Item, Map]], classes: Classes
-) -> list[_Mix]:
-    items = tuple(maps[row][0] for row in rows)
-    cases = _mixed_objects(pair, items, [maps[row][1] for row in rows], classes)
-    rest = [each for row, each in enumerate(maps) if row not in set(rows)]
+def _mixes(rows: Rows, maps: Sequence[_Wrong], table: Table, classes: Classes) -> list[_Mix]:
+    mixed = [maps[row] for row in rows]
+    names = classes.title(mixed[0].item.label), classes.named(mixed[0].item.predicted)
+    cases = _mixed_objects(names, mixed, classes)
+    rest = np.setdiff1d(np.arange(len(maps)), rows)
     if len(rest) < LEAST:
         return cases
-    own, even = shares(items, [maps[row][1] for row in rows])
-    others, _ = shares([item for item, _ in rest], [heat for _, heat in rest])
-    ps = each_greater(own, others)
+    limits = RULES["confused"].thresholds
+    boxes = table.boxes(rows, int(limits["photos"])) and table.boxes(rest)
+    rows, own, even = table.part(rows, boxes=boxes)
+    _, others, _ = table.part(rest, boxes=boxes)
+    deltas, ps = compare(own, others, limits["delta"])
+    items = tuple(maps[row].item for row in rows)
     for column, region in enumerate(REGIONS):
-        one, other = own[:, column].tolist(), others[:, column].tolist()
         cases.append(
             _Mix(
-                *pair,
+                *names,
                 region.name,
                 False,  # noqa: FBT003  (a field of the record)
+                boxes,
                 items,
-                float(np.mean(one)),
+                float(own[:, column].mean()),
                 float(even[:, column].mean()),
-                float(np.mean(other)),
-                cliff(one, other),
+                float(others[:, column].mean()),
+                deltas[column],
                 ps[column],
             )
         )
     return cases
 
 
-def _mixed_objects(
-    pair: tuple[str, str], items: tuple[Item, ...], maps: Sequence[Map], classes: Classes
-) -> list[_Mix]:
-    """The pair on each other object that stands in enough of its photos."""
+def _mixed_objects(names: tuple[str, str], mixed: Sequence[_Wrong], classes: Classes) -> list[_Mix]:
+    """The pair on each other object that stands in enough of its photos.
+
+    An object of the predicted class is no distractor: it is what the model says that it sees.
+    """
     labels = dict.fromkeys(
-        thing.label for item in items for thing in item.things or () if thing.label != item.label
+        thing.label
+        for each in mixed
+        for thing in each.item.things or ()
+        if thing.label != each.item.label and not classes.shows(thing, each.item.predicted)
     )
     cases: list[_Mix] = []
     for label in labels:
-        found: list[tuple[Item, float, float]] = []
-        for item, heat in zip(items, maps, strict=True):
-            boxes = [thing.box for thing in item.things or () if thing.label == label]
-            there = inside(boxes, item.grid) * (1.0 if item.outside is None else item.outside)
+        found: list[tuple[_Wrong, float, float]] = []
+        for each in mixed:
+            boxes = [thing.box for thing in each.item.things or () if thing.label == label]
+            there = inside(boxes, each.item.grid) * (1.0 if each.free is None else each.free)
             if there.any():
-                found.append((item, share(heat, there), float(there.mean())))
+                found.append((each, share(each.map, there), float(there.mean())))
         if len(found) < RULES["confused"].thresholds["photos"]:
             continue
-        even = float(np.mean([each[2] for each in found]))
+        even, more = float(np.mean([area for _, _, area in found])), [p - a for _, p, a in found]
         cases.append(
             _Mix(
-                *pair,
+                *names,
                 f"the box of {classes.title(label)!r}",
                 True,  # noqa: FBT003  (a field of the record)
-                tuple(each[0] for each in found),
-                float(np.mean([each[1] for each in found])),
+                all(each.free is not None for each, _, _ in found),
+                tuple(each.item for each, _, _ in found),
+                float(np.mean([part for _, part, _ in found])),
                 even,
                 even,
                 0.0,
-                positive([each[1] - each[2] for each in found]),
+                positive(more),
+                floor(more),
             )
         )
     return cases

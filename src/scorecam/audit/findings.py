@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from scorecam.audit.places import same_region, subgroup
 from scorecam.audit.reading import Reading, read
 from scorecam.audit.reasons import other_object, wrong_reason
 from scorecam.audit.where import instead
+from scorecam.datasets.photos import shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +62,7 @@ class Audit:
         names = {item.id: item.name for item in self.items}
         return {
             "schema": 1,
-            "run": self.folder.name,
+            "run": shown(self.folder.name),
             "method": self.reading.method,
             "photos": self.reading.photos,
             "read": len(self.items),
@@ -92,7 +93,7 @@ def audit(run: str | os.PathLike[str], method: str | None = None) -> Audit:
         RunError: it is no run, of another schema or damaged; it lacks the method or has no maps.
         MissingExtra: scipy or scikit-learn is not installed.
     """
-    reading = read(Path(run), method)
+    reading = _own(read(Path(run), method))
     items = reading.items
     classes = by_class(items)
     regions = same_region(classes)
@@ -106,13 +107,44 @@ def audit(run: str | os.PathLike[str], method: str | None = None) -> Audit:
     ]
     findings = sorted((each for one in found for each in one.findings), key=lambda f: f.rank)
     remarks = [*reading.remarks, *(remark for one in found for remark in one.remarks)]
-    if all(item.right is None for item in items):
-        remarks.append("No photo has a label: photos are taken by their predicted class.")
+    remarks += _unjudged(items)
     return Audit(
         reading,
         tuple(findings),
         tuple(dict.fromkeys(remarks)),
-        {item.id: instead(item, classes.title) for item in items if item.right is False},
+        {item.id: instead(item, classes) for item in items if item.right is False},
         classes,
         {each.title: clusters(each.items) for each in classes.all},
     )
+
+
+def _own(reading: Reading) -> Reading:
+    """The same, without what the gallery says of other methods' maps.
+
+    Its error and its health are of the map of the first method that asks about masks, its contrast
+    is Score-CAM's.
+    """
+    variants = reading.variants
+    view = variants[reading.method]
+    first = next((name for name, known in variants.items() if known is not None), None)
+    items = [replace(item, view=view) for item in reading.items]
+    if reading.method != first:
+        none = {"health": (), "error": None} | ({"contrast": None} if view is None else {})
+        items = [
+            item if item.entry is None else replace(item, entry=replace(item.entry, **none))
+            for item in items
+        ]
+    return replace(reading, items=tuple(items))
+
+
+def _unjudged(items: Sequence[Item]) -> list[str]:
+    """What is known of photos whose prediction is neither right nor wrong."""
+    if all(item.label is None for item in items):
+        return ["No photo has a label: photos are taken by their predicted class."]
+    unknown = sum(item.right is None and item.label is not None for item in items)
+    bare = sum(item.label is None for item in items)
+    found = (
+        (unknown, "Photos whose label is none of the model's classes"),
+        (bare, "Photos without a label"),
+    )
+    return [f"{what}, taken by their predicted class: {n:,}." for n, what in found if n]

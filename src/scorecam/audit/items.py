@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from scorecam.audit.regions import Box, Map, inside, share
+from scorecam.audit.regions import Box, Map, around, inside, share
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,8 @@ class Item:
         values: what was measured.
         entry: of the gallery; None where there is none.
         others: the target's maps by the run's other methods.
+        view: the variant that the method reads, so that maps of other classes can be told from
+            those of other methods; None for methods other than Score-CAM.
     """
 
     id: str
@@ -92,6 +94,7 @@ class Item:
     values: Mapping[str, float]
     entry: Entry | None = None
     others: Mapping[str, Map] = field(default_factory=dict[str, Map])
+    view: str | None = None
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -115,9 +118,15 @@ class Item:
         return inside(boxes, self.grid) if boxes else None
 
     @cached_property
+    def near(self) -> Map | None:
+        """The cells that a map of the labelled object can cover; None where it is not known."""
+        boxes = [thing.box for thing in self.things or () if thing.label == self.label]
+        return around(boxes, self.grid) if boxes else None
+
+    @cached_property
     def outside(self) -> Map | None:
-        """The same of what is no part of the labelled object."""
-        return None if self.object is None else 1.0 - self.object
+        """The cells that it cannot."""
+        return None if self.near is None else 1.0 - self.near
 
     @cached_property
     def focus(self) -> tuple[float, float] | None:
@@ -134,14 +143,18 @@ class Item:
         return share(self.map, self.object), float(self.object.mean())
 
     def map_of(self, role: str) -> Map | None:
-        """The map of the "predicted" class or of the "label"; None where there is none.
+        """The method's map of the "predicted" class or of the "label"; None where there is none.
 
-        The method's own where it explained that class, else the gallery's first view.
+        The record's where it is of that class, else the gallery's.
         """
         own = self.predicted.index == self.target.index
         if role == "label" and self.right is False:
             own = not own  # a run explains one of the two
         if own and (role == "predicted" or self.right is not None):
             return self.map
+        return self.kept(role)
+
+    def kept(self, role: str) -> Map | None:
+        """The method's map of a class as the gallery has it; None where it has none."""
         seen = None if self.entry is None else self.entry.role(role)
-        return next(iter(seen.maps.values()), None) if seen is not None else None
+        return None if seen is None or self.view is None else seen.maps.get(self.view)

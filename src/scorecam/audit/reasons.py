@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,150 +13,238 @@ from scorecam.audit.finding import Finding, Found
 from scorecam.audit.items import Item
 from scorecam.audit.places import SHOWN, shares
 from scorecam.audit.regions import REGIONS, inside, share
-from scorecam.audit.rules import LEAST, RULES, percent, probability
-from scorecam.audit.significance import cliff, greater, holm, positive
+from scorecam.audit.rules import LEAST, RULES, listed, percent, probability
+from scorecam.audit.significance import compare, findable, floor, holm, positive
+
+Row = tuple[float, float, float, float]
 
 # ── off the object ───────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True, eq=False)
 class _Off:
-    """A class's right photos with a known object.
+    """The right photos with a known object, of a class or of all.
 
     Args:
+        group: None for all photos.
         on: (energy − chance) / (1 − chance) of each.
-        delta, p_others: against the other classes; 0 and 1 where there are none.
-        p_even: that there is less energy on the object than an even map would have.
+        fair: their mean, where what is smaller than a cell, which cannot hold a map, has the cells
+            around it as well.
+        most: the part of the classes whose mean of `on` is below 0.
     """
 
-    group: Class
+    group: Class | None
     items: tuple[Item, ...]
     energy: float
     chance: float
     on: tuple[float, ...]
-    others: float
-    delta: float
-    p_others: float
-    p_even: float
+    fair: float
+    most: float
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.on))
+
+    def below(self, limit: float) -> bool:
+        """Whether maps lie less on the object than that, and not for want of resolution."""
+        return max(self.mean, self.fair) < limit
+
+
+@dataclass(frozen=True)
+class _Test:
+    """How the maps of a class, or of all, lie on the object, and what that is held against.
+
+    Args:
+        others: the mean of the other classes; None where it is held against an even map.
+        delta: Cliff's, against the other classes.
+        floor: the smallest p that the test can have.
+    """
+
+    case: _Off
+    p: float
+    floor: float = 0.0
+    others: float | None = None
+    delta: float = 0.0
+
+    @property
+    def found(self) -> bool:
+        """Whether it crosses every threshold but that of p."""
+        limits, case = RULES["wrong-reason"].thresholds, self.case
+        if self.others is not None:
+            return self.delta >= limits["delta"] and self.others - case.mean >= limits["difference"]
+        return case.below(limits["off"]) and case.most > limits["classes"]
 
 
 def wrong_reason(classes: Classes) -> Found:
-    """The rule wrong-reason, class by class."""
-    cases = _offs(classes)
-    if not cases:
+    """The rule wrong-reason, class by class, and for all photos together."""
+    limits = RULES["wrong-reason"].thresholds
+    cases = [case for each in classes.all if (case := _off(each)) is not None]
+    whole = [_all_off(cases)] if len(cases) > 1 else []
+    tests = [*(_even(case) for case in (*whole, *cases)), *_against(cases)]
+    could = findable([test.floor for test in tests], limits["p"])
+    tested = [test for test, could_be in zip(tests, could, strict=True) if could_be]
+    if not tested:
         return Found(
             remarks=(
                 (
-                    f"No class has {LEAST} right photos whose object is known: whether the model "
-                    "is right for the wrong reason cannot be told from boxes or masks."
+                    f"No class has {limits['photos alone']} right photos whose object is known: "
+                    "whether the model is right for the wrong reason cannot be told from boxes "
+                    "or masks."
                 ),
             )
         )
-    adjusted = holm([p for case in cases for p in (case.p_even, case.p_others)])
-    findings = [
-        found
-        for case, p_even, p_others in zip(cases, adjusted[::2], adjusted[1::2], strict=True)
-        if (found := _off_finding(case, p_even, p_others)) is not None
+    best: dict[Class | None, tuple[_Test, float]] = {}
+    for test, p in zip(tested, holm([test.p for test in tested]), strict=True):
+        if p < limits["p"] and test.found:
+            best.setdefault(test.case.group, (test, p))  # against an even map comes first
+    few = [
+        test.case.group.title
+        for test, could_be in zip(tests, could, strict=True)
+        if test.case.group is not None and test.others is None and not could_be
     ]
-    return Found(tuple(findings))
-
-
-def _offs(classes: Classes) -> list[_Off]:
-    table: list[tuple[Class, tuple[Item, ...], list[tuple[float, float]]]] = []
-    for each in classes.all:
-        pairs = [(item, item.focus) for item in each.items]
-        known = [(item, focus) for item, focus in pairs if focus is not None and focus[1] < 1]
-        if known:
-            table.append((each, tuple(item for item, _ in known), [f for _, f in known]))
-    on = [[(e - c) / (1 - c) for e, c in focus] for _, _, focus in table]
-    cases: list[_Off] = []
-    for place, (each, items, focus) in enumerate(table):
-        if len(items) < LEAST:
-            continue
-        rest = [value for other, values in enumerate(on) if other != place for value in values]
-        less = [-value for value in on[place]]
-        enough = len(rest) >= LEAST
-        cases.append(
-            _Off(
-                each,
-                items,
-                float(np.mean([e for e, _ in focus])),
-                float(np.mean([c for _, c in focus])),
-                tuple(on[place]),
-                float(np.mean(rest)) if rest else 0.0,
-                cliff(less, [-value for value in rest]),
-                greater(less, [-value for value in rest]) if enough else 1.0,
-                positive([c - e for e, c in focus]),
-            )
-        )
-    return cases
-
-
-def _off_finding(case: _Off, p_even: float, p_others: float) -> Finding | None:
-    limits = RULES["wrong-reason"].thresholds
-    mean = float(np.mean(case.on))
-    off = mean < limits["off"] and p_even < limits["p"]
-    apart = (
-        p_others < limits["p"]
-        and case.delta >= limits["delta"]
-        and case.others - mean >= limits["difference"]
+    remarks = (
+        (
+            "Classes with too few right photos of a known object to say of them alone whether "
+            f"their maps lie off it: {listed(few)}."
+        ),
     )
-    if not off and not apart:
+    return Found(tuple(_off_finding(*found) for found in best.values()), remarks if few else ())
+
+
+def _off(group: Class) -> _Off | None:
+    pairs = [(item, item.focus) for item in group.items if item.right]
+    known = [(item, focus) for item, focus in pairs if focus is not None and focus[1] < 1]
+    if not known:
         return None
-    p = p_even if off else p_others
+    on = [_scaled(*focus) for _, focus in known]
+    return _Off(
+        group,
+        tuple(item for item, _ in known),
+        float(np.mean([e for _, (e, _) in known])),
+        float(np.mean([c for _, (_, c) in known])),
+        tuple(on),
+        float(np.mean([_fair(item, value) for (item, _), value in zip(known, on, strict=True)])),
+        float(np.mean(on) < 0),
+    )
+
+
+def _scaled(energy: float, chance: float) -> float:
+    return (energy - chance) / (1 - chance)
+
+
+def _fair(item: Item, on: float) -> float:
+    """The same for an object of at least a cell; else of the cells that its map can cover."""
+    if item.object is None or item.near is None or item.object.sum() >= 1:
+        return on
+    chance = float(item.near.mean())
+    return _scaled(share(item.map, item.near), chance) if chance < 1 else on
+
+
+def _all_off(cases: Sequence[_Off]) -> _Off:
+    counts = [len(case.items) for case in cases]
+
+    def mean(values: Sequence[float]) -> float:
+        return float(np.average(values, weights=counts))
+
+    return _Off(
+        None,
+        tuple(item for case in cases for item in case.items),
+        mean([case.energy for case in cases]),
+        mean([case.chance for case in cases]),
+        tuple(value for case in cases for value in case.on),
+        mean([case.fair for case in cases]),
+        float(np.mean([case.most for case in cases])),
+    )
+
+
+def _even(case: _Off) -> _Test:
+    """Whether there is less of the maps on the object than of an even one."""
+    less = [-value for value in case.on]
+    return _Test(case, positive(less), floor(less))
+
+
+def _against(cases: Sequence[_Off]) -> list[_Test]:
+    """Whether there is less of a class's maps on the object than of other classes' maps."""
+    tests: list[_Test] = []
+    for case in cases:
+        rest = [value for other in cases if other is not case for value in other.on]
+        if min(len(case.on), len(rest)) < LEAST:
+            continue
+        tables = -np.array(case.on)[:, None], -np.array(rest)[:, None]
+        [delta], [p] = compare(*tables, RULES["wrong-reason"].thresholds["delta"])
+        tests.append(_Test(case, p, 0.0, float(np.mean(rest)), delta))
+    return tests
+
+
+def _off_finding(test: _Test, p: float) -> Finding:
+    limits, case = RULES["wrong-reason"].thresholds, test.case
     worst = np.argsort(case.on, kind="stable")[:SHOWN]
+    effect = f"{case.energy - case.chance:+.2f} of the map on the object against an even map"
+    if test.others is not None:
+        effect += f", Cliff's delta {-test.delta:.2f} against other classes"
+        level = "warning" if case.below(limits["hardly"]) else "note"
+    else:
+        level = "problem"
     return Finding(
         "wrong-reason",
-        "problem" if off else "warning" if mean < limits["hardly"] else "note",
-        _off_sentence(case, off=off),
-        _off_evidence(case, p, off=off),
-        f"{case.energy - case.chance:+.2f} of the map on the object against an even map, Cliff's "
-        f"delta {-case.delta:.2f} against other classes",
-        case.chance - case.energy if off else case.others - mean,
+        level,
+        _off_sentence(test),
+        _off_evidence(test, p),
+        effect,
+        case.chance - case.energy if test.others is None else test.others - case.mean,
         p,
-        case.group.title,
+        None if case.group is None else case.group.title,
         "off the object",
         tuple(case.items[row].id for row in worst),
     )
 
 
-def _off_sentence(case: _Off, *, off: bool) -> str:
-    photos = f"{len(case.items)} {case.group.photos}"
-    if off:
+def _off_sentence(test: _Test) -> str:
+    case, count = test.case, len(test.case.items)
+    if case.group is None:
+        who, photos = "The model", f"{count} right photos of all classes"
+    else:
+        who, photos = repr(case.group.title), case.group.some(count)
+    if test.others is None:
         return (
-            f"{case.group.title!r} is right for the wrong reason: {percent(1 - case.energy)} of "
+            f"{who} is right for the wrong reason: {percent(1 - case.energy)} of "
             f"the map lies off the object in {photos}, more than the "
             f"{percent(1 - case.chance)} of an even map."
         )
     return (
-        f"The maps of {case.group.title!r} lie less on the object than those of other classes: "
+        f"The maps of {who} lie less on the object than those of other classes: "
         f"{percent(case.energy)} of the map in {photos}, {percent(case.chance)} for an even map."
     )
 
 
-def _off_evidence(case: _Off, p: float, *, off: bool) -> tuple[str, ...]:
-    mean, test = float(np.mean(case.on)), "Wilcoxon signed-rank" if off else "Mann-Whitney"
-    compared = f", {case.others:.2f} in other classes" if case.others else ""
-    told = (
-        f"On a scale of 1 (on the object), 0 (spread evenly): {mean:.2f}{compared}.",
-        f"{test} test, corrected for all classes: {probability(p)}.",
-    )
-    elsewhere = _elsewhere(case.items)
-    return told if elsewhere is None else (*told, elsewhere)
+def _off_evidence(test: _Test, p: float) -> tuple[str, ...]:
+    name = "Wilcoxon signed-rank" if test.others is None else "Mann-Whitney"
+    compared = "" if test.others is None else f", {test.others:.2f} in other classes"
+    told = [
+        f"On a scale of 1 (on the object), 0 (spread evenly): {test.case.mean:.2f}{compared}.",
+        f"{name} test, corrected for all classes: {probability(p)}.",
+    ]
+    if test.case.group is None:
+        told.append(f"So it is in {percent(test.case.most)} of the classes.")
+    return (*told, *_elsewhere(test.case.items))
 
 
-def _elsewhere(items: tuple[Item, ...]) -> str | None:
+def _elsewhere(items: Sequence[Item]) -> tuple[str, ...]:
     """The named place outside the object that holds most for its area."""
-    if any(item.object is None for item in items):
-        return None
-    own, even = (table.mean(axis=0) for table in shares(items))
+    known = [item for item in items if item.outside is not None]
+    if not known:
+        return ()
+    tables = shares([item.map for item in known], [item.outside for item in known])
+    own, even = (table.mean(axis=0) for table in tables)
     gain = (own - even) / np.sqrt(np.maximum(even * (1 - even), 1e-6))
     place = int(gain.argmax())
     if own[place] <= even[place]:
-        return None
+        return ()
     return (
-        f"What lies off the object is densest in {REGIONS[place].name}: {percent(own[place])} of "
-        f"the map, {percent(even[place])} of an even one."
+        (
+            f"What lies off the object is densest in {REGIONS[place].name}: {percent(own[place])} "
+            f"of the map, {percent(even[place])} of an even one."
+        ),
     )
 
 
@@ -166,35 +256,64 @@ class _Beside:
     """The right photos of a class in which an object of another class stands.
 
     Args:
+        group: None for the photos of all classes, with any other object.
+        other: its label; of all classes that of most photos.
         there, even: the share of the map on the other object, and that of an even map, of each.
         mine, mine_even: the same of the labelled object.
+        most: the part of the classes whose maps lie on it.
     """
 
-    group: Class
+    group: Class | None
     other: str
     items: tuple[Item, ...]
     there: tuple[float, ...]
     even: tuple[float, ...]
     mine: float
     mine_even: float
-    p: float
+    most: float = 1.0
+
+    @property
+    def more(self) -> list[float]:
+        return [one - other for one, other in zip(self.there, self.even, strict=True)]
+
+    @property
+    def density(self) -> tuple[float, float]:
+        """How many times an even map's share lies on the other object, and on the labelled one."""
+        there, even = float(np.mean(self.there)), float(np.mean(self.even))
+        return there / even, self.mine / max(self.mine_even, 1e-9)
+
+    def large(self) -> bool:
+        """Whether it crosses every threshold but that of p."""
+        limits = RULES["other-object"].thresholds
+        there = float(np.mean(self.there)) >= limits["share"]
+        return there and self.density[0] >= limits["times even"] and self.most > limits["classes"]
 
 
 def other_object(classes: Classes) -> Found:
-    """The rule other-object, for every class and every class that stands beside it."""
+    """The rule other-object, for every class and every class that stands beside it, and for all."""
+    if not classes.items:
+        return Found()
     if not any(item.things for item in classes.items):
         return Found(
-            remarks=("No photo's objects are annotated: other objects cannot be told from it.",)
+            remarks=(
+                "No right photo's objects are annotated: other objects cannot be told from it.",
+            )
         )
-    cases = [case for each in classes.large for case in _besides(each)]
     limits = RULES["other-object"].thresholds
-    findings: list[Finding] = []
-    for case, p in zip(cases, holm([case.p for case in cases]), strict=True):
-        there, even = float(np.mean(case.there)), float(np.mean(case.even))
-        dense = there >= limits["times even"] * even
-        if p < limits["p"] and there >= limits["share"] and dense:
-            findings.append(_beside_finding(case, p, classes))
-    return Found(tuple(findings))
+    everyone = _all_beside(classes)
+    cases = [] if everyone is None else [everyone]
+    cases += [case for each in classes.all for case in _besides(each)]
+    could = findable([floor(case.more) for case in cases], limits["p"])
+    tested = [case for case, could_be in zip(cases, could, strict=True) if could_be]
+    findings = tuple(
+        _beside_finding(case, p, classes)
+        for case, p in zip(tested, holm([positive(case.more) for case in tested]), strict=True)
+        if p < limits["p"] and case.large()
+    )
+    if len(tested) == len(cases):
+        return Found(findings)
+    few = f"Pairs of a class and another object with too few right photos: {could.count(False):,}."
+    return Found(findings, (few,))
 
 
 def _besides(group: Class) -> list[_Beside]:
@@ -204,33 +323,65 @@ def _besides(group: Class) -> list[_Beside]:
         for thing in item.things or ()
         if thing.label != item.label
     )
-    cases: list[_Beside] = []
-    for label in labels:
-        found = [(item, row) for item in group.items if (row := _row(item, label)) is not None]
-        if len(found) < LEAST:
-            continue
-        rows = np.array([row for _, row in found])
-        cases.append(
-            _Beside(
-                group,
-                label,
-                tuple(item for item, _ in found),
-                tuple(rows[:, 0].tolist()),
-                tuple(rows[:, 1].tolist()),
-                float(rows[:, 2].mean()),
-                float(rows[:, 3].mean()),
-                positive((rows[:, 0] - rows[:, 1]).tolist()),
-            )
-        )
-    return cases
+    return [case for label in labels if (case := _beside(group, label)) is not None]
 
 
-def _row(item: Item, label: str) -> tuple[float, float, float, float] | None:
-    """The map's and an even map's share on the other object, then on the labelled one."""
-    boxes = [thing.box for thing in item.things or () if thing.label == label]
-    if not boxes or item.object is None or item.outside is None:
+def _beside(group: Class, label: str) -> _Beside | None:
+    found = [(item, row) for item in group.items if (row := _row(item, label)) is not None]
+    return _case(group, label, found)
+
+
+def _all_beside(classes: Classes) -> _Beside | None:
+    """All classes together, with whatever stands beside them; None where it is one class alone."""
+    found = [
+        (group, [(item, row) for item in group.items if (row := _row(item, None)) is not None])
+        for group in classes.all
+    ]
+    cases = [case for group, rows in found if (case := _case(group, "", rows)) is not None]
+    if len(cases) < 2:
         return None
-    there = inside(boxes, item.grid) * item.outside
+    labels = Counter(
+        label
+        for case in cases
+        for item in case.items
+        for label in {thing.label for thing in item.things or ()} - {item.label}
+    )
+    [(label, _)] = labels.most_common(1)
+    whole = _case(None, label, [pair for _, rows in found for pair in rows])
+    most = float(np.mean([case.large() for case in cases]))
+    return None if whole is None else replace(whole, most=most)
+
+
+def _case(group: Class | None, label: str, found: Sequence[tuple[Item, Row]]) -> _Beside | None:
+    if not found:
+        return None
+    rows = np.array([row for _, row in found])
+    return _Beside(
+        group,
+        label,
+        tuple(item for item, _ in found),
+        tuple(rows[:, 0].tolist()),
+        tuple(rows[:, 1].tolist()),
+        float(rows[:, 2].mean()),
+        float(rows[:, 3].mean()),
+    )
+
+
+def _row(item: Item, label: str | None) -> Row | None:
+    """The map's and an even map's share on the other object, then on the labelled one.
+
+    Args:
+        label: of the other object; None for all others.
+    """
+    boxes = [
+        thing.box
+        for thing in item.things or ()
+        if thing.label == label or (label is None and thing.label != item.label)
+    ]
+    if not boxes or not item.right or item.object is None:
+        return None
+    # To the box's very edge: what spreads from the labelled object is never denser than on it.
+    there = inside(boxes, item.grid) * (1 - item.object)
     if not there.any():
         return None
     return (
@@ -242,42 +393,62 @@ def _row(item: Item, label: str) -> tuple[float, float, float, float] | None:
 
 
 def _beside_finding(case: _Beside, p: float, classes: Classes) -> Finding:
-    there, even = float(np.mean(case.there)), float(np.mean(case.even))
-    own, other = case.group.title, classes.title(case.other)
-    density, own_density = there / even, case.mine / max(case.mine_even, 1e-9)
-    denser = density > own_density
+    gain, denser = float(np.mean(case.more)), case.density[0] > case.density[1]
+    other = classes.title(case.other)
     best = np.argsort([-part for part in case.there], kind="stable")[:SHOWN]
-    beside = sum(
-        any(thing.label == case.other for thing in item.things or ())
-        for item in classes.others(case.group)
-        if classes.title(item.label or "") != other
-    )
-    rest = sum(classes.title(item.label or "") != other for item in classes.others(case.group))
-    looks = "is recognised by" if denser else "is recognised also by"
+    sentence, *evidence = _beside_words(case, classes, "" if denser else "also ")
+    test = "Wilcoxon signed-rank test against an even map, corrected for all pairs"
     return Finding(
         "other-object",
         "problem" if denser else "note",
-        f"{own!r} {looks} {other!r} beside it: {percent(there)} of the map lies on {other!r} in "
-        f"{len(case.items)} {case.group.photos}, {percent(case.mine)} on {own!r} itself.",
-        (
-            (
-                f"{other!r} covers {percent(even)} of the picture outside {own!r}, so it has "
-                f"{density:.1f} times what an even map would; {own!r} itself covers "
-                f"{percent(case.mine_even)} and has {own_density:.1f} times."
-            ),
-            (
-                f"{other!r} stands beside {own!r} in {len(case.items)} of {len(case.group.items)} "
-                f"right photos, and in {beside} of {rest} of other classes."
-            ),
-            (
-                "Wilcoxon signed-rank test against an even map, corrected for all pairs: "
-                f"{probability(p)}."
-            ),
-        ),
-        f"{there - even:+.2f} of the map against an even one",
-        there - even,
+        sentence,
+        (*evidence, f"{test}: {probability(p)}."),
+        f"{gain:+.2f} of the map against an even one",
+        gain,
         p,
-        own,
-        f"the box of {other!r}",
+        None if case.group is None else case.group.title,
+        f"the box of {other!r}" if case.group is not None else "other objects",
         tuple(case.items[row].id for row in best),
+    )
+
+
+def _beside_words(case: _Beside, classes: Classes, also: str) -> tuple[str, str, str]:
+    """What was found; how dense it is; and where the other object stands."""
+    there, even = percent(float(np.mean(case.there))), percent(float(np.mean(case.even)))
+    density, own_density = case.density
+    covers = f"of the picture, so that the map there is {density:.1f} times as dense as an even one"
+    mine = f"cover {percent(case.mine_even)}, with {own_density:.1f} times"
+    title = classes.title(case.other)
+    if case.group is None:
+        holds = sum(any(t.label == case.other for t in item.things or ()) for item in case.items)
+        return (
+            (
+                f"The model recognises its classes {also}by other objects beside them: {there} of "
+                f"the map lies on those in {len(case.items)} right photos of all classes, "
+                f"{percent(case.mine)} on the labelled ones."
+            ),
+            f"The other objects cover {even} {covers}; the labelled ones {mine}.",
+            (
+                f"Most often it is {title!r}: in {holds} of these photos. So it is in "
+                f"{percent(case.most)} of the classes."
+            ),
+        )
+    own, other = case.group.title, repr(title)
+    photos = [item for item in case.group.items if item.right and item.things is not None]
+    rest = [
+        item
+        for item in classes.others(case.group)
+        if item.things is not None and item.label != case.other
+    ]
+    beside = sum(any(t.label == case.other for t in item.things or ()) for item in rest)
+    return (
+        (
+            f"{own!r} is recognised {also}by {other} beside it: {there} of the map lies on {other} "
+            f"in {case.group.some(len(case.items))}, {percent(case.mine)} on {own!r} itself."
+        ),
+        f"{other} covers {even} {covers}; the boxes of {own!r} {mine}.",
+        (
+            f"{other} stands beside {own!r} in {len(case.items)} of {len(photos)} right photos, "
+            f"and in {beside} of {len(rest)} of other classes."
+        ),
     )

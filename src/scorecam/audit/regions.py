@@ -6,6 +6,7 @@ x1 y1 x2 y2 in units of the model's input, 0 to 1 along each axis.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -23,6 +24,10 @@ CORNER = 0.25
 
 EDGE = 0.1
 """Depth of an edge, and of the border all round: as in `scorecam.health`."""
+
+
+RESOLVED = 3
+"""Cells along an axis from which a box is large enough that what spreads beyond it is little."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +110,28 @@ def inside(boxes: Sequence[Box], grid: tuple[int, int]) -> Map:
     for box in boxes:
         found = np.maximum(found, overlap(box, grid))
     return found
+
+
+def around(boxes: Sequence[Box], grid: tuple[int, int]) -> Map:
+    """The cells that a map of what lies in some boxes can cover, 0 or 1.
+
+    A cell that a box cuts is whole: a map cannot say where in a cell something is. Where a box has
+    one cell or two along an axis, one more on either side counts: a map is averaged from one that
+    was upsampled, and a quarter of what lies on a single cell ends up beside it.
+    """
+    found = np.zeros(grid)
+    for x1, y1, x2, y2 in boxes:
+        rows, columns = _reach(y1, y2, grid[0]), _reach(x1, x2, grid[1])
+        found[rows, columns] = 1.0
+    return found
+
+
+def _reach(start: float, end: float, cells: int) -> slice:
+    # A corner that was rounded to four digits doesn't touch the next cell.
+    first, last = math.floor(start * cells + 1e-2), math.ceil(end * cells - 1e-2)
+    if last - first < RESOLVED:
+        first, last = max(first - 1, 0), last + 1
+    return slice(first, last)
 
 
 def of_region(region: Region, grid: tuple[int, int]) -> Map:

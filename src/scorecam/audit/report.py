@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections import Counter
 from collections.abc import Mapping
@@ -11,14 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import PIL.Image
 
 from scorecam import page
 from scorecam.audit.doubts import agreement
 from scorecam.audit.findings import Audit
 from scorecam.audit.items import Item, Seen
 from scorecam.audit.regions import Map
-from scorecam.audit.rules import LEVELS, RULES, percent
+from scorecam.audit.rules import LEVELS, RULES, counted, percent
 from scorecam.errors import OutputError
 from scorecam.files import replacing
 from scorecam.metrics import parse_metrics
@@ -73,7 +71,7 @@ def content(audit: Audit) -> page.Page:
     tags: dict[str, list[str]] = {}
     for finding in audit.findings:
         for photo in finding.photos:
-            tags.setdefault(photo, []).append(finding.rule)
+            tags.setdefault(photo, []).append(f"example of {finding.rule}")
     ordered = sorted(audit.items, key=lambda item: item.right is not False)
     pictures = tuple(_picture(audit, item, tags.get(item.id, [])) for item in ordered)
     kept = sum(item.entry is not None and item.entry.jpeg is not None for item in ordered)
@@ -91,6 +89,7 @@ def content(audit: Audit) -> page.Page:
                 (*found.evidence, f"Source: {RULES[found.rule].source}."),
                 found.effect,
                 found.photos,
+                "predicted" if found.rule == "confused" else "target",
             )
             for found in audit.findings
         ),
@@ -102,19 +101,17 @@ def content(audit: Audit) -> page.Page:
 def lead(audit: Audit) -> str:
     """The whole in a sentence."""
     counts = Counter(finding.level for finding in audit.findings)
+    photos = counted(len(audit.items), "photo")
     if not counts:
-        return f"Nothing was found in {len(audit.items):,} photos; that is no proof."
-    told = [
-        f"{counts[level]} {level}{'s' if counts[level] > 1 else ''}"
-        for level in LEVELS
-        if counts[level]
-    ]
-    return f"{', '.join(told)} in {len(audit.items):,} photos."
+        return f"Nothing was found in {photos}; that is no proof."
+    told = [counted(counts[level], level) for level in LEVELS if counts[level]]
+    return f"{', '.join(told)} in {photos}."
 
 
 def _about(audit: Audit) -> tuple[tuple[str, str], ...]:
     config = audit.reading.config
     known = [item.right for item in audit.items if item.right is not None]
+    labels = any(item.label is not None for item in audit.items)
     right = (
         f"{sum(known):,} of {len(known):,} ({percent(sum(known) / len(known))})" if known else ""
     )
@@ -125,7 +122,7 @@ def _about(audit: Audit) -> tuple[tuple[str, str], ...]:
         ("explained", f"the {config.get('target')} class" if config.get("target") else ""),
         ("budget", str(config.get("budget") or "")),
         ("photos", f"{len(audit.items):,} of {audit.reading.photos:,}"),
-        ("right", right or "no labels"),
+        ("right", right or ("no label is one of the model's classes" if labels else "no labels")),
         ("failures", ", ".join(f"{n} × {kind}" for kind, n in audit.reading.failures.items())),
     )
     return tuple((name, value) for name, value in rows if value)
@@ -135,14 +132,15 @@ def _picture(audit: Audit, item: Item, rules: list[str]) -> page.Picture:
     entry = item.entry
     contrast = None
     if entry is not None and entry.contrast is not None:
-        label = audit.classes.title(item.label or "")
-        contrast = f"{item.predicted.title} rather than {label}", _bytes(entry.contrast)
-    state = {True: "right", False: "wrong", None: "unlabelled"}[item.right]
+        taken, label = audit.classes.named(item.predicted), audit.classes.title(item.label)
+        contrast = f"{taken} rather than {label}", _bytes(entry.contrast)
+    unknown = "unlabelled" if item.label is None else "unknown label"
+    state = {True: "right", False: "wrong", None: unknown}[item.right]
     health = () if entry is None else entry.health
     return page.Picture(
         item.id,
         item.name,
-        None if entry is None else _decodable(entry.jpeg),
+        None if entry is None else page.decodable(entry.jpeg),
         _shown(audit, item),
         contrast,
         _facts(item),
@@ -151,27 +149,15 @@ def _picture(audit: Audit, item: Item, rules: list[str]) -> page.Picture:
     )
 
 
-def _decodable(jpeg: bytes | None) -> bytes | None:
-    """The picture, if it is one: someone may have edited it."""
-    if jpeg is None:
-        return None
-    try:
-        with PIL.Image.open(io.BytesIO(jpeg)) as picture:
-            picture.load()
-    except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError):
-        return None
-    return jpeg
-
-
 def _shown(audit: Audit, item: Item) -> tuple[page.Shown, ...]:
     own = {audit.reading.method: item.map} | dict(item.others)
     if item.entry is None or not item.entry.seen:
         column = item.target
         maps = {name: _bytes(heat) for name, heat in own.items()}
-        return (page.Shown(column.title, column.probability, "target", maps),)
+        return (page.Shown(audit.classes.named(column), column.probability, "target", maps),)
     return tuple(
         page.Shown(
-            seen.column.title,
+            audit.classes.named(seen.column),
             seen.column.probability,
             ", ".join(seen.roles),
             _views(seen, own if "target" in seen.roles else {}, audit),
@@ -183,13 +169,11 @@ def _shown(audit: Audit, item: Item) -> tuple[page.Shown, ...]:
 def _views(
     seen: Seen, methods: Mapping[str, Map], audit: Audit
 ) -> dict[str, npt.NDArray[np.uint8]]:
-    """A class's maps by view: the variants', then those of methods that are no such variant."""
-    views = {view: _bytes(heat) for view, heat in seen.maps.items()}
+    """A class's maps by view: the audited method's, the variants', those of other methods."""
     variants = audit.reading.variants
-    views |= {
-        name: _bytes(heat) for name, heat in methods.items() if variants.get(name) not in views
-    }
-    return views
+    others = {name: heat for name, heat in methods.items() if variants.get(name) not in seen.maps}
+    first = {name: heat for name, heat in others.items() if name == audit.reading.method}
+    return {name: _bytes(heat) for name, heat in (first | dict(seen.maps) | others).items()}
 
 
 def _bytes(heat: Map) -> npt.NDArray[np.uint8]:

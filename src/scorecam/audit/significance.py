@@ -1,10 +1,13 @@
 """Is it more than chance? Rank tests, Holm's correction, and how large a difference is.
 
-Tests are one-sided and make no assumption about the shape of a distribution.
+Tests are one-sided and make no assumption about the shape of a distribution. With few photos, and
+shares of which most are 0, a normal approximation finds what is not there: small tests count.
 """
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -14,6 +17,19 @@ import numpy.typing as npt
 from scorecam.errors import MissingExtra
 
 Columns = Annotated[npt.NDArray[np.float64], "n columns"]
+Ranks = Annotated[npt.NDArray[np.float64], "n"]
+
+FEW = 25
+"""Up to so many values in the smaller group every way to draw it is counted ..."""
+
+SIGNED = 50
+"""... and up to so many differences every way to give them signs. Beyond, a normal distribution
+with the variance of all ways."""
+
+WORK = 1e8
+"""Additions that one count may cost."""
+
+# ── many tests ───────────────────────────────────────────────────────────────────────────────
 
 
 def holm(ps: Sequence[float]) -> list[float]:
@@ -30,40 +46,118 @@ def holm(ps: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def cliff(one: Sequence[float], other: Sequence[float]) -> float:
-    """Cliff's delta (Cliff 1993): how much more often a value of `one` is above a value of `other`
-    than below it, −1 to 1; 0 where one of them is empty.
+def findable(floors: Sequence[float], alpha: float) -> list[bool]:
+    """Which tests of a family could be found at all, whatever their outcome (Tarone 1990).
+
+    The others would only make those harder to find.
+
+    Args:
+        floors: the smallest p that each could have come out with.
+        alpha: of the family.
+    """
+    count = 1
+    while sum(floor < alpha / count for floor in floors) > count:
+        count += 1
+    return [floor < alpha / count for floor in floors]
+
+
+# ── two groups ───────────────────────────────────────────────────────────────────────────────
+
+
+def compare(one: Columns, other: Columns, least: float = -1.0) -> tuple[list[float], list[float]]:
+    """For each column of two tables, how much larger the first's values are, and p.
+
+    Args:
+        least: what the difference has to be at least to matter; where it is smaller p is 1.
+
+    Returns:
+        Cliff's delta (Cliff 1993): how much more often a value of `one` is above a value of
+        `other` than below it, −1 to 1; 0 where one of them is empty. And the p of the Mann–Whitney
+        test that values of `one` are larger.
     """
     if not len(one) or not len(other):
-        return 0.0
-    signs = np.sign(np.subtract.outer(np.asarray(one), np.asarray(other)))
-    return float(signs.mean())
+        return [0.0] * one.shape[1], [1.0] * one.shape[1]
+    count, ranks = len(one), _stats().rankdata(np.concatenate([one, other]), axis=0)
+    above = ranks[:count].sum(axis=0) - count * (count + 1) / 2
+    deltas: list[float] = (2 * above / (count * len(other)) - 1).tolist()
+    ps = [
+        _drawn(column, count) if delta >= least else 1.0
+        for column, delta in zip(ranks.T, deltas, strict=True)
+    ]
+    return deltas, ps
 
 
-def greater(one: Sequence[float], other: Sequence[float]) -> float:
-    """The p of the Mann–Whitney test that values of `one` are larger than those of `other`."""
-    [found] = each_greater(np.asarray(one)[:, None], np.asarray(other)[:, None])
-    return found
+def _drawn(ranks: Ranks, count: int) -> float:
+    """How likely so many ranks, drawn from all, sum up to as much as the first do."""
+    few = min(count, len(ranks) - count)
+    if few > FEW:
+        spread = math.sqrt(count * (len(ranks) - count) / len(ranks) * float(ranks.var(ddof=1)))
+        return _beyond(float(ranks[:count].sum()), count * float(ranks.mean()), spread)
+    # Counting needs whole numbers: twice the ranks, or coarser ones where those are too many.
+    # Any score can be counted; one that is the same in both groups tests the same.
+    levels = max(WORK / (len(ranks) * few**2), math.sqrt(WORK / few**3))
+    scores = np.floor(2 * ranks * min(1.0, levels / (2 * len(ranks)))).astype(int)
+    if few < count:  # the smaller group's sum is small where the larger one's is large
+        scores, drawn = scores.max() - scores, slice(count, None)
+    else:
+        scores, drawn = scores - scores.min(), slice(count)
+    values, times = np.unique(scores, return_counts=True)
+    ways = _ways(tuple(values.tolist()), tuple(times.tolist()), few)
+    return float(ways[scores[drawn].sum() :].sum() / ways.sum())
 
 
-def each_greater(one: Columns, other: Columns) -> list[float]:
-    """The same for each column of two tables."""
-    varied = np.ptp(np.concatenate([one, other]), axis=0) > 0
-    found = np.ones(one.shape[1])
-    if varied.any():
-        test = _stats().mannwhitneyu(
-            one[:, varied], other[:, varied], alternative="greater", axis=0
-        )
-        found[varied] = test.pvalue
-    return found.tolist()
+@functools.lru_cache(maxsize=1024)
+def _ways(scores: tuple[int, ...], times: tuple[int, ...], few: int) -> npt.NDArray[np.float64]:
+    """In how many ways so many of the scores can be drawn that sum up to 0, 1, 2 ...
+
+    Classes of one size that are held against all others draw from the same photos: it is kept.
+
+    Args:
+        times: how often each score is there.
+    """
+    size = few * max(scores) + 1
+    found = np.zeros((few + 1, size))
+    found[0, 0] = 1
+    for score, often in zip(scores, times, strict=True):
+        before = found.copy()
+        for taken in range(1, min(often, few) + 1):
+            reach = size - taken * score
+            ways = float(math.comb(often, taken))
+            found[taken:, size - reach :] += ways * before[: few + 1 - taken, :reach]
+    return found[few]
+
+
+# ── one group ────────────────────────────────────────────────────────────────────────────────
 
 
 def positive(values: Sequence[float]) -> float:
     """The p of Wilcoxon's signed-rank test that values lie above 0; zeros are left out."""
-    known = [value for value in values if value != 0]
-    if not known:
+    known = np.array([value for value in values if value != 0])
+    if not len(known):
         return 1.0
-    return float(_stats().wilcoxon(known, alternative="greater").pvalue)
+    ranks = _stats().rankdata(np.abs(known))
+    above = float(ranks[known > 0].sum())
+    if len(known) > SIGNED:
+        return _beyond(above, float(ranks.sum()) / 2, math.sqrt(float((ranks**2).sum()) / 4))
+    ways = np.ones(1)
+    for score in (2 * ranks).astype(int):  # ties have halves of ranks
+        ways = np.pad(ways, (0, score)) + np.pad(ways, (score, 0))
+    return float(ways[round(2 * above) :].sum() / ways.sum())
+
+
+def floor(values: Sequence[float]) -> float:
+    """The smallest p that `positive` can have with so many values: all of them lie above 0."""
+    return 0.5 ** sum(value != 0 for value in values)
+
+
+def _beyond(found: float, mean: float, spread: float) -> float:
+    """How likely a normal number is as large as what was found, which comes in steps of a half."""
+    if not spread > 0:
+        return 1.0
+    return 0.5 * math.erfc((found - 0.5 - mean) / (spread * math.sqrt(2)))
+
+
+# ── others ───────────────────────────────────────────────────────────────────────────────────
 
 
 def more_often(hits: int, tries: int, other_hits: int, other_tries: int) -> float:

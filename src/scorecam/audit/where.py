@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
+from scorecam.audit.classes import Classes
 from scorecam.audit.items import Item
 from scorecam.audit.regions import REGIONS, Map, inside, of_region, share
 from scorecam.audit.rules import percent
@@ -41,11 +41,7 @@ class Place:
         )
 
 
-Title = Callable[[str], str]
-"""A class of the data set by the name people know."""
-
-
-def objects(item: Item, heat: Map, title: Title) -> tuple[Place | None, list[Place]]:
+def objects(item: Item, heat: Map, classes: Classes) -> tuple[Place | None, list[Place]]:
     """The labelled object, and what else is annotated, outside it; densest first."""
     grid = (heat.shape[0], heat.shape[1])
     things = item.things or ()
@@ -57,7 +53,7 @@ def objects(item: Item, heat: Map, title: Title) -> tuple[Place | None, list[Pla
     for label in dict.fromkeys(thing.label for thing in things if thing.label != item.label):
         there = inside([thing.box for thing in things if thing.label == label], grid) * (1 - mine)
         if there.any():
-            others.append(Place(f"the box of {title(label)!r}", *_both(heat, there)))
+            others.append(Place(f"the box of {classes.title(label)!r}", *_both(heat, there)))
     return own, sorted(others, key=lambda place: -place.density)
 
 
@@ -65,11 +61,11 @@ def _both(heat: Map, place: Map) -> tuple[float, float]:
     return share(heat, place), float(place.mean())
 
 
-def looked(item: Item, heat: Map, title: Title) -> str:
+def looked(item: Item, heat: Map, classes: Classes) -> str:
     """Where a map lies: on the object, on another one, in a named place, or nowhere special."""
     if not float(heat.sum()) > 0:
         return "nowhere: the map is zero everywhere"
-    own, others = objects(item, heat, title)
+    own, others = objects(item, heat, classes)
     if own is not None and own.part >= ON_OBJECT and own.density > 1:
         return str(own)
     outside = "" if own is None else ", outside the labelled object"
@@ -94,21 +90,21 @@ def _named(item: Item, heat: Map) -> Place | None:
     return max(dense, key=lambda place: place.density, default=None)
 
 
-def instead(item: Item, title: Title) -> tuple[str, ...]:
+def instead(item: Item, classes: Classes) -> tuple[str, ...]:
     """Of a wrong prediction: where the model looked for it, for the label, and for the difference.
 
     The maps that Figure 11 of the paper puts side by side, in words.
     """
-    label, taken = title(item.label or ""), item.predicted.title
+    label, taken = classes.title(item.label), classes.named(item.predicted)
     sure = "" if item.predicted.probability is None else f" ({percent(item.predicted.probability)})"
     words = [f"This is {label!r}, and was taken for {taken!r}{sure}."]
     for role, name in (("predicted", taken), ("label", label)):
         heat = item.map_of(role)
         if heat is not None:
-            words.append(f"For {name!r} it looked at {looked(item, heat, title)}.")
+            words.append(f"For {name!r} it looked at {looked(item, heat, classes)}.")
     contrast = None if item.entry is None else item.entry.contrast
     if contrast is not None and float(contrast.sum()) > 0:
-        place = looked(item, contrast, title)
+        place = looked(item, contrast, classes)
         words.append(f"What speaks for {taken!r} rather than for {label!r} is at {place}.")
     elif contrast is not None:
         words.append(f"No part of the picture speaks for {taken!r} more than for {label!r}.")
