@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from scorecam.audit.beside import other_object
 from scorecam.audit.classes import Classes, by_class
 from scorecam.audit.clusters import Cluster, clusters
 from scorecam.audit.doubts import confused, fragile
@@ -15,7 +16,7 @@ from scorecam.audit.finding import Finding, Found
 from scorecam.audit.items import Item
 from scorecam.audit.places import same_region, subgroup
 from scorecam.audit.reading import Reading, read
-from scorecam.audit.reasons import other_object, wrong_reason
+from scorecam.audit.reasons import wrong_reason
 from scorecam.audit.where import instead
 from scorecam.datasets.photos import shown
 
