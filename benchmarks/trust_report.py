@@ -36,6 +36,9 @@ STRETCH = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
 ACCEPTED = 0.9
 """Of sound maps, in every family, on the fitting set."""
 
+SURE = 0.9
+"""From which probability on an answer counts as confident."""
+
 LOWER_IS_WORSE = {"agreement", "standing", "random", "centre", "steady", "moves"}
 PROBABILITY = frozenset({"improbable"})
 
@@ -50,7 +53,17 @@ def read(work: Path, part: str) -> list[Record]:
 
 def sound(record: Record) -> bool:
     """Whether its map is to be accepted."""
-    return str(record["kind"]).startswith("trained")
+    return str(record["kind"]).startswith(("trained", "further: right"))
+
+
+def further(record: Record) -> bool:
+    """Whether its network was trained further on a few photos: told apart from the others."""
+    return str(record["kind"]).startswith("further")
+
+
+def split(records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
+    """Networks as they come or spoilt, and those that were trained further."""
+    return [r for r in records if not further(r)], [r for r in records if further(r)]
 
 
 def doubt(record: Record, rules: Rules, without: frozenset[str] = PROBABILITY) -> float:
@@ -131,6 +144,12 @@ def roc(records: Sequence[Record], without: frozenset[str]) -> tuple[list[Any], 
     return points, float(np.mean(wins))
 
 
+def _spoilt(kind: str) -> str:
+    """What was done to a network that knows nothing."""
+    known = {"memorised": "memorised", "further": "shuffled labels"}
+    return next((name for start, name in known.items() if kind.startswith(start)), "randomised")
+
+
 def groups(records: Sequence[Record]) -> dict[str, list[Record]]:
     """Records by what the check is asked to tell apart, then by kind and family."""
     found: dict[str, list[Record]] = {}
@@ -138,8 +157,10 @@ def groups(records: Sequence[Record]) -> dict[str, list[Record]]:
         ours = "accept" if sound(record) else "refuse"
         names = [ours, f"{ours}: {record['kind']}", f"{ours}: {record['family']}"]
         if not sound(record):
-            kind = "memorised" if record["kind"].startswith("memorised") else "randomised"
+            kind = _spoilt(record["kind"])
             names += [f"refuse: {kind}", f"refuse: {kind}, {record['family']}"]
+            if (record["probability"] or 0.0) > SURE:
+                names += [f"refuse: {kind}, confident", names[-1] + ", confident"]
         for name in names:
             found.setdefault(name, []).append(record)
     return found
@@ -172,8 +193,8 @@ def ablation(records: Sequence[Record]) -> dict[str, Any]:
     return found
 
 
-def draw(records: Sequence[Record], path: Path) -> None:
-    """The ROC of the judged maps, and the doubt of every one of them."""
+def draw(records: Sequence[Record], apart: Sequence[Record], path: Path) -> None:
+    """The ROC of the judged maps, and the doubt of every one of them and of those told apart."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -184,7 +205,7 @@ def draw(records: Sequence[Record], path: Path) -> None:
         1, 2, figsize=(11, 4.8), dpi=100, width_ratios=(1, 1.35), layout="constrained"
     )
     _draw_roc(left, records)
-    _draw_doubts(right, records)
+    _draw_doubts(right, [*records, *apart])
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, facecolor="white")
 
@@ -213,7 +234,8 @@ def _draw_roc(axes: Any, records: Sequence[Record]) -> None:
 
 def _draw_doubts(axes: Any, records: Sequence[Record]) -> None:
     kinds = sorted(
-        {r["kind"] for r in records}, key=lambda kind: (not kind.startswith("trained"), kind)
+        {r["kind"] for r in records},
+        key=lambda kind: (not kind.startswith("trained"), kind.startswith("further"), kind),
     )
     random = np.random.default_rng(0)
     for place, kind in enumerate(reversed(kinds)):
@@ -224,28 +246,29 @@ def _draw_doubts(axes: Any, records: Sequence[Record]) -> None:
                 if r["kind"] == kind and (r["family"] == "garments") == garments
             ]
             jitter = place + random.uniform(-0.25, 0.25, len(own))
-            colour = "#0b6e99" if kind.startswith("trained") else "#c2410c"
+            colour = "#0b6e99" if sound({"kind": kind}) else "#c2410c"
             axes.plot(own, jitter, marker, color=colour, ms=3.5, alpha=0.55, mew=0)
     axes.plot([], [], "o", color="#555555", ms=4, label="photographs, EfficientNet-Lite")
     axes.plot([], [], "^", color="#555555", ms=4, label="garments, a small network")
     for cut, name in ((WEAK, "weak"), (REFUSED, "don't show")):
         axes.axvline(cut, color="#888888", lw=0.8)
-        axes.text(cut + 0.03, len(kinds) - 0.45, name, fontsize=8, color="#555555")
+        axes.text(cut + 0.03, len(kinds) - 0.4, name, fontsize=8, color="#555555")
     axes.set_yticks(range(len(kinds)), list(reversed(kinds)), fontsize=9)
-    axes.set(ylim=(-0.6, len(kinds) - 0.1), xlim=(-0.05, 4.05))
+    axes.set(ylim=(-0.6, len(kinds) + 0.3), xlim=(-0.05, 4.05))
     axes.set_xlabel("doubt (4 and more at 4)")
-    axes.legend(loc="upper right", frameon=False, fontsize=8, bbox_to_anchor=(1, 0.98))
+    axes.legend(loc="upper center", frameon=False, fontsize=8, bbox_to_anchor=(0.5, -0.13), ncols=2)
 
 
-def table(told: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    """Rates in Markdown, the rule about probability off and on."""
+def table(told: Mapping[str, Any], other: Mapping[str, Any] | None = None) -> str:
+    """Rates in Markdown, the rule about probability off and, where given, on."""
     lines = ["| maps | n | rule off | 95 % interval | rule on |", "|---|---|---|---|---|"]
     for name, found in told["rates"].items():
-        low, high, on = found["low"], found["high"], other["rates"][name]["mean"]
+        on = "" if other is None else f"{other['rates'][name]['mean']:.1%}"
         lines.append(
-            f"| {name} | {found['n']} | {found['mean']:.1%} | {low:.1%} to {high:.1%} | {on:.1%} |"
+            f"| {name} | {found['n']} | {found['mean']:.1%} | {found['low']:.1%} to "
+            f"{found['high']:.1%} | {on} |"
         )
-    return "\n".join([*lines, "", f"AUC {told['auc']:.3f}, with the rule {other['auc']:.3f}"])
+    return "\n".join([*lines, "", f"AUC {told['auc']:.3f}"])
 
 
 def _by_kind(records: Sequence[Record]) -> dict[str, list[float]]:
@@ -275,7 +298,7 @@ def main() -> None:
         "--figure", type=Path, default=HERE.parent / "docs" / "images" / "trust.png"
     )
     options = parser.parse_args()
-    fitting = read(options.work, "fit")
+    fitting, _ = split(read(options.work, "fit"))
     rules, settings = fitted(fitting)
     print(f"quantile {settings[0]}, farther {settings[1]}, stretch {settings[2]}")
     for code, rule in rules.items():
@@ -288,10 +311,12 @@ def main() -> None:
         parts["confident"] = {"records": confident, "doubts": _by_kind(confident)}
         print("\nspoilt, and made confident:", json.dumps(parts["confident"]["doubts"]))
     for part in ("fit", "judge"):
-        records = read(options.work, part)
+        records, few = split(read(options.work, part))
         off, on = summary(records, PROBABILITY), summary(records, frozenset())
         print(f"\n## {part}\n\n{table(off, on)}")
         parts[part] = {"rule off": off, "rule on": on, "records": records}
+        parts[part]["trained further"] = {**summary(few, PROBABILITY), "records": few}
+        print(f"\ntrained further:\n\n{table(parts[part]['trained further'])}")
     judged = parts["judge"]["records"]
     parts["judge"]["one evidence"] = ablation(judged)
     for name, row in parts["judge"]["one evidence"].items():
@@ -303,7 +328,7 @@ def main() -> None:
         "parts": parts,
     }
     options.out.write_text(json.dumps(_rounded(report)) + "\n", "utf-8")
-    draw(judged, options.figure)
+    draw(judged, parts["judge"]["trained further"]["records"], options.figure)
 
 
 if __name__ == "__main__":

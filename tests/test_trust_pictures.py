@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scorecam.trust.pictures import mild, without_object
+from scorecam.trust.pictures import least, mild, without_object
 from scorecam.trust.subject import alike, standing
 
 SIZES = [(32,), (33, 20), (224, 224), (5, 6, 7), (1, 1), (2, 3)]
@@ -98,6 +98,29 @@ def test_random_phases_keep_the_spectrum_and_the_relation_of_colours(size: tuple
         now, then = torch.fft.fftn(changed, dim=axes).abs(), torch.fft.fftn(image, dim=axes).abs()
         torch.testing.assert_close(now, then, rtol=1e-3, atol=1e-3)
         torch.testing.assert_close(changed[1], 2 * changed[0], rtol=1e-3, atol=1e-4)
+
+
+# ── a part alone ─────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_part_with_the_least_of_the_map_is_enlarged_to_the_whole() -> None:
+    heatmap = torch.ones(20, 40)
+    heatmap[12:19, 3:17] = 0  # 35 % of each side
+    image = torch.zeros(2, 20, 40)
+    image[0, 12:19, 3:17], image[1] = 1, torch.arange(20.0)[:, None]
+    part = least(image, heatmap)
+    assert part.shape == image.shape
+    torch.testing.assert_close(part[0], torch.ones(20, 40))
+    assert float(part[1].amin()) == pytest.approx(12)
+    assert float(part[1].amax()) == pytest.approx(18)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_any_picture_has_such_a_part(size: tuple[int, ...]) -> None:
+    image = picture(*size)
+    part = least(image, torch.rand(size, generator=torch.Generator().manual_seed(0)))
+    assert part.shape == image.shape
+    assert image.amin() - 1e-5 <= part.amin() <= part.amax() <= image.amax() + 1e-5
 
 
 # ── numbers ──────────────────────────────────────────────────────────────────────────────────

@@ -21,7 +21,7 @@ from scorecam.method import Case
 from scorecam.metrics.faithfulness import blend, shown
 from scorecam.model import WhiteBox
 from scorecam.shapes import BatchedScores, Heatmap
-from scorecam.trust.pictures import mild, without_object
+from scorecam.trust.pictures import least, mild, without_object
 from scorecam.trust.subject import Subject, alike, standing
 
 Found = float | str
@@ -80,8 +80,14 @@ def contrast(subject: Subject) -> Mapping[str, Found]:
 
 
 def agreement(subject: Subject) -> Mapping[str, Found]:
-    """How alike the maps of the variants are, on average, in [−1, 1]."""
+    """How alike the maps of the variants are, on average, in [−1, 1].
+
+    A variant's map that is the same everywhere says nothing, and is left out.
+    """
     maps = [subject.bank.heatmap(subject.target, variant) for variant in VIEWS]
+    maps = [each for each in maps if each.amax() > each.amin()]
+    if len(maps) < 2:
+        return {"agreement": "The other variants' maps are the same everywhere."}
     return {"agreement": fmean(alike(one, other) for one, other in combinations(maps, 2))}
 
 
@@ -110,6 +116,15 @@ def steadiness(subject: Subject) -> Mapping[str, Found]:
     return {"steady": _survived(subject, columns, median), "moves": moved}
 
 
+def elsewhere(subject: Subject) -> Mapping[str, Found]:
+    """How alike the answer to the least important part alone is: the columns' correlation."""
+    if not subject.comparable:
+        return {"elsewhere": FEW.format(len(subject.answer))}
+    heatmap = subject.explanation.heatmap.to(subject.image.device)
+    columns = subject.columns(least(subject.image, heatmap)[None])
+    return {"elsewhere": _survived(subject, columns, fmean)}
+
+
 def blindness(subject: Subject) -> Mapping[str, Found]:
     """How alike the answers are without the object: the columns' correlation, in [−1, 1]."""
     if not subject.comparable:
@@ -135,21 +150,24 @@ def faithfulness(subject: Subject) -> Mapping[str, Found]:
     F = how far the target leads the other columns with only a quarter and half of the pixels
     shown, less the same with them taken away. random: F less its mean over four maps of random
     cells, in units of the lead of the whole image over the empty one; centre: F less that of a
-    Gaussian at the centre, in the same units.
+    Gaussian at the centre, in the same units. rest: the columns' correlation with what they were
+    when the most important half is taken away.
     """
     own, *controls = _controlled(subject)
     images = torch.cat([_parted(subject, heatmap) for heatmap in (own, *controls)])
-    led = subject.lead(images).reshape(1 + len(controls), 2, len(SHARES))
-    ends = subject.lead(torch.stack([subject.image, subject.empty]))
+    columns = subject.columns(images).reshape(1 + len(controls), 2, len(SHARES), -1)
+    found = {"rest": _survived(subject, columns[:1, 1, -1], fmean)}
+    led = subject.lead(columns)
+    ends = subject.lead(subject.columns(torch.stack([subject.image, subject.empty])))
     whole = abs(float(ends[0] - ends[1]))
     if not (led.isfinite().all() and 0 < whole < math.inf):
         why = "The model says the same of the image and of the empty one, or nothing finite."
-        return {"random": why, "centre": why}
+        return {"random": why, "centre": why} | found
     carried = ((led[:, 0] - led[:, 1]).mean(dim=1) / whole).tolist()
     return {
         "random": carried[0] - fmean(carried[1:-1]),
         "centre": carried[0] - carried[-1],
-    }
+    } | found
 
 
 def _controlled(subject: Subject) -> list[Heatmap]:
@@ -202,14 +220,16 @@ MEASURES: dict[tuple[str, ...], Callable[[Subject], Mapping[str, Found]]] = {
     ("contrast",): contrast,
     ("agreement",): agreement,
     ("standing",): outstanding,
-    ("random", "centre"): faithfulness,
+    ("random", "centre", "rest"): faithfulness,
+    ("elsewhere",): elsewhere,
     ("steady", "moves"): steadiness,
     ("blind",): blindness,
     ("head",): survival,
 }
 """By the codes of what each measures."""
 
-ASKING = frozenset({"random", "centre", "steady", "moves", "blind", "head"})
+FREE = frozenset({"contrast", "agreement", "standing"})
+ASKING = frozenset(code for group in MEASURES for code in group) - FREE
 """Codes for which the model is asked."""
 
 
@@ -220,6 +240,7 @@ def price(subject: Subject, codes: frozenset[str]) -> int:
     images = {
         "random": (2 + CONTROLS) * 2 * len(SHARES) + 2,
         "steady": 3 + 2 * axes,
+        "elsewhere": 1 if subject.comparable else 0,
         "blind": 4 if subject.comparable else 0,
         "head": HEAD_MASKS + 6,  # both ends, two for the order of stages, two to tell the head
     }

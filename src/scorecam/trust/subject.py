@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import cast, get_args
+from typing import Annotated, cast, get_args
 
 import torch
 from torch import Tensor
@@ -113,14 +113,13 @@ class Subject:
         """
         return _strength(self.scorer.scores(images), self.bank.head)
 
-    def lead(self, images: Images) -> Columns:
-        """How far the target is ahead of the mean of the other columns, `b`.
+    def lead(self, columns: Annotated[Tensor, "*b n"]) -> Annotated[Tensor, "*b"]:
+        """How far the target is ahead of the mean of the other columns.
 
         Of a single column it is the number itself.
         """
-        columns = self.columns(images)
-        own, count = columns[:, self.target], columns.shape[1]
-        return own if count < 2 else own - (columns.sum(dim=1) - own) / (count - 1)
+        own, count = columns[..., self.target], columns.shape[-1]
+        return own if count < 2 else own - (columns.sum(dim=-1) - own) / (count - 1)
 
     @cached_property
     def answer(self) -> Columns:
