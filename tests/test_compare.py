@@ -16,7 +16,8 @@ from command_line import PREPROCESS, refused
 from command_line import scorecam as command
 from scorecam import Model, ModelError, RunError, SettingError
 from scorecam.metrics.statistics import Interval
-from scorecam.runs.compare import Comparison, alike
+from scorecam.runs.compare import alike
+from scorecam.runs.comparison import Comparison
 from scorecam.runs.plots import draw_training, told_apart
 from scorecam.runs.sides import parse_side
 from scorecam.testing import Regions

@@ -10,7 +10,7 @@ import pytest
 
 from scorecam.page import Page, write
 from scorecam.runs import moved
-from scorecam.runs.compare import Comparison
+from scorecam.runs.comparison import Comparison
 from scorecam.runs.moved import moved_page
 from scorecam.runs.sides import parse_side, read_side
 from test_compare import compared

@@ -10,7 +10,7 @@ import contextlib
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,14 +24,14 @@ from scorecam.errors import MissingExtra, RunError, SettingError, did_you_mean
 from scorecam.files import replacing
 from scorecam.methods import parse_methods
 from scorecam.metrics.faithfulness import pearson
-from scorecam.metrics.statistics import Interval, interval, paired
+from scorecam.metrics.statistics import interval, paired
 from scorecam.model import Model
 from scorecam.page import write
+from scorecam.runs.comparison import Comparison, Moved, Versus
 from scorecam.runs.config import SCHEMA
 from scorecam.runs.local import OnProgress, evaluate
 from scorecam.runs.moved import moved_page
 from scorecam.runs.plots import draw_training
-from scorecam.runs.rows import in_words, markdown
 from scorecam.runs.sides import (
     Candidate,
     Classes,
@@ -51,72 +51,6 @@ SIDE = 56
 
 GATES = ("similarity", "focus", "accuracy", "agreement")
 """What a release may be held to: the last one's, against the first where it takes two."""
-
-
-@dataclass(frozen=True)
-class Moved:
-    """One photo on the first side and on another.
-
-    Args:
-        similarity: of the two maps, Pearson in [-1, 1], and 0 where one of them is flat; None
-            where both are, or the two explain another class.
-        flipped: whether the predicted class is another.
-    """
-
-    id: str
-    name: str
-    similarity: float | None
-    flipped: bool
-    focus: tuple[float | None, float | None]
-
-
-@dataclass(frozen=True)
-class Versus:
-    """The first side against another.
-
-    Args:
-        other: the other's name.
-        similarity: of maps of one class.
-        undefined: photos of which the two explain another class, or both maps are flat.
-        agreement: the share of photos whose predicted class is the same.
-        focus: the difference of the energy in the object, other less first.
-        photos: each of them, the most changed first.
-    """
-
-    other: str
-    similarity: Interval
-    undefined: int
-    agreement: Interval
-    focus: Interval
-    photos: tuple[Moved, ...]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """What a comparison found.
-
-    Args:
-        folder: where everything is.
-        names: of the sides, in order.
-        accuracy: of each side, where photos have labels.
-        focus: energy in the object (mask, or else box), of each side.
-        versus: the first against each other.
-        failed: the gates that were not met, as sentences.
-        remarks: what could not be told, and why.
-    """
-
-    folder: Path
-    names: tuple[str, ...]
-    accuracy: tuple[Interval, ...]
-    focus: tuple[Interval, ...]
-    versus: tuple[Versus, ...]
-    failed: tuple[str, ...]
-    remarks: tuple[str, ...]
-
-    @property
-    def table(self) -> str:
-        """The same in Markdown."""
-        return _table(self)
 
 
 def compare(
@@ -345,41 +279,6 @@ def _remarks(sides: Sequence[Side], versus: Sequence[Versus], common: int) -> li
 
 
 # ── writing ──────────────────────────────────────────────────────────────────────────────────
-
-MOST = 20
-"""Photos that moved most, in the table."""
-
-
-def _table(found: Comparison) -> str:
-    head = ["model", "accuracy", "focus", "similarity", "same prediction", "focus gained"]
-    sides = list(zip(found.names, found.accuracy, found.focus, strict=True))
-    rows = [[name, in_words(right), in_words(own), "", "", ""] for name, right, own in sides]
-    for row, each in zip(rows[1:], found.versus, strict=True):
-        undefined = f" ({each.undefined} undefined)" if each.undefined else ""
-        row[3:] = [
-            in_words(each.similarity) + undefined,
-            in_words(each.agreement),
-            in_words(each.focus, "+"),
-        ]
-    parts = ["# Comparison with the first\n", markdown(head, rows)]
-    for each in found.versus:
-        lines = [
-            [
-                photo.name,
-                "–" if photo.similarity is None else f"{photo.similarity:.3f}",
-                "another class" if photo.flipped else "",
-                " → ".join("–" if value is None else f"{value:.2f}" for value in photo.focus),
-            ]
-            for photo in each.photos[:MOST]
-        ]
-        parts += [
-            f"## What moved most: {each.other}\n",
-            markdown(["photo", "similarity", "prediction", "focus"], lines),
-        ]
-    if found.failed:
-        parts.append("Not met: " + "; ".join(found.failed) + ".\n")
-    parts += [f"{remark}\n" for remark in found.remarks]
-    return "\n".join(parts)
 
 
 def _write(found: Comparison, sides: Sequence[Side]) -> None:

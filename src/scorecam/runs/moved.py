@@ -17,7 +17,7 @@ from scorecam.runs.rows import in_words
 from scorecam.runs.sides import Side
 
 if TYPE_CHECKING:
-    from scorecam.runs.compare import Comparison, Moved
+    from scorecam.runs.comparison import Comparison, Moved
     from scorecam.runs.store import Record
 
 MOST = 200
