@@ -135,6 +135,13 @@ def focused(tab: Tab) -> str:
     )
 
 
+def closed_on(tab: Tab, index: int) -> None:
+    """Wait until a card has the focus: that the dialog was closed is told to the page later."""
+    tab.wait_for_function(
+        f"() => document.activeElement.closest('.card')?.dataset.index === '{index}'"
+    )
+
+
 # ── maps ─────────────────────────────────────────────────────────────────────────────────────
 
 BRIGHTEST = [*COLOURS[255].tolist(), 255]
@@ -453,7 +460,7 @@ def test_arrows_move_between_cards_enter_opens_and_escape_returns(show: Opener) 
     assert tab.locator("#detail-title").inner_text() == "folder/photo-2.jpg"
     tab.keyboard.press("Escape")
     assert not tab.locator("#dialog").is_visible()
-    assert focused(tab) == "2"
+    closed_on(tab, 2)
     assert tab.locator("#gallery .open[tabindex='0']").count() == 1
 
 
@@ -534,8 +541,7 @@ def test_back_closes_the_opened_picture_and_forward_opens_it(show: Opener) -> No
     tab.go_back()
     assert tab.url == address
     assert not dialog.is_visible()
-    # Closing is told to the page a little later, and it is the page that moves the focus there.
-    tab.wait_for_function("() => document.activeElement.closest('.card')?.dataset.index === '3'")
+    closed_on(tab, 3)
     tab.go_forward()
     assert dialog.is_visible()
     assert tab.locator("#detail-title").inner_text() == "folder/photo-2.jpg"
