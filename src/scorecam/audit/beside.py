@@ -85,12 +85,7 @@ def other_object(classes: Classes) -> Found:
 
 
 def _besides(group: Class) -> list[_Beside]:
-    labels = dict.fromkeys(
-        thing.label
-        for item in group.items
-        for thing in item.things or ()
-        if thing.label != item.label
-    )
+    labels = dict.fromkeys(thing.label for item in group.items for thing in item.beside)
     return [case for label in labels if (case := _beside(group, label)) is not None]
 
 
@@ -112,7 +107,7 @@ def _all_beside(classes: Classes) -> _Beside | None:
         label
         for case in cases
         for item in case.items
-        for label in {thing.label for thing in item.things or ()} - {item.label}
+        for label in {thing.label for thing in item.beside}
     )
     [(label, _)] = labels.most_common(1)
     whole = _case(None, label, [pair for _, rows in found for pair in rows])
@@ -141,11 +136,7 @@ def _row(item: Item, label: str | None) -> Row | None:
     Args:
         label: of the other object; None for all others.
     """
-    boxes = [
-        thing.box
-        for thing in item.things or ()
-        if thing.label == label or (label is None and thing.label != item.label)
-    ]
+    boxes = [thing.box for thing in item.beside] if label is None else item.boxes(label)
     if not boxes or not item.right or item.object is None:
         return None
     # To the box's very edge: what spreads from the labelled object is never denser than on it.
@@ -188,7 +179,7 @@ def _beside_words(case: _Beside, classes: Classes, also: str) -> tuple[str, str,
     mine = f"cover {percent(case.mine_even)}, with {own_density:.1f} times"
     title = classes.title(case.other)
     if case.group is None:
-        holds = sum(any(t.label == case.other for t in item.things or ()) for item in case.items)
+        holds = sum(bool(item.boxes(case.other)) for item in case.items)
         return (
             (
                 f"The model recognises its classes {also}by other objects beside them: {there} of "
@@ -208,7 +199,7 @@ def _beside_words(case: _Beside, classes: Classes, also: str) -> tuple[str, str,
         for item in classes.others(case.group)
         if item.things is not None and item.label != case.other
     ]
-    beside = sum(any(t.label == case.other for t in item.things or ()) for item in rest)
+    beside = sum(bool(item.boxes(case.other)) for item in rest)
     return (
         (
             f"{own!r} is recognised {also}by {other} beside it: {there} of the map lies on {other} "

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
+from scorecam.audit.clusters import Cluster, clusters
 from scorecam.audit.items import Column, Item, Thing
 from scorecam.audit.rules import LEAST
 
@@ -21,6 +23,11 @@ class Class:
 
     title: str
     items: tuple[Item, ...]
+
+    @cached_property
+    def clusters(self) -> tuple[Cluster, ...]:
+        """The groups that their maps fall into."""
+        return clusters(self.items)
 
     @property
     def photos(self) -> str:

@@ -14,14 +14,7 @@ from scorecam.audit.items import Item
 from scorecam.audit.places import SHOWN, Rows, Table
 from scorecam.audit.regions import REGIONS, Map, around, inside, share
 from scorecam.audit.rules import LEAST, RULES, counted, percent, probability
-from scorecam.audit.significance import (
-    compare,
-    findable,
-    floor,
-    holm,
-    positive,
-    rank_correlation,
-)
+from scorecam.audit.significance import findable, floor, holm, positive, rank_correlation
 
 APART = "consensus"
 """Not among the variants that are compared: it is zero wherever it agrees with nothing."""
@@ -220,9 +213,9 @@ def _mixes(rows: Rows, maps: Sequence[_Wrong], table: Table, classes: Classes) -
         return cases
     limits = RULES["confused"].thresholds
     boxes = table.boxes(rows, int(limits["photos"])) and table.boxes(rest)
+    deltas, ps = table.against(rows, limits["delta"], boxes=boxes)
     rows, own, even = table.part(rows, boxes=boxes)
     _, others, _ = table.part(rest, boxes=boxes)
-    deltas, ps = compare(own, others, limits["delta"])
     items = tuple(maps[row].item for row in rows)
     for column, region in enumerate(REGIONS):
         cases.append(
@@ -250,15 +243,16 @@ def _mixed_objects(names: tuple[str, str], mixed: Sequence[_Wrong], classes: Cla
     labels = dict.fromkeys(
         thing.label
         for each in mixed
-        for thing in each.item.things or ()
-        if thing.label != each.item.label and not classes.shows(thing, each.item.predicted)
+        for thing in each.item.beside
+        if not classes.shows(thing, each.item.predicted)
     )
     cases: list[_Mix] = []
     for label in labels:
         found: list[tuple[_Wrong, float, float]] = []
         for each in mixed:
-            boxes = [thing.box for thing in each.item.things or () if thing.label == label]
-            there = inside(boxes, each.item.grid) * (1.0 if each.free is None else each.free)
+            there = inside(each.item.boxes(label), each.item.grid) * (
+                1.0 if each.free is None else each.free
+            )
             if there.any():
                 found.append((each, share(each.map, there), float(there.mean())))
         if len(found) < RULES["confused"].thresholds["photos"]:

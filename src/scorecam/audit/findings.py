@@ -10,7 +10,7 @@ from typing import Any
 
 from scorecam.audit.beside import other_object
 from scorecam.audit.classes import Classes, by_class
-from scorecam.audit.clusters import Cluster, clusters
+from scorecam.audit.clusters import Cluster
 from scorecam.audit.doubts import confused, fragile
 from scorecam.audit.finding import Finding, Found
 from scorecam.audit.items import Item
@@ -115,7 +115,7 @@ def audit(run: str | os.PathLike[str], method: str | None = None) -> Audit:
         tuple(dict.fromkeys(remarks)),
         {item.id: instead(item, classes) for item in items if item.right is False},
         classes,
-        {each.title: clusters(each.items) for each in classes.all},
+        {each.title: each.clusters for each in classes.all},
     )
 
 

@@ -111,16 +111,25 @@ class Item:
         """All annotated objects; None where they are not known."""
         return None if self.entry is None else self.entry.things
 
+    def boxes(self, label: str | None) -> list[Box]:
+        """The boxes of one class, as far as objects are annotated."""
+        return [thing.box for thing in self.things or () if thing.label == label]
+
+    @property
+    def beside(self) -> list[Thing]:
+        """The annotated objects of other classes than the label."""
+        return [thing for thing in self.things or () if thing.label != self.label]
+
     @cached_property
     def object(self) -> Map | None:
         """How much of each cell lies in the boxes of the label; None where there are none."""
-        boxes = [thing.box for thing in self.things or () if thing.label == self.label]
+        boxes = self.boxes(self.label)
         return inside(boxes, self.grid) if boxes else None
 
     @cached_property
     def near(self) -> Map | None:
         """The cells that a map of the labelled object can cover; None where it is not known."""
-        boxes = [thing.box for thing in self.things or () if thing.label == self.label]
+        boxes = self.boxes(self.label)
         return around(boxes, self.grid) if boxes else None
 
     @cached_property

@@ -12,12 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from scorecam.audit.classes import Class, Classes
-from scorecam.audit.clusters import clusters
 from scorecam.audit.finding import Finding, Found
 from scorecam.audit.items import Item
 from scorecam.audit.regions import REGIONS, Map, Region, of_region
 from scorecam.audit.rules import LEAST, MOST, RULES, listed, percent, probability
-from scorecam.audit.significance import compare, findable, floor, holm, more_often, positive
+from scorecam.audit.significance import Pool, findable, floor, holm, more_often, positive
 
 Shares = Annotated[npt.NDArray[np.float64], "n regions"]
 Rows = Annotated[npt.NDArray[np.int_], "n"]
@@ -65,6 +64,7 @@ class Table:
         self.known = np.array([cells is not None for cells in outside], bool)
         self._whole = shares(maps, [None] * len(maps))
         self._outside = shares(maps, outside)
+        self._pools = Pool(self._whole[0]), Pool(self._outside[0][self.known])
 
     def part(self, rows: Rows, *, boxes: bool) -> tuple[Rows, Shares, Shares]:
         """Those of some photos that can be counted, their shares, and an even map's.
@@ -75,6 +75,16 @@ class Table:
         rows = rows[self.known[rows]] if boxes else rows
         found, even = self._outside if boxes else self._whole
         return rows, found[rows], even[rows]
+
+    def against(self, rows: Rows, least: float, *, boxes: bool) -> tuple[list[float], list[float]]:
+        """In each region, those of some photos against all others that can be counted.
+
+        Args:
+            least, returns: as `Pool.against`.
+        """
+        mine = np.zeros(len(self.known), bool)
+        mine[rows] = True
+        return self._pools[boxes].against(mine[self.known] if boxes else mine, least)
 
     def boxes(self, rows: Rows, least: int = LEAST) -> bool:
         """Whether enough of some photos have a known object for the others to be left out."""
@@ -90,6 +100,7 @@ class _Pair:
         boxes: whether only what lies outside the labelled object counts, on both sides.
         own, even: the shares of the class's maps, and an even map's.
         others, others_even: the same of the other classes'.
+        table, rows: of all photos, and which of them are counted.
     """
 
     group: Class
@@ -99,6 +110,8 @@ class _Pair:
     even: Shares
     others: Shares
     others_even: Shares
+    table: Table
+    rows: Rows
 
 
 def _pairs(classes: Classes) -> list[_Pair]:
@@ -115,7 +128,7 @@ def _pairs(classes: Classes) -> list[_Pair]:
         rows, own, even = table.part(mine, boxes=boxes)
         _, others, others_even = table.part(rest, boxes=boxes)
         chosen = tuple(items[row] for row in rows)
-        found.append(_Pair(each, chosen, boxes, own, even, others, others_even))
+        found.append(_Pair(each, chosen, boxes, own, even, others, others_even, table, rows))
     return found
 
 
@@ -198,7 +211,8 @@ def _untold(classes: Classes) -> tuple[str, ...]:
             f"Classes with fewer than {LEAST} right photos, of which rules about a class say "
             f"nothing: {listed(small)}."
         )
-    alone = [each.title for each in classes.large if len(classes.others(each)) < LEAST]
+    count = len(classes.items)
+    alone = [each.title for each in classes.large if count - len(each.items) < LEAST]
     if alone:
         told.append(
             f"All other classes together have fewer than {LEAST} right photos, so there is "
@@ -208,7 +222,8 @@ def _untold(classes: Classes) -> tuple[str, ...]:
 
 
 def _cases(pair: _Pair) -> list[_Case]:
-    deltas, ps = compare(pair.own, pair.others, RULES["corner"].thresholds["delta"])
+    least = RULES["corner"].thresholds["delta"]
+    deltas, ps = pair.table.against(pair.rows, least, boxes=pair.boxes)
     return [
         _Case(
             pair.group,
@@ -307,7 +322,7 @@ def _finding(case: _Case, p: float) -> Finding:
 
 def _parts(group: Class) -> list[str]:
     """What the clusters of a class's maps say."""
-    found = clusters(group.items)
+    found = group.clusters
     if len(found) < 2:
         return []
     names = {item.id: item.name for item in group.items}
@@ -354,7 +369,7 @@ def _hits(own: Shares, even: Shares) -> Hits:
 def _part_finding(pair: _Pair, column: int, hits: Hits, others: float, p: float) -> Finding:
     region, group = REGIONS[column], pair.group
     chosen = {item.id for item, hit in zip(pair.items, hits, strict=True) if hit}
-    ranked = [photo for each in clusters(group.items) for photo in each.photos]
+    ranked = [photo for each in group.clusters for photo in each.photos]
     rate = len(chosen) / len(pair.items)
     boxes = " with boxes" if len(pair.items) < len(group.items) else ""
     outside = " outside the labelled object" if pair.boxes else ""

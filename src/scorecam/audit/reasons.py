@@ -13,7 +13,7 @@ from scorecam.audit.items import Item
 from scorecam.audit.places import SHOWN, shares
 from scorecam.audit.regions import REGIONS, share
 from scorecam.audit.rules import LEAST, RULES, listed, percent, probability
-from scorecam.audit.significance import compare, findable, floor, holm, positive
+from scorecam.audit.significance import Pool, findable, floor, holm, positive
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,14 +160,15 @@ def _even(case: _Off) -> _Test:
 
 def _against(cases: Sequence[_Off]) -> list[_Test]:
     """Whether there is less of a class's maps on the object than of other classes' maps."""
-    tests: list[_Test] = []
-    for case in cases:
-        rest = [value for other in cases if other is not case for value in other.on]
-        if min(len(case.on), len(rest)) < LEAST:
+    on = np.array([value for case in cases for value in case.on])
+    owner = np.repeat(np.arange(len(cases)), [len(case.on) for case in cases])
+    less, tests = Pool(-on[:, None]), list[_Test]()
+    for place, case in enumerate(cases):
+        mine = owner == place
+        if min(mine.sum(), (~mine).sum()) < LEAST:
             continue
-        tables = -np.array(case.on)[:, None], -np.array(rest)[:, None]
-        [delta], [p] = compare(*tables, RULES["wrong-reason"].thresholds["delta"])
-        tests.append(_Test(case, p, 0.0, float(np.mean(rest)), delta))
+        [delta], [p] = less.against(mine, RULES["wrong-reason"].thresholds["delta"])
+        tests.append(_Test(case, p, 0.0, float(on[~mine].mean()), delta))
     return tests
 
 

@@ -18,6 +18,7 @@ from scorecam.errors import MissingExtra
 
 Columns = Annotated[npt.NDArray[np.float64], "n columns"]
 Ranks = Annotated[npt.NDArray[np.float64], "n"]
+Mask = Annotated[npt.NDArray[np.bool_], "n"]
 
 FEW = 25
 """Up to so many values in the smaller group every way to draw it is counted ..."""
@@ -55,8 +56,8 @@ def findable(floors: Sequence[float], alpha: float) -> list[bool]:
         floors: the smallest p that each could have come out with.
         alpha: of the family.
     """
-    count = 1
-    while sum(floor < alpha / count for floor in floors) > count:
+    ordered, count = np.sort(floors), 1
+    while np.searchsorted(ordered, alpha / count) > count:
         count += 1
     return [floor < alpha / count for floor in floors]
 
@@ -64,27 +65,40 @@ def findable(floors: Sequence[float], alpha: float) -> list[bool]:
 # ── two groups ───────────────────────────────────────────────────────────────────────────────
 
 
-def compare(one: Columns, other: Columns, least: float = -1.0) -> tuple[list[float], list[float]]:
-    """For each column of two tables, how much larger the first's values are, and p.
+class Pool:
+    """Values of many photos, in columns, of which any photos can be held against all the others."""
 
-    Args:
-        least: what the difference has to be at least to matter; where it is smaller p is 1.
+    def __init__(self, values: Columns) -> None:
+        self._values = values
 
-    Returns:
-        Cliff's delta (Cliff 1993): how much more often a value of `one` is above a value of
-        `other` than below it, −1 to 1; 0 where one of them is empty. And the p of the Mann–Whitney
-        test that values of `one` are larger.
-    """
-    if not len(one) or not len(other):
-        return [0.0] * one.shape[1], [1.0] * one.shape[1]
-    count, ranks = len(one), _stats().rankdata(np.concatenate([one, other]), axis=0)
-    above = ranks[:count].sum(axis=0) - count * (count + 1) / 2
-    deltas: list[float] = (2 * above / (count * len(other)) - 1).tolist()
-    ps = [
-        _drawn(column, count) if delta >= least else 1.0
-        for column, delta in zip(ranks.T, deltas, strict=True)
-    ]
-    return deltas, ps
+    @functools.cached_property
+    def _ranks(self) -> Columns:
+        return _stats().rankdata(self._values, axis=0)
+
+    def against(self, mine: Mask, least: float = -1.0) -> tuple[list[float], list[float]]:
+        """For each column, how much larger some photos' values are than the others', and p.
+
+        Args:
+            mine: whether a photo is one of them.
+            least: what the difference has to be at least to matter; where it is smaller p is 1.
+
+        Returns:
+            Cliff's delta (Cliff 1993): how much more often a value of theirs is above one of the
+            others' than below it, −1 to 1; 0 where there are none of either. And the p of the
+            Mann–Whitney test that theirs are larger.
+        """
+        count, columns = int(mine.sum()), self._values.shape[1]
+        others = len(mine) - count
+        if not count or not others:
+            return [0.0] * columns, [1.0] * columns
+        ranks = np.concatenate([self._ranks[mine], self._ranks[~mine]])
+        above = ranks[:count].sum(axis=0) - count * (count + 1) / 2
+        deltas: list[float] = (2 * above / (count * others) - 1).tolist()
+        ps = [
+            _drawn(column, count) if delta >= least else 1.0
+            for column, delta in zip(ranks.T, deltas, strict=True)
+        ]
+        return deltas, ps
 
 
 def _drawn(ranks: Ranks, count: int) -> float:

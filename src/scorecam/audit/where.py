@@ -44,14 +44,13 @@ class Place:
 def objects(item: Item, heat: Map, classes: Classes) -> tuple[Place | None, list[Place]]:
     """The labelled object, and what else is annotated, outside it; densest first."""
     grid = (heat.shape[0], heat.shape[1])
-    things = item.things or ()
-    mine = inside([thing.box for thing in things if thing.label == item.label], grid)
+    mine = inside(item.boxes(item.label), grid)
     own = None
     if mine.any():
         own = Place("the labelled object", *_both(heat, mine))
     others: list[Place] = []
-    for label in dict.fromkeys(thing.label for thing in things if thing.label != item.label):
-        there = inside([thing.box for thing in things if thing.label == label], grid) * (1 - mine)
+    for label in dict.fromkeys(thing.label for thing in item.beside):
+        there = inside(item.boxes(label), grid) * (1 - mine)
         if there.any():
             others.append(Place(f"the box of {classes.title(label)!r}", *_both(heat, there)))
     return own, sorted(others, key=lambda place: -place.density)
@@ -82,7 +81,7 @@ def looked(item: Item, heat: Map, classes: Classes) -> str:
 def _named(item: Item, heat: Map) -> Place | None:
     """The named region that holds most of a map for its area, outside the labelled object."""
     grid = (heat.shape[0], heat.shape[1])
-    mine = inside([t.box for t in item.things or () if t.label == item.label], grid)
+    mine = inside(item.boxes(item.label), grid)
     found = [
         Place(region.name, *_both(heat, of_region(region, grid) * (1 - mine))) for region in REGIONS
     ]
