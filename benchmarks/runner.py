@@ -16,6 +16,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -101,19 +102,8 @@ def overhead(photos: Path, count: int, presets: Sequence[str]) -> dict[str, Any]
         by_hand(model, dataset.samples[0], metrics)  # conversion, caches
         folder = Path(tempfile.mkdtemp(prefix="runner-"))
         turns = Turns(model, dataset, metrics)
-
-        def evaluate(turns: Turns = turns, metrics: str = metrics, folder: Path = folder) -> None:
-            scorecam.evaluate(
-                model,
-                dataset,
-                METHODS,
-                metrics,
-                out=folder,
-                target="predicted",
-                runtime=RUNTIME,
-                progress=turns,
-            )
-
+        how = {"out": folder, "target": "predicted", "runtime": RUNTIME, "progress": turns}
+        evaluate = partial(scorecam.evaluate, model, dataset, METHODS, metrics, **how)
         evaluate()
         began = now()
         evaluate()  # everything is done: what is left is what a run does once

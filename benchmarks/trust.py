@@ -335,8 +335,7 @@ def retrained_lite(part: str, photos: Sequence[Photo], rest: Sequence[Photo]) ->
         for fold in range(1 if whole else FOLDS):
             shown = own[16 * fold : 16 * fold + 16]
             trained = [photo for photo in own if photo not in shown]
-            classes = sorted({wanted for _, wanted in trained})
-            labels = [classes.index(wanted) for _, wanted in trained]
+            classes, labels = numbered(trained)
             known = [photo for photo in shown if photo[1] in classes]
             network = _retrained(model, trained, labels, seed + fold, whole=whole)
             images = [
@@ -346,15 +345,19 @@ def retrained_lite(part: str, photos: Sequence[Photo], rest: Sequence[Photo]) ->
             yield Case("lite0", f"further: right, {name}", network, images, "openvino")
         # On shuffled labels: the photos it was trained on, and others.
         trained = [*own[:48], *photos[:12]]
-        labels = [wanted for _, wanted in trained]
-        classes = sorted(set(labels))
-        labels = [classes.index(label) for label in labels]
+        _, labels = numbered(trained)
         random.Random(seed).shuffle(labels)  # noqa: S311
         network = _retrained(model, trained, labels, seed, whole=whole)
         others = photos[12:24] if part == FIT else [*photos[12:], *rest[:12]]
         for kind, shown in (("seen", photos[:12]), ("new", others)):
             seen = seen_by(model, shown)
             yield Case("lite0", f"further: shuffled, {name}, {kind}", network, seen, "openvino")
+
+
+def numbered(photos: Sequence[Photo]) -> tuple[list[int], list[int]]:
+    """The classes that are there, and the place among them of each photo's."""
+    classes = sorted({wanted for _, wanted in photos})
+    return classes, [classes.index(wanted) for _, wanted in photos]
 
 
 def _retrained(

@@ -20,10 +20,10 @@ from scorecam.health import Note
 from scorecam.model import Target
 from scorecam.picture import Legend, overlay, side_by_side
 from scorecam.pixels import Preprocess
-from scorecam.shapes import Grid, Heatmap
+from scorecam.shapes import Heatmap
 
 if TYPE_CHECKING:
-    from scorecam.page import Channel, Grid8, Page, Picture, Shown
+    from scorecam.page import Channel, Page, Picture, Shown
 
 PAGE_VARIANTS = ("official", "algorithm1", "increase", "consensus")
 """What a page shows each class in, beside the explanation's own variant."""
@@ -265,7 +265,7 @@ def _in_words(masking: Masking) -> str:
 
 
 def _on_page(explanation: Explanation) -> Picture:
-    from scorecam.page import Picture
+    from scorecam.page import Picture, grid8
 
     bank, target = explanation.bank, explanation.target
     others = [index for index in _largest(bank) if index != target.index]
@@ -274,7 +274,7 @@ def _on_page(explanation: Explanation) -> Picture:
         other = bank.target(others[0])
         size = bank.activations.shape[1:]
         grid = bank.contrast(target.index, other.index, explanation.variant, size=size)
-        contrast = f"{target.label} rather than {other.label}", _bytes(grid)
+        contrast = f"{target.label} rather than {other.label}", grid8(grid.cpu())
     shown = [target.index, *others][:PAGE_CLASSES]
     made = bank.provenance
     return Picture(
@@ -306,7 +306,7 @@ def _largest(bank: ScoreBank) -> list[int]:
 
 def _class(explanation: Explanation, index: int) -> Shown:
     """One class in every variant, the explanation's own first."""
-    from scorecam.page import Shown
+    from scorecam.page import Shown, grid8
 
     bank, own = explanation.bank, explanation.variant
     column = bank.target(index)
@@ -319,13 +319,13 @@ def _class(explanation: Explanation, index: int) -> Shown:
         name=column.label,
         probability=column.probability,
         role=", ".join(role for role, its in roles.items() if its),
-        maps={each.name: _bytes(bank.heatmap(index, each, size=size)) for each in variants},
+        maps={each.name: grid8(bank.heatmap(index, each, size=size).cpu()) for each in variants},
     )
 
 
 def _channels(explanation: Explanation) -> tuple[Channel, ...]:
     """The channels with the largest weight for the target, and where each is active."""
-    from scorecam.page import Channel
+    from scorecam.page import Channel, grid8
 
     bank = explanation.bank
     weights = bank.weights(explanation.target.index, explanation.variant)
@@ -335,15 +335,8 @@ def _channels(explanation: Explanation) -> tuple[Channel, ...]:
         Channel(
             name=f"channel {channel}",
             share=float(weights[channel]) / total,
-            grid=_bytes(cam.scaled(bank.activations[channel])),
+            grid=grid8(cam.scaled(bank.activations[channel]).cpu()),
         )
         for channel in order
         if weights[channel] != 0
     )
-
-
-def _bytes(grid: Grid) -> Grid8:
-    """A map of no negative numbers on the layer's grid, 255 where it is largest."""
-    top = float(grid.max())
-    scaled = (grid / top * 255).round() if top > 0 else torch.zeros_like(grid)
-    return scaled.to("cpu", torch.uint8).numpy()

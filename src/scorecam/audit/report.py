@@ -8,9 +8,6 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from scorecam import page
 from scorecam.audit.doubts import agreement
 from scorecam.audit.findings import Audit
@@ -133,7 +130,7 @@ def _picture(audit: Audit, item: Item, rules: list[str]) -> page.Picture:
     contrast = None
     if entry is not None and entry.contrast is not None:
         taken, label = audit.classes.named(item.predicted), audit.classes.title(item.label)
-        contrast = f"{taken} rather than {label}", _bytes(entry.contrast)
+        contrast = f"{taken} rather than {label}", page.grid8(entry.contrast)
     unknown = "unlabelled" if item.label is None else "unknown label"
     state = {True: "right", False: "wrong", None: unknown}[item.right]
     health = () if entry is None else entry.health
@@ -153,7 +150,7 @@ def _shown(audit: Audit, item: Item) -> tuple[page.Shown, ...]:
     own = {audit.reading.method: item.map} | dict(item.others)
     if item.entry is None or not item.entry.seen:
         column = item.target
-        maps = {name: _bytes(heat) for name, heat in own.items()}
+        maps = {name: page.grid8(heat) for name, heat in own.items()}
         return (page.Shown(audit.classes.named(column), column.probability, "target", maps),)
     return tuple(
         page.Shown(
@@ -166,20 +163,12 @@ def _shown(audit: Audit, item: Item) -> tuple[page.Shown, ...]:
     )
 
 
-def _views(
-    seen: Seen, methods: Mapping[str, Map], audit: Audit
-) -> dict[str, npt.NDArray[np.uint8]]:
+def _views(seen: Seen, methods: Mapping[str, Map], audit: Audit) -> dict[str, page.Grid8]:
     """A class's maps by view: the audited method's, the variants', those of other methods."""
     variants = audit.reading.variants
     others = {name: heat for name, heat in methods.items() if variants.get(name) not in seen.maps}
     first = {name: heat for name, heat in others.items() if name == audit.reading.method}
-    return {name: _bytes(heat) for name, heat in (first | dict(seen.maps) | others).items()}
-
-
-def _bytes(heat: Map) -> npt.NDArray[np.uint8]:
-    """A map as a page draws it: 255 where it is largest."""
-    top = float(heat.max())
-    return np.round(heat / top * 255 if top > 0 else heat).astype(np.uint8)
+    return {name: page.grid8(heat) for name, heat in (first | dict(seen.maps) | others).items()}
 
 
 def _facts(item: Item) -> dict[str, float | None]:

@@ -24,6 +24,14 @@ MOST_CLASSES = 5
 """Classes of one picture; more would make a page of thousands too heavy."""
 
 
+def grid8(grid: npt.ArrayLike) -> Grid8:
+    """A heatmap, `u v`, as a page has it; what is below 0 counts as 0."""
+    cells = np.maximum(np.asarray(grid), 0)
+    top = float(cells.max())
+    scaled = np.round(cells / top * 255) if top > 0 else cells
+    return scaled.astype(np.uint8)
+
+
 @dataclass(frozen=True, eq=False)
 class Shown:
     """One class of one picture.

@@ -27,6 +27,7 @@ from scorecam import health
 from scorecam.bank import ScoreBank
 from scorecam.cam import find_variant
 from scorecam.datasets.photos import shown
+from scorecam.page import grid8
 from scorecam.runs.config import SCHEMA
 from scorecam.runs.store import Record
 from scorecam.runs.subject import Setup, Subject, column
@@ -101,10 +102,8 @@ def _class(subject: Subject, setup: Setup, bank: ScoreBank | None, index: int) -
 
 
 def _packed(grid: Tensor) -> str:
-    """A map of no negative numbers as bytes, 255 where it is largest."""
-    top = float(grid.max())
-    scaled = (grid / top * 255).round() if top > 0 else torch.zeros_like(grid)
-    return base64.b64encode(scaled.to("cpu", torch.uint8).numpy().tobytes()).decode("ascii")
+    """A map's bytes in base64."""
+    return base64.b64encode(grid8(grid.cpu()).tobytes()).decode("ascii")
 
 
 def _thumbnail(subject: Subject, setup: Setup) -> str | None:

@@ -8,10 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-
-from scorecam.page import Grid8, Page, Picture, Shown, decodable
+from scorecam.page import Page, Picture, Shown, decodable, grid8
 from scorecam.runs.plots import told_apart
 from scorecam.runs.rows import in_words
 from scorecam.runs.sides import Side
@@ -119,18 +116,11 @@ def _classes(
     shown: list[Shown] = []
     for index, own in list(kinds.items())[:5]:
         target = next(iter(own.values()))["target"]
-        maps = {
-            name: _bytes(sides[name].maps[sample]) for name in own if sample in sides[name].maps
-        }
+        maps = {name: grid8(sides[name].maps[sample]) for name in own if sample in sides[name].maps}
         shown.append(
             Shown(target["name"] or f"class {index}", target["probability"], "target", maps)
         )
     return tuple(shown)
-
-
-def _bytes(grid: torch.Tensor) -> Grid8:
-    scaled = (grid.clamp(min=0) / max(float(grid.max()), 1e-12) * 255).round()
-    return scaled.numpy().astype(np.uint8)
 
 
 def _said(column: Mapping[str, Any]) -> str:

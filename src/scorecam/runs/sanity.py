@@ -154,7 +154,8 @@ def sanity(
     speed = Speed(config["runtime used"], config["precision used"])
     check = Check(opened, other, tuple(asked), where, budget, speed, store)
     failures = check.go(jobs, chosen.samples, image, progress)
-    return _summary(check, stages, jobs, chosen.samples, failures)
+    same = config["shuffled sha256"] == config["weights sha256"]
+    return _summary(check, stages, jobs, chosen.samples, failures, same=same)
 
 
 def _check(modes: Sequence[str], seeds: int) -> None:
@@ -198,6 +199,8 @@ def _summary(
     jobs: Sequence[Job],
     samples: Sequence[Sample],
     failures: Mapping[str, str],
+    *,
+    same: bool,
 ) -> Sanity:
     usable = [each for each in samples if shown(each.name) not in failures]
     told = _Told()
@@ -217,7 +220,7 @@ def _summary(
     )
     data = data if check.shuffled is not None else {}
     page = table(points, verdicts, data, len(usable))
-    if check.shuffled is not None and check.shuffled.fingerprint() == check.model.fingerprint():
+    if same:
         page += "\nThe network trained on shuffled labels has the model's own weights.\n"
     wrong = {**failures, **told.failures}
     if wrong:

@@ -229,6 +229,8 @@ MEASURES: dict[tuple[str, ...], Callable[[Subject], Mapping[str, Found]]] = {
 """By the codes of what each measures."""
 
 FREE = frozenset({"contrast", "agreement", "standing"})
+"""Codes that are read from the bank."""
+
 ASKING = frozenset(code for group in MEASURES for code in group) - FREE
 """Codes for which the model is asked."""
 

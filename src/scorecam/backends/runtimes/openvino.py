@@ -35,7 +35,7 @@ def precisions() -> list[str]:
     Raises:
         MissingExtra: OpenVINO is not installed.
     """
-    _openvino()
+    _openvino()  # may be missing, whatever is remembered
     can = _capabilities()
     words = {"bfloat16": "BF16", "float16": "FP16", "float32": "FP32"}
     return [name for name, word in words.items() if word in can]
