@@ -1,0 +1,163 @@
+"""Reading foreign files: regular files of a bounded size, refused in words.
+
+Every file that did not come from us is untrusted. What is opened here cannot block (a FIFO, a
+device), cannot fill memory (a size limit, checked before the first byte is read) and cannot end in
+a bare `OSError`. What is *in* the file is checked by the reader of its format.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from scorecam.errors import ScorecamError
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of file.
+
+    Args:
+        name: what it is called in a sentence, such as "a list of photos".
+        largest: the largest size that is read, in bytes.
+        error: what is raised when such a file cannot be read.
+    """
+
+    name: str
+    largest: int
+    error: type[ScorecamError]
+
+
+def read_bytes(path: PathLike, kind: Kind) -> bytes:
+    """The content of a file.
+
+    Raises:
+        ScorecamError: `kind.error`: the file is missing, not a regular file, larger than
+            `kind.largest`, or cannot be read.
+    """
+    try:
+        # Without O_NONBLOCK, opening a FIFO waits for a writer.
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _BINARY)
+        try:
+            _check(path, os.fstat(handle), kind)
+            with os.fdopen(handle, "rb", closefd=False) as file:
+                content = file.read(kind.largest + 1)  # a file may grow, or lie about its size
+        finally:
+            os.close(handle)
+    except (OSError, ValueError) as error:
+        if isinstance(error, ScorecamError):
+            raise
+        refuse(path, error, kind)
+    if len(content) > kind.largest:
+        raise _too_large(path, kind)
+    return content
+
+
+_BINARY = getattr(os, "O_BINARY", 0)  # Windows translates line ends otherwise
+
+
+def read_text(
+    path: PathLike, kind: Kind, encoding: str = "utf-8-sig", errors: str = "strict"
+) -> str:
+    """The content of a text file.
+
+    Raises:
+        ScorecamError: `kind.error`: as for `read_bytes`, or the text is not in this encoding.
+    """
+    content = read_bytes(path, kind)
+    try:
+        return content.decode(encoding, errors)
+    except UnicodeDecodeError as error:
+        raise kind.error(
+            f"{path} is not text in {encoding.removesuffix('-sig').upper()}.",
+            likely="It may be another kind of file, or saved in another encoding.",
+            do=f"Give {kind.name}, saved as UTF-8.",
+        ) from error
+
+
+def read_json(path: PathLike, kind: Kind) -> Any:
+    """The value in a JSON file.
+
+    Raises:
+        ScorecamError: `kind.error`: as for `read_text`, or the text is not JSON.
+    """
+    text = read_text(path, kind)
+    try:
+        return parse_json(text)
+    except ValueError as error:
+        raise kind.error(
+            f"{path} is not valid JSON: {error}.",
+            likely="It may be cut short, edited by hand, or another kind of file.",
+            do=f"Give {kind.name}.",
+        ) from error
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The value in a JSON text; numbers too long for Python and nesting too deep are errors.
+
+    Raises:
+        ValueError: the text is not JSON.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def check_file(path: PathLike, kind: Kind) -> None:
+    """Refuse what cannot be read, for libraries that open files themselves.
+
+    Raises:
+        ScorecamError: `kind.error`: the file is missing, not a regular file, or larger than
+            `kind.largest`.
+    """
+    try:
+        _check(path, os.stat(path), kind)  # noqa: PTH116  (Path() would refuse what stat explains)
+    except (OSError, ValueError) as error:
+        if isinstance(error, ScorecamError):
+            raise
+        refuse(path, error, kind)
+
+
+def refuse(path: PathLike, error: Exception, kind: Kind) -> NoReturn:
+    """Say in words why a file cannot be opened.
+
+    Raises:
+        ScorecamError: `kind.error`, always.
+    """
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise kind.error(f"There is no file {os.fspath(path)}.", do="Check the path.") from error
+    if isinstance(error, OSError):
+        reason = error.strerror or type(error).__name__
+    else:  # a NUL byte, or a character that file names cannot have
+        reason = "a file cannot have such a name"
+    raise kind.error(
+        f"{os.fspath(path)!r} cannot be read: {reason}.",
+        do=f"Give {kind.name}.",
+    ) from error
+
+
+def _check(path: PathLike, found: os.stat_result, kind: Kind) -> None:
+    if stat.S_ISDIR(found.st_mode):
+        raise kind.error(f"{os.fspath(path)} is a folder, not a file.", do=f"Give {kind.name}.")
+    if not stat.S_ISREG(found.st_mode):
+        raise kind.error(
+            f"{os.fspath(path)} is not a regular file.",
+            likely="It is a pipe, a device or a socket.",
+            do="Save what it holds to a file first, and give that.",
+        )
+    if found.st_size > kind.largest:
+        raise _too_large(path, kind)
+
+
+def _too_large(path: PathLike, kind: Kind) -> ScorecamError:
+    return kind.error(
+        f"{os.fspath(path)} is larger than {kind.largest:,} bytes, the limit for {kind.name}.",
+        likely="It may be another kind of file, or made to exhaust memory.",
+        do=f"Give {kind.name}.",
+    )

@@ -1,0 +1,71 @@
+"""Foreign files are regular, bounded, and refused in words."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from scorecam.errors import DatasetError
+from scorecam.reading import Kind, check_file, parse_json, read_bytes, read_json, read_text
+
+LIST = Kind("a list of photos", 100, DatasetError)
+
+
+def test_a_file_of_the_largest_size_is_read_whole(tmp_path: Path) -> None:
+    file = tmp_path / "list.txt"
+    file.write_bytes(b"x" * 100)
+    assert read_bytes(file, LIST) == b"x" * 100
+    check_file(file, LIST)
+
+
+@pytest.mark.parametrize("read", [read_bytes, read_text, read_json, check_file])
+@pytest.mark.parametrize(
+    ("name", "phrase"),
+    [
+        ("large", "larger than 100 bytes"),
+        ("absent", "There is no file"),
+        ("folder", "is a folder"),
+        ("pipe", "not a regular file"),
+        ("large/inside", "There is no file"),
+        ("nul\0", "cannot be read"),
+        ("lone \ud800 surrogate", "cannot be read"),
+        ("long" * 2000, "cannot be read"),
+    ],
+)
+def test_what_is_no_bounded_regular_file_is_refused_in_words(tmp_path, read, name, phrase) -> None:
+    (tmp_path / "large").write_bytes(b"x" * 101)
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DatasetError, match=phrase):
+        read(f"{tmp_path}/{name}", LIST)
+
+
+def test_devices_are_refused_without_reading_them() -> None:
+    with pytest.raises(DatasetError, match="device"):
+        read_bytes("/dev/zero", LIST)
+
+
+def test_a_file_that_grows_after_its_size_was_asked_is_refused(tmp_path, monkeypatch) -> None:
+    file = tmp_path / "growing"
+    file.write_bytes(b"x" * 500)
+    small = tmp_path / "small"
+    small.write_bytes(b"")
+    before = os.stat(small)
+    monkeypatch.setattr(os, "fstat", lambda _handle: before)
+    with pytest.raises(DatasetError, match="larger than 100 bytes"):
+        read_bytes(file, LIST)
+
+
+@pytest.mark.parametrize("text", ["{", "[" * 100_000, "1" * 5000, "", "nul"])
+def test_damaged_json_is_one_error(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011  any ValueError is the promise
+        parse_json(text)
+
+
+def test_text_in_another_encoding_is_refused_in_words(tmp_path: Path) -> None:
+    file = tmp_path / "latin.txt"
+    file.write_bytes("Käse".encode("latin-1"))
+    with pytest.raises(DatasetError, match="not text in UTF-8"):
+        read_text(file, LIST)
