@@ -52,7 +52,7 @@ def test_a_file_that_grows_after_its_size_was_asked_is_refused(tmp_path, monkeyp
     file.write_bytes(b"x" * 500)
     small = tmp_path / "small"
     small.write_bytes(b"")
-    before = os.stat(small)
+    before = small.stat()
     monkeypatch.setattr(os, "fstat", lambda _handle: before)
     with pytest.raises(DatasetError, match="larger than 100 bytes"):
         read_bytes(file, LIST)
