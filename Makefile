@@ -19,10 +19,13 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "scorecam needs Python 3.11 or newer: make setup PYTHON=python3.12"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@# CI gives HASHES: then every file must have the hash that .ci/lock.py wrote down for it.
+	@$(if $(HASHES),$(PIP) install --no-deps --require-hashes -r $(HASHES))
 	@$(PIP) install -c constraints.txt "pip>=25.1"  # the first that knows --group
 	@# Torch first: the libraries beside it must accept this one, never fetch another.
 	@$(PIP) install -c constraints.txt torch
-	@$(PIP) install -c constraints.txt --group dev -e ".[all]"
+	@$(PIP) install -c constraints.txt --group dev \
+		$(if $(HASHES),--no-build-isolation) -e ".[all]"
 	@$(PIP) check
 	@touch $@
 
