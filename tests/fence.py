@@ -1,0 +1,156 @@
+"""Every connection, process and write of this process, and of what it imports, as audit events.
+
+Audit hooks cannot be taken off again, so what is watched runs in a process of its own:
+
+    watched = watch(code, folder)
+
+`folder` then holds an empty home, a temporary folder and a working folder, and `watched` says what
+happened. Libraries that are not Python do not raise audit events for what they write: `strays`
+lists the files that were really left outside.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+CONNECTIONS = (
+    "socket.bind",
+    "socket.connect",
+    "socket.getaddrinfo",
+    "socket.gethostbyname",
+    "socket.sendmsg",
+    "socket.sendto",
+    "urllib.Request",
+    "http.client.connect",
+)
+PROCESSES = (
+    "os.exec",
+    "os.fork",
+    "os.forkpty",
+    "os.posix_spawn",
+    "os.spawn",
+    "os.system",
+    "pty.spawn",
+    "subprocess.Popen",
+)
+CHANGES = ("os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.symlink", "os.truncate")
+
+HOOK = f"""
+import json, os, sys, traceback
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+log = os.open(os.environ["FENCE_LOG"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+busy = False
+def say(event, what):
+    frames = traceback.extract_stack()[:-2]
+    caller = [f"{{f.filename}}:{{f.lineno}}" for f in frames if "importlib" not in f.filename][-6:]
+    os.write(log, (json.dumps([event, what, caller]) + "\\n").encode())
+def hook(event, values):
+    global busy
+    if busy:
+        return
+    busy = True
+    try:
+        if event in {CONNECTIONS + PROCESSES!r}:
+            say(event, repr(values)[:300])
+        elif event in {CHANGES!r}:
+            say(event, os.path.realpath(os.fsdecode(values[0])))
+        elif event == "open" and not isinstance(values[0], int):
+            path, mode, flags = values
+            if (isinstance(mode, str) and set(mode) & set("wax+")) or (flags or 0) & WRITING:
+                say("open", os.path.realpath(os.fsdecode(path)))
+    finally:
+        busy = False
+sys.addaudithook(hook)
+"""
+
+
+@dataclass(frozen=True)
+class Event:
+    """One audit event: its name, what it was about, and the last lines of code that led to it."""
+
+    name: str
+    what: str
+    caller: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What a process did.
+
+    Args:
+        code: its exit code.
+        out: what it printed on stdout and stderr.
+        events: connections, processes and writes, in order.
+        strays: files that it left anywhere in `folder` but in the working folder.
+    """
+
+    code: int
+    out: str
+    events: tuple[Event, ...]
+    strays: frozenset[str]
+
+    def connections(self) -> list[Event]:
+        return [event for event in self.events if event.name in CONNECTIONS]
+
+    def processes(self) -> list[Event]:
+        return [event for event in self.events if event.name in PROCESSES]
+
+    def writes_outside(self, allowed: Sequence[Path]) -> list[Event]:
+        """Files and folders that were opened for writing, made, moved or removed elsewhere."""
+        places = [os.path.realpath(place) for place in allowed]
+        return [
+            event
+            for event in self.events
+            if event.name not in CONNECTIONS + PROCESSES
+            and not any(os.path.commonpath([event.what, place]) == place for place in places)
+        ]
+
+
+def watch(code: str, folder: Path, **environment: str) -> Watched:
+    """Run Python code in a process of its own, in `folder/work`, with an empty home."""
+    home, temporary, work = (folder / name for name in ("home", "tmp", "work"))
+    for made in (home, temporary, work):
+        made.mkdir(parents=True, exist_ok=True)
+    log = folder / "events.jsonl"
+    paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("XDG_", "PYTEST", "SCORECAM_", "MPL"))
+    }
+    given = {
+        "HOME": str(home),
+        "TMPDIR": str(temporary),
+        "FENCE_LOG": str(log),
+        "PYTHONPATH": os.pathsep.join(paths),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", HOOK + code],
+        cwd=work,
+        env=kept | given | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines: list[Any] = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
+    left = {
+        str(file.relative_to(folder))
+        for place in (home, temporary)
+        for file in place.rglob("*")
+        if not file.is_dir()
+    }
+    return Watched(
+        done.returncode,
+        done.stdout + done.stderr,
+        tuple(Event(name, what, tuple(caller)) for name, what, caller in lines),
+        frozenset(left),
+    )
