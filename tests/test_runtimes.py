@@ -151,7 +151,7 @@ def test_the_network_is_left_as_it_was_found_by_converting_it(
     x = torch.randn(3, 25, 25)
     truth = bank(network, x, "body", runtime="eager")
     if fails:
-        monkeypatch.setattr(runtimes.openvino._openvino(), "convert_model", lambda: None)
+        monkeypatch.setattr(runtimes.openvino.load(), "convert_model", lambda: None)
     with left_as_found(network):
         found = bank(network, x, "body", runtime="openvino")
     assert ran(found)[0] == ("eager" if fails else "openvino")

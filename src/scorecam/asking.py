@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -114,20 +113,6 @@ def _halves(image: Image) -> Images:
 
 
 # ── batches ──────────────────────────────────────────────────────────────────────────────────
-
-
-@contextlib.contextmanager
-def threads(count: int | None) -> Generator[None]:
-    """Torch with so many threads at most, and then with as many as before."""
-    before = torch.get_num_threads()
-    if count is None or count >= before:
-        yield
-        return
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class Batches:

@@ -13,10 +13,9 @@ volumes.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import math
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -25,6 +24,7 @@ from torch import Tensor
 
 from scorecam.errors import SettingError, did_you_mean
 from scorecam.model import Head, probabilities
+from scorecam.products import exact_products
 from scorecam.shapes import Activations, Columns, Grid, Heatmap, Image, Masks, Scores, Weights
 
 
@@ -408,18 +408,6 @@ def weighted_sum(activations: Activations, weights: Weights) -> Grid:
     """Σ_k α_k A_k on the layer's grid, signed: `*g` float32."""
     with exact_products(activations.device):
         return torch.tensordot(weights, activations, dims=1)
-
-
-@contextlib.contextmanager
-def exact_products(device: torch.device) -> Generator[None]:
-    """Products in float32, whatever the user has set for the network's sake."""
-    chosen = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        with torch.autocast(device.type, enabled=False):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(chosen)
 
 
 def scaled(heatmap: Heatmap) -> Heatmap:

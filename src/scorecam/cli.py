@@ -289,10 +289,12 @@ def _usable(module: str, remedy: str) -> str:
     """Whether an optional library can be imported; if not, why, and what to do."""
     from importlib import import_module, util
 
+    from scorecam.backends.runtimes import openvino
+
     if util.find_spec(module.partition(".")[0]) is None:
         return f"no: {remedy}"
     try:
-        import_module(module)
+        openvino.load() if module == "openvino" else import_module(module)
     except Exception as error:  # noqa: BLE001  (a broken library raises what it happens to)
         return f"installed, but cannot be imported: {error}"
     return "yes"

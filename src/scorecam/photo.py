@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import os
-import warnings
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +15,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from scorecam.errors import PhotoError, did_you_mean
+from scorecam.process import quietly
 
 MAX_PIXELS: Final = 178_956_970
 """The largest photo that is read, in pixels: the hard limit that Pillow comes with."""
@@ -77,10 +77,9 @@ def read_photo(
             f"A photo cannot be read from an object of type {type(source).__name__}.",
             do="Give the path of a file, a PIL image, or a numpy array (height, width, 3).",
         ) from None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's remarks on large sizes and odd metadata
-        with _opened(path) as image:
-            return _decoded(image, str(path))
+    # Pillow remarks on large sizes and odd metadata.
+    with quietly(), _opened(path) as image:
+        return _decoded(image, str(path))
 
 
 def _opened(path: Path) -> Image.Image:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from scorecam import cam
-from scorecam.asking import Batches, BatchSize, find_head, first_batch_size, threads
+from scorecam.asking import Batches, BatchSize, find_head, first_batch_size
 from scorecam.bank import Provenance, ScoreBank
 from scorecam.budget import Inquiry, Plan
 from scorecam.cam import Masking, Variant
@@ -33,6 +33,7 @@ from scorecam.model import (
     two_names,
     two_sided,
 )
+from scorecam.process import threads
 from scorecam.shapes import (
     Activations,
     BatchedScores,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from scorecam.errors import WeightsError
+from scorecam.process import quietly
 
 State = dict[str, Tensor]
 
@@ -57,8 +57,7 @@ def read_state(path: str | os.PathLike[str]) -> State:
             return _checked(safetensors.torch.load_file(file), file)
         if _unpacks_to_more(file):
             raise ValueError("its entries are compressed, which torch.save never does")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's remarks on old formats
+        with quietly():  # torch's remarks on old formats
             found = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(

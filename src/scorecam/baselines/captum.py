@@ -7,7 +7,6 @@ method's authors do it.
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -25,6 +24,7 @@ from scorecam.baselines.ground import (
 )
 from scorecam.errors import MissingExtra, SettingError
 from scorecam.method import Case, Method
+from scorecam.process import quietly
 from scorecam.shapes import Columns, Heatmap, Image, Images
 
 BATCH = 10
@@ -164,8 +164,7 @@ class GuidedBackprop(Method):
         attr = _captum()
         with differentiated(case, self.name) as (column, network, images):
             _check_rectifiers(column, network, images)
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "Setting backward hooks on ReLU", UserWarning)
+            with quietly(UserWarning, "Setting backward hooks on ReLU"):
                 gradient = attr.GuidedBackprop(column).attribute(images)
             return finished(_largest(gradient), case, self.name)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from PIL import Image
 from scorecam.datasets.photos import shown, upright_size
 from scorecam.datasets.sample import PhotoMask
 from scorecam.errors import DatasetError
+from scorecam.process import quietly
 
 
 def read_masks(paths: Sequence[Path], photo: Path) -> PhotoMask:
@@ -31,11 +31,9 @@ def read_masks(paths: Sequence[Path], photo: Path) -> PhotoMask:
 def _read(path: Path, size: tuple[int, int]) -> PhotoMask:
     """The size is (height, width)."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path) as image:
-                found = (image.height, image.width)
-                mask = np.asarray(image.convert("L")) > 127 if found == size else None
+        with quietly(), Image.open(path) as image:
+            found = (image.height, image.width)
+            mask = np.asarray(image.convert("L")) > 127 if found == size else None
     except Exception as error:  # a damaged file raises what the reader of its format happens to
         raise DatasetError(
             f"The mask {shown(str(path))} cannot be read: {shown(str(error))}.",

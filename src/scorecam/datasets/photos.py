@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Collection
 from pathlib import Path
 from typing import Final
@@ -11,6 +10,7 @@ from typing import Final
 from PIL import ExifTags, Image
 
 from scorecam.errors import DatasetError, PhotoError
+from scorecam.process import quietly
 
 Size = tuple[int, int]
 """(width, height) in pixels, as in Pillow."""
@@ -57,11 +57,10 @@ def upright_size(path: Path) -> Size:
         PhotoError: the header cannot be read.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's remarks on large sizes and odd metadata
-            with Image.open(path) as image:
-                width, height = image.size
-                return (height, width) if _lies_on_its_side(image) else (width, height)
+        # Pillow remarks on large sizes and odd metadata.
+        with quietly(), Image.open(path) as image:
+            width, height = image.size
+            return (height, width) if _lies_on_its_side(image) else (width, height)
     except Exception as error:  # a malformed name or header raises what it happens to
         raise PhotoError(
             f"The size of {shown(str(path))} cannot be read: {shown(str(error))}.",

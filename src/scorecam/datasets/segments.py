@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -16,6 +15,7 @@ from scorecam.datasets.photos import Size, shown, upright_size
 from scorecam.datasets.sample import PhotoMask
 from scorecam.errors import DatasetError, MissingExtra
 from scorecam.photo import MAX_PIXELS
+from scorecam.process import quietly
 
 
 def read_segments(segments: Sequence[Any], size: Size, photo: Path) -> PhotoMask:
@@ -56,9 +56,8 @@ def read_segments(segments: Sequence[Any], size: Size, photo: Path) -> PhotoMask
 
 def _decoded(coco: Any, segment: Any, size: Size) -> PhotoMask:
     compressed = isinstance(segment, dict) and not isinstance(segment["counts"], list)
-    with warnings.catch_warnings():
-        # Its arrays are not yet made as NumPy 2 wants them.
-        warnings.simplefilter("ignore", DeprecationWarning)
+    # Its arrays are not yet made as NumPy 2 wants them.
+    with quietly(DeprecationWarning):
         runs = segment if compressed else coco.frPyObjects(segment, size[1], size[0])
         merged = coco.merge(runs if isinstance(runs, list) else [runs])
         return np.asarray(coco.decode(merged)).astype(bool)

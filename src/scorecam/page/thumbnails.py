@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import io
-import warnings
 from typing import Final
 
 from PIL import Image
 
 from scorecam.errors import PhotoError
+from scorecam.process import quietly
 
 QUALITY: Final = 70
 HEAVIEST: Final = 8 * 1024
@@ -50,8 +50,7 @@ def decodable(jpeg: bytes | None) -> bytes | None:
 def _decoded(jpeg: bytes, name: str) -> tuple[Image.Image, Image.Image]:
     """A picture as it is, and in RGB."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's remarks on large sizes and odd metadata
+        with quietly():  # Pillow's remarks on large sizes and odd metadata
             image = Image.open(io.BytesIO(jpeg))
             image.load()
             return image, image.convert("RGB")

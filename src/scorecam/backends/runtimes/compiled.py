@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
+import os
 from collections.abc import Callable, Generator
 
 import torch
 from torch import Tensor
 
+from scorecam import cache
+from scorecam.process import environment, quietly
 from scorecam.shapes import BatchedScores, Images
 
 BATCH = 16
+
+FOLDER = "TORCHINDUCTOR_CACHE_DIR"
+"""The environment variable that says where torch keeps what it compiled; it has no setting."""
+
+SETTINGS = {
+    "freezing": True,
+    "compile_threads": 1,  # no worker processes: only the compiler itself is started
+    "cpp_cache_precompile_headers": False,  # they lie in the folder for temporary files
+}
 
 
 def convert(ask: Callable[[Tensor], Tensor], example: Images) -> Callable[[Images], BatchedScores]:
@@ -31,13 +42,11 @@ def convert(ask: Callable[[Tensor], Tensor], example: Images) -> Callable[[Image
 
     # Torch keeps what it compiled with a function's code, and gives up after eight for one code.
     own.__code__ = own.__code__.replace()
-    with _quietly():
-        import torch._inductor.config as inductor  # only here: it takes a second
-
+    with _compiling():
         compiled = torch.compile(own, dynamic=False)
 
     def run(images: Images) -> BatchedScores:
-        with _quietly(), torch.no_grad(), inductor.patch(freezing=True):
+        with _compiling(), torch.no_grad():
             return compiled(images)
 
     run(example)
@@ -53,8 +62,15 @@ def convert(ask: Callable[[Tensor], Tensor], example: Images) -> Callable[[Image
 
 
 @contextlib.contextmanager
-def _quietly() -> Generator[None]:
-    """Torch warns of its own old parts."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+def _compiling() -> Generator[None]:
+    """Torch compiles as we want it to: it does so in any pass that differs from those before.
+
+    It warns of its own old parts. Its settings, and the environment, are then as they were.
+    """
+    folder = os.environ.get(FOLDER) or str(cache.folder() / "inductor")
+    with quietly(), environment(FOLDER, folder):
+        import torch._inductor.config as inductor  # only here: it takes a second
+
+        known = {name: value for name, value in SETTINGS.items() if hasattr(inductor, name)}
+        with inductor.patch(known):
+            yield

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
+import importlib
+import sys
+import threading
 from collections.abc import Callable, Generator
 from functools import cache
+from types import ModuleType
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from scorecam.errors import MissingExtra
+from scorecam.process import quietly
 from scorecam.shapes import BatchedScores, Images
 
 BATCH = 8
@@ -35,7 +40,7 @@ def precisions() -> list[str]:
     Raises:
         MissingExtra: OpenVINO is not installed.
     """
-    _openvino()  # may be missing, whatever is remembered
+    load()  # may be missing, whatever is remembered
     can = _capabilities()
     words = {"bfloat16": "BF16", "float16": "FP16", "float32": "FP32"}
     return [name for name, word in words.items() if word in can]
@@ -44,7 +49,7 @@ def precisions() -> list[str]:
 @cache
 def _capabilities() -> list[str]:
     """What OpenVINO says of this processor: it takes a tenth of a second to find out."""
-    return _openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return load().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def convert(
@@ -62,8 +67,8 @@ def convert(
         A function of up to so many images. Whatever OpenVINO raises while converting or running
         passes through.
     """
-    openvino = _openvino()
-    with _quietly(), torch.no_grad():
+    openvino = load()
+    with quietly(), torch.no_grad():  # tracing warns of every shape it fixes, as it shall
         # Tracing here, unchecked, is four times as fast as leaving it to convert_model.
         asking = _Asking(network, ask)
         traced = torch.jit.freeze(torch.jit.trace(asking, example, check_trace=False))
@@ -101,19 +106,60 @@ class _Asking(nn.Module):
         return self.ask(images)
 
 
-@contextlib.contextmanager
-def _quietly() -> Generator[None]:
-    """Tracing warns of every shape it fixes; shapes are fixed on purpose."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+# ── importing it ─────────────────────────────────────────────────────────────────────────────
+
+_IMPORT = threading.Lock()
+TELEMETRY = "openvino_telemetry"
 
 
-def _openvino():
+def load() -> ModuleType:
+    """The module `openvino`, which from then on reports nothing. Every import goes through here.
+
+    On import and in every conversion, OpenVINO's converter sends an analytics host a client id,
+    versions and parameters. It forks for that, and writes to the home folder. Where the package
+    `openvino_telemetry` is missing, it takes a stub of its own instead. Here it never finds the
+    package, or the stub takes its place. So conversions that the program makes itself report
+    nothing either. `openvino_telemetry` stays as it is for everybody else.
+
+    Raises:
+        MissingExtra: OpenVINO is not installed.
+    """
     try:
-        import openvino
+        with _IMPORT, _hidden(TELEMETRY):
+            openvino = importlib.import_module("openvino")
+            stub = importlib.import_module("openvino.tools.ovc.telemetry_stub")
     except ImportError as error:
         raise MissingExtra(
             "OpenVINO is not installed.", do="pip install 'scorecam[openvino]'"
         ) from error
+    _silence(stub)
     return openvino
+
+
+@contextlib.contextmanager
+def _hidden(package: str) -> Generator[None]:
+    """An import of this package fails, as if it were not installed; loaded modules are kept."""
+    if "openvino.tools.ovc" in sys.modules:
+        yield  # nothing is imported that would look for it
+        return
+    loaded = sys.modules.get(package)
+    sys.modules[package] = cast("ModuleType", None)  # what makes `import` raise ImportError
+    try:
+        yield
+    finally:
+        if loaded is None:
+            sys.modules.pop(package, None)
+        else:
+            sys.modules[package] = loaded
+
+
+def _silence(stub: ModuleType) -> None:
+    """Put the stub where OpenVINO's modules hold the package: it was imported before."""
+    real = sys.modules.get(TELEMETRY)
+    if real is None:
+        return
+    for name, module in list(sys.modules.items()):
+        if name.startswith("openvino.tools."):
+            for attribute, value in list(vars(module).items()):
+                if value is real:
+                    setattr(module, attribute, stub)
