@@ -4,9 +4,10 @@ Audit hooks cannot be taken off again, so what is watched runs in a process of i
 
     watched = watch(code, folder)
 
-`folder` then holds an empty home, a temporary folder and a working folder, and `watched` says what
-happened. Libraries that are not Python do not raise audit events for what they write: `strays`
-lists the files that were really left outside.
+The code may name its parts with `step("name")`. Connections are logged and refused. `folder` then
+holds an empty home, a temporary folder and a working folder, and `watched` says what happened.
+Libraries that are not Python do not raise audit events for what they write: `strays` lists the
+files that were really left outside.
 """
 
 from __future__ import annotations
@@ -15,10 +16,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 CONNECTIONS = (
     "socket.bind",
@@ -51,6 +51,8 @@ def say(event, what):
     frames = traceback.extract_stack()[:-2]
     caller = [f"{{f.filename}}:{{f.lineno}}" for f in frames if "importlib" not in f.filename][-6:]
     os.write(log, (json.dumps([event, what, caller]) + "\\n").encode())
+def step(name):
+    say("step", name)
 def hook(event, values):
     global busy
     if busy:
@@ -59,6 +61,8 @@ def hook(event, values):
     try:
         if event in {CONNECTIONS + PROCESSES!r}:
             say(event, repr(values)[:300])
+            if event in {CONNECTIONS!r}:
+                raise PermissionError("a test must not connect to anything")
         elif event in {CHANGES!r}:
             say(event, os.path.realpath(os.fsdecode(values[0])))
         elif event == "open" and not isinstance(values[0], int):
@@ -73,8 +77,9 @@ sys.addaudithook(hook)
 
 @dataclass(frozen=True)
 class Event:
-    """One audit event: its name, what it was about, and the last lines of code that led to it."""
+    """One audit event: in which step, its name, what it was about, and the code that led to it."""
 
+    step: str
     name: str
     what: str
     caller: tuple[str, ...]
@@ -102,14 +107,14 @@ class Watched:
     def processes(self) -> list[Event]:
         return [event for event in self.events if event.name in PROCESSES]
 
-    def writes_outside(self, allowed: Sequence[Path]) -> list[Event]:
+    def writes_outside(self, *allowed: Path) -> list[Event]:
         """Files and folders that were opened for writing, made, moved or removed elsewhere."""
-        places = [os.path.realpath(place) for place in allowed]
+        places = [Path(os.path.realpath(place)) for place in (*allowed, os.devnull)]
         return [
             event
             for event in self.events
             if event.name not in CONNECTIONS + PROCESSES
-            and not any(os.path.commonpath([event.what, place]) == place for place in places)
+            and not any(Path(event.what).is_relative_to(place) for place in places)
         ]
 
 
@@ -123,7 +128,7 @@ def watch(code: str, folder: Path, **environment: str) -> Watched:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("XDG_", "PYTEST", "SCORECAM_", "MPL"))
+        if not name.startswith(("XDG_", "PYTEST", "SCORECAM_", "MPL", "TORCHINDUCTOR"))
     }
     given = {
         "HOME": str(home),
@@ -141,7 +146,6 @@ def watch(code: str, folder: Path, **environment: str) -> Watched:
         text=True,
         check=False,
     )
-    lines: list[Any] = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
     left = {
         str(file.relative_to(folder))
         for place in (home, temporary)
@@ -151,6 +155,16 @@ def watch(code: str, folder: Path, **environment: str) -> Watched:
     return Watched(
         done.returncode,
         done.stdout + done.stderr,
-        tuple(Event(name, what, tuple(caller)) for name, what, caller in lines),
+        tuple(_events(log)),
         frozenset(left),
     )
+
+
+def _events(log: Path) -> Iterator[Event]:
+    current = ""
+    for line in log.read_text("utf-8").splitlines():
+        name, what, caller = json.loads(line)
+        if name == "step":
+            current = what
+        else:
+            yield Event(current, name, what, tuple(caller))

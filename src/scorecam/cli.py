@@ -260,7 +260,9 @@ def doctor() -> int:
 
     for name in ("scorecam", "torch", "numpy", "pillow", "safetensors", "typer"):
         typer.echo(f"{name:<12} {metadata.version(name)}")
-    typer.echo(f"{'python':<12} {platform.python_version()} on {platform.platform()}")
+    # platform.platform() would run the program `uname`.
+    machine = f"{platform.system()} {platform.release()} {platform.machine()}"
+    typer.echo(f"{'python':<12} {platform.python_version()} on {machine}")
     typer.echo(f"{'threads':<12} {torch.get_num_threads()}")
     typer.echo(f"{'devices':<12} cpu")
     for index in range(torch.cuda.device_count()):
@@ -289,8 +291,10 @@ def _usable(module: str, remedy: str) -> str:
     """Whether an optional library can be imported; if not, why, and what to do."""
     from importlib import import_module, util
 
+    from scorecam import quiet_matplotlib
     from scorecam.backends.runtimes import openvino
 
+    quiet_matplotlib.prepare()  # Captum and torchcam import it too
     if util.find_spec(module.partition(".")[0]) is None:
         return f"no: {remedy}"
     try:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from scorecam import quiet_matplotlib
 from scorecam.baselines.ground import (
     check_count,
     check_range,
@@ -32,6 +33,7 @@ BATCH = 10
 
 
 def _captum() -> ModuleType:
+    quiet_matplotlib.prepare()
     try:
         import captum.attr
     except ImportError as error:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from scorecam import quiet_matplotlib
 from scorecam.baselines.ground import differentiated, finished, maps_of, not_finite, record
 from scorecam.cam import upsample
 from scorecam.errors import MissingExtra
@@ -38,6 +39,7 @@ AUTHORS: dict[Kind, str] = {
 
 
 def _torchcam() -> ModuleType:
+    quiet_matplotlib.prepare()
     try:
         import torchcam.methods
     except ImportError as error:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scorecam import quiet_matplotlib
 from scorecam.errors import MissingExtra
 from scorecam.files import replacing
 from scorecam.runs.rows import CHANCE
@@ -272,6 +273,7 @@ def soft(values: Any) -> Any:
 
 
 def _figure() -> Any:
+    quiet_matplotlib.prepare()
     try:
         from matplotlib.figure import Figure
     except ImportError as error:

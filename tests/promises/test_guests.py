@@ -1,0 +1,172 @@
+"""Libraries are guests: no connection, no process, and no file outside our own folders.
+
+Every command and every public call runs with every extra installed, in a process that logs and
+refuses (`fence.py`). A library that a later extra brings is caught here too.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+import fence
+from command_line import furnish, options, picture
+
+pytestmark = [
+    pytest.mark.needs("audit", "demo", "eval", "openvino", "plot", "torchvision"),
+    pytest.mark.early,
+    pytest.mark.timeout(900),
+]
+
+TOY = " ".join(options(model="tiny"))
+METHODS = (
+    "scorecam,gradient,smoothgrad:samples=2,integrated:steps=2,occlusion,gradcam,gradcam++,xgradcam,"
+    "layercam,rise:masks=9,mask:steps=3,uniform,random,centre,edges,fakecam"
+)
+COMMANDS = (
+    "demo",
+    f"explain cat.png {TOY} --runtime openvino --json --out o",
+    f"explain cat.png {TOY} --budget fast --precision auto --out o2",
+    f"explain cat.png {TOY} --out o3 --methods {METHODS}",
+    "show o/cat.safetensors --out shown.png",
+    "layers --model toy_models:tiny --preprocess preprocess.json",
+    f"evaluate photos {TOY} --out run --methods scorecam,gradcam,random --metrics all --banks",
+    f"evaluate photos {TOY} --out run --methods scorecam,gradcam,random --metrics all --banks",
+    "audit run --out report.html",
+    f"check cat.png {TOY}",
+    f"sanity cat.png {TOY} --out sane --methods scorecam,gradcam",
+    "compare lite0 lite0,precision=bfloat16 photos --out cmp --budget fast",
+    "doctor",
+    "explain nowhere.png",
+    "--help",
+)
+
+RUN_COMMANDS = """
+import torchvision_ops; torchvision_ops.define()
+from scorecam.cli import main
+for line in json.loads(COMMANDS):
+    step(line)
+    sys.argv = ["scorecam", *line.split()]
+    try:
+        main()
+    except SystemExit as end:
+        print(f"[{end.code}] {line}")
+"""
+
+CALLS = """
+import torchvision_ops; torchvision_ops.define()
+import torch, scorecam, scorecam.compat.pytorch_grad_cam, scorecam.compat.torchcam
+import toy_models
+net, x = toy_models.tiny(), torch.rand(1, 3, 16, 16)
+step("open_model")
+model = scorecam.open_model(
+    net, preprocess="preprocess.json", labels="names.txt", device="cpu", head="logits")
+scorecam.open_model("torchvision:mobilenet_v2", weights="random").fingerprint()
+for runtime in ("eager", "openvino", "auto"):
+    step(f"explain {runtime}")
+    explanation = scorecam.explain(model, "cat.png", runtime=runtime)
+step("explanation")
+explanation.overlay().save("overlay.png")
+explanation.to_html("why.html")
+explanation.top(2), explanation.of("lynx"), explanation.health
+step("ScoreCAM")
+with scorecam.ScoreCAM(net, budget=3) as cam:
+    cam(x), cam.bank(x[0]).save("b.safetensors")
+scorecam.ScoreBank.load("b.safetensors")
+step("layers"); scorecam.layers(model)
+step("check"); scorecam.check(model, explanation)
+step("evaluate"); scorecam.evaluate(model, "photos", "scorecam,gradcam", out="run")
+step("sanity"); scorecam.sanity(model, "photos", "gradcam", out="sane")
+step("compare"); scorecam.compare(
+    ["lite0", "lite0,precision=bfloat16"], "photos", budget="fast", out="compared")
+step("compat")
+scorecam.compat.pytorch_grad_cam.ScoreCAM(net, [net.body])(x)
+"""
+
+CALLED = {"open_model", "explain", "ScoreCAM", "layers", "check", "evaluate", "sanity", "compare"}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder with photos, a data set, and an empty cache folder."""
+    work = tmp_path / "work"
+    (work / "photos").mkdir(parents=True)
+    (tmp_path / "cache").mkdir()
+    furnish(work)
+    for seed in range(3):
+        picture(seed).save(work / "photos" / f"{seed}.png")
+    return tmp_path
+
+
+def nothing_left_the_house(watched: fence.Watched, place: Path) -> None:
+    """No connection, no process, and no file but in the working and the cache folder.
+
+    Python itself tries out the folder for temporary files; nothing may be left there.
+    """
+    assert watched.connections() == []
+    assert watched.processes() == []
+    assert watched.writes_outside(place / "work", place / "cache", place / "tmp") == []
+    assert watched.strays == frozenset()
+
+
+def test_no_command_connects_starts_a_program_or_writes_elsewhere(place: Path) -> None:
+    code = f"COMMANDS = {json.dumps(COMMANDS)!r}\n{RUN_COMMANDS}"
+    watched = fence.watch(code, place, SCORECAM_CACHE=str(place / "cache"))
+    assert watched.code == 0, watched.out
+    codes = [line.partition("]")[0] for line in watched.out.splitlines() if line.startswith("[")]
+    assert codes == ["[0"] * 13 + ["[2", "[0"], watched.out
+    nothing_left_the_house(watched, place)
+
+
+def test_no_public_call_connects_starts_a_program_or_writes_elsewhere(place: Path) -> None:
+    watched = fence.watch(CALLS, place, SCORECAM_CACHE=str(place / "cache"))
+    assert watched.code == 0, watched.out
+    nothing_left_the_house(watched, place)
+
+
+def test_every_public_function_is_among_the_calls() -> None:
+    import scorecam
+
+    public = {name: getattr(scorecam, name) for name in scorecam.__all__}
+    functions = {name for name, value in public.items() if type(value).__name__ == "function"}
+    assert functions - {"scaled"} <= CALLED, "scaled is arithmetic; everything else is called here"
+    assert all(f"{name}(" in CALLS for name in CALLED)
+
+
+@pytest.mark.parametrize(
+    ("deed", "kind"),
+    [
+        ("import socket; socket.create_connection(('127.0.0.1', 9))", "connections"),
+        ("import subprocess; subprocess.run(['true'])", "processes"),
+        ("import os; os.fork() or os._exit(0)", "processes"),
+        ("open(os.path.expanduser('~/x'), 'w')", "writes"),
+        ("os.mkdir(os.path.expanduser('~/x'))", "writes"),
+    ],
+)
+def test_the_fence_sees_each_kind_of_deed(tmp_path: Path, deed: str, kind: str) -> None:
+    watched = fence.watch(deed, tmp_path)
+    seen = {
+        "connections": watched.connections(),
+        "processes": watched.processes(),
+        "writes": watched.writes_outside(tmp_path / "work"),
+    }
+    assert [name for name, events in seen.items() if events] == [kind]
+
+
+def test_a_program_that_is_asked_for_by_name_is_the_compiler_alone(place: Path) -> None:
+    if shutil.which("g++") is None:
+        pytest.skip("there is no C++ compiler")
+    code = """
+import torch, scorecam, toy_models
+scorecam.explain(toy_models.tiny(), torch.rand(1, 3, 16, 16), runtime="compile")
+"""
+    watched = fence.watch(code, place, SCORECAM_CACHE=str(place / "cache"))
+    assert watched.code == 0, watched.out
+    assert watched.connections() == []
+    assert watched.writes_outside(place / "work", place / "cache", place / "tmp") == []
+    programs = {event.what.split("'")[1] for event in watched.processes() if "'" in event.what}
+    assert programs <= {"g++", sys.executable}, "torch tries its vector library in a Python"
