@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 
 .PHONY: help
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: $(STAMP)  ## create .venv with everything pinned (again only when the pins changed)
@@ -36,6 +36,18 @@ demo: setup  ## explain the bundled photo with the bundled model; results in out
 .PHONY: test
 test: lint  ## everything that must hold: lint, then the tests
 	@$(BIN)/pytest -n 2 --dist worksteal
+
+.PHONY: test-long
+test-long: setup  ## the long suites: every fault in turn, and five minutes of fuzzing
+	@$(BIN)/pytest -n 2 --dist worksteal -m long
+	@$(BIN)/python tests/fuzz/run.py --minutes 5
+
+MINUTES ?= 60
+SEED ?= $(shell date +%j%H%M)
+
+.PHONY: fuzz
+fuzz: setup  ## an hour of damaged files for every reader (MINUTES=, SEED=); faults go to its corpus
+	@$(BIN)/python tests/fuzz/run.py --minutes $(MINUTES) --seed $(SEED)
 
 .PHONY: lint
 lint: setup  ## style, formatting, types, and which module may import which

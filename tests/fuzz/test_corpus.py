@@ -1,0 +1,56 @@
+"""Inputs that were once at fault stay mended, and the fuzzer still reads what is valid."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from child import Fault, Fuzzer, check_words
+from kinds import KINDS
+
+import scorecam
+
+CORPUS = Path(__file__).parent / "corpus"
+KEPT = sorted(CORPUS.glob("*/*"))
+
+pytestmark = pytest.mark.needs("eval", "audit")
+
+
+@pytest.mark.parametrize("file", KEPT, ids=[f"{file.parent.name}-{file.stem}" for file in KEPT])
+def test_an_input_that_was_once_at_fault_is_read_or_refused(file: Path, tmp_path: Path) -> None:
+    kind = KINDS[file.parent.name]
+    given = tmp_path / f"input{kind.suffix}"
+    given.write_bytes(file.read_bytes())
+    try:
+        kind.read(given)
+    except scorecam.ScorecamError as error:
+        check_words(str(error))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_valid_files_of_every_kind_are_accepted(name: str, tmp_path: Path) -> None:
+    kind = KINDS[name]
+    for content in kind.valid():
+        (tmp_path / f"input{kind.suffix}").write_bytes(content)
+        kind.accepts(tmp_path / f"input{kind.suffix}")
+
+
+def test_the_fuzzer_finds_an_input_that_crashes_its_reader(tmp_path: Path) -> None:
+    valid = KINDS["labels"].valid()
+
+    def crash(file: Path) -> None:
+        if file.read_bytes() not in valid:
+            raise ZeroDivisionError
+
+    kind = dataclasses.replace(KINDS["labels"], read=crash)
+    fuzzer = Fuzzer("labels", kind, tmp_path, tmp_path / "corpus")
+    fuzzer.round(0)
+    (found,) = fuzzer.tally.faults.values()
+    assert "ZeroDivisionError" in found
+    assert len(list((tmp_path / "corpus" / "labels").iterdir())) == 1
+
+
+def test_an_error_that_is_too_long_is_a_fault() -> None:
+    with pytest.raises(Fault, match="601 characters"):
+        check_words("x" * 601)
