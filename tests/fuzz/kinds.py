@@ -183,7 +183,7 @@ def specs() -> list[bytes]:
     return [
         b"scorecam:variant=algorithm1,gradcam,rise:masks=9,random\nquick",
         b"mask:steps=3,smoothgrad:samples=2,occlusion\npaper",
-        b"maps:dir=out,fakecam\ninsertion,deletion",
+        b"uniform,fakecam\ninsertion,deletion",
     ]
 
 
