@@ -8,6 +8,7 @@ for and is missing is an error.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import math
@@ -18,6 +19,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import hypothesis
 import numpy as np
@@ -40,6 +42,8 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("scorecam")
 
+
+PROJECT = Path(__file__).parents[1]
 
 # ── capabilities ─────────────────────────────────────────────────────────────────────────────
 
@@ -77,9 +81,18 @@ def _browser() -> str:
     return "" if shutil.which("chromium") else "there is no program called chromium"
 
 
+def _checkout() -> str:
+    inside = ["git", "rev-parse", "--is-inside-work-tree"]
+    with contextlib.suppress(OSError):
+        if subprocess.run(inside, cwd=PROJECT, capture_output=True, check=False).returncode == 0:
+            return ""
+    return "this is no git checkout, or there is no git"
+
+
 CAPABILITIES: dict[str, Callable[[], str]] = {
     "audit": functools.partial(_importable, "jinja2", "sklearn", "scipy"),
     "browser": _browser,
+    "checkout": _checkout,
     "compiler": _compiler,
     "cuda": _cuda,
     "demo": functools.partial(

