@@ -11,23 +11,21 @@ import numpy as np
 import torch
 
 from scorecam.errors import MemoryShortage, SettingError
+from scorecam.heads import Found, find_head
 from scorecam.model import (
     Engine,
     Head,
     Model,
     Probe,
     Speed,
-    looks_like_probabilities,
     memory_errors_translated,
     probabilities,
+    two_names,
     two_sided,
 )
 from scorecam.shapes import BatchedScores, Columns, Image, Images
 
 BatchSize = int | Literal["auto"]
-
-STRONGER = 1024.0
-"""How many times as strong an input must be to drive small logits out of [0, 1]."""
 
 T = TypeVar("T")
 
@@ -46,7 +44,9 @@ class Scorer:
 
     Attributes:
         head: what the scores are.
+        remarks: what the user should hear of that.
         columns: the readout of the image, `n`.
+        names: one per column, where known.
         asked: images that were put to the model so far.
     """
 
@@ -68,11 +68,12 @@ class Scorer:
         said = model.scores(torch.cat([images, empty]))
         seconds = (time.perf_counter() - began) / 2
         self.asked = 2
-        if head is None:
-            head, probes = find_head(model, images[0], said, self._batches)
-            self.asked += probes
-        self.head: Head = head
-        self.columns: Columns = two_sided(said[:1], head)[0]
+        found = Found(head) if head else find_head(model, images[0], said, self._batches.of(model))
+        self.asked += found.passes
+        self.head: Head = found.head
+        self.remarks = (found.remark,) if found.remark else ()
+        self.names = two_names(model.names, said.shape[1], self.head)
+        self.columns: Columns = two_sided(said[:1], self.head)[0]
         probe = Probe(images[0], lambda: _halves(images[0]), passes, seconds, self._distance)
         self.engine: Engine = model.engine(speed or Speed(), probe)
         self.asked += self.engine.probed
@@ -139,6 +140,12 @@ class Batches:
             yield result
             start = part.stop
 
+    def of(self, model: Model) -> Callable[[Images], BatchedScores]:
+        """What asks the model itself about a few images, in batches that fit."""
+        return lambda images: torch.cat(
+            list(self.over(len(images), lambda part: model.scores(images[part])))
+        )
+
 
 def first_batch_size(asked: BatchSize, images: Images) -> int:
     """The batch size to start from: the user's, or about the memory of 32 photos of 224 × 224."""
@@ -151,27 +158,3 @@ def first_batch_size(asked: BatchSize, images: Images) -> int:
             do="Leave it out: memory is found out about as it goes.",
         )
     return int(asked)
-
-
-def find_head(
-    model: Model, image: Image, said: BatchedScores, batches: Batches
-) -> tuple[Head, int]:
-    """What the scores are, and the passes it cost to find out.
-
-    Probabilities never leave [0, 1]. Small logits may happen to lie there too, even to sum to one;
-    a much stronger input tells, since only a bounded output stays in range.
-
-    Args:
-        image: one input.
-        said: everything the model has said of it, `b n`.
-    """
-    unbounded: Head = "sigmoid" if said.shape[1] == 1 else "logits"
-    if model.head != "auto":
-        return unbounded if model.head == "logits" else model.head, 0
-    said = said[said.isfinite().all(dim=1)]
-    if not looks_like_probabilities(said):
-        return unbounded, 0
-    strong = torch.stack([image * STRONGER, image * -STRONGER])
-    answers = torch.cat(list(batches.over(len(strong), lambda part: model.scores(strong[part]))))
-    answers = answers[~answers.isnan().any(dim=1)]  # half precision overflows
-    return ("probabilities" if looks_like_probabilities(answers) else unbounded), len(strong)

@@ -51,14 +51,18 @@ class Provenance:
         device: where it ran.
         precision: the floating-point type that it computed in.
         forward_passes: images put to the model for this bank: the image itself, the fill, every
-            masked image, and what it took to tell the head. The one-off look for a default layer
-            is not counted.
+            masked image, the image once more, and what it took to tell the head. The one-off look
+            for a default layer is not counted.
         batch_size: images per pass, after any halving.
         seconds: wall time; a batch's is shared out evenly.
         budget: which masks were asked about.
         runtime: what ran the model on the masked images.
         seed: of what was drawn to estimate the error.
-        remarks: what the choice of runtime and precision met with.
+        remarks: what the choice of runtime and precision, and of the head, met with.
+        unrepeated: how far apart two answers to the same image were, of the range that the answers
+            about it span, in [0, 1]; 0 in banks of versions that asked but once.
+        mixed: how far the answer to the image moved among other images in a batch, in the same
+            units.
     """
 
     model: str
@@ -71,6 +75,8 @@ class Provenance:
     runtime: str = "eager"
     seed: int = 0
     remarks: tuple[str, ...] = ()
+    unrepeated: float = 0.0
+    mixed: float = 0.0
     scorecam: str = field(default_factory=lambda: _installed("scorecam"))
     torch: str = field(default_factory=lambda: str(torch.__version__))
     python: str = field(default_factory=platform.python_version)

@@ -303,9 +303,10 @@ class Inquiry:
         self.asked: list[int] = []
         self.estimate = math.inf
         self.most = int(min(len(surrogate), plan.most))
-        if aim[0] == len(image_scores):  # what speaks for no mirrors a yes-or-no model's column
-            image_scores = torch.cat([image_scores, -image_scores])
-        self._columns, column = large_columns(image_scores, aim[0])
+        if len(image_scores) == 1:  # a value, or one of the two sides of a yes-or-no answer
+            self._columns, column = torch.tensor([aim[0]], device=image_scores.device), 0
+        else:
+            self._columns, column = large_columns(image_scores, aim[0])
         self._image_scores = image_scores
         self._aim = (column, aim[1])
         self._posterior: Posterior | None = None
@@ -359,7 +360,7 @@ class Inquiry:
         known = [mask for mask, ok in zip(self.asked, answered.tolist(), strict=True) if ok]
         heard = self._heard[answered]
         self._posterior = self.surrogate.given(known)
-        whole = two_sided(self._image_scores[: len(fill)][None], head)
+        whole = two_sided(self._image_scores[None], head)
         ends = torch.cat([two_sided(fill[None], head), whole])
         ends = reduced(ends, self._columns, head)
         self._reading = read(self._posterior, heard, ends, head, self._aim)

@@ -31,6 +31,7 @@ from scorecam.model import (
     Speed,
     TargetSpec,
     find_target,
+    prediction,
     two_names,
     two_sided,
 )
@@ -175,7 +176,7 @@ class ScoreCAM:
         def accept(number: int, columns: Columns) -> int:
             target = targets[number]
             if target is None or callable(target):
-                return int(columns.argmax())
+                return prediction(columns, model.head)
             return _check_target(model, target, len(columns))
 
         layer = model.find_layer(self.layer, x)

@@ -19,6 +19,9 @@ from scorecam.shapes import Heatmap
 BORDER = 0.1
 """The border is this part of the image along every edge."""
 
+SURE = 0.01
+"""Probabilities this close to 0 or 1 throughout are saturated."""
+
 
 @dataclass(frozen=True)
 class Note:
@@ -79,6 +82,10 @@ def measure(
         below-fill: the largest masked score less the fill's, in the readout's units.
         improbable: p_t(X) over the chance of a guess.
         one-channel: the largest channel's share of the absolute weight, in [0, 1].
+        saturated: the range of the weights of the masks that were answered, over the largest.
+        not-repeatable: how far apart two answers to the unmasked image were, of the range of all
+            answers, in [0, 1].
+        mixes-batch: how far the answer to the unmasked image moved among other images, likewise.
         not-logits: 1 where a formula made for logits was given probabilities, else 0.
         rough: the estimated largest error of the scaled map, where masks were left out.
         border: the share of the heatmap in the outer tenth along the edges, over that of a map
@@ -97,6 +104,10 @@ def measure(
     weights = bank.weights(target.index, variant).abs()
     if int((weights > 0).sum()) > 2:  # of two channels, one always has half
         found["one-channel"] = float(weights.max() / weights.sum())
+    if (even := _evenness(bank, target, variant)) is not None:
+        found["saturated"] = even
+    found["not-repeatable"] = bank.provenance.unrepeated
+    found["mixes-batch"] = bank.provenance.mixed
     if not bank.exact:
         found["rough"] = bank.error(target.index, variant)
     if high > low and min(heatmap.shape) * BORDER >= 1:
@@ -110,6 +121,23 @@ def _not_finite(bank: ScoreBank) -> tuple[int, int]:
     maps = ~bank.activations.flatten(1).isfinite().all(dim=1)
     fill = ~bank.fill_scores.isfinite().all()
     return int(maps.sum()), int((~bank.answered).sum() + fill)
+
+
+def _evenness(bank: ScoreBank, target: Target, variant: Variant) -> float | None:
+    """The range of the answered masks' weights over the largest; None where it says nothing.
+
+    Two masks at least are needed. Weights that are all zero make a flat map, which has its own
+    note, except for probabilities, which are zero where the target is out of the question. A map
+    that is held against a field is no sum of activations, whatever the weights.
+    """
+    asked = bank.asked[bank.answered]
+    if len(asked) < 2 or variant.field:
+        return None
+    weights = bank.weights(target.index, variant)[asked]
+    largest = float(weights.abs().max())
+    if largest == 0:
+        return 0.0 if variant.reads == "p" and bank.head != "value" else None
+    return float(weights.max() - weights.min()) / largest
 
 
 def _chance(bank: ScoreBank) -> float:
@@ -183,6 +211,45 @@ def _say_not_logits(_: float, __: ScoreBank, ___: Target) -> str:
     )
 
 
+def _say_saturated(value: float, bank: ScoreBank, target: Target) -> str:
+    scores = bank.scores[bank.answered]
+    given = probabilities(scores, bank.head)[:, bank.place(target.index)]
+    why = "The network may be untrained, or ignore what the masks hide."
+    if bank.head != "value" and float(given.min()) >= 1 - SURE:
+        why = (
+            f"Every masked photo has a probability of {float(given.min()):.2g} or more: the scores "
+            "are saturated. If they are a regression, use head='value'; else the variant increase."
+        )
+    elif bank.head != "value" and float(given.max()) <= SURE:
+        why = (
+            f"No masked photo has a probability above {float(given.max()):.2g}: the scores are "
+            "saturated. The variant increase looks at the scores themselves."
+        )
+    return (
+        f"The channels' weights differ by {value:.2g} of the largest only (threshold 0.01: the map "
+        "is then, to a hundredth, the plain sum of the activations, which says nothing about "
+        f"{target.label}). {why}"
+    )
+
+
+def _say_not_repeatable(value: float, _: ScoreBank, __: Target) -> str:
+    return (
+        f"The model answered the same image twice, and the answers differ by {value:.0%} of the "
+        "range of all its answers (threshold 1 %; a sound network repeats itself but for "
+        "rounding): the map is another one each time. Dropout or noise may be on outside "
+        "training, or the network may change with every call."
+    )
+
+
+def _say_mixes_batch(value: float, _: ScoreBank, __: Target) -> str:
+    return (
+        f"The answer to the image moved by {value:.0%} of the range of all answers when other "
+        "images were in its batch (threshold 1 %; a sound network answers each image by itself, "
+        "but for rounding): the map depends on what it was computed with. A BatchNorm without "
+        "running statistics does this. batch_size=1 asks about each image alone."
+    )
+
+
 def _say_rough(value: float, bank: ScoreBank, target: Target) -> str:
     return (
         f"{len(bank.asked)} of {len(bank.live)} masks were asked about, and the map of "
@@ -206,6 +273,9 @@ RULES: dict[str, Rule] = {
     "improbable": Rule(1.0, "below", _say_improbable),
     "one-channel": Rule(0.5, "above", _say_one_channel),
     "not-logits": Rule(0.0, "above", _say_not_logits),
+    "saturated": Rule(0.01, "below", _say_saturated),
+    "not-repeatable": Rule(0.01, "above", _say_not_repeatable),
+    "mixes-batch": Rule(0.01, "above", _say_mixes_batch),
     "rough": Rule(0.25, "above", _say_rough),
     "border": Rule(1.1, "above", _say_border),
 }

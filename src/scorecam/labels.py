@@ -9,9 +9,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+
 from scorecam.errors import SettingError
 
-Labels = str | os.PathLike[str] | Sequence[str] | Mapping[int, str]
+Labels = str | os.PathLike[str] | Sequence[str] | Mapping[int, str] | Mapping[str, int]
 
 
 def imagenet() -> tuple[str, ...]:
@@ -30,8 +32,9 @@ def read_labels(labels: Labels) -> tuple[str, ...]:
     """One name per column.
 
     Args:
-        labels: the names, or a dict from index to name; or a file of them, one per line, or JSON:
-            a list, or an object from index to name; or "imagenet".
+        labels: the names in the order of the columns; or a dict from index to name, or from name to
+            index (`class_to_idx`); or a file of them, one per line, or JSON: a list, or an object
+            like those dicts; or "imagenet".
 
     Raises:
         SettingError: the file cannot be read, or does not hold names.
@@ -56,14 +59,22 @@ def read_labels(labels: Labels) -> tuple[str, ...]:
 
 
 def _from_values(labels: Any) -> tuple[str, ...]:
+    if isinstance(labels, set | frozenset):
+        raise SettingError(
+            "The class names are a set, which has no order.",
+            likely="Columns are numbered, so the names must come in the order of the columns.",
+            do="Give a list; sorted(names) is the order of torchvision's ImageFolder.",
+        )
     try:
         if isinstance(labels, Mapping):
             return _from_json(dict(cast("Mapping[Any, Any]", labels)))
+        if isinstance(labels, bytes | bytearray):
+            raise TypeError("they are bytes")
         return tuple(str(name) for name in labels)
     except (TypeError, ValueError) as error:
         raise SettingError(
             f"The class names cannot be read: {error}.",
-            do="Give a list of names, or a dict from index to name.",
+            do="Give a list of names, a dict from index to name, or one from name to index.",
         ) from error
 
 
@@ -73,10 +84,41 @@ def _from_lines(text: str) -> tuple[str, ...]:
 
 def _from_json(found: Any) -> tuple[str, ...]:
     if isinstance(found, dict):
-        by_index = {int(index): name for index, name in found.items()}
-        if sorted(by_index) != list(range(len(by_index))):
-            raise ValueError("its keys are not the indices 0, 1, 2, …")
-        found = [by_index[index] for index in range(len(by_index))]
+        return _from_dict(cast("dict[Any, Any]", found))
     if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
         raise ValueError("it is not a list of names")
     return tuple(found)
+
+
+def _from_dict(found: dict[Any, Any]) -> tuple[str, ...]:
+    """The names of a dict from index to name, or from name to index, such as `class_to_idx`."""
+    if found and all(_is_index(value) for value in found.values()):
+        if not all(isinstance(name, str) for name in found):
+            raise ValueError("it is neither a dict from index to name nor from name to index")
+        pairs = [(int(index), str(name)) for name, index in found.items()]
+    elif all(isinstance(name, str) for name in found.values()):
+        pairs = [(_index(key), str(name)) for key, name in found.items()]
+    else:
+        raise ValueError("it is neither a dict from index to name nor from name to index")
+    by_index = dict(pairs)
+    if len(by_index) < len(pairs):
+        twice = next(index for index in by_index if [i for i, _ in pairs].count(index) > 1)
+        raise ValueError(f"the index {twice} has several names")
+    for expected, index in enumerate(sorted(by_index)):
+        if index != expected:
+            raise ValueError(
+                f"its indices are not 0, 1, 2, … to {len(by_index) - 1}: {expected} is missing"
+            )
+    return tuple(by_index[index] for index in range(len(by_index)))
+
+
+def _index(key: Any) -> int:
+    if isinstance(key, bool) or not isinstance(key, int | str | np.integer):
+        raise TypeError(f"{str(key)[:40]!r} is not an index")
+    if isinstance(key, str) and not (key.strip().isdecimal() and len(key) < 10):
+        raise ValueError(f"{key[:40]!r} is not an index")
+    return int(key)
+
+
+def _is_index(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)

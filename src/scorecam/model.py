@@ -194,6 +194,13 @@ class Model(ABC):
         """The way of scoring masked images that suits `speed` best; its own, here."""
         return Engine(self.scores, "eager", self.precision)
 
+    def last_step(self, images: Images) -> tuple[BatchedScores, str]:
+        """One pass: the scores, and what made them: "softmax" (over the columns) or "sigmoid".
+
+        The step is empty where it is another, or cannot be told.
+        """
+        return self.scores(images), ""
+
     @abstractmethod
     def with_readout(self, readout: Readout) -> Model:
         """The same model, read by `readout`, whose numbers are values."""
@@ -273,15 +280,22 @@ def check_head(head: str) -> Head | Literal["auto"]:
     )
 
 
+SIDES = "negative", "positive"
+"""The columns of a yes-or-no answer without names of its own, in the order of class lists."""
+
+POSITIVE = 1
+"""The column of a yes-or-no answer that a positive logit speaks for."""
+
+
 def two_sided(scores: BatchedScores, head: Head) -> BatchedScores:
-    """A single column of a yes-or-no model as two: what speaks for yes, and what for no.
+    """A single column of a yes-or-no model as two, in the order of class lists: no, then yes.
 
     Anything else, and a single value, stays as it is.
     """
     if scores.shape[1] != 1 or head == "value":
         return scores
     against = 1 - scores if head == "probabilities" else -scores
-    return torch.cat([scores, against], dim=1)
+    return torch.cat([against, scores], dim=1)
 
 
 def two_names(names: tuple[str, ...] | None, columns: int, head: Head) -> tuple[str, ...] | None:
@@ -291,14 +305,23 @@ def two_names(names: tuple[str, ...] | None, columns: int, head: Head) -> tuple[
     if head == "value":
         return names or ("value",)
     if names is None:
-        return "positive", "negative"
-    # Two names come in the order of class lists: class 1 is the one a positive logit speaks for.
-    return (names[1], names[0]) if len(names) == 2 else (names[0], f"not {names[0]}")
+        return SIDES
+    # Two names come as in class lists: class 1 is the one that a positive logit speaks for.
+    return names if len(names) == 2 else (f"not {names[0]}", names[0])
 
 
-def looks_like_probabilities(scores: BatchedScores) -> bool:
-    """Every number lies in [0, 1], to the 1e-3 that sums of rounded numbers may be off."""
-    return len(scores) > 0 and bool(((scores > -1e-3) & (scores < 1 + 1e-3)).all())
+def prediction(scores: Columns, head: Head | Literal["auto"]) -> int:
+    """The column that is explained where none is asked for, before the head is known.
+
+    The largest of several. Of a single column, which `two_sided` makes two of, the positive side.
+
+    Args:
+        scores: the model's answer to the unmasked image, `n`.
+        head: as declared.
+    """
+    if len(scores) == 1 and head != "value":
+        return POSITIVE
+    return int(scores.argmax())
 
 
 # ── target ───────────────────────────────────────────────────────────────────────────────────

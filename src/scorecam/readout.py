@@ -63,7 +63,7 @@ def find_scores(output: Any) -> Any:
     entries = entries_of(output)
     if isinstance(entries.get("logits"), Tensor):
         return entries["logits"]
-    found = [key for key, entry in entries.items() if isinstance(entry, Tensor) and entry.ndim == 2]
+    found = [key for key, entry in entries.items() if _is_matrix(entry)]
     if len(found) == 1:
         return entries[found[0]]
     shapes = ", ".join(f"{key!r}: {_shape(entry)}" for key, entry in entries.items())
@@ -72,6 +72,16 @@ def find_scores(output: Any) -> Any:
         f"the rest ({shapes or 'it holds nothing'}).",
         do="Say which part they are with output=: a place, a name, or a function of the output.",
     )
+
+
+def _is_matrix(entry: Any) -> bool:
+    """Whether these may be scores: one row of numbers per image, not indices or flags."""
+    return isinstance(entry, Tensor) and entry.ndim == 2 and _measures(entry)
+
+
+def _measures(tensor: Tensor) -> bool:
+    """Whether a tensor holds real numbers rather than counts, indices, flags or complex ones."""
+    return tensor.is_floating_point() or tensor.is_quantized
 
 
 def entries_of(output: Any) -> dict[Any, Any]:
@@ -92,7 +102,7 @@ def read(output: Any, readout: Readout, images: int) -> BatchedScores:
     """The scores in a model's output: `b n` float32.
 
     Raises:
-        TargetError: what was read is not `b` or `b n` numbers, or the readout fails.
+        TargetError: what was read is not `b` or `b n` real numbers, or the readout fails.
     """
     found = _asked(readout, output)
     if not isinstance(found, Tensor):
@@ -101,6 +111,14 @@ def read(output: Any, readout: Readout, images: int) -> BatchedScores:
             do="Say which part of the output is the scores: a function of the output that returns "
             "one number, or one row of numbers, per image.",
         )
+    if not _measures(found):
+        raise TargetError(
+            f"What was read from the model's output holds {_kind(found)}, not scores.",
+            likely=_why(found),
+            do="Read the scores that they were made from, with output= or a target function: real "
+            "numbers that grow with the class.",
+        )
+    found = found.dequantize() if found.is_quantized else found
     if images == 1 and found.ndim == 0:
         found = found[None]  # a network that squeezes its single logit squeezes a batch of one
     scores = found[:, None] if found.ndim == 1 else found
@@ -113,6 +131,22 @@ def read(output: Any, readout: Readout, images: int) -> BatchedScores:
             do="Keep the batch axis first, for example `lambda output: output[:, 3]`.",
         )
     return scores.to(torch.float32)
+
+
+def _kind(found: Tensor) -> str:
+    """What a tensor without scores holds, in words."""
+    kind = str(found.dtype).removeprefix("torch.")
+    if found.dtype == torch.bool:
+        return "booleans"
+    return f"complex numbers ({kind})" if found.is_complex() else f"integers ({kind})"
+
+
+def _why(found: Tensor) -> str:
+    if found.is_complex():
+        return "They may be the result of a Fourier transform."
+    if found.dtype == torch.bool:
+        return "The output may have been compared with a threshold."
+    return "They may be class indices, such as argmax returns, or counts."
 
 
 def _asked(readout: Readout, output: Any) -> Any:

@@ -17,18 +17,19 @@ import torch
 from torch import Tensor
 
 from scorecam import cam
-from scorecam.asking import Batches, BatchSize, find_head, first_batch_size
+from scorecam.asking import Batches, BatchSize, first_batch_size
 from scorecam.bank import Provenance, ScoreBank
 from scorecam.budget import Inquiry, Plan
 from scorecam.cam import Masking, Variant
 from scorecam.errors import ModelError, SettingError
+from scorecam.heads import Found, check_declared, find_head, in_range
 from scorecam.model import (
     Engine,
     Head,
     Model,
     Probe,
     Speed,
-    looks_like_probabilities,
+    prediction,
     probabilities,
     two_names,
     two_sided,
@@ -52,7 +53,7 @@ class Progress:
     """How far a computation has come.
 
     Args:
-        done: masked images, and the empty one, scored so far.
+        done: masked images, the empty one and the image once more, scored so far.
         total: of how many; with a reduced budget, of how many at most.
         heatmap: with a reduced budget, the first image's map as far as it is known (`*i` float32,
             raw); it sharpens from call to call.
@@ -96,10 +97,11 @@ def score(
 ) -> list[ScoreBank]:
     """Ask the model about the masks of each image: of every live channel, or of a chosen few.
 
-    Costs one pass per image, one for the fill, and one per mask that is asked about, where channels
-    whose maps differ in scale alone share a mask; two more per image where every answer lies in
-    [0, 1] and the head has to be found out; and a few where a faster way of running the model has
-    to show that it agrees.
+    Costs two passes per image, one for the fill, and one per mask that is asked about, where
+    channels whose maps differ in scale alone share a mask. The second pass of an image shares the
+    batch of the fill and the first masks: a sound model repeats itself there. Where it does not,
+    two more passes tell why. One, two or eight more find out the head, where every answer lies in
+    [0, 1]; and a few show that a faster way of running the model agrees with it.
 
     Args:
         images: `b c *i`, preprocessed.
@@ -139,7 +141,8 @@ def score(
     ]
     looked = (time.perf_counter() - began) / len(images)
     _check_names(model, len(subjects[0].scores))
-    accept = accept or (lambda _number, columns: int(columns.argmax()))
+    check_declared(model.head, torch.stack([subject.scores for subject in subjects]))
+    accept = accept or (lambda _number, columns: prediction(columns, model.head))
     columns = [accept(number, subject.scores) for number, subject in enumerate(subjects)]
     wanted = sum(_expected(subject, thrift) for subject in subjects)
     probe = _probe(model, subjects[0], masking, wanted, looked)
@@ -147,33 +150,41 @@ def score(
     if batch_size == "auto" and engine.batch is not None:
         batches.size = min(batches.size, engine.batch)
     asker = _Asker(engine, masking, batches, progress)
+
+    def head_of(subject: _Subject, said: BatchedScores) -> Found:
+        return find_head(model, subject.image, said, batches.of(model))
+
     if thrift is None or all(thrift.plan.least >= len(each.first) for each in subjects):
-        fill, answers = _everything(asker, subjects)
+        fill, answers = _everything(asker, subjects, head_of)
     else:
-
-        def head_of(subject: _Subject, said: BatchedScores) -> tuple[Head, int]:
-            return find_head(model, subject.image, said, batches)
-
         fill, answers = _chosen(asker, subjects, columns, thrift, head_of)
     asker.finished()
+    sound = [
+        _soundness(engine, subject, fill, answer)
+        for subject, answer in zip(subjects, answers, strict=True)
+    ]
     seconds = (time.perf_counter() - began) / len(images)
 
-    def bank(subject: _Subject, answer: _Answer) -> ScoreBank:
-        said = torch.cat([subject.scores[None], fill[None], answer.scores])
-        head, probes = answer.head, answer.probes
-        if head is None:
-            head, probes = find_head(model, subject.image, said, batches)
+    def bank(subject: _Subject, answer: _Answer, sound: _Soundness) -> ScoreBank:
+        head = answer.found.head
+        check_declared(model.head, answer.scores)
         provenance = Provenance(
             model=model.spec,
             device=str(model.device),
             precision=engine.precision,
-            forward_passes=2 + len(answer.masks) + probes + engine.probed,
+            forward_passes=3
+            + len(answer.masks)
+            + answer.found.passes
+            + sound.passes
+            + engine.probed,
             batch_size=batches.size,
             seconds=seconds,
             budget=budget,
             runtime=engine.runtime,
             seed=thrift.seed if thrift is not None else 0,
-            remarks=tuple(engine.remarks),
+            remarks=(*engine.remarks, *filter(None, [answer.found.remark])),
+            unrepeated=sound.unrepeated,
+            mixed=sound.mixed,
         )
         # Channels that share a mask share its answer.
         place = torch.full_like(subject.first, -1)
@@ -195,10 +206,14 @@ def score(
             provenance=provenance,
         )
 
-    return [bank(*each) for each in zip(subjects, answers, strict=True)]
+    return [bank(*each) for each in zip(subjects, answers, sound, strict=True)]
 
 
 # ── which masks ──────────────────────────────────────────────────────────────────────────────
+
+
+HeadOf = Callable[["_Subject", BatchedScores], Found]
+"""Finds out what the scores are, from one image's answers."""
 
 
 @dataclass(frozen=True)
@@ -208,22 +223,34 @@ class _Answer:
     Args:
         masks: numbers of the masks among the image's distinct ones, in the order asked.
         scores: `s n`.
-        head: what the scores are, where that had to be known already ...
-        probes: ... and the passes that took.
+        again: the answer to the unmasked image, asked a second time among others, `n`.
+        found: what the scores are.
     """
 
     masks: Tensor
     scores: BatchedScores
-    head: Head | None = None
-    probes: int = 0
+    again: Columns
+    found: Found
 
 
-def _everything(asker: _Asker, subjects: Sequence[_Subject]) -> tuple[Columns, list[_Answer]]:
+def _everything(
+    asker: _Asker, subjects: Sequence[_Subject], head_of: HeadOf
+) -> tuple[Columns, list[_Answer]]:
     """Every mask of every image, in full batches."""
     masks = [torch.arange(len(subject.first)) for subject in subjects]
-    asker.total = 1 + sum(map(len, masks))
-    fill, *scores = asker.ask(list(zip(subjects, masks, strict=True)), fill=True)
-    return fill[0], [_Answer(*each) for each in zip(masks, scores, strict=True)]
+    asker.total = 1 + len(subjects) + sum(map(len, masks))
+    first, *answers = asker.ask(list(zip(subjects, masks, strict=True)), first=True)
+    fill, again = first[0], first[1:]
+    heads = [
+        head_of(subject, _said(subject, fill, scores))
+        for subject, scores in zip(subjects, answers, strict=True)
+    ]
+    return fill, [_Answer(*each) for each in zip(masks, answers, again, heads, strict=True)]
+
+
+def _said(subject: _Subject, fill: Columns, scores: BatchedScores) -> BatchedScores:
+    """Everything the model has answered about an image."""
+    return torch.cat([subject.scores[None], fill[None], scores])
 
 
 def _chosen(
@@ -231,7 +258,7 @@ def _chosen(
     subjects: Sequence[_Subject],
     columns: Sequence[int],
     thrift: Thrift,
-    head_of: Callable[[_Subject, BatchedScores], tuple[Head, int]],
+    head_of: HeadOf,
 ) -> tuple[Columns, list[_Answer]]:
     """The masks that tell most about each image's map, in rounds that the images share."""
     inquiries = [
@@ -240,34 +267,93 @@ def _chosen(
         )
         for subject, column in zip(subjects, columns, strict=True)
     ]
-    asker.total = 1 + sum(inquiry.most for inquiry in inquiries)
+    asker.total = 1 + len(subjects) + sum(inquiry.most for inquiry in inquiries)
     asker.heatmap = lambda: subjects[0].heatmap(inquiries[0].weights(), inquiries[0].field())
-    fill: Columns | None = None
-    heads: list[tuple[Head, int]] = []
+    first: BatchedScores | None = None
+    heads: list[Found] = []
     answers: list[list[BatchedScores]] = [[] for _ in subjects]
     while True:
-        masks = [inquiry.next(spare=int(fill is None)) for inquiry in inquiries]
-        if fill is not None and not any(map(len, masks)):
+        masks = [inquiry.next(spare=int(first is None)) for inquiry in inquiries]
+        if first is not None and not any(map(len, masks)):
             break
-        found = asker.ask(list(zip(subjects, masks, strict=True)), fill=fill is None)
-        if fill is None:
-            fill = found.pop(0)[0]
+        found = asker.ask(list(zip(subjects, masks, strict=True)), first=first is None)
+        if first is None:
+            first = found.pop(0)
             for subject, scores in zip(subjects, found, strict=True):
-                said = torch.cat([subject.scores[None], fill[None], scores])
-                heads.append(head_of(subject, said))
-        for inquiry, scores, (head, _), kept in zip(inquiries, found, heads, answers, strict=True):
+                heads.append(head_of(subject, _said(subject, first[0], scores)))
+        for inquiry, scores, head, kept in zip(inquiries, found, heads, answers, strict=True):
             if len(scores):
                 kept.append(scores)
-                inquiry.hear(scores, fill, head)
+                inquiry.hear(scores, first[0], head.head)
         asker.tell()
-    return fill, [
+    return first[0], [
         _Answer(
             torch.tensor(inquiry.asked, dtype=torch.int64),
-            torch.cat([subject.scores.new_zeros(0, len(fill)), *kept]),
-            *head,
+            torch.cat([subject.scores.new_zeros(0, first.shape[1]), *kept]),
+            again,
+            head,
         )
-        for inquiry, subject, kept, head in zip(inquiries, subjects, answers, heads, strict=True)
+        for inquiry, subject, kept, again, head in zip(
+            inquiries, subjects, answers, first[1:], heads, strict=True
+        )
     ]
+
+
+# ── whether it repeats itself ────────────────────────────────────────────────────────────────
+
+ALIKE = 0.01
+"""Two answers to one image are the same where they differ by at most this part of the range."""
+
+ROUNDING = {"float16": 4e-3, "bfloat16": 3e-2}
+EXACT = 1e-5
+"""How far rounding moves an answer, of the largest number in it: by precision, and in float32."""
+
+
+@dataclass(frozen=True)
+class _Soundness:
+    """Whether the model gives one image one answer.
+
+    Args:
+        unrepeated: how far apart two answers to the image were, of the range of all answers.
+        mixed: how far its answer moved among other images in a batch.
+        passes: images put to the model to tell the two apart.
+    """
+
+    unrepeated: float
+    mixed: float
+    passes: int = 0
+
+
+def _soundness(engine: Engine, subject: _Subject, fill: Columns, answer: _Answer) -> _Soundness:
+    """Compare the two answers to the image; where they differ, ask it twice more, alone."""
+    said = torch.cat([_said(subject, fill, answer.scores), answer.again[None]])
+    logits = answer.found.head == "logits"
+    rounding = ROUNDING.get(engine.precision, EXACT)
+
+    def apart(one: Columns, other: Columns) -> float:
+        return _apart(torch.stack([one, other]), said, rounding, logits=logits)
+
+    moved = apart(subject.scores, answer.again)
+    if moved <= ALIKE:
+        return _Soundness(moved, moved)
+    one, other = (engine.scores(subject.image[None])[0] for _ in range(2))
+    unrepeated = apart(one, other)
+    # What does not even repeat itself alone says nothing about its batch.
+    return _Soundness(unrepeated, 0.0 if unrepeated > ALIKE else apart(one, answer.again), 2)
+
+
+def _apart(pair: BatchedScores, said: BatchedScores, rounding: float, *, logits: bool) -> float:
+    """How far apart two answers are, beyond rounding, of the range of all answers; in [0, 1]."""
+    if not pair.isfinite().all():
+        return 1.0
+    said = torch.cat([pair, said[said.isfinite().all(dim=1)]]).double()
+    allowed = rounding * float(said.abs().max())
+    if logits:  # what moves all columns alike changes no probability
+        said = said - said.mean(dim=1, keepdim=True)
+    beyond = float((said[0] - said[1]).abs().max()) - allowed
+    if beyond <= 0:
+        return 0.0
+    return min(1.0, beyond / float((said.amax(dim=0) - said.amin(dim=0)).max()))
 
 
 def _expected(subject: _Subject, thrift: Thrift | None) -> int:
@@ -349,17 +435,17 @@ def _probe(model: Model, subject: _Subject, masking: Masking, passes: int, secon
 
     column = int(subject.scores.argmax())
 
-    def heatmap(scores: BatchedScores) -> Tensor:
-        head: Head = "logits" if scores.shape[1] > 1 else "sigmoid"
-        if model.head != "auto":
-            head = model.head
-        elif looks_like_probabilities(scores):
-            head = "probabilities"
+    def heatmap(scores: BatchedScores, head: Head) -> Tensor:
         weights = probabilities(scores, head)[:, column]
         return cam.scaled(cam.weighted_sum(shown, weights).relu())
 
     def distance(one: BatchedScores, other: BatchedScores) -> float:
-        found = float((heatmap(one) - heatmap(other)).abs().max())
+        head: Head = "logits" if one.shape[1] > 1 else "sigmoid"
+        if model.head != "auto":
+            head = model.head
+        elif in_range(one):
+            head = "probabilities"
+        found = float((heatmap(one, head) - heatmap(other, head)).abs().max())
         return math.inf if math.isnan(found) else found
 
     return Probe(subject.image, masked, passes, seconds, distance)
@@ -392,16 +478,22 @@ class _Asker:
         self._buffer: Tensor | None = None
 
     def ask(
-        self, questions: Sequence[tuple[_Subject, Tensor]], *, fill: bool
+        self, questions: Sequence[tuple[_Subject, Tensor]], *, first: bool
     ) -> list[BatchedScores]:
-        """The scores of each image's masks, by number; before them the fill's, if it is asked."""
-        lengths = [int(fill), *(len(masks) for _, masks in questions)]
+        """The scores of each image's masks, by number.
+
+        Args:
+            first: whether to ask before them, in the same batches, about the fill and once more
+                about each unmasked image; their scores come first.
+        """
+        unmasked = 1 + len(questions) if first else 0
+        lengths = [unmasked, *(len(masks) for _, masks in questions)]
         if self.done == 0:
             self.tell()
 
         def work(part: slice) -> BatchedScores:
             with threads(self.engine.beside):
-                rows = self._write(part, questions, fill=fill)
+                rows = self._write(part, questions, unmasked)
             scores = self.engine.scores(rows)
             self.done += len(rows)
             if self.heatmap is None:
@@ -409,7 +501,7 @@ class _Asker:
             return scores
 
         answers = torch.cat(list(self.batches.over(sum(lengths), work)))
-        return list(answers.split(lengths))[0 if fill else 1 :]
+        return list(answers.split(lengths))[0 if first else 1 :]
 
     def tell(self) -> None:
         """Report how far it has come."""
@@ -424,15 +516,15 @@ class _Asker:
             self.tell()
 
     def _write(
-        self, part: slice, questions: Sequence[tuple[_Subject, Tensor]], *, fill: bool
+        self, part: slice, questions: Sequence[tuple[_Subject, Tensor]], unmasked: int
     ) -> Images:
-        """The masked images numbered `part` of all questions, the fill first."""
+        """The images numbered `part` of all questions: the fill, the images, the masked images."""
         image = questions[0][0].image
         muted = self.masking.fill_like(image)
         rows = self._rows(part.stop - part.start, image)
-        if fill and part.start == 0:
-            rows[0] = muted
-        begin = int(fill)
+        for number in range(part.start, min(part.stop, unmasked)):
+            rows[number - part.start] = questions[number - 1][0].image if number else muted
+        begin = unmasked
         for subject, masks in questions:
             end = begin + len(masks)
             start, stop = max(part.start, begin), min(part.stop, end)

@@ -49,13 +49,14 @@ def open_model(
             Nothing is ever downloaded.
         preprocess: how a photo becomes the input: "imagenet", a JSON file, or a `Preprocess`.
             Specs bring their own.
-        labels: one name per column: a list, a dict from index to name, a file (one per line, or
-            JSON), or "imagenet". For a model of one logit: two names, of class 0 and of class 1,
-            which a positive logit speaks for; or the name of the latter.
+        labels: one name per column: a list, a dict from index to name or from name to index (as
+            `class_to_idx`), a file (one per line, or JSON), or "imagenet". For a model of one
+            logit: two names, of class 0 and of class 1, which a positive logit speaks for; or the
+            name of the latter.
         head: what the output's numbers are: "logits", "probabilities", "sigmoid" or "value";
             "auto" tells them apart where it is certain, and otherwise takes them for logits. A
-            single column is a yes-or-no answer, with the columns "positive" and "negative", unless
-            it is a "value".
+            single column is a yes-or-no answer, with the columns 0, "negative", and 1, "positive",
+            unless it is a "value".
         output: which part of the output is the scores: a place in a tuple, a name in a dict or
             record, or a function of the whole output that returns `b` or `b n`. None to find them:
             `logits`, or the only matrix.

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from scorecam.backends import layers, randomise, runtimes
+from scorecam.backends.ending import Watch
 from scorecam.backends.inputs import Call, apart
 from scorecam.errors import LayerError, ModelError, ScorecamError, did_you_mean
 from scorecam.model import (
@@ -169,6 +170,14 @@ class TorchModel(WhiteBox):
             self._refuses.append("channels last")  # its own `view` wants the usual order
             return self.scores(images)
         return found.detach().clone()  # outside inference mode: an ordinary tensor
+
+    def last_step(self, images: Images) -> tuple[BatchedScores, str]:
+        try:
+            with Watch() as watch:
+                scores = self.scores(images)
+        except ModelError:  # some networks cannot run while their operations are watched
+            return self.scores(images), ""
+        return scores, watch.step(scores)
 
     def layout(self, images: Images) -> torch.memory_format:
         """How images lie in memory as the network likes it best: channels last for convolutions."""

@@ -13,7 +13,9 @@ from torch.nn import functional
 
 import scorecam
 from scorecam.cam import weighted_sum
+from scorecam.compat.maps import column_of
 from scorecam.errors import SettingError
+from scorecam.model import SIDES
 
 
 class LayerAttribution:
@@ -80,8 +82,9 @@ class LayerScoreCam(LayerAttribution):
             own = tuple(_row(one, i, len(inputs)) for one in extra)
             bank = cam.bank((inputs[i : i + 1], *own) if own else inputs[i : i + 1])
             # Of a model with one number per image, that number is explained.
-            one = wanted is None and bank.names == ("positive", "negative")
-            weights = bank.weights(0 if one else wanted, self.variant)[bank.asked]
+            one = wanted is None and bank.names == SIDES
+            column = column_of(bank, 0 if one else wanted)
+            weights = bank.weights(column, self.variant)[bank.asked]
             signed = weighted_sum(bank.activations[bank.asked], weights)
             maps.append(signed.relu() if relu_attributions else signed)
         return torch.stack(maps)[:, None]

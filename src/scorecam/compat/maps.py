@@ -10,6 +10,7 @@ from torch import Tensor
 
 from scorecam import ScoreBank, TargetError
 from scorecam.cam import weighted_sum
+from scorecam.model import POSITIVE, SIDES
 
 Grid = Annotated[Tensor, "*g"]
 
@@ -23,6 +24,25 @@ def softmax_map(bank: ScoreBank, column: int) -> Grid:
     scores = bank.fill_scores[column].expand(len(bank.activations)).clone()
     scores[bank.asked] = bank.scores[:, column]
     return weighted_sum(bank.activations, scores.softmax(dim=0)).relu()
+
+
+def column_of(bank: ScoreBank, asked: int | str | None) -> int:
+    """The bank's column for a class as other packages number them; the prediction where None.
+
+    The single output of a yes-or-no model is their class 0, and there is no other. Here it is the
+    positive side, column 1.
+
+    Raises:
+        TargetError: there is no such class.
+    """
+    if bank.names != SIDES or asked is None:
+        return bank.target(asked).index
+    if bank.target(asked).index != 0:
+        raise TargetError(
+            f"There is no class {asked!r}: the model has one output, which is class 0 here.",
+            do="Use class 0, or leave the class out.",
+        )
+    return POSITIVE
 
 
 def minmax(grid: Tensor, epsilon: float) -> Tensor:

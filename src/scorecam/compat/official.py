@@ -17,6 +17,7 @@ from torch.nn import functional
 
 import scorecam
 from scorecam.cam import weighted_sum
+from scorecam.compat.maps import column_of
 from scorecam.errors import LayerError, SettingError
 
 MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
@@ -66,7 +67,7 @@ class ScoreCAM:
         """
         del retain_graph
         bank = self._cam.bank(input)
-        weights = bank.weights(class_idx, "official")[bank.asked]
+        weights = bank.weights(column_of(bank, class_idx), "official")[bank.asked]
         signed = weighted_sum(bank.activations[bank.asked], weights)[None, None]
         upsampled = functional.interpolate(signed, bank.size, mode=MODES[len(bank.size)]).relu()
         return scorecam.scaled(upsampled)

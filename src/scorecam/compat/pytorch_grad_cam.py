@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import scorecam
-from scorecam.compat.maps import Each, minmax, softmax_map
+from scorecam.compat.maps import Each, column_of, minmax, softmax_map
 from scorecam.errors import SettingError
+from scorecam.model import POSITIVE, SIDES
 from scorecam.picture import colour
 
 Target = Callable[[Any], Tensor]
@@ -111,8 +112,8 @@ class ScoreCAM:
             cam = scorecam.ScoreCAM(self.model, layer, masking=MASKING, batch_size=self.batch_size)
             if target is None or isinstance(target, ClassifierOutputTarget):
                 bank = cam.bank(image)
-                column = bank.target(None if target is None else target.category).index
-                output = bank.image_scores
+                column = column_of(bank, None if target is None else target.category)
+                output = bank.image_scores[POSITIVE:] if bank.names == SIDES else bank.image_scores
             else:
                 readout = Each(target)
                 bank, column = cam.bank(image, readout), 0

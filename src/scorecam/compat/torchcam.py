@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import scorecam
-from scorecam.compat.maps import Each, minmax, softmax_map
+from scorecam.compat.maps import Each, column_of, minmax, softmax_map
 from scorecam.errors import ModelError, SettingError, TargetError
 from scorecam.picture import colour
 
@@ -152,7 +152,7 @@ class ScoreCAM:
                 bank, column = cam.bank(image, Each(cast(Target, target))), 0
             else:
                 bank = cam.bank(image)
-                column = bank.target(target).index
+                column = column_of(bank, target)
             grid = softmax_map(bank, column)
             maps.append(minmax(grid, 1e-8) if normalized else grid)
         return torch.stack(maps)

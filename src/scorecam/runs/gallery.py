@@ -53,7 +53,7 @@ def entry(subject: Subject, setup: Setup, bank: ScoreBank | None) -> Record:
         "grid": None if bank is None else list(bank.activations.shape[1:]),
         "views": [] if bank is None else list(VIEWS),
         "classes": [
-            _class(subject, setup, bank, index) for index in _shown(subject, subject.scorer.columns)
+            _class(subject, bank, index) for index in _shown(subject, subject.scorer.columns)
         ],
         "contrast": None,
         "health": [],
@@ -85,7 +85,7 @@ def _shown(subject: Subject, columns: Columns) -> list[int]:
     return list(dict.fromkeys(i for i in [*first, *largest] if i is not None))[:CLASSES]
 
 
-def _class(subject: Subject, setup: Setup, bank: ScoreBank | None, index: int) -> dict[str, Any]:
+def _class(subject: Subject, bank: ScoreBank | None, index: int) -> dict[str, Any]:
     roles = {
         "label": subject.labelled,
         "predicted": subject.predicted,
@@ -95,7 +95,7 @@ def _class(subject: Subject, setup: Setup, bank: ScoreBank | None, index: int) -
     if bank is not None:
         grid = bank.activations.shape[1:]
         maps = [_packed(bank.heatmap(index, view, size=grid)) for view in VIEWS]
-    return column(subject, index, setup) | {
+    return column(subject, index) | {
         "roles": [role for role, own in roles.items() if own == index],
         "maps": maps,
     }

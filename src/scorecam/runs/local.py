@@ -182,8 +182,9 @@ def evaluate(
         speed=Speed("eager"),
         batch_size=batch_size,
     )
-    columns = columns_of(chosen.classes, opened.names, len(scorer.columns))
-    remarks += columns.remarks
+    names = scorer.names if opened.names else None
+    columns = columns_of(chosen.classes, names, len(scorer.columns))
+    remarks += [*columns.remarks, *scorer.remarks]
     settings["columns sha256"] = _digest(columns.found)
     config = describe(opened, chosen, asked, measures, settings=settings, masking=masking)
     store = Store(Path(out), [method.name for method in asked])

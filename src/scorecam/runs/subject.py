@@ -177,14 +177,13 @@ def _truth(
     return truth, covered, group
 
 
-def column(subject: Subject, index: int, setup: Setup) -> dict[str, Any]:
+def column(subject: Subject, index: int) -> dict[str, Any]:
     """A column of the model as a record."""
     head = subject.scorer.head
     said = probabilities(subject.scorer.columns[None], head)[0]
-    names = setup.model.names
-    named = names is not None and len(names) == len(said)
+    names = subject.scorer.names
     return {
         "index": index,
-        "name": names[index] if names is not None and named else None,
+        "name": names[index] if names is not None and len(names) == len(said) else None,
         "probability": None if head == "value" else float(said[index]),
     }

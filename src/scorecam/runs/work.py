@@ -188,8 +188,8 @@ def _judged(subject: Subject, setup: Setup, method: Method, began: float, asked:
         }
     grid, top = _small(heatmap, _grid(subject, setup))
     record = _record(subject.sample, method) | {
-        "target": column(subject, subject.target, setup),
-        "predicted": column(subject, subject.predicted, setup),
+        "target": column(subject, subject.target),
+        "predicted": column(subject, subject.predicted),
         "right": None if subject.labelled is None else subject.predicted == subject.labelled,
         "head": subject.scorer.head,
         "share": subject.share,

@@ -174,6 +174,9 @@ NOTES: dict[str, float] = {
     "below-fill": 0.5,
     "one-channel": 0.5,
     "not-logits": 0.5,
+    "saturated": 1.0,
+    "not-repeatable": 0.5,
+    "mixes-batch": 0.5,
     "rough": 0.5,
     "border": 0.5,
 }

@@ -1,0 +1,92 @@
+"""Which step of a network its output comes from, seen while it runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+STEPS = {
+    "softmax": "softmax",
+    "_softmax": "softmax",
+    "_safe_softmax": "softmax",
+    "sigmoid": "sigmoid",
+    "hardsigmoid": "sigmoid",
+}
+"""Torch's operations whose results are probabilities."""
+
+SAME_NUMBERS = frozenset(
+    {
+        "_to_copy",
+        "_unsafe_view",
+        "alias",
+        "cat",
+        "chunk",
+        "clone",
+        "concat",
+        "contiguous",
+        "detach",
+        "expand",
+        "flatten",
+        "gather",
+        "index",
+        "index_select",
+        "movedim",
+        "narrow",
+        "permute",
+        "reshape",
+        "select",
+        "slice",
+        "split",
+        "split_with_sizes",
+        "squeeze",
+        "stack",
+        "t",
+        "to",
+        "transpose",
+        "unbind",
+        "unflatten",
+        "unsqueeze",
+        "view",
+    }
+)
+"""Operations that move numbers, and change none but by rounding."""
+
+
+class Watch(TorchDispatchMode):
+    """Remembers which tensors hold the results of a softmax or a sigmoid, while it is entered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._made: dict[int, tuple[Tensor, str]] = {}  # with the tensor: an id may be used again
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        step = self._step(func.overloadpacket.__name__.removesuffix("_"), args, kwargs or {})
+        for tensor in result if isinstance(result, tuple | list) else [result]:
+            if isinstance(tensor, Tensor):
+                self._made.pop(id(tensor), None)  # it may have been changed in place
+                if step:
+                    self._made[id(tensor)] = tensor, step
+        return result
+
+    def _step(self, name: str, args: Any, kwargs: dict[str, Any]) -> str:
+        """What kind of numbers this operation returns; empty for any."""
+        if STEPS.get(name) == "softmax":
+            axis = args[1] if len(args) > 1 else kwargs.get("dim", 0)
+            # Over the batch, the numbers of one image do not add up to one.
+            return "softmax" if axis % max(args[0].ndim, 1) != 0 or args[0].ndim < 2 else ""
+        if name in STEPS:
+            return STEPS[name]
+        if name not in SAME_NUMBERS or not args:
+            return ""
+        parts = args[0] if isinstance(args[0], tuple | list) else [args[0]]
+        steps = {self.step(part) for part in parts}
+        return steps.pop() if len(steps) == 1 else ""
+
+    def step(self, output: Any) -> str:
+        """Of which kind this tensor's numbers are; empty where that is not known."""
+        return self._made.get(id(output), (None, ""))[1]
