@@ -130,7 +130,7 @@ def test_where_openvino_is_missing_auto_costs_nothing(
         found = bank(slow, image, "network.norm")
         assert ran(found) == ("eager", "float32", ())
         passes.add(found.provenance.forward_passes)
-    assert passes == {9}  # and no probe for what cannot be
+    assert passes == {10}  # and no probe for what cannot be
     assert converter.made == []
 
 

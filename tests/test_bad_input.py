@@ -184,7 +184,7 @@ def test_labels_of_another_length_are_refused(count: int) -> None:
         ("numbers.json", b"[1, 2, 3, 4, 5]", ["not a list of names"]),
         ("nested.json", b'{"0": ["n01", "tabby"]}', ["nested.json", "not a list of names"]),
         ("gaps.json", b'{"0": "tabby", "7": "lynx"}', ["gaps.json", "0, 1, 2"]),
-        ("names.json", b'{"tabby": 0}', ["names.json"]),
+        ("names.json", b'{"tabby": 1}', ["names.json", "0 is missing"]),
         ("text.json", b'"tabby"', ["not a list of names"]),
         ("null.json", b"null", ["not a list of names"]),
     ],

@@ -232,7 +232,7 @@ def test_json_counts_the_images_that_the_model_was_shown() -> None:
     [item] = scorecam("explain", "cat.png", *options(), "--layer", "network.body", "--json").items
     [spy] = toy_models.SPIES
 
-    assert item["forward_passes"] == len(spy.images) == 2 + item["channels"]["asked"]
+    assert item["forward_passes"] == len(spy.images) == 3 + item["channels"]["asked"]
 
 
 def test_the_record_beside_the_overlay_is_what_json_prints_of_that_photo() -> None:

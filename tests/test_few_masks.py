@@ -149,7 +149,7 @@ def classes(explanation: scorecam.Explanation, count: int = 3) -> list[int]:
 def test_a_count_asks_about_so_many_masks_the_image_and_the_fill(count: int) -> None:
     spy, model = spied(wide())
     bank = ScoreCAM(model, "network.maps", budget=count, **EAGER).bank(photo())
-    assert len(spy.images) == 2 + count == bank.provenance.forward_passes
+    assert len(spy.images) == 3 + count == bank.provenance.forward_passes
     assert torch.equal(spy.images[0], photo())
     assert not spy.images[1].any()
     assert len({image.numpy().tobytes() for image in spy.images}) == 2 + count
@@ -169,7 +169,7 @@ def test_a_count_of_all_masks_or_more_gives_the_exact_bank(kind: Any, extra: int
     spy, model = spied(network, "logits")
     wanted = len(truth.live) + extra
     bank = ScoreCAM(model, f"network.{layer}", budget=wanted, **EAGER).bank(image)
-    assert len(spy.images) == 2 + len(truth.live)
+    assert len(spy.images) == 3 + len(truth.live)
     assert bank.exact
     assert torch.equal(bank.asked, truth.asked)
     assert torch.equal(bank.scores, truth.scores)
@@ -196,7 +196,7 @@ def test_fast_never_asks_about_more_than_its_plan_says(monkeypatch: pytest.Monke
     monkeypatch.setattr(budget, "FAST", dataclasses.replace(FAST, until=0.0))
     spy, model = spied(network)
     bank = ScoreCAM(model, "network.maps", budget="fast", **EAGER).bank(photo())
-    assert len(bank.asked) == FAST.most == len(spy.images) - 2
+    assert len(bank.asked) == FAST.most == len(spy.images) - 3
     assert not bank.exact
 
 
@@ -244,7 +244,7 @@ def test_the_passes_that_are_reported_are_those_that_ran(
     found = scorecam.explain(model, photo(), target, **EAGER, **settings)
     look = 1  # for the default layer
     assert found.provenance.forward_passes == len(spy.images) - look
-    assert found.provenance.forward_passes == 2 + len(found.bank.asked) + more
+    assert found.provenance.forward_passes == 3 + len(found.bank.asked) + more
 
 
 def test_what_a_reduced_budget_asks_are_questions_of_the_exact_run() -> None:
@@ -293,7 +293,7 @@ def test_channels_that_share_a_mask_are_asked_about_once_and_count_as_asked(
     spy, model = spied(Copied(network))
     bank = ScoreCAM(model, "network.copies", **EAGER, **settings).bank(photo())
     count = len(once.bank.asked)
-    assert len(spy.images) == 2 + count == bank.provenance.forward_passes
+    assert len(spy.images) == 3 + count == bank.provenance.forward_passes
     assert len(bank.asked) == 3 * count
     assert len(bank.live) == 3 * MASKS
     asked = once.bank.asked.tolist()
@@ -347,7 +347,7 @@ def test_where_no_channel_has_a_mask_only_the_image_and_the_fill_are_asked(
         nn.init.zeros_(parameter)
     spy, model = spied(network)
     found = scorecam.explain(model, photo(), layer="network.maps", **EAGER, **settings)
-    assert len(spy.images) == 2
+    assert len(spy.images) == 3
     assert not found.heatmap.any()
     assert found.error == 0
 
@@ -805,7 +805,7 @@ def test_the_record_says_which_masks_were_asked_about_and_how_far_the_map_may_be
     asked = len(found.bank.asked)
     assert record["budget"] == found.provenance.budget == said
     assert record["channels"] == {"total": CHANNELS, "flat": FLAT, "asked": asked}
-    assert record["forward_passes"] == 2 + asked
+    assert record["forward_passes"] == 3 + asked
     assert record["error"] == found.error
     assert (record["error"] == 0) == (said == "exact") == (asked == MASKS)
 
@@ -944,7 +944,7 @@ def test_the_command_prints_a_strict_record_of_the_budget(more: list[str], said:
         "flat": CHANNELS - len(bank.live),
         "asked": len(bank.asked),
     }
-    assert item["forward_passes"] == 2 + channels["asked"]
+    assert item["forward_passes"] == 3 + channels["asked"]
     if said == "exact":
         assert bank.exact
         assert item["error"] == 0

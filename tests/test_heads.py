@@ -207,9 +207,9 @@ class TestOneLogit:
     def test_it_is_read_as_positive_and_negative(self, end: Callable[[Tensor], Tensor]) -> None:
         bank = bank_of(Ends(ONE, end))
         assert bank.head == "sigmoid"
-        assert bank.names == ("positive", "negative")
+        assert bank.names == ("negative", "positive")
         z = torch.tensor([0.0, LN2, 2 * LN2])
-        torch.testing.assert_close(bank.scores, torch.stack([z, -z], dim=1))
+        torch.testing.assert_close(bank.scores, torch.stack([-z, z], dim=1))
         weighs(bank, "positive", "official", (1 / 2, 2 / 3, 4 / 5))
         weighs(bank, "negative", "official", (1 / 2, 1 / 3, 1 / 5))
         weighs(bank, "positive", "algorithm1", (1 / 7, 2 / 7, 4 / 7))
@@ -233,13 +233,13 @@ class TestOneLogit:
 
     def test_one_label_names_both_sides(self) -> None:
         bank = bank_of(Regions(ONE), labels=["cat"])
-        assert bank.names == ("cat", "not cat")
+        assert bank.names == ("not cat", "cat")
         weighs(bank, "cat", "official", (1 / 2, 2 / 3, 4 / 5))
         weighs(bank, "not cat", "official", (1 / 2, 1 / 3, 1 / 5))
 
     def test_two_labels_come_as_in_class_lists_the_negative_side_first(self) -> None:
         bank = bank_of(Regions(ONE), labels=["dog", "cat"])
-        assert bank.names == ("cat", "dog")
+        assert bank.names == ("dog", "cat")
         weighs(bank, "cat", "official", (1 / 2, 2 / 3, 4 / 5))
         weighs(bank, "dog", "official", (1 / 2, 1 / 3, 1 / 5))
 
@@ -264,7 +264,7 @@ class TestOneProbability:
     def test_the_other_side_is_what_is_missing_to_one(self, head: str) -> None:
         bank = bank_of(Ends(ONE, torch.sigmoid), head=head)
         assert bank.head == "probabilities"
-        assert bank.names == ("positive", "negative")
+        assert bank.names == ("negative", "positive")
         weighs(bank, "positive", "official", (1 / 2, 2 / 3, 4 / 5))
         weighs(bank, "negative", "official", (1 / 2, 1 / 3, 1 / 5))
         weighs(bank, "negative", "increase", (0, -1 / 6, -3 / 10))
@@ -353,7 +353,7 @@ class TestSmallLogitsAreNotTakenForProbabilities:
     def test_the_passes_it_took_to_find_out_are_counted(self) -> None:
         spy = Spy(Regions(torch.tensor([[0.01, 0.02, 0.03], [0.03, 0.01, 0.01]])))
         bank = bank_of(spy)
-        assert bank.provenance.forward_passes == len(spy.images) == 1 + 1 + 3 + 2
+        assert bank.provenance.forward_passes == len(spy.images) == 2 + 1 + 3 + 2
 
     def test_two_that_always_add_up_to_one(self) -> None:
         # z = (0.5 + s, 0.5 − s): every row sums to one, and no row is a distribution for long.

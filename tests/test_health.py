@@ -153,7 +153,7 @@ def test_a_probability_equal_to_a_guess_is_not_improbable() -> None:
 
 
 def test_a_no_to_a_yes_or_no_question_is_improbable() -> None:
-    explanation = explained([[1.6, 2.0, 2.2, 2.4]], target=1)
+    explanation = explained([[1.6, 2.0, 2.2, 2.4]], target=0)
     assert explanation.bank.head == "sigmoid"
     found = note(explanation, "improbable")
     assert found.value == pytest.approx(2 / (1 + math.exp(8.2)), rel=1e-3)
@@ -232,7 +232,7 @@ def test_a_heatmap_that_lies_mostly_along_the_edges_is_noted() -> None:
 def test_a_heatmap_with_little_more_at_the_edges_than_an_even_one_is_not_noted() -> None:
     # (8 + 8 + 8 + 0) / 64 / 0.36 = 1.04
     image = blobs((0, 0, 0, 8))
-    assert codes(explained([[2.0] * 4, [0.0] * 4], image=image)) == set()
+    assert codes(explained([[2.0] * 4, [0.0] * 4], image=image)) == {"saturated"}
 
 
 def test_an_image_too_small_to_have_a_border_is_never_noted_for_it() -> None:
@@ -260,7 +260,7 @@ def test_signals_and_volumes_have_borders_too(axes: int) -> None:
 
 
 def test_notes_are_told_for_the_target_and_variant_that_are_shown() -> None:
-    weights = [[1.6, 2.0, 2.2, 2.4], [-9.0, -9.0, -9.0, -9.0]]
+    weights = [[0.2, 1.0, 2.0, 2.4], [-3.0, -3.0, -3.0, -3.0]]
     explanation = explained(weights)
     assert codes(explanation) == set()
     assert {"below-fill", "improbable"} <= codes(explanation.of(1))

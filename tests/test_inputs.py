@@ -224,8 +224,8 @@ def test_what_belongs_to_no_image_is_shared_as_it_is(shift: Any) -> None:
 def test_the_passes_are_those_of_the_images_alone() -> None:
     network = Gained()
     explanation = scorecam.explain(network, (IMAGES[:1], GAINS[:1]), 0, layer="regions.maps")
-    assert sum(len(call["images"]) for call in network.seen) == 1 + 1 + 3
-    assert explanation.provenance.forward_passes == 1 + 1 + 3
+    assert sum(len(call["images"]) for call in network.seen) == 2 + 1 + 3
+    assert explanation.provenance.forward_passes == 2 + 1 + 3
 
 
 def test_the_network_is_left_as_it_was_found() -> None:

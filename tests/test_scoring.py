@@ -53,7 +53,7 @@ class Short(nn.Module):
 
 @pytest.fixture
 def network() -> Network:
-    return build(InPlace)  # 9 channels, 7 of them live: the fill and 7 masked images
+    return build(InPlace)  # 9 channels, 7 of them live: the fill, the image and 7 masked images
 
 
 @pytest.fixture
@@ -221,13 +221,13 @@ def test_progress_is_told_before_the_first_batch_and_after_each(
     network: Network, image: Tensor
 ) -> None:
     told = steps(Spy(network), image[None], batch_size=3)
-    assert told == [(0, 8), (3, 8), (6, 8), (8, 8)]
+    assert told == [(0, 8), (2, 8), (5, 8), (8, 8)]
 
 
 def test_progress_of_several_images_runs_to_the_end_of_all_of_them(network: Network) -> None:
     images = images_for(network, count=3)
     told = steps(Spy(network), images, batch_size=10)
-    assert told == [(0, 22), (10, 22), (20, 22), (22, 22)]
+    assert told == [(0, 22), (7, 22), (17, 22), (22, 22)]
 
 
 def test_progress_never_goes_back_when_memory_runs_out(network: Network, image: Tensor) -> None:
@@ -250,7 +250,7 @@ def head_of(weights: list[list[float]], *after: nn.Module, head: Any = "auto") -
     model = scorecam.open_model(spy, head=head)
     found = scorecam.ScoreCAM(model, "network.0.maps").bank(regions(SIZES, 5, 7))
     assert found.provenance.forward_passes == len(spy.images)
-    return found.head, len(spy.images) - 5  # the image, the fill and three masks are always asked
+    return found.head, len(spy.images) - 6  # the image twice, the fill and three masks are always asked
 
 
 LOGITS = [[1.0, -2.0, 0.5], [0.3, 0.2, -1.0]]
@@ -262,11 +262,11 @@ def test_numbers_beyond_0_and_1_are_logits() -> None:
 
 
 def test_rows_that_sum_to_one_are_probabilities() -> None:
-    assert head_of(LOGITS, nn.Softmax(dim=1)) == ("probabilities", 2)
+    assert head_of(LOGITS, nn.Softmax(dim=1)) == ("probabilities", 1)
 
 
 def test_sigmoids_are_probabilities() -> None:
-    assert head_of(LOGITS, nn.Sigmoid()) == ("probabilities", 2)
+    assert head_of(LOGITS, nn.Sigmoid()) == ("probabilities", 1)
 
 
 def test_small_logits_are_logits() -> None:
@@ -280,7 +280,7 @@ def test_one_unbounded_column_is_a_sigmoids_input() -> None:
 
 
 def test_one_bounded_column_is_a_probability() -> None:
-    assert head_of(LOGITS[:1], nn.Sigmoid()) == ("probabilities", 2)
+    assert head_of(LOGITS[:1], nn.Sigmoid()) == ("probabilities", 1)
 
 
 def test_log_probabilities_are_logits() -> None:
@@ -312,7 +312,7 @@ def test_yes_or_no_has_two_columns_that_add_up_to_one() -> None:
     for after in ([], [nn.Sigmoid()]):
         network = nn.Sequential(Regions(torch.tensor(LOGITS[:1])), *after)
         found = scorecam.ScoreCAM(network, "0.maps").bank(regions(SIZES, 5, 7))
-        assert found.names == ("positive", "negative")
+        assert found.names == ("negative", "positive")
         yes, no = found.target("positive"), found.target("negative")
         assert yes.probability is not None
         assert no.probability is not None

@@ -85,7 +85,7 @@ def test_nothing_that_is_read_later_shows_the_model_anything() -> None:
 def test_each_of_them_counts_the_passes_they_share() -> None:
     explanation = explained()
     counted = {each.provenance.forward_passes for each in explanation.top(6)}
-    assert counted == {explanation.provenance.forward_passes} == {5}
+    assert counted == {explanation.provenance.forward_passes} == {6}
 
 
 # ── of ───────────────────────────────────────────────────────────────────────────────────────

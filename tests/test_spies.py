@@ -37,7 +37,7 @@ def questions(network: Network, image: Tensor, fill: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
-def test_the_model_sees_the_image_the_fill_and_every_masked_image_in_order(
+def test_the_model_sees_the_image_the_fill_the_image_again_and_every_masked_image_in_order(
     kind: type[Network],
 ) -> None:
     network = build(kind)
@@ -47,10 +47,11 @@ def test_the_model_sees_the_image_the_fill_and_every_masked_image_in_order(
 
     seen = spy.images
     masked = questions(network, image, torch.zeros(()))
-    assert len(seen) == 1 + 1 + len(masked)
+    assert len(seen) == 1 + 1 + 1 + len(masked)
     assert torch.equal(seen[0], image)
     assert not seen[1].any()
-    torch.testing.assert_close(seen[2:].double(), masked, rtol=0, atol=1e-6)
+    assert torch.equal(seen[2], image)
+    torch.testing.assert_close(seen[3:].double(), masked, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("fill", [0.5, -1.25, (0.5, -0.25, 2.0)])
@@ -65,7 +66,7 @@ def test_muted_pixels_and_the_empty_image_hold_the_fill(fill: float | tuple[floa
     empty = colours.reshape(3, 1, 1).expand_as(image)
     assert torch.equal(spy.images[1], empty)
     masked = questions(network, image, empty.double())
-    torch.testing.assert_close(spy.images[2:].double(), masked, rtol=0, atol=1e-6)
+    torch.testing.assert_close(spy.images[3:].double(), masked, rtol=0, atol=1e-6)
 
 
 def test_flat_channels_are_never_asked() -> None:
@@ -75,15 +76,15 @@ def test_flat_channels_are_never_asked() -> None:
     spy, model = spied(Regions(torch.ones(2, 4)))
     bank = scorecam.ScoreCAM(model, "network.maps").bank(image)
     assert bank.asked.tolist() == [0, 2]
-    assert len(spy.images) == 1 + 1 + 2
-    assert torch.equal(spy.images[2], image * image[0])
-    assert torch.equal(spy.images[3], image * image[2])
+    assert len(spy.images) == 2 + 1 + 2
+    assert torch.equal(spy.images[3], image * image[0])
+    assert torch.equal(spy.images[4], image * image[2])
 
 
 def test_where_every_channel_is_flat_only_the_image_and_the_fill_are_asked() -> None:
     spy, model = spied(Regions(torch.ones(2, 3)))
     heatmap = scorecam.ScoreCAM(model, "network.maps")(torch.ones(1, 3, 4, 6))
-    assert len(spy.images) == 2
+    assert len(spy.images) == 3
     assert not heatmap.any()
 
 
@@ -96,7 +97,7 @@ def test_the_default_layer_costs_one_more_image_once_per_size() -> None:
     spy, model = spied(network)
     cam = scorecam.ScoreCAM(model)
     bank = cam.bank(image)
-    alone = 1 + 1 + len(bank.asked)
+    alone = 2 + 1 + len(bank.asked)
     assert bank.layer == "network.relu"
     assert len(spy.images) == 1 + alone
     assert torch.equal(spy.images[0], spy.images[1])
@@ -122,7 +123,7 @@ def test_no_pass_has_more_images_than_the_batch_size_and_only_the_last_has_fewer
     spy, model = spied(network)
     cam = scorecam.ScoreCAM(model, "network.norm", batch_size=batch_size)
     asked = len(cam.bank(images_for(network)[0]).asked)
-    full, rest = divmod(1 + asked, batch_size)
+    full, rest = divmod(2 + asked, batch_size)
     assert [len(batch) for batch in spy.seen] == [1, *[batch_size] * full, *[rest] * (rest > 0)]
 
 
@@ -132,12 +133,13 @@ def test_the_masks_of_several_images_share_passes_and_one_fill() -> None:
     spy, model = spied(network)
     scorecam.ScoreCAM(model, "network.norm", batch_size=4)(images, 0)
     masked = [questions(network, image, torch.zeros(())) for image in images]
-    total = 1 + sum(map(len, masked))
+    total = 1 + 3 + sum(map(len, masked))
     assert [len(batch) for batch in spy.seen[:1]] == [3]
     assert len(spy.seen) == 1 + math.ceil(total / 4)
     assert torch.equal(spy.images[:3], images)
     assert not spy.images[3].any()
-    torch.testing.assert_close(spy.images[4:].double(), torch.cat(masked), rtol=0, atol=1e-6)
+    assert torch.equal(spy.images[4:7], images)
+    torch.testing.assert_close(spy.images[7:].double(), torch.cat(masked), rtol=0, atol=1e-6)
 
 
 def test_reading_a_bank_or_an_explanation_asks_nothing() -> None:

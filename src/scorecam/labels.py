@@ -94,12 +94,12 @@ def _from_dict(found: dict[Any, Any]) -> tuple[str, ...]:
     """The names of a dict from index to name, or from name to index, such as `class_to_idx`."""
     if found and all(_is_index(value) for value in found.values()):
         if not all(isinstance(name, str) for name in found):
-            raise ValueError("it is neither a dict from index to name nor from name to index")
+            raise ValueError("it is not a list of names, nor a dict of names and indices")
         pairs = [(int(index), str(name)) for name, index in found.items()]
     elif all(isinstance(name, str) for name in found.values()):
         pairs = [(_index(key), str(name)) for key, name in found.items()]
     else:
-        raise ValueError("it is neither a dict from index to name nor from name to index")
+        raise ValueError("it is not a list of names, nor a dict of names and indices")
     by_index = dict(pairs)
     if len(by_index) < len(pairs):
         twice = next(index for index in by_index if [i for i, _ in pairs].count(index) > 1)

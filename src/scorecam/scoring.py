@@ -53,7 +53,7 @@ class Progress:
     """How far a computation has come.
 
     Args:
-        done: masked images, the empty one and the image once more, scored so far.
+        done: masked images, and the empty one, scored so far.
         total: of how many; with a reduced budget, of how many at most.
         heatmap: with a reduced budget, the first image's map as far as it is known (`*i` float32,
             raw); it sharpens from call to call.
@@ -238,7 +238,7 @@ def _everything(
 ) -> tuple[Columns, list[_Answer]]:
     """Every mask of every image, in full batches."""
     masks = [torch.arange(len(subject.first)) for subject in subjects]
-    asker.total = 1 + len(subjects) + sum(map(len, masks))
+    asker.total = 1 + sum(map(len, masks))
     first, *answers = asker.ask(list(zip(subjects, masks, strict=True)), first=True)
     fill, again = first[0], first[1:]
     heads = [
@@ -267,7 +267,7 @@ def _chosen(
         )
         for subject, column in zip(subjects, columns, strict=True)
     ]
-    asker.total = 1 + len(subjects) + sum(inquiry.most for inquiry in inquiries)
+    asker.total = 1 + sum(inquiry.most for inquiry in inquiries)
     asker.heatmap = lambda: subjects[0].heatmap(inquiries[0].weights(), inquiries[0].field())
     first: BatchedScores | None = None
     heads: list[Found] = []
@@ -495,7 +495,8 @@ class _Asker:
             with threads(self.engine.beside):
                 rows = self._write(part, questions, unmasked)
             scores = self.engine.scores(rows)
-            self.done += len(rows)
+            second_looks = min(part.stop, unmasked) - max(part.start, 1)
+            self.done += len(rows) - max(0, second_looks)
             if self.heatmap is None:
                 self.tell()
             return scores

@@ -174,7 +174,7 @@ NOTES: dict[str, float] = {
     "below-fill": 0.5,
     "one-channel": 0.5,
     "not-logits": 0.5,
-    "saturated": 1.0,
+    "saturated": 0.5,
     "not-repeatable": 0.5,
     "mixes-batch": 0.5,
     "rough": 0.5,
