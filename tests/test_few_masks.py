@@ -228,8 +228,8 @@ def test_what_is_stated_of_a_tolerance_is_what_asking_stopped_at_whatever_the_se
     ("end", "target", "more"),
     [
         (None, None, 0),
-        (nn.Softmax(dim=1), None, 2),  # two to tell that these are probabilities
-        (nn.Sigmoid(), 3, 2),
+        (nn.Softmax(dim=1), None, 1),  # one to see that these are probabilities
+        (nn.Sigmoid(), 3, 1),
         (None, lambda output: output[:, 3], 0),
     ],
     ids=["logits", "probabilities", "sigmoids", "function"],
@@ -254,8 +254,8 @@ def test_what_a_reduced_budget_asks_are_questions_of_the_exact_run() -> None:
     for settings in ({"budget": 30}, {"budget": "fast"}, {"tolerance": 0.05}):
         few, model = spied(network)
         bank = ScoreCAM(model, "network.maps", **EAGER, **settings).bank(photo())
-        assert torch.equal(few.images[:2], everything.images[:2])
-        questions = [each.images[2:].flatten(1).double() for each in (few, everything)]
+        assert torch.equal(few.images[:3], everything.images[:3])
+        questions = [each.images[3:].flatten(1).double() for each in (few, everything)]
         far = torch.cdist(*questions, compute_mode="donot_use_mm_for_euclid_dist")
         nearest = far.min(dim=1)
         assert nearest.values.max() < 1e-5
@@ -718,7 +718,7 @@ def spoilt(share: float) -> Spoilt:
     """So many of the masks' answers are lost."""
     everything, model = spied(wide())
     ScoreCAM(model, "network.maps", **EAGER).bank(photo())
-    brightness = everything.images[2:].abs().flatten(1).mean(1).sort().values
+    brightness = everything.images[3:].abs().flatten(1).mean(1).sort().values
     between = round(len(brightness) * (1 - share))
     return Spoilt(wide(), photo(), float(brightness[between - 1 : between + 1].mean()))
 

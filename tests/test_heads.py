@@ -282,9 +282,9 @@ class TestOneProbability:
 
 
 def test_what_is_called_probabilities_is_taken_as_it_is() -> None:
-    bank = bank_of(Regions(TWO), head="probabilities")
+    bank = bank_of(Ends(TWO, lambda z: z / 4), head="probabilities")
     assert bank.head == "probabilities"
-    weighs(bank, 0, "official", (0, LN2, 2 * LN2))
+    weighs(bank, 0, "official", (0, LN2 / 4, LN2 / 2))
 
 
 class TestValue:

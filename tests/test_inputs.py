@@ -173,6 +173,7 @@ def test_only_the_images_are_masked_and_what_belongs_to_one_is_repeated() -> Non
         truth = [
             IMAGES[i],
             torch.zeros_like(IMAGES[i]),
+            IMAGES[i],
             *(IMAGES[i] * colour for colour in IMAGES[i]),
         ]
         assert torch.equal(images, torch.stack(truth))

@@ -74,8 +74,8 @@ def bank(
 @pytest.mark.parametrize(
     ("at", "batches"),
     [
-        (2, [1, 4, 2, 2, 2, 2]),  # the first of two chunks of 4
-        (3, [1, 4, 4, 2, 2]),  # the last
+        (2, [1, 4, 2, 2, 2, 2, 1]),  # the first chunk of 4
+        (3, [1, 4, 4, 2, 2, 1]),  # the second
     ],
 )
 def test_a_batch_that_does_not_fit_is_halved_and_asked_again(
@@ -102,7 +102,7 @@ def test_a_shortage_in_the_middle_halves_only_what_follows(network: Network, ima
     expected = bank(Spy(network), image)
     short = Short(network, at=4)
     found = bank(short, image, batch_size=2)
-    assert short.batches == [1, 2, 2, 2, 1, 1, 1, 1]
+    assert short.batches == [1, 2, 2, 2, 1, 1, 1, 1, 1]
     torch.testing.assert_close(found.scores, expected.scores, rtol=0, atol=1e-5)
     assert found.provenance.batch_size == 1
 

@@ -65,7 +65,7 @@ def test_five_classes_cost_the_passes_of_one(batch_size: int) -> None:
         assert explanation.provenance.forward_passes == len(spy.images)
         return len(spy.images)
 
-    assert images_shown(classes=1) == images_shown(classes=5) == 1 + 1 + 3
+    assert images_shown(classes=1) == images_shown(classes=5) == 2 + 1 + 3
 
 
 def test_nothing_that_is_read_later_shows_the_model_anything() -> None:
@@ -203,7 +203,7 @@ def test_a_class_per_image_costs_what_one_class_for_all_costs() -> None:
     mixed, cost = maps_and_cost([0, "cat", 3])
     for i, target in enumerate((0, 2, 3)):
         alone, cost_of_one = maps_and_cost(target)
-        assert cost == cost_of_one == 3 + 1 + 9
+        assert cost == cost_of_one == 6 + 1 + 9
         torch.testing.assert_close(mixed[i], alone[i], rtol=0, atol=1e-6)
 
 

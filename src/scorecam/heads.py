@@ -120,13 +120,17 @@ def slack(scores: BatchedScores) -> Annotated[Tensor, "b"]:
 def saturates(said: BatchedScores, strong: BatchedScores) -> bool:
     """Whether strong inputs drive most numbers to the ends of [0, 1], and to both of them.
 
-    Answers to ordinary inputs must lie between the ends: numbers that are always exactly 0 or 1 may
-    be indices or votes.
+    Some answers to ordinary inputs must lie between the ends: numbers that are always 0 or 1 may be
+    indices or votes.
     """
-    between = ((said > 0) & (said < 1)).any()
     low, high = strong <= END, strong >= 1 - END
     mostly = (low | high).float().mean() >= 0.5 if strong.numel() else torch.tensor(data=False)
-    return bool(between & low.any() & high.any() & mostly)
+    return _between(said) and bool(low.any() & high.any() & mostly)
+
+
+def _between(scores: BatchedScores) -> bool:
+    """Whether any of these lies between the ends."""
+    return bool(((scores > END) & (scores < 1 - END)).any())
 
 
 def _certain(said: BatchedScores, strong: BatchedScores, step: str) -> bool:
@@ -154,8 +158,8 @@ def _strong_answers(
     everything = torch.cat([said, answers])
     if not in_range(everything) or adds_up(everything) or saturates(said, answers):
         return answers, "", 2
-    if not bool(((answers <= END) | (answers >= 1 - END)).any()):
-        return answers, "", 2  # it does not saturate at all
+    if not _between(said) or not bool(((answers <= END) | (answers >= 1 - END)).any()):
+        return answers, "", 2  # strong inputs drive nothing to an end
     more = _directions(image) * STRONGER
     return torch.cat([answers, _numbers(ask(more))]), "", 2 + len(more)
 
@@ -234,7 +238,7 @@ def _doubt(declared: Head | Literal["auto"], said: BatchedScores) -> str:
             'head="logits" was given, but all answers lie between 0 and 1 and add up to one in '
             'every row: they look like probabilities. If they are, use head="probabilities".'
         )
-    if (declared == "sigmoid" or said.shape[1] == 1) and float(said.max()) >= 0.5:
+    if (declared == "sigmoid" or said.shape[1] == 1) and float(said.max()) >= 0.1:
         return (
             f'head="{declared}" was given, and all answers lie between 0 and 1: as logits they '
             "mean probabilities from 50 % to 73 %. If the network itself ends in a sigmoid, use "
