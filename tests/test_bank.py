@@ -27,7 +27,8 @@ def make_bank(
     kind: type[Network] = InPlace, head: Head = "logits", budget: Any = "exact", **masking: Any
 ) -> scorecam.ScoreBank:
     network = build(kind)
-    model = scorecam.open_model(network, head=head, labels=NAMES)
+    output = torch.sigmoid if head == "probabilities" else None
+    model = scorecam.open_model(network, head=head, labels=NAMES, output=output)
     method = scorecam.ScoreCAM(
         model, network.layer, budget=budget, masking=scorecam.Masking(**masking)
     )

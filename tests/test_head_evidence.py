@@ -216,7 +216,7 @@ class TestDetection:
         rows = (3 * torch.randn(50, columns, generator=drawn)).softmax(1)
         assert adds_up(rows.to(dtype).float())
         assert not adds_up((rows * 1.06).to(dtype).float())
-        assert not adds_up((rows * 1.06))
+        assert not adds_up(rows * 1.06)
 
     def test_numbers_that_reach_one_end_alone_do_not_saturate(self) -> None:
         said = torch.tensor([[0.3, 0.6]])
@@ -268,7 +268,9 @@ class TestDetection:
                 continue  # its numbers themselves depend on it
             model = scorecam.open_model(Net(end))
             heads = {
-                scorecam.ScoreCAM(model, "maps", batch_size=size, runtime="eager").bank(photo()).head
+                scorecam.ScoreCAM(model, "maps", batch_size=size, runtime="eager")
+                .bank(photo())
+                .head
                 for size in (1, 3, 100)
             }
             assert len(heads) == 1

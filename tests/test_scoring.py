@@ -250,7 +250,9 @@ def head_of(weights: list[list[float]], *after: nn.Module, head: Any = "auto") -
     model = scorecam.open_model(spy, head=head)
     found = scorecam.ScoreCAM(model, "network.0.maps").bank(regions(SIZES, 5, 7))
     assert found.provenance.forward_passes == len(spy.images)
-    return found.head, len(spy.images) - 6  # the image twice, the fill and three masks are always asked
+    return found.head, len(
+        spy.images
+    ) - 6  # the image twice, the fill and three masks are always asked
 
 
 LOGITS = [[1.0, -2.0, 0.5], [0.3, 0.2, -1.0]]

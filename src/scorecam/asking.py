@@ -47,6 +47,7 @@ class Scorer:
         remarks: what the user should hear of that.
         columns: the readout of the image, `n`.
         names: one per column, where known.
+        two_sided: whether the columns are the two sides of a yes-or-no answer.
         asked: images that were put to the model so far.
     """
 
@@ -74,6 +75,7 @@ class Scorer:
         self.remarks = (found.remark,) if found.remark else ()
         self.names = two_names(model.names, said.shape[1], self.head)
         self.columns: Columns = two_sided(said[:1], self.head)[0]
+        self.two_sided = len(self.columns) != said.shape[1]
         probe = Probe(images[0], lambda: _halves(images[0]), passes, seconds, self._distance)
         self.engine: Engine = model.engine(speed or Speed(), probe)
         self.asked += self.engine.probed

@@ -186,6 +186,8 @@ def evaluate(
     columns = columns_of(chosen.classes, names, len(scorer.columns))
     remarks += [*columns.remarks, *scorer.remarks]
     settings["columns sha256"] = _digest(columns.found)
+    if scorer.two_sided:  # earlier versions numbered the two sides the other way round
+        settings["sides"] = "negative, positive"
     config = describe(opened, chosen, asked, measures, settings=settings, masking=masking)
     store = Store(Path(out), [method.name for method in asked])
     speed = settled(store.recorded(), opened, image, Speed(runtime, precision))
