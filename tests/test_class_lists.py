@@ -1,4 +1,4 @@
-"""One logit has the columns of class lists, everywhere: 0 is the negative class, 1 the positive one.
+"""One logit has the columns of class lists everywhere: 0 is the negative class, 1 the positive.
 
 And labels come in an order: a list, a dict of indices, or `class_to_idx`; never a set.
 """
@@ -154,7 +154,7 @@ def test_the_labels_of_a_binary_data_set_are_the_columns(tmp_path: Path, labels:
     found = [json.loads(p.read_text("utf-8")) for p in tmp_path.glob("run/items/**/*.json")]
     assert len(found) == 4
     for record in found:
-        light = "light" in record["image"]
+        light = record["label"] == "light"
         assert record["predicted"]["index"] == int(light)
         assert record["target"]["index"] == int(light) or labels == ["light"]
     config = json.loads((tmp_path / "run/run.json").read_text("utf-8"))
