@@ -158,7 +158,7 @@ def test_the_labels_of_a_binary_data_set_are_the_columns(tmp_path: Path, labels:
         assert record["predicted"]["index"] == int(light)
         assert record["target"]["index"] == int(light) or labels == ["light"]
     config = json.loads((tmp_path / "run/run.json").read_text("utf-8"))
-    assert config["settings"]["sides"] == "negative, positive"
+    assert config["sides"] == "negative, positive"
 
 
 # ── labels ───────────────────────────────────────────────────────────────────────────────────
