@@ -99,7 +99,9 @@ def test_an_interruption_is_no_failure(converter: Converter) -> None:
 def test_a_mask_that_the_network_itself_cannot_answer_is_not_held_against_a_runtime() -> None:
     spy = Spy(Wide())
     bank(spy, X, "network.conv", runtime="eager")
-    odd = spy.images[2 + 5]  # after the image and the fill, mask 5: not on the probe
+    odd = spy.images[
+        3 + 5
+    ]  # after the image, the fill and the image again, mask 5: not on the probe
 
     class Limited(Wide):
         def forward(self, images: Tensor) -> Tensor:

@@ -121,9 +121,9 @@ class TestLogits:
 def test_one_column_is_a_sigmoid_head() -> None:
     bank = bank_of(Regions(WEIGHTS[:1], axes=2), "maps", axes=2)
     assert bank.head == "sigmoid"
-    close(bank.heatmap(0, "official"), (1 / 2, 2 / 3, 4 / 5))  # σ(0), σ(ln 2), σ(ln 4)
-    close(bank.heatmap(0, "algorithm1"), (1 / 7, 2 / 7, 4 / 7))
-    close(bank.heatmap(0, "increase"), (0, LN2, 2 * LN2))
+    close(bank.heatmap(1, "official"), (1 / 2, 2 / 3, 4 / 5))  # σ(0), σ(ln 2), σ(ln 4)
+    close(bank.heatmap(1, "algorithm1"), (1 / 7, 2 / 7, 4 / 7))
+    close(bank.heatmap(1, "increase"), (0, LN2, 2 * LN2))
     assert bank.target().probability == pytest.approx(8 / 9)  # σ(ln 8)
 
 

@@ -15,7 +15,7 @@ import torch
 
 from scorecam.baselines.controls import Centre
 from scorecam.cam import upsample
-from scorecam.errors import ModelError
+from scorecam.errors import ModelError, SettingError
 from scorecam.explainer import ScoreCAM
 from scorecam.method import Case
 from scorecam.metrics.faithfulness import blend, shown
@@ -42,6 +42,10 @@ SHARES = (0.25, 0.5)
 
 HEAD_MASKS = 12
 """Masks that the network with a random head is asked about."""
+
+HEAD_BESIDE = 3 + 2 + 8 + 2
+"""What that takes beside them, at most: the image twice and the empty one, the order of the stages,
+what the numbers are, and whether it repeats itself."""
 
 PROBED = 8
 """Images by which a faster runtime shows that it agrees, at most."""
@@ -209,7 +213,7 @@ def survival(subject: Subject) -> Mapping[str, Found]:
             seed=subject.seed,
         )
         other = asking.bank(subject.image, subject.target)
-    except ModelError as error:  # it cannot be copied, or the copy does not run
+    except (ModelError, SettingError) as error:  # no copy, or its answers are of another kind
         return {"head": str(error)}
     subject.count(2 + other.provenance.forward_passes)  # two to find the stages
     own = subject.explanation.heatmap.to(image.device)
@@ -244,7 +248,7 @@ def price(subject: Subject, codes: frozenset[str]) -> int:
         "steady": 3 + 2 * axes,
         "elsewhere": 1 if subject.comparable else 0,
         "blind": 4 if subject.comparable else 0,
-        "head": HEAD_MASKS + 6,  # both ends, two for the order of stages, two to tell the head
+        "head": HEAD_MASKS + HEAD_BESIDE,
     }
     asked = [images[group[0]] for group in MEASURES if codes & set(group) and group[0] in images]
     return sum(asked) + answered * bool(codes & ASKING)
