@@ -9,77 +9,29 @@ from __future__ import annotations
 import dataclasses
 import functools
 import io
+import json
 import math
 import os
-import platform
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated, Any, get_args
+from dataclasses import dataclass
+from typing import Annotated, get_args
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from scorecam import cam, storage
+from scorecam import bankfile, cam, storage
 from scorecam.budget import error_of, large_columns, read
 from scorecam.cam import Answers, Masking, Variant, find_variant
 from scorecam.errors import BankError, SettingError
 from scorecam.model import Head, Target, find_target, reduced
-from scorecam.photo import MAX_PIXELS
+from scorecam.parts import TYPES, check_lengths, check_parts, check_values
+from scorecam.record import Provenance, Record
 from scorecam.shapes import Activations, Columns, Grid, Heatmap, Scores, Weights
 from scorecam.surrogate import Posterior, Surrogate
 
-SCHEMA = 2
-
-
-@functools.cache
-def _installed(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """Where the answers come from.
-
-    Args:
-        model: how the model was named.
-        device: where it ran.
-        precision: the floating-point type that it computed in.
-        forward_passes: images put to the model for this bank: the image itself, the fill, every
-            masked image, the image once more, and what it took to tell the head. The one-off look
-            for a default layer is not counted.
-        batch_size: images per pass, after any halving.
-        seconds: wall time; a batch's is shared out evenly.
-        budget: which masks were asked about.
-        runtime: what ran the model on the masked images.
-        seed: of what was drawn to estimate the error.
-        remarks: what the choice of runtime and precision, and of the head, met with.
-        unrepeated: how far apart two answers to the same image were, of the range that the answers
-            about it span, in [0, 1]; 0 in banks of versions that asked but once.
-        mixed: how far the answer to the image moved among other images in a batch, in the same
-            units.
-    """
-
-    model: str
-    device: str
-    precision: str
-    forward_passes: int
-    batch_size: int
-    seconds: float
-    budget: str = "exact"
-    runtime: str = "eager"
-    seed: int = 0
-    remarks: tuple[str, ...] = ()
-    unrepeated: float = 0.0
-    mixed: float = 0.0
-    scorecam: str = field(default_factory=lambda: _installed("scorecam"))
-    torch: str = field(default_factory=lambda: str(torch.__version__))
-    python: str = field(default_factory=platform.python_version)
+__all__ = ["Provenance", "ScoreBank"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +69,18 @@ class ScoreBank:
     provenance: Provenance
     view: bytes | None = None
     columns: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            if self.head not in get_args(Head):
+                raise ValueError(f"the head {self.head!r:.40} is not one that scores have")
+            check_parts(_tensors(self), size=self.size, names=self.names)
+        except ValueError as error:
+            raise BankError(
+                f"These are not the parts of a score bank: {error}.",
+                likely="They may come from different banks, or from a changed file.",
+                do="Let ScoreCAM(...).bank(image) make a bank, or ScoreBank.load read one.",
+            ) from error
 
     def target(self, target: int | str | None = None) -> Target:
         """The column meant by an index, a name, or None for the prediction.
@@ -368,7 +332,7 @@ class ScoreBank:
         logits = self.head == "logits" and self.scores.shape[1] > 1
         count = len(self.activations)
         tensors = {
-            **storage.pack_maps(self.activations),
+            **storage.pack_maps(self.activations, self.live),
             **storage.pack_scores("scores", self.scores, logits=logits),
             "live": storage.pack_channels(self.live, count),
             "asked": storage.pack_channels(self.asked, count),
@@ -380,41 +344,39 @@ class ScoreBank:
             tensors["columns"] = self.columns.cpu().to(torch.int32)
         if self.view is not None:
             tensors["view"] = torch.frombuffer(bytearray(self.view), dtype=torch.uint8)
-        record = {
-            "schema": SCHEMA,
-            "size": self.size,
-            "masking": dataclasses.asdict(self.masking),
-            "head": self.head,
-            "layer": self.layer,
-            "provenance": dataclasses.asdict(self.provenance),
-        }
-        storage.write(path, tensors, record)
+        record = Record(self.size, self.masking, self.head, self.layer, self.provenance).to_dict()
+        try:
+            # What could not be read again is not written.
+            check_lengths(count, len(self.image_scores))
+            Record.from_dict(json.loads(json.dumps(record)))
+            check_values(_tensors(self), self.size, rest=self.head == "logits", confirmed=True)
+        except (TypeError, ValueError) as error:
+            raise BankError(
+                f"This bank cannot be saved: {error}.",
+                do="Change what it holds, or keep the heatmap instead.",
+            ) from error
+        bankfile.write(path, tensors, record)
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> ScoreBank:
         """Read a bank that `save` wrote.
 
+        The file is untrusted: its size bounds the memory that reading it takes (see `bankfile`),
+        and what `save` cannot have written is refused. A file that was changed after it was saved
+        is refused by its checksum; files of earlier versions have none.
+
         Raises:
             BankError: the file is missing, damaged, or not a bank of this version.
         """
-        record, tensors = storage.read(path)
+        record, tensors, confirmed = bankfile.read(path)
         try:
-            return _from_record(record, tensors)
+            return _from_file(Record.from_dict(record), tensors, confirmed=confirmed)
         except (KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
-            raise BankError(
-                f"{path} is not a score bank that this version can read ({error}).",
-                likely="It may hold a model's weights, or come from another version.",
-                do="Give a .safetensors file that `scorecam explain` or ScoreBank.save wrote.",
-            ) from error
+            raise bankfile.unreadable(path, error) from error
 
 
-def _same_types(provenance: Provenance) -> bool:
-    """Whether every entry is of the type that it is declared with."""
-    kinds = {"int": int, "float": (int, float), "str": str, "tuple[str, ...]": tuple}
-    return all(
-        isinstance(getattr(provenance, entry.name), kinds[str(entry.type)])
-        for entry in dataclasses.fields(provenance)
-    )
+def _tensors(bank: ScoreBank) -> dict[str, Tensor | None]:
+    return {name: getattr(bank, name) for name in TYPES}
 
 
 def _fits_view(bank: ScoreBank) -> bool:
@@ -426,67 +388,40 @@ def _fits_view(bank: ScoreBank) -> bool:
     return picture is None or picture.size[::-1] == bank.size
 
 
-def _from_record(record: Any, tensors: dict[str, Tensor]) -> ScoreBank:
+def _from_file(record: Record, tensors: dict[str, Tensor], *, confirmed: bool) -> ScoreBank:
     """The bank in a file's record and tensors.
 
+    Args:
+        confirmed: whether the file's checksum is right; False where it has none.
+
     Raises:
-        KeyError, TypeError, ValueError: there is none in them.
+        KeyError, ValueError, BankError: there is none in them.
     """
-    if record is None or record["schema"] != SCHEMA:
-        raise ValueError("its record names no known schema")
-    masking: dict[str, Any] = dict(record["masking"])
-    if isinstance(masking["fill"], list):
-        masking["fill"] = tuple(masking["fill"])
-    if record["head"] not in get_args(Head):
-        raise ValueError(f"its head is {record['head']!r}")
-    made: dict[str, Any] = dict(record["provenance"])
-    made["remarks"] = tuple(map(str, made["remarks"]))
+    size = sum(tensor.nbytes for tensor in tensors.values())
+    longest = storage.LONGEST_NAMES + 4 * size
+    image_scores, view = tensors["image_scores"], tensors.get("view")
+    check_lengths(1, image_scores.numel())
+    names = storage.unpack_text(tensors["names"], image_scores.numel(), longest)
     activations = storage.unpack_maps(tensors)
-    view, columns = tensors.get("view"), tensors.get("columns")
-    names = storage.unpack_text(tensors["names"])
-    if not isinstance(names, list | None):
-        raise TypeError("its names are no list")
+    columns = tensors.get("columns")
     bank = ScoreBank(
         activations=activations,
         live=storage.unpack_channels(tensors["live"], len(activations)),
         asked=storage.unpack_channels(tensors["asked"], len(activations)),
         scores=storage.unpack_scores("scores", tensors),
-        image_scores=tensors["image_scores"],
+        image_scores=image_scores,
         fill_scores=tensors["fill_scores"],
-        size=tuple(int(pixels) for pixels in record["size"]),
-        masking=Masking(**masking),
-        head=record["head"],
-        names=None if names is None else tuple(map(str, names)),
-        layer=str(record["layer"]),
-        provenance=Provenance(**made),
+        size=record.size,
+        masking=record.masking,
+        head=record.head,
+        names=None if names is None else tuple(names),
+        layer=record.layer,
+        provenance=record.provenance,
         view=None if view is None else view.numpy().tobytes(),
         columns=None if columns is None else columns.long(),
     )
-    if not _fits(bank):
-        raise ValueError("its tensors do not fit together")
+    rest = bank.head == "logits"
+    check_values(_tensors(bank), bank.size, rest=rest, confirmed=confirmed)
+    if not _fits_view(bank):
+        raise ValueError("its picture is not of its size")
     return bank
-
-
-def _fits(bank: ScoreBank) -> bool:
-    """Whether the parts of a bank from a file belong together."""
-    s, width = bank.scores.shape
-    n = len(bank.image_scores)
-    kept = torch.arange(n) if bank.columns is None else bank.columns
-    rest = int(bank.columns is not None and bank.head == "logits")
-    return (
-        bank.image_scores.dtype == bank.fill_scores.dtype == torch.float32
-        and bank.activations.ndim == len(bank.size) + 1
-        and min(bank.activations.shape) > 0
-        and min(bank.size) > 0
-        and math.prod(bank.size) <= MAX_PIXELS
-        and bool(bank.image_scores.isfinite().all())
-        and _same_types(bank.provenance)
-        and _fits_view(bank)
-        and bool(torch.isin(bank.asked, bank.live).all())
-        and s == len(bank.asked)
-        and width == len(kept) + rest
-        and 0 < len(kept.unique()) == len(kept)
-        and 0 <= int(kept.min()) <= int(kept.max()) < n
-        and bank.image_scores.shape == bank.fill_scores.shape == (n,)
-        and (bank.names is None or len(bank.names) == n)
-    )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -40,22 +41,32 @@ def read_bytes(path: PathLike, kind: Kind) -> bytes:
         ScorecamError: `kind.error`: the file is missing, not a regular file, larger than
             `kind.largest`, or cannot be read.
     """
+    content = read_start(path, kind, kind.largest + 1)  # a file may grow, or lie about its size
+    if len(content) > kind.largest:
+        raise _too_large(path, kind)
+    return content
+
+
+def read_start(path: PathLike, kind: Kind, count: int) -> bytes:
+    """The first `count` bytes of a file, or all of it where it is shorter.
+
+    Raises:
+        ScorecamError: `kind.error`: as for `read_bytes`.
+    """
+    _check_path(path, kind)
     try:
         # Without O_NONBLOCK, opening a FIFO waits for a writer.
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _BINARY)
         try:
             _check(path, os.fstat(handle), kind)
             with os.fdopen(handle, "rb", closefd=False) as file:
-                content = file.read(kind.largest + 1)  # a file may grow, or lie about its size
+                return file.read(count)
         finally:
             os.close(handle)
     except (OSError, ValueError) as error:
         if isinstance(error, ScorecamError):
             raise
         refuse(path, error, kind)
-    if len(content) > kind.largest:
-        raise _too_large(path, kind)
-    return content
 
 
 _BINARY = getattr(os, "O_BINARY", 0)  # Windows translates line ends otherwise
@@ -97,14 +108,19 @@ def read_json(path: PathLike, kind: Kind) -> Any:
         ) from error
 
 
-def parse_json(text: str | bytes) -> Any:
+def parse_json(
+    text: str | bytes, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None
+) -> Any:
     """The value in a JSON text; numbers too long for Python and nesting too deep are errors.
+
+    Args:
+        pairs: what makes an object of its entries; None for a dict.
 
     Raises:
         ValueError: the text is not JSON.
     """
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=pairs)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
 
@@ -116,6 +132,7 @@ def check_file(path: PathLike, kind: Kind) -> None:
         ScorecamError: `kind.error`: the file is missing, not a regular file, or larger than
             `kind.largest`.
     """
+    _check_path(path, kind)
     try:
         _check(path, os.stat(path), kind)  # noqa: PTH116  (Path() would refuse what stat explains)
     except (OSError, ValueError) as error:
@@ -140,6 +157,15 @@ def refuse(path: PathLike, error: Exception, kind: Kind) -> NoReturn:
         f"{os.fspath(path)!r} cannot be read: {reason}.",
         do=f"Give {kind.name}.",
     ) from error
+
+
+def _check_path(path: object, kind: Kind) -> None:
+    if not isinstance(path, str | os.PathLike):
+        raise kind.error(
+            f"A path is a text or a pathlib.Path, not {type(path).__name__}.",
+            likely="An open file or its content may have been given." if path is not None else "",
+            do="Give the path of the file.",
+        )
 
 
 def _check(path: PathLike, found: os.stat_result, kind: Kind) -> None:
