@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Literal, TypeVar
 
-import numpy as np
 import torch
 
 from scorecam.errors import MemoryShortage, SettingError
@@ -23,6 +22,7 @@ from scorecam.model import (
     two_names,
     two_sided,
 )
+from scorecam.ranges import BATCH_SIZE, quoted
 from scorecam.shapes import BatchedScores, Columns, Image, Images
 
 BatchSize = int | Literal["auto"]
@@ -151,12 +151,13 @@ class Batches:
 
 def first_batch_size(asked: BatchSize, images: Images) -> int:
     """The batch size to start from: the user's, or about the memory of 32 photos of 224 × 224."""
-    if asked == "auto":
+    if isinstance(asked, str) and asked == "auto":
         photos = 128 if images.is_cuda else 32
         return max(1, min(256, photos * 224**2 // math.prod(images.shape[2:])))
-    if isinstance(asked, bool) or not isinstance(asked, int | np.integer) or asked < 1:
+    if not BATCH_SIZE.holds(asked):
         raise SettingError(
-            f"batch_size={asked!r} is not a whole number of at least 1, or 'auto'.",
+            f"batch_size={quoted(asked)} is not a whole number of at least 1 and at most "
+            f"{BATCH_SIZE.most:,}, or 'auto'.",
             do="Leave it out: memory is found out about as it goes.",
         )
     return int(asked)

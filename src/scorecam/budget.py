@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from scorecam.cam import Answers, Variant, agreeing, exact_products
 from scorecam.errors import SettingError, did_you_mean
 from scorecam.model import Head, reduced, two_sided
+from scorecam.ranges import BUDGET, TOLERANCE, quoted
 from scorecam.shapes import Columns, Grid, Scores, Weights
 from scorecam.surrogate import Posterior, Surrogate, divisor
 
@@ -83,30 +83,27 @@ def plan(budget: BudgetSpec, tolerance: float | None) -> Plan | None:
     if tolerance is not None:
         if budget != "exact":
             raise SettingError(
-                f"budget={budget!r} and tolerance={tolerance!r} both say when to stop.",
+                f"budget={quoted(budget)} and tolerance={quoted(tolerance)} both say when to stop.",
                 do="Give one of them.",
             )
-        if isinstance(tolerance, bool) or not 0 < _number(tolerance) < 1:
+        if not TOLERANCE.holds(tolerance) or tolerance == 1:
             raise SettingError(
-                f"tolerance={tolerance!r} is not a number between 0 and 1.",
+                f"tolerance={quoted(tolerance)} is not a number between 0 and 1.",
                 do="It is the largest error of the scaled map that you accept, such as 0.02.",
             )
         return Plan(CAREFUL, math.inf, float(tolerance), expected=200)
-    if budget == "exact":
+    if isinstance(budget, str) and budget == "exact":
         return None
-    if budget == "fast":
+    if isinstance(budget, str) and budget == "fast":
         return FAST
-    if isinstance(budget, bool) or not isinstance(budget, int | np.integer) or budget < 1:
+    if not BUDGET.holds(budget):
         raise SettingError(
-            f"budget={budget!r} is not 'exact', 'fast' or a number of masks of at least 1.",
-            likely=did_you_mean(str(budget), ("exact", "fast")),
+            f"budget={quoted(budget)} is not 'exact', 'fast' or a number of masks from "
+            f"{BUDGET.least} to {BUDGET.most:,}.",
+            likely=did_you_mean(quoted(budget), ("exact", "fast")),
             do="Use 'fast' where in doubt.",
         )
     return Plan(int(budget), int(budget), math.inf, expected=int(budget))
-
-
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float | np.number) else math.nan
 
 
 def described(budget: BudgetSpec, tolerance: float | None) -> str:

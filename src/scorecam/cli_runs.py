@@ -307,22 +307,21 @@ def _resumable(name: str, out: str) -> Generator[Callable[[RunProgress], None]]:
 
 def _gates(text: str | None) -> dict[str, float]:
     """`similarity=0.95,focus=0.4` as numbers."""
+    from scorecam.ranges import real
+
     gates: dict[str, float] = {}
     for part in (text or "").split(","):
         if not part.strip():
             continue
         name, equals, value = part.partition("=")
-        try:
-            float(value)
-        except ValueError:
-            equals = ""
-        if not equals:
+        number = real(value)
+        if not equals or number is None:
             raise SettingError(
-                f"--fail-under {part} is no gate.", do="Write it as similarity=0.95,focus=0.4."
+                f"--fail-under {part:.80} is no gate.", do="Write it as similarity=0.95,focus=0.4."
             )
         if name.strip() in gates:
-            raise SettingError(f"The gate {name.strip()} is there twice.", do="Name it once.")
-        gates[name.strip()] = float(value)
+            raise SettingError(f"The gate {name.strip():.80} is there twice.", do="Name it once.")
+        gates[name.strip()] = number
     if text is not None and not gates:
         raise SettingError(
             "--fail-under names no gate.",
@@ -371,9 +370,12 @@ def _answer(summary: Summary, *, as_json: bool) -> int:
 def _shard(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
+    from scorecam.ranges import whole
+
     first, slash, second = text.partition("/")
-    if slash and first.isdecimal() and second.isdecimal():
-        return int(first), int(second)
+    numbers = whole(first), whole(second)
+    if slash and numbers[0] is not None and numbers[1] is not None:
+        return numbers[0], numbers[1]
     raise SettingError(
-        f"--shard {text} is not i/n.", do="For example --shard 1/4 for the first of four parts."
+        f"--shard {text:.80} is not i/n.", do="For example --shard 1/4 for the first of four parts."
     )

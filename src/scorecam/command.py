@@ -125,4 +125,7 @@ def open_model(
 
 def count(text: str) -> Any:
     """A number where it is one; the library says what is wrong with anything else."""
-    return int(text) if text.isdecimal() else text
+    from scorecam.ranges import whole
+
+    number = whole(text)
+    return text if number is None else number

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -25,9 +24,13 @@ from scorecam.errors import PhotoError, SettingError, did_you_mean
 from scorecam.explanation import Explanation
 from scorecam.method import Case, Method
 from scorecam.model import Model
+from scorecam.ranges import quoted, real, whole
 from scorecam.shapes import Heatmap
 
 Value = int | float | str
+
+LONGEST = 10_000
+"""Characters of a list of methods."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,12 @@ def parse_methods(text: str) -> list[Method]:
     Raises:
         SettingError: there is no such method, setting or value, or one method is there twice.
     """
+    if len(text) > LONGEST:
+        raise SettingError(
+            f"The list of methods has {len(text):,} characters; at most {LONGEST:,} are read.",
+            likely="Something else may have been given.",
+            do="Write it as scorecam,rise:masks=1000.",
+        )
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not names:
         raise SettingError("No methods were named.", do=f"There are {', '.join(METHODS)}.")
@@ -110,9 +119,9 @@ def parse_methods(text: str) -> list[Method]:
         if same in methods:
             first = methods[same].name
             raise SettingError(
-                f"The method {name!r} is there twice."
+                f"The method {quoted(name)} is there twice."
                 if first == name
-                else f"The methods {first!r} and {name!r} are the same.",
+                else f"The methods {quoted(first)} and {quoted(name)} are the same.",
                 do="Name it once.",
             )
         methods[same] = METHODS[kind].build(name, **values)
@@ -151,7 +160,7 @@ def _parse(name: str) -> tuple[str, dict[str, Value]]:
     kind, *settings = name.split(":")
     if kind not in METHODS:
         raise SettingError(
-            f"There is no method {kind!r}.",
+            f"There is no method {quoted(kind)}.",
             likely=did_you_mean(kind, METHODS),
             do=f"There are {', '.join(METHODS)}.",
         )
@@ -162,7 +171,7 @@ def _parse(name: str) -> tuple[str, dict[str, Value]]:
         if not equals or key not in known:
             example = next(iter(known), None)
             raise SettingError(
-                f"{kind} has no setting {setting!r}.",
+                f"{kind} has no setting {quoted(setting)}.",
                 likely=did_you_mean(key, known),
                 do=f"Write it as {kind}:{example}=VALUE." if example else "It has none at all.",
             )
@@ -177,13 +186,10 @@ def _value(kind: str, key: str, text: str, default: Value) -> Value:
     if isinstance(default, str):
         return text
     wanted = "a whole number" if isinstance(default, int) else "a number"
-    try:
-        value = type(default)(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
+    value = whole(text) if isinstance(default, int) else real(text)
+    if value is None:
         raise SettingError(
-            f"{kind}:{key}={text} is not {wanted}.",
+            f"{kind}:{key}={text:.60} is not {wanted}.",
             do=f"The default is {kind}:{key}={default}.",
         )
     return value

@@ -26,6 +26,7 @@ from scorecam.errors import (
     did_you_mean,
 )
 from scorecam.pixels import Preprocess
+from scorecam.ranges import quoted, whole
 from scorecam.readout import Readout
 from scorecam.shapes import BatchedActivations, BatchedScores, Columns, Image, Images
 
@@ -385,8 +386,8 @@ def _index_of(name: str, columns: int, names: Sequence[str] | None) -> int:
             f"{len(found)} classes are called {name!r}.",
             do=f"Use the index: {', '.join(map(str, found))}.",
         )
-    if folded.isdecimal():
-        return _checked(int(folded), columns)
+    if folded.isdecimal() and (number := whole(folded)) is not None:
+        return _checked(number, columns)
     if not names:
         raise TargetError(
             f"The target {name!r} is a name, but this model's classes have no names.",
@@ -412,7 +413,7 @@ def _plain(target: Any) -> int:
 def _checked(index: int, columns: int) -> int:
     if not 0 <= index < columns:
         raise TargetError(
-            f"There is no class {index!r}: the model has {columns}, numbered 0 to {columns - 1}.",
+            f"There is no class {quoted(index)}: the model has {columns}, numbered 0 to {columns - 1}.",
             likely="Class lists that start at 1 are one too high." if index == columns else "",
             do="Use an index in that range, or a class name.",
         )

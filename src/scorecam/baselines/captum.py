@@ -17,15 +17,16 @@ from torch import Tensor, nn
 
 from scorecam import quiet_matplotlib
 from scorecam.baselines.ground import (
-    check_count,
-    check_range,
+    check_settings,
     differentiated,
     finished,
     record,
+    setting,
 )
 from scorecam.errors import MissingExtra, SettingError
 from scorecam.method import Case, Method
 from scorecam.process import quietly
+from scorecam.ranges import Real, Whole
 from scorecam.shapes import Columns, Heatmap, Image, Images
 
 BATCH = 10
@@ -74,14 +75,13 @@ class SmoothGrad(Method):
     """
 
     name: str = "smoothgrad"
-    samples: int = 50
-    sigma: float = 0.15
+    samples: int = setting(50, Whole(1, 100_000))
+    sigma: float = setting(0.15, Real(0, 1000))
     source: str = "Smilkov et al. 2017; Captum's NoiseTunnel of Saliency"
     settings: Mapping[str, object] = field(init=False)
 
     def __post_init__(self) -> None:
-        check_count(self.name, "samples", self.samples)
-        check_range(self.name, "sigma", self.sigma, 0)
+        check_settings(self)
         record(
             self,
             {
@@ -121,12 +121,12 @@ class IntegratedGradients(Method):
     """
 
     name: str = "integrated"
-    steps: int = 50
+    steps: int = setting(50, Whole(1, 5000))  # the rule takes a matrix of steps × steps
     source: str = "Sundararajan, Taly, Yan, ICML 2017; Captum's IntegratedGradients"
     settings: Mapping[str, object] = field(init=False)
 
     def __post_init__(self) -> None:
-        check_count(self.name, "steps", self.steps)
+        check_settings(self)
         record(
             self,
             {
@@ -185,14 +185,13 @@ class Occlusion(Method):
     """
 
     name: str = "occlusion"
-    window: float = 0.15
-    stride: float = 0.05
+    window: float = setting(0.15, Real(0, 1))
+    stride: float = setting(0.05, Real(0, 1))
     source: str = "Zeiler, Fergus, ECCV 2014; Captum's Occlusion"
     settings: Mapping[str, object] = field(init=False)
 
     def __post_init__(self) -> None:
-        check_range(self.name, "window", self.window, 0, 1)
-        check_range(self.name, "stride", self.stride, 0, 1)
+        check_settings(self)
         if self.stride > self.window:
             raise SettingError(
                 f"{self.name}: stride={self.stride:g} is more than window={self.window:g}.",

@@ -10,9 +10,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from scorecam.baselines.ground import check_range, finished, grid_of, photo_only, record
+from scorecam.baselines.ground import (
+    check_settings,
+    finished,
+    grid_of,
+    photo_only,
+    record,
+    setting,
+)
 from scorecam.cam import upsample
 from scorecam.method import Case, Method
+from scorecam.ranges import Real
 from scorecam.shapes import Heatmap, Image
 
 LUMA = (0.299, 0.587, 0.114)
@@ -72,12 +80,12 @@ class Centre(Method):
     """
 
     name: str = "centre"
-    sigma: float = 0.25
+    sigma: float = setting(0.25, Real(0, 1000))
     source: str = "a control: photographers put things in the middle"
     settings: Mapping[str, object] = field(init=False)
 
     def __post_init__(self) -> None:
-        check_range(self.name, "sigma", self.sigma, 0)
+        check_settings(self)
         record(self, {"sigma": self.sigma})
 
     def heatmap(self, case: Case) -> Heatmap:

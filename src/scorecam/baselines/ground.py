@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Generator, Mapping
-from typing import Annotated
+from dataclasses import field, fields
+from typing import Annotated, Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from scorecam.errors import LayerError, ModelError, SettingError, TargetError
 from scorecam.method import Case, Method
 from scorecam.model import Head, Model, WhiteBox, probabilities, two_sided
+from scorecam.ranges import Range
 from scorecam.shapes import Activations, Columns, Heatmap, Image, Images
 
 COMMON_SIDE = 224
@@ -154,26 +155,20 @@ def photo_only(image: Image, method: str) -> None:
         )
 
 
-def check_count(method: str, name: str, value: int, least: int = 1) -> None:
-    """Refuse a count that is too small.
+def setting(default: Any, limits: Range) -> Any:
+    """A field of a method for a number, and its range, which `check_settings` holds it to."""
+    return field(default=default, metadata={"limits": limits})
+
+
+def check_settings(method: Any) -> None:
+    """Refuse numbers out of the ranges that the method's fields are declared with.
 
     Raises:
-        SettingError: it is.
+        SettingError: there is one.
     """
-    if value < least:
-        raise SettingError(f"{method}: {name}={value} is less than {least}.")
-
-
-def check_range(method: str, name: str, value: float, low: float, high: float = math.inf) -> None:
-    """Refuse a number outside (low, high].
-
-    Raises:
-        SettingError: it is.
-    """
-    if not low < value <= high or math.isinf(value):
-        above = f"must be greater than {low:g}"
-        below = "" if math.isinf(high) else f" and at most {high:g}"
-        raise SettingError(f"{method}: {name}={value:g} {above}{below}.")
+    for each in fields(method):
+        if "limits" in each.metadata:
+            each.metadata["limits"].check(f"{method.name}: {each.name}", getattr(method, each.name))
 
 
 def pixels(published: float, image: Image) -> float:

@@ -13,16 +13,16 @@ from torch.nn import functional
 
 from scorecam.baselines.ground import (
     Column,
-    check_count,
-    check_range,
+    check_settings,
     differentiated,
     finished,
     photo_only,
     pixels,
     record,
+    setting,
 )
-from scorecam.errors import SettingError
 from scorecam.method import Case, Method
+from scorecam.ranges import Real, Whole
 from scorecam.shapes import Heatmap, Images
 
 EXPONENT = 3.0
@@ -62,24 +62,18 @@ class Mask(Method):
     """
 
     name: str = "mask"
-    steps: int = 300
-    rate: float = 0.1
-    cells: int = 28
-    l1: float = 1e-4
-    tv: float = 1e-2
-    blur: float = 10.0
-    jitter: int = 4
+    steps: int = setting(300, Whole(1, 1_000_000))
+    rate: float = setting(0.1, Real(0, 1000))
+    cells: int = setting(28, Whole(1, 1000))
+    l1: float = setting(1e-4, Real(0, 1e6, closed=True))
+    tv: float = setting(1e-2, Real(0, 1e6, closed=True))
+    blur: float = setting(10.0, Real(0, 224))
+    jitter: int = setting(4, Whole(0, 224))
     source: str = "Fong, Vedaldi, ICCV 2017; own code, settings of the authors'"
     settings: Mapping[str, object] = field(init=False)
 
     def __post_init__(self) -> None:
-        for name in ("steps", "cells"):
-            check_count(self.name, name, getattr(self, name))
-        for name in ("rate", "blur"):
-            check_range(self.name, name, getattr(self, name), 0)
-        for name in ("l1", "tv", "jitter"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise SettingError(f"{self.name}: {name} must be a number of at least 0.")
+        check_settings(self)
         record(
             self,
             {

@@ -8,14 +8,19 @@ from dataclasses import dataclass, field
 
 import torch
 
-from scorecam.baselines.ground import check_count, check_range, finished, record
+from scorecam.baselines.ground import check_settings, finished, record, setting
 from scorecam.cam import exact_products, upsample
 from scorecam.errors import SettingError
 from scorecam.method import Case, Method
+from scorecam.ranges import Real, Whole
 from scorecam.shapes import Heatmap, Image, Masks
 
 BATCH = 64
 """Masks in memory at once."""
+
+
+MOST_CELLS = 2**26
+"""Cells of all masks' grids together."""
 
 
 @dataclass(frozen=True)
@@ -33,18 +38,15 @@ class RISE(Method):
     """
 
     name: str = "rise"
-    masks: int = 4000
-    cells: int = 7
-    p: float = 0.5
+    masks: int = setting(4000, Whole(1, 1_000_000))
+    cells: int = setting(7, Whole(1, 1000))
+    p: float = setting(0.5, Real(0, 1))
     source: str = "Petsiuk, Das, Saenko, BMVC 2018; own code, masks as in the authors'"
     settings: Mapping[str, object] = field(init=False)
 
     def __post_init__(self) -> None:
-        check_count(self.name, "masks", self.masks)
-        check_count(self.name, "cells", self.cells)
-        check_range(self.name, "p", self.p, 0, 1)
-        if self.cells > 1000:
-            raise SettingError(f"{self.name}: cells={self.cells} is more than 1000.")
+        check_settings(self)
+        check_grids(self, axes=2)
         record(
             self, {"masks": self.masks, "cells": self.cells, "p": self.p, "fill": 0, "score": "p_t"}
         )
@@ -59,6 +61,20 @@ class RISE(Method):
         return finished(total / (self.masks * self.p), case, self.name)
 
 
+def check_grids(rise: RISE, axes: int) -> None:
+    """Refuse more grids than fit into memory: all of them are drawn at once.
+
+    Raises:
+        SettingError: they do not.
+    """
+    if rise.masks * rise.cells**axes > MOST_CELLS:
+        raise SettingError(
+            f"{rise.name}: {rise.masks:,} masks of {rise.cells:,} cells along each of {axes} axes "
+            f"have more than {MOST_CELLS:,} cells in all, which is the limit.",
+            do="Take fewer masks, or fewer cells.",
+        )
+
+
 def random_masks(image: Image, rise: RISE, seed: int) -> Generator[Masks]:
     """The masks, a batch at a time: `b *i` float32 in [0, 1], where the image is.
 
@@ -66,6 +82,7 @@ def random_masks(image: Image, rise: RISE, seed: int) -> Generator[Masks]:
     by linear interpolation to one cell more than the image and cut out at a random place.
     """
     size = image.shape[1:]
+    check_grids(rise, axes=len(size))
     drawn = torch.Generator("cpu").manual_seed(seed)
     grids = torch.rand(rise.masks, *[rise.cells] * len(size), generator=drawn, device="cpu")
     grids = (grids < rise.p).float()

@@ -12,6 +12,7 @@ import numpy as np
 from scorecam.datasets.photos import Size, upright_size
 from scorecam.datasets.sample import Box, Dataset, Sample
 from scorecam.errors import DatasetError, PhotoError, SettingError
+from scorecam.ranges import PHOTOS, SEED, SHARDS, Real, quoted
 
 
 def select(
@@ -42,6 +43,7 @@ def select(
         SettingError: an option makes no sense.
         DatasetError: no photo passes the filters.
     """
+    SEED.check("seed", seed)
     _check(limit, at_most, shard)
     samples = sorted(dataset.samples, key=lambda sample: sample.name)
     remarks = list(dataset.remarks)
@@ -126,14 +128,20 @@ def _lot(sample: Sample, seed: int) -> bytes:
 
 
 def _check(limit: int | None, at_most: float | None, shard: tuple[int, int] | None) -> None:
-    if limit is not None and limit < 1:
-        raise SettingError(f"The limit is {limit}.", do="Give the number of photos, 1 or more.")
-    if at_most is not None and not 0 < at_most <= 1:
+    if limit is not None and not PHOTOS.holds(limit):
         raise SettingError(
-            f"The largest share of a photo is {at_most}.",
+            f"The limit is {quoted(limit)}.",
+            do=f"Give the number of photos, from 1 to {PHOTOS.most:,}.",
+        )
+    if at_most is not None and not Real(0, 1).holds(at_most):
+        raise SettingError(
+            f"The largest share of a photo is {quoted(at_most)}.",
             do="Give a number above 0 and up to 1, such as 0.5.",
         )
-    if shard is not None and not 1 <= shard[0] <= shard[1]:
+    if shard is None:
+        return
+    if not all(map(SHARDS.holds, shard)) or shard[0] > shard[1]:
         raise SettingError(
-            f"There is no shard {shard[0]} of {shard[1]}.", do="Count from 1: 1/4, 2/4, 3/4, 4/4."
+            f"There is no shard {quoted(shard[0])} of {quoted(shard[1])}.",
+            do=f"Count from 1: 1/4, 2/4, 3/4, 4/4. There are at most {SHARDS.most:,}.",
         )

@@ -6,6 +6,10 @@ from scorecam.errors import SettingError, did_you_mean
 from scorecam.metrics.faithfulness import ADCC, Deletion, Insertion, Recognition
 from scorecam.metrics.localisation import Energy, Overlap, Pointing
 from scorecam.metrics.metric import Measured, Metric, Outcome, Seen, Truth
+from scorecam.ranges import quoted
+
+LONGEST = 10_000
+"""Characters of a list of measures."""
 
 __all__ = [
     "Measured",
@@ -66,10 +70,16 @@ def parse_metrics(text: str) -> list[Metric]:
     """
     found: dict[str, Metric] = {}
     known = (*PRESETS, *METRICS)
+    if len(text) > LONGEST:
+        raise SettingError(
+            f"The list of measures has {len(text):,} characters; at most {LONGEST:,} are read.",
+            likely="Something else may have been given.",
+            do=f"There are {', '.join(known)}.",
+        )
     for name in (part.strip() for part in text.split(",") if part.strip()):
         if name not in known:
             raise SettingError(
-                f"There is no measure {name!r}.",
+                f"There is no measure {quoted(name)}.",
                 likely=did_you_mean(name, known),
                 do=f"There are {', '.join(METRICS)}; together: {', '.join(PRESETS)}.",
             )

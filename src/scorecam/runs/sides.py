@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from scorecam.datasets.photos import shown
 from scorecam.datasets.sample import Dataset
 from scorecam.errors import LayerError, ModelError, RunError, SettingError, did_you_mean
 from scorecam.model import Model
+from scorecam.ranges import quoted
 from scorecam.runs.config import Config
 from scorecam.runs.local import first_image
 from scorecam.runs.store import Record, Store, read_map
@@ -43,7 +45,7 @@ class Candidate:
     @property
     def is_run(self) -> bool:
         """Whether it is a run that is there already."""
-        return (Path(self.source) / "run.json").exists()
+        return _is_folder(self.source) and (Path(self.source) / "run.json").exists()
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def parse_side(text: str) -> Candidate:
     Raises:
         SettingError: there is no such setting.
     """
-    if Path(text).is_dir():
+    if _is_folder(text):
         return Candidate(shown(text), text)
     source, *settings = text.split(",")
     values: dict[str, str] = {}
@@ -79,12 +81,21 @@ def parse_side(text: str) -> Candidate:
         key, equals, value = setting.partition("=")
         if not equals or key not in SETTINGS:
             raise SettingError(
-                f"A model has no setting {setting!r}.",
+                f"A model has no setting {quoted(setting)}.",
                 likely=did_you_mean(key, SETTINGS),
                 do=f"There are {', '.join(SETTINGS)}: lite0,precision=bfloat16.",
             )
+        if key in values:
+            raise SettingError(f"{key} is there twice in {quoted(text)}.", do="Give it once.")
         values[key] = value
     return Candidate(shown(text), source, values)
+
+
+def _is_folder(text: str) -> bool:
+    """Whether a text is the path of a folder; one that no path can have is not."""
+    with contextlib.suppress(OSError):
+        return Path(text).is_dir()
+    return False
 
 
 def slug(text: str) -> str:
