@@ -81,7 +81,7 @@ def plan(budget: BudgetSpec, tolerance: float | None) -> Plan | None:
         SettingError: they are none, or both are given.
     """
     if tolerance is not None:
-        if budget != "exact":
+        if not isinstance(budget, str) or budget != "exact":
             raise SettingError(
                 f"budget={quoted(budget)} and tolerance={quoted(tolerance)} both say when to stop.",
                 do="Give one of them.",

@@ -117,9 +117,12 @@ def _ends(
     return interpolation(cells, pixels, align_corners, device)[ends.to(device)]
 
 
-def _where(cells: int, pixels: int, align_corners: bool) -> Annotated[Tensor, "pixels"]:
-    """Where each pixel lies among the cells, in cells."""
-    steps = torch.arange(pixels, dtype=torch.float64, device="cpu")
+def _where(
+    cells: int, pixels: int, align_corners: bool, span: range | None = None
+) -> Annotated[Tensor, "pixels"]:
+    """Where each pixel, or each in a span, lies among the cells, in cells."""
+    first, last = (0, pixels) if span is None else (span.start, span.stop)
+    steps = torch.arange(first, last, dtype=torch.float64, device="cpu")
     if align_corners:
         return steps * ((cells - 1) / (pixels - 1) if pixels > 1 else 0.0)
     return ((steps + 0.5) * (cells / pixels) - 0.5).clamp(0, cells - 1)
@@ -148,9 +151,35 @@ def _upsampled(
 ) -> Tensor:
     with exact_products(maps.device):
         for pixels in size:
-            rows = matrix(maps.shape[1], pixels, align_corners, maps.device)
+            cells = maps.shape[1]
+            if pixels * cells > LARGEST_MATRIX and matrix is interpolation:
+                maps = _between(maps, pixels, align_corners)
+                continue
+            rows = matrix(cells, pixels, align_corners, maps.device)
             maps = torch.einsum("kg...,pg->k...p", maps, rows)  # a grid axis leaves, pixels join
         return maps
+
+
+LARGEST_MATRIX = 2**26
+"""Numbers in the largest matrix that an axis is interpolated with."""
+
+PIECE = 2**20
+"""Pixels of an axis that are interpolated at a time without a matrix."""
+
+
+def _between(maps: Tensor, pixels: int, align_corners: bool) -> Tensor:
+    """What `interpolation` does, for axes whose matrix would be too large: `k g …` to `k … p`."""
+    maps = maps.movedim(1, -1)
+    cells = maps.shape[-1]
+    found = maps.new_empty((*maps.shape[:-1], pixels))
+    for start in range(0, pixels, PIECE):
+        span = range(start, min(start + PIECE, pixels))
+        where = _where(cells, pixels, align_corners, span)
+        low = where.long()
+        share = (where - low).to(maps)
+        one, other = (maps[..., at.clamp(max=cells - 1)] for at in (low, low + 1))
+        found[..., start : span.stop] = torch.lerp(one, other, share)
+    return found
 
 
 def live(activations: Activations, size: Sequence[int], masking: Masking) -> Annotated[Tensor, "k"]:

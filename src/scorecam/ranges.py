@@ -99,13 +99,14 @@ class Real:
         """
         if self.holds(value):
             return
+        said = f"{value:g}" if isinstance(value, float) else quoted(value)
         if self.closed:
             raise SettingError(
                 f"{name} must be a number of at least {self.low:g} and at most {self.high:g}, "
-                f"not {quoted(value)}."
+                f"not {said}."
             )
         raise SettingError(
-            f"{name}={quoted(value)} must be greater than {self.low:g} and at most {self.high:g}."
+            f"{name}={said} must be greater than {self.low:g} and at most {self.high:g}."
         )
 
 
@@ -125,8 +126,6 @@ NETWORKS: Final = Whole(1, 1000)
 
 def quoted(value: object, most: int = 60) -> str:
     """A value as Python writes it, but short."""
-    if isinstance(value, float | np.floating):
-        return f"{value:g}"
     try:
         text = repr(value)
     except Exception:  # noqa: BLE001  (an integer may be too long to write, and others fail)

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Mapping
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from PIL import Image
 
+from scorecam.arrays import read_npy
 from scorecam.baselines.ground import finished
 from scorecam.cam import upsample
 from scorecam.errors import PhotoError, SettingError
 from scorecam.method import Case, Method
+from scorecam.reading import Kind
 from scorecam.shapes import Heatmap
 
 SUFFIXES = (".npy", ".png")
+
+MOST_CELLS = 2**27
+"""Pixels, or cells where a map's axis has more of them, to which it is drawn."""
+
+MAP = Kind("a map that numpy.save wrote", 8 * MOST_CELLS + 10_000, PhotoError)
 
 
 class Maps(Method):
@@ -38,9 +46,9 @@ class Maps(Method):
         self.name = name
         self.folder = Path(dir)
         self.settings: Mapping[str, object] = {"dir": dir}
-        if not dir or not self.folder.is_dir():
+        if not dir or not _is_folder(self.folder):
             raise SettingError(
-                f"{dir or 'Nothing'} is not a folder of maps.",
+                f"{dir[:80] or 'Nothing'} is not a folder of maps.",
                 do="Write it as maps:dir=FOLDER, with one .npy or .png for each photo.",
             )
 
@@ -48,12 +56,15 @@ class Maps(Method):
         path = self._find(case.name)
         try:
             if path.suffix == ".npy":
-                values = np.load(path, allow_pickle=False)
+                values = read_npy(path, MAP)
             else:
                 with Image.open(path) as picture:
                     values = np.asarray(picture.convert("F"))
-            grid = torch.from_numpy(np.array(values, dtype=np.float32))
-        except (OSError, ValueError, TypeError, EOFError, MemoryError, BadZipFile) as error:
+            with np.errstate(over="ignore"):  # what is infinite is refused with its reason
+                grid = torch.from_numpy(np.array(values, dtype=np.float32))
+        except PhotoError:
+            raise
+        except (OSError, ValueError, TypeError, EOFError, MemoryError) as error:
             raise PhotoError(
                 f"The map {path} cannot be read: {error}.", do="Save it with numpy.save."
             ) from error
@@ -62,6 +73,12 @@ class Maps(Method):
             raise PhotoError(
                 f"The map {path} has the shape {tuple(grid.shape)}, the image {len(size)} axes.",
                 do="Save one array of numbers a photo, without a batch or colour axis.",
+            )
+        if math.prod(map(max, grid.shape, size)) > MOST_CELLS:
+            raise PhotoError(
+                f"The map {path} has the shape {tuple(grid.shape)}, the image {size}.",
+                likely="It may be the map of another image.",
+                do=f"Save a map of at most {MOST_CELLS:,} cells, on a grid like the image's.",
             )
         grid = grid.to(case.image.device)
         whole = grid if tuple(grid.shape) == size else upsample(grid[None], size)[0]
@@ -79,3 +96,10 @@ class Maps(Method):
             likely="It may be called otherwise.",
             do=f"Name it {own}.npy.",
         )
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether there is a folder; a name that no folder can have is not one."""
+    with contextlib.suppress(OSError):
+        return path.is_dir()
+    return False
