@@ -26,7 +26,7 @@ from scorecam.budget import error_of, large_columns, read
 from scorecam.cam import Answers, Masking, Variant, find_variant
 from scorecam.errors import BankError, SettingError
 from scorecam.model import Head, Target, find_target, reduced
-from scorecam.parts import TYPES, check_lengths, check_parts, check_values
+from scorecam.parts import MOST_PAIRS, TYPES, check_lengths, check_parts, check_values
 from scorecam.record import Provenance, Record
 from scorecam.shapes import Activations, Columns, Grid, Heatmap, Scores, Weights
 from scorecam.surrogate import Posterior, Surrogate
@@ -158,8 +158,15 @@ class ScoreBank:
     @functools.cached_property
     def _fields(self) -> Annotated[Tensor, "cells n"]:
         """The evidence field of every column (see `Surrogate.field`)."""
+        surrogate, _, first = self._process
+        if len(first) ** 2 > MOST_PAIRS:
+            most = math.isqrt(MOST_PAIRS)
+            raise BankError(
+                f"This variant compares every mask with every other, and there are {len(first):,}: "
+                f"more than {most:,}, which is the limit.",
+                do="Use another variant, such as official, or a layer with fewer channels.",
+            )
         with cam.exact_products(self.activations.device):
-            surrogate, _, first = self._process
             return surrogate.field(self.completed[first], self._fill, self._kept(self.image_scores))
 
     def _field(self, index: int) -> Grid:
@@ -345,11 +352,15 @@ class ScoreBank:
         if self.view is not None:
             tensors["view"] = torch.frombuffer(bytearray(self.view), dtype=torch.uint8)
         record = Record(self.size, self.masking, self.head, self.layer, self.provenance).to_dict()
+        # Only files of earlier versions hold such channels; a bank read from one keeps them.
+        if rounded := bool(len(storage.flat(self.activations[self.live]))):
+            record["rounded"] = True
         try:
             # What could not be read again is not written.
             check_lengths(count, len(self.image_scores))
             Record.from_dict(json.loads(json.dumps(record)))
-            check_values(_tensors(self), self.size, rest=self.head == "logits", confirmed=True)
+            rest = self.head == "logits"
+            check_values(_tensors(self), self.size, rest=rest, flat_allowed=rounded)
         except (TypeError, ValueError) as error:
             raise BankError(
                 f"This bank cannot be saved: {error}.",
@@ -370,7 +381,8 @@ class ScoreBank:
         """
         record, tensors, confirmed = bankfile.read(path)
         try:
-            return _from_file(Record.from_dict(record), tensors, confirmed=confirmed)
+            flat_allowed = not confirmed or record.get("rounded") is True
+            return _from_file(Record.from_dict(record), tensors, flat_allowed=flat_allowed)
         except (KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
             raise bankfile.unreadable(path, error) from error
 
@@ -388,11 +400,11 @@ def _fits_view(bank: ScoreBank) -> bool:
     return picture is None or picture.size[::-1] == bank.size
 
 
-def _from_file(record: Record, tensors: dict[str, Tensor], *, confirmed: bool) -> ScoreBank:
+def _from_file(record: Record, tensors: dict[str, Tensor], *, flat_allowed: bool) -> ScoreBank:
     """The bank in a file's record and tensors.
 
     Args:
-        confirmed: whether the file's checksum is right; False where it has none.
+        flat_allowed: whether the maps of live channels may be flat (see `check_values`).
 
     Raises:
         KeyError, ValueError, BankError: there is none in them.
@@ -421,7 +433,7 @@ def _from_file(record: Record, tensors: dict[str, Tensor], *, confirmed: bool) -
         columns=None if columns is None else columns.long(),
     )
     rest = bank.head == "logits"
-    check_values(_tensors(bank), bank.size, rest=rest, confirmed=confirmed)
+    check_values(_tensors(bank), bank.size, rest=rest, flat_allowed=flat_allowed)
     if not _fits_view(bank):
         raise ValueError("its picture is not of its size")
     return bank

@@ -68,7 +68,7 @@ def write(path: str | os.PathLike[str], tensors: Tensors, record: Mapping[str, A
             f"{path!r:.80} is not a path that a bank can be saved to.",
             do='Give the name of a file, such as "cat.safetensors".',
         )
-    held = {**record, CHECKSUM: _checksum(record, tensors)}
+    held = {**record, CHECKSUM: checksum(record, tensors)}
     try:
         with replacing(path) as temporary:
             try:
@@ -96,7 +96,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Tensors, bool]:
     except _DAMAGE as error:
         raise unreadable(path, error) from error
     said = record.pop(CHECKSUM, None)
-    if said is not None and said != _checksum(record, tensors):
+    if said is not None and said != checksum(record, tensors):
         raise BankError(
             f"{path!s:.200} was changed or damaged after it was saved: its checksum is wrong.",
             likely="It may have been edited, or copied incompletely.",
@@ -185,7 +185,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _checksum(record: Mapping[str, Any], tensors: Tensors) -> str:
+def checksum(record: Mapping[str, Any], tensors: Tensors) -> str:
     """SHA-256 of the record, and of every tensor's name, type, shape and numbers."""
     digest = hashlib.sha256(json.dumps(record, sort_keys=True).encode())
     for name in sorted(tensors):

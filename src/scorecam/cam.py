@@ -163,7 +163,7 @@ def _upsampled(
 LARGEST_MATRIX = 2**26
 """Numbers in the largest matrix that an axis is interpolated with."""
 
-PIECE = 2**20
+PIECE = 2**16
 """Pixels of an axis that are interpolated at a time without a matrix."""
 
 

@@ -21,8 +21,8 @@ TYPES: dict[str, tuple[torch.dtype, int]] = {
 }
 """The type and the number of axes of each tensor; the maps have one axis more than the image."""
 
-MOST_PREDICTED = 16_384
-"""Masks that were asked, in a bank from a file whose other scores are predicted from them."""
+MOST_PAIRS = 2**26
+"""Pairs of masks that are compared with each other where scores are predicted from others."""
 
 
 def check_parts(
@@ -86,7 +86,7 @@ def _typed(name: str, part: object) -> Tensor:
 
 
 def check_values(
-    parts: Mapping[str, Tensor | None], size: tuple[int, ...], *, rest: bool, confirmed: bool
+    parts: Mapping[str, Tensor | None], size: tuple[int, ...], *, rest: bool, flat_allowed: bool
 ) -> None:
     """That the numbers from a file are those of a bank.
 
@@ -94,8 +94,8 @@ def check_values(
         parts: for which `check_parts` holds.
         size: the image's axes.
         rest: whether scores of some columns have one more for the others together.
-        confirmed: whether the file has a checksum: earlier versions, which wrote none, could round
-            the maps of live channels until they were flat.
+        flat_allowed: whether the maps of live channels may be flat: earlier versions, whose files
+            have no checksum, could round them until they were.
 
     Raises:
         ValueError: they are not.
@@ -106,12 +106,12 @@ def check_values(
         raise ValueError("its maps do not fit the size of its image")
     if not torch.isin(asked, live).all():
         raise ValueError("masks were asked that its channels do not have")
-    if len(asked) < len(live) and len(asked) > MOST_PREDICTED:
-        raise ValueError(f"more than {MOST_PREDICTED:,} of its masks were asked, but not all")
+    if len(asked) < len(live) and len(asked) * len(live) > MOST_PAIRS:
+        raise ValueError(f"{len(asked):,} of {len(live):,} masks were asked, which is too many")
     shown = maps[live]
     if not shown.isfinite().all():
         raise ValueError("the maps of live channels hold NaN or infinity")
-    if len(live) and (not shown.any() or (confirmed and len(flat(shown)))):
+    if len(live) and (not shown.any() or (not flat_allowed and len(flat(shown)))):
         raise ValueError("the maps of live channels are flat")
     if not found["image_scores"].isfinite().all():
         raise ValueError("the scores of its image hold NaN or infinity")

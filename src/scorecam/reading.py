@@ -12,7 +12,7 @@ import os
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 from scorecam.errors import ScorecamError
 
@@ -58,15 +58,25 @@ def read_start(path: PathLike, kind: Kind, count: int) -> bytes:
         # Without O_NONBLOCK, opening a FIFO waits for a writer.
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _BINARY)
         try:
-            _check(path, os.fstat(handle), kind)
+            found = os.fstat(handle)
+            _check(path, found, kind)
             with os.fdopen(handle, "rb", closefd=False) as file:
-                return file.read(count)
+                return _up_to(file, count, found.st_size)
         finally:
             os.close(handle)
     except (OSError, ValueError) as error:
         if isinstance(error, ScorecamError):
             raise
         refuse(path, error, kind)
+
+
+def _up_to(file: BinaryIO, count: int, size: int) -> bytes:
+    """At most `count` bytes; `read(count)` would allocate all of them at once."""
+    parts: list[bytes] = []
+    while count > 0 and (part := file.read(min(count, size + 1))):
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)
 
 
 _BINARY = getattr(os, "O_BINARY", 0)  # Windows translates line ends otherwise
@@ -154,7 +164,7 @@ def refuse(path: PathLike, error: Exception, kind: Kind) -> NoReturn:
     else:  # a NUL byte, or a character that file names cannot have
         reason = "a file cannot have such a name"
     raise kind.error(
-        f"{os.fspath(path)!r} cannot be read: {reason}.",
+        f"{os.fspath(path)[:200]!r} cannot be read: {reason}.",
         do=f"Give {kind.name}.",
     ) from error
 

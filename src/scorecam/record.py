@@ -24,6 +24,9 @@ SCHEMA = 2
 MOST_PIXELS = 2**27
 """Pixels of the image that a bank from a file may be about (512 × 512 × 512)."""
 
+LONGEST_AXIS = 2**24
+"""Pixels, or samples of a signal, along one of its axes."""
+
 MOST_AXES = 8
 """Axes of that image."""
 
@@ -133,7 +136,7 @@ class Record:
 def _size(found: Any) -> tuple[int, ...]:
     if not isinstance(found, list) or not 1 <= len(found) <= MOST_AXES:
         raise ValueError(f"its size is not a list of 1 to {MOST_AXES} numbers")
-    size = tuple(_whole("size", pixels, 1, MOST_PIXELS) for pixels in found)
+    size = tuple(_whole("size", pixels, 1, LONGEST_AXIS) for pixels in found)
     if math.prod(size) > MOST_PIXELS:
         raise ValueError(f"its image has more than {MOST_PIXELS:,} pixels")
     return size

@@ -1,0 +1,90 @@
+"""Bank files with a lie in them: taken apart, changed, and put together with a right checksum."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+import scorecam
+from scorecam import bankfile
+
+Tensors = dict[str, Tensor]
+Change = Callable[[dict[str, Any], Tensors], object]
+
+
+def small_bank(asked: int = 6, head: str = "logits", view: bytes | None = None) -> Any:
+    """A bank of eight channels, of which the last one is flat, and five classes."""
+    generator = torch.Generator().manual_seed(3)
+    maps = torch.rand(8, 4, 5, generator=generator)
+    maps[7] = 0.25
+    return scorecam.ScoreBank(
+        activations=maps,
+        live=torch.arange(7),
+        asked=torch.arange(asked),
+        scores=3 * torch.randn(asked, 5, generator=generator),
+        image_scores=3 * torch.randn(5, generator=generator),
+        fill_scores=torch.randn(5, generator=generator),
+        size=(24, 40),
+        masking=scorecam.Masking(),
+        head=head,  # type: ignore[arg-type]
+        names=("a", "b", "c", "d", "e"),
+        layer="layer4",
+        provenance=scorecam.Provenance("small", "cpu", "float32", 9, 4, 0.5),
+        view=view,
+    )
+
+
+def apart(path: Path) -> tuple[dict[str, Any], Tensors]:
+    """The record and the tensors of a file."""
+    with safetensors.safe_open(path, framework="pt") as file:
+        record = json.loads(file.metadata()["scorecam"])
+    return record, safetensors.torch.load_file(path)
+
+
+def together(path: Path, record: dict[str, Any], tensors: Tensors) -> None:
+    """Write a file with the checksum of what is in it."""
+    record.pop(bankfile.CHECKSUM, None)
+    record[bankfile.CHECKSUM] = bankfile.checksum(record, tensors)
+    as_it_is(path, record, tensors)
+
+
+def as_it_is(path: Path, record: dict[str, Any], tensors: Tensors) -> None:
+    """Write a file with the record as it is, whatever checksum it has."""
+    safetensors.torch.save_file(tensors, path, {"scorecam": json.dumps(record)})
+
+
+def changed(path: Path, change: Change) -> None:
+    """Change what is in a file, and its checksum with it."""
+    record, tensors = apart(path)
+    change(record, tensors)
+    together(path, record, {name: tensor.contiguous() for name, tensor in tensors.items()})
+
+
+def raw(path: Path, header: bytes, data: bytes = b"") -> None:
+    """Write a safetensors file of a header that no library would write."""
+    path.write_bytes(len(header).to_bytes(8, "little") + header + data)
+
+
+def used(bank: scorecam.ScoreBank, folder: Path) -> None:
+    """Everything that can be done with a bank; none of it may fail."""
+    index = bank.target().index if bank.columns is None else int(bank.columns[0])
+    explanation = scorecam.Explanation(bank, bank.target(index), scorecam.VARIANTS["official"])
+    for variant in scorecam.VARIANTS:
+        heatmap = bank.heatmap(index, variant)
+        assert tuple(heatmap.shape) == bank.size
+        bank.error(index, variant)
+        bank.contrast(index, index, variant)
+    assert explanation.formula
+    assert all(note.sentence for note in explanation.health)
+    explanation.top(3) if bank.columns is None else None
+    explanation.overlay()
+    bank.keep([index])
+    bank.save(folder / "again.safetensors")
+    scorecam.ScoreBank.load(folder / "again.safetensors")

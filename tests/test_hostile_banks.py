@@ -1,0 +1,588 @@
+"""A bank's file is untrusted: it is read within its bounds, or refused in words."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+import resource
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import scorecam
+from bank_files import Change, Tensors, apart, as_it_is, changed, raw, small_bank, together, used
+from command_line import scorecam as command
+from scorecam import bankfile, storage
+from scorecam.record import LONGEST_AXIS, LONGEST_TEXT, MOST_PIXELS
+
+LONGEST_MESSAGE = 600
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    path = tmp_path / "cat.safetensors"
+    small_bank().save(path)
+    return path
+
+
+def refused(path: Any) -> scorecam.BankError:
+    with pytest.raises(scorecam.BankError) as raised:
+        scorecam.ScoreBank.load(path)
+    assert len(str(raised.value)) <= LONGEST_MESSAGE
+    assert raised.value.do
+    return raised.value
+
+
+def test_a_file_taken_apart_and_put_together_is_the_same_bank(saved: Path) -> None:
+    before = saved.read_bytes()
+    changed(saved, lambda _record, _tensors: None)
+    assert saved.read_bytes() == before
+    used(scorecam.ScoreBank.load(saved), saved.parent)
+
+
+# ── one lie each ─────────────────────────────────────────────────────────────────────────────
+
+
+def entry(**values: Any) -> Change:
+    return lambda record, _: record.update(values)
+
+
+def within(part: str, **values: Any) -> Change:
+    return lambda record, _: record[part].update(values)
+
+
+def tensor(name: str, make: Callable[[torch.Tensor], torch.Tensor]) -> Change:
+    return lambda _, tensors: tensors.update({name: make(tensors[name])})
+
+
+def put(name: str, value: torch.Tensor) -> Change:
+    return lambda _, tensors: tensors.update({name: value})
+
+
+def cell(name: str, value: float, *at: int) -> Change:
+    def change(_: dict[str, Any], tensors: Tensors) -> None:
+        tensors[name] = tensors[name].clone()
+        tensors[name][at] = value
+
+    return change
+
+
+def deep(_: dict[str, Any], tensors: Tensors) -> None:
+    text = b"[" * 100_000 + b"]" * 100_000
+    tensors["names"] = packed(text)
+
+
+def packed(text: bytes) -> torch.Tensor:
+    return torch.frombuffer(bytearray(zlib.compress(text, 9)), dtype=torch.uint8)
+
+
+def one_lie_in_the_maps(_: dict[str, Any], tensors: Tensors) -> None:
+    """The last bit of `live` is the flat channel's."""
+    tensors["live"] = tensors["live"] | 1
+
+
+RECORD: dict[str, Change] = {
+    "a huge size": entry(size=[1_000_000, 1_000_000]),
+    "an axis too long": entry(size=[LONGEST_AXIS + 1, 1]),
+    "too many pixels": entry(size=[2**14, MOST_PIXELS // 2**14 + 1]),
+    "a size of fractions": entry(size=[24.0, 40.0]),
+    "a size of truths": entry(size=[True, True]),
+    "a size without end": entry(size=[10**400, 1]),
+    "a size of nine axes": entry(size=[2] * 9),
+    "maps of another image": entry(size=[1, LONGEST_AXIS]),  # with long maps, see below
+    "a layer of a megabyte": entry(layer="x" * (LONGEST_TEXT + 1)),
+    "a layer that is a number": entry(layer=4),
+    "a head of a wrong type": entry(head={"logits": 1}),
+    "a masking of wrong types": within("masking", align_corners=1),
+    "a fill of text": within("masking", fill="0.5"),
+    "fills that are not numbers": within("masking", fill=[math.nan]),
+    "an infinite fill": within("masking", fill=math.inf),
+    "millions of fills": within("masking", fill=[0.0] * 70_000),
+    "a negative epsilon": within("masking", epsilon=-1e-8),
+    "an epsilon without end": within("masking", epsilon=10**400),
+    "a scale that is a list": within("masking", scale=["after"]),
+    "negative passes": within("provenance", forward_passes=-1),
+    "absurd passes": within("provenance", forward_passes=10**30),
+    "passes that are true": within("provenance", forward_passes=True),
+    "seconds that are not a number": within("provenance", seconds=math.nan),
+    "seconds without end": within("provenance", seconds=10**400),
+    "a seed without end": within("provenance", seed=10**400),
+    "a model of a megabyte": within("provenance", model="m" * 200_000),
+    "a device that is a list": within("provenance", device=["cpu"]),
+    "remarks that are a text": within("provenance", remarks="slow"),
+    "remarks that are numbers": within("provenance", remarks=[1]),
+    "too many remarks": within("provenance", remarks=["r"] * 2000),
+}
+TENSORS: dict[str, Change] = {
+    "a live channel with NaN": cell("activations", math.nan, 0, 1, 1),
+    "a live channel with infinity": cell("activations", math.inf, 0, 1, 1),
+    "a live channel that is flat": tensor("activations", lambda a: a[[7, 1, 2, 3, 4, 5, 6, 7]]),
+    "a flat channel that is live": one_lie_in_the_maps,
+    "maps all zero but live": tensor("activations", torch.zeros_like),
+    "more channels than maps": tensor("activations", lambda a: a[:6]),
+    "a power too high": put("power", torch.tensor(164)),
+    "a power too low": put("power", torch.tensor(-115)),
+    "a power without end": put("power", torch.tensor(2**62)),
+    "a power in a list": put("power", torch.tensor([3])),
+    "asked, but not live": tensor("asked", lambda s: s | 1),
+    "a masked image too few": tensor("asked", lambda s: s & 0b11110000),
+    "packed channels too long": tensor("live", lambda s: s.repeat(1000)),
+    "packed channels with axes": tensor("live", lambda s: s[None]),
+    "logits above their largest": cell("scores", 1.0, 0, 0),
+    "logits all below their largest": tensor("scores", lambda z: z - 1),
+    "a logit that is not a number": cell("scores", math.nan, 0, 0),
+    "answers where the largest is lost": cell("scores_max", math.nan, 0),
+    "an image without an answer": cell("image_scores", math.nan, 0),
+    "an infinite answer to the image": cell("image_scores", math.inf, 0),
+    "an axis too many": tensor("image_scores", lambda z: z[None]),
+    "no columns": tensor("image_scores", lambda z: z[:0]),
+    "one column too many": tensor("fill_scores", lambda z: z.repeat(2)),
+    "double precision": tensor("image_scores", torch.Tensor.double),
+    "bfloat16": tensor("activations", torch.Tensor.bfloat16),
+    "eight bits": tensor("scores", lambda z: z.to(torch.float8_e4m3fn)),
+    "columns that are long": put("columns", torch.arange(5)),
+    "columns twice": put("columns", torch.zeros(4, dtype=torch.int32)),
+    "columns below zero": put("columns", torch.tensor([-1, 0, 1, 2], dtype=torch.int32)),
+    "a tensor that banks do not have": put("gradient", torch.zeros(3)),
+    "a view that is not a picture": put("view", torch.zeros(99, dtype=torch.uint8)),
+    "a view with axes": put("view", torch.zeros(3, 3, dtype=torch.uint8)),
+    "names for other columns": put("names", storage.pack_text(["a", "b", "c", "d"])),
+    "names that are not texts": put("names", storage.pack_text(["a", "b", 3, "d", "e"])),
+    "names that are lists": put("names", storage.pack_text([["a"], ["b"], [], [], []])),
+    "names that are entries": put("names", storage.pack_text({"a": 1})),
+    "names nested deeply": deep,
+    "names that are a bomb": put("names", packed(b'["' + b"a" * 20_000_000 + b'"]')),
+    "names that are a bomb of lists": put("names", packed(b"[" + b"[]," * 5_000_000 + b"[]]")),
+    "names that are a bomb of names": put("names", packed(b"[" + b'"ab",' * 700_000 + b'""]')),
+    "names that are signed": put("names", torch.zeros(9, dtype=torch.int8)),
+    "names with rubbish behind": put("names", packed(b'["a","b","c","d","e"] x')),
+}
+
+
+@pytest.mark.parametrize("change", [*RECORD.values(), *TENSORS.values()], ids=[*RECORD, *TENSORS])
+def test_a_file_with_one_lie_is_refused_although_its_checksum_is_right(
+    saved: Path, change: Change
+) -> None:
+    if change is RECORD["maps of another image"]:
+        changed(saved, tensor("activations", lambda a: a.reshape(8, 20, 1)))
+    changed(saved, change)
+    refused(saved)
+
+
+HEADERS: dict[str, bytes] = {
+    "a header that is a list": b"[]",
+    "a header that is not JSON": b"{",
+    "a header nested deeply": b'{"a":' * 50_000 + b"1" + b"}" * 50_000,
+    "a tensor twice": b'{"power":{"dtype":"I64","shape":[],"data_offsets":[0,8]},' * 2,
+    "an entry twice": b'{"power":{"dtype":"I64","dtype":"I64","shape":[],"data_offsets":[0,8]}}',
+    "a tensor without a shape": b'{"power":{"dtype":"I64","data_offsets":[0,8]}}',
+    "a tensor without end": b'{"power":{"dtype":"I64","shape":[9223372036854775807]}}',
+    "numbers without end": b'{"power":{"dtype":"I64","shape":[' + b"9" * 5000 + b"]}}",
+    "a negative shape": b'{"power":{"dtype":"I64","shape":[-1]}}',
+    "a type that is a list": b'{"power":{"dtype":["I64"],"shape":[]}}',
+    "an unknown type": b'{"power":{"dtype":"F4","shape":[]}}',
+    "metadata that is a list": b'{"__metadata__":[]}',
+    "a record that is a number": b'{"__metadata__":{"scorecam":4}}',
+    "a record twice": b'{"__metadata__":{"scorecam":"{}","scorecam":"{}"}}',
+    "bytes that are not text": b'{"\xff":1}',
+}
+
+
+@pytest.mark.parametrize("header", HEADERS.values(), ids=HEADERS)
+def test_a_header_that_no_library_writes_is_refused(tmp_path: Path, header: bytes) -> None:
+    path = tmp_path / "odd.safetensors"
+    raw(path, header, bytes(8))
+    refused(path)
+
+
+@pytest.mark.parametrize("length", [0, 7, 2**20 + 1, 100 * 10**6, 2**63, 2**64 - 1])
+def test_a_header_that_is_longer_than_the_file_is_refused(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "odd.safetensors"
+    path.write_bytes(struct.pack("<Q", length) + b"{}")
+    refused(path)
+
+
+def test_tensors_that_overlap_are_refused(saved: Path) -> None:
+    whole = saved.read_bytes()
+    length = int.from_bytes(whole[:8], "little")
+    header = json.loads(whole[8 : 8 + length])
+    header["fill_scores"]["data_offsets"] = header["image_scores"]["data_offsets"]
+    raw(saved, json.dumps(header).encode(), whole[8 + length :])
+    refused(saved)
+
+
+def test_names_may_hold_halves_of_characters_and_anything_else_that_is_text(
+    saved: Path,
+) -> None:
+    names = ["\ud83d", "猫", "", 'a"\\\n', "x" * 5000]
+    changed(saved, put("names", storage.pack_text(names)))
+    loaded = scorecam.ScoreBank.load(saved)
+    assert list(loaded.names or ()) == names
+    used(loaded, saved.parent)
+
+
+# ── the checksum ─────────────────────────────────────────────────────────────────────────────
+
+
+def rows_permuted(_: dict[str, Any], tensors: Tensors) -> None:
+    for name in ("scores", "scores_max"):
+        tensors[name] = tensors[name].flip(0).contiguous()
+
+
+CHANGES: dict[str, Change] = {
+    "names swapped": put("names", storage.pack_text(["b", "a", "c", "d", "e"])),
+    "rows permuted": rows_permuted,
+    "a cell changed": cell("activations", 1.0, 0, 0, 0),
+    "another layer": entry(layer="layer3"),
+    "another variant of masking": within("masking", epsilon=1e-8),
+    "another size": entry(size=[24, 41]),
+    "other seconds": within("provenance", seconds=9.0),
+    "names left out": put("names", storage.pack_text(None)),
+    "an entry more": entry(mood="good"),
+    "a wrong checksum": entry(**{bankfile.CHECKSUM: "0" * 64}),
+    "a checksum that is a number": entry(**{bankfile.CHECKSUM: 7}),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_file_that_was_changed_after_it_was_saved_says_so(saved: Path, change: Change) -> None:
+    record, tensors = apart(saved)
+    change(record, tensors)
+    as_it_is(saved, record, tensors)
+    assert "was changed or damaged after it was saved" in refused(saved).what
+
+
+def test_a_file_of_an_earlier_version_has_no_checksum_and_still_loads(saved: Path) -> None:
+    record, tensors = apart(saved)
+    del record[bankfile.CHECKSUM]
+    as_it_is(saved, record, tensors)
+    used(scorecam.ScoreBank.load(saved), saved.parent)
+
+
+def test_a_flat_channel_is_read_from_an_earlier_version_which_rounded_it(saved: Path) -> None:
+    changed(saved, TENSORS["a live channel that is flat"])
+    refused(saved)
+    record, tensors = apart(saved)
+    del record[bankfile.CHECKSUM]
+    as_it_is(saved, record, tensors)
+    used(scorecam.ScoreBank.load(saved), saved.parent)
+
+
+def test_what_float16_would_make_flat_is_kept_in_float32(tmp_path: Path) -> None:
+    bank = small_bank()
+    bank.activations[0] = 1000 + bank.activations[0] / 1000
+    bank.save(tmp_path / "bank.safetensors")
+    loaded = scorecam.ScoreBank.load(tmp_path / "bank.safetensors")
+    assert torch.equal(loaded.activations, bank.activations)
+
+
+def test_float32s_largest_number_comes_back_finite() -> None:
+    maps = torch.tensor([[torch.finfo(torch.float32).max, 1.0]])
+    assert storage.unpack_maps(storage.pack_maps(maps)).isfinite().all()
+
+
+# ── paths ────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "path",
+    [None, 3, 0, b"cat.safetensors", "", "nul\0", "x" * 5000, "a/" * 3000, "\ud800", ["a"], 2.5],
+    ids=lambda path: repr(path)[:20],
+)
+def test_what_is_not_a_path_is_refused_in_words(path: Any) -> None:
+    refused(path)
+    bank = small_bank()
+    if path == 0 or not isinstance(path, str) or not path or "\0" in path or len(path) > 255:
+        with pytest.raises(scorecam.OutputError):
+            bank.save(path)
+
+
+def test_an_open_file_a_folder_a_pipe_and_a_device_are_refused(saved: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with saved.open("rb") as file:
+        assert "path" in refused(file).what
+    for path in (tmp_path, tmp_path / "pipe", "/dev/zero", "/dev/stdin"):
+        refused(path)
+    for path in (tmp_path, "/dev/null/bank"):
+        with pytest.raises(scorecam.OutputError):
+            small_bank().save(path)
+
+
+def test_show_refuses_a_hostile_bank_in_words(saved: Path) -> None:
+    changed(saved, RECORD["a huge size"])
+    answer = command("show", saved)
+    assert answer.code == 2
+    assert "not a score bank" in answer.err
+    assert len(answer.err) <= LONGEST_MESSAGE + 20
+
+
+# ── parts of a bank made in Python ───────────────────────────────────────────────────────────
+
+
+PARTS: dict[str, dict[str, Any]] = {
+    "maps that are not a tensor": {"activations": [[1.0]]},
+    "maps of whole numbers": {"activations": torch.ones(8, 4, 5, dtype=torch.int64)},
+    "maps in double precision": {"activations": torch.ones(8, 4, 5, dtype=torch.float64)},
+    "maps without numbers": {"activations": torch.ones(8, 4, 5, device="meta")},
+    "sparse maps": {"activations": torch.ones(8, 4, 5).to_sparse()},
+    "maps of one axis": {"activations": torch.ones(8, 20)},
+    "maps without cells": {"activations": torch.ones(8, 0, 5)},
+    "live as bools": {"live": torch.ones(8, dtype=torch.bool)},
+    "live in 32 bits": {"live": torch.arange(7, dtype=torch.int32)},
+    "more asked than live": {"live": torch.arange(5)},
+    "a score too few": {"scores": torch.ones(5, 5)},
+    "a column too few": {"scores": torch.ones(6, 4)},
+    "one row": {"scores": torch.ones(6)},
+    "an image of other columns": {"image_scores": torch.ones(4)},
+    "a fill of other columns": {"fill_scores": torch.ones(6)},
+    "too few names": {"names": ("a",)},
+    "a size of three axes": {"size": (24, 40, 3)},
+    "a size that is a list": {"size": [24, 40]},
+    "a size of nothing": {"size": (0, 40)},
+    "an unknown head": {"head": "softmax"},
+    "sparse scores": {"scores": torch.ones(6, 5).to_sparse()},
+    "columns that are a list": {"columns": [0, 1]},
+}
+
+
+@pytest.mark.parametrize("parts", PARTS.values(), ids=PARTS)
+def test_parts_that_do_not_fit_make_no_bank(parts: dict[str, Any]) -> None:
+    import dataclasses
+
+    with pytest.raises(scorecam.BankError, match="not the parts of a score bank") as raised:
+        dataclasses.replace(small_bank(), **parts)
+    assert len(str(raised.value)) <= LONGEST_MESSAGE
+
+
+def test_what_could_not_be_read_again_is_not_saved(tmp_path: Path) -> None:
+    import dataclasses
+
+    bank = small_bank()
+    for parts in (
+        {"layer": "x" * (LONGEST_TEXT + 1)},
+        {"image_scores": bank.image_scores * math.nan},
+        {"size": (1_000_000, 1_000_000)},
+        {"activations": torch.zeros(8, 4, 5)},
+    ):
+        with pytest.raises(scorecam.BankError, match="cannot be saved"):
+            dataclasses.replace(bank, **parts).save(tmp_path / "bank.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+# ── mutations ────────────────────────────────────────────────────────────────────────────────
+
+
+def mutated_bytes(whole: bytes, draw: random.Random) -> bytes:
+    """The file with some bytes changed, left out, moved or put in."""
+    found = bytearray(whole)
+    for _ in range(draw.choice([1, 1, 2, 8])):
+        at = draw.randrange(len(found) if draw.random() < 0.5 else min(1500, len(found)))
+        kind = draw.randrange(5)
+        if kind == 0:
+            found[at] ^= 1 << draw.randrange(8)
+        elif kind == 1:
+            found[at : at + 8] = draw.randbytes(8)
+        elif kind == 2:
+            del found[at : at + draw.choice([1, 8, 500])]
+        elif kind == 3:
+            found[at:at] = found[: draw.choice([1, 8, 500])]
+        else:
+            found[at : at + 1] = draw.choice([b"\xff", b"\0", b"9" * 20, b"[", b'"', b"-", b"e"])
+        found = found or bytearray(b"\0")
+    return bytes(found)
+
+
+VALUES: list[Any] = [
+    None, True, 0, 1, -1, 2**31, 2**63, 10**30, 10**400, 0.5, -0.0, math.nan, math.inf, 1e308, "",
+    "x", "\ud800", "x" * 20_000, [], [[]], {}, [0], [1, 2, 3], [24, 40], [1, 1], [2**20, 64],
+    {"fill": 0}, "official", "sigmoid", "value", "probabilities",
+]  # fmt: skip
+
+
+def mutate_record(record: dict[str, Any], draw: random.Random) -> None:
+    """One entry, at any depth, with another value, left out or added."""
+    where: Any = record
+    while True:
+        keys = list(where.keys()) if isinstance(where, dict) else list(range(len(where)))
+        if not keys:
+            return
+        key = draw.choice(keys)
+        if isinstance(where[key], dict | list) and where[key] and draw.random() < 0.8:
+            where = where[key]
+            continue
+        kind = draw.random()
+        if kind < 0.1 and isinstance(where, dict):
+            del where[key]
+        elif kind < 0.15 and isinstance(where, dict):
+            where["more"] = draw.choice(VALUES)
+        else:
+            where[key] = draw.choice(VALUES)
+        return
+
+
+def mutate_tensor(tensors: Tensors, draw: random.Random) -> None:
+    """One tensor with another type, shape or number, left out, or another's."""
+    name = draw.choice(sorted(tensors))
+    old = tensors[name]
+    kind = draw.randrange(7)
+    if kind == 0:
+        del tensors[name]
+    elif kind == 1:
+        tensors[name] = tensors[draw.choice(sorted(tensors))].clone()
+    elif kind == 2:
+        tensors[name] = old.to(
+            draw.choice([torch.float32, torch.float16, torch.int64, torch.uint8])
+        )
+    elif kind == 3 and old.ndim:
+        tensors[name] = old[: draw.randrange(len(old) + 1)]
+    elif kind == 4:
+        tensors[name] = draw.choice([old[None], old.reshape(-1), old.repeat(2, *[1] * old.ndim)])
+    elif old.numel():
+        flat = old.clone().reshape(-1)
+        value = draw.choice([0, 1, 255, math.nan, math.inf, -math.inf, 6e4, -3.0])
+        if not old.is_floating_point():
+            value = draw.randrange(256)
+        flat[draw.randrange(len(flat))] = value
+        tensors[name] = flat.reshape(old.shape)
+
+
+def attempt(path: Path) -> bool:
+    """Read the file and use the bank; whether it was one."""
+    try:
+        bank = scorecam.ScoreBank.load(path)
+    except scorecam.BankError as error:
+        said = str(error)
+    else:
+        used(bank, path.parent)
+        return True
+    assert len(said) <= LONGEST_MESSAGE
+    return False
+
+
+def mutations(folder: Path, count: int, seed: int) -> int:
+    """Try so many mutations of a few banks; how many of them still were banks."""
+    draw = random.Random(seed)
+    seeds: list[Path] = []
+    for number, bank in enumerate(
+        [small_bank(), small_bank(asked=4), small_bank(head="value"), small_bank().keep(2)]
+    ):
+        seeds.append(folder / f"seed{number}.safetensors")
+        bank.save(seeds[-1])
+    path = folder / "mutated.safetensors"
+    banks = 0
+    for _ in range(count):
+        seed_file = draw.choice(seeds)
+        if draw.random() < 0.4:
+            path.write_bytes(mutated_bytes(seed_file.read_bytes(), draw))
+        else:
+            record, tensors = apart(seed_file)
+            for _ in range(draw.choice([1, 1, 2])):
+                if draw.random() < 0.5:
+                    mutate_record(record, draw)
+                else:
+                    mutate_tensor(tensors, draw)
+            tensors = {name: each.clone().contiguous() for name, each in tensors.items()}
+            together(path, record, tensors)
+        banks += attempt(path)
+    return banks
+
+
+def test_mutated_files_are_refused_or_are_banks_that_work(tmp_path: Path) -> None:
+    banks = mutations(tmp_path, 400, seed=7)
+    assert 0 < banks < 400
+
+
+# ── memory ───────────────────────────────────────────────────────────────────────────────────
+
+
+LOADING = """
+import resource, sys
+import scorecam
+path, factor, base = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+warm = scorecam.ScoreBank.load(sys.argv[4])  # libraries and their threads take their memory first
+warm.heatmap(0)
+held = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+import os
+most = held + factor * os.path.getsize(path) + base
+resource.setrlimit(resource.RLIMIT_AS, (most, most))
+try:
+    scorecam.ScoreBank.load(path)
+    print("a bank")
+except scorecam.BankError as error:
+    print("refused:", error.what)
+"""
+
+
+def loaded_within_its_limit(path: Path, warm: Path) -> str:
+    """What a process says that may take no more memory than is promised."""
+    limits = [str(bankfile.MEMORY_FACTOR), str(bankfile.MEMORY_BASE)]
+    ended = subprocess.run(
+        [sys.executable, "-c", LOADING, str(path), *limits, str(warm)],
+        capture_output=True, text=True, timeout=120, check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def many_columns(_: dict[str, Any], tensors: Tensors) -> None:
+    """As many columns as 8 MB hold, with the longest names that are read for them."""
+    columns = 400_000
+    for name in ("image_scores", "fill_scores"):
+        tensors[name] = torch.zeros(columns)
+    tensors["columns"] = torch.zeros(1, dtype=torch.int32)
+    tensors["scores"], tensors["scores_max"] = tensors["scores"][:, :2], tensors["scores_max"]
+    tensors["scores"] = (tensors["scores"] - tensors["scores"].amax(dim=1, keepdim=True)).half()
+    tensors["names"] = packed(json.dumps(["𝒳" + "n" * 20] * columns).encode())
+
+
+def many_channels(_: dict[str, Any], tensors: Tensors) -> None:
+    count = storage.MOST_CHANNELS
+    tensors["activations"] = torch.rand(count, 1, 2).half() + torch.tensor([0, 1.0]).half()
+    for name in ("live", "asked"):
+        tensors[name] = torch.full((count // 8,), 255, dtype=torch.uint8)
+    tensors["scores"] = torch.zeros(count, 5).half()
+    tensors["scores_max"] = torch.zeros(count)
+
+
+BOMBS: dict[str, Change] = {
+    name: {**RECORD, **TENSORS}[name]
+    for name in (
+        "a huge size", "names that are a bomb", "names that are a bomb of lists",
+        "names that are a bomb of names", "packed channels too long", "names nested deeply",
+    )
+}  # fmt: skip
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("change", BOMBS.values(), ids=BOMBS)
+def test_a_bomb_takes_no_more_memory_than_is_promised(saved: Path, change: Change) -> None:
+    warm = saved.with_name("warm.safetensors")
+    warm.write_bytes(saved.read_bytes())
+    changed(saved, change)
+    assert loaded_within_its_limit(saved, warm).startswith("refused")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("change", [many_columns, many_channels])
+def test_the_largest_banks_take_no_more_memory_than_is_promised(
+    saved: Path, change: Change
+) -> None:
+    warm = saved.with_name("warm.safetensors")
+    warm.write_bytes(saved.read_bytes())
+    changed(saved, change)
+    assert loaded_within_its_limit(saved, warm) == "a bank\n"
+
+
+def test_this_process_did_not_grow_beyond_reason() -> None:
+    """A backstop: nothing above made the test process itself hold gigabytes."""
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 6 * 2**20  # KiB on Linux
