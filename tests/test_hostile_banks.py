@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import os
@@ -423,9 +424,9 @@ def mutate_record(record: dict[str, Any], draw: random.Random) -> None:
         if kind < 0.1 and isinstance(where, dict):
             del where[key]
         elif kind < 0.15 and isinstance(where, dict):
-            where["more"] = draw.choice(VALUES)
+            where["more"] = copy.deepcopy(draw.choice(VALUES))
         else:
-            where[key] = draw.choice(VALUES)
+            where[key] = copy.deepcopy(draw.choice(VALUES))
         return
 
 

@@ -32,6 +32,9 @@ Value = int | float | str
 LONGEST = 10_000
 """Characters of a list of methods."""
 
+LONGEST_TEXT = 4096
+"""Characters of one setting's text: no path is longer."""
+
 
 @dataclass(frozen=True)
 class ScoreCAMMethod(Method):
@@ -184,6 +187,11 @@ def _parse(name: str) -> tuple[str, dict[str, Value]]:
 def _value(kind: str, key: str, text: str, default: Value) -> Value:
     """A setting's value, of the type of its default."""
     if isinstance(default, str):
+        if len(text) > LONGEST_TEXT:
+            raise SettingError(
+                f"{kind}:{key} has {len(text):,} characters; at most {LONGEST_TEXT:,} are read.",
+                do=f"The default is {kind}:{key}={default}.",
+            )
         return text
     wanted = "a whole number" if isinstance(default, int) else "a number"
     value = whole(text) if isinstance(default, int) else real(text)

@@ -26,7 +26,7 @@ from scorecam.errors import (
     did_you_mean,
 )
 from scorecam.pixels import Preprocess
-from scorecam.ranges import quoted, whole
+from scorecam.ranges import whole
 from scorecam.readout import Readout
 from scorecam.shapes import BatchedActivations, BatchedScores, Columns, Image, Images
 
@@ -413,8 +413,7 @@ def _plain(target: Any) -> int:
 def _checked(index: int, columns: int) -> int:
     if not 0 <= index < columns:
         raise TargetError(
-            f"There is no class {quoted(index)}: the model has {columns}, numbered 0 to "
-            f"{columns - 1}.",
+            f"There is no class {index!r}: the model has {columns}, numbered 0 to {columns - 1}.",
             likely="Class lists that start at 1 are one too high." if index == columns else "",
             do="Use an index in that range, or a class name.",
         )

@@ -35,7 +35,6 @@ from scorecam.methods import parse_methods
 from scorecam.metrics import Metric, parse_metrics
 from scorecam.model import Model, Precision, Runtime, Speed
 from scorecam.photo import read_photo
-from scorecam.ranges import BATCH_SIZE, SEED
 from scorecam.runs.config import Config, describe
 from scorecam.runs.gallery import entry
 from scorecam.runs.results import Summary, check_extras, write_results
@@ -158,9 +157,6 @@ def evaluate(
     measures = parse_metrics(metrics) if isinstance(metrics, str) else list(metrics)
     mine = select(chosen, shard=shard) if shard is not None else chosen
     plan(budget, tolerance)
-    SEED.check("seed", seed)
-    if batch_size != "auto":
-        BATCH_SIZE.check("batch_size", batch_size)
     Speed(runtime, precision)
     _check_choice("target", target, ("label", "predicted"))
     _check_choice("fill", fill, ("run", "black"))

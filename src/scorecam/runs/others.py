@@ -26,6 +26,7 @@ from scorecam.metrics.similarity import SIMILARITIES
 from scorecam.model import Model, Speed, WhiteBox
 from scorecam.photo import read_photo
 from scorecam.pixels import Preprocess
+from scorecam.ranges import NETWORKS
 from scorecam.runs.config import SCHEMA
 from scorecam.runs.local import OnProgress, Progress
 from scorecam.runs.store import Record, Store, read_map
@@ -67,7 +68,11 @@ def all_jobs(stages: Sequence[str], modes: Sequence[str], seeds: int) -> Iterato
 
     Args:
         stages: from the output to the input.
+
+    Raises:
+        SettingError: more networks are wanted for a stage than are drawn.
     """
+    NETWORKS.check("seeds", seeds)
     for mode in modes:
         for place, stage in enumerate(stages):
             chosen = tuple(stages[: place + 1]) if mode == "cascading" else (stage,)

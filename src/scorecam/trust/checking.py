@@ -12,7 +12,6 @@ from scorecam import backends
 from scorecam.errors import SettingError, did_you_mean
 from scorecam.explanation import Explanation
 from scorecam.model import Model
-from scorecam.ranges import SEED
 from scorecam.trust.measuring import Found, measure, price
 from scorecam.trust.subject import Subject
 from scorecam.trust.verdict import NOTES, RULES, Trust, judged, verdict
@@ -96,7 +95,8 @@ def _subject(model: Model | nn.Module, explanation: Explanation, seed: int) -> S
             likely="It may be a heatmap alone.",
             do="scorecam.check(model, scorecam.explain(model, photo)).",
         )
-    SEED.check("seed", seed)
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise SettingError(f"seed={seed!r} is not a whole number.", do="0 is as good as any.")
     opened = model if isinstance(model, Model) else backends.open_model(model)
     return Subject(opened, explanation, seed)
 
