@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from torch import Tensor
 
 import scorecam
 from scorecam import bankfile
+
+LARGE = 2**20
+"""Pixels above which not everything is tried."""
 
 Tensors = dict[str, Tensor]
 Change = Callable[[dict[str, Any], Tensors], object]
@@ -75,6 +79,9 @@ def raw(path: Path, header: bytes, data: bytes = b"") -> None:
 def used(bank: scorecam.ScoreBank, folder: Path) -> None:
     """Everything that can be done with a bank; none of it may fail."""
     index = bank.target().index if bank.columns is None else int(bank.columns[0])
+    if math.prod(bank.size) > LARGE:  # as right, and as slow, as it is large
+        assert tuple(bank.heatmap(index).shape) == bank.size
+        return
     explanation = scorecam.Explanation(bank, bank.target(index), scorecam.VARIANTS["official"])
     for variant in scorecam.VARIANTS:
         heatmap = bank.heatmap(index, variant)
@@ -83,7 +90,8 @@ def used(bank: scorecam.ScoreBank, folder: Path) -> None:
         bank.contrast(index, index, variant)
     assert explanation.formula
     assert all(note.sentence for note in explanation.health)
-    explanation.top(3) if bank.columns is None else None
+    if bank.columns is None:
+        explanation.top(3)
     explanation.overlay()
     bank.keep([index])
     bank.save(folder / "again.safetensors")

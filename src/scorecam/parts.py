@@ -121,7 +121,7 @@ def check_values(
             raise ValueError("its masks have scores of other columns than it keeps")
 
 
-MOST_CELLS = 2**27
+MOST_CELLS = 2**26
 """Pixels, or cells where a grid's axis has more of them, to which a bank's maps are drawn."""
 
 

@@ -21,8 +21,8 @@ from scorecam.model import Head
 
 SCHEMA = 2
 
-MOST_PIXELS = 2**27
-"""Pixels of the image that a bank from a file may be about (512 × 512 × 512)."""
+MOST_PIXELS = 2**26
+"""Pixels of the image that a bank from a file may be about: 8192 × 8192, or 512 × 512 × 256."""
 
 LONGEST_AXIS = 2**24
 """Pixels, or samples of a signal, along one of its axes."""
