@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from scorecam.asking import first_batch_size
 from scorecam.baselines.rise import MOST_CELLS, check_grids
 from scorecam.budget import plan
+from scorecam.cam import find_variant
 from scorecam.cli_runs import _gates, _shard
 from scorecam.command import count
 from scorecam.datasets.sample import Dataset
@@ -35,7 +36,7 @@ TEXTS = [
     "", " ", "0", "-1", "1", "2", "0.5", "1e3", "1e400", "-1e400", "nan", "inf", "-inf", "1_000",
     "_1", "1__0", "٣", "²", "½", "0x10", "1e-400", "+5", " 5 ", "5\n", "1,5", "true", "None",
     str(10**30), "99999999999", str(2**63), "9" * 5000, "-" + "9" * 5000, "1" * 100_000,
-    "x" * 100_000, "a\0b", "\0", "\ud800", "\x1b]0;title\x07", "=", "==", "a=b", ":", "::", ",",
+    "x" * 100_000, "x" * 1000, "a\0b", "\0", "\ud800", "\x1b]0;title\x07", "=", "==", "a=b", ":", "::", ",",
     "/", "1/", "/2", "1/2/3", "0/1", "2/1", "'", '"', "{}", "[1]", "a.b:c", "..:x", ":x", "x:",
     "torchvision:", "torchvision:\0", "lite0,precision=", "..", "/dev/zero", "\u202e", "\\", "%s",
     "lite0,lite0", "lite0,head=value,head=value",
@@ -173,6 +174,7 @@ DOORS: dict[str, Callable[[Any], object]] = {
     "--batch-size": lambda text: first_batch_size(count(text), torch.zeros(1, 3, 8, 8)),
     "--metrics": parse_metrics,
     "--methods": parse_methods,
+    "--variant": find_variant,
     "--shard": lambda text: chosen(shard=_shard(text)),
     "--fail-under": _gates,
     "a side of compare": lambda text: parse_side(text).is_run,

@@ -387,7 +387,7 @@ def find_variant(variant: str | Variant) -> Variant:
     if isinstance(variant, str) and variant in VARIANTS:
         return VARIANTS[variant]
     raise SettingError(
-        f"There is no variant {variant!r}.",
+        f"There is no variant {variant!r:.80}.",
         likely=did_you_mean(str(variant), VARIANTS),
         do=f"The variants are {', '.join(VARIANTS)}.",
     )
