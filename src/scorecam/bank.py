@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import io
 import math
 import os
 import platform
@@ -26,12 +25,14 @@ from scorecam import cam, storage
 from scorecam.budget import error_of, large_columns, read
 from scorecam.cam import Answers, Masking, Variant, find_variant
 from scorecam.errors import BankError, SettingError
+from scorecam.images import MAX_PIXELS, VIEW, Accepts, opened
 from scorecam.model import Head, Target, find_target, reduced
-from scorecam.photo import MAX_PIXELS
 from scorecam.shapes import Activations, Columns, Grid, Heatmap, Scores, Weights
 from scorecam.surrogate import Posterior, Surrogate
 
 SCHEMA = 2
+
+_VIEW = Accepts("a picture", VIEW, BankError)
 
 
 @functools.cache
@@ -58,7 +59,8 @@ class Provenance:
         budget: which masks were asked about.
         runtime: what ran the model on the masked images.
         seed: of what was drawn to estimate the error.
-        remarks: what the choice of runtime and precision, and of the head, met with.
+        remarks: what of the photo was not read as it is stored, and what the choice of runtime and
+            precision, and of the head, met with.
         unrepeated: how far apart two answers to the same image were, of the range that the answers
             about it span, in [0, 1]; 0 in banks of versions that asked but once.
         mixed: how far the answer to the image moved among other images in a batch, in the same
@@ -282,11 +284,20 @@ class ScoreBank:
         return cam.heatmap(shown, weights[self.live], size or self.size, field)
 
     def picture(self) -> Image.Image | None:
-        """What the model saw, RGB, where a photo was given."""
+        """What the model saw, RGB, where a photo was given.
+
+        Raises:
+            BankError: it is not a JPEG, is damaged, or has another size than the model's input.
+        """
         if self.view is None:
             return None
-        with Image.open(io.BytesIO(self.view)) as picture:
-            return picture.convert("RGB")
+        with opened(self.view, _VIEW, "The bank's picture") as found:
+            if found.image.size[::-1] != self.size:
+                raise BankError(
+                    f"The bank's picture has {found.image.width} × {found.image.height} pixels, "
+                    f"but the model's input has the axes {self.size}."
+                )
+            return found.image.convert("RGB")
 
     def keep(self, classes: int | Sequence[int | str]) -> ScoreBank:
         """The bank with these columns only: so many of the largest, or the ones named.
@@ -420,10 +431,10 @@ def _same_types(provenance: Provenance) -> bool:
 def _fits_view(bank: ScoreBank) -> bool:
     """Whether the picture of what the model saw, if there is one, has the size of its input."""
     try:
-        picture = bank.picture()
-    except (OSError, Image.DecompressionBombError) as error:
-        raise ValueError("its picture cannot be decoded") from error
-    return picture is None or picture.size[::-1] == bank.size
+        bank.picture()
+    except BankError as error:
+        raise ValueError("its picture cannot be decoded, or is of another size") from error
+    return True
 
 
 def _from_record(record: Any, tensors: dict[str, Tensor]) -> ScoreBank:

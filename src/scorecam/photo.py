@@ -284,7 +284,7 @@ def _dark_colours(name: str, brightest: int) -> str:
 def _eight_bit(grey: Image.Image, name: str) -> tuple[Image.Image, str]:
     """Greys of more than 8 bits, brought from their full scale (see `read`) to 0..255."""
     low, high = _extrema(grey)
-    low, high, remark = _scale(low, high, grey.mode == "F", name)
+    low, high, remark = _scale(low, high, 1 if grey.mode == "F" else 65535, name)
     beyond = math.nextafter(high, math.inf)  # a flat image has no range
     rgb = Image.new("RGB", grey.size)
     for box in _tiles(grey.size):
@@ -303,34 +303,24 @@ def _extrema(grey: Image.Image) -> tuple[float, float]:
     return low, high
 
 
-def _scale(low: float, high: float, floats: bool, name: str) -> tuple[float, float, str]:  # noqa: FBT001
-    """What becomes black and what becomes white, and what is to be said of it."""
-    full = 1 if floats else 65535
+def _scale(low: float, high: float, full: int, name: str) -> tuple[float, float, str]:
+    """What becomes black and what becomes white, and what is to be said of it.
+
+    Args:
+        full: 1 for floats, 65535 for whole numbers.
+    """
     if low < 0 or high > full:
-        return (
-            low,
-            high,
-            f"{name} holds values from {low:.6g} to {high:.6g}; they are stretched from black to "
-            "white.",
-        )
-    if floats or high == 0:
+        said = f"{name} holds values from {low:.6g} to {high:.6g}, stretched from black to white."
+        return low, high, said
+    if full == 1 or not 0 < high < 2**14:
         return 0, full, ""
     for bits in _BITS:
         if high < 2**bits:
-            return (
-                0,
-                2**bits - 1,
-                f"{name} has 16-bit greys that end at {high:.0f}; they are read as {bits} bits, "
-                f"so that {2**bits - 1} is white.",
-            )
-    if high < 2**14:
-        return (
-            0,
-            full,
-            f"{name} is dark: its 16-bit greys end at {high:.0f} of 65535. If they hold fewer bits, "
-            "scale them to [0, 1] and pass the array.",
-        )
-    return 0, full, ""
+            white = 2**bits - 1
+            said = f"{name} has 16-bit greys that end at {high:.0f}; they are read as {bits} bits"
+            return 0, white, f"{said}, so that {white} is white."
+    said = f"{name} is dark: its 16-bit greys end at {high:.0f} of {full}."
+    return 0, full, f"{said} If they hold fewer bits, scale them to [0, 1] and pass the array."
 
 
 # ── arrays ───────────────────────────────────────────────────────────────────────────────────

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NoReturn
@@ -36,7 +36,7 @@ class Kind:
 
 
 @contextmanager
-def open_file(path: PathLike, kind: Kind) -> Iterator[BinaryIO]:
+def open_file(path: PathLike, kind: Kind) -> Generator[BinaryIO]:
     """A file to read from, for libraries that read parts of it.
 
     Raises:

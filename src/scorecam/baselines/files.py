@@ -8,15 +8,17 @@ from zipfile import BadZipFile
 
 import numpy as np
 import torch
-from PIL import Image
 
 from scorecam.baselines.ground import finished
 from scorecam.cam import upsample
 from scorecam.errors import PhotoError, SettingError
+from scorecam.images import MASK, Accepts, opened
 from scorecam.method import Case, Method
 from scorecam.shapes import Heatmap
 
 SUFFIXES = (".npy", ".png")
+
+_MAP = Accepts("a map", MASK, PhotoError)
 
 
 class Maps(Method):
@@ -50,9 +52,11 @@ class Maps(Method):
             if path.suffix == ".npy":
                 values = np.load(path, allow_pickle=False)
             else:
-                with Image.open(path) as picture:
-                    values = np.asarray(picture.convert("F"))
+                with opened(path, _MAP) as found:
+                    values = np.asarray(found.image.convert("F"))
             grid = torch.from_numpy(np.array(values, dtype=np.float32))
+        except PhotoError:
+            raise
         except (OSError, ValueError, TypeError, EOFError, MemoryError, BadZipFile) as error:
             raise PhotoError(
                 f"The map {path} cannot be read: {error}.", do="Save it with numpy.save."

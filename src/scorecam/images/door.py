@@ -13,7 +13,7 @@ import importlib
 import io
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO, Final, NoReturn
@@ -96,7 +96,7 @@ class Opened:
 
 
 @contextmanager
-def opened(source: Source, accepts: Accepts, name: str = "") -> Iterator[Opened]:
+def opened(source: Source, accepts: Accepts, name: str = "") -> Generator[Opened]:
     """An image to be decoded inside the `with` block, where any error says that it is damaged.
 
     Args:
@@ -109,13 +109,14 @@ def opened(source: Source, accepts: Accepts, name: str = "") -> Iterator[Opened]
             or would take too much memory.
         SettingError: the limit on memory is set to something else.
     """
+    known = name or (name if isinstance(source, bytes) else os.fspath(source))
+    image: Image.Image | None = None
     with _stream(source, accepts) as (file, size), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's remarks on large sizes and odd metadata
-        known = name or os.fspath(source) if not isinstance(source, bytes) else name
         try:
-            image = None
-            image, pages = _identified(file, size, known, accepts)
-            yield Opened(image, pages)
+            found = _identified(file, size, known, accepts)
+            image = found.image
+            yield found
         except ScorecamError:
             raise
         except Exception as error:  # noqa: BLE001  readers of damaged files raise what they do
@@ -143,7 +144,7 @@ def metadata_is_huge(image: Image.Image) -> bool:
 
 
 @contextmanager
-def _stream(source: Source, accepts: Accepts) -> Iterator[tuple[BinaryIO, int]]:
+def _stream(source: Source, accepts: Accepts) -> Generator[tuple[BinaryIO, int]]:
     """The content as a file, and its size in bytes."""
     if isinstance(source, bytes):
         yield io.BytesIO(source), len(source)
@@ -152,9 +153,7 @@ def _stream(source: Source, accepts: Accepts) -> Iterator[tuple[BinaryIO, int]]:
         yield file, os.fstat(file.fileno()).st_size
 
 
-def _identified(
-    file: BinaryIO, size: int, name: str, accepts: Accepts
-) -> tuple[Image.Image, tuple[tiff.Page, ...]]:
+def _identified(file: BinaryIO, size: int, name: str, accepts: Accepts) -> Opened:
     """The image, once its header shows that decoding it is safe."""
     head = file.read(kinds.HEAD)
     if not head:
@@ -163,7 +162,7 @@ def _identified(
         raise _not_read(name, accepts, words)
     pages = tiff.pages(file) if head.startswith(tiff.BEGINNINGS) else ()
     if pages and pages[0].raw:
-        raise _not_read(name, accepts, kinds.refused("photo.dng", head) or kinds.DAMAGED)
+        raise _not_read(name, accepts, kinds.RAW)
     whole = head.startswith(b"RIFF") or head[4:8] == b"ftyp"
     if whole and size > memory_limit() // 8:
         raise _hostile(name, accepts, "is too large for a file of its kind")
@@ -173,14 +172,20 @@ def _identified(
         image = Image.open(metered, formats=_formats(accepts))  # type: ignore[arg-type]
     except UnidentifiedImageError as error:
         raise _not_read(name, accepts, kinds.unreadable(name, head, pages)) from error
+    _check(image, size, name, accepts)
+    metered.allow(4 * size + HEADER)
+    return Opened(image, pages)
+
+
+def _check(image: Image.Image, size: int, name: str, accepts: Accepts) -> None:
+    """Refuse what would take too much memory or time to decode."""
     check_pixels(image.width, image.height, name, accepts.error)
     if image.width * image.height > accepts.pixels:
         raise accepts.error(f"{name} has more than {accepts.pixels:,} pixels.")
     check_memory(image, name, accepts.error, size)
-    if size > _PLAIN and getattr(image, "tile", None) and image.tile[0][0] == "ppm_plain":
+    tiles = getattr(image, "tile", None)
+    if size > _PLAIN and tiles and tiles[0][0] == "ppm_plain":
         raise _hostile(name, accepts, "is too large for a file of numbers in text")
-    metered.allow(4 * size + HEADER)
-    return image, pages
 
 
 def _formats(accepts: Accepts) -> list[str]:

@@ -27,7 +27,7 @@ _UNPACK = "Unpack it first."
 _DRAWING = ("It is a PostScript drawing.", _AS_PNG)
 _WEB = ("It is a web page, perhaps an error page saved as a photo.", "Fetch it again.")
 _VIDEO = ("It is a video.", _FRAME)
-_RAW = ("It is a camera's raw file.", _DEVELOP)
+RAW: Final = ("It is a camera's raw file.", _DEVELOP)
 _HEIC = (
     "It is a HEIC photo, as phones make them.",
     "Save it as JPEG, or install pillow-heif and call its register_heif_opener() first.",
@@ -46,6 +46,11 @@ _MATLAB = (
     "It is a MATLAB file.",
     f"Load it with scipy.io.loadmat (h5py from version 7.3 on), and {_ARRAY}",
 )
+_TENSORS = (
+    "It is a safetensors file: a score bank, or a network's weights.",
+    "Show a bank with `scorecam show`; give weights as --weights.",
+)
+_WEIGHTS = ("It holds tensors or a network's weights.", "Give weights as --weights.")
 _WIDE = f"Load it with imageio or OpenCV, scale it to [0, 1], and {_ARRAY}"
 
 _BEGINNINGS: Final[dict[bytes, Words]] = {
@@ -75,12 +80,12 @@ _BEGINNINGS: Final[dict[bytes, Words]] = {
     b"\0\0\x01\xb3": _VIDEO,
     b"flv\x01": _VIDEO,
     b"\x30\x26\xb2\x75\x8e\x66\xcf\x11": _VIDEO,
-    b"fujifilmccd-raw": _RAW,
-    b"fovb": _RAW,
-    b"\0mrm": _RAW,
-    b"iiro": _RAW,
-    b"iirs": _RAW,
-    b"iiu\0": _RAW,
+    b"fujifilmccd-raw": RAW,
+    b"fovb": RAW,
+    b"\0mrm": RAW,
+    b"iiro": RAW,
+    b"iirs": RAW,
+    b"iiu\0": RAW,
     b"7z\xbc\xaf\x27\x1c": ("It is a 7z archive.", _TAKE_OUT),
     b"rar!\x1a": ("It is a RAR archive.", _TAKE_OUT),
     b"\x1f\x8b": ("It is compressed with gzip.", _UNPACK),
@@ -91,18 +96,34 @@ _BEGINNINGS: Final[dict[bytes, Words]] = {
 }
 """How files begin that are no photos, in lower case."""
 
+_INSIDE: Final[tuple[tuple[int, bytes, Words], ...]] = (
+    (128, b"DICM", _DICOM),
+    (344, b"n+1\0", _NIFTI),
+    (344, b"ni1\0", _NIFTI),
+    (4, b"n+2\0", _NIFTI),
+    (8, b"AVI ", _VIDEO),
+    (8, b'{"', _TENSORS),
+)
+"""What tells them further inside, and where it stands."""
+
+_ZIP, _GZIP = b"PK\x03\x04", b"\x1f\x8b"
+
+_ZIPPED: Final[dict[str, Words]] = {
+    ".npz": ("It holds NumPy arrays.", f"Load one of them with numpy.load, and {_ARRAY}"),
+    **dict.fromkeys((".pt", ".pth", ".ckpt"), _WEIGHTS),
+}
+
 _PHOTOS: Final = (b"\x89png", b"\xff\xd8\xff", b"gif8", b"riff", b"bm", b"\0\0\0\x0cjp  ")
 """How photos begin: one that cannot be read is damaged."""
 
-_RAW_SUFFIXES: Final = frozenset(
-    f".{kind}" for kind in "3fr arw cr2 dcr dng erf iiq k25 kdc nef nrw pef sr2 srf srw".split()
-)
+_RAW_KINDS = "3fr arw cr2 dcr dng erf iiq k25 kdc nef nrw pef sr2 srf srw"
+_RAW_SUFFIXES: Final = frozenset(f".{kind}" for kind in _RAW_KINDS.split())
 """Raw files that begin like TIFF files, where Pillow would find a small preview."""
 
 _FTYP: Final[dict[str, Words]] = {
     **dict.fromkeys(("heic", "heix", "heim", "heis", "hevc", "hevx", "mif1", "msf1"), _HEIC),
     **dict.fromkeys(("avif", "avis"), DAMAGED),
-    "crx ": _RAW,
+    "crx ": RAW,
 }
 """The brands of files of the MP4 family; all others are videos."""
 
@@ -116,24 +137,18 @@ def refused(name: str, head: bytes) -> Words | None:
     """
     suffix = PurePath(name).suffix.lower()
     if head.startswith(tiff.BEGINNINGS):
-        return _RAW if suffix in _RAW_SUFFIXES or head[8:10] == b"CR" else None
-    if head[128:132] == b"DICM":
-        return _DICOM
-    if head[344:348] in {b"n+1\0", b"ni1\0"} or head[4:8] == b"n+2\0":
-        return _NIFTI
-    if head.startswith(b"\x1f\x8b") and name.lower().endswith(".nii.gz"):
-        return _NIFTI
-    if head.startswith(b"PK\x03\x04"):
-        return _zipped(suffix)
-    if head[8:10] == b'{"':
-        return _safetensors()
-    if head.startswith(b"RIFF") and head[8:12] == b"AVI ":
-        return _VIDEO
+        return RAW if suffix in _RAW_SUFFIXES or head[8:10] == b"CR" else None
     if head[4:8] == b"ftyp":
-        words = _FTYP.get(head[8:12].decode("latin-1"), _VIDEO)
+        words = _brand(head)
         return None if words in {_HEIC, DAMAGED} else words
+    if head.startswith(_GZIP) and name.lower().endswith(".nii.gz"):
+        return _NIFTI
+    if head.startswith(_ZIP):
+        return _ZIPPED.get(suffix, ("It is a zip archive or an office document.", _TAKE_OUT))
     start = _start(head)
-    return next((words for own, words in _BEGINNINGS.items() if start.startswith(own)), None)
+    found = [words for place, own, words in _INSIDE if head[place:].startswith(own)]
+    found += [words for own, words in _BEGINNINGS.items() if start.startswith(own)]
+    return found[0] if found else None
 
 
 def unreadable(name: str, head: bytes, pages: tuple[tiff.Page, ...] = ()) -> Words:
@@ -147,7 +162,7 @@ def unreadable(name: str, head: bytes, pages: tuple[tiff.Page, ...] = ()) -> Wor
     if words := refused(name, head):
         return words
     if head[4:8] == b"ftyp":
-        return _FTYP.get(head[8:12].decode("latin-1"), _VIDEO)
+        return _brand(head)
     if head.startswith(tiff.BEGINNINGS):
         return _tiff(pages)
     if _start(head).startswith(_PHOTOS):
@@ -163,19 +178,9 @@ def _start(head: bytes) -> bytes:
     return head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
 
 
-def _zipped(suffix: str) -> Words:
-    if suffix == ".npz":
-        return "It holds NumPy arrays.", f"Load one of them with numpy.load, and {_ARRAY}"
-    if suffix in {".pt", ".pth", ".ckpt"}:
-        return "It holds tensors or a network's weights.", "Give weights as --weights."
-    return "It is a zip archive or an office document.", _TAKE_OUT
-
-
-def _safetensors() -> Words:
-    return (
-        "It is a safetensors file: a score bank, or a network's weights.",
-        "Show a bank with `scorecam show`; give weights as --weights.",
-    )
+def _brand(head: bytes) -> Words:
+    """What a file of the MP4 family is."""
+    return _FTYP.get(head[8:12].decode("latin-1"), _VIDEO)
 
 
 def _tiff(pages: tuple[tiff.Page, ...]) -> Words:
@@ -183,8 +188,8 @@ def _tiff(pages: tuple[tiff.Page, ...]) -> Words:
         return DAMAGED
     first = pages[0]
     bands = f"{first.bands} band" + ("s" if first.bands > 1 else "")
+    what = f"It is a TIFF file with {bands} of {first.bits} bits"
     return (
-        f"It is a TIFF file with {bands} of {first.bits} bits each (compression "
-        f"{first.compression}), or damaged.",
-        f"Load it with tifffile or rasterio, choose three bands, scale them to [0, 1], and {_ARRAY}",
+        f"{what}, in the compression {first.compression}; or it is damaged.",
+        f"Load it with tifffile or rasterio, choose bands, scale them to [0, 1], and {_ARRAY}",
     )

@@ -15,7 +15,7 @@ from typing import BinaryIO, Final
 BEGINNINGS: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 MOST_VALUES: Final = 2**20
-"""Numbers in all directories together; a photo of 130 million pixels in tiles of 16 × 16 has half."""
+"""Numbers in all directories together; 130 million pixels in tiles of 16 × 16 take half."""
 
 MOST_PAGES: Final = 100
 """Pages that are looked at."""
