@@ -20,6 +20,7 @@ from PIL import Image, ImageCms, ImageFile
 from scorecam.errors import PhotoError, did_you_mean
 from scorecam.images import (
     MAX_PIXELS,
+    MOST_PAGES,
     PHOTO,
     Accepts,
     Opened,
@@ -164,7 +165,8 @@ def _pages_not_shown(found: Opened, path: Path) -> list[str]:
     alike = [page for page in others if (page.width, page.height) == (first.width, first.height)]
     if alike and first.bands == 1 and first.bits > 1 and found.image.mode != "P":
         raise PhotoError(
-            f"{path} holds {len(alike) + 1} grey pages of {first.width} × {first.height} pixels.",
+            f"{path} holds {len(alike) + 1}{'' if len(found.pages) < MOST_PAGES else ' or more'} "
+            f"grey pages of {first.width} × {first.height} pixels.",
             likely="They are the bands of one picture, the slices of a volume, or a series; the "
             "first alone would not be what you mean.",
             do="Load it with tifffile.imread, choose one page or three bands, scale them to "
@@ -221,8 +223,8 @@ def _decoded(image: Image.Image, name: str, remarks: list[str], *, own: bool) ->
     rgb, remark = _rgb(image, name)
     if remark:
         remarks.append(remark)
-    elif deep and image.mode in {"RGB", "RGBA"} and _brightest(rgb) < 16:
-        remarks.append(_dark_colours(name, _brightest(rgb)))
+    elif deep and image.mode in {"RGB", "RGBA"} and (brightest := _brightest(image)) < 16:
+        remarks.append(_dark_colours(name, brightest))
     if own:
         image.close()
     upright = rgb if turn is None else rgb.transpose(turn)
@@ -267,8 +269,9 @@ def _tiles(size: tuple[int, int]) -> Iterator[Box]:
             yield left, top, min(left + _TILE, width), min(top + _TILE, height)
 
 
-def _brightest(rgb: Image.Image) -> int:
-    return int(max(high for _, high in rgb.getextrema()))  # type: ignore[misc]
+def _brightest(image: Image.Image) -> int:
+    """The largest value of a colour."""
+    return max(int(np.asarray(image.crop(box))[..., :3].max()) for box in _tiles(image.size))
 
 
 def _dark_colours(name: str, brightest: int) -> str:

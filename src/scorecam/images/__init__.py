@@ -19,7 +19,7 @@ from scorecam.images.memory import (
     check_needed,
     check_pixels,
 )
-from scorecam.images.tiff import Page
+from scorecam.images.tiff import MOST_PAGES, Page
 
 __all__ = [
     "Accepts",
@@ -29,6 +29,7 @@ __all__ = [
     "MASK",
     "MAX_PIXELS",
     "metadata_is_huge",
+    "MOST_PAGES",
     "Opened",
     "opened",
     "orientation",

@@ -22,7 +22,14 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from scorecam.errors import ScorecamError
 from scorecam.images import kinds, tiff
-from scorecam.images.memory import HEADER, MAX_PIXELS, check_memory, check_pixels, memory_limit
+from scorecam.images.memory import (
+    HEADER,
+    JPEG_HEADER,
+    MAX_PIXELS,
+    check_memory,
+    check_pixels,
+    memory_limit,
+)
 from scorecam.images.meter import Metered
 from scorecam.reading import Kind, open_file
 
@@ -54,9 +61,6 @@ VIEW: Final = ("JPEG",)
 
 METADATA: Final = 2**20
 """The most bytes of EXIF in which the orientation is looked for."""
-
-_JPEG_HEADER: Final = 16 * 2**20
-"""Less than `HEADER`: Pillow makes Python numbers of a JPEG's EXIF when it opens the file."""
 
 _PLAIN: Final = 32 * 2**20
 """The largest PPM file of numbers in text, which are decoded in Python."""
@@ -167,7 +171,7 @@ def _identified(file: BinaryIO, size: int, name: str, accepts: Accepts) -> Opene
     if whole and size > memory_limit() // 8:
         raise _hostile(name, accepts, "is too large for a file of its kind")
     excess = _hostile(name, accepts, "has more metadata, or more parts, than a photo has")
-    metered = Metered(file, excess, _JPEG_HEADER if head.startswith(b"\xff\xd8") else HEADER)
+    metered = Metered(file, excess, JPEG_HEADER if head.startswith(b"\xff\xd8") else HEADER)
     try:
         image = Image.open(metered, formats=_formats(accepts))  # type: ignore[arg-type]
     except UnidentifiedImageError as error:

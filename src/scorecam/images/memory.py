@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Final
+from typing import Any, Final
 
 from PIL import Image
 
@@ -22,8 +22,14 @@ SETTING: Final = "SCORECAM_PHOTO_MEMORY"
 HEADER: Final = 64 * 2**20
 """The most bytes of metadata that are read."""
 
+JPEG_HEADER: Final = 16 * 2**20
+"""The same for JPEG: Pillow makes Python numbers of its EXIF when it opens the file."""
+
 COPIED: Final = 8.0
 """Bytes a pixel that reading takes in any case: the decoded image and its copy in RGB."""
+
+_WORKING: Final = 16 * 2**20
+"""Bytes for the parts in which a photo is converted."""
 
 WHOLE: Final = frozenset({"AVIF", "HEIF", "WEBP"})
 """Formats whose files are held in memory as they are, some three times."""
@@ -79,7 +85,7 @@ def check_memory(image: Image.Image, name: str, error: type[ScorecamError], cont
         SettingError: see `memory_limit`.
     """
     needed = int(image.width * image.height * max(COPIED, _decoding(image)))
-    needed += 3 * (content if image.format in WHOLE else min(content, HEADER))
+    needed += _held(image.format, content) + _WORKING
     check_needed(image.size, needed, name, error)
 
 
@@ -102,18 +108,43 @@ def check_needed(size: tuple[int, int], needed: int, name: str, error: type[Scor
     )
 
 
+def _held(kind: str | None, content: int) -> int:
+    """Bytes that the file itself, or the metadata in it, may take."""
+    if kind in WHOLE:
+        return 3 * content
+    if kind in {"JPEG", "MPO"}:
+        return 5 * min(content, JPEG_HEADER)
+    return 0 if kind in {"BMP", "PPM", "TGA"} else 3 * min(content, HEADER)
+
+
 def _decoding(image: Image.Image) -> float:
     """Bytes a pixel at the peak of decoding, measured for each format, the result included."""
     mode = image.mode
     stored = 1 if mode in {"1", "L", "P"} else 2 if mode.startswith("I;16") else 4
     bands = len(image.getbands())
-    if image.format in {"JPEG", "MPO"}:  # of several scans, all coefficients are kept
-        return stored + 2.0 * bands
+    if image.format in {"JPEG", "MPO"}:
+        return stored + (0.0 if _in_one_scan(image) else 2.0 * bands)
     if image.format == "TIFF":  # a strip may be the whole image
         return stored + {"F": 8.0, "I": 4.0}.get(mode, 2.0 * bands)
     if image.format == "JPEG2000":
         return 6.5 * bands
     return 16.0 if image.format in WHOLE else stored
+
+
+def _in_one_scan(image: Image.Image) -> bool:
+    """Whether a JPEG is decoded row by row; of several scans, all coefficients are kept."""
+    if image.info.get("progressive"):
+        return False
+    file: Any = getattr(image, "fp", None)
+    if file is None:  # decoded already
+        return True
+    # Pillow has just read the header of the first scan; here it is if it has all bands.
+    length = 6 + 2 * len(image.getbands())
+    end = file.tell()
+    file.seek(max(0, end - length - 2))
+    found = file.read(4)
+    file.seek(end)
+    return found == b"\xff\xda" + length.to_bytes(2, "big")
 
 
 def _amount(number: int) -> str:

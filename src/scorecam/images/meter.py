@@ -13,8 +13,8 @@ from scorecam.errors import ScorecamError
 HEADER_READS: Final = 20_000
 """Reads that may go into a header: photos take some hundred."""
 
-BODY_READS: Final = 4_000_000
-"""Reads that may go into the pixels; at a third of a microsecond or more each."""
+BODY_READS: Final = 600_000
+"""Reads that may go into the pixels: Pillow may take ten microseconds for each."""
 
 
 class Metered:
