@@ -31,6 +31,7 @@ from scorecam.images import (
     opened,
     orientation,
 )
+from scorecam.process import quietly
 
 __all__ = ["ACCEPTS", "MAX_PIXELS", "read", "read_photo", "ReadPhoto"]
 
@@ -197,7 +198,8 @@ def _from_image(image: Image.Image) -> ReadPhoto:
         )
     check_memory(image, name, PhotoError, 0)
     try:
-        return _decoded(image, name, [], own=False)
+        with quietly():  # Pillow warns of odd metadata
+            return _decoded(image, name, [], own=False)
     except PhotoError:
         raise
     except Exception as error:  # a damaged file raises what the reader of its format happens to

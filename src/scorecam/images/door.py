@@ -12,7 +12,6 @@ import functools
 import importlib
 import io
 import os
-import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from scorecam.images.memory import (
     memory_limit,
 )
 from scorecam.images.meter import Metered
+from scorecam.process import quietly
 from scorecam.reading import Kind, open_file
 
 Source = str | os.PathLike[str] | bytes
@@ -115,8 +115,8 @@ def opened(source: Source, accepts: Accepts, name: str = "") -> Generator[Opened
     """
     known = name or (name if isinstance(source, bytes) else os.fspath(source))
     image: Image.Image | None = None
-    with _stream(source, accepts) as (file, size), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's remarks on large sizes and odd metadata
+    # Pillow warns of large sizes and odd metadata.
+    with _stream(source, accepts) as (file, size), quietly():
         try:
             found = _identified(file, size, known, accepts)
             image = found.image
