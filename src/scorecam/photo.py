@@ -46,6 +46,9 @@ _TILE = 512
 _BITS = (8, 10, 12)
 """Depths of greys in 16 bits that are far too dark to be a photo's full 16."""
 
+_DARK = 16
+"""The least value of 8 bits that 16-bit colours reach unless they hold 12 bits or fewer."""
+
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -225,7 +228,7 @@ def _decoded(image: Image.Image, name: str, remarks: list[str], *, own: bool) ->
     rgb, remark = _rgb(image, name)
     if remark:
         remarks.append(remark)
-    elif deep and image.mode in {"RGB", "RGBA"} and (brightest := _brightest(image)) < 16:
+    elif deep and image.mode in {"RGB", "RGBA"} and (brightest := _brightest(image)) < _DARK:
         remarks.append(_dark_colours(name, brightest))
     if own:
         image.close()
@@ -272,8 +275,14 @@ def _tiles(size: tuple[int, int]) -> Iterator[Box]:
 
 
 def _brightest(image: Image.Image) -> int:
-    """The largest value of a colour."""
-    return max(int(np.asarray(image.crop(box))[..., :3].max()) for box in _tiles(image.size))
+    """The largest value of a colour; at least `_DARK` where it is not below."""
+    brightest = 0
+    for box in _tiles(image.size):
+        extrema: Any = image.crop(box).getextrema()
+        brightest = max(brightest, *(int(high) for _, high in extrema[:3]))
+        if brightest >= _DARK:
+            break
+    return brightest
 
 
 def _dark_colours(name: str, brightest: int) -> str:
