@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import warnings
 import zlib
@@ -352,8 +353,8 @@ def test_a_misspelled_name_is_met_with_the_right_one(tmp_path: Path) -> None:
     [
         ("no/such/folder/cat.jpg", "There is no file"),
         ("https://example.org/cat.jpg", "web address"),
-        ("cat\0.jpg", "cannot be opened"),
-        ("c" * 5000, "cannot be opened"),
+        ("cat\0.jpg", "cannot be read"),
+        ("c" * 5000, "cannot be read"),
         ("", "folder"),
         (b"\x89PNG", "of type bytes"),
         (None, "of type NoneType"),
@@ -380,7 +381,7 @@ def test_a_file_of_someone_else_is_refused(tmp_path: Path, monkeypatch: pytest.M
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Image, "open", refuse)
+    monkeypatch.setattr(os, "open", refuse)
 
     with pytest.raises(PhotoError, match="may not be read"):
         read_photo(path)

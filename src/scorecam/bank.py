@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import io
 import json
 import math
 import os
@@ -25,6 +24,7 @@ from scorecam import bankfile, cam, storage
 from scorecam.budget import error_of, large_columns, read
 from scorecam.cam import Answers, Masking, Variant, find_variant
 from scorecam.errors import BankError, SettingError
+from scorecam.images import VIEW, Accepts, opened
 from scorecam.model import Head, Target, find_target, reduced
 from scorecam.parts import MOST_PAIRS, TYPES, check_lengths, check_parts, check_values
 from scorecam.record import Provenance, Record
@@ -32,6 +32,8 @@ from scorecam.shapes import Activations, Columns, Grid, Heatmap, Scores, Weights
 from scorecam.surrogate import Posterior, Surrogate
 
 __all__ = ["Provenance", "ScoreBank"]
+
+_VIEW = Accepts("a picture", VIEW, BankError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,11 +255,20 @@ class ScoreBank:
         return cam.heatmap(shown, weights[self.live], size or self.size, field)
 
     def picture(self) -> Image.Image | None:
-        """What the model saw, RGB, where a photo was given."""
+        """What the model saw, RGB, where a photo was given.
+
+        Raises:
+            BankError: it is not a JPEG, is damaged, or has another size than the model's input.
+        """
         if self.view is None:
             return None
-        with Image.open(io.BytesIO(self.view)) as picture:
-            return picture.convert("RGB")
+        with opened(self.view, _VIEW, "The bank's picture") as found:
+            if found.image.size[::-1] != self.size:
+                raise BankError(
+                    f"The bank's picture has {found.image.width} × {found.image.height} pixels, "
+                    f"but the model's input has the axes {self.size}."
+                )
+            return found.image.convert("RGB")
 
     def keep(self, classes: int | Sequence[int | str]) -> ScoreBank:
         """The bank with these columns only: so many of the largest, or the ones named.
@@ -394,10 +405,10 @@ def _tensors(bank: ScoreBank) -> dict[str, Tensor | None]:
 def _fits_view(bank: ScoreBank) -> bool:
     """Whether the picture of what the model saw, if there is one, has the size of its input."""
     try:
-        picture = bank.picture()
-    except (OSError, Image.DecompressionBombError) as error:
-        raise ValueError("its picture cannot be decoded") from error
-    return picture is None or picture.size[::-1] == bank.size
+        bank.picture()
+    except BankError as error:
+        raise ValueError("its picture cannot be decoded, or is of another size") from error
+    return True
 
 
 def _from_file(record: Record, tensors: dict[str, Tensor], *, flat_allowed: bool) -> ScoreBank:

@@ -201,6 +201,8 @@ def show(
     from scorecam.files import replacing
 
     loaded = ScoreBank.load(bank)
+    for remark in loaded.provenance.remarks:
+        say(remark)
     shown = Explanation(loaded, loaded.target(target), find_variant(variant))
     name = f"{Path(bank).stem}.{saving.slug(shown.target.label)}.{shown.variant.name}.png"
     picture = Path(out) if out else Path(bank).with_name(name)

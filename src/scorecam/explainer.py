@@ -35,7 +35,7 @@ from scorecam.model import (
     two_names,
     two_sided,
 )
-from scorecam.photo import read_photo
+from scorecam.photo import read
 from scorecam.pixels import Preprocess
 from scorecam.readout import Readout
 from scorecam.scoring import Progress, Thrift
@@ -268,10 +268,16 @@ def explain(
         x = _one_image(image, method.model)[0] if isinstance(image, Tensor) else None
         return Explanation(bank, bank.target(wanted), method.variant, x)
     preprocess = _preprocess_of(method.model)
-    photo = read_photo(image)
-    x = preprocess(photo)
-    bank = dataclasses.replace(method.bank(x, target), view=preprocess.jpeg(photo))
-    return Explanation(bank, bank.target(wanted), method.variant, x, photo, preprocess)
+    photo = read(image)
+    x = preprocess(photo.image)
+    bank = method.bank(x, target)
+    said = (*photo.remarks, *bank.provenance.remarks)
+    bank = dataclasses.replace(
+        bank,
+        view=preprocess.jpeg(photo.image),
+        provenance=dataclasses.replace(bank.provenance, remarks=said),
+    )
+    return Explanation(bank, bank.target(wanted), method.variant, x, photo.image, preprocess)
 
 
 def check_target(model: Model, target: int | str | None) -> None:

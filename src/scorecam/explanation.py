@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 PAGE_VARIANTS = ("official", "algorithm1", "increase", "consensus")
 """What a page shows each class in, beside the explanation's own variant."""
 
+LARGEST_DRAWN = 2**25
+"""The most pixels of a photo that a map is laid over at full size to draw it."""
+
 PAGE_CLASSES, PAGE_CHANNELS = 5, 8
 """How many of the largest classes, and of the heaviest channels, a page shows."""
 
@@ -184,8 +187,9 @@ class Explanation:
         if self.photo is None or self.preprocess is None:
             height, width = self.bank.size
             return overlay(self._view(), scaled, (0.0, 0.0, float(width), float(height)), legend)
-        on_photo = self.preprocess.to_photo(scaled, self.photo.size)
-        return overlay(self.photo, on_photo, self.preprocess.crop_box(self.photo.size), legend)
+        photo = _drawable(self.photo)
+        on_photo = self.preprocess.to_photo(scaled, photo.size)
+        return overlay(photo, on_photo, self.preprocess.crop_box(photo.size), legend)
 
     def _view(self) -> Image.Image:
         """What the model saw, as far as it is known."""
@@ -214,6 +218,15 @@ class Explanation:
             method=f"Score-CAM {self.variant.name}: {self.formula}{self._spared()}",
             notes=tuple(note.sentence for note in self.health),
         )
+
+
+def _drawable(photo: Image.Image) -> Image.Image:
+    """The photo, made smaller where laying a map over all its pixels would take gigabytes."""
+    shrink = (LARGEST_DRAWN / (photo.width * photo.height)) ** 0.5
+    if shrink >= 1:
+        return photo
+    size = max(1, int(photo.width * shrink)), max(1, int(photo.height * shrink))
+    return photo.resize(size, Image.Resampling.LANCZOS)
 
 
 # ── the page of one photo ────────────────────────────────────────────────────────────────────

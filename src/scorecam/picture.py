@@ -124,7 +124,8 @@ def overlay(
     shortest, longest = _LONG_SIDE
     scale = min(max(shortest, *photo.size), longest) / max(photo.size)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    drawn = _drawn(photo.convert("RGB").resize(size, Image.Resampling.LANCZOS), heatmap, crop)
+    rgb = photo if photo.mode == "RGB" else photo.convert("RGB")  # else a copy of a large photo
+    drawn = _drawn(rgb.resize(size, Image.Resampling.LANCZOS), heatmap, crop)
     if legend is None:
         return drawn
     return _stacked([drawn, _strip(legend, max(size[0], size[1] * 2 // 5, _NARROWEST))])

@@ -263,7 +263,8 @@ class Preprocess:
 
     def _sampled(self, photo: Image.Image) -> Image.Image:
         """The photo at the input's size, in the model's mode: RGB, or L where it sees greys."""
-        seen = photo.convert("RGB" if len(self.mean) == 3 else "L")
+        mode = "RGB" if len(self.mean) == 3 else "L"
+        seen = photo if photo.mode == mode else photo.convert(mode)  # else a copy of a large photo
         height, width = self.size
         how = _FILTERS[self.interpolation]
         if self.fit == "resize_crop":

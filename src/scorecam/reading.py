@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NoReturn
 
@@ -32,6 +33,29 @@ class Kind:
     name: str
     largest: int
     error: type[ScorecamError]
+
+
+@contextmanager
+def open_file(path: PathLike, kind: Kind) -> Generator[BinaryIO]:
+    """A file to read from, for libraries that read parts of it.
+
+    Raises:
+        ScorecamError: `kind.error`: as for `read_bytes`.
+    """
+    try:
+        # Without O_NONBLOCK, opening a FIFO waits for a writer.
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _BINARY)
+        try:
+            _check(path, os.fstat(handle), kind)
+        except BaseException:
+            os.close(handle)
+            raise
+    except (OSError, ValueError) as error:
+        if isinstance(error, ScorecamError):
+            raise
+        refuse(path, error, kind)
+    with os.fdopen(handle, "rb") as file:
+        yield file
 
 
 def read_bytes(path: PathLike, kind: Kind) -> bytes:

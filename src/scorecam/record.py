@@ -73,7 +73,8 @@ class Provenance:
         budget: which masks were asked about.
         runtime: what ran the model on the masked images.
         seed: of what was drawn to estimate the error.
-        remarks: what the choice of runtime and precision, and of the head, met with.
+        remarks: what of the photo was not read as it is stored, and how the runtime, the precision
+            and the head were chosen.
         unrepeated: how far apart two answers to the same image were, of the range that the answers
             about it span, in [0, 1]; 0 in banks of versions that asked but once.
         mixed: how far the answer to the image moved among other images in a batch, in the same

@@ -351,7 +351,7 @@ class Kind:
             assert file.read_bytes().startswith(NO_PHOTO)
 
 
-NO_PHOTO = (b"%!PS",)
+NO_PHOTO = (b"%!PS", b"\0\0\1\0")  # drawings and icons
 
 
 def _data_set(place: str = "", source: str = "") -> Callable[[Path], None]:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 
 from scorecam.arrays import read_npy
 from scorecam.baselines.ground import finished
 from scorecam.cam import upsample
 from scorecam.errors import PhotoError, SettingError
+from scorecam.images import MASK, Accepts, opened
 from scorecam.method import Case, Method
 from scorecam.reading import Kind
 from scorecam.shapes import Heatmap
@@ -25,6 +25,7 @@ MOST_CELLS = 2**27
 """Pixels, or cells where a map's axis has more of them, to which it is drawn."""
 
 MAP = Kind("a map that numpy.save wrote", 8 * MOST_CELLS + 10_000, PhotoError)
+IMAGE = Accepts("a map", MASK, PhotoError)
 
 
 class Maps(Method):
@@ -58,8 +59,8 @@ class Maps(Method):
             if path.suffix == ".npy":
                 values = read_npy(path, MAP)
             else:
-                with Image.open(path) as picture:
-                    values = np.asarray(picture.convert("F"))
+                with opened(path, IMAGE) as found:
+                    values = np.asarray(found.image.convert("F"))
             with np.errstate(over="ignore"):  # what is infinite is refused with its reason
                 grid = torch.from_numpy(np.array(values, dtype=np.float32))
         except PhotoError:

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from scorecam.datasets.photos import shown, upright_size
 from scorecam.datasets.sample import PhotoMask
 from scorecam.errors import DatasetError
-from scorecam.process import quietly
+from scorecam.images import MASK, Accepts, opened
+
+_MASK = Accepts("a mask", MASK, DatasetError)
 
 
 def read_masks(paths: Sequence[Path], photo: Path) -> PhotoMask:
@@ -31,13 +32,15 @@ def read_masks(paths: Sequence[Path], photo: Path) -> PhotoMask:
 def _read(path: Path, size: tuple[int, int]) -> PhotoMask:
     """The size is (height, width)."""
     try:
-        with quietly(), Image.open(path) as image:
+        with opened(path, _MASK, shown(path.name)) as mask_file:
+            image = mask_file.image
             found = (image.height, image.width)
             mask = np.asarray(image.convert("L")) > 127 if found == size else None
-    except Exception as error:  # a damaged file raises what the reader of its format happens to
+    except DatasetError as error:
         raise DatasetError(
-            f"The mask {shown(str(path))} cannot be read: {shown(str(error))}.",
-            likely="The file is missing or damaged.",
+            f"The mask {shown(str(path))} cannot be read: {shown(error.what)}",
+            likely=error.likely or "The file is missing or damaged.",
+            do=error.do,
         ) from error
     if mask is None:
         raise DatasetError(

@@ -7,10 +7,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
-from PIL import ExifTags, Image
-
 from scorecam.errors import DatasetError, PhotoError
-from scorecam.process import quietly
+from scorecam.images import PHOTO, Accepts, opened, orientation
 
 Size = tuple[int, int]
 """(width, height) in pixels, as in Pillow."""
@@ -18,6 +16,8 @@ Size = tuple[int, int]
 _KINDS = "avif bmp gif jfif jp2 jpe jpeg jpg pgm png ppm tif tiff webp"
 SUFFIXES: Final = frozenset(f".{kind}" for kind in _KINDS.split())
 """How the names of photos end, in lower case."""
+
+_PHOTO = Accepts("a photo", PHOTO, PhotoError)
 
 
 def photos_under(root: Path, skip: Collection[str] = ()) -> list[str]:
@@ -57,28 +57,23 @@ def upright_size(path: Path) -> Size:
         PhotoError: the header cannot be read.
     """
     try:
-        # Pillow remarks on large sizes and odd metadata.
-        with quietly(), Image.open(path) as image:
-            width, height = image.size
-            return (height, width) if _lies_on_its_side(image) else (width, height)
-    except Exception as error:  # a malformed name or header raises what it happens to
+        with opened(path, _PHOTO, shown(path.name)) as found:
+            # Pillow gives the size of a TIFF as if it were upright, depending on its version.
+            stored = [(page.width, page.height) for page in found.pages[:1]]
+            width, height = stored[0] if stored else found.image.size
+            lies = orientation(found.image) in range(5, 9)
+            return (height, width) if lies else (width, height)
+    except PhotoError as error:
         raise PhotoError(
-            f"The size of {shown(str(path))} cannot be read: {shown(str(error))}.",
-            likely="The file is missing, damaged, or no photo.",
+            f"The size of {shown(str(path))} cannot be read: {shown(error.what)}",
+            likely=error.likely or "The file is missing, damaged, or no photo.",
+            do=error.do,
         ) from error
 
 
 def shown(name: str) -> str:
     """A name that can be printed, whatever bytes it is made of."""
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _lies_on_its_side(image: Image.Image) -> bool:
-    try:
-        # A PNG's own `getexif` would decode the photo.
-        return int(Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)) in range(5, 9)
-    except Exception:  # noqa: BLE001  damaged metadata is no reason to refuse a photo
-        return False
 
 
 def _refuse(error: OSError) -> None:

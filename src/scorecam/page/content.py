@@ -84,7 +84,7 @@ class Picture:
     Args:
         id: by which findings name it.
         name: of the file.
-        jpeg: what the model saw, in any format that Pillow reads; None for a plain grey tile.
+        jpeg: what the model saw, a JPEG or a PNG; None for a plain grey tile.
         classes: at most 5.
         contrast: what speaks for one class rather than another, and that in words.
         facts: numbers to show, sort and filter by; None, NaN and infinity are undefined.

@@ -232,6 +232,7 @@ def _go(
     before = len(samples) - len(todo)
     began = time.perf_counter()
     failed = 0
+    odd: list[str] = []
     for fresh, (sample, methods) in enumerate(todo, start=1):
 
         def keep(subject: Subject, bank: ScoreBank | None) -> None:
@@ -245,10 +246,14 @@ def _go(
             store.write(result.record, result.grid)
             records.append(result.record)
         failed += all("failure" in record for record in records)
+        odd += [record["remarks"][0] for record in records if "remarks" in record][:1]
         if progress is not None:
             seconds = time.perf_counter() - began
             progress(Progress(before + fresh, len(samples), fresh, failed, seconds))
-    return [f"Records that were damaged and are made again: {damaged:,}."] if damaged else []
+    news = [f"Records that were damaged and are made again: {damaged:,}."] if damaged else []
+    if odd:
+        news.append(f"Photos that were not read as they are stored: {len(odd):,}. {odd[0]}")
+    return news
 
 
 def _missing(

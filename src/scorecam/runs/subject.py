@@ -18,7 +18,7 @@ from scorecam.errors import ModelError
 from scorecam.method import Method
 from scorecam.metrics import Metric, Truth
 from scorecam.model import Model, Speed, probabilities
-from scorecam.photo import read_photo
+from scorecam.photo import read
 from scorecam.pixels import Preprocess
 from scorecam.shapes import Image
 
@@ -92,6 +92,7 @@ class Subject:
         truth: where the object is, in the input.
         share: what part of the photo it takes; None where nobody said.
         group: "small" or "large", by that.
+        remarks: what of the photo was not read as it is stored.
         banks: what was asked about it so far, by the variant that a reduced budget aims at.
     """
 
@@ -105,6 +106,7 @@ class Subject:
     truth: Truth
     share: float | None
     group: str | None
+    remarks: tuple[str, ...] = ()
     banks: dict[str, ScoreBank] = field(default_factory=dict[str, ScoreBank])
 
     @property
@@ -129,7 +131,8 @@ def look(sample: Sample, setup: Setup) -> Subject:
             "How a photo becomes this model's input is not known.",
             do="Give preprocess= (--preprocess).",
         )
-    photo = read_photo(sample.path)
+    read_as = read(sample.path)
+    photo = read_as.image
     image = preprocess(photo).to(setup.model.device)
     scorer = Scorer(
         setup.model,
@@ -146,7 +149,19 @@ def look(sample: Sample, setup: Setup) -> Subject:
     truth, covered, group = _truth(sample, preprocess, photo.size, explained=target == own)
     if own is None:
         truth = Truth(why="The photo's class is not known, or is none of the model's.")
-    return Subject(sample, photo.size, image, scorer, target, predicted, own, truth, covered, group)
+    return Subject(
+        sample,
+        photo.size,
+        image,
+        scorer,
+        target,
+        predicted,
+        own,
+        truth,
+        covered,
+        group,
+        read_as.remarks,
+    )
 
 
 def _truth(

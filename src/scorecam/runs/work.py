@@ -204,6 +204,8 @@ def _judged(subject: Subject, setup: Setup, method: Method, began: float, asked:
             "passes": subject.passes - asked,
         },
     }
+    if subject.remarks:
+        record["remarks"] = [shown(remark) for remark in subject.remarks]
     return Done(record, grid)
 
 

@@ -1,0 +1,151 @@
+"""How much memory an image may take, and how much it would take, told from its header."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any, Final
+
+from PIL import Image
+
+from scorecam.errors import ScorecamError, SettingError
+
+MAX_PIXELS: Final = 178_956_970
+"""The most pixels of an image, whatever it takes: the hard limit that Pillow comes with."""
+
+PHOTO_MEMORY: Final = 2**30
+"""The most memory that reading an image may take, in bytes, unless `SETTING` says otherwise."""
+
+SETTING: Final = "SCORECAM_PHOTO_MEMORY"
+"""The environment variable for another limit: bytes, or a number with a unit, such as 4GiB."""
+
+HEADER: Final = 64 * 2**20
+"""The most bytes of metadata that are read."""
+
+JPEG_HEADER: Final = 16 * 2**20
+"""The same for JPEG: Pillow makes Python numbers of its EXIF when it opens the file."""
+
+COPIED: Final = 8.0
+"""Bytes a pixel that reading takes in any case: the decoded image and its copy in RGB."""
+
+_WORKING: Final = 16 * 2**20
+"""Bytes for the parts in which a photo is converted."""
+
+WHOLE: Final = frozenset({"AVIF", "HEIF", "WEBP"})
+"""Formats whose files are held in memory as they are, some three times."""
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_BINARY_UNITS = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+
+
+def memory_limit() -> int:
+    """The most memory that reading an image may take, in bytes.
+
+    Raises:
+        SettingError: the environment variable holds no amount of memory.
+    """
+    text = os.environ.get(SETTING, "").strip()
+    if not text:
+        return PHOTO_MEMORY
+    found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,3})?)\s*([kmgt]?)(i?)b?", text.lower())
+    if found is None or (found[3] and not found[2]) or float(found[1]) == 0:
+        raise SettingError(
+            f"{SETTING} is {text[:40]!r}, which is not an amount of memory.",
+            do=f"Set it to a number of bytes or to an amount such as 4GiB, or unset it for "
+            f"{_amount(PHOTO_MEMORY)}.",
+        )
+    units = _BINARY_UNITS if found[3] else _UNITS
+    return int(float(found[1]) * units[found[2]])
+
+
+def check_pixels(width: int, height: int, name: str, error: type[ScorecamError]) -> None:
+    """Refuse images of too many pixels, and of none.
+
+    Raises:
+        ScorecamError: `error`: there are more than `MAX_PIXELS`, or none.
+    """
+    if width * height > MAX_PIXELS:
+        raise error(
+            f"{name} has more than {MAX_PIXELS:,} pixels.",
+            likely="It is a scan, a map or a panorama, or a file made to exhaust memory.",
+            do="Cut out or scale down the part that matters.",
+        )
+    if not (width > 0 and height > 0):
+        raise error(f"{name} is {width} × {height}: it has no pixels.")
+
+
+def check_memory(image: Image.Image, name: str, error: type[ScorecamError], content: int) -> None:
+    """Refuse images that would take more memory than the limit, before they are decoded.
+
+    Args:
+        content: bytes of the file, 0 where there is none.
+
+    Raises:
+        ScorecamError: `error`: reading it would take too much.
+        SettingError: see `memory_limit`.
+    """
+    needed = int(image.width * image.height * max(COPIED, _decoding(image)))
+    needed += _held(image.format, content) + _WORKING
+    check_needed(image.size, needed, name, error)
+
+
+def check_needed(size: tuple[int, int], needed: int, name: str, error: type[ScorecamError]) -> None:
+    """Refuse an image of this (width, height) that would need so many bytes.
+
+    Raises:
+        ScorecamError: `error`: that is more than the limit.
+        SettingError: see `memory_limit`.
+    """
+    limit = memory_limit()
+    if needed <= limit:
+        return
+    raise error(
+        f"{name} has {size[0]:,} × {size[1]:,} pixels; reading it could take "
+        f"{_amount(needed)} of memory, and the limit is {_amount(limit)}.",
+        likely="It is a scan, a map or a panorama, or a file made to exhaust memory.",
+        do=f"Scale it down, or cut out the part that matters. With enough memory, set {SETTING}, "
+        f"for example to {-(-needed // 2**30) + 1}GiB.",
+    )
+
+
+def _held(kind: str | None, content: int) -> int:
+    """Bytes that the file itself, or the metadata in it, may take."""
+    if kind in WHOLE:
+        return 3 * content
+    if kind in {"JPEG", "MPO"}:
+        return 5 * min(content, JPEG_HEADER)
+    return 0 if kind in {"BMP", "PPM", "TGA"} else 3 * min(content, HEADER)
+
+
+def _decoding(image: Image.Image) -> float:
+    """Bytes a pixel at the peak of decoding, measured for each format, the result included."""
+    mode = image.mode
+    stored = 1 if mode in {"1", "L", "P"} else 2 if mode.startswith("I;16") else 4
+    bands = len(image.getbands())
+    if image.format in {"JPEG", "MPO"}:
+        return stored + (0.0 if _in_one_scan(image) else 2.0 * bands)
+    if image.format == "TIFF":  # a strip may be the whole image
+        return stored + {"F": 8.0, "I": 4.0}.get(mode, 2.0 * bands)
+    if image.format == "JPEG2000":
+        return 6.5 * bands
+    return 16.0 if image.format in WHOLE else stored
+
+
+def _in_one_scan(image: Image.Image) -> bool:
+    """Whether a JPEG is decoded row by row; of several scans, all coefficients are kept."""
+    if image.info.get("progressive"):
+        return False
+    file: Any = getattr(image, "fp", None)
+    if file is None:  # decoded already
+        return True
+    # Pillow has just read the header of the first scan; here it is if it has all bands.
+    length = 6 + 2 * len(image.getbands())
+    end = file.tell()
+    file.seek(max(0, end - length - 2))
+    found = file.read(4)
+    file.seek(end)
+    return found == b"\xff\xda" + length.to_bytes(2, "big")
+
+
+def _amount(number: int) -> str:
+    return f"{number / 2**30:.1f} GiB" if number >= 2**28 else f"{number / 2**20:.1f} MiB"

@@ -1,0 +1,135 @@
+"""What a TIFF file says of its pages, read without decoding any.
+
+Pillow shows the first page and keeps silent about the others. It also makes a Python number of
+every value in a directory, which a small file can ask for by the million.
+"""
+
+from __future__ import annotations
+
+import itertools
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, Final
+
+BEGINNINGS: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+MOST_VALUES: Final = 2**20
+"""Numbers in all directories together; 130 million pixels in tiles of 16 × 16 take half."""
+
+MOST_PAGES: Final = 100
+"""Pages that are looked at."""
+
+_MOST_ENTRIES = 4096
+_SIZES = {1: 1, 3: 2, 4: 4, 13: 4, 16: 8}
+"""Bytes of a value, for the types of whole numbers."""
+
+_TEXTS = frozenset({1, 2, 7})
+"""Types whose values stay bytes."""
+
+_INNER = frozenset({34665, 34853, 40965})
+"""Tags that point at further directories which Pillow reads: EXIF, GPS and interoperability."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page of a TIFF file.
+
+    Args:
+        width, height: in pixels, as stored.
+        bands: samples a pixel.
+        bits: of the first sample.
+        compression: its number in TIFF.
+        reduced: whether it is a smaller copy of another page.
+        raw: whether it belongs to a camera's raw file (DNG).
+    """
+
+    width: int
+    height: int
+    bands: int
+    bits: int
+    compression: int
+    reduced: bool
+    raw: bool
+
+
+def pages(file: BinaryIO) -> tuple[Page, ...]:
+    """The first pages of a TIFF file, as far as they can be read.
+
+    Raises:
+        ValueError: the directories hold more than a photo's can.
+    """
+    return tuple(itertools.islice(_Reader(file).pages(), MOST_PAGES))
+
+
+class _Reader:
+    """The directories of one file."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        file.seek(0)
+        head = file.read(16)
+        self._file = file
+        self._order = ">" if head[:2] == b"MM" else "<"
+        self._big = b"+" in head[:4]
+        self._first = self._number(head[8:16] if self._big else head[4:8])
+        self._values = 0
+        self._seen: set[int] = set()
+
+    def pages(self) -> Iterator[Page]:
+        offset = self._first
+        while offset and offset not in self._seen:
+            tags, offset = self._directory(offset)
+            if not {256, 257} <= tags.keys():
+                return  # no page, or nothing more to read
+            yield Page(
+                width=tags[256],
+                height=tags[257],
+                bands=tags.get(277, 1),
+                bits=tags.get(258, 1),
+                compression=tags.get(259, 1),
+                reduced=bool(tags.get(254, 0) & 1),
+                raw=50706 in tags,
+            )
+
+    def _directory(self, offset: int) -> tuple[dict[int, int], int]:
+        """Each tag's first number (0 where it has none), and where the next directory is."""
+        self._seen.add(offset)
+        wide = 8 if self._big else 2
+        count = self._number(self._at(offset, wide))
+        if count > _MOST_ENTRIES:
+            raise ValueError(f"a directory has {count:,} entries")
+        length = 20 if self._big else 12
+        block = self._file.read(count * length)
+        link = self._number(self._file.read(8 if self._big else 4))
+        tags: dict[int, int] = {}
+        for start in range(0, len(block) - length + 1, length):
+            tag, kind = struct.unpack_from(f"{self._order}HH", block, start)
+            rest = block[start + 4 : start + length]
+            half = len(rest) // 2
+            value = self._entry(kind, self._number(rest[:half]), rest[half:])
+            tags.setdefault(tag, value)
+            if tag in _INNER and value and value not in self._seen:
+                self._directory(value)
+        return tags, link
+
+    def _entry(self, kind: int, count: int, field: bytes) -> int:
+        self._values += 0 if kind in _TEXTS else count
+        if self._values > MOST_VALUES:
+            raise ValueError(f"its directories hold more than {MOST_VALUES:,} numbers")
+        size = _SIZES.get(kind, 0)
+        if not (size and count):
+            return 0
+        if size * count > len(field):
+            field = self._at(self._number(field), size)
+        return self._number(field[:size])
+
+    def _at(self, offset: int, size: int) -> bytes:
+        """What is there; nothing beyond the end. Whoever decodes the file misses it, too."""
+        try:
+            self._file.seek(offset)
+        except (OSError, OverflowError, ValueError):
+            return b""
+        return self._file.read(size)
+
+    def _number(self, content: bytes) -> int:
+        return int.from_bytes(content, "big" if self._order == ">" else "little")
