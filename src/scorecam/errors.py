@@ -93,6 +93,15 @@ class MissingExtra(ScorecamError, ImportError):
     """An optional library that is not installed."""
 
 
+def excerpt(value: object, most: int = 100) -> str:
+    """What a message quotes of a foreign value: printable, its middle left out where it is long."""
+    text = str(value).encode("utf-8", "backslashreplace").decode("utf-8")
+    if len(text) <= most:
+        return text
+    half = (most - 1) // 2
+    return f"{text[:half]}…{text[-half:]}"
+
+
 def did_you_mean(word: str, known: Iterable[str], shown: int = 3) -> str:
     """A sentence with the `known` words nearest to `word`; empty when none is near.
 

@@ -7,6 +7,7 @@ a bare `OSError`. What is *in* the file is checked by the reader of its format.
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import stat
@@ -15,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NoReturn
 
-from scorecam.errors import ScorecamError
+from scorecam.errors import ScorecamError, excerpt
 
 PathLike = str | os.PathLike[str]
 
@@ -109,17 +110,23 @@ _BINARY = getattr(os, "O_BINARY", 0)  # Windows translates line ends otherwise
 def read_text(
     path: PathLike, kind: Kind, encoding: str = "utf-8-sig", errors: str = "strict"
 ) -> str:
-    """The content of a text file.
+    """The content of a text file; one that begins with UTF-16's mark is read as UTF-16.
 
     Raises:
         ScorecamError: `kind.error`: as for `read_bytes`, or the text is not in this encoding.
     """
     content = read_bytes(path, kind)
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encoding = "utf-16"
+    return _decoded(path, content, kind, encoding, errors)
+
+
+def _decoded(path: PathLike, content: bytes, kind: Kind, encoding: str, errors: str) -> str:
     try:
         return content.decode(encoding, errors)
     except UnicodeDecodeError as error:
         raise kind.error(
-            f"{path} is not text in {encoding.removesuffix('-sig').upper()}.",
+            f"{_named(path)} is not text in {encoding.removesuffix('-sig').upper()}.",
             likely="It may be another kind of file, or saved in another encoding.",
             do=f"Give {kind.name}, saved as UTF-8.",
         ) from error
@@ -131,12 +138,13 @@ def read_json(path: PathLike, kind: Kind) -> Any:
     Raises:
         ScorecamError: `kind.error`: as for `read_text`, or the text is not JSON.
     """
-    text = read_text(path, kind)
+    content = read_bytes(path, kind)
+    text = _decoded(path, content, kind, json.detect_encoding(content), "strict")
     try:
         return parse_json(text)
     except ValueError as error:
         raise kind.error(
-            f"{path} is not valid JSON: {error}.",
+            f"{_named(path)} is not valid JSON: {excerpt(error)}.",
             likely="It may be cut short, edited by hand, or another kind of file.",
             do=f"Give {kind.name}.",
         ) from error
@@ -182,13 +190,13 @@ def refuse(path: PathLike, error: Exception, kind: Kind) -> NoReturn:
         ScorecamError: `kind.error`, always.
     """
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        raise kind.error(f"There is no file {os.fspath(path)}.", do="Check the path.") from error
+        raise kind.error(f"There is no file {_named(path)}.", do="Check the path.") from error
     if isinstance(error, OSError):
         reason = error.strerror or type(error).__name__
     else:  # a NUL byte, or a character that file names cannot have
         reason = "a file cannot have such a name"
     raise kind.error(
-        f"{os.fspath(path)[:200]!r} cannot be read: {reason}.",
+        f"{_named(path)!r} cannot be read: {reason}.",
         do=f"Give {kind.name}.",
     ) from error
 
@@ -204,10 +212,10 @@ def _check_path(path: object, kind: Kind) -> None:
 
 def _check(path: PathLike, found: os.stat_result, kind: Kind) -> None:
     if stat.S_ISDIR(found.st_mode):
-        raise kind.error(f"{os.fspath(path)} is a folder, not a file.", do=f"Give {kind.name}.")
+        raise kind.error(f"{_named(path)} is a folder, not a file.", do=f"Give {kind.name}.")
     if not stat.S_ISREG(found.st_mode):
         raise kind.error(
-            f"{os.fspath(path)} is not a regular file.",
+            f"{_named(path)} is not a regular file.",
             likely="It is a pipe, a device or a socket.",
             do="Save what it holds to a file first, and give that.",
         )
@@ -217,7 +225,11 @@ def _check(path: PathLike, found: os.stat_result, kind: Kind) -> None:
 
 def _too_large(path: PathLike, kind: Kind) -> ScorecamError:
     return kind.error(
-        f"{os.fspath(path)} is larger than {kind.largest:,} bytes, the limit for {kind.name}.",
+        f"{_named(path)} is larger than {kind.largest:,} bytes, the limit for {kind.name}.",
         likely="It may be another kind of file, or made to exhaust memory.",
         do=f"Give {kind.name}.",
     )
+
+
+def _named(path: PathLike) -> str:
+    return excerpt(os.fspath(path), 200)

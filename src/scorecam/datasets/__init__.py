@@ -10,11 +10,17 @@ from scorecam.datasets.coco import open_coco
 from scorecam.datasets.folder import open_folder
 from scorecam.datasets.ground_truth import WNID
 from scorecam.datasets.imagenet import BESIDE, open_imagenet
-from scorecam.datasets.photos import is_photo, shown
+from scorecam.datasets.photos import is_photo
 from scorecam.datasets.sample import Dataset
 from scorecam.datasets.table import open_table
 from scorecam.datasets.voc import open_voc
-from scorecam.errors import DatasetError, SettingError, did_you_mean
+from scorecam.errors import (
+    DatasetError,
+    ScorecamError,
+    SettingError,
+    did_you_mean,
+    excerpt,
+)
 
 _Opener = Callable[[Path, str | None, str | None], Dataset]
 
@@ -47,15 +53,26 @@ def open_dataset(
         MissingExtra: an optional library that its kind needs.
     """
     text = os.fspath(source)
-    kind, path = _kind_and_path(text)
     extra = None if annotations is None else os.fspath(annotations)
+    try:
+        return _opened(text, extra, split)
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        if isinstance(error, ScorecamError):
+            raise
+        raise DatasetError(
+            f"The data set {excerpt(text, 200)} cannot be read: {error.strerror or error}."
+        ) from error
+
+
+def _opened(text: str, extra: str | None, split: str | None) -> Dataset:
+    kind, path = _kind_and_path(text)
     if not path.exists():
         raise _missing(text, path)
     kind = kind or _told(path, extra)
     if path.is_file() and kind not in ("list", "coco"):
         raise _no_folder(path)
     if path.is_dir() and kind == "list":
-        raise DatasetError(f"{shown(str(path))} is a folder.", do="Name the CSV or Parquet file.")
+        raise DatasetError(f"{excerpt(path, 200)} is a folder.", do="Name the CSV or Parquet file.")
     if extra is not None and kind not in ("imagenet", "coco"):
         raise SettingError(f"A data set laid out as {kind} has no use for `annotations`.")
     if split is not None and kind not in ("voc", "coco"):
@@ -115,7 +132,7 @@ def _entries(folder: Path) -> list[str]:
         return [entry.name for entry in folder.iterdir()]
     except OSError as error:
         raise DatasetError(
-            f"The folder {shown(str(folder))} cannot be read: {error.strerror or error}."
+            f"The folder {excerpt(folder, 200)} cannot be read: {error.strerror or error}."
         ) from error
 
 
@@ -123,13 +140,13 @@ def _missing(text: str, path: Path) -> DatasetError:
     near = ""
     kind, colon, rest = text.partition(":")
     if colon and len(kind) > 1 and Path(rest).exists():
-        near = did_you_mean(kind, _KINDS) or f"The kinds are {', '.join(_KINDS)}."
+        near = did_you_mean(kind[:200], _KINDS) or f"The kinds are {', '.join(_KINDS)}."
     elif path.parent.is_dir():
-        near = did_you_mean(path.name, _entries(path.parent))
+        near = did_you_mean(path.name[:200], _entries(path.parent)[:1_000])
     return DatasetError(
-        f"There is no data set {shown(text)}.",
+        f"There is no data set {excerpt(text, 200)}.",
         likely="Its name is misspelled, or its path starts from another folder.",
-        do=near or f"Paths start from {Path.cwd()}.",
+        do=near or f"Paths start from {excerpt(Path.cwd(), 150)}.",
     )
 
 
@@ -138,7 +155,7 @@ def _no_folder(path: Path) -> DatasetError:
     likely = "It is an archive: unpack it first." if _archive(path) else ""
     if is_photo(path.name):
         likely = "It is a single photo; `scorecam explain` takes those."
-    return DatasetError(f"{shown(str(path))} is no data set.", likely=likely, do=do)
+    return DatasetError(f"{excerpt(path, 200)} is no data set.", likely=likely, do=do)
 
 
 def _archive(path: Path) -> bool:

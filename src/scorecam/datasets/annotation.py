@@ -9,9 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from scorecam.datasets.building import Tally
-from scorecam.datasets.photos import Size, shown, upright_size
+from scorecam.datasets.photos import Size, upright_size
 from scorecam.datasets.sample import Box, Thing
-from scorecam.errors import DatasetError, MissingExtra, PhotoError
+from scorecam.errors import DatasetError, MissingExtra, PhotoError, excerpt
+from scorecam.fields import is_text, number
+from scorecam.reading import Kind, read_bytes
+
+XML = Kind("a Pascal VOC annotation", 2**23, DatasetError)
+
+MOST = 20_000
+"""Boxes in one photo."""
+
+_FARTHEST = 1e9
+"""Pixels from a photo's corner."""
 
 DROPPED = "Boxes that were dropped: they have no area inside their photo"
 CLIPPED = "Boxes that reached beyond their photo and were clipped"
@@ -44,20 +54,17 @@ def read_xml(path: Path) -> Annotation:
         MissingExtra: defusedxml is not installed.
     """
     reader = _reader()
-    name = shown(str(path))
+    content = read_bytes(path, XML)
     try:
-        root = reader.fromstring(path.read_bytes(), forbid_dtd=True)
+        root = reader.fromstring(content, forbid_dtd=True)
         objects = root.findall("object")
         things = tuple(Thing(_text(each, "name"), _box(each)) for each in objects)
         hard = tuple((each.findtext("difficult") or "0").strip() == "1" for each in objects)
         return Annotation(_size(root), things, hard)
-    except OSError as error:
-        what = f"The annotation {name} cannot be read: {error.strerror or error}."
-        raise DatasetError(what) from error
     except (reader.ParseError, ValueError, LookupError, RecursionError) as error:
         reason = type(error).__name__ if "Forbidden" in type(error).__name__ else str(error)
         raise DatasetError(
-            f"The annotation {name} cannot be used: {shown(reason)}.",
+            f"The annotation {excerpt(path, 150)} cannot be used: {excerpt(reason)}.",
             likely="It is damaged, or no Pascal VOC annotation."
             if reason == str(error)
             else "It holds a document type or entities, which annotations never need.",
@@ -76,8 +83,11 @@ def placed(
             the photo is read.
 
     Raises:
-        DatasetError: the photo's sides are in another proportion than `said`.
+        DatasetError: the photo's sides are in another proportion than `said`, or there are more
+            boxes than a photo can have.
     """
+    if len(boxes) > MOST:
+        raise DatasetError(f"{excerpt(photo, 150)} has {len(boxes):,} boxes, more than {MOST:,}.")
     try:
         real = upright_size(photo)
     except PhotoError:
@@ -98,7 +108,7 @@ def _factors(said: Size | None, real: Size | None, photo: Path) -> tuple[float, 
         return across, down
     turned = " Its EXIF orientation may turn it." if real == said[::-1] else ""
     raise DatasetError(
-        f"The annotation of {shown(str(photo))} is for a photo of {said[0]} × {said[1]} pixels, "
+        f"The annotation of {excerpt(photo, 150)} is for a photo of {said[0]} × {said[1]} pixels, "
         f"but the photo has {real[0]} × {real[1]}.",
         likely=f"The photo was cropped or turned after it was annotated.{turned}",
     )
@@ -117,20 +127,23 @@ def _clipped(box: Box, size: Size | None, tally: Tally) -> Box | None:
     return inside
 
 
-def finite(text: object) -> float:
-    """A number that is neither NaN nor infinite. Raises ValueError."""
-    if isinstance(text, bool) or not isinstance(text, str | int | float):
-        raise ValueError(f"{text!r} is not a number")  # noqa: TRY004  callers await one kind
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"{text!r} is not a finite number")
-    return number
+def finite(value: object) -> float:
+    """A number that can be a corner or a side of something in a photo. Raises ValueError."""
+    return number(value, -_FARTHEST, _FARTHEST)
+
+
+def size_of(width: object, height: object) -> Size | None:
+    """A photo's size as it was written; None where a side is 0. Raises ValueError."""
+    sides = int(finite(width)), int(finite(height))
+    return sides if min(sides) > 0 else None
 
 
 def _text(node: Any, name: str) -> str:
     text = (node.findtext(name) or "").strip()
     if not text:
-        raise ValueError(f"<{node.tag}> has no <{name}>")
+        raise ValueError(f"<{excerpt(node.tag, 30)}> has no <{name}>")
+    if not is_text(text):
+        raise ValueError(f"the <{name}> of an <{excerpt(node.tag, 30)}> is too long")
     return text
 
 
@@ -146,8 +159,7 @@ def _size(root: Any) -> Size | None:
     node = root.find("size")
     if node is None:
         return None
-    width, height = (int(finite(node.findtext(side) or "0")) for side in ("width", "height"))
-    return (width, height) if width > 0 and height > 0 else None
+    return size_of(*(node.findtext(side) or "0" for side in ("width", "height")))
 
 
 def _reader() -> Any:

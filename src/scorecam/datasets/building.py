@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from scorecam.datasets.photos import shown
 from scorecam.datasets.sample import Dataset, Label, Sample
-from scorecam.errors import DatasetError
+from scorecam.errors import DatasetError, excerpt
 
 Tally = Counter[str]
 """How often something was met that the user should hear of, by the words for it."""
@@ -31,11 +30,11 @@ def finish(
     ordered = tuple(sorted(samples, key=lambda sample: sample.name))
     if not ordered:
         raise DatasetError(
-            f"There is no photo in {shown(str(root))}.",
+            f"There is no photo in {excerpt(root, 200)}.",
             likely="The photos lie in another folder, or their names do not end as photos' do.",
             do="Name the folder that holds them; .jpg, .png, .webp and the like are found.",
         )
-    refuse_repeated(f"The data set {shown(str(root))}", "photos", [each.name for each in ordered])
+    refuse_repeated(f"The data set {excerpt(root, 150)}", "photos", [each.name for each in ordered])
     failed = sum(sample.failure is not None for sample in ordered)
     if failed:
         tally[UNUSABLE] = failed
@@ -51,7 +50,7 @@ def classes_of(samples: Iterable[Sample]) -> tuple[Label, ...]:
 
 def refuse_repeated(where: str, what: str, keys: Iterable[object]) -> None:
     """Raises DatasetError, naming the keys that occur more than once."""
-    twice = [shown(str(key)) for key, count in Counter(keys).items() if count > 1]
+    twice = [str(key) for key, count in Counter(keys).items() if count > 1]
     if twice:
         raise DatasetError(
             f"{where} names {what} more than once: {listed(twice)}.",
@@ -63,7 +62,7 @@ def refuse_repeated(where: str, what: str, keys: Iterable[object]) -> None:
 def listed(words: Sequence[str], most: int = 5) -> str:
     """The first few, quoted, and how many more there are."""
     more = f" and {len(words) - most:,} more" if len(words) > most else ""
-    return ", ".join(repr(word) for word in words[:most]) + more
+    return ", ".join(repr(excerpt(word, 40)) for word in words[:most]) + more
 
 
 def _order(label: Label) -> tuple[bool, int, str]:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from scorecam.datasets.annotation import finite, placed
+from scorecam.datasets.annotation import finite, placed, size_of
 from scorecam.datasets.building import Tally, finish, refuse_repeated
-from scorecam.datasets.photos import Size, shown
+from scorecam.datasets.photos import Size, check_name, is_file, nowhere, shown
 from scorecam.datasets.sample import Box, Dataset, Sample, Thing
 from scorecam.datasets.segments import read_segments
 from scorecam.datasets.voc import area, largest
-from scorecam.errors import DatasetError, did_you_mean
+from scorecam.errors import DatasetError, did_you_mean, excerpt
+from scorecam.fields import is_key, is_list, is_table, is_text
+from scorecam.reading import Kind, parse_json, read_bytes
 
 RULE = "The class of a photo is that of its largest object that is not a crowd."
+INSTANCES = Kind("COCO's instances as JSON", 2**31, DatasetError)
 CROWDS = "Crowd regions that were left out"
 
 Entry = dict[str, Any]
@@ -62,9 +64,13 @@ def _instances(root: Path, split: str | None) -> Path:
     if split is None and len(found) == 1:
         return found[0]
     raise DatasetError(
-        f"Which JSON file in {shown(str(folder))} to read is open.",
-        likely=did_you_mean(split, known) if split else f"There are {len(found)} of them.",
-        do=f"Choose with split=: {', '.join(known)}." if known else "Name it with annotations=.",
+        f"Which JSON file in {excerpt(folder, 150)} to read is open.",
+        likely=did_you_mean(split[:200], known[:1_000])
+        if split
+        else f"There are {len(found)} of them.",
+        do=f"Choose with split=: {', '.join(excerpt(each, 30) for each in known[:8])}."
+        if known
+        else "Name it with annotations=.",
     )
 
 
@@ -72,30 +78,36 @@ def _inner(root: Path, path: Path, names: Sequence[str]) -> str:
     """The folder in `root` that holds the photos, with a slash behind it."""
     split = path.stem.removeprefix("instances_")
     for inner in ("", f"{split}/", "images/", f"images/{split}/"):
-        if any((root / (inner + name)).is_file() for name in names):
+        if any(_usable(name) and is_file(root / (inner + name)) for name in names):
             return inner
     raise DatasetError(
-        f"None of the {len(names):,} photos that {shown(str(path))} lists is in "
-        f"{shown(str(root))}.",
-        likely=f"The first is {shown(names[0])!r}." if names else "It lists no photo.",
+        f"None of the {len(names):,} photos that {excerpt(path, 120)} lists is in "
+        f"{excerpt(root, 120)}.",
+        likely=f"The first is {excerpt(names[0])!r}." if names else "It lists no photo.",
         do="Name the folder that holds them.",
     )
 
 
+def _usable(name: str) -> bool:
+    try:
+        check_name(name)
+    except ValueError:
+        return False
+    return True
+
+
 def _read(path: Path) -> tuple[list[Entry], list[Entry], dict[Any, str]]:
     """The images, the annotations, and the categories' names by id."""
-    name = shown(str(path))
+    name = excerpt(path, 150)
+    content = read_bytes(path, INSTANCES)
     try:
-        found = json.loads(path.read_bytes())
-        images = _entries(found, "images", {"id": (int, str), "file_name": (str,)})
-        objects = _entries(found, "annotations", {"image_id": (int, str)})
-        categories = _entries(found, "categories", {"id": (int, str), "name": (str,)})
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise DatasetError(f"The JSON file {name} cannot be read: {reason}.") from error
-    except (ValueError, RecursionError) as error:
+        found = parse_json(content)
+        images = _entries(found, "images", {"id": is_key, "file_name": is_text})
+        objects = _entries(found, "annotations", {"image_id": is_key})
+        categories = _entries(found, "categories", {"id": is_key, "name": is_text})
+    except ValueError as error:
         raise DatasetError(
-            f"The JSON file {name} cannot be used: {shown(str(error))}.",
+            f"The JSON file {name} cannot be used: {excerpt(error)}.",
             likely="It is damaged, or not COCO's instances, with images, annotations, categories.",
         ) from error
     refuse_repeated(name, "image ids", [each["id"] for each in images])
@@ -103,19 +115,17 @@ def _read(path: Path) -> tuple[list[Entry], list[Entry], dict[Any, str]]:
     refuse_repeated(name, "annotation ids", [each["id"] for each in objects if "id" in each])
     refuse_repeated(name, "category ids", [each["id"] for each in categories])
     refuse_repeated(name, "categories", [each["name"] for each in categories])
-    return images, objects, {each["id"]: each["name"] for each in categories}
+    return images, objects, {each["id"]: shown(each["name"]) for each in categories}
 
 
-def _entries(found: Any, key: str, needed: dict[str, tuple[type, ...]]) -> list[Entry]:
-    entries = cast("Entry", found).get(key) if isinstance(found, dict) else None
+def _entries(found: Any, key: str, needed: dict[str, Callable[[object], bool]]) -> list[Entry]:
+    entries = found.get(key) if is_table(found) else None
     if not isinstance(entries, list):
         raise ValueError(f"it has no list {key!r}")  # noqa: TRY004  it is the file's error
     for number, each in enumerate(cast("list[Any]", entries), 1):
-        fields = cast("Entry", each) if isinstance(each, dict) else {}
-        wrong = [
-            field for field, kinds in needed.items() if not isinstance(fields.get(field), kinds)
-        ]
-        if not isinstance(fields.get("id", 0), int | str):
+        fields: Entry = each if is_table(each) else {}
+        wrong = [field for field, fits in needed.items() if not fits(fields.get(field))]
+        if not is_key(fields.get("id", 0)):
             wrong.append("id")
         if wrong:
             raise ValueError(f"entry {number} of {key!r} has no usable {wrong[0]!r}")
@@ -133,12 +143,17 @@ def _sample(
 ) -> Sample:
     photo = root / name
     try:
+        check_name(name)
+    except ValueError as error:
+        failure = DatasetError(f"The JSON file lists {excerpt(name)!r}: {error}.")
+        return Sample(shown(name), nowhere(root, name), failure=failure)
+    try:
         size = _size(image)
         plain = [each for each in objects if not each.get("iscrowd")]
         raw = [Thing(_class(each, classes), _box(each)) for each in plain]
         boxes = placed([thing.box for thing in raw], size, photo, tally)
     except (DatasetError, ValueError) as error:
-        failure = DatasetError(f"The annotation of {shown(name)} cannot be used: {error}.")
+        failure = DatasetError(f"The annotation of {excerpt(name)} cannot be used: {error}.")
         return Sample(name, photo, failure=failure)
     tally[CROWDS] += len(objects) - len(plain)
     kept = [
@@ -156,16 +171,16 @@ def _sample(
 
 def _class(entry: Entry, classes: dict[Any, str]) -> str:
     number = entry.get("category_id")
-    if not isinstance(number, int | str) or number not in classes:
-        raise ValueError(f"an object has the category {number!r}, which is not listed")
+    if not is_key(number) or number not in classes:
+        raise ValueError(f"an object has the category {excerpt(number)!r}, which is not listed")
     return classes[number]
 
 
 def _box(entry: Entry) -> Box:
     numbers = entry.get("bbox")
-    if not isinstance(numbers, list) or len(cast("list[Any]", numbers)) != 4:
+    if not is_list(numbers, 4) or len(numbers) < 4:
         raise ValueError("an object's 'bbox' is not four numbers")
-    x, y, width, height = (finite(each) for each in cast("list[Any]", numbers))
+    x, y, width, height = (finite(each) for each in numbers)
     return x, y, x + width, y + height
 
 
@@ -180,5 +195,4 @@ def _area(thing: Thing, entry: Entry) -> float:
 def _size(image: Entry) -> Size | None:
     if "width" not in image or "height" not in image:
         return None
-    width, height = int(finite(image["width"])), int(finite(image["height"]))
-    return (width, height) if width > 0 and height > 0 else None
+    return size_of(image["width"], image["height"])

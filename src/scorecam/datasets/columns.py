@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 from scorecam.datasets.building import listed
 from scorecam.datasets.ground_truth import WNID
-from scorecam.datasets.photos import shown
 from scorecam.datasets.sample import Label
-from scorecam.errors import did_you_mean
+from scorecam.errors import did_you_mean, excerpt
 from scorecam.labels import imagenet_wnids
 
 
@@ -94,7 +93,7 @@ def _strangers(
 ) -> list[str]:
     if not unknown:
         return []
-    words = listed([shown(str(each)) for each in unknown])
+    words = listed([str(each) for each in unknown])
     parts = [f"{len(unknown):,} of {len(classes):,} classes are none of the model's: {words}."]
     if not names:
         parts.append("The model's classes have no names.")
@@ -104,7 +103,7 @@ def _strangers(
         if isinstance(each, str) and len(by_name.get(_folded(each), [])) > 1
     ]
     if twice:
-        parts.append(f"Several of the model's classes are called {shown(twice[0])!r}.")
-    elif names and (hint := did_you_mean(shown(str(unknown[0])).replace("_", " "), names)):
+        parts.append(f"Several of the model's classes are called {excerpt(twice[0], 60)!r}.")
+    elif names and (hint := did_you_mean(excerpt(unknown[0]).replace("_", " "), names)):
         parts.append(hint)
     return [" ".join(parts)]

@@ -21,11 +21,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from scorecam.datasets.building import Tally
-from scorecam.datasets.photos import shown
-from scorecam.errors import DatasetError, MissingExtra
+from scorecam.datasets.photos import is_file
+from scorecam.errors import DatasetError, MissingExtra, excerpt
 from scorecam.labels import imagenet_wnids
+from scorecam.reading import Kind, read_text
 
 OFFICIAL: Final = "ILSVRC2012_validation_ground_truth.txt"
+
+LIST: Final = Kind("a list of the photos' classes", 2**28, DatasetError)
+META: Final = Kind("the development kit's meta.mat", 2**24, DatasetError)
 
 _BASES: Final = {"0-based:": 0, "1-based:": 1}
 WNID: Final = re.compile(r"n\d{8}")
@@ -55,7 +59,8 @@ def read_ground_truth(spec: str, photos: Sequence[str], tally: Tally) -> dict[st
     if keys is None:
         if len(wnids) != len(photos):
             raise DatasetError(
-                f"The list {shown(str(path))} has {len(wnids):,} lines for {len(photos):,} photos.",
+                f"The list {excerpt(path, 150)} has {len(wnids):,} lines "
+                f"for {len(photos):,} photos.",
                 likely="Some photos are missing, or the list is of others.",
                 do="Use a list that names the photos: a file name and a class in each line.",
             )
@@ -65,20 +70,16 @@ def read_ground_truth(spec: str, photos: Sequence[str], tally: Tally) -> dict[st
 
 def _columns(path: Path) -> tuple[list[str] | None, list[str]]:
     """The photos, where the list names them, and what it says of each."""
-    try:
-        lines = path.read_text("utf-8-sig", "surrogateescape").splitlines()
-    except OSError as error:
-        what = f"The list {shown(str(path))} cannot be read: {error.strerror or error}."
-        raise DatasetError(what) from error
+    lines = read_text(path, LIST, errors="surrogateescape").splitlines()
     rows = [_row(line) for line in lines if line.strip()]
     if rows and rows[0][0].casefold() == "imageid":
         rows = rows[1:]
     if not rows:
-        raise DatasetError(f"The list {shown(str(path))} is empty.")
+        raise DatasetError(f"The list {excerpt(path, 150)} is empty.")
     odd = next((i for i, row in enumerate(rows, 1) if len(row) != len(rows[0])), None)
     if odd is not None:
         raise DatasetError(
-            f"Entry {odd:,} of the list {shown(str(path))} is not like the first.",
+            f"Entry {odd:,} of the list {excerpt(path, 150)} is not like the first.",
             do="Write a file name and a class in each line, or a class alone in each.",
         )
     labels = [row[-1] for row in rows]
@@ -98,11 +99,11 @@ def _wnids(labels: list[str], base: int | None, path: Path, *, named: bool) -> l
     odd = [label for label in labels if not re.fullmatch(r"[0-9]{1,9}", label)]
     if odd:
         raise DatasetError(
-            f"The list {shown(str(path))} has {shown(odd[0])!r} for a class.",
+            f"The list {excerpt(path, 150)} has {excerpt(odd[0], 60)!r} for a class.",
             do="Write WordNet ids such as n01440764, or indices, in every line.",
         )
     meta = path.parent / "meta.mat"
-    if not named and meta.is_file() and base is None:
+    if not named and is_file(meta) and base is None:
         by_number = _read_meta(meta)
     else:
         if not named and labels[:3] == _ILSVRC_IDS:
@@ -112,7 +113,7 @@ def _wnids(labels: list[str], base: int | None, path: Path, *, named: bool) -> l
     missing = next((label for label in labels if int(label) not in by_number), None)
     if missing is not None:
         raise DatasetError(
-            f"The list {shown(str(path))} has the class {missing}, which is none of the 1,000."
+            f"The list {excerpt(path, 150)} has the class {missing}, which is none of the 1,000."
         )
     return [by_number[int(label)] for label in labels]
 
@@ -126,7 +127,7 @@ def _start(labels: list[str], base: int | None, path: Path) -> int:
 
 
 def _ambiguous(path: Path, likely: str) -> DatasetError:
-    name = shown(str(path))
+    name = excerpt(path, 150)
     return DatasetError(
         f"Which classes the numbers in {name} stand for is open.",
         likely=likely,
@@ -148,7 +149,7 @@ def _read_meta(path: Path) -> dict[int, str]:
         pairs = zip(synsets["ILSVRC2012_ID"].tolist(), synsets["WNID"].tolist(), strict=True)
         return {int(number): str(wnid) for number, wnid in pairs if int(number) <= 1000}
     except Exception as error:  # a damaged file raises what scipy happens to
-        raise DatasetError(f"{shown(str(path))} cannot be read: {shown(str(error))}.") from error
+        raise DatasetError(f"{excerpt(path, 150)} cannot be read: {excerpt(error)}.") from error
 
 
 def _matched(
@@ -164,13 +165,13 @@ def _matched(
             tally["Entries of the list of classes without a photo"] += 1
         elif labels.setdefault(photo, wnid) != wnid:
             raise DatasetError(
-                f"The list {shown(str(path))} gives {shown(last)!r} two classes: "
+                f"The list {excerpt(path, 150)} gives {excerpt(last, 60)!r} two classes: "
                 f"{labels[photo]} and {wnid}.",
                 do="Keep the right one.",
             )
     if not labels:
         raise DatasetError(
-            f"The list {shown(str(path))} names none of the photos.",
-            likely=f"It names {shown(keys[0])!r}, but there is {shown(photos[0])!r}.",
+            f"The list {excerpt(path, 150)} names none of the photos.",
+            likely=f"It names {excerpt(keys[0], 60)!r}, but there is {excerpt(photos[0], 60)!r}.",
         )
     return labels

@@ -11,9 +11,9 @@ from scorecam.datasets.annotation import Annotation, placed, read_xml
 from scorecam.datasets.building import MISSING, Tally, finish
 from scorecam.datasets.ground_truth import OFFICIAL, read_ground_truth, without_prefix
 from scorecam.datasets.masks import read_masks
-from scorecam.datasets.photos import photos_under
+from scorecam.datasets.photos import is_file, photos_under
 from scorecam.datasets.sample import Dataset, Label, Sample, Thing
-from scorecam.errors import DatasetError
+from scorecam.errors import DatasetError, excerpt
 
 BESIDE: Final = ("Annotations", "Annotation", "masks")
 """Folders beside the photos that hold no photos."""
@@ -57,12 +57,12 @@ def _found(root: Path, annotations: str | None) -> tuple[Path | None, str | None
     path = Path(without_prefix(annotations))
     if path.is_dir():
         for inside in (path / OFFICIAL, path / "data" / OFFICIAL):  # the development kit
-            if inside.is_file():
+            if is_file(inside):
                 return beside, annotations[: -len(str(path))] + str(inside)
         return path, None
     if not path.exists():
         raise DatasetError(
-            f"There is no file or folder {path}.",
+            f"There is no file or folder {excerpt(path, 200)}.",
             likely="The path of the annotations is misspelled, or starts from another folder.",
             do="Name the folder with the XML files, or the list of the photos' classes.",
         )
@@ -88,8 +88,9 @@ def _sample(
         classes = {thing.label for thing in things}
         label = classes.pop() if len(classes) == 1 else None
     stem = (root / "masks" / name).with_suffix("")
-    exact = [stem.with_name(f"{stem.name}{of}.png") for of in ("", f"_{label}")]
-    masks = tuple(path for path in exact if path.is_file())[:1]
+    of_class = "" if label is None or set(str(label)) & {"/", "\\", "\0"} else f"_{label}"
+    exact = [stem.with_name(f"{stem.name}{of}.png") for of in dict.fromkeys(("", of_class))]
+    masks = tuple(path for path in exact if is_file(path))[:1]
     mask = partial(read_masks, masks, photo) if masks else None
     return Sample(full, photo, label, things, mask, failure)
 
@@ -105,4 +106,4 @@ def _xml_of(name: str, folder: Path | None) -> Path | None:
         return None
     file = Path(name).with_suffix(".xml")
     places: Sequence[Path] = (folder / file, folder / file.name, folder / "val" / file.name)
-    return next((place for place in places if place.is_file()), None)
+    return next((place for place in places if is_file(place)), None)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from scorecam.datasets.photos import shown, upright_size
+from scorecam.datasets.photos import upright_size
 from scorecam.datasets.sample import PhotoMask
-from scorecam.errors import DatasetError
+from scorecam.errors import DatasetError, excerpt
 from scorecam.images import MASK, Accepts, opened
 
 _MASK = Accepts("a mask", MASK, DatasetError)
@@ -32,19 +32,19 @@ def read_masks(paths: Sequence[Path], photo: Path) -> PhotoMask:
 def _read(path: Path, size: tuple[int, int]) -> PhotoMask:
     """The size is (height, width)."""
     try:
-        with opened(path, _MASK, shown(path.name)) as mask_file:
+        with opened(path, _MASK, excerpt(path.name)) as mask_file:
             image = mask_file.image
             found = (image.height, image.width)
             mask = np.asarray(image.convert("L")) > 127 if found == size else None
     except DatasetError as error:
         raise DatasetError(
-            f"The mask {shown(str(path))} cannot be read: {shown(error.what)}",
+            f"The mask {excerpt(path, 150)} cannot be read: {excerpt(error.what, 200)}",
             likely=error.likely or "The file is missing or damaged.",
             do=error.do,
         ) from error
     if mask is None:
         raise DatasetError(
-            f"The mask {shown(str(path))} has {found[1]} × {found[0]} pixels, "
+            f"The mask {excerpt(path, 150)} has {found[1]} × {found[0]} pixels, "
             f"but its photo has {size[1]} × {size[0]}.",
             likely="One of them was made smaller, or cropped.",
         )

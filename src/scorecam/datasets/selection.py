@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Annotated
 
 import numpy as np
+import numpy.typing as npt
 
 from scorecam.datasets.photos import Size, upright_size
 from scorecam.datasets.sample import Box, Dataset, Sample
 from scorecam.errors import DatasetError, PhotoError, SettingError
 from scorecam.ranges import PHOTOS, SEED, SHARDS, Real, quoted
+
+MANY = 500
+"""Boxes from which on their area is counted strip by strip."""
 
 
 def select(
@@ -66,6 +72,8 @@ def share(boxes: Sequence[Box], size: Size) -> float:
         return 0.0
     width, height = size
     corners = np.asarray(boxes, dtype=np.float64).clip(0, [width, height, width, height])
+    if len(corners) > MANY:
+        return _covered(corners) / (width * height)
     xs, ys = np.unique(corners[:, 0::2]), np.unique(corners[:, 1::2])
     covered = np.zeros((len(ys), len(xs)), dtype=bool)
     for x1, y1, x2, y2 in corners:  # the cell (i, j) reaches from ys[i], xs[j] to the next ones
@@ -73,6 +81,20 @@ def share(boxes: Sequence[Box], size: Size) -> float:
         covered[rows, slice(*np.searchsorted(xs, (x1, x2)))] = True
     areas = np.diff(ys)[:, None] * np.diff(xs)[None, :]
     return float((areas * covered[:-1, :-1]).sum() / (width * height))
+
+
+def _covered(corners: Annotated[npt.NDArray[np.float64], "m 4"]) -> float:
+    """The area of many boxes together, strip by strip: a table of all cells would fill memory."""
+    area = 0.0
+    corners = corners[np.argsort(corners[:, 0])]
+    edges = np.unique(corners[:, 1::2])
+    for low, high in itertools.pairwise(edges):
+        across = corners[(corners[:, 1] <= low) & (corners[:, 3] >= high)]
+        if len(across):
+            reach = np.maximum.accumulate(across[:, 2])
+            begin = np.append(across[0, 0], np.maximum(across[1:, 0], reach[:-1]))
+            area += float((high - low) * np.maximum(reach - begin, 0).sum())
+    return area
 
 
 def _filtered(

@@ -1,13 +1,14 @@
 """A list of photos: CSV or Parquet with the columns path, label, x1, y1, x2, y2, mask.
 
-Only `path` is needed. Paths start from the list's folder. Several rows of one path are several
+Only `path` is needed. Paths start from the list's folder; they may be absolute, or lead out of it.
+Several rows of one path are several
 objects of one photo; boxes are continuous, in pixels of the upright photo, counted from 0.
 """
 
 from __future__ import annotations
 
 import csv
-import math
+import io
 import os
 import posixpath
 from collections import defaultdict
@@ -18,10 +19,14 @@ from typing import Any, Final
 from scorecam.datasets.annotation import finite, placed
 from scorecam.datasets.building import Tally, finish, listed
 from scorecam.datasets.masks import read_masks
-from scorecam.datasets.photos import shown
+from scorecam.datasets.parquet import read_parquet
+from scorecam.datasets.photos import check_name, nowhere, shown
 from scorecam.datasets.sample import Box, Dataset, Label, Sample, Thing
-from scorecam.errors import DatasetError, MissingExtra, did_you_mean
+from scorecam.errors import DatasetError, did_you_mean, excerpt
+from scorecam.fields import is_key
+from scorecam.reading import Kind, read_text
 
+LIST: Final = Kind("a CSV list of photos", 2**30, DatasetError)
 COLUMNS: Final = ("path", "label", "x1", "y1", "x2", "y2", "mask")
 _CORNERS: Final = ("x1", "y1", "x2", "y2")
 
@@ -40,20 +45,22 @@ def open_table(path: Path) -> Dataset:
     """
     tally = Tally()
     parquet = path.suffix.lower() in (".parquet", ".pq")
-    rows = _read_parquet(path) if parquet else _read_csv(path)
-    by_photo: dict[str, list[Row]] = defaultdict(list)
+    rows = read_parquet(path, _check_columns) if parquet else _read_csv(path)
+    by_photo: dict[str, dict[tuple[Any, ...], Row]] = defaultdict(dict)
     for number, row in enumerate(rows, 1):
         name = row.get("path")
         if not isinstance(name, str) or not name.strip():
-            raise DatasetError(f"Row {number:,} of {shown(str(path))} names no photo.")
+            raise DatasetError(f"Row {number:,} of {excerpt(path, 200)} names no photo.")
         same = by_photo[_name(name, path.parent)]
-        if row in same:
+        cells = tuple(row.values())
+        if cells in same:
             tally["Rows that repeat another and were left out"] += 1
         else:
-            same.append(row)
+            same[cells] = row
     boxed = any(row.get(corner) is not None for row in rows for corner in _CORNERS)
     samples = [
-        _sample(name, same, path, boxed=boxed, tally=tally) for name, same in by_photo.items()
+        _sample(name, [*same.values()], path, boxed=boxed, tally=tally)
+        for name, same in by_photo.items()
     ]
     return finish(path, "list", samples, tally)
 
@@ -68,10 +75,17 @@ def _name(written: str, folder: Path) -> str:
 
 
 def _sample(name: str, rows: list[Row], path: Path, *, boxed: bool, tally: Tally) -> Sample:
+    label = _label(name, rows, path)
+    masks = [each for each in dict.fromkeys(row.get("mask") for row in rows) if each]
+    try:
+        for each in (name, *masks):
+            check_name(each, anywhere=True)
+    except ValueError as error:
+        failure = DatasetError(f"The list {excerpt(path, 150)} names {excerpt(name)!r}: {error}.")
+        return Sample(shown(name), nowhere(path.parent, name), label, failure=failure)
     photo = path.parent / name
     failure: DatasetError | None = None
     things: tuple[Thing, ...] | None = None
-    label = _label(name, rows, path)
     try:
         boxes = [box for box in map(_box, rows) if box]
         if boxes and label is None:
@@ -81,13 +95,11 @@ def _sample(name: str, rows: list[Row], path: Path, *, boxed: bool, tally: Tally
             things = tuple(Thing(label, box) for box in found if box)
     except ValueError as error:  # DatasetError is one
         failure = DatasetError(
-            f"What {shown(str(path))} says of {shown(name)} cannot be used: {shown(str(error))}.",
+            f"What {excerpt(path, 150)} says of {excerpt(name)} cannot be used: {excerpt(error)}.",
             likely="A cell of the list is wrong.",
         )
-    masks = tuple(
-        path.parent / each for each in dict.fromkeys(row.get("mask") for row in rows) if each
-    )
-    mask = partial(read_masks, masks, photo) if masks else None
+    files = [path.parent / each for each in masks]
+    mask = partial(read_masks, files, photo) if files else None
     return Sample(name, photo, label, things, mask, failure)
 
 
@@ -95,15 +107,15 @@ def _label(name: str, rows: list[Row], path: Path) -> Label | None:
     labels = list(dict.fromkeys(row.get("label") for row in rows))
     if len(labels) > 1:
         raise DatasetError(
-            f"The list {shown(str(path))} gives {shown(name)!r} {len(labels)} classes: "
-            f"{listed([shown(str(label)) for label in labels])}.",
+            f"The list {excerpt(path, 150)} gives {excerpt(name)!r} {len(labels)} classes: "
+            f"{listed([str(label) for label in labels])}.",
             likely="Two lists were joined, or a photo shows objects of several classes.",
             do="Keep the rows of one class for each photo.",
         )
     label = labels[0]
-    if label is not None and (isinstance(label, bool) or not isinstance(label, str | int)):
+    if label is not None and not is_key(label):
         raise DatasetError(
-            f"The list {shown(str(path))} has {label!r} for a class.",
+            f"The list {excerpt(path, 150)} has {excerpt(label, 60)!r} for a class.",
             do="Write names, WordNet ids or whole numbers.",
         )
     return label
@@ -120,14 +132,14 @@ def _box(row: Row) -> Box | None:
 
 
 def _check_columns(found: list[str], path: Path) -> None:
-    name = shown(str(path))
+    name = excerpt(path, 150)
     do = f"The columns are {', '.join(COLUMNS)}; only path is needed."
     unknown = [column for column in found if column not in COLUMNS]
     if unknown:
-        hint = did_you_mean(unknown[0], COLUMNS)
+        hint = did_you_mean(unknown[0][:200], COLUMNS)
         if len(found) == 1 and {";", "\t"} & set(found[0]):
             hint = "Its cells are not separated by commas."
-        what = f"The list {name} has unknown columns: {listed([shown(each) for each in unknown])}."
+        what = f"The list {name} has unknown columns: {listed(unknown)}."
         raise DatasetError(what, likely=hint, do=do)
     if "path" not in found:
         raise DatasetError(f"The list {name} has no column 'path'.", do=do)
@@ -140,22 +152,18 @@ def _check_columns(found: list[str], path: Path) -> None:
 
 
 def _read_csv(path: Path) -> list[Row]:
+    # Names of files are bytes: those that are not UTF-8 come back as they were.
+    text = read_text(path, LIST, errors="surrogateescape")
     try:
-        # Names of files are bytes: those that are not UTF-8 come back as they were.
-        text = path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
-        with text as file:
-            lines = csv.reader(file, strict=True)
-            header = [cell.strip() for cell in next(lines, [])]
-            _check_columns(header, path)
-            return [_cells(header, line, lines.line_num) for line in lines if line]
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise DatasetError(f"The list {shown(str(path))} cannot be read: {reason}.") from error
+        lines = csv.reader(io.StringIO(text, newline=""), strict=True)
+        header = [cell.strip() for cell in next(lines, [])]
+        _check_columns(header, path)
+        return [_cells(header, line, lines.line_num) for line in lines if line]
     except DatasetError:
         raise
     except (csv.Error, ValueError) as error:
         raise DatasetError(
-            f"The list {shown(str(path))} is not a CSV file: {shown(str(error))}.",
+            f"The list {excerpt(path, 150)} is not a CSV file: {excerpt(error)}.",
             likely="It is damaged, or cells with commas or quotes in them are not quoted.",
         ) from error
 
@@ -168,30 +176,3 @@ def _cells(header: list[str], line: list[str], number: int) -> Row:
         for key, cell in zip(header, line, strict=True)
     }
     return {key: cell or None for key, cell in cells.items()}
-
-
-def _read_parquet(path: Path) -> list[Row]:
-    try:
-        from pyarrow import parquet
-    except ImportError as error:
-        what = "Parquet files are read with pyarrow."
-        raise MissingExtra(what, do="pip install 'scorecam[eval]'") from error
-    try:
-        table: Any = parquet.ParquetFile(path)
-        _check_columns(list(table.schema_arrow.names), path)
-        rows: list[Row] = table.read().to_pylist()
-    except DatasetError:
-        raise
-    except Exception as error:  # what pyarrow raises depends on what is damaged
-        raise DatasetError(
-            f"The list {shown(str(path))} is not a Parquet file: {shown(str(error))}.",
-            likely="It is missing, damaged, or of another kind than its name says.",
-        ) from error
-    return [{key: _plain(cell) for key, cell in row.items()} for row in rows]
-
-
-def _plain(cell: Any) -> Any:
-    """NaN and empty text are nothing; 281.0, as pandas writes a column with gaps, is 281."""
-    if cell == "" or (isinstance(cell, float) and math.isnan(cell)):
-        return None
-    return int(cell) if isinstance(cell, float) and cell.is_integer() else cell

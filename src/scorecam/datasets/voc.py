@@ -6,9 +6,14 @@ from pathlib import Path
 
 from scorecam.datasets.annotation import placed, read_xml
 from scorecam.datasets.building import MISSING, Tally, finish
-from scorecam.datasets.photos import photos_under, shown
+from scorecam.datasets.photos import check_name, is_file, nowhere, photos_under, shown
 from scorecam.datasets.sample import Box, Dataset, Label, Sample, Thing
-from scorecam.errors import DatasetError, did_you_mean
+from scorecam.errors import DatasetError, did_you_mean, excerpt
+from scorecam.reading import Kind, read_text
+
+LIST = Kind("a list of photos", 2**28, DatasetError)
+MANY = 1_000
+"""Names among which one that is misspelled is looked up."""
 
 RULE = "The class of a photo is that of its largest object that is not marked difficult."
 
@@ -27,7 +32,7 @@ def open_voc(root: Path, split: str | None) -> Dataset:
     photos = root / "JPEGImages"
     if not photos.is_dir():
         raise DatasetError(
-            f"There is no folder JPEGImages in {shown(str(root))}.",
+            f"There is no folder JPEGImages in {excerpt(root, 200)}.",
             likely="This is no Pascal VOC folder, or it lies one folder further in.",
             do="Name the folder that holds JPEGImages and Annotations, such as VOCdevkit/VOC2012.",
         )
@@ -47,10 +52,16 @@ def area(box: Box) -> float:
 
 
 def _sample(root: Path, name: str, tally: Tally) -> Sample:
+    full = f"JPEGImages/{shown(name)}"
+    try:
+        check_name(name)
+    except ValueError as error:
+        failure = DatasetError(f"A list of photos names {excerpt(name)!r}: {error}.")
+        return Sample(full, nowhere(root, name), failure=failure)
     full = f"JPEGImages/{name}"
     photo = root / full
     xml = (root / "Annotations" / name).with_suffix(".xml")
-    if not xml.is_file():
+    if not is_file(xml):
         tally[MISSING] += 1
         return Sample(full, photo)
     try:
@@ -72,13 +83,14 @@ def _listed(root: Path, split: str) -> list[str]:
     lists = root / "ImageSets" / "Main"
     path = lists / f"{split}.txt"
     known = sorted(each.stem for each in lists.glob("*.txt")) if lists.is_dir() else []
-    try:
-        lines = path.read_text("utf-8", "surrogateescape").splitlines()
-    except (OSError, ValueError) as error:
+    if not is_file(path):
+        there = ", ".join(excerpt(each, 30) for each in known[:8])
         raise DatasetError(
-            f"The split {split!r} cannot be read: there is no list {shown(str(path))}.",
-            likely=did_you_mean(split, known),
-            do=f"There are {', '.join(known[:8])}." if known else "Leave the split out.",
-        ) from error
+            f"The split {excerpt(split, 60)!r} cannot be read: "
+            f"there is no list {excerpt(path, 150)}.",
+            likely=did_you_mean(split[:200], known[:MANY]),
+            do=f"There are {there}." if known else "Leave the split out.",
+        )
+    lines = read_text(path, LIST, errors="surrogateescape").splitlines()
     rows = [line.split() for line in lines if line.strip()]
     return [f"{row[0]}.jpg" for row in rows if len(row) == 1 or row[1] == "1"]
