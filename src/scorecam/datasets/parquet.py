@@ -1,11 +1,11 @@
-"""A list of photos as Parquet: what the file says of itself is bounded before anything is decoded."""
+"""A list of photos as Parquet, bounded before anything is decoded."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from scorecam.datasets.building import listed
 from scorecam.errors import DatasetError, MissingExtra, excerpt
@@ -17,7 +17,10 @@ LARGEST: Final = 2**31
 """Bytes of all columns, decoded."""
 
 _BATCH: Final = 16_384
-_THRIFT: Final = {"thrift_string_size_limit": 2**24, "thrift_container_size_limit": 2**20}
+_THRIFT: Final[dict[str, Any]] = {
+    "thrift_string_size_limit": 2**24,
+    "thrift_container_size_limit": 2**20,
+}
 """Of the metadata: some bytes can promise billions of entries."""
 
 
@@ -38,14 +41,15 @@ def read_parquet(path: Path, check_columns: Callable[[list[str], Path], None]) -
         raise MissingExtra(what, do="pip install 'scorecam[eval]'") from error
     check_file(path, PARQUET)
     try:
+        with parquet.ParquetFile(path, **_THRIFT) as file:
+            metadata, schema = file.metadata, file.schema_arrow
+        check_columns(list(schema.names), path)
+        _check_kinds(schema)
+        _check_size(metadata)
+        columns = [metadata.schema.column(place) for place in range(metadata.num_columns)]
+        texts = [each.name for each in columns if each.physical_type == "BYTE_ARRAY"]
         # Texts that occur often are kept once, not in every row.
-        with parquet.ParquetFile(
-            path, read_dictionary=["path", "label", "mask"], **_THRIFT
-        ) as file:
-            names = list(file.schema_arrow.names)
-            check_columns(names, path)
-            _check_kinds(file.schema_arrow)
-            _check_size(file.metadata)
+        with parquet.ParquetFile(path, metadata=metadata, read_dictionary=texts, **_THRIFT) as file:
             return list(_rows(file))
     except DatasetError:
         raise
@@ -97,9 +101,7 @@ def _check_kinds(schema: Any) -> None:
         if not (fits or types.is_null(kind)):
             odd.append(f"{field.name} ({excerpt(kind, 30)})")
     if odd:
-        raise ValueError(
-            f"columns that are neither texts nor numbers: {listed(cast('list[str]', odd))}"
-        )
+        raise ValueError(f"it has columns that are neither texts nor numbers: {listed(odd)}")
 
 
 def _check_size(metadata: Any) -> None:
