@@ -177,7 +177,7 @@ def test_labels_of_another_length_are_refused(count: int) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "phrases"),
     [
-        ("nowhere.txt", None, ["nowhere.txt", "No such file"]),
+        ("nowhere.txt", None, ["nowhere.txt", "There is no file"]),
         ("empty.txt", b"", ["empty.txt holds no class names"]),
         ("latin.txt", "Kätzchen\n".encode("latin-1") * 5, ["latin.txt", "UTF-8"]),
         ("list.json", b'["tabby", ', ["list.json", "cannot be read"]),
@@ -202,7 +202,7 @@ def test_labels_that_are_none_are_refused(
 def test_a_folder_of_labels_is_refused() -> None:
     Path("labels").mkdir()
 
-    refused(explain(labels="labels"), "labels", "directory")
+    refused(explain(labels="labels"), "labels", "is a folder")
 
 
 @pytest.mark.parametrize(

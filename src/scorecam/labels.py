@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -11,9 +10,14 @@ from typing import Any, cast
 
 import numpy as np
 
-from scorecam.errors import SettingError
+from scorecam.errors import SettingError, excerpt
+from scorecam.fields import is_clean, is_text
+from scorecam.reading import Kind, parse_json, read_text
 
 Labels = str | os.PathLike[str] | Sequence[str] | Mapping[int, str] | Mapping[str, int]
+
+
+LIST = Kind("a list of class names", 2**24, SettingError)
 
 
 def imagenet() -> tuple[str, ...]:
@@ -44,18 +48,29 @@ def read_labels(labels: Labels) -> tuple[str, ...]:
     if not isinstance(labels, str | os.PathLike):
         return _from_values(labels)
     path = Path(labels)
+    do = 'Give a UTF-8 text file with one name per line, a JSON list, or "imagenet".'
     try:
-        text = path.read_text("utf-8-sig")
-        names = _from_json(json.loads(text)) if path.suffix == ".json" else _from_lines(text)
-    except (OSError, ValueError, RecursionError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise SettingError(
-            f"The class names in {path} cannot be read: {reason}.",
-            do='Give a UTF-8 text file with one name per line, a JSON list, or "imagenet".',
-        ) from error
+        text = read_text(path, LIST)
+        names = _from_json(parse_json(text)) if path.suffix == ".json" else _from_lines(text)
+        _check(names)
+    except SettingError as error:
+        what = f"The class names cannot be read: {error.what}"
+        raise SettingError(what, likely=error.likely, do=do) from error
+    except ValueError as error:
+        what = f"The class names in {excerpt(path, 200)} cannot be read: {excerpt(error)}."
+        raise SettingError(what, do=do) from error
     if not names:
-        raise SettingError(f"{path} holds no class names.", do="Put one name on each line.")
+        raise SettingError(
+            f"{excerpt(path, 200)} holds no class names.", do="Put one name on each line."
+        )
     return names
+
+
+def _check(names: Sequence[str]) -> None:
+    """That every name can be printed and written. Raises ValueError."""
+    for place, name in enumerate(names):
+        if not is_text(name) or not is_clean(name) or "\0" in name:
+            raise ValueError(f"name {place} is too long, or holds what is no character")
 
 
 def _from_values(labels: Any) -> tuple[str, ...]:

@@ -8,12 +8,10 @@ masks are tensors; their size is (height, width). Positions are continuous: pixe
 from __future__ import annotations
 
 import io
-import json
 import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast, get_args
 
 import numpy as np
@@ -23,8 +21,9 @@ from PIL import Image
 from torch import Tensor
 
 from scorecam import shapes
-from scorecam.errors import SettingError, did_you_mean
+from scorecam.errors import SettingError, did_you_mean, excerpt
 from scorecam.photo import MAX_PIXELS
+from scorecam.reading import Kind, parse_json, read_text
 
 Fit = Literal["resize_crop", "crop_resize", "squash"]
 Interpolation = Literal["bilinear", "bicubic", "nearest", "lanczos"]
@@ -34,6 +33,8 @@ Box = tuple[float, float, float, float]
 _InputMap = Annotated[Tensor, "h w"]
 _PhotoMap = Annotated[Tensor, "H W"]
 _Boxes = Annotated[Tensor, "m 4"]
+
+_FILE = Kind("a preprocessing as JSON", 2**20, SettingError)
 
 _FILTERS: dict[str, Image.Resampling] = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -79,7 +80,7 @@ class Preprocess:
         _check_colours(self.mean, self.std)
         if not (_is_number(self.fraction) and 0 < self.fraction <= 1):
             raise SettingError(
-                f"`fraction` must lie in (0, 1]; it is {self.fraction!r}.",
+                f"`fraction` must lie in (0, 1]; it is {_quoted(self.fraction)}.",
                 do="Give the part of the short side that is kept, such as 0.875.",
             )
 
@@ -110,20 +111,27 @@ class Preprocess:
         """`imagenet`, or the path of a JSON file with what `to_dict` gives. Raises SettingError."""
         if path_or_name == "imagenet":
             return cls.imagenet()
-        path = Path(path_or_name)
+        name = repr(excerpt(path_or_name, 200))
         try:
-            values = json.loads(path.read_text(encoding="utf-8-sig"))
-        except OSError as error:
+            text = read_text(path_or_name, _FILE)
+        except SettingError as error:
             raise SettingError(
-                f"The preprocessing {str(path)!r} cannot be read: {error.strerror or error}.",
+                f"The preprocessing {name} cannot be read: {error.what}",
+                likely=error.likely,
                 do="Give `imagenet`, or the path of a JSON file.",
             ) from error
-        except (ValueError, RecursionError) as error:
+        try:
+            values = parse_json(text)
+        except ValueError as error:
             raise SettingError(
-                f"The preprocessing {str(path)!r} is not JSON: {error}.",
+                f"The preprocessing {name} is not JSON: {excerpt(error)}.",
                 do="Write the file with json.dumps(preprocess.to_dict()).",
             ) from error
-        return cls.from_dict(values)
+        try:
+            return cls.from_dict(values)
+        except SettingError as error:
+            what = f"The preprocessing {name} cannot be used: {error.what}"
+            raise SettingError(what, likely=error.likely, do=error.do) from error
 
     @classmethod
     def from_dict(cls, values: Mapping[str, object]) -> Self:
@@ -131,13 +139,13 @@ class Preprocess:
         known = [field.name for field in fields(cls)]
         if not isinstance(cast(object, values), Mapping):
             raise SettingError(
-                f"Preprocessing is a table of {', '.join(known)}; got {values!r}.",
+                f"Preprocessing is a table of {', '.join(known)}; got {_quoted(values)}.",
                 do="Write it with json.dumps(preprocess.to_dict()).",
             )
         for key in values:
             if key not in known:
-                do = did_you_mean(str(key), known) or f"There are {', '.join(known)}."
-                raise SettingError(f"Preprocessing has no `{key}`.", do=do)
+                do = did_you_mean(excerpt(key), known) or f"There are {', '.join(known)}."
+                raise SettingError(f"Preprocessing has no `{excerpt(key)}`.", do=do)
         for key in ("size", "fit", "mean", "std"):
             if key not in values:
                 do = f"It needs size, fit, mean and std; add `{key}`."
@@ -346,6 +354,14 @@ def _as_boxes(boxes: Tensor | npt.NDArray[Any]) -> _Boxes:
     return values
 
 
+def _quoted(value: object) -> str:
+    """A value for a message; Python refuses to print whole numbers that are too long."""
+    try:
+        return excerpt(repr(value))
+    except (ValueError, RecursionError):
+        return f"a {type(value).__name__} too long to print"
+
+
 def _is_number(value: object) -> bool:
     """Whether it is a number, finite in float32."""
     return isinstance(value, int | float) and not isinstance(value, bool) and -1e38 < value < 1e38
@@ -353,8 +369,8 @@ def _is_number(value: object) -> bool:
 
 def _check_choice(key: str, value: object, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        do = did_you_mean(str(value), choices) or f"There are {', '.join(choices)}."
-        raise SettingError(f"`{key}` cannot be {value!r}.", do=do)
+        do = did_you_mean(_quoted(value).strip("'"), choices) or f"There are {', '.join(choices)}."
+        raise SettingError(f"`{key}` cannot be {_quoted(value)}.", do=do)
 
 
 def _check_size(size: object) -> None:
@@ -362,7 +378,7 @@ def _check_size(size: object) -> None:
     whole = [side for side in sides if isinstance(side, int) and not isinstance(side, bool)]
     if not (len(whole) == len(sides) == 2 and min(whole) > 0 and math.prod(whole) <= MAX_PIXELS):
         raise SettingError(
-            f"`size` cannot be {size!r}.",
+            f"`size` cannot be {_quoted(size)}.",
             do=f"Give (height, width), in whole pixels: at least 1, at most {MAX_PIXELS:,} in all.",
         )
 
@@ -372,18 +388,19 @@ def _check_colours(mean: object, std: object) -> None:
         numbers = cast("tuple[float, ...]", values) if isinstance(values, tuple) else ()
         if len(numbers) not in (1, 3) or not all(map(_is_number, numbers)):
             raise SettingError(
-                f"`{key}` cannot be {values!r}.",
+                f"`{key}` cannot be {_quoted(values)}.",
                 do="Give a tuple of three numbers, or of one for a model that sees greys.",
             )
         if key == "mean" and not all(0 <= number <= 1 for number in numbers):
             raise SettingError(
-                f"`mean` must lie in [0, 1]; it is {numbers}.",
+                f"`mean` must lie in [0, 1]; it is {_quoted(numbers)}.",
                 likely="It is meant for pixels in 0..255.",
                 do="Divide `mean` and `std` by 255.",
             )
         if key == "std" and not all(number > 0 for number in numbers):
             raise SettingError(
-                f"`std` must be greater than 0; it is {numbers}.", do="Use 1 to scale nothing."
+                f"`std` must be greater than 0; it is {_quoted(numbers)}.",
+                do="Use 1 to scale nothing.",
             )
     if len(cast("tuple[float, ...]", mean)) != len(cast("tuple[float, ...]", std)):
         raise SettingError("`mean` and `std` differ in length.", do="Give one of each per colour.")

@@ -18,18 +18,18 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from scorecam.datasets.building import Tally
+from scorecam.datasets.devkit import read_meta
 from scorecam.datasets.photos import is_file
-from scorecam.errors import DatasetError, MissingExtra, excerpt
+from scorecam.errors import DatasetError, excerpt
 from scorecam.labels import imagenet_wnids
 from scorecam.reading import Kind, read_text
 
 OFFICIAL: Final = "ILSVRC2012_validation_ground_truth.txt"
 
 LIST: Final = Kind("a list of the photos' classes", 2**28, DatasetError)
-META: Final = Kind("the development kit's meta.mat", 2**24, DatasetError)
 
 _BASES: Final = {"0-based:": 0, "1-based:": 1}
 WNID: Final = re.compile(r"n\d{8}")
@@ -104,7 +104,7 @@ def _wnids(labels: list[str], base: int | None, path: Path, *, named: bool) -> l
         )
     meta = path.parent / "meta.mat"
     if not named and is_file(meta) and base is None:
-        by_number = _read_meta(meta)
+        by_number = read_meta(meta)
     else:
         if not named and labels[:3] == _ILSVRC_IDS:
             raise _ambiguous(path, "It holds the organisers' ILSVRC ids, in an order of their own.")
@@ -134,22 +134,6 @@ def _ambiguous(path: Path, likely: str) -> DatasetError:
         do="Put the development kit's meta.mat beside a list of ILSVRC ids; for indices in the "
         f"usual order say annotations='0-based:{name}' (or 1-based:); or write WordNet ids.",
     )
-
-
-def _read_meta(path: Path) -> dict[int, str]:
-    """ILSVRC id → WordNet id, from the development kit."""
-    try:
-        from scipy.io import loadmat
-    except ImportError as error:
-        raise MissingExtra(f"{path} is read with scipy.", do="pip install 'scorecam[eval]'") from (
-            error
-        )
-    try:
-        synsets: Any = loadmat(str(path), squeeze_me=True)["synsets"]
-        pairs = zip(synsets["ILSVRC2012_ID"].tolist(), synsets["WNID"].tolist(), strict=True)
-        return {int(number): str(wnid) for number, wnid in pairs if int(number) <= 1000}
-    except Exception as error:  # a damaged file raises what scipy happens to
-        raise DatasetError(f"{excerpt(path, 150)} cannot be read: {excerpt(error)}.") from error
 
 
 def _matched(
