@@ -66,7 +66,7 @@ def test_what_is_no_run_is_refused(tmp_path: Path, run: Path) -> None:
         ('{"schema": 1, "methods": [{"name": "scorecam"}, "random"]}', "names no methods"),
         ('{"schema": 1, "methods": [{"name": ""}]}', "names no methods"),
         ('{"schema": 1, "methods": [{"name": "\\ud800"}]}', "names no methods"),
-        ("[" * 100_000, "cannot be read: maximum recursion"),
+        ("[" * 100_000, "cannot be read: it is nested too deeply"),
     ],
 )
 def test_another_schema_and_a_damaged_run_json_are_refused(run: Path, text: str, said: str) -> None:

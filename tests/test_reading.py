@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,17 @@ def test_what_is_no_bounded_regular_file_is_refused_in_words(tmp_path, read, nam
 def test_devices_are_refused_without_reading_them() -> None:
     with pytest.raises(DatasetError, match="device"):
         read_bytes("/dev/zero", LIST)
+
+
+def test_a_small_file_costs_little_memory_however_large_it_might_be(tmp_path: Path) -> None:
+    file = tmp_path / "list.txt"
+    file.write_bytes(b"x" * 100)
+    tracemalloc.start()
+    try:
+        read_bytes(file, Kind("a list of photos", 2**31, DatasetError))
+        assert tracemalloc.get_traced_memory()[1] < 1e6
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_file_that_grows_after_its_size_was_asked_is_refused(tmp_path, monkeypatch) -> None:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from scorecam.audit.items import Entry, Item
-from scorecam.audit.parsing import Unreadable, entry_of, is_whole, item_of, map_of
+from scorecam.audit.parsing import entry_of, item_of, map_of
 from scorecam.audit.regions import Map
-from scorecam.datasets.photos import shown
-from scorecam.errors import RunError, did_you_mean
+from scorecam.errors import RunError, did_you_mean, excerpt
+from scorecam.fields import is_list, is_whole
 from scorecam.runs.config import Config
+from scorecam.runs.records import ENTRY, Record, Unreadable, method_names, read_object
 from scorecam.runs.store import Store
 
 
@@ -58,11 +57,11 @@ def read(folder: str | Path, method: str | None = None) -> Reading:
     """
     place = Path(folder)
     config = _config(place)
-    names = _methods(place, config)
+    names = method_names(config)
     chosen = _chosen(place, names, method)
     store = Store(place, names)
     reader = _Reader(store, config, chosen)
-    ids = _ids(store, chosen)
+    ids = store.ids(chosen)
     items = [item for sample in ids if (item := reader.item(sample)) is not None]
     if not items:
         raise _nothing(place, chosen, reader, len(ids))
@@ -82,23 +81,10 @@ def read(folder: str | Path, method: str | None = None) -> Reading:
 def _config(folder: Path) -> Config:
     config = Store(folder, ()).recorded()
     if config is None:
-        raise RunError(f"{folder} is no run.", do="Give the folder of scorecam evaluate.")
-    return config
-
-
-def _methods(folder: Path, config: Config) -> list[str]:
-    """The names in `run.json`, which may have been edited; folders are called by them."""
-    listed = config.get("methods")
-    known = listed if isinstance(listed, list) else []
-    names = [each["name"] for each in known if isinstance(each, dict) and "name" in each]
-    good = all(isinstance(name, str) and name and name == shown(name) for name in names)
-    if not names or len(names) < len(known) or not good:
         raise RunError(
-            f"{folder / 'run.json'} names no methods.",
-            likely="It was edited, or is no run's.",
-            do="Give the folder of scorecam evaluate.",
+            f"{excerpt(folder, 200)} is no run.", do="Give the folder of scorecam evaluate."
         )
-    return names
+    return config
 
 
 def _chosen(folder: Path, names: list[str], method: str | None) -> str:
@@ -106,17 +92,11 @@ def _chosen(folder: Path, names: list[str], method: str | None) -> str:
         return names[0]
     if method not in names:
         raise RunError(
-            f"The run {folder} has no maps of {method}.",
-            likely=did_you_mean(method, names) or f"It has {', '.join(names)}.",
+            f"The run {excerpt(folder, 150)} has no maps of {excerpt(method)}.",
+            likely=did_you_mean(method, names) or f"It has {excerpt(', '.join(names), 200)}.",
             do="Name one of its methods with --method.",
         )
     return method
-
-
-def _ids(store: Store, method: str) -> list[str]:
-    return sorted(
-        path.stem for path in (store.folder / "items" / store.slug(method)).glob("??/*.json")
-    )
 
 
 def _photos(config: Config, there: int) -> int:
@@ -129,15 +109,15 @@ def _photos(config: Config, there: int) -> int:
 def _nothing(folder: Path, method: str, reader: _Reader, there: int) -> RunError:
     if not there:
         return RunError(
-            f"The run {folder} has no record of {method} yet.",
+            f"The run {excerpt(folder, 150)} has no record of {excerpt(method)} yet.",
             likely="It was stopped before the first photo.",
             do="Let scorecam evaluate finish.",
         )
     why = "; ".join(f"{count} × {reason}" for reason, count in reader.lost.items())
     failed = sum(reader.failures.values())
     return RunError(
-        f"The run {folder} has {there} records of {method}, and no map that can be read "
-        f"({why or f'{failed} failures'}).",
+        f"The run {excerpt(folder, 150)} has {there} records of {excerpt(method)}, and no map that "
+        f"can be read ({excerpt(why, 200) or f'{failed} failures'}).",
         likely="Its maps/ were removed, or every photo failed.",
         do="Run scorecam evaluate again into another folder.",
     )
@@ -161,12 +141,13 @@ class _Reader:
 
     def item(self, sample: str) -> Item | None:
         """One photo; None where it failed, or cannot be used."""
-        record = self.store.read(self.method, sample)
-        if record is None:
-            self.lost["damaged record"] += 1
+        try:
+            record = self.store.checked(self.method, sample)
+        except (FileNotFoundError, Unreadable) as error:
+            self.lost[str(error) or "missing record"] += 1
             return None
         if "failure" in record:
-            self.failures[shown(str(record["failure"]["kind"]))] += 1
+            self.failures[excerpt(record["failure"]["kind"])] += 1
             return None
         entry = self._entry(sample)
         try:
@@ -197,11 +178,11 @@ class _Reader:
     def _entry(self, sample: str) -> Entry | None:
         file = self.store.folder / "gallery" / sample[:2] / f"{sample}.json"
         try:
-            found: Any = json.loads(file.read_text("utf-8"))
+            found = read_object(file, ENTRY, "entry that is no entry")
             return entry_of(found, sample, self._view)
         except FileNotFoundError:
             self.galleries["missing"] += 1
-        except (OSError, ValueError, RecursionError, Unreadable):
+        except (ValueError, Unreadable):
             self.galleries["damaged"] += 1
         return None
 
@@ -226,10 +207,10 @@ def _view(config: Config, method: str) -> str | None:
     return None
 
 
-def _grid(record: Mapping[str, Any]) -> tuple[int, int]:
+def _grid(record: Record) -> tuple[int, int]:
     found = record.get("map")
     grid = found.get("grid") if isinstance(found, dict) else None
-    if not isinstance(grid, list) or not all(map(is_whole, grid)):
+    if not is_list(grid, 8) or not all(map(is_whole, grid)):
         raise Unreadable("record without a map's grid")
     if len(grid) != 2:
         raise Unreadable("map that is no plane of numbers")

@@ -14,7 +14,7 @@ from scorecam.audit.findings import Audit
 from scorecam.audit.items import Item, Seen
 from scorecam.audit.regions import Map
 from scorecam.audit.rules import LEVELS, RULES, counted, percent
-from scorecam.errors import OutputError
+from scorecam.errors import OutputError, excerpt
 from scorecam.files import replacing
 from scorecam.metrics import parse_metrics
 from scorecam.runs.store import as_json
@@ -113,11 +113,11 @@ def _about(audit: Audit) -> tuple[tuple[str, str], ...]:
         f"{sum(known):,} of {len(known):,} ({percent(sum(known) / len(known))})" if known else ""
     )
     rows = (
-        ("model", str(config.get("model") or "")),
-        ("layer", str(config.get("layer") or "")),
+        ("model", excerpt(config.get("model") or "", 300)),
+        ("layer", excerpt(config.get("layer") or "", 300)),
         ("method", audit.reading.method),
-        ("explained", f"the {config.get('target')} class" if config.get("target") else ""),
-        ("budget", str(config.get("budget") or "")),
+        ("explained", f"the {excerpt(config['target'])} class" if config.get("target") else ""),
+        ("budget", excerpt(config.get("budget") or "", 300)),
         ("photos", f"{len(audit.items):,} of {audit.reading.photos:,}"),
         ("right", right or ("no label is one of the model's classes" if labels else "no labels")),
         ("failures", ", ".join(f"{n} × {kind}" for kind, n in audit.reading.failures.items())),

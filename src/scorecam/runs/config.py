@@ -95,15 +95,15 @@ def _said(one: Any, other: Any) -> tuple[str, str]:
     """Two values that differ, short enough to be read; lists by name where the names differ."""
     if isinstance(one, list) and isinstance(other, list):
         names = [", ".join(map(_named, some)) for some in (one, other)]
-        if names[0] != names[1]:
+        pairs = [(a, b) for a, b in zip(one, other, strict=False) if a != b]
+        if names[0] != names[1] or len(one) != len(other) or not pairs:
             return _short(names[0]), _short(names[1])
-        pairs = [(a, b) for a, b in zip(one, other, strict=True) if a != b]
         return _short(pairs[0][0]), _short(pairs[0][1])
     return _short(one), _short(other)
 
 
 def _named(value: Any) -> str:
-    return str(value["name"] if isinstance(value, dict) else value)
+    return str(value.get("name", value) if isinstance(value, dict) else value)
 
 
 def _short(value: Any) -> str:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scorecam.fields import is_text
 from scorecam.page import Page, Picture, Shown, decodable, grid8
 from scorecam.runs.plots import told_apart
+from scorecam.runs.records import ENTRY, Unreadable, read_object
 from scorecam.runs.rows import in_words
 from scorecam.runs.sides import Side
 
 if TYPE_CHECKING:
     from scorecam.runs.comparison import Comparison, Moved
-    from scorecam.runs.store import Record
+    from scorecam.runs.records import Record
+
+LONG = 2**20
+"""Characters of a thumbnail."""
 
 MOST = 200
 """Photos on the page: those that moved most."""
@@ -134,9 +138,9 @@ def _thumbnail(sample: str, sides: Sequence[Side]) -> bytes | None:
     for side in sides:
         file: Path = side.folder / "gallery" / sample[:2] / f"{sample}.json"
         try:
-            kept = json.loads(file.read_text("utf-8"))["jpeg"]
-            jpeg = decodable(base64.b64decode(kept, validate=True))
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):  # not kept, or edited
+            kept = read_object(file, ENTRY, "entry that is no entry").get("jpeg")
+            jpeg = decodable(base64.b64decode(kept, validate=True)) if is_text(kept, LONG) else None
+        except (FileNotFoundError, Unreadable, ValueError):  # not kept, or edited
             continue
         if jpeg is not None:
             return jpeg

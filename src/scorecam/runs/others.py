@@ -18,7 +18,7 @@ from scorecam.bank import ScoreBank
 from scorecam.budget import BudgetSpec
 from scorecam.datasets.photos import shown
 from scorecam.datasets.sample import Sample
-from scorecam.errors import ModelError, ScorecamError
+from scorecam.errors import ModelError, RunError, ScorecamError, excerpt
 from scorecam.explainer import ScoreCAM
 from scorecam.files import replacing
 from scorecam.method import Case, Method
@@ -29,7 +29,8 @@ from scorecam.pixels import Preprocess
 from scorecam.ranges import NETWORKS
 from scorecam.runs.config import SCHEMA
 from scorecam.runs.local import OnProgress, Progress
-from scorecam.runs.store import Record, Store, read_map
+from scorecam.runs.records import Record, Unreadable, read_plane
+from scorecam.runs.store import Store
 from scorecam.shapes import Heatmap, Image
 
 MODES = ("cascading", "independent")
@@ -143,19 +144,12 @@ class Check:
         image = self.image(sample)
         scorer = Scorer(self.model, image, speed=Speed("eager"))
         target = int(scorer.columns.argmax())
-        missing = [each for each in self.methods if not self._kept(self.map_of(each, sample))]
+        size = tuple(image.shape[1:])
+        missing = [each for each in self.methods if not _kept(self.map_of(each, sample), size)]
         maps = self._maps(self.model, image, target, missing)
         for method in missing:
             self._keep(self.map_of(method, sample), maps[method.name])
         return target
-
-    def _kept(self, path: Path) -> bool:
-        """Whether a map is there and can be read."""
-        try:
-            read_map(path)
-        except (OSError, ValueError):  # not there, or damaged: it is made again
-            return False
-        return True
 
     def _keep(self, path: Path, heatmap: Tensor) -> None:
         with replacing(path) as temporary, temporary.open("wb") as stream:
@@ -178,7 +172,7 @@ class Check:
             failure = {"kind": type(error).__name__, "message": shown(str(error))}
             return record | {"failure": failure}, {}
         for method in self.methods:
-            original = torch.from_numpy(np.load(self.map_of(method, sample)))
+            original = self.original(method, sample)
             found = {
                 name: alike(original, maps[method.name]) for name, alike in SIMILARITIES.items()
             }
@@ -229,12 +223,36 @@ class Check:
         """The same as a picture, `h w 3` uint8."""
         return np.asarray(self._preprocess.unnormalise(self.image(sample)))
 
+    def original(self, method: Method, sample: Sample) -> Tensor:
+        """The trained model's map.
+
+        Raises:
+            RunError: it was there before, and cannot be read any more.
+        """
+        file = self.map_of(method, sample)
+        try:
+            return torch.from_numpy(read_plane(file).astype(np.float32))
+        except Unreadable as error:
+            raise RunError(
+                f"{excerpt(file, 200)} cannot be read: {error}.",
+                likely="It was changed while the check ran.",
+                do="Run the check again: it goes on where it was.",
+            ) from error
+
     def map_of(self, method: Method, sample: Sample, job: Job | None = None) -> Path:
         """Where a map lies: the trained model's, or another network's."""
         slug, file = self.store.slug(method.name), f"{sample.id}.npy"
         if job is None:
             return self.store.folder / "originals" / slug / file
         return self.store.folder / "maps" / self.store.slug(job.name) / slug / file
+
+
+def _kept(path: Path, size: tuple[int, ...]) -> bool:
+    """Whether a map of this size is there and can be read."""
+    try:
+        return read_plane(path).shape == size
+    except Unreadable:  # not there, or damaged: it is made again
+        return False
 
 
 def _small(heatmap: Heatmap) -> Tensor:

@@ -14,6 +14,7 @@ be resumed like any run's:
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -21,8 +22,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from torch import nn
 
 from scorecam import backends
@@ -42,8 +41,9 @@ from scorecam.runs.config import SCHEMA, describe
 from scorecam.runs.local import OnProgress, first_image, settled
 from scorecam.runs.others import DATA, MODES, PICTURED, SHUFFLED, Check, Job, all_jobs
 from scorecam.runs.plots import draw_sanity, draw_strips
+from scorecam.runs.records import Plane, Record, Unreadable, read_plane
 from scorecam.runs.rows import ANOTHER, CHANCE, Point
-from scorecam.runs.store import Record, Store, as_json
+from scorecam.runs.store import Store, as_json
 from scorecam.runs.verdicts import PASSES, Verdict, table, verdict
 from scorecam.shapes import Image
 
@@ -147,7 +147,7 @@ def sanity(
         "shuffled sha256": None if other is None else other.fingerprint(),
     }
     config = describe(opened, chosen, asked, [], settings=settings, masking=Masking())
-    store = Store(Path(out), [job.name for job in jobs])
+    store = Store(Path(out), [job.name for job in jobs], likeness=True)
     speed = settled(store.recorded(), opened, image, Speed(runtime))
     config |= {"runtime used": speed.runtime, "precision used": speed.precision}
     config, _ = store.begin(config)
@@ -267,7 +267,7 @@ def _chance(check: Check, samples: Sequence[Sample]) -> list[Point]:
     """
     points: list[Point] = []
     for method in check.methods if len(samples) > 1 else ():
-        maps = [torch.from_numpy(np.load(check.map_of(method, each))) for each in samples]
+        maps = [check.original(method, each) for each in samples]
         for measure, alike in SIMILARITIES.items():
             found = [
                 alike(one, other) for one, other in zip(maps, [*maps[1:], maps[0]], strict=True)
@@ -303,13 +303,19 @@ def _draw(found: Sanity, check: Check, jobs: Sequence[Job], samples: Sequence[Sa
             strips: dict[str, list[Any]] = {}
             for method in check.methods:
                 files = [check.map_of(method, sample, job) for job in first]
-                maps = [np.load(file) if file.exists() else None for file in files]
-                strips[method.name] = [np.load(check.map_of(method, sample)), *maps]
+                strips[method.name] = [check.original(method, sample).numpy(), *map(_kept, files)]
             photo = check.photo(sample)
             titles = ["trained network", *(job.stage for job in first)]
             draw_strips(found.folder / f"cascade-{number}.png", photo, titles, strips)
     except MissingExtra:
         return
+
+
+def _kept(file: Path) -> Plane | None:
+    """Another network's map; None where it is not kept, or damaged."""
+    with contextlib.suppress(Unreadable):
+        return read_plane(file)
+    return None
 
 
 def _item(point: Point) -> dict[str, Any]:

@@ -14,12 +14,20 @@ from torch import Tensor
 
 from scorecam.datasets.photos import shown
 from scorecam.datasets.sample import Dataset
-from scorecam.errors import LayerError, ModelError, RunError, SettingError, did_you_mean
+from scorecam.errors import (
+    LayerError,
+    ModelError,
+    RunError,
+    SettingError,
+    did_you_mean,
+    excerpt,
+)
 from scorecam.model import Model
 from scorecam.ranges import quoted
 from scorecam.runs.config import Config
 from scorecam.runs.local import first_image
-from scorecam.runs.store import Record, Store, read_map
+from scorecam.runs.records import Record, Unreadable, method_names, read_scaled
+from scorecam.runs.store import Store
 
 SETTINGS = ("weights", "preprocess", "labels", "head", "device", "layer", "precision", "runtime")
 
@@ -111,33 +119,35 @@ def read_side(candidate: Candidate, folder: Path, method: str) -> Side:
     """
     config = Store(folder, ()).recorded()
     if config is None:
-        raise RunError(f"{folder} is no run.", do="Give the folder of scorecam evaluate.")
+        raise RunError(
+            f"{excerpt(folder, 200)} is no run.", do="Give the folder of scorecam evaluate."
+        )
     names = _methods(config, folder)
     if method not in names:
         raise RunError(
-            f"The run {folder} has no maps of {method}.",
-            likely=f"It has {', '.join(names) or 'none'}.",
+            f"The run {excerpt(folder, 150)} has no maps of {excerpt(method)}.",
+            likely=f"It has {excerpt(', '.join(names), 200)}.",
             do="Name one of those with --method.",
         )
     store = Store(folder, names)
-    ids = sorted(path.stem for path in (folder / "items" / store.slug(method)).glob("??/*.json"))
+    ids = store.ids(method)
     records: dict[str, Record] = {}
     maps: dict[str, Tensor] = {}
     failures = damaged = 0
     for sample in ids:
         record = store.read(method, sample)
-        if record is None or not ("failure" in record or _whole(record)):
+        if record is None:
             damaged += 1
             continue
         if "failure" in record:
             failures += 1
             continue
         records[sample] = record
-        found = _map(folder / "maps" / store.slug(method) / sample[:2] / f"{sample}.npy")
-        if found is None:
+        try:
+            file = folder / "maps" / store.slug(method) / sample[:2] / f"{sample}.npy"
+            maps[sample] = torch.from_numpy(read_scaled(file).astype(np.float32))
+        except Unreadable:
             damaged += 1
-        else:
-            maps[sample] = found
     return Side(candidate, folder, records, maps, failures, config, damaged)
 
 
@@ -145,40 +155,14 @@ def _methods(config: Config, folder: Path) -> list[str]:
     """The names of a run's methods.
 
     Raises:
-        RunError: it is a sanity check's folder, or damaged.
+        RunError: it is a sanity check's folder.
     """
     if config.get("check") == "sanity":
         raise RunError(
-            f"{folder} is the folder of a sanity check.", do="Give one of scorecam evaluate."
+            f"{excerpt(folder, 200)} is the folder of a sanity check.",
+            do="Give one of scorecam evaluate.",
         )
-    try:
-        return [str(each["name"]) for each in config["methods"]]
-    except (KeyError, TypeError) as error:
-        raise RunError(
-            f"{folder / 'run.json'} names no methods.",
-            likely="It was edited.",
-            do="Run it again, or give another folder.",
-        ) from error
-
-
-def _whole(record: Record) -> bool:
-    """Whether a record names what was explained and predicted."""
-    columns = [record.get("target"), record.get("predicted")]
-    return all(
-        isinstance(each, dict) and isinstance(each.get("index"), int) and "name" in each
-        for each in columns
-    )
-
-
-def _map(file: Path) -> Tensor | None:
-    """A map on its grid; None where it cannot be read."""
-    try:
-        found = read_map(file)
-        if found.ndim != 2 or found.dtype.kind != "f" or not np.isfinite(found).all():
-            return None
-    except (OSError, ValueError):
-        return None
-    return torch.from_numpy(found.astype(np.float32))
+    return method_names(config)
 
 
 # ── what else differs ────────────────────────────────────────────────────────────────────────
@@ -258,7 +242,7 @@ def _named(side: Side) -> Iterator[tuple[int, str]]:
 
 
 def _other_name(place: int, one: str | None, other: str | None) -> str:
-    return f"other names in place {place}: {one!r} and {other!r}"
+    return f"other names in place {place}: {excerpt(one, 60)!r} and {excerpt(other, 60)!r}"
 
 
 def _other_classes(candidate: Candidate, what: str) -> ModelError:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import math
 import os
 import re
 import shutil
@@ -29,9 +28,9 @@ import numpy.typing as npt
 from scorecam.bank import ScoreBank
 from scorecam.errors import RunError
 from scorecam.files import replacing
-from scorecam.runs.config import MAY_DIFFER, SCHEMA, Config, differences
+from scorecam.runs.config import MAY_DIFFER, Config, differences
+from scorecam.runs.records import Record, Unreadable, read_config, read_record
 
-Record = dict[str, Any]
 STALE = 3600.0
 """Seconds after which a temporary file belongs to a process that was killed."""
 
@@ -48,10 +47,12 @@ class Store:
     Args:
         folder: made where it is not there.
         methods: the names of the methods, in order.
+        likeness: whether its records are of a sanity check.
     """
 
-    def __init__(self, folder: Path, methods: Sequence[str]) -> None:
+    def __init__(self, folder: Path, methods: Sequence[str], *, likeness: bool = False) -> None:
         self.folder = folder
+        self._likeness = likeness
         self.methods = tuple(methods)
         self._slugs = {name: _slug(name) for name in methods}
 
@@ -111,26 +112,7 @@ class Store:
         Raises:
             RunError: it is damaged, or of another schema.
         """
-        file = self.folder / "run.json"
-        try:
-            text = file.read_text("utf-8")
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except (OSError, UnicodeDecodeError) as error:
-            raise _damaged(file, str(error)) from error
-        try:
-            found = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise _damaged(file, str(error)) from error
-        if not isinstance(found, dict) or "schema" not in found:
-            raise _damaged(file, "it names no schema")
-        if found["schema"] != SCHEMA:
-            raise RunError(
-                f"{file} has the schema {found['schema']}; this version reads {SCHEMA}.",
-                likely="Another version of scorecam wrote it.",
-                do="Use that version, or another folder.",
-            )
-        return found
+        return read_config(self.folder / "run.json")
 
     # ── records ──────────────────────────────────────────────────────────────────────────────
 
@@ -143,12 +125,24 @@ class Store:
         return self.folder / "items" / self._slugs[method] / sample[:2] / f"{sample}.json"
 
     def read(self, method: str, sample: str) -> Record | None:
-        """A record; None where it is missing or damaged: then it is made again."""
-        with contextlib.suppress(OSError, ValueError, RecursionError):
-            found = json.loads(self.path(method, sample).read_text("utf-8"))
-            if isinstance(found, dict) and _whole(found, method, sample):
-                return found
+        """A record; None where it is missing, damaged or edited: then it is made again."""
+        with contextlib.suppress(FileNotFoundError, Unreadable):
+            return self.checked(method, sample)
         return None
+
+    def checked(self, method: str, sample: str) -> Record:
+        """The same.
+
+        Raises:
+            FileNotFoundError, Unreadable: as for `read_record`.
+        """
+        file = self.path(method, sample)
+        return read_record(file, method, sample, likeness=self._likeness)
+
+    def ids(self, method: str) -> list[str]:
+        """The photos of which there is a record by its file's name, sorted."""
+        place = self.folder / "items" / self.slug(method)
+        return sorted(path.stem for path in place.glob("??/*.json"))
 
     def done(self, samples: Sequence[str]) -> set[tuple[str, str]]:
         """What of these photos is there by its file's name: (method, id)."""
@@ -211,37 +205,6 @@ class Store:
             yield from self.folder.glob(f".{name}-*")
 
 
-def _whole(record: Record, method: str, sample: str) -> bool:
-    """Whether everything is in a record that is read of it."""
-    own = record.get("schema") == SCHEMA and record.get("method") == method
-    if not own or record.get("id") != sample or "name" not in record:
-        return False
-    if "failure" in record:
-        failure = record["failure"]
-        return isinstance(failure, dict) and {"kind", "message"} <= failure.keys()
-    return isinstance(record.get("values"), dict)
-
-
-def read_map(file: Path) -> npt.NDArray[Any]:
-    """A map's file as a run writes it; a header that promises more than there is costs no memory.
-
-    Raises:
-        FileNotFoundError: there is none.
-        ValueError: it is damaged.
-    """
-    with file.open("rb") as stream:
-        try:
-            if np.lib.format.read_magic(stream) != (1, 0):
-                raise ValueError("a run writes maps in the format's first version")
-            shape, _, kind = np.lib.format.read_array_header_1_0(stream)
-            if math.prod(shape) * kind.itemsize != file.stat().st_size - stream.tell():
-                raise ValueError("the header is of another array")
-            stream.seek(0)
-            return np.lib.format.read_array(stream, allow_pickle=False)
-        except Exception as error:  # damaged headers raise what numpy's reader happens to
-            raise ValueError(f"{file} is damaged") from error
-
-
 def as_json(value: Any, indent: int | None = 1) -> str:
     """A file's text: strict JSON, which has no NaN."""
     return json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False) + "\n"
@@ -253,11 +216,3 @@ def _slug(method: str) -> str:
     if plain == method:
         return plain
     return f"{plain}-{hashlib.sha256(method.encode()).hexdigest()[:6]}"
-
-
-def _damaged(file: Path, why: str) -> RunError:
-    return RunError(
-        f"{file} cannot be read: {why}.",
-        likely="It was edited, or is no run's.",
-        do="Give another folder with --out.",
-    )
