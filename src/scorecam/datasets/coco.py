@@ -143,7 +143,7 @@ def _sample(
 ) -> Sample:
     photo = root / name
     try:
-        check_name(name)
+        check_name(image["file_name"])
     except ValueError as error:
         failure = DatasetError(f"The JSON file lists {excerpt(name)!r}: {error}.")
         return Sample(shown(name), nowhere(root, name), failure=failure)

@@ -8,6 +8,7 @@ reason in words; it is left out and counted, or made again.
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -47,7 +48,7 @@ class Unreadable(Exception):
 
 
 def read_object(file: Path, kind: Kind, damaged: str) -> dict[str, Any]:
-    """The JSON object in a file.
+    """The JSON object in a file; halves of characters are written out, as runs do it.
 
     Args:
         damaged: what is said of it otherwise.
@@ -57,13 +58,20 @@ def read_object(file: Path, kind: Kind, damaged: str) -> dict[str, Any]:
         Unreadable: it is no regular file, too large, or holds something else.
     """
     try:
-        found = parse_json(read_bytes(file, kind))
-    except (RunError, ValueError) as error:
+        content = read_bytes(file, kind)
+        found = parse_json(content)
+        if b"\\u" in content or b"\xed" in content:
+            text = json.dumps(found, ensure_ascii=False)
+            found = parse_json(_HALVES.sub(lambda half: rf"\\u{ord(half[0]):04x}", text))
+    except (RunError, ValueError, RecursionError) as error:
         _missing(error)
         raise Unreadable(damaged) from error
     if not is_table(found):
         raise Unreadable(damaged)
     return found
+
+
+_HALVES = re.compile("[\\ud800-\\udfff]")
 
 
 def _missing(error: Exception) -> None:

@@ -1,0 +1,319 @@
+"""Foreign data files and run folders: refused in words or left out, whatever is in them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import fence
+import hostile_data
+from hostile_data import LONGEST, READERS, SLOWEST, is_short
+from scorecam.datasets import open_dataset
+from scorecam.errors import ScorecamError
+
+FEW = 150
+
+
+def readers() -> list[object]:
+    """Every reader of the table, with what it needs."""
+    return [
+        pytest.param(name, marks=[pytest.mark.needs(reader.needs)] if reader.needs else [])
+        for name, reader in READERS.items()
+    ]
+
+
+@pytest.mark.parametrize("name", readers())
+def test_no_mutation_of_a_file_ends_in_a_traceback(name: str, tmp_path: Path) -> None:
+    found = hostile_data.try_all(name, FEW, tmp_path / "data")
+    assert found.inputs == FEW
+
+
+# ── what stands in a file's place ────────────────────────────────────────────────────────────
+
+
+def _pipe(file: Path) -> None:
+    os.mkfifo(file)
+
+
+def _huge(file: Path) -> None:
+    with file.open("wb") as stream:
+        stream.truncate(2**33)
+
+
+PLACES = {
+    "a pipe": _pipe,
+    "a device": lambda file: file.symlink_to("/dev/zero"),
+    "a folder": lambda file: file.mkdir(),
+    "a link to itself": lambda file: file.symlink_to(file.name),
+    "a link to nothing": lambda file: file.symlink_to("nowhere"),
+    "eight gigabytes": _huge,
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("name", readers())
+def test_what_is_no_file_in_a_files_place_is_refused_at_once(
+    name: str, place: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    file = READERS[name].make(folder)
+    file.unlink()
+    PLACES[place](file)
+    began = time.perf_counter()
+    try:
+        READERS[name].read(folder)
+    except ScorecamError as error:
+        is_short(error)
+    assert time.perf_counter() - began < SLOWEST
+
+
+# ── names in data files ──────────────────────────────────────────────────────────────────────
+
+NAMES = {
+    "a\0.png": "no file can be called",
+    "\ud800.png": "no file can be called",
+    "/dev/zero": "not in the data set's folder",
+    "../../../etc/passwd": "not in the data set's folder",
+    "val/../../a.png": "not in the data set's folder",
+    "x" * 300 + ".png": "too long",
+    "x/" * 3_000 + "a.png": "too long",
+    " ": "no file can be called",
+}
+
+
+@pytest.mark.needs("eval")
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_in_coco_that_leaves_the_folder_is_a_failure_of_its_photo_alone(
+    name: str, tmp_path: Path
+) -> None:
+    file = READERS["coco"].make(tmp_path)
+    content = json.loads(file.read_text())
+    content["images"][1]["file_name"] = name
+    file.write_text(json.dumps(content))
+    good, bad = sorted(open_dataset(tmp_path).samples, key=lambda sample: bool(sample.failure))
+    assert good.failure is None
+    assert NAMES[name] in str(bad.failure)
+    assert bad.path.parent == tmp_path
+    assert not bad.path.exists()
+
+
+@pytest.mark.needs("eval")
+@pytest.mark.parametrize("name", ["../../../etc/passwd", "/etc/passwd", "x" * 300])
+def test_a_name_in_a_voc_list_that_leaves_the_folder_is_a_failure_of_its_photo_alone(
+    name: str, tmp_path: Path
+) -> None:
+    READERS["voc split"].make(tmp_path).write_text(f"a\n{name}\n")
+    good, bad = sorted(
+        open_dataset(tmp_path, split="val").samples, key=lambda sample: bool(sample.failure)
+    )
+    assert good.failure is None
+    assert bad.path.parent == tmp_path
+
+
+@pytest.mark.parametrize("column", ["path", "mask"])
+@pytest.mark.parametrize("name", ["a\0.png", "x" * 300 + ".png"])
+def test_a_name_in_a_table_that_no_file_can_have_is_a_failure_of_its_photo_alone(
+    name: str, column: str, tmp_path: Path
+) -> None:
+    file = READERS["table"].make(tmp_path)
+    row = {"path": "b.png", "label": "cat", "mask": ""} | {column: name}
+    file.write_text(f"path,label,mask\na.png,cat,\n{','.join(row.values())}\n")
+    good, bad = sorted(open_dataset(file).samples, key=lambda sample: bool(sample.failure))
+    assert good.failure is None
+    assert "no file can be called" in str(bad.failure) or "too long" in str(bad.failure)
+
+
+@pytest.mark.parametrize("name", ["x" * 5_000, "a\0b", "\ud800", "folder:" + "y/" * 3_000])
+def test_a_data_set_with_a_name_that_none_can_have_is_refused_in_words(name: str) -> None:
+    with pytest.raises(ScorecamError) as caught:
+        open_dataset(name)
+    assert len(str(caught.value)) <= LONGEST
+
+
+# ── odd folders ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_folders_nested_deeper_than_python_calls_are_walked(tmp_path: Path) -> None:
+    start = Path.cwd()
+    os.chdir(tmp_path)
+    try:
+        for _ in range(1_500):
+            os.mkdir("d")  # noqa: PTH102  a path of them all would be too long
+            os.chdir("d")
+        Path("a.png").write_bytes(b"")
+    finally:
+        os.chdir(start)
+    [sample] = open_dataset(tmp_path).samples
+    assert sample.name == "d/" * 1_500 + "a.png"
+
+
+def test_links_that_go_round_and_names_of_any_bytes_are_walked(tmp_path: Path) -> None:
+    for name in (b"new\nline.png", b"\xff\xfe.png", "Käse.png".encode(), b"A.png", b"a.png"):
+        (tmp_path / os.fsdecode(name)).write_bytes(b"")
+    (tmp_path / "round").symlink_to(tmp_path)
+    (tmp_path / "self").symlink_to("self")
+    (tmp_path / "self.png").symlink_to("self.png")
+    found = open_dataset(tmp_path)
+    assert len(found.samples) == 6
+    assert len({sample.id for sample in found.samples}) == 6
+
+
+@pytest.mark.needs("eval")
+def test_a_class_that_an_xml_file_names_is_no_path(tmp_path: Path) -> None:
+    file = READERS["imagenet xml"].make(tmp_path)
+    text = file.read_text().replace("cat", "a/../../b").replace("dog", "a/../../b")
+    file.write_text(text)
+    [sample] = [each for each in open_dataset(f"imagenet:{tmp_path}").samples if each.things]
+    assert (sample.label, sample.mask) == ("a/../../b", None)
+
+
+# ── bombs ────────────────────────────────────────────────────────────────────────────────────
+
+PARQUET = """
+import pyarrow as pa, pyarrow.parquet as pq
+column = pa.DictionaryArray.from_arrays(pa.array([0] * 1000, pa.int32()), ["x" * 2**20])
+pq.write_table(pa.table({"path": column}), "list.parquet", compression="zstd")
+"""
+
+ROWS = """
+import pyarrow as pa, pyarrow.parquet as pq
+table = pa.table({"label": pa.nulls(10**7, pa.int8()), "path": pa.nulls(10**7, pa.string())})
+with pq.ParquetWriter("list.parquet", table.schema) as writer:
+    for _ in range(3):
+        writer.write_table(table)
+"""
+
+COCO = """
+import json, hostile_data, pathlib
+file = hostile_data.READERS["coco"].make(pathlib.Path("data"))
+content = json.loads(file.read_text())
+for image in content["images"]:
+    image["width"], image["height"] = 12_000, 9_000
+thing = content["annotations"][0]
+thing["segmentation"] = SEGMENTS
+content["annotations"] = [thing]
+file.write_text(json.dumps(content))
+from PIL import Image
+Image.MAX_IMAGE_PIXELS = None
+Image.new("1", (12_000, 9_000)).save("data/val/a.png", compress_level=1)
+"""
+
+ZIGZAG = "[[-12_000, -9_000, 24_000, 18_000] * 50_000]"
+MANY = "[[-12_000, -9_000, 24_000, 18_000, 5, 5]] * 20_000"
+RUNS = "{'size': [9_000, 12_000], 'counts': 'ooooooO' * 1_000}"
+NEGATIVE = "{'size': [9_000, 12_000], 'counts': '@' * 10_000}"
+
+META = """
+import zlib, struct, pathlib, hostile_data
+file = hostile_data._meta(pathlib.Path("data"))
+packed = zlib.compress(bytes(2**30), 1)
+file.write_bytes(file.read_bytes() + struct.pack("<II", 15, len(packed)) + packed)
+"""
+
+CELLS = """
+import random
+draw = random.Random(0)
+rows = [f"a.png,cat,{draw.random() * 9},{draw.random() * 9},{9 + draw.random() * 9},"
+        f"{9 + draw.random() * 9}\\n" for _ in range(COUNT)]
+open("list.csv", "w").write("path,label,x1,y1,x2,y2\\n" + "".join(rows))
+from PIL import Image
+Image.new("RGB", (40, 30)).save("a.png")
+"""
+
+TABLE = "hostile_data._opened('list.csv')"
+PHOTOS = "hostile_data._opened('data')"
+
+BOMBS = {
+    "a text in every row": (PARQUET, "hostile_data._opened('list.parquet')"),
+    "thirty million rows": (ROWS, "hostile_data._opened('list.parquet')"),
+    "a long outline": (COCO.replace("SEGMENTS", ZIGZAG), PHOTOS),
+    "many outlines": (COCO.replace("SEGMENTS", MANY), PHOTOS),
+    "runs beyond the photo": (COCO.replace("SEGMENTS", RUNS), PHOTOS),
+    "runs of no length": (COCO.replace("SEGMENTS", NEGATIVE), PHOTOS),
+    "a gigabyte of zeros": (
+        META,
+        "hostile_data._read_flat(pathlib.Path('data'))",
+    ),
+    "many boxes": (CELLS.replace("COUNT", "5_000"), TABLE),
+    "too many boxes": (CELLS.replace("COUNT", "100_000"), TABLE),
+    "one long line": ("open('list.csv', 'w').write('path,' + 'x' * 2**27)", TABLE),
+    "a long row": ("open('list.csv', 'w').write('path\\n' + ',' * 2**24)", TABLE),
+}
+
+CHILD = """
+import os, pathlib, resource, sys, time
+import hostile_data
+from scorecam.errors import ScorecamError
+for name in ("pycocotools.mask", "scipy.io", "pyarrow.parquet"):
+    __import__(name)
+pathlib.Path("data").mkdir()
+{make}
+before = int(open("/proc/self/statm").read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+resource.setrlimit(resource.RLIMIT_AS, (before + {limit}, before + {limit}))
+began = time.perf_counter()
+try:
+    {read}
+except ScorecamError as error:
+    assert len(str(error)) <= 600, error
+print("seconds", time.perf_counter() - began)
+"""
+
+
+@pytest.mark.needs("eval")
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_bomb_costs_little_memory_and_time(name: str, tmp_path: Path) -> None:
+    make, read = BOMBS[name]
+    said = _python(CHILD.format(make=make, limit=hostile_data.MEMORY, read=read), tmp_path)
+    assert float(said.split()[-1]) < SLOWEST
+
+
+def _python(code: str, folder: Path) -> str:
+    paths = os.pathsep.join([str(Path(hostile_data.__file__).parent), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "ARROW_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr[-2_000:]
+    return done.stdout
+
+
+# ── what it leaves behind ────────────────────────────────────────────────────────────────────
+
+EVERY = """
+import pathlib, hostile_data
+for name, reader in hostile_data.READERS.items():
+    hostile_data.try_all(name, 20, pathlib.Path(name.replace(" ", "-")))
+"""
+
+
+@pytest.mark.needs("eval")
+def test_reading_foreign_data_writes_nothing_elsewhere_and_starts_nothing(tmp_path: Path) -> None:
+    watched = fence.watch(EVERY, tmp_path)
+    assert watched.code == 0, watched.out[-2_000:]
+    assert watched.connections() == []
+    assert watched.processes() == []
+    assert watched.writes_outside([tmp_path / "work"]) == []
+    assert watched.strays == frozenset()
+
+
+def test_the_limit_of_the_csv_reader_is_not_moved(tmp_path: Path) -> None:
+    import csv
+
+    before = csv.field_size_limit()
+    file = tmp_path / "list.csv"
+    file.write_text("path\n" + "x" * 2 * before)
+    with pytest.raises(ScorecamError, match="not a CSV file"):
+        open_dataset(file)
+    assert csv.field_size_limit() == before
