@@ -61,7 +61,7 @@ def is_text(value: object, most: int = LONGEST) -> TypeGuard[str]:
 
 def is_key(value: object) -> TypeGuard[int | str]:
     """Whether something can be an id or a class: a whole number, or a text."""
-    return is_text(value) or (type(value) is int and abs(value) < 2**63)
+    return -(2**63) < value < 2**63 if type(value) is int else is_text(value)
 
 
 def is_clean(value: str) -> bool:

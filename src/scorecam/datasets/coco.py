@@ -123,12 +123,12 @@ def _entries(found: Any, key: str, needed: dict[str, Callable[[object], bool]]) 
     if not isinstance(entries, list):
         raise ValueError(f"it has no list {key!r}")  # noqa: TRY004  it is the file's error
     for number, each in enumerate(cast("list[Any]", entries), 1):
-        fields: Entry = each if is_table(each) else {}
-        wrong = [field for field, fits in needed.items() if not fits(fields.get(field))]
-        if not is_key(fields.get("id", 0)):
-            wrong.append("id")
-        if wrong:
-            raise ValueError(f"entry {number} of {key!r} has no usable {wrong[0]!r}")
+        fields: Entry = each if isinstance(each, dict) else {}
+        for field, fits in needed.items():
+            if not fits(fields.get(field)):
+                raise ValueError(f"entry {number} of {key!r} has no usable {field!r}")
+        if "id" in fields and not is_key(fields["id"]):
+            raise ValueError(f"entry {number} of {key!r} has no usable 'id'")
     return cast("list[Entry]", entries)
 
 

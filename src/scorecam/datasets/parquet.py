@@ -62,13 +62,14 @@ def read_parquet(path: Path, check_columns: Callable[[list[str], Path], None]) -
 
 def _rows(file: Any) -> Iterator[dict[str, Any]]:
     count = 0
+    names = file.schema_arrow.names
     for batch in file.iter_batches(batch_size=_BATCH, use_threads=False):
         count += batch.num_rows
         if count > MOST_ROWS:
             raise ValueError(f"it has more than {MOST_ROWS:,} rows")
         columns = [_cells(column) for column in batch.columns]
         for row in zip(*columns, strict=True):
-            yield dict(zip(batch.schema.names, row, strict=True))
+            yield dict(zip(names, row, strict=True))
 
 
 def _cells(column: Any) -> list[Any]:
@@ -78,12 +79,15 @@ def _cells(column: Any) -> list[Any]:
     if not pa.types.is_dictionary(column.type):
         return [_plain(cell) for cell in column.to_pylist()]
     known = [_plain(cell) for cell in column.dictionary.to_pylist()]
-    return [None if index is None else known[index] for index in column.indices.to_pylist()]
+    known.append(None)
+    return [known[index] for index in column.indices.fill_null(len(known) - 1).to_pylist()]
 
 
 def _plain(cell: Any) -> Any:
     """NaN and empty text are nothing; 281.0, as pandas writes a column with gaps, is 281."""
-    if cell == "" or (isinstance(cell, float) and math.isnan(cell)):
+    if isinstance(cell, str):
+        return cell or None
+    if isinstance(cell, float) and math.isnan(cell):
         return None
     return int(cell) if isinstance(cell, float) and cell.is_integer() else cell
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Final, NoReturn
@@ -97,6 +98,8 @@ def check_name(name: str, *, anywhere: bool = False) -> None:
     Raises:
         ValueError: it cannot, or leaves it.
     """
+    if 0 < len(name) <= 255 and not _ODD.search(name):
+        return
     try:
         written = os.fsencode(name)
     except UnicodeEncodeError:
@@ -114,6 +117,9 @@ def nowhere(root: Path, name: str) -> Path:
     """A path without a file, for a photo whose name cannot be used."""
     return root / f".unusable-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
+
+_ODD = re.compile(r"\A[\s/]|\.\.|[^ -~]|[\\:]")
+"""What most names do not have, and takes a closer look."""
 
 _LONGEST = 4096
 """Bytes of a path."""

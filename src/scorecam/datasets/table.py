@@ -47,11 +47,12 @@ def open_table(path: Path) -> Dataset:
     parquet = path.suffix.lower() in (".parquet", ".pq")
     rows = read_parquet(path, _check_columns) if parquet else _read_csv(path)
     by_photo: dict[str, dict[tuple[Any, ...], Row]] = defaultdict(dict)
+    here = path.parent.absolute().as_posix()
     for number, row in enumerate(rows, 1):
         name = row.get("path")
         if not isinstance(name, str) or not name.strip():
             raise DatasetError(f"Row {number:,} of {excerpt(path, 200)} names no photo.")
-        same = by_photo[_name(name, path.parent)]
+        same = by_photo[_name(name, here)]
         cells = tuple(row.values())
         if cells in same:
             tally["Rows that repeat another and were left out"] += 1
@@ -65,10 +66,13 @@ def open_table(path: Path) -> Dataset:
     return finish(path, "list", samples, tally)
 
 
-def _name(written: str, folder: Path) -> str:
-    """The photo's path from the list's folder, however it is written."""
+def _name(written: str, here: str) -> str:
+    """The photo's path from the list's folder, however it is written.
+
+    Args:
+        here: the list's folder, absolute.
+    """
     slashes = written.replace("\\", "/") if os.name == "nt" else written
-    here = folder.absolute().as_posix()
     if posixpath.isabs(slashes) and slashes.startswith(f"{here}/"):
         slashes = slashes[len(here) + 1 :]
     return posixpath.normpath(slashes)
@@ -83,11 +87,12 @@ def _sample(name: str, rows: list[Row], path: Path, *, boxed: bool, tally: Tally
     except ValueError as error:
         failure = DatasetError(f"The list {excerpt(path, 150)} names {excerpt(name)!r}: {error}.")
         return Sample(shown(name), nowhere(path.parent, name), label, failure=failure)
-    photo = path.parent / name
+    folder = path.parent
+    photo = folder / name
     failure: DatasetError | None = None
     things: tuple[Thing, ...] | None = None
     try:
-        boxes = [box for box in map(_box, rows) if box]
+        boxes = [box for box in map(_box, rows) if box] if boxed else []
         if boxes and label is None:
             raise ValueError("it has a box, but no class")
         if boxed and label is not None:
@@ -98,7 +103,7 @@ def _sample(name: str, rows: list[Row], path: Path, *, boxed: bool, tally: Tally
             f"What {excerpt(path, 150)} says of {excerpt(name)} cannot be used: {excerpt(error)}.",
             likely="A cell of the list is wrong.",
         )
-    files = [path.parent / each for each in masks]
+    files = [folder / each for each in masks]
     mask = partial(read_masks, files, photo) if files else None
     return Sample(name, photo, label, things, mask, failure)
 
