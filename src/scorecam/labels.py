@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -117,7 +118,7 @@ def _from_dict(found: dict[Any, Any]) -> tuple[str, ...]:
         raise ValueError("it is not a list of names, nor a dict of names and indices")
     by_index = dict(pairs)
     if len(by_index) < len(pairs):
-        twice = next(index for index in by_index if [i for i, _ in pairs].count(index) > 1)
+        [(twice, _)] = Counter(index for index, _ in pairs).most_common(1)
         raise ValueError(f"the index {twice} has several names")
     for expected, index in enumerate(sorted(by_index)):
         if index != expected:

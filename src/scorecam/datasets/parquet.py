@@ -79,8 +79,7 @@ def _cells(column: Any) -> list[Any]:
     if not pa.types.is_dictionary(column.type):
         return [_plain(cell) for cell in column.to_pylist()]
     known = [_plain(cell) for cell in column.dictionary.to_pylist()]
-    known.append(None)
-    return [known[index] for index in column.indices.fill_null(len(known) - 1).to_pylist()]
+    return [None if index is None else known[index] for index in column.indices.to_pylist()]
 
 
 def _plain(cell: Any) -> Any:
