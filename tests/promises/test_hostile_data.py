@@ -310,7 +310,7 @@ def test_reading_foreign_data_writes_nothing_elsewhere_and_starts_nothing(tmp_pa
     assert watched.code == 0, watched.out[-2_000:]
     assert watched.connections() == []
     assert watched.processes() == []
-    assert watched.writes_outside([tmp_path / "work"]) == []
+    assert watched.writes_outside(tmp_path / "work") == []
     assert watched.strays == frozenset()
 
 
