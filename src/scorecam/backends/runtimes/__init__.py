@@ -5,19 +5,21 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import random
 import threading
 import time
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol, cast
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from scorecam.backends.runtimes import compiled, openvino
+from scorecam.backends.runtimes.state import State, read_state
 from scorecam.errors import MemoryShortage, MissingExtra, SettingError
 from scorecam.model import Engine, Probe, Speed
 from scorecam.shapes import BatchedScores, Images
@@ -72,18 +74,16 @@ def choose(model: Network, speed: Speed, probe: Probe) -> Engine:
         try:
             if speed.runtime == "auto" and not _pays(model, runtime, precision, trial):
                 continue
-            engine, known = _engine(model, runtime, precision, plain, trial)
-            if not known:
-                known.append(trial.distance(engine))
+            engine, moved = _tried(model, (runtime, precision), plain, trial, speed)
         except MissingExtra:
             raise
         except Exception as error:  # noqa: BLE001  (runtimes raise what they happen to)
             remarks.append(f"{runtime} cannot run this network ({_cause(error)})")
             continue
-        if known[0] <= _limit(speed, precision):
+        if moved <= _limit(speed, precision):
             said = _sentences(remarks, speed, engine)
             return _guarded(dataclasses.replace(engine, probed=trial.passes, remarks=said), plain)
-        remarks.append(f"{runtime} in {precision} moves the heatmap by {known[0]:.2g}")
+        remarks.append(f"{runtime} in {precision} moves the heatmap by {moved:.2g}")
     said = _sentences(remarks, speed, plain)
     return dataclasses.replace(plain, probed=trial.passes, remarks=said)
 
@@ -94,11 +94,13 @@ class _Trial:
     Attributes:
         probe: where they come from.
         passes: images put to the network, so far.
+        draws: whether random numbers were drawn meanwhile, by the network or another thread.
     """
 
     def __init__(self, model: Network, probe: Probe, plain: Engine) -> None:
         self.probe = probe
         self.passes = 0
+        self.draws = False
         self._model = model
         self._plain = plain
 
@@ -109,10 +111,27 @@ class _Trial:
         return self.probe.distance(said, _halving(engine.scores, self._images))
 
     @cached_property
-    def state(self) -> tuple[Any, ...]:
-        """What the network's answers depend on."""
+    def state(self) -> State:
+        """What the network's answers depend on, before it was asked anything."""
+        return self._read()
+
+    def shifting(self) -> frozenset[str]:
+        """What of its state the network itself has changed, by being asked."""
+        return self.state.changed(self._read())
+
+    def _read(self) -> State:
         with self._model.prepared():  # not while another thread has a hook in it
-            return _state(self._model.module)
+            return read_state(self._model.module, self._model.reading)
+
+    def repeats(self) -> bool:
+        """Whether the network gives the probe's images the same answers once more.
+
+        It is asked where there is reason to doubt it: that costs the probe's passes.
+        """
+        said = self._said[0]
+        self.passes += len(self._images)
+        again = _halving(self._plain.scores, self._images)
+        return torch.allclose(said, again, rtol=1e-5, atol=1e-6, equal_nan=True)
 
     @property
     def seconds(self) -> float:
@@ -128,8 +147,24 @@ class _Trial:
     def _said(self) -> tuple[BatchedScores, float]:
         self.passes += len(self._images)
         began = time.perf_counter()
+        drawn = _random_numbers(self._model.device)
         said = _halving(self._plain.scores, self._images)
-        return said, (time.perf_counter() - began) / len(said)
+        seconds = (time.perf_counter() - began) / len(said)
+        self.draws = drawn != _random_numbers(self._model.device)
+        return said, seconds
+
+
+def _random_numbers(device: torch.device) -> list[bytes]:
+    """Where the generators stand that a network may draw from."""
+    states = [torch.get_rng_state().numpy().tobytes()]
+    if device.type == "cuda":
+        states.append(torch.cuda.get_rng_state(device).numpy().tobytes())
+    numpy: Any = np.random.get_state()  # noqa: NPY002  (what older networks draw from)
+    return [
+        *states,
+        repr(random.getstate()).encode(),
+        repr((numpy[1].tobytes(), numpy[2:])).encode(),
+    ]
 
 
 def _halving(scores: Callable[[Images], BatchedScores], images: Images) -> BatchedScores:
@@ -181,14 +216,14 @@ def _pays(model: Network, runtime: str, precision: str, trial: _Trial) -> bool:
     """Whether a runtime is there and worth its price: converting, by the rule at `CONVERTING`."""
     key = _key(model, runtime, precision, trial.probe)
     made = _CONVERTED.get(model.module, {}).get(key)
-    if runtime == "eager" or (made is not None and made.state == trial.state):
+    if runtime == "eager" or (made is not None and made.fits(trial.state)):
         return True
     weights = sum(weight.numel() for weight in model.module.parameters())
     price = CONVERTING[0] + CONVERTING[1] * weights
     passes = trial.probe.passes * (1.0 if precision == "float32" else HALF)
     accounts = _SPENT.setdefault(model.module, {})
-    state, spent = accounts.pop(key, ((), 0.0))
-    spent = spent if state == trial.state else 0.0
+    state, spent = accounts.pop(key, (trial.state, 0.0))
+    spent = 0.0 if state.changed(trial.state) else spent
     # The first look at a photo warms the network up: it seems slower than it is.
     seconds = trial.probe.seconds
     if (pays := spent + passes * seconds > price) and (pays := openvino.installed()):
@@ -244,16 +279,67 @@ def advice() -> list[str]:
 # ── engines ──────────────────────────────────────────────────────────────────────────────────
 
 
-def _engine(
-    model: Network, runtime: str, precision: str, plain: Engine, trial: _Trial
-) -> tuple[Engine, list[float]]:
-    """An engine of this runtime and precision, and how far it moved a probe's heatmap before.
+def _tried(
+    model: Network, how: tuple[str, str], plain: Engine, trial: _Trial, speed: Speed
+) -> tuple[Engine, float]:
+    """An engine of this runtime and precision, and how far it moves the probe's heatmap.
 
-    Whatever goes wrong is raised.
+    A conversion that is kept, and no longer agrees, is made again if its runtime was asked for by
+    name. Whatever goes wrong is raised.
     """
+    runtime, precision = how
     if runtime == "eager":
         asked = _cast(plain.scores, model.device, precision)
-        return dataclasses.replace(plain, scores=asked, precision=precision), []
+        engine = dataclasses.replace(plain, scores=asked, precision=precision)
+        return engine, trial.distance(engine)
+    made = _conversion(model, runtime, precision, trial)
+    kept = bool(made.distances)
+    moved = _moved(made, _running(made, how), trial)
+    if kept and moved > _limit(speed, precision):
+        _forget(model, made)
+        if speed.runtime != "auto":
+            made = _conversion(model, runtime, precision, trial)
+            moved = _moved(made, _running(made, how), trial)
+    return _running(made, how), moved
+
+
+def _moved(made: _Converted, engine: Engine, trial: _Trial) -> float:
+    """How far a conversion moves the heatmap: as known, where its network's state is all known.
+
+    Raises:
+        ValueError: the network's answers cannot be held against it: they are never the same.
+    """
+    if made.distances and made.sure:
+        return made.distances[0]
+    first = not made.distances
+    made.distances[:] = [trial.distance(engine)]
+    if first:
+        made.shifting.update(trial.shifting())
+        if (trial.draws or not made.sure) and not trial.repeats():
+            made.refusals.append("it answers the same images differently each time")
+            raise ValueError(made.refusals[0])
+    return made.distances[0]
+
+
+def _forget(model: Network, made: _Converted) -> None:
+    known = _CONVERTED.get(model.module, {})
+    for key in [key for key, each in list(known.items()) if each is made]:
+        known.pop(key, None)
+
+
+def _running(made: _Converted, how: tuple[str, str]) -> Engine:
+    if made.scores is None or made.refusals:
+        raise ValueError(made.refusals[0])
+    beside = openvino.BESIDE if how[0] == "openvino" else None
+    return Engine(_in_turn(made.scores, made.rows), *how, made.rows, beside=beside)
+
+
+def _conversion(model: Network, runtime: str, precision: str, trial: _Trial) -> _Converted:
+    """The network as converted before, or else now.
+
+    Raises:
+        ValueError: this runtime does not run such networks.
+    """
     if runtime == "openvino" and model.device.type != "cpu":
         raise ValueError(f"it runs on the processor, the network is on {model.device}")
     if runtime == "openvino" and precision not in openvino.precisions():
@@ -264,22 +350,19 @@ def _engine(
     known = _CONVERTED.setdefault(model.module, {})
     with _CONVERSION:
         found = known.get(key)
-        if found is None or found.state != trial.state:
+        if found is None or not found.fits(trial.state):
             found = known[key] = _converted(model, runtime, precision, trial)
             for oldest in list(known)[:-KEPT]:
                 del known[oldest]
-    if found.scores is None:
-        raise ValueError(found.refusal)
-    beside = openvino.BESIDE if runtime == "openvino" else None
-    asked = _in_turn(found.scores, found.rows)
-    return Engine(asked, runtime, precision, found.rows, beside=beside), found.distances
+    return found
 
 
 def _key(model: Network, runtime: str, precision: str, probe: Probe) -> tuple[Any, ...]:
     """What a conversion is good for, as long as the network's state is the same."""
     kind, size, threads = model.device.type, tuple(probe.image.shape), torch.get_num_threads()
     autocast = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
-    return runtime, precision, model.reading, size, threads, autocast
+    floats = torch.get_default_dtype()
+    return runtime, precision, model.reading, size, threads, autocast, floats
 
 
 def _converted(model: Network, runtime: str, precision: str, trial: _Trial) -> _Converted:
@@ -303,7 +386,7 @@ def _converted(model: Network, runtime: str, precision: str, trial: _Trial) -> _
     except (MissingExtra, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # noqa: BLE001  (runtimes raise what they happen to)
-        return _Converted(None, trial.state, rows, refusal=_cause(error))
+        return _Converted(None, trial.state, rows, refusals=[_cause(error)])
     return _Converted(scores, trial.state, rows)
 
 
@@ -368,22 +451,33 @@ class _Converted:
     """A converted network, or why there is none, and what it was made from.
 
     Args:
-        scores: `rows c *i` → `rows n`, or fewer; None where it cannot be converted ...
+        scores: `rows c *i` → `rows n`, or fewer; None where it cannot be converted.
         state: of the network, when it was made.
         rows: images per pass, at most.
-        refusal: ... and why.
-        distances: how it did on its probe, once it has been put to one.
+        refusals: why it cannot be converted, or must not be.
+        distances: how it did on its last probe, once it has been put to one.
+        shifting: what of its state the network changes itself, by answering.
     """
 
     scores: Callable[[Images], BatchedScores] | None
-    state: tuple[Any, ...]
+    state: State
     rows: int
-    refusal: str = ""
+    refusals: list[str] = field(default_factory=list[str])
     distances: list[float] = field(default_factory=list[float])
+    shifting: set[str] = field(default_factory=set[str])
+
+    @property
+    def sure(self) -> bool:
+        """Whether nothing can change the network's answers unseen. If not, it is probed again."""
+        return self.state.whole and not self.shifting
+
+    def fits(self, state: State) -> bool:
+        """Whether the network is still what was converted, as far as its state tells."""
+        return self.state.changed(state) <= self.shifting
 
 
 _CONVERTED: WeakKeyDictionary[nn.Module, dict[tuple[Any, ...], _Converted]] = WeakKeyDictionary()
-_SPENT: WeakKeyDictionary[nn.Module, dict[tuple[Any, ...], tuple[tuple[Any, ...], float]]] = (
+_SPENT: WeakKeyDictionary[nn.Module, dict[tuple[Any, ...], tuple[State, float]]] = (
     WeakKeyDictionary()
 )
 """Seconds of a network's own passes that were spent in this process instead of each conversion, and
@@ -394,33 +488,6 @@ _TURN = threading.Lock()
 
 KEPT = 8
 """Conversions of one network, and accounts of what they would have saved, that are kept."""
-
-
-def _state(module: nn.Module) -> tuple[Any, ...]:
-    """What a network's answers depend on: its weights to the last bit, its hooks and settings.
-
-    Where weights lie does not tell, nor does torch's count of changes: it omits `weight.data`.
-    """
-    numbers = [
-        (tensor.dtype, tensor.shape, _checksum(tensor))
-        for tensors in (module.parameters(), module.buffers())
-        for tensor in tensors
-    ]
-    return *numbers, *(setting for child in module.modules() for setting in _settings(child))
-
-
-def _checksum(tensor: Tensor) -> int:
-    numbers = tensor.detach().cpu().contiguous().reshape(-1)
-    return zlib.crc32(cast("Any", numbers.view(torch.uint8).numpy()))
-
-
-def _settings(module: nn.Module) -> Iterator[tuple[str, Any]]:
-    """A module's hooks, and its attributes that are numbers or words."""
-    for name, value in vars(module).items():
-        if name in ("_forward_pre_hooks", "_forward_hooks"):
-            yield name, tuple(value)
-        elif isinstance(value, bool | int | float | str):
-            yield name, value
 
 
 def _in_turn(

@@ -1,0 +1,144 @@
+"""What a piece of code reads beside its arguments: globals, attributes, imports."""
+
+from __future__ import annotations
+
+import builtins
+import dis
+import functools
+import hashlib
+import sys
+import types
+from dataclasses import dataclass
+from typing import Any
+
+_GLOBALS = frozenset(("LOAD_GLOBAL", "LOAD_NAME"))
+_ATTRIBUTES = frozenset(("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR", "IMPORT_FROM"))
+
+PURE = frozenset(
+    [
+        "__future__",
+        "abc",
+        "argparse",
+        "builtins",
+        "cmath",
+        "collections",
+        "contextlib",
+        "copy",
+        "dataclasses",
+        "enum",
+        "fractions",
+        "functools",
+        "heapq",
+        "inspect",
+        "itertools",
+        "logging",
+        "math",
+        "numbers",
+        "operator",
+        "re",
+        "statistics",
+        "string",
+        "types",
+        "typing",
+        "warnings",
+        "weakref",
+    ]
+)
+"""Modules of Python's own whose functions answer the same for the same arguments, or whose answers
+no network goes by."""
+
+UNREADABLE = frozenset(
+    getattr(builtins, name)
+    for name in [
+        "eval",
+        "exec",
+        "getattr",
+        "globals",
+        "input",
+        "locals",
+        "open",
+        "vars",
+        "__import__",
+    ]
+)
+"""Built-in functions by which code may read anything."""
+
+
+@dataclass(frozen=True)
+class Reads:
+    """What a piece of code reads, functions inside it included.
+
+    Args:
+        digest: the same for code that does the same.
+        globals: names that are looked up in its module, and then among the built-in ones.
+        attributes: names that are looked up in objects; text counts, it may be given to `getattr`.
+        imports: modules that it imports; None for one whose name depends on its package.
+    """
+
+    digest: bytes
+    globals: frozenset[str]
+    attributes: frozenset[str]
+    imports: frozenset[str | None]
+
+
+@functools.lru_cache(maxsize=4096)
+def reads(code: types.CodeType) -> Reads:
+    """What this code reads."""
+    digest = hashlib.blake2b(digest_size=16)
+    names: dict[str, set[Any]] = {"globals": set(), "attributes": set(), "imports": set()}
+    before: list[Any] = [0, 0]  # what `import` is given first: how many packages up, and names
+    for step in dis.get_instructions(code):
+        digest.update(f"{step.opcode} {step.arg}".encode())
+        if step.opname in _GLOBALS:
+            names["globals"].add(step.argval)
+        elif step.opname in _ATTRIBUTES:
+            names["attributes"].add(step.argval)
+        elif step.opname == "IMPORT_NAME":
+            names["imports"].add(None if before[0] else step.argval)
+        before = [before[1], step.argval]
+    for constant in _flat(code.co_consts):
+        if isinstance(constant, types.CodeType):
+            inner = reads(constant)
+            digest.update(inner.digest)
+            for name, found in names.items():
+                found.update(getattr(inner, name))
+            continue
+        digest.update(f"{type(constant)} {constant!r}".encode("utf-8", "backslashreplace"))
+        if isinstance(constant, str) and constant.isidentifier():
+            names["attributes"].add(constant)
+    digest.update(repr((code.co_names, code.co_varnames, code.co_freevars)).encode())
+    return Reads(digest.digest(), *(frozenset(found) for found in names.values()))
+
+
+def _flat(constants: tuple[Any, ...]) -> list[Any]:
+    """Constants, with sets in an order of their own."""
+    return [
+        sorted(map(repr, constant)) if isinstance(constant, frozenset) else constant
+        for constant in constants
+    ]
+
+
+def trusted(module: str | None) -> bool:
+    """Whether code of this module reads nothing that changes, and so need not be looked at."""
+    top = (module or "").partition(".")[0]
+    return top in ("torch", "numpy", "scorecam") or top in PURE
+
+
+def impure(module: str | None) -> bool:
+    """Whether it is one of Python's own modules whose functions may answer anything."""
+    top = (module or "").partition(".")[0]
+    return not trusted(module) and (
+        top in sys.stdlib_module_names or top in sys.builtin_module_names
+    )
+
+
+def written_in_python(kind: type) -> bool:
+    """Whether instances of a class keep nothing but what Python can read."""
+    return all(_in_python(base) for base in kind.__mro__ if base is not object)
+
+
+def _in_python(kind: type) -> bool:
+    module = sys.modules.get(kind.__module__)
+    if module is None or kind.__module__ == "__main__":
+        return True
+    return str(getattr(module, "__file__", None) or "").endswith((".py", ".pyc"))
