@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-import random
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -14,11 +13,10 @@ from functools import cached_property
 from typing import Any, Protocol, cast
 from weakref import WeakKeyDictionary
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from scorecam.backends.runtimes import compiled, openvino
+from scorecam.backends.runtimes import chance, compiled, openvino
 from scorecam.backends.runtimes.state import State, read_state
 from scorecam.errors import MemoryShortage, MissingExtra, SettingError
 from scorecam.model import Engine, Probe, Speed
@@ -94,13 +92,14 @@ class _Trial:
     Attributes:
         probe: where they come from.
         passes: images put to the network, so far.
-        draws: whether random numbers were drawn meanwhile, by the network or another thread.
+        draws: whether Python's or NumPy's random numbers were drawn meanwhile, by any thread.
+        doubtful: whether any random numbers were.
     """
 
     def __init__(self, model: Network, probe: Probe, plain: Engine) -> None:
         self.probe = probe
         self.passes = 0
-        self.draws = False
+        self.draws = self.doubtful = False
         self._model = model
         self._plain = plain
 
@@ -124,13 +123,17 @@ class _Trial:
             return read_state(self._model.module, self._model.reading)
 
     def repeats(self) -> bool:
-        """Whether the network gives the probe's images the same answers once more.
+        """Whether the network gives the probe's images the same answers once more, as it must.
 
         It is asked where there is reason to doubt it: that costs the probe's passes.
         """
         said = self._said[0]
         self.passes += len(self._images)
-        again = _halving(self._plain.scores, self._images)
+        before = chance.stands()
+        with chance.Watch() as watch:
+            again = _halving(self._plain.scores, self._images)
+        if watch.drew or (self.draws and before != chance.stands()):
+            return False
         return torch.allclose(said, again, rtol=1e-5, atol=1e-6, equal_nan=True)
 
     @property
@@ -147,24 +150,12 @@ class _Trial:
     def _said(self) -> tuple[BatchedScores, float]:
         self.passes += len(self._images)
         began = time.perf_counter()
-        drawn = _random_numbers(self._model.device)
+        before, of_torch = chance.stands(), chance.stands_of_torch(self._model.device)
         said = _halving(self._plain.scores, self._images)
         seconds = (time.perf_counter() - began) / len(said)
-        self.draws = drawn != _random_numbers(self._model.device)
+        self.draws = before != chance.stands()
+        self.doubtful = self.draws or of_torch != chance.stands_of_torch(self._model.device)
         return said, seconds
-
-
-def _random_numbers(device: torch.device) -> list[bytes]:
-    """Where the generators stand that a network may draw from."""
-    states = [torch.get_rng_state().numpy().tobytes()]
-    if device.type == "cuda":
-        states.append(torch.cuda.get_rng_state(device).numpy().tobytes())
-    numpy: Any = np.random.get_state()  # noqa: NPY002  (what older networks draw from)
-    return [
-        *states,
-        repr(random.getstate()).encode(),
-        repr((numpy[1].tobytes(), numpy[2:])).encode(),
-    ]
 
 
 def _halving(scores: Callable[[Images], BatchedScores], images: Images) -> BatchedScores:
@@ -315,7 +306,7 @@ def _moved(made: _Converted, engine: Engine, trial: _Trial) -> float:
     made.distances[:] = [trial.distance(engine)]
     if first:
         made.shifting.update(trial.shifting())
-        if (trial.draws or not made.sure) and not trial.repeats():
+        if (trial.doubtful or not made.sure) and not trial.repeats():
             made.refusals.append("it answers the same images differently each time")
             raise ValueError(made.refusals[0])
     return made.distances[0]
@@ -368,6 +359,9 @@ def _key(model: Network, runtime: str, precision: str, probe: Probe) -> tuple[An
 def _converted(model: Network, runtime: str, precision: str, trial: _Trial) -> _Converted:
     """The network, converted; or why it cannot be, so that it is not tried over and over."""
     rows = openvino.BATCH if runtime == "openvino" else compiled.BATCH
+    if trial.state.chance:
+        why = f"what it answers may depend on {' and '.join(sorted(trial.state.chance))}"
+        return _Converted(None, trial.state, rows, refusals=[why])
     image = trial.probe.image
     example = image.to(getattr(torch, model.precision)).expand(rows, *image.shape).contiguous()
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import dis
 import functools
 import hashlib
@@ -15,7 +14,7 @@ _GLOBALS = frozenset(("LOAD_GLOBAL", "LOAD_NAME"))
 _ATTRIBUTES = frozenset(("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR", "IMPORT_FROM"))
 
 PURE = frozenset(
-    [
+    (
         "__future__",
         "abc",
         "argparse",
@@ -42,26 +41,19 @@ PURE = frozenset(
         "typing",
         "warnings",
         "weakref",
-    ]
+    )
 )
 """Modules of Python's own whose functions answer the same for the same arguments, or whose answers
 no network goes by."""
 
-UNREADABLE = frozenset(
-    getattr(builtins, name)
-    for name in [
-        "eval",
-        "exec",
-        "getattr",
-        "globals",
-        "input",
-        "locals",
-        "open",
-        "vars",
-        "__import__",
-    ]
-)
+UNREADABLE = frozenset((eval, exec, globals, input, locals, open, __import__))
 """Built-in functions by which code may read anything."""
+
+BY_ANY_NAME = frozenset((getattr, vars, dir))
+"""Built-in functions by which code may read any attribute of an object."""
+
+CHANCE = frozenset(("datetime", "random", "secrets", "time", "uuid"))
+"""Modules by which code may answer the same question differently each time."""
 
 
 @dataclass(frozen=True)

@@ -9,19 +9,24 @@ from __future__ import annotations
 
 import collections
 import contextvars
+import datetime as dt
+import decimal
 import enum
+import fractions
 import functools
 import hashlib
 import logging
+import pathlib
 import re
 import sys
 import threading
 import types
+import uuid
 import weakref
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -52,6 +57,11 @@ class State:
     def whole(self) -> bool:
         """Whether a change of the answers is a change of the state."""
         return not self.unread
+
+    @property
+    def chance(self) -> frozenset[str]:
+        """Modules that were met by which answers may differ from one time to the next."""
+        return code.CHANCE & {name.partition(".")[0] for name in self.unread}
 
     def changed(self, other: State) -> frozenset[str]:
         """Where two states differ."""
@@ -100,6 +110,24 @@ def _is_ours(hook: Any) -> bool:
 # ── the walk ─────────────────────────────────────────────────────────────────────────────────
 
 _PLAIN = frozenset((bool, int, float, complex, str, bytes, type(None), type(...), slice, range))
+_VALUES = (
+    np.generic,
+    bytearray,
+    dt.date,
+    dt.time,
+    dt.timedelta,
+    decimal.Decimal,
+    fractions.Fraction,
+    pathlib.PurePath,
+    uuid.UUID,
+)
+"""Kinds whose text is all they hold."""
+
+
+class _Named(NamedTuple):
+    field: int
+
+
 _TORCH = (torch.dtype, torch.device, torch.layout, torch.memory_format)
 _INERT = (
     *_TORCH,
@@ -112,7 +140,7 @@ _INERT = (
     types.WrapperDescriptorType,
     types.GetSetDescriptorType,
     types.MemberDescriptorType,
-    type(vars(collections.namedtuple("_", "field"))["field"]),  # noqa: PYI024
+    type(vars(_Named)["field"]),
 )
 """Kinds whose text says all that matters, or that nothing depends on."""
 
@@ -124,6 +152,7 @@ class _Reader:
         parts: as in `State`.
         unread: as in `State`.
         kinds: classes that were met, whose methods may be called.
+        any_name: whether code was met that reads attributes of any name.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -131,6 +160,7 @@ class _Reader:
         self.unread: set[str] = set()
         self.kinds: dict[type, None] = {}
         self._places = {id(child): name for name, child in module.named_modules()}
+        self.any_name = False
         self._names: set[str] = set()
         self._owners: dict[int, tuple[str, types.ModuleType]] = {}
         self._globals: dict[tuple[int, str], tuple[str, Any]] = {}
@@ -162,13 +192,18 @@ class _Reader:
                     continue
                 owner = f"{base.__module__}.{base.__qualname__} {id(base)}"
                 own = vars(base)
-                for name in [*(own.keys() & self._names), *filter(_is_operator, own)]:
+                for name in [*self._named(own), *filter(_is_operator, own)]:
                     yield owner, name, own[name]
         for label, module in list(self._owners.values()):
-            for name in vars(module).keys() & self._names:
+            for name in self._named(vars(module)):
                 yield label, name, vars(module)[name]
         for (number, name), (label, value) in list(self._globals.items()):
             yield f"{label} {number}", name, value
+
+    def _named(self, own: Mapping[str, Any]) -> list[str]:
+        """Of these attributes, those that code names."""
+        found = own.keys() if self.any_name else own.keys() & self._names
+        return [name for name in found if name not in _LEFT_OUT]
 
     # ── what a walk meets ────────────────────────────────────────────────────────────────────
 
@@ -206,7 +241,7 @@ class _Reader:
     def module(self, module: types.ModuleType | None) -> None:
         """A module: of it, the attributes that code names."""
         if module is None or code.impure(module.__name__):
-            self.unread.add(f"module {getattr(module, '__name__', '')}")
+            self.unread.add(getattr(module, "__name__", "an import"))
         elif not code.trusted(module.__name__):
             self._owners[id(module)] = module.__name__, module
 
@@ -337,7 +372,7 @@ class _Walk:
     def inert(self, value: Any) -> None:
         self._add(_text(value) if isinstance(value, (*_TORCH, re.Pattern)) else _name(type(value)))
 
-    def number(self, value: Any) -> None:
+    def written(self, value: Any) -> None:
         self._add(_text(value))
 
     def member(self, member: enum.Enum) -> None:
@@ -381,7 +416,9 @@ class _Walk:
         if not isinstance(owner, types.ModuleType | type(None)):
             self.value(owner)
         if code.impure(function.__module__) or function in code.UNREADABLE:
-            self._reader.unread.add(function.__qualname__)
+            self._reader.unread.add(f"{function.__module__}.{function.__qualname__}")
+        if function in code.BY_ANY_NAME:
+            self._reader.any_name = True
 
     def method(self, method: types.MethodType) -> None:
         self._each("method", (method.__func__, method.__self__))
@@ -470,7 +507,7 @@ _HOW: tuple[tuple[Any, Callable[[_Walk, Any], None]], ...] = (
     (Tensor, _Walk.tensor),
     (nn.Module, _Walk.network),
     (np.ndarray, _Walk.array),
-    (np.generic, _Walk.number),
+    (_VALUES, _Walk.written),
     (enum.Enum, _Walk.member),
     (_INERT, _Walk.inert),
     (types.FunctionType, _Walk.function),

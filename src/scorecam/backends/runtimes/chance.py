@@ -1,0 +1,40 @@
+"""Whether random numbers are drawn while a network answers."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+
+def stands() -> tuple[Any, ...]:
+    """Where Python's own generator stands, and NumPy's."""
+    state: Any = np.random.get_state()  # noqa: NPY002  (the one that networks may draw from)
+    return random.getstate(), state[1].tobytes(), state[2:]
+
+
+def stands_of_torch(device: torch.device) -> tuple[bytes, ...]:
+    """Where torch's generators stand that a network on this device may draw from."""
+    states = [torch.get_rng_state()]
+    if device.type == "cuda":
+        states.append(torch.cuda.get_rng_state(device))
+    return tuple(state.numpy().tobytes() for state in states)
+
+
+class Watch(TorchDispatchMode):
+    """Watches the operations of this thread.
+
+    Attributes:
+        drew: whether one drew random numbers.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drew = False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.drew |= torch.Tag.nondeterministic_seeded in func.tags
+        return func(*args, **(kwargs or {}))
