@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from types import FunctionType, MethodType
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -26,6 +27,27 @@ CHANNELS_FIRST = (
     *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d),
 )
 ADDITIONS = {"add", "add_", "__add__", "__radd__", "__iadd__"}
+
+Build = tuple[tuple[Any, ...], ...]
+"""How a network is put together: what decides which modules run."""
+
+
+def build(module: nn.Module) -> Build:
+    """Its modules by name and class, their settings, and methods that were put in place of others.
+
+    Weights are left out: they do not decide which layer comes last.
+    """
+    return tuple(
+        (name, type(child), type(child).forward, *_settings(child))
+        for name, child in module.named_modules(remove_duplicate=False)
+    )
+
+
+def _settings(module: nn.Module) -> Iterator[Any]:
+    for name, value in vars(module).items():
+        kinds = (bool, int, float, str, FunctionType, MethodType)
+        if name != "training" and isinstance(value, kinds):
+            yield name, value
 
 
 def grid_of(

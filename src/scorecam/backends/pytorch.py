@@ -58,7 +58,9 @@ class TorchModel(WhiteBox):
     remarks: tuple[str, ...] = ()
     masked_input: int | str | None = None
     call: Call = field(default_factory=Call)
-    _defaults: dict[torch.Size, str] = field(default_factory=dict[torch.Size, str], repr=False)
+    _defaults: dict[torch.Size, tuple[layers.Build, str]] = field(
+        default_factory=dict[torch.Size, tuple[layers.Build, str]], repr=False
+    )
     _refuses: list[str] = field(default_factory=list[str], repr=False)
 
     @property
@@ -129,13 +131,15 @@ class TorchModel(WhiteBox):
         return layer
 
     def _default(self, images: Images) -> str:
-        """The default layer, found once per image size by one more pass."""
-        size = images.shape[1:]
-        if size not in self._defaults:
+        """The default layer, found by one more pass: once per image size, as the network is now."""
+        size, build = images.shape[1:], layers.build(self.module)
+        found, name = self._defaults.get(size, ((), ""))
+        if found != build:
             with self._running(images) as inputs:
                 trace = layers.watch(self.module, inputs[:1].clone(), self.call)
-            self._defaults[size] = layers.default_layer(trace)
-        return self._defaults[size]
+            name = layers.default_layer(trace)
+            self._defaults[size] = build, name
+        return name
 
     def activations(self, images: Images, layer: str) -> tuple[BatchedActivations, BatchedScores]:
         seen: list[Any] = []
