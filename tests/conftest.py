@@ -66,6 +66,11 @@ def _cuda() -> str:
     return "" if torch.cuda.is_available() else "torch sees no CUDA device"
 
 
+def _openvino() -> str:
+    door = importlib.import_module("scorecam.backends.runtimes").openvino  # else it would report
+    return "" if door.installed() else "`import openvino` fails"
+
+
 def _registry() -> str:
     lookup = [sys.executable, "-m", "pip", "index", "versions", "typer", "--retries", "1"]
     try:
@@ -108,7 +113,7 @@ CAPABILITIES: dict[str, Callable[[], str]] = {
         "skimage",
         "torchcam.methods",
     ),
-    "openvino": functools.partial(_importable, "openvino"),
+    "openvino": _openvino,
     "peers": functools.partial(_importable, "pytorch_grad_cam", "torchcam.methods"),
     "plot": functools.partial(_importable, "matplotlib"),
     "registry": _registry,

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 
 @contextlib.contextmanager
@@ -33,24 +33,17 @@ def _products_are_exact() -> bool:
         return False
 
 
-_PRODUCTS = {
-    "aten::mm",
-    "aten::bmm",
-    "aten::mv",
-    "aten::dot",
-    "aten::addmm",
-    "aten::addmm_",
-    "aten::addmv",
-    "aten::addmv_",
-    "aten::baddbmm",
-    "aten::baddbmm_",
-    "aten::linear",
-    "aten::_cdist_forward",
-    "aten::linalg_cholesky_ex",
-    "aten::linalg_solve_triangular",
-    "aten::cholesky_solve",
-    "aten::cholesky_inverse",
-}
+_PRODUCTS = frozenset(
+    f"aten::{name}"
+    for name in (
+        *("mm", "bmm", "mv", "dot", "matmul", "einsum", "tensordot", "inner", "linear", "bilinear"),
+        *("addmm", "addmm_", "addmv", "addmv_", "addbmm", "addbmm_", "baddbmm", "baddbmm_"),
+        *("cdist", "_cdist_forward", "_euclidean_dist"),
+        *("cholesky_solve", "cholesky_inverse", "linalg_cholesky", "linalg_cholesky_ex"),
+        "linalg_solve_triangular",
+    )
+)
+"""Products and what is made of products. In inference mode, operations come whole."""
 
 
 class _InDouble(TorchDispatchMode):
@@ -75,4 +68,6 @@ def _halved(value: Any) -> Any:
 
 
 def _holds_float32(args: Any) -> bool:
-    return any(isinstance(each, Tensor) and each.dtype == torch.float32 for each in args)
+    return any(
+        isinstance(each, Tensor) and each.dtype == torch.float32 for each in tree_leaves(args)
+    )

@@ -130,7 +130,7 @@ class _Trial:
         said = self._said[0]
         self.passes += len(self._images)
         before = chance.stands()
-        with chance.Watch() as watch:
+        with chance.Watch(self._model.device) as watch:
             again = _halving(self._plain.scores, self._images)
         if watch.drew or (self.draws and before != chance.stands()):
             return False

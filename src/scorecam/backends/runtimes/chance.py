@@ -27,14 +27,22 @@ def stands_of_torch(device: torch.device) -> tuple[bytes, ...]:
 class Watch(TorchDispatchMode):
     """Watches the operations of this thread.
 
+    Args:
+        device: where the network runs.
+
     Attributes:
         drew: whether one drew random numbers.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
         super().__init__()
         self.drew = False
+        self._device = device
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.drew |= torch.Tag.nondeterministic_seeded in func.tags
-        return func(*args, **(kwargs or {}))
+        if torch.Tag.nondeterministic_seeded not in func.tags:
+            return func(*args, **(kwargs or {}))
+        before = stands_of_torch(self._device)
+        found = func(*args, **(kwargs or {}))
+        self.drew |= before != stands_of_torch(self._device)  # dropout in evaluation draws none
+        return found

@@ -1,0 +1,301 @@
+"""What belongs to the whole process is after any calls what it was before, however threads mix."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import gc
+import locale
+import logging
+import os
+import random
+import signal
+import threading
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import scorecam
+from scorecam import process
+from scorecam.photo import read_photo
+from scorecam.products import exact_products
+
+SOURCE = Path(scorecam.__file__).parent
+
+
+def state() -> dict[str, Any]:
+    """Everything that a thread could leave changed for all others."""
+    numpy: Any = np.random.get_state()  # noqa: NPY002
+    logger = logging.getLogger()
+    return {
+        "filters": list(warnings.filters),
+        "showwarning": warnings.showwarning,
+        "matmul": torch.get_float32_matmul_precision(),
+        "threads": torch.get_num_threads(),
+        "threads of a new thread": in_thread(torch.get_num_threads),
+        "dtype": torch.get_default_dtype(),
+        "gradients": torch.is_grad_enabled(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "mkldnn": torch.backends.mkldnn.enabled,
+        "cudnn": (torch.backends.cudnn.enabled, torch.backends.cudnn.benchmark),
+        "random": random.getstate(),
+        "numpy": (numpy[1].tobytes(), numpy[2:]),
+        "torch": torch.get_rng_state().numpy().tobytes(),
+        "floating-point errors": np.geterr(),
+        "environment": dict(os.environ),
+        "folder": Path.cwd(),
+        "locale": locale.setlocale(locale.LC_ALL),
+        "signals": [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)],
+        "largest image": Image.MAX_IMAGE_PIXELS,
+        "logging": (logger.level, list(logger.handlers), logging.root.manager.disable),
+    }
+
+
+def in_thread(work: Callable[[], Any]) -> Any:
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(work).result()
+
+
+@pytest.fixture
+def users_own() -> Any:
+    """Settings that differ from every default, as a program may have them."""
+    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    torch.set_num_threads(3)
+    torch.set_float32_matmul_precision("medium")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", ResourceWarning)
+        yield
+    torch.set_num_threads(threads)
+    torch.set_float32_matmul_precision(precision)
+
+
+def network() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 12, 3, padding=1, stride=2),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(12, 5),
+    ).eval()
+
+
+def compiled_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`torch.compile` without the compiler, which takes a minute."""
+    by_hand = functools.partial(torch.compile, backend=lambda graph, _inputs: graph.forward)
+    monkeypatch.setattr(torch, "compile", by_hand)
+
+
+RUNTIMES = ["eager", "compile", pytest.param("openvino", marks=pytest.mark.needs("openvino"))]
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.usefixtures("users_own")
+def test_eight_threads_that_explain_leave_the_process_as_it_was(
+    runtime: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    compiled_by_hand(monkeypatch)
+    networks = [network() for _ in range(4)]
+    images = torch.rand(8, 3, 24, 24)
+    photo = tmp_path / "photo.png"
+    Image.new("RGB", (24, 24)).save(photo)
+    explain(networks[0], images[0], runtime)  # libraries are imported, and set up what is theirs
+    before, own = state(), []
+    meet = threading.Barrier(8)
+
+    def work(number: int) -> None:
+        for turn in range(3):
+            meet.wait()
+            explain(networks[(number + turn) % 4], images[number], runtime)
+            read_photo(photo)
+            own.append(torch.get_num_threads())
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    gc.collect()
+    assert state() == before
+    assert set(own) == {3}
+
+
+def explain(net: nn.Module, image: torch.Tensor, runtime: str) -> None:
+    found = scorecam.explain(net, image, layer="1", runtime=runtime, budget=8)
+    assert found.provenance.runtime == runtime
+    assert found.heatmap.isfinite().all()
+
+
+# ── each of them by itself, in the order that goes wrong ─────────────────────────────────────
+
+
+def test_warnings_are_ignored_in_one_thread_alone_and_filters_end_as_they_began() -> None:
+    inside, warned, done = threading.Event(), threading.Event(), threading.Event()
+
+    def other() -> None:
+        with process.quietly():
+            warnings.warn("unheard", UserWarning, stacklevel=1)
+            inside.set()
+            assert warned.wait(10)
+            warnings.warn("unheard", UserWarning, stacklevel=1)
+        done.set()
+
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(1) as pool:
+        work = pool.submit(other)
+        assert inside.wait(10)
+        with process.quietly():  # the one that came first leaves first
+            warned.set()
+            assert done.wait(10)
+            warnings.warn("unheard", UserWarning, stacklevel=1)
+        with pytest.raises(UserWarning, match="heard"):  # the suite makes warnings errors
+            warnings.warn("heard", UserWarning, stacklevel=1)
+        work.result()
+    assert warnings.filters == before
+
+
+def test_a_warning_of_another_thread_is_heard_meanwhile() -> None:
+    def warned() -> str:
+        try:
+            warnings.warn("heard", UserWarning, stacklevel=1)
+        except UserWarning as warning:
+            return str(warning)
+        return ""
+
+    with process.quietly():
+        assert warned() == ""
+        assert in_thread(warned) == "heard"
+
+
+def test_only_the_warnings_that_are_named_are_ignored() -> None:
+    with process.quietly(UserWarning, "this"):
+        warnings.warn("this and that", UserWarning, stacklevel=1)
+        with pytest.raises(UserWarning, match="that"):
+            warnings.warn("that", UserWarning, stacklevel=1)
+        with pytest.raises(DeprecationWarning):
+            warnings.warn("this", DeprecationWarning, stacklevel=1)
+
+
+def test_fewer_threads_are_one_threads_own() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        with process.threads(1):
+            within = torch.get_num_threads()
+            assert within in (1, 4)  # where torch's own library is not found, nothing changes
+            assert in_thread(torch.get_num_threads) == 4
+            with process.threads(8):
+                assert torch.get_num_threads() == within
+        assert torch.get_num_threads() == 4
+        assert in_thread(torch.get_num_threads) == 4
+        with pytest.raises(KeyboardInterrupt), process.threads(2):
+            raise KeyboardInterrupt
+        assert torch.get_num_threads() == 4
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_an_environment_variable_is_lent_to_one_thread_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("LENT_BY_A_TEST", raising=False)
+    monkeypatch.setenv("OWN_OF_A_TEST", "own")
+
+    def work(number: int) -> None:
+        for name in ("LENT_BY_A_TEST", "OWN_OF_A_TEST"):
+            with process.environment(name, str(number)):
+                assert os.environ[name] == str(number)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(200)))
+    assert "LENT_BY_A_TEST" not in os.environ
+    assert os.environ["OWN_OF_A_TEST"] == "own"
+
+
+# ── products ─────────────────────────────────────────────────────────────────────────────────
+
+A, B, C = torch.rand(40, 30), torch.rand(30, 20), torch.rand(40, 20)
+SQUARE = A @ A.T / 30 + torch.eye(40)
+PRODUCTS: dict[str, Callable[..., torch.Tensor]] = {
+    "matmul": lambda a, b, _c, _s: a @ b,
+    "einsum": lambda a, b, _c, _s: torch.einsum("ij,jk->ik", a, b),
+    "tensordot": lambda a, b, _c, _s: torch.tensordot(a, b, dims=1),
+    "vector": lambda a, b, _c, _s: a @ b[:, 0],
+    "inner": lambda a, b, _c, _s: a[0] @ b[:, 0],
+    "batched": lambda a, b, _c, _s: a.expand(3, 40, 30) @ b.expand(3, 30, 20),
+    "addmm": lambda a, b, c, _s: torch.addmm(c, a, b),
+    "addmm in place": lambda a, b, c, _s: c.clone().addmm_(a, b),
+    "distances": lambda a, _b, _c, _s: torch.cdist(a, a.flip(0)),
+    "cholesky": lambda _a, _b, _c, s: torch.linalg.cholesky(s),
+    "solve": lambda _a, _b, c, s: torch.linalg.solve_triangular(s.tril(), c, upper=False),
+}
+
+
+@pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS)
+@pytest.mark.parametrize("precision", ["high", "medium"])
+@pytest.mark.parametrize("inference", [False, True])
+def test_products_are_exact_under_any_setting_and_never_touch_it(
+    product: Callable[..., torch.Tensor], precision: str, inference: bool
+) -> None:
+    exact = product(*(each.double() for each in (A, B, C, SQUARE))).float()
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        with torch.inference_mode(inference), exact_products(torch.device("cpu")):
+            assert torch.get_float32_matmul_precision() == precision
+            found = product(A, B, C, SQUARE)
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, exact)
+
+
+# ── and nothing else ─────────────────────────────────────────────────────────────────────────
+
+FORBIDDEN = {
+    "catch_warnings",
+    "chdir",
+    "filterwarnings",
+    "resetwarnings",
+    "set_default_device",
+    "set_default_dtype",
+    "set_default_tensor_type",
+    "set_deterministic_debug_mode",
+    "set_float32_matmul_precision",
+    "set_flush_denormal",
+    "set_num_interop_threads",
+    "set_num_threads",
+    "set_printoptions",
+    "setlocale",
+    "setrecursionlimit",
+    "setswitchinterval",
+    "seterr",
+    "simplefilter",
+    "use_deterministic_algorithms",
+}
+
+
+def test_nothing_in_the_source_sets_what_belongs_to_the_process() -> None:
+    found = [
+        f"{path.relative_to(SOURCE)}:{node.lineno} {node.attr}"
+        for path in sorted(SOURCE.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr in FORBIDDEN
+    ]
+    assert found == []
+
+
+def test_nothing_in_the_source_assigns_to_a_setting_of_torch_or_pillow() -> None:
+    found = [
+        f"{path.relative_to(SOURCE)}:{node.lineno} {target}"
+        for path in sorted(SOURCE.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Assign)
+        for target in map(ast.unparse, node.targets)
+        if target.startswith(("torch.", "Image.", "np.", "numpy.", "warnings.", "locale."))
+    ]
+    assert found == []
