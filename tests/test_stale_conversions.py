@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import functools
+import io
 import itertools
 import os
 import random
@@ -12,6 +13,8 @@ import threading
 import time
 import types
 from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -497,3 +500,83 @@ def test_a_network_that_answers_differently_each_time_is_not_converted(kind: typ
         found = explained(network, None, "openvino").provenance
         assert found.runtime == "eager"
         assert len(found.remarks) >= 1
+
+
+# ── any network ──────────────────────────────────────────────────────────────────────────────
+
+
+def with_attribute(value: Any) -> nn.Module:
+    network = Plain()
+    network.held = value
+    return network
+
+
+def deep() -> list[Any]:
+    whole: list[Any] = []
+    for _ in range(5000):
+        whole = [whole]
+    return whole
+
+
+def circle() -> dict[str, Any]:
+    whole: dict[str, Any] = {}
+    whole["itself"] = [whole]
+    return whole
+
+
+def int8() -> nn.Module:
+    return torch.ao.quantization.quantize_dynamic(Plain(), {nn.Linear})
+
+
+ODD: dict[str, tuple[bool, Callable[[], nn.Module]]] = {
+    "weight norm": (True, lambda: nn.utils.parametrizations.weight_norm(nn.Linear(2, 3))),
+    "fx": (True, lambda: torch.fx.symbolic_trace(nn.Sequential(nn.Linear(2, 3), nn.ReLU()))),
+    "TorchScript": (False, lambda: torch.jit.script(nn.Sequential(nn.Linear(2, 3)))),
+    "int8": (False, int8),
+    "conjugate": (True, lambda: with_attribute(torch.ones(2, dtype=torch.complex64).conj())),
+    "sparse": (False, lambda: with_attribute(torch.eye(3).to_sparse())),
+    "without storage": (False, lambda: with_attribute(torch.empty(3, device="meta"))),
+    "generator": (False, lambda: with_attribute(torch.Generator())),
+    "file": (False, lambda: with_attribute(io.StringIO("x"))),
+    "lock": (True, lambda: with_attribute(threading.Lock())),
+    "circle": (True, lambda: with_attribute(circle())),
+    "deep": (False, lambda: with_attribute(deep())),
+    "long": (False, lambda: with_attribute(list(range(10**6)))),
+    "mixed set": (False, lambda: with_attribute({1, ("a", 2)})),
+    "date": (True, lambda: with_attribute(datetime(2026, 1, 1, tzinfo=UTC))),
+    "path": (True, lambda: with_attribute(Path("/nowhere"))),
+    "array of objects": (True, lambda: with_attribute(np.array([{"a": 1}, None], dtype=object))),
+    "remembered": (False, lambda: with_attribute(functools.cache(lambda: 1))),
+}
+"""Networks with something odd in them, and whether all of it can be read."""
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("whole", "make"), ODD.values(), ids=ODD)
+def test_whatever_a_network_holds_is_read_or_said_not_to_be_and_quickly(
+    whole: bool, make: Callable[[], nn.Module]
+) -> None:
+    network = make()
+    before = time.process_time()
+    found = [runtimes.read_state(network, None) for _ in range(2)]
+    assert time.process_time() - before < 2
+    assert not found[0].changed(found[1])
+    assert {each.whole for each in found} == {whole}
+
+
+@pytest.mark.needs("demo", "torchvision")
+def test_ordinary_networks_are_read_whole() -> None:
+    import torchvision
+
+    lite = scorecam.open_model("lite0")
+    others = [
+        torchvision.models.resnet18(weights=None),
+        torchvision.models.mobilenet_v3_small(weights=None),
+        torchvision.models.swin_t(weights=None),
+        torchvision.models.vit_b_16(weights=None),
+        torchvision.models.densenet121(weights=None),
+        torchvision.models.inception_v3(weights=None, init_weights=False),
+    ]
+    for network in (lite.module, *others):
+        found = runtimes.read_state(network, scorecam.readout.find_scores)
+        assert found.unread == frozenset(), type(network).__name__

@@ -88,7 +88,9 @@ def read_state(module: nn.Module, reading: object) -> State:
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 
-_BOOKKEEPING = frozenset(vars(nn.Module())) - {"_parameters", "_buffers", "_modules", *_HOOKS}
+_CONTENTS = ("_parameters", "_buffers", "_modules")
+
+_BOOKKEEPING = frozenset(vars(nn.Module())) - {*_CONTENTS, *_HOOKS}
 """Attributes by which torch keeps a module, among them its mode: conversions are in evaluation."""
 
 
@@ -99,7 +101,7 @@ def _attributes(module: nn.Module) -> Iterator[tuple[str, Any]]:
             own = [hook for hook in value.values() if not _is_ours(hook)]
             if own:
                 yield name, own
-        elif name not in _BOOKKEEPING and not (name[0] == "_" and value == {}):
+        elif name not in _BOOKKEEPING and (name not in _CONTENTS or value):
             yield name, value
 
 
@@ -207,9 +209,9 @@ class _Reader:
 
     # ── what a walk meets ────────────────────────────────────────────────────────────────────
 
-    def spend(self) -> bool:
-        """Whether another value may be read."""
-        self._left -= 1
+    def spend(self, values: int) -> bool:
+        """Whether so many more values may be read."""
+        self._left -= values
         if self._left < 0:
             self.unread.add(f"more than {MOST:,} values")
         return self._left >= 0
@@ -328,7 +330,7 @@ class _Walk:
         if id(value) in self._seen:
             self._add(f"again {self._seen[id(value)][0]}")
             return
-        if self._depth == DEEPEST or not self._reader.spend():
+        if self._depth == DEEPEST or not self._reader.spend(1):
             self._unreadable(value)
             return
         self._seen[id(value)] = len(self._seen), value
@@ -352,8 +354,9 @@ class _Walk:
     def _each(self, label: str, values: Iterable[Any]) -> None:
         values = list(values)
         self._add(f"{label} {len(values)}")
-        for value in values:
-            self.value(value)
+        if self._reader.spend(len(values)):
+            for value in values:
+                self.value(value)
 
     # ── kinds of values ──────────────────────────────────────────────────────────────────────
 
