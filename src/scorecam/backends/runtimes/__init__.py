@@ -286,7 +286,7 @@ def _tried(
     made = _conversion(model, runtime, precision, trial)
     kept = bool(made.distances)
     moved = _moved(made, _running(made, how), trial)
-    if kept and moved > _limit(speed, precision):
+    if kept and not made.sure and moved > _limit(speed, precision):
         _forget(model, made)
         if speed.runtime != "auto":
             made = _conversion(model, runtime, precision, trial)
