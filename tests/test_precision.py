@@ -63,7 +63,7 @@ def test_the_masks_of_a_half_precision_network_are_made_in_float32(dtype: torch.
     network = Exact()
     model = scorecam.open_model(network, head="logits")
     scorecam.ScoreCAM(model, "maps").bank(torch.ones(1, 2, 640))
-    masked = network.asked[-1][1, 0]
+    masked = network.asked[-1][2, 0]  # after the fill and the image, which is asked again
     # 128 pixels a cell: every value is a multiple of 1/1024, exact in float32.
     truth = interpolate(torch.arange(5.0)[None, None] / 4, size=640, mode="linear")[0]
     assert masked.dtype == dtype
@@ -222,7 +222,7 @@ def test_under_autocast_masks_scores_and_maps_stay_float32() -> None:
     # The network computes in bfloat16, as its user wishes; the masks are the very float32 masks
     # of its activations, not rounded to bfloat16, whose step below 1 is 2⁻⁸.
     made = masks(bank.activations[bank.asked], bank.size, bank.masking)
-    torch.testing.assert_close(spy.images[2:], image * made[:, None], rtol=0, atol=1e-6)
+    torch.testing.assert_close(spy.images[3:], image * made[:, None], rtol=0, atol=1e-6)
     torch.testing.assert_close(scorecam.scaled(heatmap), truth, rtol=0, atol=0.12)
 
 
