@@ -183,7 +183,7 @@ MAPS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "gone": ("missing map", lambda file: file.unlink()),
     "nan": ("map with values outside its range", saved(np.full((8, 8), np.nan, np.float16))),
     "large": ("map with values outside its range", saved(np.full((8, 8), 3, np.float16))),
-    "words": ("map that is no plane of numbers", saved(np.full((8, 8), "a"))),
+    "words": ("damaged map", saved(np.full((8, 8), "a"))),
     "line": ("map that is no plane of numbers", saved(np.ones(8, np.float16))),
     "grid": ("map of another grid than its record says", saved(np.ones((7, 8), np.float16))),
     "objects": ("damaged map", saved(np.array([{}], dtype=object))),

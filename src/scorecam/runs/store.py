@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scorecam.bank import ScoreBank
-from scorecam.errors import RunError
+from scorecam.errors import RunError, excerpt
 from scorecam.files import replacing
 from scorecam.runs.config import MAY_DIFFER, Config, differences
 from scorecam.runs.records import Record, Unreadable, read_config, read_record
@@ -78,7 +78,7 @@ class Store:
             there = self.recorded() or config  # another shard was first
         if found := differences(there, config):
             raise RunError(
-                f"{self.folder} holds another run ({'; '.join(found)}).",
+                f"{excerpt(self.folder, 120)} holds another run ({excerpt('; '.join(found), 300)}).",
                 likely="Its numbers and these would not belong together.",
                 do="Give another folder with --out, or the settings of the run that is there.",
             )
