@@ -111,7 +111,7 @@ class Preprocess:
         """`imagenet`, or the path of a JSON file with what `to_dict` gives. Raises SettingError."""
         if path_or_name == "imagenet":
             return cls.imagenet()
-        name = repr(excerpt(path_or_name, 200))
+        name = excerpt(repr(os.fspath(path_or_name)), 200)
         try:
             text = read_text(path_or_name, _FILE)
         except SettingError as error:

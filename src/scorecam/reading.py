@@ -196,7 +196,7 @@ def refuse(path: PathLike, error: Exception, kind: Kind) -> NoReturn:
     else:  # a NUL byte, or a character that file names cannot have
         reason = "a file cannot have such a name"
     raise kind.error(
-        f"{_named(path)!r} cannot be read: {reason}.",
+        f"{excerpt(repr(os.fspath(path)), 200)} cannot be read: {reason}.",
         do=f"Give {kind.name}.",
     ) from error
 

@@ -62,7 +62,7 @@ def refuse_repeated(where: str, what: str, keys: Iterable[object]) -> None:
 def listed(words: Sequence[str], most: int = 5) -> str:
     """The first few, quoted, and how many more there are."""
     more = f" and {len(words) - most:,} more" if len(words) > most else ""
-    return ", ".join(repr(excerpt(word, 40)) for word in words[:most]) + more
+    return ", ".join(excerpt(repr(word), 32) for word in words[:most]) + more
 
 
 def _order(label: Label) -> tuple[bool, int, str]:

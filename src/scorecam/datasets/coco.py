@@ -83,7 +83,7 @@ def _inner(root: Path, path: Path, names: Sequence[str]) -> str:
     raise DatasetError(
         f"None of the {len(names):,} photos that {excerpt(path, 120)} lists is in "
         f"{excerpt(root, 120)}.",
-        likely=f"The first is {excerpt(names[0])!r}." if names else "It lists no photo.",
+        likely=f"The first is {excerpt(repr(names[0]))}." if names else "It lists no photo.",
         do="Name the folder that holds them.",
     )
 
@@ -145,7 +145,7 @@ def _sample(
     try:
         check_name(image["file_name"])
     except ValueError as error:
-        failure = DatasetError(f"The JSON file lists {excerpt(name)!r}: {error}.")
+        failure = DatasetError(f"The JSON file lists {excerpt(repr(name))}: {error}.")
         return Sample(shown(name), nowhere(root, name), failure=failure)
     try:
         size = _size(image)
@@ -172,7 +172,7 @@ def _sample(
 def _class(entry: Entry, classes: dict[Any, str]) -> str:
     number = entry.get("category_id")
     if not is_key(number) or number not in classes:
-        raise ValueError(f"an object has the category {excerpt(number)!r}, which is not listed")
+        raise ValueError(f"an object has the category {excerpt(repr(number))}, which is not listed")
     return classes[number]
 
 

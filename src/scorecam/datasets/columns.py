@@ -103,7 +103,7 @@ def _strangers(
         if isinstance(each, str) and len(by_name.get(_folded(each), [])) > 1
     ]
     if twice:
-        parts.append(f"Several of the model's classes are called {excerpt(twice[0], 60)!r}.")
+        parts.append(f"Several of the model's classes are called {excerpt(repr(twice[0]), 60)}.")
     elif names and (hint := did_you_mean(excerpt(unknown[0]).replace("_", " "), names)):
         parts.append(hint)
     return [" ".join(parts)]

@@ -99,7 +99,7 @@ def _wnids(labels: list[str], base: int | None, path: Path, *, named: bool) -> l
     odd = [label for label in labels if not re.fullmatch(r"[0-9]{1,9}", label)]
     if odd:
         raise DatasetError(
-            f"The list {excerpt(path, 150)} has {excerpt(odd[0], 60)!r} for a class.",
+            f"The list {excerpt(path, 150)} has {excerpt(repr(odd[0]), 60)} for a class.",
             do="Write WordNet ids such as n01440764, or indices, in every line.",
         )
     meta = path.parent / "meta.mat"
@@ -149,13 +149,14 @@ def _matched(
             tally["Entries of the list of classes without a photo"] += 1
         elif labels.setdefault(photo, wnid) != wnid:
             raise DatasetError(
-                f"The list {excerpt(path, 150)} gives {excerpt(last, 60)!r} two classes: "
+                f"The list {excerpt(path, 150)} gives {excerpt(repr(last), 60)} two classes: "
                 f"{labels[photo]} and {wnid}.",
                 do="Keep the right one.",
             )
     if not labels:
         raise DatasetError(
             f"The list {excerpt(path, 150)} names none of the photos.",
-            likely=f"It names {excerpt(keys[0], 60)!r}, but there is {excerpt(photos[0], 60)!r}.",
+            likely=f"It names {excerpt(repr(keys[0]), 60)}, "
+            f"but there is {excerpt(repr(photos[0]), 60)}.",
         )
     return labels

@@ -106,7 +106,7 @@ def check_name(name: str, *, anywhere: bool = False) -> None:
         written = b"\0"
     slashes = name.replace("\\", "/") if os.name == "nt" else name
     if not name.strip() or b"\0" in written:
-        raise ValueError(f"no file can be called {excerpt(name)!r}")
+        raise ValueError(f"no file can be called {excerpt(repr(name))}")
     if len(written) > _LONGEST or any(len(os.fsencode(part)) > 255 for part in slashes.split("/")):
         raise ValueError("the name of its file is too long")
     if not anywhere and (os.path.isabs(name) or ".." in slashes.split("/")):  # noqa: PTH117

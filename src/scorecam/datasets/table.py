@@ -85,7 +85,9 @@ def _sample(name: str, rows: list[Row], path: Path, *, boxed: bool, tally: Tally
         for each in (name, *masks):
             check_name(each, anywhere=True)
     except ValueError as error:
-        failure = DatasetError(f"The list {excerpt(path, 150)} names {excerpt(name)!r}: {error}.")
+        failure = DatasetError(
+            f"The list {excerpt(path, 100)} names {excerpt(repr(name))}: {error}."
+        )
         return Sample(shown(name), nowhere(path.parent, name), label, failure=failure)
     folder = path.parent
     photo = folder / name
@@ -100,7 +102,7 @@ def _sample(name: str, rows: list[Row], path: Path, *, boxed: bool, tally: Tally
             things = tuple(Thing(label, box) for box in found if box)
     except ValueError as error:  # DatasetError is one
         failure = DatasetError(
-            f"What {excerpt(path, 150)} says of {excerpt(name)} cannot be used: {excerpt(error)}.",
+            f"What {excerpt(path, 100)} says of {excerpt(name)} cannot be used: {excerpt(error)}.",
             likely="A cell of the list is wrong.",
         )
     files = [folder / each for each in masks]
@@ -112,7 +114,7 @@ def _label(name: str, rows: list[Row], path: Path) -> Label | None:
     labels = list(dict.fromkeys(row.get("label") for row in rows))
     if len(labels) > 1:
         raise DatasetError(
-            f"The list {excerpt(path, 150)} gives {excerpt(name)!r} {len(labels)} classes: "
+            f"The list {excerpt(path, 100)} gives {excerpt(repr(name))} {len(labels)} classes: "
             f"{listed([str(label) for label in labels])}.",
             likely="Two lists were joined, or a photo shows objects of several classes.",
             do="Keep the rows of one class for each photo.",
@@ -120,7 +122,7 @@ def _label(name: str, rows: list[Row], path: Path) -> Label | None:
     label = labels[0]
     if label is not None and not is_key(label):
         raise DatasetError(
-            f"The list {excerpt(path, 150)} has {excerpt(label, 60)!r} for a class.",
+            f"The list {excerpt(path, 100)} has {excerpt(repr(label), 60)} for a class.",
             do="Write names, WordNet ids or whole numbers.",
         )
     return label
@@ -137,7 +139,7 @@ def _box(row: Row) -> Box | None:
 
 
 def _check_columns(found: list[str], path: Path) -> None:
-    name = excerpt(path, 150)
+    name = excerpt(path, 100)
     do = f"The columns are {', '.join(COLUMNS)}; only path is needed."
     unknown = [column for column in found if column not in COLUMNS]
     if unknown:
@@ -168,7 +170,7 @@ def _read_csv(path: Path) -> list[Row]:
         raise
     except (csv.Error, ValueError) as error:
         raise DatasetError(
-            f"The list {excerpt(path, 150)} is not a CSV file: {excerpt(error)}.",
+            f"The list {excerpt(path, 100)} is not a CSV file: {excerpt(error)}.",
             likely="It is damaged, or cells with commas or quotes in them are not quoted.",
         ) from error
 

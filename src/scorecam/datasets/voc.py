@@ -56,7 +56,7 @@ def _sample(root: Path, name: str, tally: Tally) -> Sample:
     try:
         check_name(name)
     except ValueError as error:
-        failure = DatasetError(f"A list of photos names {excerpt(name)!r}: {error}.")
+        failure = DatasetError(f"A list of photos names {excerpt(repr(name))}: {error}.")
         return Sample(full, nowhere(root, name), failure=failure)
     full = f"JPEGImages/{name}"
     photo = root / full
@@ -86,7 +86,7 @@ def _listed(root: Path, split: str) -> list[str]:
     if not is_file(path):
         there = ", ".join(excerpt(each, 30) for each in known[:8])
         raise DatasetError(
-            f"The split {excerpt(split, 60)!r} cannot be read: "
+            f"The split {excerpt(repr(split), 60)} cannot be read: "
             f"there is no list {excerpt(path, 150)}.",
             likely=did_you_mean(split[:200], known[:MANY]),
             do=f"There are {there}." if known else "Leave the split out.",

@@ -242,7 +242,7 @@ def _named(side: Side) -> Iterator[tuple[int, str]]:
 
 
 def _other_name(place: int, one: str | None, other: str | None) -> str:
-    return f"other names in place {place}: {excerpt(one, 60)!r} and {excerpt(other, 60)!r}"
+    return f"other names in place {place}: {excerpt(repr(one), 60)} and {excerpt(repr(other), 60)}"
 
 
 def _other_classes(candidate: Candidate, what: str) -> ModelError:

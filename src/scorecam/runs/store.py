@@ -78,7 +78,8 @@ class Store:
             there = self.recorded() or config  # another shard was first
         if found := differences(there, config):
             raise RunError(
-                f"{excerpt(self.folder, 120)} holds another run ({excerpt('; '.join(found), 300)}).",
+                f"{excerpt(self.folder, 120)} holds another run "
+                f"({excerpt('; '.join(found), 300)}).",
                 likely="Its numbers and these would not belong together.",
                 do="Give another folder with --out, or the settings of the run that is there.",
             )
