@@ -35,7 +35,7 @@ from scorecam.metrics.similarity import spearman
 from scorecam.metrics.statistics import interval
 from scorecam.photo import read_photo
 from scorecam.runs.others import DATA, SHUFFLED
-from scorecam.runs.rows import ANOTHER, CHANCE, markdown
+from scorecam.runs.rows import ANOTHER, CHANCE
 from scorecam.runs.sanity import Sanity
 
 METHODS = "scorecam,scorecam:variant=increase,gradcam,guided,gradient,edges"
@@ -224,7 +224,9 @@ def sanity_table(found: Found) -> str:
     if found["data verdicts"]:
         told = found["data verdicts"]
         rows.append(["verdict, the other network", *(told[method] for method in methods)])
-    return markdown(["Spearman, drawn anew down to", *(f"`{name}`" for name in methods)], rows)
+    return training.markdown(
+        ["Spearman, drawn anew down to", *(f"`{name}`" for name in methods)], rows
+    )
 
 
 def likeness(checked: Found, method: str, stage: str) -> str:

@@ -18,7 +18,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from scorecam.backends.weights import read_state
 from scorecam.metrics.statistics import Interval
 from scorecam.model import WhiteBox
 from scorecam.runs.plots import told_apart
-from scorecam.runs.rows import in_words, markdown
+from scorecam.runs.rows import in_words
 
 HERE = Path(__file__).resolve().parents[1]
 RESULTS = HERE / "benchmarks/results"
@@ -247,6 +247,12 @@ def words(found: Mapping[str, float | None], sign: str = "") -> str:
     values = {key: math.nan if value is None else value for key, value in found.items()}
     own = Interval(values["mean"], values["low"], values["high"], int(values["n"]))
     return in_words(own, sign)
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of our own words and numbers, which are Markdown already."""
+    lines = [list(head), ["---"] * len(head), *map(list, rows)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in lines) + "\n"
 
 
 def epochs_table(found: Found) -> str:

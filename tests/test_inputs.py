@@ -371,3 +371,69 @@ def test_the_companions_of_one_call_are_forgotten_at_the_next() -> None:
     close(cam((IMAGES[:1], GAINS[2:3]), 0)[0], shown(0, 0, 0.5))
     with pytest.raises(ModelError):  # the network itself needs its gain
         cam(IMAGES[:1], 0)
+
+
+# ── a tensor as long as the batch ────────────────────────────────────────────────────────────
+
+
+class Tabled(nn.Module):
+    """Scores · what `reads` makes of a table that all images share."""
+
+    def __init__(self, reads: Any) -> None:
+        super().__init__()
+        self.regions = Regions(WEIGHTS)
+        self.reads = reads
+
+    def forward(self, images: Tensor, table: Tensor) -> Tensor:
+        return self.regions(images) * self.reads(table)
+
+
+TABLE = torch.tensor([[1.0, 2.0], [3.0, 0.5], [2.0, 4.0]])
+READS: dict[str, Any] = {
+    "its sum": lambda table: table.sum(),
+    "its mean": lambda table: table.mean(),
+    "its largest entry": lambda table: table.max(),
+    "its first row": lambda table: table[0],
+    "its last entry": lambda table: table[-1, -1],
+}
+
+
+@pytest.mark.parametrize("reads", READS.values(), ids=READS)
+@pytest.mark.parametrize("images", [2, 3])
+def test_a_shared_table_as_long_as_the_batch_is_not_cut_into_rows(reads: Any, images: int) -> None:
+    table = TABLE[:images]
+    together = maps_of(Tabled(reads), (IMAGES[:images], table), 0)
+    gain = torch.as_tensor(reads(table)).expand(2)[0]
+    for i, found in enumerate(together):
+        close(found, shown(i, 0, float(gain)))
+
+
+def test_of_two_inputs_as_long_as_the_batch_one_may_belong_to_it() -> None:
+    class Both(Gained):
+        def forward(self, images: Tensor, gain: Tensor, table: Tensor) -> Tensor:
+            return super().forward(images, gain) * table.mean()
+
+    found = maps_of(Both(), (IMAGES, GAINS, TABLE), 1)
+    for i, gain in enumerate(GAINS):
+        close(found[i], shown(i, 1, float(gain * TABLE.mean())))
+
+
+def test_where_the_network_mixes_its_batch_the_user_is_asked() -> None:
+    class Mixing(Gained):
+        def forward(self, images: Tensor, gain: Tensor) -> Tensor:
+            scores = super().forward(images, gain)
+            return scores - scores.mean(dim=0) * gain.std()
+
+    with pytest.raises(SettingError, match="cannot be told whether 1, as long as the batch"):
+        maps_of(Mixing(), (IMAGES, GAINS), 0)
+
+
+def test_captums_further_inputs_are_told_apart_the_same_way() -> None:
+    from scorecam.compat.captum import LayerScoreCam
+
+    network = Tabled(READS["its mean"])
+    maps = LayerScoreCam(network, network.regions.maps, "increase").attribute(
+        IMAGES, 0, additional_forward_args=TABLE
+    )
+    for i, found in enumerate(maps):
+        close(found[0], shown(i, 0, float(TABLE.mean())))

@@ -22,8 +22,9 @@ from scorecam.model import (
     two_names,
     two_sided,
 )
-from scorecam.ranges import BATCH_SIZE, quoted
+from scorecam.ranges import BATCH_SIZE
 from scorecam.shapes import BatchedScores, Columns, Image, Images
+from scorecam.wording import quoted
 
 BatchSize = int | Literal["auto"]
 

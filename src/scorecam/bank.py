@@ -21,15 +21,19 @@ from PIL import Image
 from torch import Tensor
 
 from scorecam import bankfile, cam, storage
+from scorecam.arguments import path as as_path
+from scorecam.arguments import sizes, whole
 from scorecam.budget import error_of, large_columns, read
 from scorecam.cam import Answers, Masking, Variant, find_variant
 from scorecam.errors import BankError, SettingError
 from scorecam.images import VIEW, Accepts, opened
 from scorecam.model import Head, Target, find_target, reduced
 from scorecam.parts import MOST_PAIRS, TYPES, check_lengths, check_parts, check_values
+from scorecam.photo import MAX_PIXELS
 from scorecam.record import Provenance, Record
 from scorecam.shapes import Activations, Columns, Grid, Heatmap, Scores, Weights
 from scorecam.surrogate import Posterior, Surrogate
+from scorecam.wording import quoted
 
 __all__ = ["Provenance", "ScoreBank"]
 
@@ -232,7 +236,7 @@ class ScoreBank:
             TargetError: there is no such column.
             SettingError: there is no such variant.
         """
-        how = find_variant(variant)
+        how, size = find_variant(variant), self._size(size)
         index = self.target(target).index
         return self._map(self.weights(index, how), self._field(index) if how.field else None, size)
 
@@ -244,15 +248,19 @@ class ScoreBank:
         size: Sequence[int] | None = None,
     ) -> Heatmap:
         """What speaks for `target` rather than `other`: the heatmap of α(target) − α(other)."""
-        how = find_variant(variant)
+        how, size = find_variant(variant), self._size(size)
         one, two = self.target(target).index, self.target(other).index
         field = self._field(one) - self._field(two) if how.field else None
         return self._map(self.weights(one, how) - self.weights(two, how), field, size)
 
-    def _map(self, weights: Weights, field: Grid | None, size: Sequence[int] | None) -> Heatmap:
+    def _size(self, size: Sequence[int] | None) -> tuple[int, ...]:
+        """The axes of a map that is asked for."""
+        return self.size if size is None else sizes("size", size, len(self.size), MAX_PIXELS)
+
+    def _map(self, weights: Weights, field: Grid | None, size: tuple[int, ...]) -> Heatmap:
         # Only channels with a mask enter: those left out may hold NaN, and 0 · NaN is NaN.
         shown = self.activations[self.live]
-        return cam.heatmap(shown, weights[self.live], size or self.size, field)
+        return cam.heatmap(shown, weights[self.live], size, field)
 
     def picture(self) -> Image.Image | None:
         """What the model saw, RGB, where a photo was given.
@@ -284,7 +292,7 @@ class ScoreBank:
         columns = self._chosen(classes)
         places = [self.place(column) for column in columns]
         if not columns:
-            raise SettingError(f"keep({classes!r}) keeps no class.", do="Keep at least one.")
+            raise SettingError(f"keep({quoted(classes)}) keeps no class.", do="Keep at least one.")
         if len(columns) == (len(self.image_scores) if self.columns is None else len(self.columns)):
             return self
         scores = reduced(self.scores, torch.tensor(places), self.head)
@@ -298,9 +306,10 @@ class ScoreBank:
             here = range(len(self.image_scores)) if self.columns is None else self.columns.tolist()
             largest = sorted(here, key=self.image_scores.tolist().__getitem__, reverse=True)
             return sorted(largest[: max(int(classes), 0)])
-        if isinstance(classes, bool) or not isinstance(classes, Iterable):
+        endless = isinstance(classes, bool) or getattr(classes, "ndim", 1) == 0
+        if endless or not isinstance(classes, Iterable):
             raise SettingError(
-                f"keep({classes!r}) is neither a number of classes nor a list of them.",
+                f"keep({quoted(classes)}) is neither a number of classes nor a list of them.",
                 do="Give how many of the largest to keep, or their names or indices.",
             )
         named = [classes] if isinstance(classes, str) else classes
@@ -312,13 +321,14 @@ class ScoreBank:
         Raises:
             BankError: the bank was saved without it.
         """
+        index = whole("index", index, 0)
         if self.columns is None:
-            return int(index)
-        found = (self.columns == int(index)).nonzero()
+            return index
+        found = (self.columns == index).nonzero()
         if len(found):
             return int(found[0, 0])
         kept = [self.names[i] if self.names else str(i) for i in self.columns.tolist()]
-        missing = self.names[int(index)] if self.names else f"class {int(index)}"
+        missing = self.names[index] if self.names else f"class {index}"
         raise BankError(
             f"This bank lacks {missing}: it keeps {len(kept)} of the model's "
             f"{len(self.image_scores)} columns ({', '.join(kept[:20])}"
@@ -377,7 +387,7 @@ class ScoreBank:
                 f"This bank cannot be saved: {error}.",
                 do="Change what it holds, or keep the heatmap instead.",
             ) from error
-        bankfile.write(path, tensors, record)
+        bankfile.write(as_path("path", path), tensors, record)
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> ScoreBank:
@@ -390,7 +400,7 @@ class ScoreBank:
         Raises:
             BankError: the file is missing, damaged, or not a bank of this version.
         """
-        record, tensors, confirmed = bankfile.read(path)
+        record, tensors, confirmed = bankfile.read(as_path("path", path))
         try:
             flat_allowed = not confirmed or record.get("rounded") is True
             return _from_file(Record.from_dict(record), tensors, flat_allowed=flat_allowed)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import typer
+from scorecam.printing import say, terminal_bar
 
 if TYPE_CHECKING:
     from scorecam.runs.local import Progress as RunProgress
@@ -36,14 +35,8 @@ class Bar:
         self.task: Any = None
 
     def __enter__(self) -> Callable[[Progress], None]:
-        if sys.stderr.isatty():
-            from rich.console import Console
-            from rich.markup import escape
-            from rich.progress import Progress as RichBar
-
-            self.bar = RichBar(console=Console(stderr=True), transient=True)
-            self.bar.start()
-            self.task = self.bar.add_task(escape(self.name), total=None)
+        if begun := terminal_bar(self.name):
+            self.bar, self.task = begun
         return self.update
 
     def __exit__(self, *_: object) -> None:
@@ -62,7 +55,7 @@ class Bar:
                 less = ""
                 if self.few is not None and self.few < progress.total:
                     less = f"; with --budget fast about {seconds * self.few / progress.total:.0f} s"
-                typer.echo(f"{what}, about {seconds:.0f} s{less}.", err=True)
+                say(f"{what}, about {seconds:.0f} s{less}.")
         if self.bar is not None:
             self.bar.update(self.task, completed=progress.done, total=progress.total)
 
@@ -89,19 +82,8 @@ class RunBar:
         self._told = time.perf_counter()
 
     def __enter__(self) -> Callable[[RunProgress], None]:
-        if sys.stderr.isatty():
-            from rich import progress
-            from rich.console import Console
-
-            self.bar = progress.Progress(
-                *progress.Progress.get_default_columns(),
-                progress.MofNCompleteColumn(),
-                progress.TextColumn("{task.fields[rate]}"),
-                console=Console(stderr=True),
-                transient=True,
-            )
-            self.bar.start()
-            self.task = self.bar.add_task(self.name, total=None, rate="")
+        if begun := terminal_bar(self.name, "rate"):
+            self.bar, self.task = begun
         return self.update
 
     def __exit__(self, *_: object) -> None:
@@ -121,7 +103,7 @@ class RunBar:
         if now - self._told >= EVERY or progress.done == progress.total:
             self._told = now
             left = "" if progress.left is None else f", about {_duration(progress.left)} left"
-            typer.echo(f"{self.name}: {progress.done} of {progress.total}, {rate}{left}.", err=True)
+            say(f"{self.name}: {progress.done} of {progress.total}, {rate}{left}.")
 
 
 def _duration(seconds: float) -> str:

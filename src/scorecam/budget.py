@@ -20,9 +20,10 @@ from torch import Tensor
 from scorecam.cam import Answers, Variant, agreeing, exact_products
 from scorecam.errors import SettingError, did_you_mean
 from scorecam.model import Head, reduced, two_sided
-from scorecam.ranges import BUDGET, TOLERANCE, quoted
+from scorecam.ranges import BUDGET, TOLERANCE
 from scorecam.shapes import Columns, Grid, Scores, Weights
 from scorecam.surrogate import Posterior, Surrogate, divisor
+from scorecam.wording import quoted
 
 BudgetSpec = int | Literal["exact", "fast"]
 
@@ -100,7 +101,7 @@ def plan(budget: BudgetSpec, tolerance: float | None) -> Plan | None:
         raise SettingError(
             f"budget={quoted(budget)} is not 'exact', 'fast' or a number of masks from "
             f"{BUDGET.least} to {BUDGET.most:,}.",
-            likely=did_you_mean(quoted(budget), ("exact", "fast")),
+            likely=did_you_mean(budget, ("exact", "fast")),
             do="Use 'fast' where in doubt.",
         )
     return Plan(int(budget), int(budget), math.inf, expected=int(budget))

@@ -22,10 +22,12 @@ from typing import Annotated, Any, Literal
 import torch
 from torch import Tensor
 
+from scorecam.arguments import choice, flag, number, tensor
 from scorecam.errors import SettingError, did_you_mean
 from scorecam.model import Head, probabilities
 from scorecam.products import exact_products
 from scorecam.shapes import Activations, Columns, Grid, Heatmap, Image, Masks, Scores, Weights
+from scorecam.wording import quoted
 
 
 @dataclass(frozen=True)
@@ -51,14 +53,9 @@ class Masking:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fill", _numbers(self.fill))
-        if self.scale not in ("after", "before"):
-            raise SettingError(
-                f"scale={self.scale!r} is not known.", do="Use 'after' (the paper) or 'before'."
-            )
-        if not 0 <= self.epsilon < math.inf:
-            raise SettingError(
-                f"epsilon={self.epsilon!r} is not a number of at least 0.", do="0 is the paper's."
-            )
+        object.__setattr__(self, "align_corners", flag("align_corners", self.align_corners))
+        choice("scale", self.scale, ("after", "before"))
+        object.__setattr__(self, "epsilon", number("epsilon", self.epsilon, 0, 1e30))
 
     def fill_like(self, image: Image) -> Image:
         """The image with everything muted: `fill` at every pixel, in the image's shape."""
@@ -74,16 +71,22 @@ class Masking:
 
 def _numbers(fill: Any) -> float | tuple[float, ...]:
     """A fill as plain floats: one, or one per colour."""
+    several = isinstance(fill, Iterable) and not isinstance(fill, str | bytes | bytearray)
+    given: Iterable[Any] = fill if several else (fill,)
     try:
-        numbers = tuple(map(float, fill)) if isinstance(fill, Iterable) else (float(fill),)
-    except (TypeError, ValueError):
+        numbers = tuple(map(float, given))
+    except Exception:  # noqa: BLE001  (a foreign object's numbers fail in any way)
         numbers = (math.nan,)
-    if not all(map(math.isfinite, numbers)):
+    if not numbers or not all(abs(each) < _LARGEST for each in numbers):
         raise SettingError(
-            f"fill={fill!r} is not made of finite numbers.",
+            f"fill={quoted(fill)} is not made of finite numbers.",
             do="Give one number, or one per colour.",
         )
-    return numbers if isinstance(fill, Iterable) else numbers[0]
+    return numbers if several else numbers[0]
+
+
+_LARGEST = 1e30
+"""What pixels may be without the arithmetic of float32 running over."""
 
 
 # ── masks ────────────────────────────────────────────────────────────────────────────────────
@@ -387,8 +390,8 @@ def find_variant(variant: str | Variant) -> Variant:
     if isinstance(variant, str) and variant in VARIANTS:
         return VARIANTS[variant]
     raise SettingError(
-        f"There is no variant {variant!r:.80}.",
-        likely=did_you_mean(str(variant), VARIANTS),
+        f"There is no variant {quoted(variant)}.",
+        likely=did_you_mean(variant, VARIANTS),
         do=f"The variants are {', '.join(VARIANTS)}.",
     )
 
@@ -441,6 +444,8 @@ def weighted_sum(activations: Activations, weights: Weights) -> Grid:
 
 def scaled(heatmap: Heatmap) -> Heatmap:
     """Min-max over the image, to [0, 1]; zeros where the heatmap is constant."""
+    if not tensor(heatmap, "The heatmap").numel():
+        raise SettingError("The heatmap is empty.", do="Give one with at least one pixel.")
     low, high = heatmap.aminmax()
     if not high > low:
         return torch.zeros_like(heatmap)

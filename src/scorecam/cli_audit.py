@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scorecam.command import ForceOption, JsonOption, say
+from scorecam.command import ForceOption, JsonOption
 from scorecam.errors import SettingError, did_you_mean
+from scorecam.printing import answer, answer_json, answer_text, say
+from scorecam.wording import quoted
 
 if TYPE_CHECKING:
     from scorecam.audit.findings import Audit
@@ -35,7 +37,7 @@ def audit(  # noqa: PLR0917  (typer calls it by keyword)
 ) -> int:
     """Look for shortcuts, distractors and fragile maps in a run; one HTML page shows them."""
     if rule is not None:
-        typer.echo(_explained(rule))
+        answer_text(_explained(rule))
         return 0
     if run is None:
         raise SettingError(
@@ -61,7 +63,7 @@ def _explained(code: str) -> str:
         return "\n".join(rule.text for rule in RULES.values()).rstrip()
     if code not in RULES:
         raise SettingError(
-            f"There is no rule {code!r}.",
+            f"There is no rule {quoted(code)}.",
             likely=did_you_mean(code, RULES),
             do=f"There are {', '.join(RULES)}; all prints every one.",
         )
@@ -77,15 +79,13 @@ def _answer(found: Audit, *, as_json: bool) -> None:
         say(remark)
     if as_json:
         items = [finding.plain() for finding in found.findings]
-        typer.echo(saving.document(items, sys.stdout.encoding))
+        answer_json(saving.document(items, sys.stdout.encoding))
         return
-    typer.echo(lead(found))
+    answer(lead(found))
     for finding in found.findings:
-        typer.echo(f"\n{SIGNS[finding.level]} {finding.level}: {finding.sentence}")
-        typer.echo(f"   {finding.effect}")
-        for sentence in finding.evidence:
-            typer.echo(f"   {sentence}")
-        typer.echo(f"   scorecam audit --explain {finding.rule}")
+        answer("", f"{SIGNS[finding.level]} {finding.level}: {finding.sentence}")
+        answer(f"   {finding.effect}", *(f"   {sentence}" for sentence in finding.evidence))
+        answer(f"   scorecam audit --explain {finding.rule}")
     if found.wrong:
         what = "wrong prediction" if len(found.wrong) == 1 else "wrong predictions"
-        typer.echo(f"\n{len(found.wrong):,} {what}: the page says where the model looked instead.")
+        answer("", f"{len(found.wrong):,} {what}: the page says where the model looked instead.")

@@ -23,9 +23,9 @@ from scorecam.command import (
     WeightsOption,
     count,
     open_model,
-    say,
 )
 from scorecam.errors import ScorecamError
+from scorecam.printing import answer, answer_json, say
 
 if TYPE_CHECKING:  # imported when a command runs: --help must not wait for torch
     from scorecam.explanation import Explanation
@@ -103,7 +103,7 @@ def check(  # noqa: PLR0917  (typer calls it by keyword)
     except KeyboardInterrupt:
         interrupted = True
     if as_json:
-        typer.echo(saving.document(items, sys.stdout.encoding))
+        answer_json(saving.document(items, sys.stdout.encoding))
     return _ended(items, interrupted=interrupted)
 
 
@@ -175,7 +175,7 @@ def _report(item: Item) -> None:
         return
     target = item["target"]
     name = target["name"] or f"class {target['index']}"
-    typer.echo(f"{item['image']}: {name}: {item['sentence']}")
+    answer(f"{item['image']}: {name}: {item['sentence']}")
     for evidence in item["evidence"]:
         mark = MARKS[evidence["state"]]
-        typer.echo(f"  {mark} {evidence['code']}: {evidence['sentence']}")
+        answer(f"  {mark} {evidence['code']}: {evidence['sentence']}")

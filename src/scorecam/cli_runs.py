@@ -25,9 +25,10 @@ from scorecam.command import (
     WeightsOption,
     count,
     open_model,
-    say,
 )
 from scorecam.errors import DatasetError, OutputError, SettingError
+from scorecam.printing import answer, answer_json, answer_text, say
+from scorecam.wording import shortened
 
 if TYPE_CHECKING:
     from scorecam.datasets.sample import Dataset
@@ -120,7 +121,9 @@ def evaluate(  # noqa: PLR0917  (typer calls it by keyword)
     part = _shard(shard)
     named: dict[str, Any] = {"methods": parse_methods(methods), "metrics": parse_metrics(metrics)}
     chosen = select(
-        open_dataset(dataset, annotations=annotations, split=split),
+        open_dataset(
+            _foreign(dataset), annotations=annotations and _foreign(annotations), split=split
+        ),
         limit=limit,
         seed=seed,
         single=single,
@@ -211,10 +214,10 @@ def sanity(  # noqa: PLR0917  (typer calls it by keyword)
     for name, message in found.failures.items():
         say(f"scorecam: {name}: {message}")
     if as_json:
-        typer.echo((found.folder / "sanity.json").read_text("utf-8"))
+        answer_json((found.folder / "sanity.json").read_text("utf-8"))
     else:
-        typer.echo(found.table)
-        typer.echo(f"Everything is in {found.folder}: sanity.json, table.md, and pictures.")
+        answer_text(found.table)
+        answer(f"Everything is in {found.folder}: sanity.json, table.md, and pictures.")
     return SOME_FAILED if found.failures else 0
 
 
@@ -254,7 +257,7 @@ def compare(  # noqa: PLR0917  (typer calls it by keyword)
     if not all(parse_side(side).is_run for side in sides):
         *sides, last = sides
         try:
-            photos = select(open_dataset(last), limit=limit)
+            photos = select(open_dataset(_foreign(last)), limit=limit)
         except DatasetError as error:
             likely = f"Photos come last: {last} was taken for them. {error.likely}".strip()
             raise DatasetError(error.what, likely=likely, do=error.do) from error
@@ -279,11 +282,11 @@ def compare(  # noqa: PLR0917  (typer calls it by keyword)
             progress=progress,
         )
     if as_json:
-        typer.echo((found.folder / "compare.json").read_text("utf-8"))
+        answer_json((found.folder / "compare.json").read_text("utf-8"))
     else:
-        typer.echo(found.table)
+        answer_text(found.table)
         files = "compare.html, compare.json, compare.md, focus.png"
-        typer.echo(f"Everything is in {found.folder}: {files}.")
+        answer(f"Everything is in {found.folder}: {files}.")
     for sentence in found.failed:
         say(f"scorecam: {sentence}. The gate is shut.")
     return GATE_FAILED if found.failed else 0
@@ -293,7 +296,7 @@ def compare(  # noqa: PLR0917  (typer calls it by keyword)
 def _resumable(name: str, out: str) -> Generator[Callable[[RunProgress], None]]:
     """Progress of something that goes on where it was stopped, which is said where it is."""
     bar = RunBar(name)
-    goes_on = f"What is done is kept in {out}; the same command goes on from there."
+    goes_on = f"What is done is kept in {shortened(out, 200)}; the same command goes on from there."
     try:
         with bar as progress, redirect_stdout(sys.stderr):
             yield progress
@@ -331,6 +334,13 @@ def _gates(text: str | None) -> dict[str, float]:
     return gates
 
 
+def _foreign(path: str) -> Any:
+    """A path of a data set that the system can be asked about."""
+    from scorecam.arguments import path as as_path
+
+    return as_path("path", path, DatasetError)
+
+
 def _photos(named: list[str]) -> Dataset:
     """The data set that is named, or one of the photos that are."""
     from pathlib import Path
@@ -340,7 +350,7 @@ def _photos(named: list[str]) -> Dataset:
     from scorecam.datasets.sample import Dataset, Sample
 
     if len(named) == 1 and not is_photo(named[0]):
-        return open_dataset(named[0])
+        return open_dataset(_foreign(named[0]))
     samples = {name: Sample(name, Path(name)) for name in named}
     return Dataset(Path(), "photos", tuple(samples[name] for name in sorted(samples)), ())
 
@@ -353,10 +363,10 @@ def _answer(summary: Summary, *, as_json: bool) -> int:
     for remark in summary.news:
         say(remark)
     if as_json:
-        typer.echo(saving.document(items(summary), sys.stdout.encoding))
+        answer_json(saving.document(items(summary), sys.stdout.encoding))
     else:
-        typer.echo(summary.table)
-        typer.echo(f"Everything is in {summary.folder}: results.parquet, summary.json, table.md.")
+        answer_text(summary.table)
+        answer(f"Everything is in {summary.folder}: results.parquet, summary.json, table.md.")
     for kind, photos in summary.failures.items():
         have = "photo has" if photos == 1 else "photos have"
         say(f"scorecam: {photos} {have} no result: {kind}. The records in items/ say why.")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 import typer
 
 from scorecam.errors import ScorecamError
+from scorecam.printing import say
 
 if TYPE_CHECKING:  # imported when a command runs: --help must not wait for torch
     from scorecam.model import Model
@@ -80,14 +81,9 @@ def answering(command: Callable[P, int]) -> Callable[P, None]:
     return run
 
 
-def say(text: str) -> None:
-    """Print to stderr."""
-    typer.echo(text, err=True)
-
-
 def _log() -> str:
     handle, path = tempfile.mkstemp(prefix="scorecam-", suffix=".log")
-    with os.fdopen(handle, "w", encoding="utf-8") as log:
+    with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as log:
         log.write(f"{sys.argv}\n{traceback.format_exc()}")
     return path
 

@@ -16,7 +16,8 @@
 
 Each carries one paragraph: what happened, what probably caused it, what to try; each is also the
 built-in error it resembles (`TargetError` is a `ValueError`). Anything that is not a
-`ScorecamError` is our bug.
+`ScorecamError` is our bug. Whatever foreign text the paragraph quotes, it stays one paragraph of
+visible characters, and short enough to be read.
 """
 
 from __future__ import annotations
@@ -24,13 +25,22 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from functools import partial
-from typing import Any
+from typing import Any, Final
+
+from scorecam.wording import LONGEST, one_line, quoted, shortened
+
+MOST: Final = LONGEST - 20
+"""The most characters of an error's paragraph; a command puts its name before it."""
+
+ADVICE: Final = 320
+"""The most characters of what to try, which is never cut for the sake of the rest."""
 
 
 class ScorecamError(Exception):
     """What happened, what probably caused it (`likely`), and what to try (`do`)."""
 
     def __init__(self, what: str, *, likely: str = "", do: str = "") -> None:
+        what, likely, do = (one_line(part) for part in (what, likely, do))
         super().__init__(what, likely, do)
         self.what = what
         self.likely = likely
@@ -40,9 +50,19 @@ class ScorecamError(Exception):
         return partial(type(self), self.what, likely=self.likely, do=self.do), ()
 
     def __str__(self) -> str:
-        parts = (self.what, self.likely, self.do)
+        parts = _fitting(self.what, self.likely, self.do)
         # A foreign library's words, often the end of a part, may lack the full stop.
         return " ".join(part if part[-1] in ".?!:" else f"{part}." for part in parts if part)
+
+
+def _fitting(what: str, likely: str, do: str) -> tuple[str, str, str]:
+    """The three parts, shortened where they are longer than one paragraph together."""
+    room = MOST - 6  # for the spaces and full stops between them
+    if len(what) + len(likely) + len(do) <= room:
+        return what, likely, do
+    do = shortened(do, ADVICE)
+    likely = shortened(likely, max(80, room - len(do) - len(what)))
+    return shortened(what, room - len(do) - len(likely)), likely, do
 
 
 class PhotoError(ScorecamError, ValueError):
@@ -93,25 +113,20 @@ class MissingExtra(ScorecamError, ImportError):
     """An optional library that is not installed."""
 
 
-def excerpt(value: object, most: int = 100) -> str:
-    """What a message quotes of a foreign value: printable, its middle left out where it is long."""
-    text = str(value).encode("utf-8", "backslashreplace").decode("utf-8")
-    if len(text) <= most:
-        return text
-    half = (most - 1) // 2
-    return f"{text[:half]}…{text[-half:]}"
-
-
-def did_you_mean(word: str, known: Iterable[str], shown: int = 3) -> str:
+def did_you_mean(word: object, known: Iterable[str], shown: int = 3) -> str:
     """A sentence with the `known` words nearest to `word`; empty when none is near.
 
-    Case is ignored, and a word that contains the whole of `word` counts as near.
+    Case is ignored, and a word that contains the whole of `word` counts as near. Nothing is near
+    to a word that is too long for one.
     """
+    text = word if isinstance(word, str) else quoted(word)
+    if len(text) > LONGEST:
+        return ""
     spelled = {name.casefold(): name for name in known}
-    folded = word.casefold()
+    folded = text.casefold()
     inside = [name for name in spelled if folded and folded in name]
     near = inside + difflib.get_close_matches(folded, spelled, n=shown, cutoff=0.6)
     names = list(dict.fromkeys(spelled[name] for name in near))[:shown]
     if not names:
         return ""
-    return "Did you mean " + " or ".join(repr(name) for name in names) + "?"
+    return "Did you mean " + " or ".join(quoted(name) for name in names) + "?"

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self, TypeGuard, cast
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from scorecam import backends, scoring
+from scorecam.arguments import function, tensor
 from scorecam.asking import BatchSize
 from scorecam.bank import ScoreBank
 from scorecam.budget import BudgetSpec, described, plan
@@ -37,9 +38,11 @@ from scorecam.model import (
 )
 from scorecam.photo import read
 from scorecam.pixels import Preprocess
+from scorecam.ranges import SEED
 from scorecam.readout import Readout
 from scorecam.scoring import Progress, Thrift
 from scorecam.shapes import Columns, Heatmaps, Images
+from scorecam.wording import quoted
 
 TOGETHER = 16
 """Images whose masks share batches: more fill them no better, and every bank takes memory."""
@@ -85,7 +88,7 @@ class ScoreCAM:
     ) -> None:
         if masking is not None and not isinstance(masking, Masking):
             raise SettingError(
-                f"masking={masking!r} is not a Masking.",
+                f"masking={quoted(masking)} is not a Masking.",
                 do="For example masking=scorecam.Masking(fill=0.5).",
             )
         self.model = model if isinstance(model, Model) else backends.open_model(model)
@@ -96,8 +99,9 @@ class ScoreCAM:
         self.budget = described(budget, tolerance)
         self.speed = Speed(runtime, precision)
         self.batch_size: BatchSize = batch_size
-        self.seed = _seed(seed)
-        self.progress = progress
+        SEED.check("seed", seed)
+        self.seed = int(seed)
+        self.progress = function("progress", progress, "scorecam.Progress")
 
     def __enter__(self) -> Self:
         return self
@@ -115,7 +119,9 @@ class ScoreCAM:
 
         Args:
             x: `b c *i`, preprocessed; or several inputs, by name or in order, one of which is
-                the images.
+                the images. An input as long as the batch belongs to the images row by row, unless
+                the network answers as before only if they share it; where that cannot be told,
+                nothing is explained.
             target: for all images, or a list with one per image: an index, a class name, a function
                 of the model's output that returns one number per image, or None for the
                 prediction.
@@ -127,12 +133,14 @@ class ScoreCAM:
             TargetError: there is no such class, or the list has another length than the batch.
             LayerError, ModelError, SettingError, MemoryShortage: see `explain`.
         """
-        if not isinstance(x, Tensor):
+        if _is_several(x):
             images, models = self.model.apart(x)
             _check_batch(images, self.model)
             each = _one_per_image(target, len(images))
+            models = self.model.confirmed(x, models)
             maps = [self._maps(m, images[i : i + 1], [each[i]]) for i, m in enumerate(models)]
             return torch.cat(maps)
+        x = _check_batch(x, self.model)
         return self._maps(self.model, x, _one_per_image(target, len(x)))
 
     def bank(self, image: Inputs, target: TargetSpec = None) -> ScoreBank:
@@ -143,7 +151,7 @@ class ScoreCAM:
             target: a class that must be there, looked up before any mask is asked about; or a
                 function of the output, to be scored instead of the model's own columns.
         """
-        if isinstance(image, Tensor):
+        if not _is_several(image):
             x, model = _one_image(image, self.model), self.model
         else:
             images, models = self.model.apart(image)
@@ -263,7 +271,7 @@ def explain(
         progress=progress,
     )
     wanted = None if callable(target) else target
-    if isinstance(image, Tensor | Mapping | Sequence) and not isinstance(image, str):
+    if isinstance(image, Tensor | Mapping | Sequence) and not isinstance(image, str | bytes):
         bank = method.bank(image, target)
         x = _one_image(image, method.model)[0] if isinstance(image, Tensor) else None
         return Explanation(bank, bank.target(wanted), method.variant, x)
@@ -333,8 +341,14 @@ def _preprocess_of(model: Model) -> Preprocess:
     return model.preprocess
 
 
-def _one_image(image: Tensor, model: Model) -> Images:
+def _is_several(x: Any) -> TypeGuard[Mapping[str, Tensor] | Sequence[Tensor]]:
+    """Whether these are a network's inputs by name or in order: not one, and no text."""
+    return isinstance(x, Mapping | Sequence) and not isinstance(x, str | bytes | bytearray | range)
+
+
+def _one_image(image: Any, model: Model) -> Images:
     """`c *i` or `1 c *i` as a batch of one."""
+    image = tensor(image)
     x = image[None] if image.ndim == model.axes + 1 else image
     _check_batch(x, model)
     if len(x) != 1:
@@ -345,14 +359,11 @@ def _one_image(image: Tensor, model: Model) -> Images:
     return x
 
 
-def _check_batch(x: Images, model: Model) -> None:
+def _check_batch(x: Any, model: Model) -> Images:
+    """The images, if they are a batch that can be put to the model."""
+    tensor(x)
     if x.ndim != model.axes + 2 or 0 in x.shape:
-        raise SettingError(
-            f"The input has the shape {tuple(x.shape)}, but the model takes images, colours and "
-            f"{model.axes} image axes, none of them empty.",
-            likely="A single image may lack the batch axis.",
-            do="Give x[None] for one image.",
-        )
+        raise _wrong_axes(x, model.axes)
     if not x.is_floating_point():
         raise SettingError(
             f"The input holds {x.dtype} numbers.",
@@ -361,6 +372,39 @@ def _check_batch(x: Images, model: Model) -> None:
         )
     if not x.isfinite().all():
         raise SettingError("The input holds NaN or infinity.", do="Check how it was preprocessed.")
+    return x
+
+
+def _wrong_axes(x: Tensor, axes: int) -> SettingError:
+    """What is wrong with the shape of an input, of a model whose images have so many axes."""
+    letters = {1: "b c l", 2: "b c h w", 3: "b c d h w"}[axes]
+    what = (
+        f"The input has the shape {tuple(x.shape)}, so {x.ndim} axes; the model's convolutions "
+        f"take {axes + 2} ({letters}: images, colours, then the image's own axes)."
+    )
+    if 0 in x.shape:
+        return SettingError(
+            f"The input has the shape {tuple(x.shape)}: it is empty.",
+            likely="The filter or the slice that made it found nothing.",
+            do="Give at least one image with at least one pixel.",
+        )
+    if x.ndim == axes + 1:
+        return SettingError(
+            what, likely="A single image lacks the batch axis.", do="Give x[None] for one image."
+        )
+    if x.ndim == axes + 3:
+        return SettingError(
+            what,
+            likely="It may be a video (b t c h w); videos are not read yet."
+            if axes == 2
+            else "It may hold several images each.",
+            do="Explain one frame at a time, with a network that takes a frame: x[:, t].",
+        )
+    return SettingError(
+        what,
+        likely="It may be flattened, or something else than images.",
+        do=f"Give a tensor with the axes {letters}.",
+    )
 
 
 def _one_per_image(target: TargetSpec | Sequence[TargetSpec], images: int) -> list[TargetSpec]:
@@ -374,12 +418,6 @@ def _one_per_image(target: TargetSpec | Sequence[TargetSpec], images: int) -> li
             do="Give one target for all images, or a list with one per image.",
         )
     return each
-
-
-def _seed(seed: Any) -> int:
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
-        raise SettingError(f"seed={seed!r} is not a whole number.", do="0 is as good as any.")
-    return int(seed)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ import torch
 from PIL import Image
 
 from scorecam import cam, health, shapes
+from scorecam.arguments import instance, tensor, whole
+from scorecam.arguments import path as as_path
 from scorecam.bank import Provenance, ScoreBank
 from scorecam.cam import Masking, Variant, find_variant
 from scorecam.errors import PhotoError, SettingError
@@ -21,6 +23,7 @@ from scorecam.model import Target
 from scorecam.picture import Legend, overlay, side_by_side
 from scorecam.pixels import Preprocess
 from scorecam.shapes import Heatmap
+from scorecam.wording import quoted
 
 if TYPE_CHECKING:
     from scorecam.page import Channel, Page, Picture, Shown
@@ -111,6 +114,7 @@ class Explanation:
 
     def top(self, count: int = 5) -> list[Explanation]:
         """The explanations of the `count` largest columns, largest first; no model runs."""
+        count = whole("count", count)
         if count < 1:
             raise SettingError(f"top({count}) asks for no class.", do="Ask for at least one.")
         columns = self.bank.image_scores
@@ -150,9 +154,20 @@ class Explanation:
         Raises:
             PhotoError: the image is not two-dimensional.
         """
+        columns = whole("columns", columns, 1)
+        do = "Give a dict from a method's name to its heatmap."
+        for name, heatmap in instance("maps", maps, Mapping, do).items():
+            if tensor(heatmap, f"The map {quoted(name)}").shape != self.scaled.shape:
+                raise SettingError(
+                    f"The map {quoted(name)} has the shape {tuple(heatmap.shape)}, not "
+                    f"{tuple(self.scaled.shape)}.",
+                    do="Give maps in the input's pixels, as Explanation.heatmap is.",
+                )
         nothing = torch.zeros_like(self.scaled)
         cells = [(self._title(), self._drawn(nothing, None))]
-        cells += [(name, self._drawn(cam.scaled(heatmap), None)) for name, heatmap in maps.items()]
+        cells += [
+            (str(name), self._drawn(cam.scaled(heatmap), None)) for name, heatmap in maps.items()
+        ]
         return side_by_side(cells, columns)
 
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
@@ -175,7 +190,7 @@ class Explanation:
         made = _page(self)
         text = page.html(made)
         if path is not None:
-            with replacing(path) as temporary:
+            with replacing(as_path("path", path)) as temporary:
                 temporary.write_text(text, "utf-8", newline="\n")
         return text
 

@@ -11,7 +11,7 @@ import math
 import sys
 from typing import Any, TypeGuard, cast
 
-from scorecam.errors import excerpt
+from scorecam.wording import excerpt
 
 LONGEST = 10_000
 """Characters of a name or a sentence."""

@@ -197,9 +197,9 @@ def check_declared(declared: Head | Literal["auto"], said: BatchedScores) -> Non
     raise SettingError(
         f'head="probabilities" was given, but the model answers with {worst:.3g}.',
         likely="They are percentages." if _percent(said) else "They may be logits, or values.",
-        do="Give output=lambda y: y / 100."
+        do="In Python, give output=lambda y: y / 100."
         if _percent(said)
-        else 'Leave head out, or use head="logits", or head="value" for a regression.',
+        else 'Leave head out, or use head="logits" (--head logits), or "value" for a regression.',
     )
 
 

@@ -11,9 +11,10 @@ from typing import Any, cast
 
 import numpy as np
 
-from scorecam.errors import SettingError, excerpt
+from scorecam.errors import SettingError
 from scorecam.fields import is_clean, is_text
 from scorecam.reading import Kind, parse_json, read_text
+from scorecam.wording import excerpt
 
 Labels = str | os.PathLike[str] | Sequence[str] | Mapping[int, str] | Mapping[str, int]
 

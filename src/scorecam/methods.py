@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from scorecam.arguments import several
 from scorecam.asking import Scorer
 from scorecam.baselines.captum import (
     Gradient,
@@ -24,8 +25,9 @@ from scorecam.errors import PhotoError, SettingError, did_you_mean
 from scorecam.explanation import Explanation
 from scorecam.method import Case, Method
 from scorecam.model import Model
-from scorecam.ranges import quoted, real, whole
+from scorecam.ranges import real, whole
 from scorecam.shapes import Heatmap
+from scorecam.wording import quoted
 
 Value = int | float | str
 
@@ -131,6 +133,17 @@ def parse_methods(text: str) -> list[Method]:
     return list(methods.values())
 
 
+def methods_of(methods: str | Sequence[Method]) -> list[Method]:
+    """The methods that a user means: by name, or as they are.
+
+    Raises:
+        SettingError: they are neither.
+    """
+    if isinstance(methods, str):
+        return parse_methods(methods)
+    return several("methods", methods, Method, 'Give names, such as "scorecam,gradcam".')
+
+
 def heatmaps(
     model: Model, explanation: Explanation, methods: Sequence[Method]
 ) -> dict[str, Heatmap]:
@@ -179,7 +192,7 @@ def _parse(name: str) -> tuple[str, dict[str, Value]]:
                 do=f"Write it as {kind}:{example}=VALUE." if example else "It has none at all.",
             )
         if key in given:
-            raise SettingError(f"{kind} has the setting {key!r} twice.", do="Give it once.")
+            raise SettingError(f"{kind} has the setting {quoted(key)} twice.", do="Give it once.")
         given[key] = _value(kind, key, value, known[key])
     return kind, {**known, **given}
 

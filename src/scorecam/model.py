@@ -13,15 +13,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from scorecam.arguments import choice
 from scorecam.errors import (
     MemoryShortage,
-    SettingError,
     TargetError,
     did_you_mean,
 )
@@ -29,6 +29,7 @@ from scorecam.pixels import Preprocess
 from scorecam.ranges import whole
 from scorecam.readout import Readout
 from scorecam.shapes import BatchedActivations, BatchedScores, Columns, Image, Images
+from scorecam.wording import quoted
 
 Head = Literal["logits", "probabilities", "sigmoid", "value"]
 """What the readout's numbers are."""
@@ -79,13 +80,7 @@ class Speed:
 
     def __post_init__(self) -> None:
         for name, kind in (("runtime", Runtime), ("precision", Precision)):
-            value, known = getattr(self, name), get_args(kind)
-            if value not in known:
-                raise SettingError(
-                    f"There is no {name} {value!r}.",
-                    likely=did_you_mean(str(value), known),
-                    do=f"A {name} is one of {', '.join(known)}.",
-                )
+            choice(name, getattr(self, name), get_args(kind))
 
 
 @dataclass(frozen=True)
@@ -208,7 +203,18 @@ class Model(ABC):
 
     @abstractmethod
     def apart(self, inputs: Inputs) -> tuple[Images, list[Model]]:
-        """The images in several inputs, and for each image the model with the rest held fixed."""
+        """The images in several inputs, and for each image the model with the rest held fixed.
+
+        Inputs as long as the batch are taken to belong to the images; nothing is asked.
+        """
+
+    def confirmed(self, inputs: Inputs, models: Sequence[Model]) -> Sequence[Model]:  # noqa: ARG002
+        """The models of `apart`, once it is sure which inputs belong to which image.
+
+        Raises:
+            SettingError: it cannot be told.
+        """
+        return models
 
 
 class WhiteBox(Model):
@@ -271,14 +277,7 @@ def check_head(head: str) -> Head | Literal["auto"]:
         SettingError: it is not.
     """
     known: tuple[Head | Literal["auto"], ...] = ("auto", *get_args(Head))
-    for name in known:
-        if str(head) == name:
-            return name
-    raise SettingError(
-        f"There is no head {head!r}.",
-        likely=did_you_mean(str(head), known),
-        do=f"A head is one of {', '.join(known)}.",
-    )
+    return cast("Head | Literal['auto']", choice("head", head, known))
 
 
 SIDES = "negative", "positive"
@@ -383,18 +382,18 @@ def _index_of(name: str, columns: int, names: Sequence[str] | None) -> int:
         return found[0]
     if len(found) > 1:
         raise TargetError(
-            f"{len(found)} classes are called {name!r}.",
+            f"{len(found)} classes are called {quoted(name)}.",
             do=f"Use the index: {', '.join(map(str, found))}.",
         )
     if folded.isdecimal() and (number := whole(folded)) is not None:
         return _checked(number, columns)
     if not names:
         raise TargetError(
-            f"The target {name!r} is a name, but this model's classes have no names.",
+            f"The target {quoted(name)} is a name, but this model's classes have no names.",
             do=f"Use an index from 0 to {columns - 1}, or give the names with labels= (--labels).",
         )
     raise TargetError(
-        f"No class is called {name!r}.",
+        f"No class is called {quoted(name)}.",
         likely=did_you_mean(name, names),
         do=f"Use one of the {len(names)} names, or an index from 0 to {columns - 1}.",
     )
@@ -405,15 +404,28 @@ def _plain(target: Any) -> int:
         with contextlib.suppress(TypeError, ValueError):
             return operator.index(target)
     raise TargetError(
-        f"A target is an index, a class name, a function or None, not {target!r}.",
+        f"A target is an index, a class name, a function or None, not {quoted(target)}.",
+        likely=_why_no_target(target),
         do="Give one of these.",
     )
+
+
+def _why_no_target(target: Any) -> str:
+    """What a value that is no target was meant for, where that is known."""
+    if isinstance(target, list | tuple | np.ndarray):
+        return (
+            "A list with one target per image is for several images: scorecam.ScoreCAM(model)(x)."
+        )
+    if isinstance(target, float):
+        return "It may come from a table or a file, where indices became fractions."
+    return ""
 
 
 def _checked(index: int, columns: int) -> int:
     if not 0 <= index < columns:
         raise TargetError(
-            f"There is no class {index!r}: the model has {columns}, numbered 0 to {columns - 1}.",
+            f"There is no class {quoted(index)}: the model has {columns}, numbered 0 to "
+            f"{columns - 1}.",
             likely="Class lists that start at 1 are one too high." if index == columns else "",
             do="Use an index in that range, or a class name.",
         )

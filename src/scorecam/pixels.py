@@ -21,9 +21,11 @@ from PIL import Image
 from torch import Tensor
 
 from scorecam import shapes
-from scorecam.errors import SettingError, did_you_mean, excerpt
+from scorecam.arguments import whole
+from scorecam.errors import SettingError, did_you_mean
 from scorecam.photo import MAX_PIXELS
 from scorecam.reading import Kind, parse_json, read_text
+from scorecam.wording import excerpt, quoted
 
 Fit = Literal["resize_crop", "crop_resize", "squash"]
 Interpolation = Literal["bilinear", "bicubic", "nearest", "lanczos"]
@@ -80,7 +82,7 @@ class Preprocess:
         _check_colours(self.mean, self.std)
         if not (_is_number(self.fraction) and 0 < self.fraction <= 1):
             raise SettingError(
-                f"`fraction` must lie in (0, 1]; it is {_quoted(self.fraction)}.",
+                f"`fraction` must lie in (0, 1]; it is {quoted(self.fraction)}.",
                 do="Give the part of the short side that is kept, such as 0.875.",
             )
 
@@ -97,6 +99,7 @@ class Preprocess:
     @classmethod
     def lite(cls, size: int) -> Self:
         """What EfficientNet-Lite expects; 224, 240, 260, 280 and 300 for Lite0 to Lite4."""
+        size = whole("size", size, 1)
         return cls(
             size=(size, size),
             fit="crop_resize",
@@ -109,7 +112,7 @@ class Preprocess:
     @classmethod
     def load(cls, path_or_name: str | os.PathLike[str]) -> Self:
         """`imagenet`, or the path of a JSON file with what `to_dict` gives. Raises SettingError."""
-        if path_or_name == "imagenet":
+        if isinstance(path_or_name, str) and path_or_name == "imagenet":
             return cls.imagenet()
         name = excerpt(repr(os.fspath(path_or_name)), 200)
         try:
@@ -139,7 +142,7 @@ class Preprocess:
         known = [field.name for field in fields(cls)]
         if not isinstance(cast(object, values), Mapping):
             raise SettingError(
-                f"Preprocessing is a table of {', '.join(known)}; got {_quoted(values)}.",
+                f"Preprocessing is a table of {', '.join(known)}; got {quoted(values)}.",
                 do="Write it with json.dumps(preprocess.to_dict()).",
             )
         for key in values:
@@ -354,23 +357,15 @@ def _as_boxes(boxes: Tensor | npt.NDArray[Any]) -> _Boxes:
     return values
 
 
-def _quoted(value: object) -> str:
-    """A value for a message; Python refuses to print whole numbers that are too long."""
-    try:
-        return excerpt(repr(value))
-    except (ValueError, RecursionError):
-        return f"a {type(value).__name__} too long to print"
-
-
 def _is_number(value: object) -> bool:
     """Whether it is a number, finite in float32."""
     return isinstance(value, int | float) and not isinstance(value, bool) and -1e38 < value < 1e38
 
 
 def _check_choice(key: str, value: object, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        do = did_you_mean(_quoted(value).strip("'"), choices) or f"There are {', '.join(choices)}."
-        raise SettingError(f"`{key}` cannot be {_quoted(value)}.", do=do)
+    if not (isinstance(value, str) and value in choices):
+        do = did_you_mean(value, choices) or f"There are {', '.join(choices)}."
+        raise SettingError(f"`{key}` cannot be {quoted(value)}.", do=do)
 
 
 def _check_size(size: object) -> None:
@@ -378,7 +373,7 @@ def _check_size(size: object) -> None:
     whole = [side for side in sides if isinstance(side, int) and not isinstance(side, bool)]
     if not (len(whole) == len(sides) == 2 and min(whole) > 0 and math.prod(whole) <= MAX_PIXELS):
         raise SettingError(
-            f"`size` cannot be {_quoted(size)}.",
+            f"`size` cannot be {quoted(size)}.",
             do=f"Give (height, width), in whole pixels: at least 1, at most {MAX_PIXELS:,} in all.",
         )
 
@@ -388,18 +383,18 @@ def _check_colours(mean: object, std: object) -> None:
         numbers = cast("tuple[float, ...]", values) if isinstance(values, tuple) else ()
         if len(numbers) not in (1, 3) or not all(map(_is_number, numbers)):
             raise SettingError(
-                f"`{key}` cannot be {_quoted(values)}.",
+                f"`{key}` cannot be {quoted(values)}.",
                 do="Give a tuple of three numbers, or of one for a model that sees greys.",
             )
         if key == "mean" and not all(0 <= number <= 1 for number in numbers):
             raise SettingError(
-                f"`mean` must lie in [0, 1]; it is {_quoted(numbers)}.",
+                f"`mean` must lie in [0, 1]; it is {quoted(numbers)}.",
                 likely="It is meant for pixels in 0..255.",
                 do="Divide `mean` and `std` by 255.",
             )
         if key == "std" and not all(number > 0 for number in numbers):
             raise SettingError(
-                f"`std` must be greater than 0; it is {_quoted(numbers)}.",
+                f"`std` must be greater than 0; it is {quoted(numbers)}.",
                 do="Use 1 to scale nothing.",
             )
     if len(cast("tuple[float, ...]", mean)) != len(cast("tuple[float, ...]", std)):

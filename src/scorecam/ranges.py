@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from scorecam.errors import SettingError
+from scorecam.wording import quoted
 
 LONGEST: Final = 100
 """Characters that a number may be written with."""
@@ -122,12 +123,3 @@ PHOTOS: Final = Whole(1, 1_000_000_000)
 SHARDS: Final = Whole(1, 1_000_000)
 NETWORKS: Final = Whole(1, 1000)
 """How many networks the sanity check may draw for each stage."""
-
-
-def quoted(value: object, most: int = 60) -> str:
-    """A value as Python writes it, but short."""
-    try:
-        text = repr(value)
-    except Exception:  # noqa: BLE001  (an integer may be too long to write, and others fail)
-        return f"<{type(value).__name__}>"
-    return text if len(text) <= most else f"{text[: most - 3]}..."

@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NoReturn
 
-from scorecam.errors import ScorecamError, excerpt
+from scorecam.errors import ScorecamError
+from scorecam.wording import excerpt
 
 PathLike = str | os.PathLike[str]
 

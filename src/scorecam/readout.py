@@ -15,6 +15,14 @@ from torch import Tensor
 
 from scorecam.errors import ScorecamError, TargetError, did_you_mean
 from scorecam.shapes import BatchedScores
+from scorecam.wording import quoted, reason
+
+SAY_WHICH = (
+    "In Python, say which part they are with scorecam.open_model(net, output=...): a place, a name "
+    "or a function of the output. On the command line, let the model's factory return a module "
+    "that gives the scores alone."
+)
+"""How to say where the scores are."""
 
 Readout = Callable[[Any], Tensor]
 """A model's output → `b` or `b n` numbers."""
@@ -46,9 +54,9 @@ def part(output: Any, place: int | str) -> Any:
     if isinstance(place, int) and 0 <= place < len(entries):
         return list(entries.values())[place]
     raise TargetError(
-        f"The model's output, a {type(output).__name__}, has no entry {place!r}.",
-        likely=did_you_mean(str(place), map(str, entries)),
-        do=f"It has {', '.join(map(repr, entries)) or 'none'}; say which with output=.",
+        f"The model's output, a {type(output).__name__}, has no entry {quoted(place)}.",
+        likely=did_you_mean(place, map(str, entries)),
+        do=f"It has {', '.join(map(quoted, entries)) or 'none'}. {SAY_WHICH}",
     )
 
 
@@ -66,11 +74,11 @@ def find_scores(output: Any) -> Any:
     found = [key for key, entry in entries.items() if _is_matrix(entry)]
     if len(found) == 1:
         return entries[found[0]]
-    shapes = ", ".join(f"{key!r}: {_shape(entry)}" for key, entry in entries.items())
+    shapes = ", ".join(f"{quoted(key)}: {_shape(entry)}" for key, entry in entries.items())
     raise TargetError(
         f"The model's output is a {type(output).__name__} and its scores could not be told from "
         f"the rest ({shapes or 'it holds nothing'}).",
-        do="Say which part they are with output=: a place, a name, or a function of the output.",
+        do=SAY_WHICH,
     )
 
 
@@ -115,8 +123,9 @@ def read(output: Any, readout: Readout, images: int) -> BatchedScores:
         raise TargetError(
             f"What was read from the model's output holds {_kind(found)}, not scores.",
             likely=_why(found),
-            do="Read the scores that they were made from, with output= or a target function: real "
-            "numbers that grow with the class.",
+            do="Read the scores that they were made from: real numbers that grow with the class. "
+            "In Python, output= or a target function says where they are; on the command line, the "
+            "model's factory returns a module that gives them.",
         )
     found = found.dequantize() if found.is_quantized else found
     if images == 1 and found.ndim == 0:
@@ -156,7 +165,8 @@ def _asked(readout: Readout, output: Any) -> Any:
         raise
     except Exception as error:
         raise TargetError(
-            f"The function that reads the model's output failed: {type(error).__name__}: {error}",
+            f"The function that reads the model's output failed: {type(error).__name__}: "
+            f"{reason(error)}",
             likely=f"The output is a {type(output).__name__}.",
             do="Try the function on model(x) of a batch of two images.",
         ) from error

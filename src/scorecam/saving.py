@@ -12,6 +12,7 @@ from typing import Any
 
 from PIL import Image
 
+from scorecam.arguments import path as as_path
 from scorecam.errors import OutputError, ScorecamError
 from scorecam.explanation import Explanation
 from scorecam.files import replacing
@@ -92,7 +93,7 @@ class Folder:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
-        self.path = Path(path)
+        self.path = Path(as_path("out", path, OutputError))
         self.force = force
         self._stems: set[str] = set()
         with replacing(self.path / ".scorecam-writable") as probe:

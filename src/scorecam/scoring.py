@@ -46,6 +46,7 @@ from scorecam.shapes import (
     Weights,
 )
 from scorecam.surrogate import Surrogate
+from scorecam.wording import LONGEST, one_line
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,11 @@ def score(
             budget=budget,
             runtime=engine.runtime,
             seed=thrift.seed if thrift is not None else 0,
-            remarks=(*engine.remarks, *filter(None, [answer.found.remark])),
+            remarks=tuple(
+                one_line(remark, LONGEST)
+                for remark in (*engine.remarks, answer.found.remark)
+                if remark
+            ),
             unrepeated=sound.unrepeated,
             mixed=sound.mixed,
         )

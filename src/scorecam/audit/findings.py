@@ -18,7 +18,7 @@ from scorecam.audit.places import same_region, subgroup
 from scorecam.audit.reading import Reading, read
 from scorecam.audit.reasons import wrong_reason
 from scorecam.audit.where import instead
-from scorecam.datasets.photos import shown
+from scorecam.wording import shown
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,15 +9,17 @@ from functools import cache
 from pathlib import Path
 
 from scorecam import page
+from scorecam.arguments import path as as_path
 from scorecam.audit.doubts import agreement
 from scorecam.audit.findings import Audit
 from scorecam.audit.items import Item, Seen
 from scorecam.audit.regions import Map
 from scorecam.audit.rules import LEVELS, RULES, counted, percent
-from scorecam.errors import OutputError, excerpt
+from scorecam.errors import OutputError
 from scorecam.files import replacing
 from scorecam.metrics import parse_metrics
 from scorecam.runs.store import as_json
+from scorecam.wording import excerpt
 
 DOCUMENT = "audit.json"
 
@@ -47,7 +49,7 @@ def write(audit: Audit, path: str | os.PathLike[str], *, force: bool = False) ->
 
 def check(path: str | os.PathLike[str], *, force: bool) -> None:
     """Raises OutputError, before anything is read, where a file would be overwritten."""
-    final = Path(path)
+    final = Path(as_path("out", path, OutputError))
     if final.name == DOCUMENT:
         raise OutputError(
             f"{final} would hold the page, and the plain values go under that name beside it.",

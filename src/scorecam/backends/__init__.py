@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import nn
 
+from scorecam.arguments import instance
 from scorecam.backends.pytorch import TorchModel
 from scorecam.backends.weights import load_weights
 from scorecam.backends.zoo import build
@@ -17,6 +18,7 @@ from scorecam.labels import Labels, read_labels
 from scorecam.model import Head, Model, check_head
 from scorecam.pixels import Preprocess
 from scorecam.readout import Readout, readout_for
+from scorecam.wording import LONGEST, one_line, quoted, reason
 
 __all__ = ["open_model"]
 
@@ -94,7 +96,7 @@ def open_model(
         head=check_head(head),
         readout=readout_for(output),
         masked_input=masked_input,
-        remarks=tuple(remarks),
+        remarks=tuple(one_line(remark, LONGEST) for remark in remarks),
     )
 
 
@@ -125,6 +127,8 @@ def _on_device(module: nn.Module, device: str | torch.device | None, *, ours: bo
     """The module on the device; the user's own is copied there, never moved."""
     if device is None:
         return module
+    do = "Give a name such as 'cpu' or 'cuda:0', or a torch.device."
+    device = instance("device", device, (str, torch.device), do)
     try:
         wanted = torch.device(device)
         here = next((tensor.device for tensor in module.state_dict().values()), wanted)
@@ -132,8 +136,7 @@ def _on_device(module: nn.Module, device: str | torch.device | None, *, ours: bo
             return module
         return (module if ours else copy.deepcopy(module)).to(wanted)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SettingError(
-            f"The device {str(device)!r} cannot be used: {reason}",
+            f"The device {quoted(str(device))} cannot be used: {reason(error)}",
             do="`scorecam doctor` lists the devices of this machine.",
         ) from error

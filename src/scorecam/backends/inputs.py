@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
+import torch
 from torch import Tensor, nn
 
+from scorecam.arguments import tensor
 from scorecam.errors import SettingError, did_you_mean
 from scorecam.model import Inputs
 from scorecam.shapes import Images
+from scorecam.wording import quoted
 
 Key = int | str
 Style = Literal["in order", "by name", "as one dict"]
@@ -54,44 +57,67 @@ def _beside(images: Images, value: Tensor) -> Tensor:
 
 def apart(
     module: nn.Module, inputs: Inputs, masked: Key | None, axes: int
-) -> tuple[Images, list[Call]]:
-    """The images in several inputs, and for each image how to call the network with the rest.
+) -> tuple[Images, dict[Key, Any], Call]:
+    """The images in several inputs, the other inputs, and how the network is called with images.
 
     Args:
-        inputs: by name or in order; tensors as long as the batch belong to its images.
+        inputs: by name or in order.
         masked: the images' place or name; None where only one input can be images.
         axes: how many axes images have beside batch and colour.
 
     Raises:
-        SettingError: it is not clear which input is masked.
+        SettingError: it is not clear which input is masked, or it is no batch of images.
     """
-    if isinstance(inputs, Tensor):
-        return inputs, [Call()] * len(inputs)
     named = isinstance(inputs, Mapping)
     entries = cast("dict[Key, Any]", dict(inputs if named else enumerate(inputs)))
     key = _masked(entries, masked, axes)
-    images = cast(Tensor, entries.pop(key))
-    own = {
-        other: value
-        for other, value in entries.items()
-        if isinstance(value, Tensor) and value.ndim > 0 and len(value) == len(images)
-    }
-    shared = {other: value for other, value in entries.items() if other not in own}
-    style = _style(module, {key, *entries}) if named else "in order"
-    return images, [
-        Call(key, style, {other: value[i : i + 1] for other, value in own.items()}, shared)
+    images = tensor(entries.pop(key), f"The masked input {quoted(key)}")
+    if images.ndim != axes + 2:
+        raise SettingError(
+            f"The masked input {quoted(key)} has the shape {tuple(images.shape)}; images have "
+            f"{axes + 2} axes, the batch first.",
+            likely="It may lack its batch axis." if images.ndim == axes + 1 else "",
+            do="Give all inputs with a batch axis, for one image too; or name another input: "
+            "scorecam.open_model(net, masked_input=...).",
+        )
+    return images, entries, Call(key, _style(module, {key, *entries}) if named else "in order")
+
+
+def may_belong(value: Any, images: int) -> bool:
+    """Whether an input has a row for each image."""
+    return (
+        isinstance(value, Tensor)
+        and value.layout == torch.strided
+        and not value.is_quantized
+        and value.ndim > 0
+        and len(value) == images
+    )
+
+
+def one_by_one(
+    plain: Call, images: Images, own: Collection[Key], entries: Mapping[Key, Any]
+) -> list[Call]:
+    """A call for each image, with its own row of the inputs that belong to the images."""
+    shared = {key: value for key, value in entries.items() if key not in own}
+    return [
+        replace(plain, own={key: entries[key][i : i + 1] for key in own}, shared=shared)
         for i in range(len(images))
     ]
 
 
+def whole(plain: Call, entries: Mapping[Key, Any]) -> Call:
+    """A call with all images at once, and the other inputs as they were given."""
+    return replace(plain, shared=dict(entries))
+
+
 def _masked(entries: Mapping[Key, Any], wanted: Key | None, axes: int) -> Key:
     if wanted is not None:
-        if isinstance(entries.get(wanted), Tensor):
+        if wanted in list(entries) and isinstance(entries[wanted], Tensor):
             return wanted
         raise SettingError(
-            f"masked_input={wanted!r} is not among the inputs.",
-            likely=did_you_mean(str(wanted), map(str, entries)),
-            do=f"They are {', '.join(map(repr, entries))}.",
+            f"masked_input={quoted(wanted)} is not among the inputs.",
+            likely=did_you_mean(wanted, map(str, entries)),
+            do=f"They are {', '.join(map(quoted, entries))}.",
         )
     images = [
         key
@@ -102,14 +128,14 @@ def _masked(entries: Mapping[Key, Any], wanted: Key | None, axes: int) -> Key:
         return images[0]
     if entries and not any(isinstance(value, Tensor) for value in entries.values()):
         raise SettingError(
-            f"The inputs hold no tensors: {', '.join(map(repr, entries.values()))}.",
+            f"The inputs hold no tensors: {', '.join(map(quoted, entries.values()))}.",
             do="Explain one photo at a time; several inputs of a network are given as tensors.",
         )
     raise SettingError(
         f"{len(images)} of the inputs could be the images that are masked.",
         likely="An image may lack its batch axis." if not images else "",
         do="Name one: scorecam.open_model(net, masked_input=...); they are "
-        f"{', '.join(map(repr, entries))}.",
+        f"{', '.join(map(quoted, entries))}.",
     )
 
 

@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from scorecam.errors import LayerError, did_you_mean
 from scorecam.model import Layer
+from scorecam.wording import quoted
 
 Layout = Literal["channels first", "channels last"]
 
@@ -191,7 +192,7 @@ def unknown_layer(name: str, module: nn.Module) -> LayerError:
     """The error for a name that no module has."""
     names = [known for known, _ in module.named_modules() if known]
     return LayerError(
-        f"The model has no layer called {name!r}.",
+        f"The model has no layer called {quoted(name)}.",
         likely=did_you_mean(name, names),
         do="`scorecam layers` (or scorecam.layers) lists the layers that can be explained.",
     )

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from scorecam.backends import layers, randomise, runtimes
+from scorecam.backends.belonging import calls_for
 from scorecam.backends.ending import Watch
-from scorecam.backends.inputs import Call, apart
+from scorecam.backends.inputs import Call, apart, may_belong, one_by_one
 from scorecam.errors import LayerError, ModelError, ScorecamError, did_you_mean
 from scorecam.model import (
     Engine,
@@ -31,6 +32,7 @@ from scorecam.model import (
 from scorecam.pixels import Preprocess
 from scorecam.readout import Readout, find_scores, read
 from scorecam.shapes import BatchedActivations, BatchedScores, Images
+from scorecam.wording import quoted, reason
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,8 +104,20 @@ class TorchModel(WhiteBox):
         return replace(self, names=(name,), head="value", readout=readout)
 
     def apart(self, inputs: Inputs) -> tuple[Images, list[Model]]:
-        images, calls = apart(self.module, inputs, self.masked_input, self.axes)
+        images, entries, plain = apart(self.module, inputs, self.masked_input, self.axes)
+        own = [key for key, value in entries.items() if may_belong(value, len(images))]
+        calls = one_by_one(plain, images, own, entries)
         return images, [replace(self, call=call) for call in calls]
+
+    def confirmed(self, inputs: Inputs, models: Sequence[Model]) -> Sequence[Model]:
+        images, entries, plain = apart(self.module, inputs, self.masked_input, self.axes)
+        if len(images) < 2:
+            return models
+
+        def ask(call: Call, some: Images) -> BatchedScores:
+            return replace(self, call=call).scores(some)
+
+        return [replace(self, call=call) for call in calls_for(images, entries, plain, ask)]
 
     def layers(self, images: Images) -> list[Layer]:
         with self._running(images) as inputs:
@@ -157,7 +171,7 @@ class TorchModel(WhiteBox):
                 handle.remove()
         if not seen:
             raise LayerError(
-                f"The layer {layer!r} did not run.",
+                f"The layer {quoted(layer)} did not run.",
                 likely="The network may use it only in training, or not at all.",
                 do="scorecam.layers(model, image) lists the layers that do run.",
             )
@@ -223,7 +237,7 @@ class TorchModel(WhiteBox):
             raise
         except Exception as error:
             raise ModelError(
-                f"The model could not be differentiated: {type(error).__name__}: {error}",
+                f"The model could not be differentiated: {type(error).__name__}: {reason(error)}",
                 likely="The network, or one of its operations, may have no gradient, or change its "
                 "values in place.",
                 do="Use methods that need none: scorecam, rise, occlusion.",
@@ -237,7 +251,7 @@ class TorchModel(WhiteBox):
         for stage in stages:
             if stage not in known:
                 raise LayerError(
-                    f"The network has no stage {stage!r}.",
+                    f"The network has no stage {quoted(stage)}.",
                     likely=did_you_mean(stage, known),
                     do=f"It has {', '.join(known)}.",
                 )
@@ -262,7 +276,7 @@ class TorchModel(WhiteBox):
         except Exception as error:
             raise ModelError(
                 f"The model failed on {len(images)} images of shape {tuple(images.shape[1:])}: "
-                f"{type(error).__name__}: {error}",
+                f"{type(error).__name__}: {reason(error)}",
                 likely="The input may have another number of colours or another size than the "
                 "model takes.",
                 do="Check that model(x) itself works on such a batch.",
@@ -360,14 +374,14 @@ def _channels_first(
     """
     if not isinstance(output, Tensor):
         raise LayerError(
-            f"The layer {layer!r} returns a {type(output).__name__}, not a tensor.",
+            f"The layer {quoted(layer)} returns a {type(output).__name__}, not a tensor.",
             do="Choose a layer inside it; scorecam.layers(model, image) lists them.",
         )
     layout, grid = layers.grid_of(output.shape, images.shape[2:], module)
     if not grid or len(output) != len(images):
         raise LayerError(
-            f"The layer {layer!r} has no grid: its output has the shape {tuple(output.shape)} for "
-            f"an input of shape {tuple(images.shape)}.",
+            f"The layer {quoted(layer)} has no grid: its output has the shape "
+            f"{tuple(output.shape)} for an input of shape {tuple(images.shape)}.",
             likely="Pooled, flattened and fully connected layers know what, but no longer where.",
             do="Choose an earlier layer; scorecam.layers(model, image) lists them.",
         )

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from scorecam.errors import ModelError
+from scorecam.wording import quoted, reason
 
 OTHERWISE = 0x5A17
 """Added to seeds: a network that was made from seed 0 must not be drawn the same again."""
@@ -75,7 +76,7 @@ def randomised(module: nn.Module, chosen: Sequence[str], seed: int) -> nn.Module
         copied = copy.deepcopy(module)
     except Exception as error:
         raise ModelError(
-            f"The network cannot be copied: {type(error).__name__}: {error}",
+            f"The network cannot be copied: {type(error).__name__}: {reason(error)}",
             likely="It holds something that belongs to one process, such as a lock or a file.",
             do="Randomising needs a copy: give a network that copy.deepcopy can copy.",
         ) from error
@@ -97,7 +98,8 @@ def _draw(name: str, layer: nn.Module) -> None:
             return
     own = [tensor for tensor in layer.parameters(recurse=False) if isinstance(tensor, Tensor)]
     raise ModelError(
-        f"The layer {name!r}, a {type(layer).__name__}, has {len(own)} weights and no initialiser.",
+        f"The layer {quoted(name)}, a {type(layer).__name__}, has {len(own)} weights and no "
+        "initialiser.",
         likely="It is the network's own, without a method reset_parameters().",
         do="Give it one that draws its weights anew.",
     )

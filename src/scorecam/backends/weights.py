@@ -13,8 +13,10 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from scorecam.arguments import path as as_path
 from scorecam.errors import WeightsError
 from scorecam.process import quietly
+from scorecam.wording import quoted
 
 State = dict[str, Tensor]
 
@@ -49,8 +51,8 @@ def read_state(path: str | os.PathLike[str]) -> State:
     Raises:
         WeightsError: the file is missing, damaged, would run code, or holds no weights.
     """
-    file = Path(path)
-    if not file.is_file():
+    file = Path(as_path("weights", path))
+    if not os.path.isfile(file):  # noqa: PTH113  (of a name that is too long, pathlib's raises)
         raise WeightsError(f"There is no weights file {file}.", do="Check the path.")
     try:
         if file.suffix == ".safetensors":
@@ -110,7 +112,7 @@ def load_state(module: nn.Module, state: State) -> list[str]:
             likely=_likely(missing, foreign, odd, own),
         )
     module.load_state_dict(state, strict=False)
-    return [f"The prefix {stripped!r} was taken off the weights' names."] if stripped else []
+    return [f"The prefix {quoted(stripped)} was taken off the weights' names."] if stripped else []
 
 
 def classes_of(state: State, build: Callable[[int], nn.Module]) -> int:

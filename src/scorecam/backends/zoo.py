@@ -18,6 +18,7 @@ from scorecam.backends.weights import State, classes_of, load_state, read_state
 from scorecam.errors import MissingExtra, ModelError, ScorecamError, WeightsError, did_you_mean
 from scorecam.labels import imagenet
 from scorecam.pixels import Preprocess
+from scorecam.wording import quoted, reason
 
 LITES = {"lite0": 224, "lite1": 240, "lite2": 260}
 """EfficientNet-Lite, and the side of its input in pixels."""
@@ -52,7 +53,7 @@ def build(spec: str, weights: WeightsPath | None) -> Built:
     if Path(spec).suffix:
         likely = "A file of weights goes to weights= (--weights), beside the model it belongs to."
     raise ModelError(
-        f"There is no model {spec!r}.",
+        f"There is no model {quoted(spec)}.",
         likely=likely,
         do="A model is lite0, lite1, lite2, torchvision:NAME (such as torchvision:resnet50), or "
         "package.module:factory for a function of yours that returns a torch.nn.Module.",
@@ -117,14 +118,14 @@ def _torchvision(name: str, weights: WeightsPath | None) -> Built:
         from torchvision import models
     except (ImportError, RuntimeError) as error:
         raise MissingExtra(
-            f"torchvision cannot be imported: {error}.",
+            f"torchvision cannot be imported: {reason(error)}.",
             likely="It may be missing, or built for another torch.",
             do="pip install torchvision, in the build that fits the installed torch.",
         ) from error
     known = models.list_models(module=models)
     if name not in known:
         raise ModelError(
-            f"torchvision has no classifier {name!r}.",
+            f"torchvision has no classifier {quoted(name)}.",
             likely=did_you_mean(name, known),
             do="torchvision.models.list_models(module=torchvision.models) lists them.",
         )
@@ -175,7 +176,7 @@ def _factory(module_name: str, name: str, weights: WeightsPath | None) -> Built:
         home = importlib.import_module(module_name)
     if not hasattr(home, name):
         raise ModelError(
-            f"The module {module_name} has no {name!r}.",
+            f"The module {module_name} has no {quoted(name)}.",
             likely=did_you_mean(name, vars(home)),
             do="Name a function in it that returns the network.",
         )
@@ -211,7 +212,7 @@ def _user_code(spec: str) -> Generator[None]:
         raise
     except (Exception, SystemExit) as error:
         raise ModelError(
-            f"{spec} could not be built: {type(error).__name__}: {error}",
+            f"{spec} could not be built: {type(error).__name__}: {reason(error)}",
             do="A model of yours is package.module:factory, importable from the current folder, "
             "where factory() returns a torch.nn.Module.",
         ) from error

@@ -28,6 +28,7 @@ from scorecam.method import Case, Method
 from scorecam.process import quietly
 from scorecam.ranges import Real, Whole
 from scorecam.shapes import Columns, Heatmap, Image, Images
+from scorecam.wording import reason
 
 BATCH = 10
 """Copies of the image per pass; always as many, as the noise that is drawn depends on it."""
@@ -39,7 +40,7 @@ def _captum() -> ModuleType:
         import captum.attr
     except ImportError as error:
         raise MissingExtra(
-            f"This method is computed by Captum, which cannot be imported: {error}",
+            f"This method is computed by Captum, which cannot be imported: {reason(error)}",
             do="pip install 'scorecam[eval]'",
         ) from error
     return captum.attr

@@ -18,6 +18,7 @@ from scorecam.images import MASK, Accepts, opened
 from scorecam.method import Case, Method
 from scorecam.reading import Kind
 from scorecam.shapes import Heatmap
+from scorecam.wording import reason
 
 SUFFIXES = (".npy", ".png")
 
@@ -67,7 +68,7 @@ class Maps(Method):
             raise
         except (OSError, ValueError, TypeError, EOFError, MemoryError) as error:
             raise PhotoError(
-                f"The map {path} cannot be read: {error}.", do="Save it with numpy.save."
+                f"The map {path} cannot be read: {reason(error)}.", do="Save it with numpy.save."
             ) from error
         size = tuple(case.image.shape[1:])
         if grid.ndim != len(size) or 0 in grid.shape:

@@ -16,6 +16,7 @@ from scorecam.method import Case, Method
 from scorecam.model import Head, Model, WhiteBox, probabilities, two_sided
 from scorecam.ranges import Range
 from scorecam.shapes import Activations, Columns, Heatmap, Image, Images
+from scorecam.wording import quoted
 
 COMMON_SIDE = 224
 """Pixels along the shorter side of the images for which lengths in pixels were published."""
@@ -206,5 +207,7 @@ def maps_of(case: Case) -> Activations:
     images = case.image[None].to(case.model.device)
     maps = case.model.activations(images, case.layer)[0][0]
     if maps.ndim != case.image.ndim:
-        raise LayerError(f"The layer {case.layer!r} has another number of axes than the image.")
+        raise LayerError(
+            f"The layer {quoted(case.layer)} has another number of axes than the image."
+        )
     return maps

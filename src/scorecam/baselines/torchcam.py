@@ -19,6 +19,7 @@ from scorecam.cam import upsample
 from scorecam.errors import MissingExtra
 from scorecam.method import Case, Method
 from scorecam.shapes import Activations, Heatmap
+from scorecam.wording import reason
 
 Kind = Literal["gradcam", "gradcam++", "xgradcam", "layercam"]
 
@@ -44,7 +45,7 @@ def _torchcam() -> ModuleType:
         import torchcam.methods
     except ImportError as error:
         raise MissingExtra(
-            f"This method is computed by torchcam, which cannot be imported: {error}",
+            f"This method is computed by torchcam, which cannot be imported: {reason(error)}",
             do="pip install 'scorecam[eval]'",
         ) from error
     return torchcam.methods

@@ -5,6 +5,7 @@ from scorecam.compat.captum import LayerAttribution, LayerScoreCam
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,10 +13,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import scorecam
+from scorecam.arguments import choice, flag, sizes, tensor
 from scorecam.cam import weighted_sum
 from scorecam.compat.maps import column_of
 from scorecam.errors import SettingError
-from scorecam.model import SIDES
+from scorecam.model import SIDES, Model
+from scorecam.wording import reason
+
+MODES = ("nearest", "nearest-exact", "linear", "bilinear", "bicubic", "trilinear", "area")
+"""What torch can interpolate by."""
 
 
 class LayerAttribution:
@@ -28,7 +34,19 @@ class LayerAttribution:
         interpolate_mode: str = "nearest",
     ) -> Tensor:
         """A layer's attribution at another size, `b 1 *i`; as in Captum, nearest by default."""
-        return functional.interpolate(layer_attribution, interpolate_dims, mode=interpolate_mode)
+        maps = tensor(layer_attribution, "layer_attribution")
+        mode = choice("interpolate_mode", interpolate_mode, MODES)
+        axes = len(interpolate_dims) if isinstance(interpolate_dims, Sequence) else maps.ndim - 2
+        dims = interpolate_dims if isinstance(interpolate_dims, Sequence) else [interpolate_dims]
+        size = sizes("interpolate_dims", list(dims) * (axes if len(dims) == 1 else 1), axes, 2**28)
+        try:
+            return functional.interpolate(maps, size, mode=mode)
+        except Exception as error:
+            raise SettingError(
+                f"Maps of shape {tuple(maps.shape)} cannot be brought to {size} by {mode}: "
+                f"{reason(error)}",
+                do="Give maps b 1 *i, and a size and a mode with as many axes.",
+            ) from error
 
 
 class LayerScoreCam(LayerAttribution):
@@ -61,26 +79,32 @@ class LayerScoreCam(LayerAttribution):
             inputs: `b c h w`, preprocessed.
             target: one class for all images, or one per image; None where the model gives one
                 number per image.
-            additional_forward_args: further inputs of the model, in order; tensors as long as the
-                batch belong to its images.
+            additional_forward_args: further inputs of the model, in order; a tensor as long as the
+                batch belongs to its images unless the model's answers show otherwise.
             relu_attributions: keep what speaks for the class only, as Score-CAM does.
             perturbations_per_eval: masked images per pass.
         """
+        if not tensor(inputs).ndim or not len(inputs):
+            raise SettingError("The input holds no images.", do="Give b c h w, at least one.")
+        relu_attributions = flag("relu_attributions", relu_attributions)
+        batch_size = "auto" if perturbations_per_eval is None else perturbations_per_eval
         rest = additional_forward_args
         extra = () if rest is None else rest if isinstance(rest, tuple) else (rest,)
         model = scorecam.open_model(self.forward_func, masked_input=0)
-        cam = scorecam.ScoreCAM(model, self.layer, batch_size=perturbations_per_eval or "auto")
-        targets = target.tolist() if isinstance(target, Tensor) else target
+        targets = tensor(target, "target").tolist() if isinstance(target, Tensor) else target
         each = targets if isinstance(targets, list) else [targets] * len(inputs)
         if len(each) != len(inputs):
             raise SettingError(
                 f"{len(each)} targets were given for {len(inputs)} images.",
                 do="Give one for all images, or a list with one per image.",
             )
+        models: Sequence[Model] = [model] * len(inputs)
+        if extra:
+            models = model.confirmed((inputs, *extra), model.apart((inputs, *extra))[1])
         maps: list[Tensor] = []
         for i, wanted in enumerate(each):
-            own = tuple(_row(one, i, len(inputs)) for one in extra)
-            bank = cam.bank((inputs[i : i + 1], *own) if own else inputs[i : i + 1])
+            cam = scorecam.ScoreCAM(models[i], self.layer, batch_size=batch_size)
+            bank = cam.bank(inputs[i : i + 1])
             # Of a model with one number per image, that number is explained.
             one = wanted is None and bank.names == SIDES
             column = column_of(bank, 0 if one else wanted)
@@ -88,9 +112,3 @@ class LayerScoreCam(LayerAttribution):
             signed = weighted_sum(bank.activations[bank.asked], weights)
             maps.append(signed.relu() if relu_attributions else signed)
         return torch.stack(maps)[:, None]
-
-
-def _row(value: Any, i: int, images: int) -> Any:
-    """The part of a further input that belongs to image i."""
-    batched = isinstance(value, Tensor) and value.ndim > 0 and len(value) == images
-    return value[i : i + 1] if batched else value

@@ -16,9 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import scorecam
+from scorecam.arguments import instance
 from scorecam.cam import weighted_sum
 from scorecam.compat.maps import column_of
 from scorecam.errors import LayerError, SettingError
+from scorecam.wording import quoted
 
 MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
@@ -32,19 +34,21 @@ class ScoreCAM:
     """
 
     def __init__(self, model_dict: Mapping[str, Any]) -> None:
+        do = 'Give {"arch": network, "layer_name": name}.'
+        instance("model_dict", model_dict, Mapping, do)
         for entry in ("arch", "layer_name"):
             if entry not in model_dict:
                 raise SettingError(
-                    f"The model's description has no entry {entry!r}.",
-                    do='Give {"arch": network, "layer_name": name}.',
+                    f"The model's description has no entry {quoted(entry)}.",
+                    do=do,
                 )
-        network: nn.Module = model_dict["arch"]
+        network = instance('model_dict["arch"]', model_dict["arch"], nn.Module, do)
         name = str(model_dict["layer_name"])
         names = [known for known, _ in network.named_modules()]
         dotted = {known.replace(".", "_"): known for known in names if known}
         if name not in names and name not in dotted:
             raise LayerError(
-                f"The network has no layer {name!r}.", do="scorecam.layers lists them."
+                f"The network has no layer {quoted(name)}.", do="scorecam.layers lists them."
             )
         layer = name if name in names else dotted[name]
         self._cam = scorecam.ScoreCAM(scorecam.open_model(network, head="logits"), layer)

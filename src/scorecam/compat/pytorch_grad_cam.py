@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import scorecam
+from scorecam.arguments import flag, instance, number, several, tensor
 from scorecam.compat.maps import Each, column_of, minmax, softmax_map
 from scorecam.errors import SettingError
 from scorecam.model import POSITIVE, SIDES
@@ -52,7 +53,8 @@ class ScoreCAM:
                 do="Layers of layout b u v k are recognised without it; name such a layer.",
             )
         self.model = scorecam.open_model(model, head="value")
-        self.target_layers = target_layers
+        do = "Give a list of the network's modules."
+        self.target_layers = several("target_layers", target_layers, nn.Module, do)
         self.outputs: Any = None
 
     def __enter__(self) -> Self:
@@ -76,9 +78,12 @@ class ScoreCAM:
             aug_smooth: average over flips and brightness, six times the passes.
             eigen_smooth: not accepted.
         """
-        if eigen_smooth:
+        tensor(input_tensor)
+        if targets is not None:
+            targets = several("targets", targets, Callable, "Give a list of functions, or None.")
+        if flag("eigen_smooth", eigen_smooth):
             raise SettingError("eigen_smooth is not supported.", do="Leave it out.")
-        if not aug_smooth:
+        if not flag("aug_smooth", aug_smooth):
             return self._maps(input_tensor, targets)
         maps: list[FloatArray] = []
         for factor in (0.9, 1.0, 1.1):
@@ -88,6 +93,8 @@ class ScoreCAM:
         return np.stack(maps).mean(axis=0)
 
     def _maps(self, x: Tensor, targets: Sequence[Target] | None) -> FloatArray:
+        if not x.ndim:
+            raise SettingError("The input has no axes.", do="Give images, b c h w.")
         if targets is not None and len(targets) != len(x):
             raise SettingError(
                 f"{len(targets)} targets were given for {len(x)} images.", do="Give one per image."
@@ -288,10 +295,15 @@ def show_cam_on_image(
         colormap: not accepted.
         image_weight: how much of the image shows, in [0, 1].
     """
-    if not 0 <= image_weight <= 1:
-        raise SettingError(
-            f"image_weight={image_weight} does not lie in [0, 1].", do="Half is 0.5."
-        )
+    image_weight = number("image_weight", image_weight, 0, 1)
+    use_rgb = flag("use_rgb", use_rgb)
+    for name, array, axes in (("img", img, 3), ("mask", mask, 2)):
+        instance(name, array, np.ndarray, "Give a numpy array of floats in [0, 1].")
+        if array.ndim != axes or not array.size or array.dtype.kind not in "fiub":
+            raise SettingError(
+                f"{name} has the shape {array.shape} and holds {array.dtype}.",
+                do="Give img as h w 3 and mask as h w, floats in [0, 1].",
+            )
     if colormap is not None:
         raise SettingError(
             "colormap is not supported: the map is drawn in inferno.", do="Leave it out."

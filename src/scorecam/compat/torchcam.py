@@ -10,6 +10,7 @@ where it is returned.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Self, cast
 
@@ -20,9 +21,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import scorecam
+from scorecam.arguments import flag, instance, number, several, sizes, tensor
 from scorecam.compat.maps import Each, column_of, minmax, softmax_map
 from scorecam.errors import ModelError, SettingError, TargetError
 from scorecam.picture import colour
+from scorecam.wording import quoted
 
 Layer = nn.Module | str
 Target = Callable[[Any], Tensor]
@@ -59,7 +62,8 @@ class ScoreCAM:
                 do="Layers of layout b u v k are recognised without it; name such a layer.",
             )
         single = target_layer is None or isinstance(target_layer, str | nn.Module)
-        layers = [target_layer] if single else list(cast("Sequence[Layer]", target_layer))
+        do = "Give a layer's name, a module, or a list of them."
+        layers = [target_layer] if single else several("target_layer", target_layer, object, do)
         self._model = scorecam.open_model(model, head="value")
         self._cams = [
             scorecam.ScoreCAM(
@@ -68,7 +72,7 @@ class ScoreCAM:
             for layer in layers
         ]
         self._input: Tensor | None = None
-        self._remembering = enable_hooks
+        self._remembering = flag("enable_hooks", enable_hooks)
         self.hook_handles = [model.register_forward_pre_hook(self._remember, with_kwargs=True)]
 
     def _remember(self, _module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
@@ -121,6 +125,7 @@ class ScoreCAM:
             One tensor `b u v` per layer, at the layer's grid.
         """
         del scores
+        normalized = flag("normalized", normalized)
         if self._input is None:
             raise ModelError(
                 "There is no input to explain.", do="Run the model on it first, then ask for maps."
@@ -165,12 +170,24 @@ class ScoreCAM:
             cams: one `b u v` per layer.
             target_shape: the grid, instead of the largest.
         """
+        cams = [
+            tensor(cam, "Each of the maps")
+            for cam in several("cams", cams, object, "Give a list of maps, b u v each.")
+        ]
         if not cams:
             raise SettingError("There are no maps to fuse.", do="Give at least one.")
+        axes = {cam.ndim for cam in cams}
+        if axes not in ({2}, {3}, {4}) or any(0 in cam.shape for cam in cams):
+            raise SettingError(
+                f"The maps have the shapes {quoted([tuple(cam.shape) for cam in cams])}.",
+                do="Give maps b u v, all with as many axes and none of them empty.",
+            )
         if len(cams) == 1:
             return cams[0]
-        sizes = zip(*(cam.shape[1:] for cam in cams), strict=True)
-        shape = target_shape or tuple(max(axis) for axis in sizes)
+        largest = tuple(map(max, *(cam.shape[1:] for cam in cams)))
+        shape = largest
+        if target_shape is not None:
+            shape = sizes("target_shape", target_shape, len(largest), 2**28)
         mode = MODES[len(shape)]
         resized = [functional.interpolate(cam[:, None], shape, mode=mode)[:, 0] for cam in cams]
         return torch.stack(resized).amax(dim=0)
@@ -191,8 +208,10 @@ def overlay_mask(
         raise SettingError(
             "colormap is not supported: the map is drawn in inferno.", do="Leave it out."
         )
-    if not 0 <= alpha < 1:
-        raise SettingError(f"alpha={alpha} does not lie in [0, 1).", do="Half is 0.5.")
+    alpha = number("alpha", alpha, 0, math.nextafter(1, 0))
+    do = "Give a PIL image; Image.fromarray makes one of an array."
+    img, mask = instance("img", img, Image.Image, do), instance("mask", mask, Image.Image, do)
+    mask = mask if mask.mode == "F" else mask.convert("L")
     values = np.asarray(mask.resize(img.size, Image.Resampling.BILINEAR), np.float32)
     if mask.mode != "F":
         values = values / 255

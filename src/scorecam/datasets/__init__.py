@@ -14,13 +14,8 @@ from scorecam.datasets.photos import is_photo
 from scorecam.datasets.sample import Dataset
 from scorecam.datasets.table import open_table
 from scorecam.datasets.voc import open_voc
-from scorecam.errors import (
-    DatasetError,
-    ScorecamError,
-    SettingError,
-    did_you_mean,
-    excerpt,
-)
+from scorecam.errors import DatasetError, ScorecamError, SettingError, did_you_mean
+from scorecam.wording import excerpt
 
 _Opener = Callable[[Path, str | None, str | None], Dataset]
 

@@ -11,9 +11,10 @@ from typing import Any
 from scorecam.datasets.building import Tally
 from scorecam.datasets.photos import Size, upright_size
 from scorecam.datasets.sample import Box, Thing
-from scorecam.errors import DatasetError, MissingExtra, PhotoError, excerpt
+from scorecam.errors import DatasetError, MissingExtra, PhotoError
 from scorecam.fields import is_text, number
 from scorecam.reading import Kind, read_bytes
+from scorecam.wording import excerpt
 
 XML = Kind("a Pascal VOC annotation", 2**23, DatasetError)
 

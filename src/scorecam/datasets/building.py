@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from scorecam.datasets.sample import Dataset, Label, Sample
-from scorecam.errors import DatasetError, excerpt
+from scorecam.errors import DatasetError
+from scorecam.wording import excerpt
 
 Tally = Counter[str]
 """How often something was met that the user should hear of, by the words for it."""

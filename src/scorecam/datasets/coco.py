@@ -10,13 +10,14 @@ from typing import Any, cast
 
 from scorecam.datasets.annotation import finite, placed, size_of
 from scorecam.datasets.building import Tally, finish, refuse_repeated
-from scorecam.datasets.photos import Size, check_name, is_file, nowhere, shown
+from scorecam.datasets.photos import Size, check_name, is_file, nowhere
 from scorecam.datasets.sample import Box, Dataset, Sample, Thing
 from scorecam.datasets.segments import read_segments
 from scorecam.datasets.voc import area, largest
-from scorecam.errors import DatasetError, did_you_mean, excerpt
+from scorecam.errors import DatasetError, did_you_mean
 from scorecam.fields import is_key, is_list, is_table, is_text
 from scorecam.reading import Kind, parse_json, read_bytes
+from scorecam.wording import excerpt, shown
 
 RULE = "The class of a photo is that of its largest object that is not a crowd."
 INSTANCES = Kind("COCO's instances as JSON", 2**31, DatasetError)

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from scorecam.datasets.building import listed
 from scorecam.datasets.ground_truth import WNID
 from scorecam.datasets.sample import Label
-from scorecam.errors import did_you_mean, excerpt
+from scorecam.errors import did_you_mean
 from scorecam.labels import imagenet_wnids
+from scorecam.wording import excerpt
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ import zlib
 from pathlib import Path
 from typing import Any, Final
 
-from scorecam.errors import DatasetError, MissingExtra, excerpt
+from scorecam.errors import DatasetError, MissingExtra
 from scorecam.reading import Kind, read_bytes
+from scorecam.wording import excerpt
 
 META: Final = Kind("the development kit's meta.mat", 2**24, DatasetError)
 LARGEST: Final = 2**26

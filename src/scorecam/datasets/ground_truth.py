@@ -23,9 +23,10 @@ from typing import Final
 from scorecam.datasets.building import Tally
 from scorecam.datasets.devkit import read_meta
 from scorecam.datasets.photos import is_file
-from scorecam.errors import DatasetError, excerpt
+from scorecam.errors import DatasetError
 from scorecam.labels import imagenet_wnids
 from scorecam.reading import Kind, read_text
+from scorecam.wording import excerpt
 
 OFFICIAL: Final = "ILSVRC2012_validation_ground_truth.txt"
 

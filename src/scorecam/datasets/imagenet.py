@@ -13,7 +13,8 @@ from scorecam.datasets.ground_truth import OFFICIAL, read_ground_truth, without_
 from scorecam.datasets.masks import read_masks
 from scorecam.datasets.photos import is_file, photos_under
 from scorecam.datasets.sample import Dataset, Label, Sample, Thing
-from scorecam.errors import DatasetError, excerpt
+from scorecam.errors import DatasetError
+from scorecam.wording import excerpt
 
 BESIDE: Final = ("Annotations", "Annotation", "masks")
 """Folders beside the photos that hold no photos."""

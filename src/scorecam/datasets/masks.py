@@ -9,8 +9,9 @@ import numpy as np
 
 from scorecam.datasets.photos import upright_size
 from scorecam.datasets.sample import PhotoMask
-from scorecam.errors import DatasetError, excerpt
+from scorecam.errors import DatasetError
 from scorecam.images import MASK, Accepts, opened
+from scorecam.wording import excerpt
 
 _MASK = Accepts("a mask", MASK, DatasetError)
 

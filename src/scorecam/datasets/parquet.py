@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from scorecam.datasets.building import listed
-from scorecam.errors import DatasetError, MissingExtra, excerpt
+from scorecam.errors import DatasetError, MissingExtra
 from scorecam.reading import Kind, check_file
+from scorecam.wording import excerpt
 
 PARQUET: Final = Kind("a Parquet list of photos", 2**30, DatasetError)
 MOST_ROWS: Final = 20_000_000

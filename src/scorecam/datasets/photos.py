@@ -9,8 +9,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final, NoReturn
 
-from scorecam.errors import DatasetError, PhotoError, excerpt
+from scorecam.errors import DatasetError, PhotoError
 from scorecam.images import PHOTO, Accepts, opened, orientation
+from scorecam.wording import excerpt
 
 Size = tuple[int, int]
 """(width, height) in pixels, as in Pillow."""
@@ -144,11 +145,6 @@ def upright_size(path: Path) -> Size:
             likely=error.likely or "The file is missing, damaged, or no photo.",
             do=error.do,
         ) from error
-
-
-def shown(name: str) -> str:
-    """A name that can be printed, whatever bytes it is made of."""
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _refuse(error: OSError) -> NoReturn:

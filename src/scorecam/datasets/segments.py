@@ -13,9 +13,10 @@ from PIL import Image
 from scorecam.datasets.annotation import finite
 from scorecam.datasets.photos import Size, upright_size
 from scorecam.datasets.sample import PhotoMask
-from scorecam.errors import DatasetError, MissingExtra, excerpt
+from scorecam.errors import DatasetError, MissingExtra
 from scorecam.photo import MAX_PIXELS
 from scorecam.process import quietly
+from scorecam.wording import excerpt
 
 MOST_NUMBERS = 1_000_000
 """Numbers of one polygon."""

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from scorecam.datasets.photos import Size, upright_size
 from scorecam.datasets.sample import Box, Dataset, Sample
 from scorecam.errors import DatasetError, PhotoError, SettingError
-from scorecam.ranges import PHOTOS, SEED, SHARDS, Real, quoted
+from scorecam.ranges import PHOTOS, SEED, SHARDS, Real
+from scorecam.wording import quoted
 
 MANY = 500
 """Boxes from which on their area is counted strip by strip."""

@@ -20,11 +20,12 @@ from scorecam.datasets.annotation import finite, placed
 from scorecam.datasets.building import Tally, finish, listed
 from scorecam.datasets.masks import read_masks
 from scorecam.datasets.parquet import read_parquet
-from scorecam.datasets.photos import check_name, nowhere, shown
+from scorecam.datasets.photos import check_name, nowhere
 from scorecam.datasets.sample import Box, Dataset, Label, Sample, Thing
-from scorecam.errors import DatasetError, did_you_mean, excerpt
+from scorecam.errors import DatasetError, did_you_mean
 from scorecam.fields import is_key
 from scorecam.reading import Kind, read_text
+from scorecam.wording import excerpt, shown
 
 LIST: Final = Kind("a CSV list of photos", 2**30, DatasetError)
 COLUMNS: Final = ("path", "label", "x1", "y1", "x2", "y2", "mask")

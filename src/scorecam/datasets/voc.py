@@ -6,10 +6,11 @@ from pathlib import Path
 
 from scorecam.datasets.annotation import placed, read_xml
 from scorecam.datasets.building import MISSING, Tally, finish
-from scorecam.datasets.photos import check_name, is_file, nowhere, photos_under, shown
+from scorecam.datasets.photos import check_name, is_file, nowhere, photos_under
 from scorecam.datasets.sample import Box, Dataset, Label, Sample, Thing
-from scorecam.errors import DatasetError, did_you_mean, excerpt
+from scorecam.errors import DatasetError, did_you_mean
 from scorecam.reading import Kind, read_text
+from scorecam.wording import excerpt, shown
 
 LIST = Kind("a list of photos", 2**28, DatasetError)
 MANY = 1_000

@@ -6,7 +6,7 @@ from scorecam.errors import SettingError, did_you_mean
 from scorecam.metrics.faithfulness import ADCC, Deletion, Insertion, Recognition
 from scorecam.metrics.localisation import Energy, Overlap, Pointing
 from scorecam.metrics.metric import Measured, Metric, Outcome, Seen, Truth
-from scorecam.ranges import quoted
+from scorecam.wording import quoted
 
 LONGEST = 10_000
 """Characters of a list of measures."""

@@ -16,11 +16,16 @@ from typing import Any, cast
 
 from torch import Tensor
 
+from scorecam import markdown
+from scorecam.arguments import function, instance, several
+from scorecam.arguments import number as a_number
+from scorecam.arguments import path as as_path
 from scorecam.backends import open_model
+from scorecam.budget import BudgetSpec, plan
 from scorecam.cam import upsample
 from scorecam.datasets import open_dataset
 from scorecam.datasets.sample import Dataset
-from scorecam.errors import MissingExtra, RunError, SettingError, did_you_mean
+from scorecam.errors import MissingExtra, OutputError, RunError, SettingError, did_you_mean
 from scorecam.files import replacing
 from scorecam.methods import parse_methods
 from scorecam.metrics.faithfulness import pearson
@@ -45,6 +50,7 @@ from scorecam.runs.sides import (
     slug,
 )
 from scorecam.runs.store import Record, as_json
+from scorecam.wording import quoted
 
 SIDE = 56
 """Cells that maps of different grids are compared on, along each axis."""
@@ -59,7 +65,7 @@ def compare(
     *,
     out: str | os.PathLike[str],
     method: str = "scorecam",
-    budget: str | int = "exact",
+    budget: BudgetSpec = "exact",
     fail_under: Mapping[str, float] | None = None,
     opener: Callable[..., Model] = open_model,
     progress: OnProgress | None = None,
@@ -86,12 +92,19 @@ def compare(
         RunError: a run's folder is damaged, or lacks the method.
         MissingExtra, DatasetError, OutputError: as for `evaluate`.
     """
-    chosen = [parse_side(text) for text in sides]
+    folder = Path(as_path("out", out, OutputError))
+    function("progress", progress, "a Progress")
+    function("opener", opener, "a model's spec and settings", optional=False)
+    do = "Give a model's spec or a run's folder for each side."
+    chosen = [parse_side(text) for text in several("sides", sides, str, do)]
+    plan(budget, None)
     method = _one(method)
-    _check(chosen, dataset, fail_under or {})
-    photos = dataset if isinstance(dataset, Dataset) or dataset is None else open_dataset(dataset)
+    fail_under = {} if fail_under is None else fail_under
+    _check(chosen, dataset, fail_under)
+    photos = dataset
+    if photos is not None and not isinstance(photos, Dataset):
+        photos = open_dataset(as_path("dataset", photos))
     _check_models(chosen, photos, opener)
-    folder = Path(out)
     found: list[Side] = []
     for number, candidate in enumerate(chosen):
         if candidate.is_run:
@@ -105,17 +118,17 @@ def compare(
             method,
             "localisation",
             out=place,
-            budget=budget,  # type: ignore[arg-type]
+            budget=budget,
             progress=progress,
             **run,
         )
         found.append(read_side(candidate, place, method))
-    return _compared(found, folder, fail_under or {})
+    return _compared(found, folder, fail_under)
 
 
 def _one(method: str) -> str:
     """The name of the one method that is meant."""
-    named = parse_methods(method)
+    named = parse_methods(instance("method", method, str, "Give a name, such as scorecam."))
     if len(named) != 1:
         raise SettingError(
             f"{method} names {len(named)} methods.", do="Compare the maps of one: scorecam."
@@ -130,10 +143,12 @@ def _check(sides: Sequence[Candidate], dataset: object, fail_under: Mapping[str,
         raise SettingError(
             "There are models to compare and no photos.", do="Give a data set after them."
         )
-    for gate in fail_under:
+    do = "Give a dict from a gate to the least that is accepted."
+    for gate, least in instance("fail_under", fail_under, Mapping, do).items():
+        a_number(f"fail_under[{quoted(gate)}]", least, -math.inf, math.inf)
         if gate not in GATES:
             raise SettingError(
-                f"There is no gate {gate!r}.",
+                f"There is no gate {quoted(gate)}.",
                 likely=did_you_mean(gate, GATES),
                 do=f"There are {', '.join(GATES)}.",
             )
@@ -156,7 +171,8 @@ def _opened(candidate: Candidate, opener: Callable[..., Model]) -> tuple[Model, 
     of_run = ("layer", "precision", "runtime")
     own = {key: value for key, value in candidate.settings.items() if key not in of_run}
     run = {key: value for key, value in candidate.settings.items() if key in of_run}
-    return opener(candidate.source, **own), run
+    model = opener(candidate.source, **own)
+    return instance("opener", model, Model, "It must return a scorecam.Model."), run
 
 
 def _focus(record: Record) -> float | None:
@@ -303,8 +319,7 @@ def _write(found: Comparison, sides: Sequence[Side]) -> None:
     }
     with replacing(found.folder / "compare.json") as temporary:
         temporary.write_text(as_json(document), "utf-8")
-    with replacing(found.folder / "compare.md") as temporary:
-        temporary.write_text(found.table, "utf-8")
+    markdown.write(found.folder / "compare.md", found.table)
     # Pictures and the page need libraries that the numbers do not.
     with contextlib.suppress(MissingExtra):
         write(moved_page(found, sides), found.folder / "compare.html")

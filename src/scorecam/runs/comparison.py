@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from scorecam import markdown
+from scorecam.markdown import Markdown, words
 from scorecam.metrics.statistics import Interval
-from scorecam.runs.rows import in_words, markdown
+from scorecam.runs.rows import in_words
 
 MOST = 20
 """Photos that moved most, in the table."""
@@ -73,23 +75,27 @@ class Comparison:
     remarks: tuple[str, ...]
 
     @property
-    def table(self) -> str:
+    def table(self) -> Markdown:
         """The same in Markdown."""
         return _table(self)
 
 
-def _table(found: Comparison) -> str:
+def _table(found: Comparison) -> Markdown:
     head = ["model", "accuracy", "focus", "similarity", "same prediction", "focus gained"]
     sides = list(zip(found.names, found.accuracy, found.focus, strict=True))
-    rows = [[name, in_words(right), in_words(own), "", "", ""] for name, right, own in sides]
+    rows: list[list[str]] = [
+        [name, in_words(right), in_words(own), "", "", ""] for name, right, own in sides
+    ]
     for row, each in zip(rows[1:], found.versus, strict=True):
-        undefined = f" ({each.undefined} undefined)" if each.undefined else ""
+        similarity = in_words(each.similarity)
+        if each.undefined:
+            similarity = words("{} ({} undefined)", similarity, each.undefined)
         row[3:] = [
-            in_words(each.similarity) + undefined,
+            similarity,
             in_words(each.agreement),
             in_words(each.focus, "+"),
         ]
-    parts = ["# Comparison with the first\n", markdown(head, rows)]
+    parts = [markdown.heading(1, "Comparison with the first"), markdown.table(head, rows)]
     for each in found.versus:
         lines = [
             [
@@ -101,10 +107,10 @@ def _table(found: Comparison) -> str:
             for photo in each.photos[:MOST]
         ]
         parts += [
-            f"## What moved most: {each.other}\n",
-            markdown(["photo", "similarity", "prediction", "focus"], lines),
+            markdown.heading(2, "What moved most: {}", each.other),
+            markdown.table(["photo", "similarity", "prediction", "focus"], lines),
         ]
     if found.failed:
-        parts.append("Not met: " + "; ".join(found.failed) + ".\n")
-    parts += [f"{remark}\n" for remark in found.remarks]
-    return "\n".join(parts)
+        parts.append(markdown.paragraph("Not met: {}.", "; ".join(found.failed)))
+    parts += [markdown.paragraph("{}", remark) for remark in found.remarks]
+    return markdown.document(*parts)

@@ -26,12 +26,12 @@ from torch import Tensor
 from scorecam import health
 from scorecam.bank import ScoreBank
 from scorecam.cam import find_variant
-from scorecam.datasets.photos import shown
 from scorecam.page import grid8
 from scorecam.runs.config import SCHEMA
 from scorecam.runs.store import Record
 from scorecam.runs.subject import Setup, Subject, column
 from scorecam.shapes import Columns
+from scorecam.wording import shown
 
 VIEWS = ("official", "algorithm1", "increase", "consensus")
 CLASSES = 5

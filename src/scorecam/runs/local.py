@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import PIL.Image
 from torch import nn
 
 from scorecam import backends
+from scorecam.arguments import flag, function, instance, several, whole
+from scorecam.arguments import path as as_path
 from scorecam.asking import BatchSize, Scorer
 from scorecam.bank import ScoreBank
 from scorecam.budget import BudgetSpec, described, plan
@@ -25,16 +27,18 @@ from scorecam.datasets.selection import select
 from scorecam.errors import (
     DatasetError,
     ModelError,
+    OutputError,
     PhotoError,
     ScorecamError,
     SettingError,
     did_you_mean,
 )
 from scorecam.method import Method
-from scorecam.methods import parse_methods
+from scorecam.methods import methods_of
 from scorecam.metrics import Metric, parse_metrics
 from scorecam.model import Model, Precision, Runtime, Speed
 from scorecam.photo import read_photo
+from scorecam.ranges import SEED
 from scorecam.runs.config import Config, describe
 from scorecam.runs.gallery import entry
 from scorecam.runs.results import Summary, check_extras, write_results
@@ -42,9 +46,12 @@ from scorecam.runs.store import Record, Store
 from scorecam.runs.subject import Setup, Subject
 from scorecam.runs.work import work
 from scorecam.shapes import Image
+from scorecam.wording import quoted
 
 MANY = 10**9
 """Passes that a run may take, for the choice of runtime: converting a network always pays."""
+
+A_MASKING = "For example masking=scorecam.Masking(fill=0.5)."
 
 TRIES = 5
 """Photos that a model may fail on before it is taken to fail on all."""
@@ -151,11 +158,21 @@ def evaluate(
         OutputError: a result cannot be written; what was done before is kept.
         ModelError, LayerError, MissingExtra: as for `explain`.
     """
+    folder = Path(as_path("out", out, OutputError))
+    SEED.check("seed", seed)
+    function("progress", progress, "a Progress")
+    function("tell", tell, "a sentence")
+    masking = Masking() if masking is None else instance("masking", masking, Masking, A_MASKING)
+    banks, gallery, retry = flag("banks", banks), flag("gallery", gallery), flag("retry", retry)
     opened = model if isinstance(model, Model) else backends.open_model(model)
-    chosen = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
-    asked = parse_methods(methods) if isinstance(methods, str) else list(methods)
-    measures = parse_metrics(metrics) if isinstance(metrics, str) else list(metrics)
-    mine = select(chosen, shard=shard) if shard is not None else chosen
+    chosen = dataset if isinstance(dataset, Dataset) else open_dataset(as_path("dataset", dataset))
+    asked = methods_of(methods)
+    measures = (
+        parse_metrics(metrics)
+        if isinstance(metrics, str)
+        else several("metrics", metrics, Metric, 'Give names, such as "paper", or measures.')
+    )
+    mine = chosen if shard is None else select(chosen, shard=_pair(shard))
     plan(budget, tolerance)
     Speed(runtime, precision)
     _check_choice("target", target, ("label", "predicted"))
@@ -170,10 +187,9 @@ def evaluate(
         "budget": described(budget, tolerance),
         "precision": precision,
         "runtime": runtime,
-        "seed": seed,
+        "seed": int(seed),
         "fill": fill,
     }
-    masking = masking or Masking()
     # Whatever makes no sense for this model is refused now, not photo by photo.
     scorer = Scorer(
         opened,
@@ -189,7 +205,7 @@ def evaluate(
     if scorer.two_sided:  # earlier versions numbered the two sides the other way round
         settings["sides"] = "negative, positive"
     config = describe(opened, chosen, asked, measures, settings=settings, masking=masking)
-    store = Store(Path(out), [method.name for method in asked])
+    store = Store(folder, [method.name for method in asked])
     speed = settled(store.recorded(), opened, image, Speed(runtime, precision))
     config |= {"runtime used": speed.runtime, "precision used": speed.precision}
     config, said = store.begin(config)
@@ -334,6 +350,15 @@ def _digest(columns: Mapping[Label, int]) -> str:
     return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
 
 
+def _pair(shard: Any) -> tuple[int, int]:
+    """A shard as two whole numbers; whether there is such a shard is not looked at."""
+    do = "Give (i, n): the i-th of n parts, counted from 1."
+    pair = several("shard", shard, object, do)
+    if len(pair) != 2:
+        raise SettingError(f"shard={quoted(shard)} is not a pair.", do=do)
+    return whole("shard", pair[0]), whole("shard", pair[1])
+
+
 def _check_names(methods: Sequence[Method], metrics: Sequence[Metric]) -> None:
     for kind, named in (("method", methods), ("measure", metrics)):
         names = [each.name for each in named]
@@ -341,15 +366,15 @@ def _check_names(methods: Sequence[Method], metrics: Sequence[Metric]) -> None:
             raise SettingError(f"No {kind} was given.", do="Give at least one.")
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise SettingError(
-                f"The {kind} {twice[0]!r} is there twice.",
+                f"The {kind} {quoted(twice[0])} is there twice.",
                 do="Records are kept by name: give each its own.",
             )
 
 
 def _check_choice(what: str, value: str, known: tuple[str, str]) -> None:
-    if value not in known:
+    if not (isinstance(value, str) and value in known):
         raise SettingError(
-            f"There is no {what} {value!r} for a run.",
-            likely=did_you_mean(str(value), known),
+            f"There is no {what} {quoted(value)} for a run.",
+            likely=did_you_mean(value, known),
             do=f"It is {known[0]} or {known[1]}.",
         )

@@ -16,9 +16,8 @@ from torch import Tensor, nn
 from scorecam.asking import Scorer
 from scorecam.bank import ScoreBank
 from scorecam.budget import BudgetSpec
-from scorecam.datasets.photos import shown
 from scorecam.datasets.sample import Sample
-from scorecam.errors import ModelError, RunError, ScorecamError, excerpt
+from scorecam.errors import ModelError, RunError, ScorecamError
 from scorecam.explainer import ScoreCAM
 from scorecam.files import replacing
 from scorecam.method import Case, Method
@@ -32,6 +31,7 @@ from scorecam.runs.local import OnProgress, Progress
 from scorecam.runs.records import Record, Unreadable, read_plane
 from scorecam.runs.store import Store
 from scorecam.shapes import Heatmap, Image
+from scorecam.wording import excerpt, shown
 
 MODES = ("cascading", "independent")
 DATA, SHUFFLED = "data", "trained on shuffled labels"
@@ -216,7 +216,9 @@ class Check:
     @property
     def _preprocess(self) -> Preprocess:
         if self.model.preprocess is None:
-            raise ModelError("The model's preprocessing is not known.", do="Give preprocess=.")
+            raise ModelError(
+                "The model's preprocessing is not known.", do="Give preprocess= (--preprocess)."
+            )
         return self.model.preprocess
 
     def photo(self, sample: Sample) -> Any:

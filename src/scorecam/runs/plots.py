@@ -15,6 +15,7 @@ from scorecam import quiet_matplotlib
 from scorecam.errors import MissingExtra
 from scorecam.files import replacing
 from scorecam.runs.rows import CHANCE
+from scorecam.wording import visible
 
 if TYPE_CHECKING:
     from scorecam.metrics.statistics import Interval
@@ -81,7 +82,7 @@ def _curves(figure_of: Any, kinds: Sequence[str], curves: Mapping[str, Mapping[s
             axes.fill_between(
                 shares, mean - half, mean + half, color=COLOURS[number % len(COLOURS)], alpha=0.12
             )
-        axes.set_title(f"{kind.capitalize()} (mean, 95 % band)", fontsize=11)
+        axes.set_title(_plain(f"{kind.capitalize()} (mean, 95 % band)"), fontsize=11)
         axes.set_xlabel("share of pixels")
         axes.set_ylabel("probability of the class")
         axes.set_xlim(0, 1)
@@ -147,7 +148,7 @@ def _differences(figure_of: Any, rows: Sequence[Row], titles: Mapping[str, str])
                     capsize=2,
                     color=COLOURS[number % len(COLOURS)],
                 )
-        axes.set_title(titles[outcomes[place]], fontsize=9)
+        axes.set_title(_plain(titles[outcomes[place]]), fontsize=9)
         axes.set_yticks(range(len(methods)), [_short(each) for each in methods], fontsize=8)
         axes.tick_params(axis="x", labelsize=7)
         axes.set_ylim(len(methods) - 0.5, -0.5)
@@ -160,7 +161,13 @@ def _differences(figure_of: Any, rows: Sequence[Row], titles: Mapping[str, str])
 
 def _short(method: str) -> str:
     """A method's name, its middle left out where it would not fit beside a picture."""
-    return method if len(method) <= 34 else f"{method[:16]}…{method[-16:]}"
+    return _plain(method if len(method) <= 34 else f"{method[:16]}…{method[-16:]}")
+
+
+def _plain(name: str) -> str:
+    """A name that matplotlib draws as it is: no formula, no label that legends leave out."""
+    text = visible(name).replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
 
 
 def _whole(row: Row) -> bool:
@@ -209,9 +216,11 @@ def draw_sanity(folder: Path, points: Sequence[Point]) -> None:
                     axes.axhline(level, color=colour, linewidth=1, linestyle=(0, (1, 3)))
             axes.axhline(0, color="#888888", linewidth=0.8)
             axes.set_ylim(-0.3, 1.05)
-            axes.set_title(f"{mode}: {measure}", fontsize=10)
+            axes.set_title(_plain(f"{mode}: {measure}"), fontsize=10)
             axes.grid(alpha=0.25)
-            axes.set_xticks(range(len(stages)), stages, rotation=90, fontsize=7)
+            axes.set_xticks(
+                range(len(stages)), [_short(each) for each in stages], rotation=90, fontsize=7
+            )
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", fontsize=9, frameon=False)
     figure.suptitle(
@@ -258,7 +267,7 @@ def draw_strips(
                     extent=(0, wide, high, 0), interpolation="bilinear",
                 )  # fmt: skip
     for axes, place in zip(panels[0][1:], places, strict=True):
-        axes.set_title(titles[place], fontsize=7, wrap=True)
+        axes.set_title(_plain(str(titles[place])), fontsize=7, wrap=True)
     for axes in panels.flat:
         axes.set(xticks=[], yticks=[])
     figure.suptitle("What is left of a map as weights are drawn anew, from the output down")

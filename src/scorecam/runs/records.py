@@ -17,11 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from scorecam.arrays import read_npy
-from scorecam.errors import RunError, excerpt
+from scorecam.errors import RunError
 from scorecam.fields import between, is_clean, is_key, is_list, is_table, is_text, is_whole
 from scorecam.metrics import parse_metrics
 from scorecam.reading import Kind, parse_json, read_bytes
 from scorecam.runs.config import SCHEMA, Config
+from scorecam.wording import excerpt
 
 Record = dict[str, Any]
 

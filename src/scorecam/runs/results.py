@@ -10,16 +10,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scorecam import markdown
 from scorecam.datasets.sample import Dataset
 from scorecam.errors import MissingExtra
 from scorecam.files import replacing
+from scorecam.markdown import Markdown, words
 from scorecam.metrics import Outcome
 from scorecam.metrics.statistics import Interval, interval, paired
 from scorecam.runs.config import SCHEMA, Config
 from scorecam.runs.plots import draw
-from scorecam.runs.rows import Curve, Row, markdown
+from scorecam.runs.rows import Curve, Row, in_words
 from scorecam.runs.store import Record, Store, as_json
 from scorecam.runs.subject import Setup
+from scorecam.wording import LONGEST, one_line
 
 GROUPS = ("all", "small", "large")
 ARROWS = {"higher": " ↑", "lower": " ↓", "neither": ""}
@@ -48,7 +51,7 @@ class Summary:
     failures: dict[str, int]
     failed: tuple[Record, ...]
     rows: tuple[Row, ...]
-    table: str
+    table: Markdown
     remarks: tuple[str, ...] = ()
     news: tuple[str, ...] = ()
 
@@ -134,7 +137,7 @@ def _write_once(
     lost = set.intersection(*(set(tally.failures) for tally in tallies.values()))
     first = next(iter(tallies.values())).failures
     failures = Counter(first[sample]["failure"]["kind"] for sample in lost)
-    said = [*remarks[0], *remarks[1]]
+    said = [one_line(remark, LONGEST) for remark in (*remarks[0], *remarks[1])]
     if done < len(samples):
         said.append(f"{len(samples) - done} of {len(samples)} photos are not done yet.")
     try:
@@ -154,8 +157,7 @@ def _write_once(
         tuple(said[len(remarks[0]) :]),
     )
     _write_summary(store, config, summary)
-    with replacing(store.folder / "table.md") as temporary:
-        temporary.write_text(summary.table, "utf-8")
+    markdown.write(store.folder / "table.md", summary.table)
     return summary
 
 
@@ -180,7 +182,8 @@ def _write_parquet(
         ) from error
     kinds = {"value": pa.float64()}
     schema = pa.schema([(name, kinds.get(name, pa.string())) for name in COLUMNS])
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+    # pyarrow refuses a path that is not UTF-8; it takes an open file.
+    with path.open("wb") as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
         for method in store.methods:
             tally = Tally({outcome.name: Column() for outcome in outcomes})
             tallies[method] = tally
@@ -277,13 +280,17 @@ def items(summary: Summary) -> list[dict[str, Any]]:
     return found + [{key: record[key] for key in kept} for record in summary.failed]
 
 
-def _about(config: Config, photos: int, done: int) -> str:
+def _about(config: Config, photos: int, done: int) -> Markdown:
     """What the numbers below are of."""
-    return (
-        f"# {config['model']}, layer {config['layer']}\n\n{done} of {photos} photos; target: the "
-        f"{config['target']} class; budget {config['budget']}; {config['precision used']} on "
-        f"{config['runtime used']}. Means over photos with 95 % bootstrap intervals; (n) where not "
-        "every photo has a value.\n"
+    return markdown.document(
+        markdown.heading(1, "{}, layer {}", config["model"], config["layer"]),
+        markdown.paragraph(
+            "{} of {} photos; target: the {} class; budget {}; {} on {}. Means over photos with "
+            "95 % bootstrap intervals; (n) where not every photo has a value.",
+            done,
+            photos,
+            *(config[key] for key in ("target", "budget", "precision used", "runtime used")),
+        ),
     )
 
 
@@ -291,8 +298,8 @@ def _table(
     rows: Sequence[Row],
     tallies: dict[str, Tally],
     outcomes: Sequence[Outcome],
-    about: str,
-) -> str:
+    about: Markdown,
+) -> Markdown:
     """Everything for people, in Markdown."""
     first = next(iter(tallies))
     head = [_title(outcome) for outcome in outcomes]
@@ -300,7 +307,7 @@ def _table(
     groups = list(dict.fromkeys(row.group for row in rows))
     names = {"all": "All photos", "small": "Small objects", "large": "Large objects"}
     for group in groups:
-        parts.append(f"## {names[group]}\n")
+        parts.append(markdown.heading(2, "{}", names[group]))
         lines: list[list[str]] = []
         for method, tally in tallies.items():
             own = {
@@ -310,7 +317,7 @@ def _table(
             }
             whole = len(tally.photos) if group == "all" else len(_inside(tallies, group))
             lines.append([method, *(_cell(own[o.name], whole) for o in outcomes)])
-        parts.append(markdown(["method", *head], lines))
+        parts.append(markdown.table(["method", *head], lines))
     gaps = {(row.method, row.outcome): row.found for row in rows if row.against}
     if gaps:
         judged = [o for o in outcomes if o.better != "neither"]
@@ -321,9 +328,11 @@ def _table(
         ]
         titles = [_title(outcome) for outcome in judged]
         parts += [
-            f"## Differences to {first}, photo by photo\n",
-            markdown(["method", *titles], lines),
-            "+ and − in the last place say that the interval leaves out 0: better, or worse.\n",
+            markdown.heading(2, "Differences to {}, photo by photo", first),
+            markdown.table(["method", *titles], lines),
+            markdown.paragraph(
+                "A + or − in the last place says that the interval leaves out 0: better, or worse."
+            ),
         ]
     failed = Counter(
         record["failure"]["kind"]
@@ -332,8 +341,8 @@ def _table(
     )
     if failed:
         told = ", ".join(f"{count} × {kind}" for kind, count in sorted(failed.items()))
-        parts.append(f"Failures (photo and method): {told}.\n")
-    return "\n".join(parts)
+        parts.append(markdown.paragraph("Failures (photo and method): {}.", told))
+    return markdown.document(*parts)
 
 
 def _inside(tallies: dict[str, Tally], group: str) -> set[str]:
@@ -347,22 +356,16 @@ def _title(outcome: Outcome) -> str:
     return f"{outcome.title}{ARROWS[outcome.better]}"
 
 
-def _cell(row: Row, whole: int) -> str:
+def _cell(row: Row, whole: int) -> Markdown:
     found = row.found
-    if not found.n:
-        return "–"
-    text = f"{found.mean:.3f}"
-    if not math.isnan(found.low):
-        text += f" [{found.low:.3f}, {found.high:.3f}]"
-    return f"{text} ({found.n})" if found.n < whole else text
+    text = in_words(found)
+    return words("{} ({})", text, found.n) if 0 < found.n < whole else text
 
 
-def _gap(found: Interval | None, outcome: Outcome) -> str:
+def _gap(found: Interval | None, outcome: Outcome) -> Markdown:
     if found is None or not found.n:
-        return "–"
-    text = f"{found.mean:+.3f}"
-    if not math.isnan(found.low):
-        text += f" [{found.low:+.3f}, {found.high:+.3f}]"
-    if found.excludes(0.0):
-        text += " +" if (found.mean > 0) == (outcome.better == "higher") else " −"
-    return text
+        return words("–")
+    text = in_words(found, "+")
+    if not found.excludes(0.0):
+        return text
+    return words("{} {}", text, "+" if (found.mean > 0) == (outcome.better == "higher") else "−")

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from scorecam.markdown import Markdown, words
 from scorecam.metrics.statistics import Interval
 
 
@@ -75,22 +76,13 @@ CHANCE, ANOTHER = "chance", "another photo"
 """The mode and stage of a point that compares the trained network's maps of different photos."""
 
 
-def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown; bars in names do not end cells."""
-    escaped = [[cell.replace("|", "\\|") for cell in row] for row in [head, *rows]]
-    escaped.insert(1, ["---"] * len(head))
-    return "\n".join("| " + " | ".join(row) + " |" for row in escaped) + "\n"
-
-
-def in_words(found: Interval, sign: str = "") -> str:
+def in_words(found: Interval, sign: str = "") -> Markdown:
     """A mean and its interval, for people.
 
     Args:
         sign: "+" for differences.
     """
     if not found.n:
-        return "–"
-    text = f"{found.mean:{sign}.3f}"
-    if math.isnan(found.low):
-        return text
-    return f"{text} [{found.low:{sign}.3f}, {found.high:{sign}.3f}]"
+        return words("–")
+    mean, low, high = (f"{each:{sign}.3f}" for each in (found.mean, found.low, found.high))
+    return words("{}", mean) if math.isnan(found.low) else words("{} [{}, {}]", mean, low, high)

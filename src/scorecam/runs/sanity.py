@@ -24,16 +24,18 @@ from typing import Any
 
 from torch import nn
 
-from scorecam import backends
-from scorecam.budget import BudgetSpec, described
+from scorecam import backends, markdown
+from scorecam.arguments import function, several, whole
+from scorecam.arguments import path as as_path
+from scorecam.budget import BudgetSpec, described, plan
 from scorecam.cam import Masking
 from scorecam.datasets import open_dataset
-from scorecam.datasets.photos import shown
 from scorecam.datasets.sample import Dataset, Sample
-from scorecam.errors import MissingExtra, ModelError, SettingError
+from scorecam.errors import MissingExtra, ModelError, OutputError, SettingError
 from scorecam.files import replacing
+from scorecam.markdown import Markdown, paragraph
 from scorecam.method import Method
-from scorecam.methods import parse_methods
+from scorecam.methods import methods_of
 from scorecam.metrics.similarity import SIMILARITIES
 from scorecam.metrics.statistics import Interval, interval
 from scorecam.model import Model, Runtime, Speed, WhiteBox
@@ -46,6 +48,7 @@ from scorecam.runs.rows import ANOTHER, CHANCE, Point
 from scorecam.runs.store import Store, as_json
 from scorecam.runs.verdicts import PASSES, Verdict, table, verdict
 from scorecam.shapes import Image
+from scorecam.wording import quoted, shown
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class Sanity:
     points: tuple[Point, ...]
     verdicts: Mapping[str, Verdict]
     data_verdicts: Mapping[str, Verdict]
-    table: str
+    table: Markdown
     failures: Mapping[str, str]
 
     def curve(
@@ -118,6 +121,8 @@ def sanity(
         SettingError: an option makes no sense.
         RunError, DatasetError, OutputError: as for `evaluate`.
     """
+    folder = Path(as_path("out", out, OutputError))
+    function("progress", progress, "a Progress")
     opened = model if isinstance(model, Model) else backends.open_model(model)
     if not isinstance(opened, WhiteBox):
         raise ModelError(
@@ -125,12 +130,16 @@ def sanity(
             do="Give the PyTorch network it was made of.",
         )
     other = shuffled
-    if isinstance(other, nn.Module):
+    if other is not None and not isinstance(other, Model):
         other = backends.open_model(other, preprocess=opened.preprocess)
-    chosen = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
-    asked = parse_methods(methods) if isinstance(methods, str) else list(methods)
-    modes = (modes,) if isinstance(modes, str) else tuple(modes)
-    _check(modes, seeds)
+    chosen = dataset if isinstance(dataset, Dataset) else open_dataset(as_path("dataset", dataset))
+    asked = methods_of(methods)
+    do = f"There are {' and '.join(MODES)}."
+    modes = [modes] if isinstance(modes, str) else several("modes", modes, str, do)
+    seeds = whole("seeds", seeds, 1)
+    Speed(runtime)
+    plan(budget, None)
+    _check(modes)
     image, where = first_image(opened, chosen, layer)
     stages = opened.stages(image[None])
     jobs = list(all_jobs(stages, modes, seeds))
@@ -147,7 +156,7 @@ def sanity(
         "shuffled sha256": None if other is None else other.fingerprint(),
     }
     config = describe(opened, chosen, asked, [], settings=settings, masking=Masking())
-    store = Store(Path(out), [job.name for job in jobs], likeness=True)
+    store = Store(folder, [job.name for job in jobs], likeness=True)
     speed = settled(store.recorded(), opened, image, Speed(runtime))
     config |= {"runtime used": speed.runtime, "precision used": speed.precision}
     config, _ = store.begin(config)
@@ -158,17 +167,15 @@ def sanity(
     return _summary(check, stages, jobs, chosen.samples, failures, same=same)
 
 
-def _check(modes: Sequence[str], seeds: int) -> None:
+def _check(modes: Sequence[str]) -> None:
     unknown = [mode for mode in modes if mode not in MODES]
     if unknown or not modes:
         raise SettingError(
-            f"There is no mode {', '.join(map(repr, unknown)) or 'named'}.",
+            f"There is no mode {', '.join(map(quoted, unknown)) or 'named'}.",
             do=f"There are {' and '.join(MODES)}.",
         )
     if len(set(modes)) < len(modes):
         raise SettingError("A mode is there twice.", do="Name each once.")
-    if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
-        raise SettingError(f"seeds={seeds!r} is not a number of at least 1.", do="1 will do.")
 
 
 def _check_same(
@@ -221,10 +228,12 @@ def _summary(
     data = data if check.shuffled is not None else {}
     page = table(points, verdicts, data, len(usable))
     if same:
-        page += "\nThe network trained on shuffled labels has the model's own weights.\n"
+        remark = paragraph("The network trained on shuffled labels has the model's own weights.")
+        page = markdown.document(page, remark)
     wrong = {**failures, **told.failures}
     if wrong:
-        page += f"\nWhat failed: {'; '.join(f'{name}: {why}' for name, why in wrong.items())}\n"
+        each = "; ".join(f"{name}: {why}" for name, why in wrong.items())
+        page = markdown.document(page, paragraph("What failed: {}", each))
     found = Sanity(check.store.folder, tuple(stages), tuple(points), verdicts, data, page, wrong)
     _write(found)
     _draw(found, check, jobs, usable)
@@ -290,8 +299,7 @@ def _write(found: Sanity) -> None:
     }
     with replacing(found.folder / "sanity.json") as temporary:
         temporary.write_text(as_json(document), "utf-8")
-    with replacing(found.folder / "table.md") as temporary:
-        temporary.write_text(found.table, "utf-8")
+    markdown.write(found.folder / "table.md", found.table)
 
 
 def _draw(found: Sanity, check: Check, jobs: Sequence[Job], samples: Sequence[Sample]) -> None:

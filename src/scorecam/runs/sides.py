@@ -12,22 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scorecam.datasets.photos import shown
 from scorecam.datasets.sample import Dataset
-from scorecam.errors import (
-    LayerError,
-    ModelError,
-    RunError,
-    SettingError,
-    did_you_mean,
-    excerpt,
-)
+from scorecam.errors import LayerError, ModelError, RunError, SettingError, did_you_mean
 from scorecam.model import Model
-from scorecam.ranges import quoted
 from scorecam.runs.config import Config
 from scorecam.runs.local import first_image
 from scorecam.runs.records import Record, Unreadable, method_names, read_scaled
 from scorecam.runs.store import Store
+from scorecam.wording import excerpt, quoted, shown
 
 SETTINGS = ("weights", "preprocess", "labels", "head", "device", "layer", "precision", "runtime")
 

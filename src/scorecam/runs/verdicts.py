@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from scorecam import markdown
+from scorecam.markdown import Markdown, words
 from scorecam.metrics.similarity import SIMILARITIES
-from scorecam.runs.rows import ANOTHER, CHANCE, Point, markdown
+from scorecam.runs.rows import ANOTHER, CHANCE, Point
 
 Verdict = str
 PASSES = 0.5
@@ -46,45 +48,46 @@ def table(
     verdicts: Mapping[str, Verdict],
     data: Mapping[str, Verdict],
     photos: int,
-) -> str:
+) -> Markdown:
     """Everything in Markdown.
 
     Args:
         verdicts: on weights drawn anew, by method.
         data: on the network trained on shuffled labels; empty without one.
     """
-    about = (
+    about = markdown.paragraph(
         "How alike maps of other networks are to the trained network's: 1 is the same. A method "
         "passes where, every stage drawn anew, the 95 % interval of Spearman's mean lies below "
-        f"{PASSES:g}; and likewise against the same network trained on shuffled labels. In "
+        "{}; and likewise against the same network trained on shuffled labels. In "
         "brackets the interval; (n undefined) where maps were the same everywhere. The last line "
         "of each table compares the trained network's own maps of different photos: likeness down "
-        "to that says nothing.\n"
+        "to that says nothing.",
+        f"{PASSES:g}",
     )
     head = ["method", "weights drawn anew", *(["labels shuffled"] if data else [])]
     rows = [[name, found, *([data[name]] if data else [])] for name, found in verdicts.items()]
-    parts = [f"# Sanity check on {photos} photos\n", about]
+    parts = [markdown.heading(1, "Sanity check on {} photos", photos), about]
     if data or any(point.mode == "cascading" for point in points):
-        parts.append(markdown(head, rows))
+        parts.append(markdown.table(head, rows))
     found = {(p.method, p.mode, p.stage, p.measure): p for p in points}
     for mode in dict.fromkeys(point.mode for point in points if point.mode != CHANCE):
         stages = dict.fromkeys(point.stage for point in points if point.mode == mode)
         for measure in SIMILARITIES:
-            parts.append(f"## {mode.capitalize()}, {measure}\n")
-            lines = [
+            parts.append(markdown.heading(2, "{}, {}", mode.capitalize(), measure))
+            lines: list[list[str]] = [
                 [stage, *(_cell(found[method, mode, stage, measure]) for method in verdicts)]
                 for stage in stages
             ]
             chance = [found.get((method, CHANCE, ANOTHER, measure)) for method in verdicts]
             if all(chance):
                 lines.append([ANOTHER, *(_cell(point) for point in chance if point)])
-            parts.append(markdown(["stage", *verdicts], lines))
-    return "\n".join(parts)
+            parts.append(markdown.table(["stage", *verdicts], lines))
+    return markdown.document(*parts)
 
 
-def _cell(point: Point) -> str:
+def _cell(point: Point) -> Markdown:
     found = point.found
-    text = "–" if not found.n else f"{found.mean:.2f}"
+    text = words("{}", f"{found.mean:.2f}" if found.n else "–")
     if found.n and not math.isnan(found.low):
-        text += f" [{found.low:.2f}, {found.high:.2f}]"
-    return f"{text} ({point.undefined} undefined)" if point.undefined else text
+        text = words("{} [{}, {}]", text, f"{found.low:.2f}", f"{found.high:.2f}")
+    return words("{} ({} undefined)", text, point.undefined) if point.undefined else text

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from scorecam.asking import Scorer
 from scorecam.bank import ScoreBank
-from scorecam.datasets.photos import shown
 from scorecam.datasets.sample import Sample
 from scorecam.errors import MissingExtra, ModelError, ScorecamError
 from scorecam.explainer import ScoreCAM
@@ -27,6 +26,7 @@ from scorecam.runs.config import SCHEMA
 from scorecam.runs.store import Record
 from scorecam.runs.subject import Setup, Subject, column, look
 from scorecam.shapes import Heatmap, Image
+from scorecam.wording import shown
 
 Float16 = npt.NDArray[np.float16]
 

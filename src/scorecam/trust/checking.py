@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from torch import nn
 
 from scorecam import backends
+from scorecam.arguments import several
 from scorecam.errors import SettingError, did_you_mean
 from scorecam.explanation import Explanation
 from scorecam.model import Model
+from scorecam.ranges import SEED
 from scorecam.trust.measuring import Found, measure, price
 from scorecam.trust.subject import Subject
 from scorecam.trust.verdict import NOTES, RULES, Trust, judged, verdict
+from scorecam.wording import quoted
 
 
 @dataclass(frozen=True)
@@ -95,10 +98,9 @@ def _subject(model: Model | nn.Module, explanation: Explanation, seed: int) -> S
             likely="It may be a heatmap alone.",
             do="scorecam.check(model, scorecam.explain(model, photo)).",
         )
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise SettingError(f"seed={seed!r} is not a whole number.", do="0 is as good as any.")
     opened = model if isinstance(model, Model) else backends.open_model(model)
-    return Subject(opened, explanation, seed)
+    SEED.check("seed", seed)
+    return Subject(opened, explanation, int(seed))
 
 
 def _asks(explanation: Explanation) -> bool:
@@ -113,13 +115,14 @@ def known_codes(codes: Iterable[str]) -> frozenset[str]:
     Raises:
         SettingError: there is none such.
     """
-    asked = frozenset([codes] if isinstance(codes, str) else codes)
+    do = "Give a list of codes, such as ['improbable']."
+    asked = frozenset([codes] if isinstance(codes, str) else several("without", codes, str, do))
     known = [*NOTES, *RULES]
-    for code in sorted(asked, key=str):
+    for code in sorted(asked):
         if code not in known:
             raise SettingError(
-                f"There is no evidence {code!r}.",
-                likely=did_you_mean(str(code), known),
+                f"There is no evidence {quoted(code)}.",
+                likely=did_you_mean(code, known),
                 do=f"There are {', '.join(known)}.",
             )
     if asked >= set(RULES):

@@ -18,6 +18,7 @@ from scorecam.explanation import Explanation
 from scorecam.metrics.faithfulness import pearson
 from scorecam.model import Head, Model, Runtime, Speed, two_sided
 from scorecam.shapes import Activations, BatchedScores, Columns, Heatmap, Heatmaps, Image, Images
+from scorecam.wording import quoted
 
 ENOUGH = 4
 """Columns at least where columns are compared with each other."""
@@ -101,7 +102,7 @@ class Subject:
             self.model.find_layer(self.bank.layer, self.image[None])
         except LayerError as error:
             raise ModelError(
-                f"This model has no layer {self.bank.layer!r}, which was explained.",
+                f"This model has no layer {quoted(self.bank.layer)}, which was explained.",
                 likely="The explanation was made with the same network under other names.",
                 do="Give the model that was explained.",
             ) from error

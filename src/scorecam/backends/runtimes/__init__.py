@@ -21,6 +21,7 @@ from scorecam.backends.runtimes.state import State, read_state
 from scorecam.errors import MemoryShortage, MissingExtra, SettingError
 from scorecam.model import Engine, Probe, Speed
 from scorecam.shapes import BatchedScores, Images
+from scorecam.wording import quoted
 
 SAME = 1e-4
 """Float32 runtimes agree when the probe's scaled heatmap moves by at most this."""
@@ -187,7 +188,7 @@ def _candidates(model: Network, speed: Speed) -> list[tuple[str, str]]:
     if model.precision != "float32":  # the user has chosen already
         if speed.precision not in ("auto", "float32", model.precision):
             raise SettingError(
-                f"The network is in {model.precision}, and precision={speed.precision!r} was "
+                f"The network is in {model.precision}, and precision={quoted(speed.precision)} was "
                 "asked for.",
                 do="Convert the network itself, or leave precision out.",
             )

@@ -1,0 +1,407 @@
+"""Nothing that comes from outside reaches a terminal, a Markdown file or a figure as it is."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import io
+import json
+import os
+import re
+import unicodedata
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from markdown_it import MarkdownIt
+
+import scorecam as package
+from command_line import PREPROCESS, Answer, picture, strict_json
+from command_line import scorecam as command
+from scorecam import bar, markdown
+from scorecam.metrics.statistics import Interval
+from scorecam.runs import plots
+from scorecam.runs.rows import Curve, Point, Row
+from scorecam.wording import json_safe, one_line, visible
+
+SOURCES = sorted(Path(package.__file__).parent.rglob("*.py"))
+
+TITLE = "\x1b]0;owned\x07"
+HOSTILE = {
+    "a terminal's title": f"{TITLE}cat",
+    "eight-bit codes": "a\x9b2Jb\x9d0;x\x9c",
+    "lines": "cat\nscorecam: everything is verified\r\x08\x08dog",
+    "a reversed name": "cat\u202egnp.exe\u2066\u200f",
+    "separators": "a\u2028b\u2029c\x85d\x0be",
+    "a lone surrogate": "cat\udcff",
+    "rich's markup": "[red]cat[/red] :boom: [link=http://x.example]y[/link]",
+    "HTML": "<script>alert(1)</script><img src=x onerror=y>",
+    "a table's end": "a | b\n\n# Heading\n",
+    "a link": "[x](http://x.example) ![y](z.png) <http://a.example> http://b.example www.c.example",
+    "a formula": "$\\frac{1}{0}$ a_b^c _hidden $$",
+    "code": "`x` ``y`` ~~z~~ **b** __c__ *d*",
+}
+"""Names that do something where they are not shown as plain text."""
+
+
+def hidden(text: str) -> list[str]:
+    """Characters that a terminal does not show as they are, line ends and tabs aside."""
+    return [
+        char
+        for char in text
+        if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") and char not in "\n\t"
+    ]
+
+
+# ── the doors ────────────────────────────────────────────────────────────────────────────────
+
+PRINTS = {"print", "echo", "secho", "print_json", "rule", "log"}
+STREAMS = {"stdout", "stderr", "__stdout__", "__stderr__"}
+PRINTERS = {"rich", "termcolor", "tqdm"}
+DOOR = "printing.py"
+
+
+def _printing(tree: ast.AST) -> Iterator[str]:
+    """What prints in a module: calls of print and echo, writes to streams, imports of rich."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            name = ast.unparse(node.func)
+            owner, _, called = name.rpartition(".")
+            if called in PRINTS and owner in ("", "typer", "click", "console", "rich"):
+                yield name
+            if called in ("write", "writelines") and owner.rpartition(".")[2] in STREAMS:
+                yield name
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [each.name for each in node.names]
+            modules = names if isinstance(node, ast.Import) else [node.module or ""]
+            yield from (each for each in modules if each.partition(".")[0] in PRINTERS)
+
+
+def test_only_one_module_prints() -> None:
+    found = {
+        path.name: calls
+        for path in SOURCES
+        if (calls := sorted(_printing(ast.parse(path.read_text("utf-8")))))
+    }
+    assert set(found) == {DOOR}, found
+
+
+def _markdown_files(tree: ast.AST) -> Iterator[tuple[str, bool]]:
+    """Names of Markdown files in a module, and whether each is written through the door."""
+    through = {
+        id(part)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "markdown.write"
+        for part in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            name = node.value
+            if name.endswith(".md") and " " not in name and not name.startswith("docs/"):
+                yield name, id(node) in through
+
+
+def test_every_markdown_file_is_written_by_one_module() -> None:
+    found = [
+        (path.name, *each)
+        for path in SOURCES
+        for each in _markdown_files(ast.parse(path.read_text("utf-8")))
+    ]
+    assert {name for _, name, _ in found} == {"compare.md", "table.md"}
+    assert [each for each in found if not each[2]] == []
+
+
+def test_only_one_module_makes_markdown_of_text() -> None:
+    makers = {
+        path.name
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("Markdown")
+    }
+    assert makers == {"markdown.py"}
+
+
+def test_templates_of_markdown_are_constants() -> None:
+    """A template made of a foreign name would let it past the door."""
+    for path in SOURCES:
+        if path.name == "markdown.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            called = ast.unparse(node.func).rpartition(".")[2] if isinstance(node, ast.Call) else ""
+            if called in ("words", "paragraph", "heading") and isinstance(node, ast.Call):
+                template = node.args[1 if called == "heading" else 0]
+                assert isinstance(template, ast.Constant), f"{path.name}:{node.lineno}"
+
+
+# ── names ────────────────────────────────────────────────────────────────────────────────────
+
+OPTIONS = (
+    *("model", "weights", "preprocess", "labels", "head", "device", "layer", "target", "variant"),
+    *("budget", "precision", "runtime", "batch-size", "seed", "methods", "tolerance"),
+)
+
+names = pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE)
+
+
+@names
+def test_a_visible_name_is_one_line_that_can_be_printed(name: str) -> None:
+    assert hidden(visible(name)) == []
+    assert len(visible(name).splitlines()) == 1
+    visible(name).encode("utf-8")
+    assert visible(visible(name)) == visible(name)
+
+
+@pytest.mark.parametrize("name", ["tiger cat", "Käse", "猫", "می‌خواهم", "👩‍🔬", "a_b.c-d"])
+def test_ordinary_names_stay_as_they_are(name: str) -> None:
+    assert visible(name) == one_line(name) == name
+
+
+@names
+def test_json_that_is_printed_says_the_same_to_programs(name: str) -> None:
+    for ascii_only in (False, True):
+        text = json_safe(json.dumps({"name": name}, indent=2, ensure_ascii=ascii_only))
+        assert hidden(text) == []
+        assert json.loads(text) == {"name": name}
+
+
+class _Page(HTMLParser):
+    """The elements and the text of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements: list[str] = []
+        self.texts: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:  # noqa: ARG002
+        self.elements.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def rendered(text: str) -> _Page:
+    """Markdown as a reader with tables, strikethrough and raw HTML shows it."""
+    page = _Page()
+    page.feed(MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(text))
+    return page
+
+
+@names
+def test_a_name_in_markdown_is_shown_and_does_nothing(name: str) -> None:
+    for text, elements in (
+        (markdown.paragraph("{}", name), {"p"}),
+        (markdown.paragraph("{}", f"# {name}"), {"p"}),
+        (markdown.paragraph("{}", f"1. {name}"), {"p"}),
+        (markdown.paragraph("{}", f"- {name}"), {"p"}),
+        (markdown.heading(2, "Of {}", name), {"h2"}),
+        (markdown.table(["name"], [[name]]), {"table", "thead", "tbody", "tr", "th", "td"}),
+    ):
+        page = rendered(text)
+        assert set(page.elements) == elements, text
+        assert one_line(name) in "".join(page.texts)
+        assert "<" not in text
+        assert "://" not in text
+
+
+def test_markdown_is_not_escaped_twice() -> None:
+    cell = markdown.words("{} [{}]", "a*b", 1)
+    assert markdown.words("{}", cell) == cell == r"a\*b [1]"
+
+
+# ── commands ─────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Photos with hostile names, and class names to match."""
+    (tmp_path / "photos").mkdir()
+    for seed, name in enumerate(HOSTILE.values()):
+        file = os.fsencode(name.replace("/", "∕"))
+        picture(seed).save(tmp_path / "plain.png")
+        (tmp_path / "plain.png").rename(tmp_path / "photos" / os.fsdecode(file + b".png"))
+    labels = [*HOSTILE.values()][:4]
+    labels.append(HOSTILE["HTML"] + HOSTILE["a link"] + HOSTILE["a formula"])
+    (tmp_path / "names.json").write_text(json.dumps(labels), "utf-8")
+    (tmp_path / "preprocess.json").write_text(json.dumps(PREPROCESS), "utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+MODEL = ("--model", "toy_models:tiny", "--preprocess", "preprocess.json", "--labels", "names.json")
+
+
+def photos() -> list[Path]:
+    return sorted(Path("photos").iterdir())
+
+
+def plain(answer: Answer, *codes: int) -> Answer:
+    """The answer, of which a terminal shows every character."""
+    assert answer.code in codes, answer
+    for text in (answer.out, answer.err):
+        assert hidden(text) == []
+        assert "scorecam: everything is verified" not in text.splitlines()
+    return answer
+
+
+def test_explain_show_and_check_print_plainly(desk: Path) -> None:
+    answer = plain(command("explain", *photos(), *MODEL, "--runtime", "eager"), 0)
+    assert r"\x1b]0;owned\x07cat" in answer.out
+    bank = min(Path("out").glob("*.safetensors"))
+    plain(command("show", bank, "--out", desk / "shown.png", "--force"), 0)
+    for name in HOSTILE.values():
+        plain(command("show", bank, "--target", name, "--out", f"{desk}/a.png", "--force"), 0, 2)
+        plain(command("show", f"{name}.safetensors".replace("\0", "")), 2)
+    answer = plain(command("explain", *photos(), *MODEL, "--json", "--out", "o2"), 0)
+    assert len(answer.items) == len(HOSTILE)
+    plain(command("check", *photos()[:3], *MODEL, "--runtime", "eager"), 0)
+    plain(command("check", *photos()[:2], *MODEL, "--json"), 0)
+
+
+@pytest.mark.usefixtures("desk")
+def test_photos_that_fail_are_named_plainly() -> None:
+    for photo in photos():
+        photo.write_bytes(b"no photo")
+    for words in (["explain"], ["check"], ["explain", "--json"], ["check", "--json"]):
+        plain(command(*words, *photos(), *MODEL), 2)
+
+
+@names
+@pytest.mark.usefixtures("desk")
+def test_options_with_hostile_values_are_answered_plainly(name: str) -> None:
+    photo = photos()[0]
+    for option in OPTIONS:
+        plain(command("explain", photo, *MODEL, f"--{option}", name), 0, 1, 2)
+    for option in ("methods", "metrics", "annotations", "split", "shard", "target", "fill"):
+        plain(command("evaluate", "photos", "--out", "r", *MODEL, f"--{option}", name), 2)
+    plain(command("layers", "--model", name), 2)
+    plain(command("audit", name), 2)
+    plain(command("audit", "--explain", name), 2)
+    plain(command("compare", name, name, name, "--out", "c", "--fail-under", name), 2)
+    plain(command("sanity", f"x{name}", "--out", "s", "--modes", name), 2)
+    plain(command(f"x{name}"), 2)
+    plain(command("explain", f"--{name}"), 2)
+    plain(command("explain", photo, "--seed", name), 2)
+
+
+@pytest.mark.needs("eval", "audit", "plot")
+@pytest.mark.usefixtures("desk")
+def test_runs_are_printed_and_written_plainly() -> None:
+    run = ("--out", "run", *MODEL, "--runtime", "eager", "--metrics", "quick")
+    plain(command("evaluate", "photos", *run, "--methods", "scorecam,uniform"), 0)
+    plain(command("evaluate", "photos", *run, "--methods", "scorecam,uniform", "--json"), 0)
+    plain(command("audit", "run", "--out", "report.html"), 0)
+    plain(command("audit", "run", "--json"), 0)
+    sides = ("toy_models:tiny", "toy_models:tiny,precision=bfloat16", "photos", "--out", "both")
+    plain(command("compare", *sides, *MODEL[2:]), 0)
+    plain(command("compare", *sides, *MODEL[2:], "--json"), 0)
+    sane = ("--out", "sane", *MODEL, "--methods", "edges", "--modes", "cascading")
+    plain(command("sanity", *photos(), *sane), 0)
+    plain(command("sanity", *photos(), *sane, "--json"), 0)
+    written = [Path("run/table.md"), Path("both/compare.md"), Path("sane/table.md")]
+    for file in written:
+        page = rendered(file.read_text("utf-8"))
+        assert set(page.elements) <= {
+            "h1", "h2", "p", "table", "thead", "tbody", "tr", "th", "td",
+        }  # fmt: skip
+        assert hidden("".join(page.texts)) == []
+    shown = "".join(rendered(written[1].read_text("utf-8")).texts)
+    assert "<script>alert(1)<∕script>" in shown
+
+
+def test_layers_doctor_and_demo_print_plainly(desk: Path) -> None:
+    plain(command("layers", *MODEL[:4]), 0)
+    plain(command("layers", *MODEL[:4], "--json"), 0)
+    plain(command("doctor"), 0)
+    plain(command("demo", "--out", f"{desk}/{TITLE}"), 0, 2)
+
+
+@pytest.mark.usefixtures("desk")
+def test_remarks_and_notes_of_a_bank_are_printed_plainly() -> None:
+    """They come from the file, which anyone may have written."""
+    plain(command("explain", photos()[0], *MODEL, "--out", "o"), 0)
+    [file] = Path("o").glob("*.safetensors")
+    bank = package.ScoreBank.load(file)
+    made = dataclasses.replace(bank.provenance, model=TITLE, budget=f"fast{TITLE}")
+    dataclasses.replace(bank, provenance=made, layer=f"a{TITLE}").save("hostile.safetensors")
+    plain(command("show", "hostile.safetensors"), 0)
+
+
+def test_strict_json_is_what_programs_get(desk: Path) -> None:
+    answer = command("explain", photos()[0], *MODEL, "--json")
+    assert strict_json(answer.out)["items"][0]["target"]["name"] in json.loads(
+        (desk / "names.json").read_text("utf-8")
+    )
+
+
+class Terminal(io.StringIO):
+    """A stream that says that it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@names
+def test_a_progress_bar_shows_a_name_as_it_is(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr", screen := Terminal())
+    for kind in (bar.Bar(name, "a model"), bar.RunBar(name)):
+        with kind:
+            pass
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", screen.getvalue())  # rich's own colours and moves
+    assert [char for char in hidden(text) if char != "\r"] == []
+    if len(name) < 60:
+        assert visible(name) in text.replace("\n", "")
+
+
+# ── figures ──────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Every figure that is drawn."""
+    from matplotlib.figure import Figure
+
+    drawn: list[Any] = []
+
+    class Kept(Figure):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            drawn.append(self)
+
+    monkeypatch.setattr(plots, "_figure", lambda: Kept)
+    return drawn
+
+
+@pytest.mark.needs("plot")
+@names
+def test_figures_show_names_and_read_no_formula_in_them(
+    name: str, figures: list[Any], tmp_path: Path
+) -> None:
+    from matplotlib.cbook import is_math_text
+    from matplotlib.text import Text
+
+    found = Interval(0.5, 0.4, 0.6, 3)
+    own, other = name, f"_{name}"
+    rows = [
+        Row(method, outcome, "all", found, against=against)
+        for method, against in ((own, None), (other, None), (other, own))
+        for outcome in ("average_drop", "average_increase")
+    ]
+    curve = Curve()
+    for _ in range(2):
+        curve.add([0.0, 0.5, 1.0])
+    curves = {own: {name: curve}, other: {name: curve}}
+    titles = dict.fromkeys(("average_drop", "average_increase"), name)
+    plots.draw(tmp_path, rows, curves, titles)
+    plots.draw_sanity(tmp_path, [Point(own, name, name, "spearman", found, 0)])
+    photo = np.zeros((4, 4, 3), np.uint8)
+    plots.draw_strips(tmp_path / "strip.png", photo, [name], {own: [np.eye(2)]})
+    plots.draw_training(tmp_path / "training.png", [own, other], [found] * 2, [found] * 2)
+    assert len(figures) == 6
+    for figure in figures:
+        texts = [text.get_text() for text in figure.findobj(Text)]
+        assert not [text for text in texts if is_math_text(text) or hidden(text)]
+    legends = [text.get_text() for text in figures[0].legends[0].get_texts()]
+    assert len(legends) == 2  # matplotlib leaves out what begins with an underscore
