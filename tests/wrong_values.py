@@ -101,6 +101,7 @@ def texts() -> dict[str, Any]:
         "a long word": "x" * 40_000,
         "a terminal's title": "\x1b]0;evil\x07\r\n\x9b2J\u202etxt\x08",
         "a lone surrogate": "\udcff",
+        "half of a pair": "\ud800",
         "NUL": "\x00",
         "38 KB of bytes": b"\xff" * 38_000,
         "a byte array": bytearray(b"xy"),

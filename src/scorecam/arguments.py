@@ -79,7 +79,7 @@ def path(
         if "\0" not in text and _fits(text):
             return value
         raise error(
-            f"{name}={quoted(text)} cannot be a path: it is too long, or holds a NUL character.",
+            f"{name}={quoted(text)} cannot be a path: it is too long, or has characters that no path has.",
             likely="It may be the content of a file, not its name.",
             do="Give the file's path.",
         )
@@ -87,8 +87,11 @@ def path(
 
 
 def _fits(text: str) -> bool:
-    """Whether a path is neither too long nor too deep."""
-    return len(os.fsencode(text)) <= LONGEST_PATH and text.count("/") <= DEEPEST_PATH
+    """Whether a path is neither too long nor too deep, and can be written in bytes."""
+    try:
+        return len(os.fsencode(text)) <= LONGEST_PATH and text.count("/") <= DEEPEST_PATH
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
 
 
 def choice(name: str, value: Any, known: Sequence[str]) -> str:

@@ -78,8 +78,10 @@ class ScoreBank:
 
     def __post_init__(self) -> None:
         try:
-            if self.head not in get_args(Head):
-                raise ValueError(f"the head {self.head!r:.40} is not one that scores have")
+            if not isinstance(self.head, str) or self.head not in get_args(Head):
+                raise ValueError(f"the head {quoted(self.head, 40)} is not one that scores have")
+            if not isinstance(self.names, tuple | list | None):
+                raise ValueError(f"its names are {quoted(self.names)}")  # noqa: TRY004  (see below)
             check_parts(_tensors(self), size=self.size, names=self.names)
         except ValueError as error:
             raise BankError(
@@ -400,7 +402,7 @@ class ScoreBank:
         Raises:
             BankError: the file is missing, damaged, or not a bank of this version.
         """
-        record, tensors, confirmed = bankfile.read(as_path("path", path))
+        record, tensors, confirmed = bankfile.read(path)
         try:
             flat_allowed = not confirmed or record.get("rounded") is True
             return _from_file(Record.from_dict(record), tensors, flat_allowed=flat_allowed)
