@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from scorecam.runs.compare import compare
     from scorecam.runs.local import evaluate
     from scorecam.runs.sanity import sanity
+    from scorecam.runs.verify import Verification, verify
     from scorecam.scoring import Progress
     from scorecam.trust import Trust, check
 
@@ -70,6 +71,8 @@ __all__ = [
     "Trust",
     "Variant",
     "VARIANTS",
+    "Verification",
+    "verify",
     "WeightsError",
 ]
 
@@ -87,6 +90,7 @@ _HOME = {
     "runs.compare": ("compare",),
     "runs.local": ("evaluate",),
     "runs.sanity": ("sanity",),
+    "runs.verify": ("Verification", "verify"),
     "scoring": ("Progress",),
     "trust": ("Trust", "check"),
 }

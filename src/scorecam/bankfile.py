@@ -18,7 +18,7 @@ import safetensors.torch
 import torch
 
 from scorecam.errors import BankError, OutputError
-from scorecam.files import replacing
+from scorecam.files import write_bytes
 from scorecam.reading import Kind, parse_json, read_bytes, read_start
 from scorecam.storage import Tensors
 
@@ -69,16 +69,16 @@ def write(path: str | os.PathLike[str], tensors: Tensors, record: Mapping[str, A
             do='Give the name of a file, such as "cat.safetensors".',
         )
     held = {**record, CHECKSUM: checksum(record, tensors)}
+    write_bytes(path, safetensors.torch.save(tensors, {"scorecam": json.dumps(held)}))
+
+
+def complete(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is as long as its header says; its tensors are not read."""
     try:
-        with replacing(path) as temporary:
-            try:
-                safetensors.torch.save_file(tensors, temporary, {"scorecam": json.dumps(held)})
-            except safetensors.SafetensorError as error:  # its word for a full disk, among others
-                raise OSError(str(error)) from error
-    except ValueError as error:  # a NUL byte, or a character that file names cannot have
-        raise OutputError(
-            f"A file cannot be called {os.fspath(path)!r:.80}.", do="Choose another name."
-        ) from error
+        _header(read_start(path, BANK, 8 + LARGEST_HEADER), os.stat(path).st_size)  # noqa: PTH116
+    except (BankError, *_DAMAGE):
+        return False
+    return True
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Tensors, bool]:

@@ -15,6 +15,7 @@ from scorecam.bar import Bar
 from scorecam.cli_audit import audit
 from scorecam.cli_check import check
 from scorecam.cli_runs import compare, evaluate, sanity
+from scorecam.cli_verify import verify
 from scorecam.command import (
     BAD_INPUT,
     DEFAULT_MODEL,
@@ -33,7 +34,7 @@ from scorecam.command import (
     count,
     open_model,
 )
-from scorecam.errors import ScorecamError
+from scorecam.errors import OutputError, ScorecamError
 from scorecam.printing import answer, answer_json, say
 from scorecam.usage import Commands
 from scorecam.wording import reason
@@ -137,6 +138,7 @@ def explain(  # noqa: PLR0917  (typer calls it by keyword)
     """Explain what a model saw in photos: an overlay, a score bank and a record for each."""
     from scorecam import saving
     from scorecam.explainer import check_target
+    from scorecam.files import ends_all
     from scorecam.methods import parse_methods
 
     compared = parse_methods(methods) if methods is not None else []
@@ -158,7 +160,7 @@ def explain(  # noqa: PLR0917  (typer calls it by keyword)
         "seed": seed,
     }
     items: list[Item] = []
-    interrupted = False
+    interrupted = full = False
     try:
         for image in images:
             try:
@@ -167,19 +169,32 @@ def explain(  # noqa: PLR0917  (typer calls it by keyword)
                 )
             except ScorecamError as error:
                 found = [saving.failure(error, image, opened.spec)]
+                full = isinstance(error, OutputError) and ends_all(error)
             items += found
             if not as_json:
                 _report(found)
+            if full:
+                break
     except KeyboardInterrupt:
         interrupted = True
     if as_json:
         answer_json(saving.document(items, sys.stdout.encoding))
+    return _ended(items, images, out, interrupted=interrupted)
+
+
+def _ended(items: list[Item], images: Sequence[str], out: str, *, interrupted: bool) -> int:
+    """What went wrong, once each, and the exit code."""
+    from scorecam import saving
+
     failed = [item["failure"]["message"] for item in items if "failure" in item]
     for message in dict.fromkeys(failed):  # what is wrong for every photo is said once
         say(f"scorecam: {message}")
     if interrupted:
         say(f"scorecam: interrupted; what is done is saved in {out}.")
         return INTERRUPTED
+    tried = {item["image"] for item in items}
+    if left := [image for image in images if saving.named(image) not in tried]:
+        say(f"Photos that were not tried, since nothing can be written: {len(left):,}.")
     if not failed:
         return 0
     return SOME_FAILED if len(failed) < len(items) else BAD_INPUT
@@ -199,9 +214,8 @@ def show(
     """Draw another class or variant from a saved score bank: no model, no passes."""
     from scorecam import ScoreBank, saving
     from scorecam.cam import find_variant
-    from scorecam.errors import OutputError
     from scorecam.explanation import Explanation
-    from scorecam.files import replacing
+    from scorecam.files import replacing, sweep
 
     loaded = ScoreBank.load(bank)
     for remark in loaded.provenance.remarks:
@@ -211,6 +225,7 @@ def show(
     picture = Path(out) if out else Path(bank).with_name(name)
     if picture.exists() and not force:
         raise OutputError(f"{picture} is there already.", do="Use --force, or another --out.")
+    sweep(picture.parent.glob(".*.tmp"))
     with replacing(picture) as temporary:
         shown.overlay().save(temporary, "PNG")
     _report([saving.item(shown, bank, picture, Path(bank))])
@@ -252,6 +267,7 @@ app.command()(answering(sanity))
 app.command()(answering(compare))
 app.command()(answering(audit))
 app.command()(answering(check))
+app.command()(answering(verify))
 
 
 @app.command()

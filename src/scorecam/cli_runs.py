@@ -26,7 +26,7 @@ from scorecam.command import (
     count,
     open_model,
 )
-from scorecam.errors import DatasetError, OutputError, SettingError
+from scorecam.errors import DatasetError, MemoryShortage, OutputError, SettingError
 from scorecam.printing import answer, answer_json, answer_text, say
 from scorecam.wording import shortened
 
@@ -300,12 +300,24 @@ def _resumable(name: str, out: str) -> Generator[Callable[[RunProgress], None]]:
     try:
         with bar as progress, redirect_stdout(sys.stderr):
             yield progress
-    except OutputError as error:
+    except (OutputError, MemoryShortage) as error:
+        if not _kept(out):
+            raise
         say(f"scorecam: {error} {goes_on}")
-        raise typer.Exit(SOME_FAILED if bar.fresh else BAD_INPUT) from error
+        raise typer.Exit(SOME_FAILED) from error
     except KeyboardInterrupt as interrupt:
         say(f"scorecam: interrupted. {goes_on}")
         raise typer.Exit(INTERRUPTED) from interrupt
+
+
+def _kept(out: str) -> bool:
+    """Whether there is a record in a folder or in a comparison's runs, or a comparison."""
+    from pathlib import Path
+
+    with contextlib.suppress(OSError):
+        found = (any(Path(out).glob(each)) for each in ("**/items/*/??/*.json", "compare.json"))
+        return any(found)
+    return False
 
 
 def _gates(text: str | None) -> dict[str, float]:

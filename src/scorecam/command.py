@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 import typer
 
 from scorecam.errors import ScorecamError
+from scorecam.files import LASTING
+from scorecam.interrupts import interruptible
 from scorecam.printing import say
 
 if TYPE_CHECKING:  # imported when a command runs: --help must not wait for torch
@@ -58,7 +61,8 @@ def answering(command: Callable[P, int]) -> Callable[P, None]:
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
-            code = command(*args, **kwargs)
+            with interruptible():
+                code = command(*args, **kwargs)
         except typer.Exit:  # the command has said why
             raise
         except ScorecamError as error:
@@ -68,23 +72,48 @@ def answering(command: Callable[P, int]) -> Callable[P, None]:
             say("scorecam: interrupted.")
             code = INTERRUPTED
         except BrokenPipeError:  # the reader has left, as `head` does
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _print_no_more()
             code = SOME_FAILED
-        except Exception:  # noqa: BLE001  (the last line of defence)
-            code = BUG
-            say(
-                "scorecam: something went wrong that should not have, and it is our fault. What "
-                f"happened is written in {_log()}; please report it together with that file."
-            )
+        except Exception as error:  # noqa: BLE001  (the last line of defence)
+            code = _unforeseen(error)
         raise typer.Exit(code)
 
     return run
 
 
+def _unforeseen(error: Exception) -> int:
+    """Say what no command has dealt with; the exit code."""
+    if isinstance(error, MemoryError):
+        say("scorecam: Memory ran out. Give fewer or smaller photos, or a smaller --batch-size.")
+        return SOME_FAILED
+    if isinstance(error, OSError) and error.errno in LASTING:
+        _print_no_more()
+        say(
+            f"scorecam: The answer could not be printed: {error.strerror}. Standard output may "
+            "lead to a full disk. Free some space, or print to another place."
+        )
+        return SOME_FAILED
+    say(
+        "scorecam: something went wrong that should not have, and it is our fault. What happened "
+        f"is written in {_log()}; please report it together with that file."
+    )
+    return BUG
+
+
+def _print_no_more() -> None:
+    """Nobody takes what is printed: Python shall not try again when it ends."""
+    with contextlib.suppress(OSError, ValueError):  # a stdout that is no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _log() -> str:
-    handle, path = tempfile.mkstemp(prefix="scorecam-", suffix=".log")
-    with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as log:
-        log.write(f"{sys.argv}\n{traceback.format_exc()}")
+    report = f"{sys.argv}\n{traceback.format_exc()}"
+    try:
+        handle, path = tempfile.mkstemp(prefix="scorecam-", suffix=".log")
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as log:
+            log.write(report)
+    except OSError:
+        return "no file, since none could be written: " + report[-300:]
     return path
 
 

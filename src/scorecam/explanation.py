@@ -17,7 +17,7 @@ from scorecam.arguments import path as as_path
 from scorecam.bank import Provenance, ScoreBank
 from scorecam.cam import Masking, Variant, find_variant
 from scorecam.errors import PhotoError, SettingError
-from scorecam.files import replacing
+from scorecam.files import write_text
 from scorecam.health import Note
 from scorecam.model import Target
 from scorecam.picture import Legend, overlay, side_by_side
@@ -190,8 +190,7 @@ class Explanation:
         made = _page(self)
         text = page.html(made)
         if path is not None:
-            with replacing(as_path("path", path)) as temporary:
-                temporary.write_text(text, "utf-8", newline="\n")
+            write_text(as_path("path", path), text)
         return text
 
     def _drawn(self, scaled: Heatmap, legend: Legend | None) -> Image.Image:

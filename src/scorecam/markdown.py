@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import Final, LiteralString, final
 
-from scorecam.files import replacing
+from scorecam.files import write_bytes
 from scorecam.wording import one_line
 
 
@@ -81,8 +81,7 @@ def write(path: str | os.PathLike[str], text: Markdown) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    with replacing(path) as temporary:
-        temporary.write_text(text, "utf-8", errors="backslashreplace")
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def _backslashes(text: str) -> str:

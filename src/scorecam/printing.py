@@ -5,6 +5,7 @@ A line is printed as one line of visible characters, whatever names are in it.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -33,8 +34,12 @@ def answer_json(text: str) -> None:
 
 
 def say(line: str) -> None:
-    """Print one line on stderr: what the user should hear of beside the answer."""
-    typer.echo(shortened(visible(line), LONGEST), err=True)
+    """Print one line on stderr: what the user should hear of beside the answer.
+
+    That nobody can read it, as where stderr leads to a full disk, changes nothing else.
+    """
+    with contextlib.suppress(OSError):
+        typer.echo(shortened(visible(line), LONGEST), err=True)
 
 
 def terminal_bar(name: str, *columns: str) -> tuple[Progress, TaskID] | None:

@@ -15,7 +15,7 @@ from PIL import Image
 from scorecam.arguments import path as as_path
 from scorecam.errors import OutputError, ScorecamError
 from scorecam.explanation import Explanation
-from scorecam.files import replacing
+from scorecam.files import check_writable, sweep, together
 
 SCHEMA = 1
 Item = dict[str, Any]
@@ -96,9 +96,8 @@ class Folder:
         self.path = Path(as_path("out", path, OutputError))
         self.force = force
         self._stems: set[str] = set()
-        with replacing(self.path / ".scorecam-writable") as probe:
-            probe.touch()
-        (self.path / ".scorecam-writable").unlink(missing_ok=True)
+        check_writable(self.path)
+        sweep(self.path.glob(".*.tmp"))
 
     def claim(self, image: str) -> str:
         """The stem of an image's files: its own, with a number where two images share one.
@@ -130,6 +129,8 @@ class Folder:
     ) -> list[Item]:
         """Write one image's explanations, which share a bank; returns one record each.
 
+        All files of the image appear together, or none does.
+
         Args:
             explanations: at least one.
             image: the photo's name, for the record.
@@ -142,24 +143,26 @@ class Folder:
         bank = self.path / f"{stem}.safetensors"
         items: list[Item] = []
         names: dict[str, int] = {}
-        for explanation in explanations:
-            target = explanation.target
-            name = slug(target.name or str(target.index))
-            if names.setdefault(name, target.index) != target.index:
-                name = f"{name}-{target.index}"  # another class whose name looks the same in a file
-            overlay = self.path / f"{stem}.{name}.png"
-            with replacing(overlay) as temporary:
-                explanation.overlay().save(temporary, "PNG")
-            record = item(explanation, image, overlay, bank)
-            if grid is not None:
-                methods = overlay.with_suffix(".methods.png")
-                with replacing(methods) as temporary:
-                    grid(explanation).save(temporary, "PNG")
-                record["files"]["methods"] = named(methods)
-            items.append(record)
-        explanations[0].bank.save(bank)
-        with replacing(self.path / f"{stem}.json") as temporary:
-            temporary.write_text(document(items) + "\n", "utf-8")
+        with together() as batch:
+            for explanation in explanations:
+                target = explanation.target
+                name = slug(target.name or str(target.index))
+                if names.setdefault(name, target.index) != target.index:
+                    name = f"{name}-{target.index}"  # another class of the same name in a file
+                overlay = self.path / f"{stem}.{name}.png"
+                with batch.replacing(overlay) as temporary:
+                    explanation.overlay().save(temporary, "PNG")
+                record = item(explanation, image, overlay, bank)
+                if grid is not None:
+                    methods = overlay.with_suffix(".methods.png")
+                    with batch.replacing(methods) as temporary:
+                        grid(explanation).save(temporary, "PNG")
+                    record["files"]["methods"] = named(methods)
+                items.append(record)
+            with batch.replacing(bank) as temporary:
+                explanations[0].bank.save(temporary)
+            with batch.replacing(self.path / f"{stem}.json") as temporary:
+                temporary.write_text(document(items) + "\n", "utf-8")
         return items
 
 

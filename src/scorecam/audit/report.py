@@ -16,7 +16,7 @@ from scorecam.audit.items import Item, Seen
 from scorecam.audit.regions import Map
 from scorecam.audit.rules import LEVELS, RULES, counted, percent
 from scorecam.errors import OutputError
-from scorecam.files import replacing
+from scorecam.files import sweep, together
 from scorecam.metrics import parse_metrics
 from scorecam.runs.store import as_json
 from scorecam.wording import excerpt
@@ -40,10 +40,13 @@ def write(audit: Audit, path: str | os.PathLike[str], *, force: bool = False) ->
     """
     check(path, force=force)
     final = Path(path)
-    page.write(content(audit), final)
     document = final.with_name(DOCUMENT)
-    with replacing(document) as temporary:
-        temporary.write_text(as_json(audit.plain()), "utf-8")
+    sweep(final.parent.glob(".*.tmp"))
+    texts = {final: page.html(content(audit)), document: as_json(audit.plain())}
+    with together() as batch:
+        for file, text in texts.items():
+            with batch.replacing(file) as temporary:
+                temporary.write_text(text, "utf-8", newline="\n")
     return final, document
 
 

@@ -11,7 +11,7 @@ from importlib import resources
 from typing import Any
 
 from scorecam.errors import MissingExtra
-from scorecam.files import replacing
+from scorecam.files import write_text
 from scorecam.page.content import LEVELS, Page
 from scorecam.page.encoding import COARSE, crowded, encoded, here
 
@@ -62,9 +62,7 @@ def write(page: Page, path: str | os.PathLike[str]) -> None:
         OutputError: it cannot be written; nothing is left half-written.
         MissingExtra, PhotoError: see `html`.
     """
-    text = html(page)
-    with replacing(path) as temporary:
-        temporary.write_text(text, "utf-8", newline="\n")
+    write_text(path, html(page))
 
 
 def _template() -> Any:

@@ -26,7 +26,7 @@ from scorecam.cam import upsample
 from scorecam.datasets import open_dataset
 from scorecam.datasets.sample import Dataset
 from scorecam.errors import MissingExtra, OutputError, RunError, SettingError, did_you_mean
-from scorecam.files import replacing
+from scorecam.files import sweep, write_text
 from scorecam.methods import parse_methods
 from scorecam.metrics.faithfulness import pearson
 from scorecam.metrics.statistics import interval, paired
@@ -37,6 +37,7 @@ from scorecam.runs.config import SCHEMA
 from scorecam.runs.local import OnProgress, evaluate
 from scorecam.runs.moved import moved_page
 from scorecam.runs.plots import draw_training
+from scorecam.runs.seals import sealed
 from scorecam.runs.sides import (
     Candidate,
     Classes,
@@ -49,7 +50,7 @@ from scorecam.runs.sides import (
     read_side,
     slug,
 )
-from scorecam.runs.store import Record, as_json
+from scorecam.runs.store import Record, Store, as_json
 from scorecam.wording import quoted
 
 SIDE = 56
@@ -105,6 +106,7 @@ def compare(
     if photos is not None and not isinstance(photos, Dataset):
         photos = open_dataset(as_path("dataset", photos))
     _check_models(chosen, photos, opener)
+    sweep(folder.glob(".*.tmp"))
     found: list[Side] = []
     for number, candidate in enumerate(chosen):
         if candidate.is_run:
@@ -317,8 +319,9 @@ def _write(found: Comparison, sides: Sequence[Side]) -> None:
         "failed": list(found.failed),
         "remarks": list(found.remarks),
     }
-    with replacing(found.folder / "compare.json") as temporary:
-        temporary.write_text(as_json(document), "utf-8")
+    for side in sides:
+        Store(side.folder, ()).check_there()
+    write_text(found.folder / "compare.json", as_json(sealed(document)))
     markdown.write(found.folder / "compare.md", found.table)
     # Pictures and the page need libraries that the numbers do not.
     with contextlib.suppress(MissingExtra):

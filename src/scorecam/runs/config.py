@@ -19,7 +19,7 @@ from scorecam.metrics import Metric
 from scorecam.model import Model
 
 SCHEMA = 1
-MAY_DIFFER = frozenset({"versions", "runtime used", "precision used"})
+MAY_DIFFER = frozenset({"versions", "runtime used", "precision used", "checksums"})
 """What does not make another run: recorded choices, and what is only worth a remark."""
 
 Config = dict[str, Any]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from scorecam.datasets.sample import Dataset, Label, Sample
 from scorecam.datasets.selection import select
 from scorecam.errors import (
     DatasetError,
+    MemoryShortage,
     ModelError,
     OutputError,
     PhotoError,
@@ -36,7 +38,7 @@ from scorecam.errors import (
 from scorecam.method import Method
 from scorecam.methods import methods_of
 from scorecam.metrics import Metric, parse_metrics
-from scorecam.model import Model, Precision, Runtime, Speed
+from scorecam.model import Model, Precision, Runtime, Speed, memory_errors_translated
 from scorecam.photo import read_photo
 from scorecam.ranges import SEED
 from scorecam.runs.config import Config, describe
@@ -155,7 +157,8 @@ def evaluate(
         RunError: the folder holds another run, or is damaged.
         DatasetError: the data set cannot be read, or is empty.
         SettingError: an option makes no sense.
-        OutputError: a result cannot be written; what was done before is kept.
+        OutputError: a result cannot be written, or the folder was removed meanwhile; what was done
+            before is kept, as it is for every other error.
         ModelError, LayerError, MissingExtra: as for `explain`.
     """
     folder = Path(as_path("out", out, OutputError))
@@ -234,6 +237,7 @@ def evaluate(
     return write_results(store, config, setup, chosen, (remarks, news))
 
 
+@memory_errors_translated()
 def _go(
     store: Store,
     setup: Setup,
@@ -244,7 +248,7 @@ def _go(
     progress: OnProgress | None,
 ) -> list[str]:
     """Do what is not done yet, photo by photo; remarks."""
-    todo, damaged = _missing(store, setup.methods, samples, retry=retry)
+    todo, again = _missing(store, setup, samples, keeps, retry=retry)
     before = len(samples) - len(todo)
     began = time.perf_counter()
     failed = 0
@@ -252,6 +256,7 @@ def _go(
     for fresh, (sample, methods) in enumerate(todo, start=1):
 
         def keep(subject: Subject, bank: ScoreBank | None) -> None:
+            store.check_there()
             if keeps.banks and bank is not None:
                 store.keep(subject.sample.id, bank, subject.target)
             if keeps.gallery:
@@ -259,6 +264,7 @@ def _go(
 
         records: list[Record] = []
         for result in work(sample, setup, methods, keep):
+            store.check_there()
             store.write(result.record, result.grid)
             records.append(result.record)
         failed += all("failure" in record for record in records)
@@ -266,30 +272,60 @@ def _go(
         if progress is not None:
             seconds = time.perf_counter() - began
             progress(Progress(before + fresh, len(samples), fresh, failed, seconds))
-    news = [f"Records that were damaged and are made again: {damaged:,}."] if damaged else []
+    store.check_kept([method.name for method in setup.methods], [each.id for each in samples])
+    news = [f"{what} and are made again: {count:,}." for what, count in sorted(again.items())]
     if odd:
         news.append(f"Photos that were not read as they are stored: {len(odd):,}. {odd[0]}")
     return news
 
 
 def _missing(
-    store: Store, methods: Sequence[Method], samples: Sequence[Sample], *, retry: bool
-) -> tuple[list[tuple[Sample, list[Method]]], int]:
-    """What each photo still lacks, for those that lack something; and how much was damaged."""
+    store: Store, setup: Setup, samples: Sequence[Sample], keeps: Keeps, *, retry: bool
+) -> tuple[list[tuple[Sample, list[Method]]], Counter[str]]:
+    """What each photo still lacks, for those that lack something; and why it is made again."""
     there = store.done([sample.id for sample in samples])
+    again: Counter[str] = Counter()
     todo: list[tuple[Sample, list[Method]]] = []
-    damaged = 0
     for sample in samples:
         lacking: list[Method] = []
-        for method in methods:
-            listed = (method.name, sample.id) in there
-            record = store.read(method.name, sample.id) if listed else None
-            damaged += listed and record is None
-            if record is None or (retry and "failure" in record):
+        for method in setup.methods:
+            if (method.name, sample.id) not in there:
                 lacking.append(method)
+                continue
+            record, why = _found(store, method.name, sample.id)
+            if why:
+                again[why] += 1
+            if record is None or why or (retry and "failure" in record):
+                lacking.append(method)
+        if len(lacking) < len(setup.methods) and (why := _damaged(store, sample.id, keeps)):
+            again[why] += 1
+            asking = setup.asking or setup.methods[-1]
+            lacking += [asking] if asking not in lacking else []
         if lacking:
             todo.append((sample, lacking))
-    return todo, damaged
+    return todo, again
+
+
+def _found(store: Store, method: str, sample: str) -> tuple[Record | None, str]:
+    """A record that is there, and why it has to be made again; "" where it has not."""
+    record, state = store.judge(method, sample)
+    if record is None:
+        return None, f"Records that were {state}"
+    state = store.judge_map(record)
+    if state != "whole":
+        return record, f"Maps that were {state}"
+    if record.get("failure", {}).get("kind") == MemoryShortage.__name__:
+        return record, "Explanations that failed for lack of memory"
+    return record, ""
+
+
+def _damaged(store: Store, sample: str, keeps: Keeps) -> str:
+    """What that is kept beside the records of a photo is damaged; what is missing stays away."""
+    if keeps.gallery and (state := store.judge_entry(sample)) in ("damaged", "edited"):
+        return f"Entries of the gallery that were {state}"
+    if keeps.banks and store.judge_bank(sample) == "damaged":
+        return "Banks that were damaged"
+    return ""
 
 
 def first_image(model: Model, dataset: Dataset, layer: str | None) -> tuple[Image, str]:

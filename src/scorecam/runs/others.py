@@ -17,18 +17,19 @@ from scorecam.asking import Scorer
 from scorecam.bank import ScoreBank
 from scorecam.budget import BudgetSpec
 from scorecam.datasets.sample import Sample
-from scorecam.errors import ModelError, RunError, ScorecamError
+from scorecam.errors import ModelError, OutputError, RunError, ScorecamError
 from scorecam.explainer import ScoreCAM
-from scorecam.files import replacing
+from scorecam.files import write_bytes
 from scorecam.method import Case, Method
 from scorecam.metrics.similarity import SIMILARITIES
-from scorecam.model import Model, Speed, WhiteBox
+from scorecam.model import Model, Speed, WhiteBox, memory_errors_translated
 from scorecam.photo import read_photo
 from scorecam.pixels import Preprocess
 from scorecam.ranges import NETWORKS
 from scorecam.runs.config import SCHEMA
 from scorecam.runs.local import OnProgress, Progress
 from scorecam.runs.records import Record, Unreadable, read_plane
+from scorecam.runs.seals import map_bytes
 from scorecam.runs.store import Store
 from scorecam.shapes import Heatmap, Image
 from scorecam.wording import excerpt, shown
@@ -107,6 +108,8 @@ class Check:
         for sample in samples:
             try:
                 targets[sample.id] = self._original(sample)
+            except OutputError:  # no fault of the photo: the next one would meet it too
+                raise
             except ScorecamError as error:
                 failures[shown(sample.name)] = shown(str(error))
         usable = [sample for sample in samples if sample.id in targets]
@@ -122,11 +125,13 @@ class Check:
                 record, maps = self._compared(drawn, job, sample, targets[sample.id])
                 for method in self.methods if sample.id in pictured and maps else ():
                     self._keep(self.map_of(method, sample, job), _small(maps[method.name]))
+                self.store.check_there()
                 self.store.write(record)
                 done, fresh = done + 1, fresh + 1
                 if progress is not None:
                     seconds = time.perf_counter() - began
                     progress(Progress(done, total, fresh, len(failures), seconds))
+        self.store.check_kept([job.name for job in jobs], [sample.id for sample in usable])
         return failures
 
     def _done(self, job: Job, sample: Sample) -> bool:
@@ -146,14 +151,15 @@ class Check:
         target = int(scorer.columns.argmax())
         size = tuple(image.shape[1:])
         missing = [each for each in self.methods if not _kept(self.map_of(each, sample), size)]
-        maps = self._maps(self.model, image, target, missing)
+        with memory_errors_translated():
+            maps = self._maps(self.model, image, target, missing)
         for method in missing:
             self._keep(self.map_of(method, sample), maps[method.name])
         return target
 
     def _keep(self, path: Path, heatmap: Tensor) -> None:
-        with replacing(path) as temporary, temporary.open("wb") as stream:
-            np.save(stream, heatmap.cpu().numpy())
+        self.store.check_there()
+        write_bytes(path, map_bytes(heatmap.cpu().numpy()))
 
     def _compared(
         self, drawn: Model, job: Job, sample: Sample, target: int
@@ -167,7 +173,8 @@ class Check:
             "values": {},
         }
         try:
-            maps = self._maps(drawn, self.image(sample), target, self.methods)
+            with memory_errors_translated():
+                maps = self._maps(drawn, self.image(sample), target, self.methods)
         except ScorecamError as error:
             failure = {"kind": type(error).__name__, "message": shown(str(error))}
             return record | {"failure": failure}, {}
@@ -231,6 +238,7 @@ class Check:
         Raises:
             RunError: it was there before, and cannot be read any more.
         """
+        self.store.check_there()
         file = self.map_of(method, sample)
         try:
             return torch.from_numpy(read_plane(file).astype(np.float32))

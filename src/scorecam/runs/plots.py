@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import math
 import re
@@ -13,7 +14,7 @@ import numpy as np
 
 from scorecam import quiet_matplotlib
 from scorecam.errors import MissingExtra
-from scorecam.files import replacing
+from scorecam.files import write_bytes
 from scorecam.runs.rows import CHANCE
 from scorecam.wording import visible
 
@@ -49,8 +50,7 @@ def draw(
 
     def save(name: str, figure: Any) -> None:
         path = folder / name
-        with replacing(path) as temporary:
-            figure.savefig(temporary, format="png", dpi=150, metadata={"Software": ""})
+        _save(figure, path)
         drawn.append(path)
 
     kinds = list(dict.fromkeys(kind for each in curves.values() for kind in each))
@@ -228,8 +228,7 @@ def draw_sanity(folder: Path, points: Sequence[Point]) -> None:
         "dotted: between its maps of different photos",
         fontsize=11,
     )
-    with replacing(folder / "curves.png") as temporary:
-        figure.savefig(temporary, format="png", dpi=150, metadata={"Software": ""})
+    _save(figure, folder / "curves.png")
 
 
 STRIP = 10
@@ -271,8 +270,13 @@ def draw_strips(
     for axes in panels.flat:
         axes.set(xticks=[], yticks=[])
     figure.suptitle("What is left of a map as weights are drawn anew, from the output down")
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=150, metadata={"Software": ""})
+    _save(figure, path)
+
+
+def _save(figure: Any, path: Path) -> None:
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=150, metadata={"Software": ""})
+    write_bytes(path, drawn.getvalue())
 
 
 def soft(values: Any) -> Any:
@@ -328,8 +332,7 @@ def draw_training(
     axes.spines[["top", "right"]].set_visible(False)
     if axes.get_legend_handles_labels()[0]:
         figure.legend(loc="outside upper left", ncols=2, frameon=False)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=150, metadata={"Software": ""})
+    _save(figure, path)
 
 
 def told_apart(names: Sequence[str]) -> list[str]:

@@ -22,6 +22,7 @@ from scorecam.fields import between, is_clean, is_key, is_list, is_table, is_tex
 from scorecam.metrics import parse_metrics
 from scorecam.reading import Kind, parse_json, read_bytes
 from scorecam.runs.config import SCHEMA, Config
+from scorecam.runs.seals import EDITED, unbroken
 from scorecam.wording import excerpt
 
 Record = dict[str, Any]
@@ -143,11 +144,14 @@ def _can_be_a_folder(name: str) -> bool:
 # ── records ──────────────────────────────────────────────────────────────────────────────────
 
 
-def read_record(file: Path, method: str, sample: str, *, likeness: bool = False) -> Record:
+def read_record(
+    file: Path, method: str, sample: str, *, likeness: bool = False, sealed: bool = False
+) -> Record:
     """A record of one photo and method, every field of which is as a run writes it.
 
     Args:
         likeness: whether it is of a sanity check, whose values are by method and measure.
+        sealed: whether its run gives every record a checksum.
 
     Raises:
         FileNotFoundError: there is none.
@@ -157,6 +161,8 @@ def read_record(file: Path, method: str, sample: str, *, likeness: bool = False)
     own = record.get("schema") == SCHEMA and record.get("method") == method
     if not own or record.get("id") != sample or "name" not in record:
         raise Unreadable("damaged record")
+    if not unbroken(record, always=sealed):
+        raise Unreadable(EDITED)
     name, label = record["name"], record.setdefault("label", None)
     if not is_text(name) or not (label is None or is_key(label)):
         raise Unreadable("record whose name or label is none")

@@ -13,13 +13,15 @@ from typing import Any
 from scorecam import markdown
 from scorecam.datasets.sample import Dataset
 from scorecam.errors import MissingExtra
-from scorecam.files import replacing
+from scorecam.files import replacing, write_text
 from scorecam.markdown import Markdown, words
 from scorecam.metrics import Outcome
 from scorecam.metrics.statistics import Interval, interval, paired
+from scorecam.model import memory_errors_translated
 from scorecam.runs.config import SCHEMA, Config
 from scorecam.runs.plots import draw
 from scorecam.runs.rows import Curve, Row, in_words
+from scorecam.runs.seals import digests, sealed
 from scorecam.runs.store import Record, Store, as_json
 from scorecam.runs.subject import Setup
 from scorecam.wording import LONGEST, one_line
@@ -82,6 +84,7 @@ class Tally:
     curves: dict[str, Curve] = field(default_factory=dict[str, Curve])
 
 
+@memory_errors_translated()
 def write_results(
     store: Store,
     config: Config,
@@ -130,8 +133,9 @@ def _write_once(
     samples = [sample.id for sample in dataset.samples]
     outcomes = [outcome for metric in setup.metrics for outcome in metric.outcomes]
     tallies: dict[str, Tally] = {}
+    store.check_there()
     with replacing(store.folder / "results.parquet") as temporary:
-        _write_parquet(temporary, store, samples, outcomes, tallies)
+        left_out = _write_parquet(temporary, store, samples, outcomes, tallies)
     rows = _rows(tallies, outcomes)
     done = len(set.intersection(*(tally.photos for tally in tallies.values())))
     lost = set.intersection(*(set(tally.failures) for tally in tallies.values()))
@@ -140,6 +144,7 @@ def _write_once(
     said = [one_line(remark, LONGEST) for remark in (*remarks[0], *remarks[1])]
     if done < len(samples):
         said.append(f"{len(samples) - done} of {len(samples)} photos are not done yet.")
+    said += [f"Records left out, {why}: {count:,}." for why, count in sorted(left_out.items())]
     try:
         curves = {name: tally.curves for name, tally in tallies.items()}
         draw(store.folder, rows, curves, {each.name: _title(each) for each in outcomes})
@@ -156,8 +161,8 @@ def _write_once(
         tuple(said),
         tuple(said[len(remarks[0]) :]),
     )
-    _write_summary(store, config, summary)
     markdown.write(store.folder / "table.md", summary.table)
+    _write_summary(store, config, summary)
     return summary
 
 
@@ -170,8 +175,12 @@ def _write_parquet(
     samples: Sequence[str],
     outcomes: Sequence[Outcome],
     tallies: dict[str, Tally],
-) -> None:
-    """One row for each photo, method and outcome; fills `tallies` on the way."""
+) -> Counter[str]:
+    """One row for each photo, method and outcome; fills `tallies` on the way.
+
+    Returns:
+        How many records were left out, by why: "damaged" or "edited".
+    """
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -182,17 +191,23 @@ def _write_parquet(
         ) from error
     kinds = {"value": pa.float64()}
     schema = pa.schema([(name, kinds.get(name, pa.string())) for name in COLUMNS])
+    left_out: Counter[str] = Counter()
     # pyarrow refuses a path that is not UTF-8; it takes an open file.
     with path.open("wb") as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
         for method in store.methods:
             tally = Tally({outcome.name: Column() for outcome in outcomes})
             tallies[method] = tally
             rows: dict[str, list[Any]] = {name: [] for name in COLUMNS}
-            for record in store.records(method, samples):
+            for sample in samples:
+                record, state = store.judge(method, sample)
+                if record is None:
+                    left_out.update([] if state == "missing" else [state])
+                    continue
                 for row in _read(record, outcomes, tally):
                     for name, value in zip(COLUMNS, row, strict=True):
                         rows[name].append(value)
             writer.write_table(pa.table(rows, schema=schema))
+    return left_out
 
 
 def _read(record: Record, outcomes: Sequence[Outcome], tally: Tally) -> Iterator[tuple[Any, ...]]:
@@ -257,15 +272,16 @@ def _rows(tallies: dict[str, Tally], outcomes: Sequence[Outcome]) -> list[Row]:
 
 
 def _write_summary(store: Store, config: Config, summary: Summary) -> None:
+    files = [store.folder / "table.md", *sorted(store.folder.glob("*.png"))]
     document = {
         "schema": SCHEMA,
         "config": config,
         "photos": summary.photos,
         "done": summary.done,
         "items": items(summary),
+        "files": digests(files),
     }
-    with replacing(store.folder / "summary.json") as temporary:
-        temporary.write_text(as_json(document), "utf-8")
+    write_text(store.folder / "summary.json", as_json(sealed(document)))
 
 
 def items(summary: Summary) -> list[dict[str, Any]]:

@@ -32,19 +32,20 @@ from scorecam.cam import Masking
 from scorecam.datasets import open_dataset
 from scorecam.datasets.sample import Dataset, Sample
 from scorecam.errors import MissingExtra, ModelError, OutputError, SettingError
-from scorecam.files import replacing
+from scorecam.files import write_text
 from scorecam.markdown import Markdown, paragraph
 from scorecam.method import Method
 from scorecam.methods import methods_of
 from scorecam.metrics.similarity import SIMILARITIES
 from scorecam.metrics.statistics import Interval, interval
-from scorecam.model import Model, Runtime, Speed, WhiteBox
+from scorecam.model import Model, Runtime, Speed, WhiteBox, memory_errors_translated
 from scorecam.runs.config import SCHEMA, describe
 from scorecam.runs.local import OnProgress, first_image, settled
 from scorecam.runs.others import DATA, MODES, PICTURED, SHUFFLED, Check, Job, all_jobs
 from scorecam.runs.plots import draw_sanity, draw_strips
 from scorecam.runs.records import Plane, Record, Unreadable, read_plane
 from scorecam.runs.rows import ANOTHER, CHANCE, Point
+from scorecam.runs.seals import digests, sealed
 from scorecam.runs.store import Store, as_json
 from scorecam.runs.verdicts import PASSES, Verdict, table, verdict
 from scorecam.shapes import Image
@@ -162,9 +163,10 @@ def sanity(
     config, _ = store.begin(config)
     speed = Speed(config["runtime used"], config["precision used"])
     check = Check(opened, other, tuple(asked), where, budget, speed, store)
-    failures = check.go(jobs, chosen.samples, image, progress)
     same = config["shuffled sha256"] == config["weights sha256"]
-    return _summary(check, stages, jobs, chosen.samples, failures, same=same)
+    with memory_errors_translated():
+        failures = check.go(jobs, chosen.samples, image, progress)
+        return _summary(check, stages, jobs, chosen.samples, failures, same=same)
 
 
 def _check(modes: Sequence[str]) -> None:
@@ -235,8 +237,8 @@ def _summary(
         each = "; ".join(f"{name}: {why}" for name, why in wrong.items())
         page = markdown.document(page, paragraph("What failed: {}", each))
     found = Sanity(check.store.folder, tuple(stages), tuple(points), verdicts, data, page, wrong)
-    _write(found)
     _draw(found, check, jobs, usable)
+    _write(found)
     return found
 
 
@@ -297,9 +299,10 @@ def _write(found: Sanity) -> None:
         "items": [_item(point) for point in found.points],
         "failures": dict(found.failures),
     }
-    with replacing(found.folder / "sanity.json") as temporary:
-        temporary.write_text(as_json(document), "utf-8")
-    markdown.write(found.folder / "table.md", found.table)
+    page = found.folder / "table.md"
+    markdown.write(page, found.table)
+    document["files"] = digests([page, *sorted(found.folder.glob("*.png"))])
+    write_text(found.folder / "sanity.json", as_json(sealed(document)))
 
 
 def _draw(found: Sanity, check: Check, jobs: Sequence[Job], samples: Sequence[Sample]) -> None:

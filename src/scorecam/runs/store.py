@@ -11,28 +11,39 @@ A record is written last, so what it names is there. Shards write into the same 
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import hashlib
 import json
 import os
 import re
-import shutil
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from scorecam.bank import ScoreBank
-from scorecam.errors import RunError, excerpt
-from scorecam.files import replacing
+from scorecam.bankfile import complete
+from scorecam.errors import OutputError, RunError
+from scorecam.files import create_text, leftover, sweep, together, write_text
 from scorecam.runs.config import MAY_DIFFER, Config, differences
-from scorecam.runs.records import Record, Unreadable, read_config, read_record
+from scorecam.runs.records import (
+    ENTRY,
+    Record,
+    Unreadable,
+    read_config,
+    read_map,
+    read_object,
+    read_record,
+)
+from scorecam.runs.seals import EDITED, map_bytes, map_digest, sealed, unbroken
+from scorecam.wording import excerpt
 
-STALE = 3600.0
-"""Seconds after which a temporary file belongs to a process that was killed."""
+State = Literal["whole", "missing", "damaged", "edited"]
+"""What has become of a file: "edited" where its values are not those that were written."""
+
+INNER = ("items", "maps", "gallery", "banks", "originals")
 
 OWN = ("run", "results", "summary", "table", "curves", "drop-increase", "differences")
 """What the files directly in the folder are called, without their suffixes."""
@@ -73,9 +84,16 @@ class Store:
                     likely="It was deleted.",
                     do="Put it back, or give another folder with --out.",
                 )
+            self._sweep()
+            config = config | {"checksums": True}
             if self._claimed(config):
                 return config, []
-            there = self.recorded() or config  # another shard was first
+            there = self.recorded()  # another shard was first
+            if there is None:
+                raise RunError(
+                    f"{excerpt(self.folder / 'run.json', 200)} is a link that leads nowhere.",
+                    do="Remove it, or give another folder with --out.",
+                )
         if found := differences(there, config):
             raise RunError(
                 f"{excerpt(self.folder, 120)} holds another run "
@@ -94,18 +112,7 @@ class Store:
 
     def _claimed(self, config: Config) -> bool:
         """Whether run.json was written: by the first process that comes, and by no other."""
-        file, claim = self.folder / "run.json", self.folder / f"run.json.{os.getpid()}"
-        with replacing(claim) as temporary:
-            temporary.write_text(as_json(config), "utf-8")
-        try:
-            os.link(claim, file)
-        except FileExistsError:
-            return False
-        except OSError:  # a file system without links
-            shutil.copyfile(claim, file)
-        finally:
-            claim.unlink(missing_ok=True)
-        return True
+        return create_text(self.folder / "run.json", as_json(config))
 
     def recorded(self) -> Config | None:
         """What `run.json` says; None where there is none.
@@ -114,6 +121,19 @@ class Store:
             RunError: it is damaged, or of another schema.
         """
         return read_config(self.folder / "run.json")
+
+    def check_there(self) -> None:
+        """Raises OutputError if the folder was removed, emptied or renamed meanwhile."""
+        if not (self.folder / "run.json").is_file():
+            raise gone(self.folder)
+
+    def check_kept(self, methods: Iterable[str], samples: Sequence[str]) -> None:
+        """Raises OutputError unless there is a record of each of these methods and photos."""
+        self.check_there()
+        there = self.done(samples)
+        lost = [(m, sample) for m in methods for sample in samples if (m, sample) not in there]
+        if lost:
+            raise gone(self.folder)
 
     # ── records ──────────────────────────────────────────────────────────────────────────────
 
@@ -125,11 +145,21 @@ class Store:
         """Where the record of a photo (by id) and a method lies."""
         return self.folder / "items" / self._slugs[method] / sample[:2] / f"{sample}.json"
 
+    def map_path(self, method: str, sample: str) -> Path:
+        """Where the map of a photo and a method lies."""
+        return self.folder / "maps" / self._slugs[method] / sample[:2] / f"{sample}.npy"
+
+    def entry_path(self, sample: str) -> Path:
+        """Where a photo's entry in the gallery lies."""
+        return self.folder / "gallery" / sample[:2] / f"{sample}.json"
+
+    def bank_path(self, sample: str) -> Path:
+        """Where a photo's bank lies."""
+        return self.folder / "banks" / sample[:2] / f"{sample}.safetensors"
+
     def read(self, method: str, sample: str) -> Record | None:
         """A record; None where it is missing, damaged or edited: then it is made again."""
-        with contextlib.suppress(FileNotFoundError, Unreadable):
-            return self.checked(method, sample)
-        return None
+        return self.judge(method, sample)[0]
 
     def checked(self, method: str, sample: str) -> Record:
         """The same.
@@ -137,8 +167,62 @@ class Store:
         Raises:
             FileNotFoundError, Unreadable: as for `read_record`.
         """
-        file = self.path(method, sample)
-        return read_record(file, method, sample, likeness=self._likeness)
+        file, sealed = self.path(method, sample), self.has_checksums
+        return read_record(file, method, sample, likeness=self._likeness, sealed=sealed)
+
+    def judge(self, method: str, sample: str) -> tuple[Record | None, State]:
+        """A record and the state of its file; None unless that is "whole"."""
+        try:
+            return self.checked(method, sample), "whole"
+        except FileNotFoundError:
+            return None, "missing"
+        except Unreadable as error:
+            return None, "edited" if str(error) == EDITED else "damaged"
+
+    def judge_map(self, record: Record) -> State:
+        """The state of the map that a record is of; "whole" where it is of none."""
+        told = record.get("map")
+        if "failure" in record or not isinstance(told, dict):
+            return "whole"
+        try:
+            found = read_map(self.map_path(record["method"], record["id"]))
+        except FileNotFoundError:
+            return "missing"
+        except ValueError:
+            return "damaged"
+        if told.get("sha256", digest := map_digest(found)) != digest:
+            return "edited"
+        return "whole" if list(found.shape) == told.get("grid") else "damaged"
+
+    def judge_entry(self, sample: str) -> State:
+        """The state of a photo's entry in the gallery."""
+        try:
+            found = read_object(self.entry_path(sample), ENTRY, "damaged entry")
+        except FileNotFoundError:
+            return "missing"
+        except Unreadable:
+            return "damaged"
+        if found.get("id") != sample:
+            return "damaged"
+        return "whole" if unbroken(found, always=self.has_checksums) else "edited"
+
+    def judge_bank(self, sample: str) -> State:
+        """The state of a photo's bank, as far as its size tells: it is not read."""
+        file = self.bank_path(sample)
+        if not os.path.lexists(file):
+            return "missing"
+        return "whole" if complete(file) else "damaged"
+
+    def _sealed(self, record: Record) -> Record:
+        return sealed(record) if self.has_checksums else record
+
+    @functools.cached_property
+    def has_checksums(self) -> bool:
+        """Whether every record of this run was written with a checksum."""
+        try:
+            return (self.recorded() or {}).get("checksums") is True
+        except RunError:
+            return False
 
     def ids(self, method: str) -> list[str]:
         """The photos of which there is a record by its file's name, sorted."""
@@ -156,33 +240,32 @@ class Store:
         return found
 
     def write(self, record: Record, grid: npt.NDArray[np.float16] | None = None) -> None:
-        """A record, after the map it belongs to.
+        """A record, and the map it belongs to: both, or none.
 
         Raises:
-            OutputError: it cannot be written; nothing of it is left.
+            OutputError: they cannot be written; nothing of them is left.
         """
         method, sample = record["method"], record["id"]
-        if grid is not None:
-            file = self.folder / "maps" / self._slugs[method] / sample[:2] / f"{sample}.npy"
-            with replacing(file) as temporary, temporary.open("wb") as stream:
-                np.save(stream, grid)
-        with replacing(self.path(method, sample)) as temporary:
-            temporary.write_text(as_json(record), "utf-8")
+        with together() as batch:
+            if grid is not None:
+                if self.has_checksums:
+                    record = record | {"map": {**record["map"], "sha256": map_digest(grid)}}
+                with batch.replacing(self.map_path(method, sample)) as temporary:
+                    temporary.write_bytes(map_bytes(grid))
+            with batch.replacing(self.path(method, sample)) as temporary:
+                temporary.write_text(as_json(self._sealed(record)), "utf-8")
 
     def keep(self, sample: str, bank: ScoreBank, target: int) -> None:
         """A photo's bank, with the largest classes and the target."""
         largest = bank.image_scores.topk(min(KEPT, len(bank.image_scores))).indices.tolist()
-        file = self.folder / "banks" / sample[:2] / f"{sample}.safetensors"
-        bank.save(file, classes=sorted({*largest, target}))
+        bank.save(self.bank_path(sample), classes=sorted({*largest, target}))
 
     def show(self, entry: Record) -> None:
         """What a page shows of a photo; maps that are there already are not given up for none."""
-        sample = entry["id"]
-        file = self.folder / "gallery" / sample[:2] / f"{sample}.json"
-        if not entry["views"] and file.exists():
+        file = self.entry_path(entry["id"])
+        if not entry["views"] and self.judge_entry(entry["id"]) == "whole":
             return
-        with replacing(file) as temporary:
-            temporary.write_text(as_json(entry, indent=None), "utf-8")
+        write_text(file, as_json(self._sealed(entry), indent=None))
 
     def records(self, method: str, samples: Sequence[str]) -> Iterator[Record]:
         """The records of one method that are there, in the order of `samples`."""
@@ -193,17 +276,26 @@ class Store:
 
     def _sweep(self) -> None:
         """Remove what processes that were killed have left behind."""
-        for file in self._temporary():
-            with contextlib.suppress(OSError):
-                if file.is_file() and time.time() - file.stat().st_mtime > STALE:
-                    file.unlink()
-
-    def _temporary(self) -> Iterator[Path]:
-        """Temporary files where records and results are written: no other hidden files."""
-        for inner in ("items", "maps", "gallery", "banks"):
-            yield from (self.folder / inner).rglob(".*-*")
+        for inner in INNER:
+            sweep((self.folder / inner).rglob(".*-*"), older=True)
         for name in OWN:
-            yield from self.folder.glob(f".{name}-*")
+            sweep(self.folder.glob(f".{name}-*"), older=True)
+        sweep(self.folder.glob(".*.tmp"))
+
+    def temporaries(self) -> Iterator[Path]:
+        """Temporary files that killed processes have left, and no other hidden files."""
+        for inner in INNER:
+            yield from (f for f in (self.folder / inner).rglob(".*-*") if leftover(f, older=True))
+        yield from (file for file in self.folder.glob(".*.tmp") if leftover(file))
+
+
+def gone(folder: Path) -> OutputError:
+    """What is said where results have disappeared while more were made."""
+    return OutputError(
+        f"Results that were in {excerpt(folder, 200)} are gone.",
+        likely="The folder was removed, emptied or renamed while the command ran.",
+        do="Put it back, or choose another folder with --out; then give the same command again.",
+    )
 
 
 def as_json(value: Any, indent: int | None = 1) -> str:

@@ -22,6 +22,7 @@ from scorecam.errors import MissingExtra, ModelError, ScorecamError
 from scorecam.explainer import ScoreCAM
 from scorecam.method import Case, Method
 from scorecam.metrics import Seen
+from scorecam.model import memory_errors_translated
 from scorecam.runs.config import SCHEMA
 from scorecam.runs.store import Record
 from scorecam.runs.subject import Setup, Subject, column, look
@@ -64,7 +65,8 @@ def work(
         MissingExtra: a method's library is not installed: no photo's fault.
     """
     try:
-        subject = look(sample, setup)
+        with memory_errors_translated():
+            subject = look(sample, setup)
     except MissingExtra:
         raise
     except ScorecamError as error:
@@ -77,7 +79,8 @@ def work(
         began = time.perf_counter()
         asked = subject.passes
         try:
-            done = _judged(subject, setup, method, began, asked)
+            with memory_errors_translated():
+                done = _judged(subject, setup, method, began, asked)
         except MissingExtra:
             raise
         except ScorecamError as error:
