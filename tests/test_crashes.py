@@ -20,11 +20,12 @@ import pytest
 import torch
 
 import scorecam
-from command_line import PREPROCESS, shell_environment
 from command_line import scorecam as command
+from command_line import shell_environment
 from scorecam import Model, OutputError, Preprocess
 from scorecam.testing import Regions
-from test_runs import photos
+from tiny_photos import furnish, photos
+from tiny_photos import words as evaluating
 
 pytestmark = [pytest.mark.needs("eval"), pytest.mark.early]
 
@@ -190,21 +191,12 @@ def test_a_full_disk_ends_the_run_with_a_message_and_nothing_is_lost(
     same(out, whole)
 
 
-def tiny_photos(folder: Path) -> Path:
-    (folder / "preprocess.json").write_text(json.dumps(PREPROCESS), "utf-8")
-    return photos(folder / "photos", 6, side=16)
-
-
 def words(folder: Path, out: Path) -> list[str]:
-    return [
-        "evaluate", str(folder / "photos"), "--out", str(out), "--model", "toy_models:tiny",
-        "--preprocess", str(folder / "preprocess.json"), "--methods", "scorecam,uniform",
-        "--metrics", "all", "--runtime", "eager",
-    ]  # fmt: skip
+    return evaluating(folder, out, "--methods", "scorecam,uniform", "--metrics", "all")
 
 
 def test_a_real_limit_on_file_sizes_is_told_and_can_be_gone_on_from(tmp_path: Path) -> None:
-    tiny_photos(tmp_path)
+    furnish(tmp_path)
     out = tmp_path / "run"
 
     def limit() -> None:
@@ -236,7 +228,7 @@ def test_a_real_limit_on_file_sizes_is_told_and_can_be_gone_on_from(tmp_path: Pa
 def test_ctrl_c_keeps_what_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from scorecam.runs import store
 
-    tiny_photos(tmp_path)
+    furnish(tmp_path)
     out = tmp_path / "run"
     write = store.Store.write
     left = [5]

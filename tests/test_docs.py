@@ -141,6 +141,7 @@ def test_every_command_has_help_for_each_of_its_options() -> None:
         "compare",
         "audit",
         "check",
+        "verify",
         "doctor",
     ]
     for name in commands:

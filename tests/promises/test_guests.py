@@ -40,6 +40,7 @@ COMMANDS = (
     f"check cat.png {TOY}",
     f"sanity cat.png {TOY} --out sane --methods scorecam,gradcam",
     "compare lite0 lite0,precision=bfloat16 photos --out cmp --budget fast",
+    "verify run",
     "doctor",
     "explain nowhere.png",
     "--help",
@@ -83,11 +84,15 @@ step("evaluate"); scorecam.evaluate(model, "photos", "scorecam,gradcam", out="ru
 step("sanity"); scorecam.sanity(model, "photos", "gradcam", out="sane")
 step("compare"); scorecam.compare(
     ["lite0", "lite0,precision=bfloat16"], "photos", budget="fast", out="compared")
+step("verify"); scorecam.verify("run")
 step("compat")
 scorecam.compat.pytorch_grad_cam.ScoreCAM(net, [net.body])(x)
 """
 
-CALLED = {"open_model", "explain", "ScoreCAM", "layers", "check", "evaluate", "sanity", "compare"}
+CALLED = {
+    *("open_model", "explain", "ScoreCAM", "layers"),
+    *("check", "evaluate", "sanity", "compare", "verify"),
+}
 
 
 @pytest.fixture
@@ -118,7 +123,7 @@ def test_no_command_connects_starts_a_program_or_writes_elsewhere(place: Path) -
     watched = fence.watch(code, place, SCORECAM_CACHE=str(place / "cache"))
     assert watched.code == 0, watched.out
     codes = [line.partition("]")[0] for line in watched.out.splitlines() if line.startswith("[")]
-    assert codes == ["[0"] * 13 + ["[2", "[0"], watched.out
+    assert codes == ["[0"] * 14 + ["[2", "[0"], watched.out
     nothing_left_the_house(watched, place)
 
 

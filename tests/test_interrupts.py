@@ -1,0 +1,143 @@
+"""SIGTERM and SIGHUP end a command as Ctrl-C does; the library sets no handler."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import scorecam
+from command_line import furnish, options, shell_environment
+from command_line import scorecam as command
+from scorecam import OutputError
+from scorecam.interrupts import ASKED, interruptible
+from tiny_photos import contents, words
+from tiny_photos import furnish as with_photos
+
+ALL = [signal.SIGINT, *ASKED]
+
+
+def until(condition: Path, process: subprocess.Popen[str]) -> None:
+    while not condition.exists() and process.poll() is None:
+        time.sleep(0.02)
+
+
+def started(arguments: list[str], folder: Path, **more: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "scorecam", *arguments],
+        env=shell_environment(),
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **more,  # type: ignore[arg-type]
+    )
+
+
+@pytest.mark.parametrize("number", ASKED, ids=lambda number: number.name)
+def test_a_signal_ends_explanations_and_what_is_done_is_saved(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    from PIL import Image
+
+    furnish(tmp_path)
+    Image.new("RGB", (16, 16), "white").save(tmp_path / "white.png")
+    words = ["explain", "cat.png", "white.png", "dog.png", *options("waits_on_white")]
+    process = started(words, tmp_path)
+    until(tmp_path / "waiting", process)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "scorecam: interrupted; what is done is saved in out." in err
+    assert "Traceback" not in err
+    assert {path.name.split(".")[0] for path in (tmp_path / "out").iterdir()} == {"cat"}
+
+
+@pytest.mark.needs("eval")
+@pytest.mark.parametrize("number", ALL, ids=lambda number: number.name)
+def test_a_signal_ends_a_run_which_goes_on_to_the_same_results(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    with_photos(tmp_path, 60)
+    out = tmp_path / "run"
+    more = ("--methods", "scorecam,centre", "--metrics", "deletion", "--no-gallery")
+    process = started(words(tmp_path, out, *more), tmp_path)
+    until(out / "items" / "scorecam", process)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "the same command goes on from there" in err
+    assert "Traceback" not in err
+    assert not (out / "results.parquet").exists(), "it was over before the signal came"
+    assert [path for path in out.rglob(".*") if path.is_file()] == []
+    assert scorecam.verify(out).sound
+    for place in (out, tmp_path / "whole"):
+        assert command(*words(tmp_path, place, *more)).code == 0
+    assert contents(out) == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("number", ASKED, ids=lambda number: number.name)
+def test_handlers_are_as_they_were(number: signal.Signals) -> None:
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        signal.raise_signal(number)
+    assert signal.getsignal(number) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, lambda *_: None], ids=["nohup", "own"])
+def test_a_handler_that_is_there_stays(handler: object) -> None:
+    before = signal.signal(signal.SIGHUP, handler)  # type: ignore[arg-type]
+    try:
+        with interruptible():
+            assert signal.getsignal(signal.SIGHUP) is handler
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def stop_twice(tidied: list[bool]) -> None:
+    try:
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGHUP)
+        tidied.append(True)
+
+
+def test_a_second_signal_does_not_disturb_what_the_first_began() -> None:
+    tidied: list[bool] = []
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        stop_twice(tidied)
+    assert tidied == [True]
+
+
+def test_other_threads_may_run_commands() -> None:
+    ended: list[bool] = []
+
+    def run() -> None:
+        with interruptible():
+            ended.append(True)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert ended == [True]
+
+
+def test_the_library_sets_no_handler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("the library set a handler")
+
+    monkeypatch.setattr(signal, "signal", refuse)
+    with pytest.raises(OutputError):
+        scorecam.files.write_text(tmp_path, "text")
+    furnish(tmp_path)
+    import toy_models
+
+    model = scorecam.open_model(toy_models.tiny(), preprocess=str(tmp_path / "preprocess.json"))
+    explained = scorecam.explain(model, str(tmp_path / "cat.png"), runtime="eager")
+    explained.bank.save(tmp_path / "bank.safetensors")

@@ -1,0 +1,256 @@
+"""The one door for writing: what it refuses, what it leaves, and what it sweeps."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from scorecam import OutputError, files
+from scorecam.files import create_text, replacing, sweep, together, write_bytes, write_text
+
+
+def hidden(folder: Path) -> list[str]:
+    return [path.name for path in folder.rglob(".*")]
+
+
+def test_a_file_is_synced_before_it_gets_its_name_and_its_folder_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    sync, replace = os.fsync, os.replace
+
+    def synced(handle: int) -> None:
+        place = Path(f"/proc/self/fd/{handle}").readlink()
+        order.append(
+            f"sync {place.relative_to(tmp_path.parent)}" if place.is_dir() else "sync file"
+        )
+        sync(handle)
+
+    def replaced(one: Path, other: Path) -> None:
+        order.append("rename")
+        replace(one, other)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", replaced)
+    write_text(tmp_path / "new" / "file.txt", "whole")
+    name = tmp_path.name
+    assert order == ["sync file", "rename", f"sync {name}", f"sync {name}/new"]
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
+def test_new_files_have_the_permissions_that_the_umask_leaves(tmp_path: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        write_text(tmp_path / "file", "text")
+        (tmp_path / "twin").touch()
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode == (tmp_path / "twin").stat().st_mode
+
+
+def test_the_umask_of_other_threads_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(os, "umask", asked.append)
+    threads = [
+        threading.Thread(target=write_text, args=(tmp_path / str(number), "text"))
+        for number in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert asked == []
+    assert len(list(tmp_path.iterdir())) == 8
+
+
+def a_folder(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+def a_pipe(path: Path) -> Path:
+    os.mkfifo(path)
+    return path
+
+
+def a_socket(path: Path) -> Path:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+    return path
+
+
+def a_link_to_a_device(path: Path) -> Path:
+    path.symlink_to("/dev/null")
+    return path
+
+
+def below_a_file(path: Path) -> Path:
+    path.touch()
+    return path / "file"
+
+
+def below_a_link_that_leads_nowhere(path: Path) -> Path:
+    path.symlink_to(path.with_name("nowhere"))
+    return path / "file"
+
+
+def below_a_link_to_itself(path: Path) -> Path:
+    path.symlink_to(path)
+    return path / "file"
+
+
+def too_long(path: Path) -> Path:
+    return path / ("x" * 300)
+
+
+def with_nul(path: Path) -> Path:
+    return path / "a\0b"
+
+
+def with_a_surrogate(path: Path) -> Path:
+    return path / "a\ud800b"
+
+
+PLACES = (
+    a_folder, a_pipe, a_socket, a_link_to_a_device, below_a_file, below_a_link_that_leads_nowhere,
+    below_a_link_to_itself, too_long, with_nul, with_a_surrogate,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.__name__)
+@pytest.mark.parametrize("write", [write_text, create_text])
+def test_a_place_where_no_file_can_be_is_refused_in_words(
+    tmp_path: Path, place: Callable[[Path], Path], write: Callable[[Path, str], object]
+) -> None:
+    path = place(tmp_path / "place")
+    with pytest.raises(OutputError, match="Could not write") as caught:
+        write(path, "text")
+    assert len(str(caught.value)) < 900  # a name of 300 characters is in it
+    assert caught.value.do
+    assert hidden(tmp_path) == []
+
+
+def test_a_link_is_replaced_and_what_it_leads_to_stays(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine", "utf-8")
+    (tmp_path / "link").symlink_to("mine")
+    write_text(tmp_path / "link", "new")
+    assert (tmp_path / "mine").read_text("utf-8") == "mine"
+    assert (tmp_path / "link").read_text("utf-8") == "new"
+
+
+def test_a_link_to_a_folder_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    write_text(tmp_path / "link" / "deep" / "file", "text")
+    assert (tmp_path / "real" / "deep" / "file").read_text("utf-8") == "text"
+
+
+def test_files_appear_together_or_not_at_all(tmp_path: Path) -> None:
+    (tmp_path / "old").write_text("old", "utf-8")
+
+    def write(*, fail: bool) -> None:
+        with together() as batch:
+            for name in ("old", "new"):
+                with batch.replacing(tmp_path / name) as temporary:
+                    temporary.write_text("written", "utf-8")
+            if fail:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write(fail=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
+    assert (tmp_path / "old").read_text("utf-8") == "old"
+    write(fail=False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "old"]
+
+
+def test_of_many_that_create_a_file_one_succeeds(tmp_path: Path) -> None:
+    won: list[str] = []
+
+    def create(name: str) -> None:
+        if create_text(tmp_path / "file", name):
+            won.append(name)
+
+    threads = [threading.Thread(target=create, args=(str(number),)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert won == [(tmp_path / "file").read_text("utf-8")]
+    assert hidden(tmp_path) == []
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_is_created_where_there_are_no_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def link(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "link", link)
+    assert create_text(tmp_path / "file", "one")
+    assert not create_text(tmp_path / "file", "two")
+    assert (tmp_path / "file").read_text("utf-8") == "one"
+
+
+def test_a_file_system_that_cannot_sync_is_written_to_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sync(_: int) -> None:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    write_bytes(tmp_path / "file", b"whole")
+    assert (tmp_path / "file").read_bytes() == b"whole"
+
+
+# ── leftovers ────────────────────────────────────────────────────────────────────────────────
+
+DIES = """
+import os, sys
+from scorecam.files import replacing
+with replacing(sys.argv[1]) as temporary:
+    temporary.write_text("half")
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_what_a_killed_process_left_is_swept_and_what_a_live_one_writes_is_not(
+    tmp_path: Path,
+) -> None:
+    subprocess.run([sys.executable, "-c", DIES, str(tmp_path / "file")], check=False)
+    [dead] = tmp_path.iterdir()
+    with replacing(tmp_path / "other") as alive:
+        sweep(tmp_path.iterdir())
+        assert not dead.exists()
+        assert alive.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]
+
+
+def test_files_of_other_machines_and_other_programs_are_judged_by_their_age(tmp_path: Path) -> None:
+    elsewhere = [tmp_path / f".file-01234567.1.{number:08x}.tmp" for number in range(2)]
+    mine = [tmp_path / ".config-abcdefgh", tmp_path / ".tmp", tmp_path / "x.tmp"]
+    for file in (*elsewhere, *mine):
+        file.touch()
+    for file in (elsewhere[0], *mine):
+        os.utime(file, (time.time() - 2 * files.STALE,) * 2)
+    sweep(tmp_path.iterdir())
+    assert sorted(tmp_path.iterdir()) == sorted([elsewhere[1], *mine])
+
+
+def test_a_link_that_is_called_like_a_leftover_is_left_alone(tmp_path: Path) -> None:
+    name = f".file-{files._host()}.999999999.00000000.tmp"
+    (tmp_path / name).symlink_to("mine")
+    sweep(tmp_path.iterdir())
+    assert (tmp_path / name).is_symlink()
