@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
 from scorecam.cam import upsample
+from scorecam.once import cached_property
 from scorecam.shapes import Activations, Columns, Grid, Scores, Weights
 
 # How scores vary with masks, in units of one another: found on EfficientNet-Lite0; what they give
