@@ -37,9 +37,9 @@ def _cause(said: str, module: nn.Module) -> tuple[str, str]:
             "Its parts are on several devices.",
             "Put it on one: net.to(device), or open_model(net, device=...).",
         )
-    if "quantized::" in said or "quantized" in said.lower():
+    if "quantized" in said.lower():
         return (
-            "A quantised network takes quantised numbers between its QuantStub and its DeQuantStub.",
+            "A quantised network computes in integers between its QuantStub and its DeQuantStub.",
             "Check that model(x) itself works on float32 images of this shape.",
         )
     if len({tensor.dtype for tensor in tensors if tensor.is_floating_point()}) > 1:

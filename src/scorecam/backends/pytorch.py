@@ -179,13 +179,7 @@ class TorchModel(WhiteBox):
         """One pass; `keep` is called with each output of `layer`."""
 
         def ask(network: nn.Module, inputs: Tensor) -> BatchedScores:
-            with contextlib.ExitStack() as hooked:
-                if keep is not None:
-                    ours = self._calls_of(network)
-                    handle = network.get_submodule(layer).register_forward_hook(
-                        lambda _module, _inputs, output: keep(output) if ours() else None
-                    )
-                    hooked.callback(handle.remove)
+            with contextlib.nullcontext() if keep is None else self._kept(network, layer, keep):
                 return read(self.call(network, inputs), self.readout, len(images))
 
         layout = self.layout(images)
@@ -206,6 +200,18 @@ class TorchModel(WhiteBox):
         except ModelError:  # some networks cannot run while their operations are watched
             return self.scores(images), ""
         return scores, watch.step(scores)
+
+    @contextlib.contextmanager
+    def _kept(self, network: nn.Module, layer: str, keep: Callable[[Any], None]) -> Generator[None]:
+        """Meanwhile, `keep` is called with each output of `layer` in a pass of ours."""
+        ours = self._calls_of(network)
+        handle = network.get_submodule(layer).register_forward_hook(
+            lambda _module, _inputs, output: keep(output) if ours() else None
+        )
+        try:
+            yield
+        finally:
+            handle.remove()
 
     def layout(self, images: Images) -> torch.memory_format:
         """How images lie in memory as the network likes it best: channels last for convolutions."""

