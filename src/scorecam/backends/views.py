@@ -25,9 +25,9 @@ from scorecam.backends.copies import copied
 LONG = 10_000
 """Entries of a container that is not searched for modules."""
 
-SCALARS = (bool, int, float, str)
+SCALARS = (bool, int, float, str, types.NoneType)
 
-_INERT = (*SCALARS, types.NoneType, bytes, complex, type)
+_INERT = (*SCALARS, bytes, complex, type)
 _INERT_KINDS = frozenset((*_INERT, torch.dtype, torch.device, torch.Size, torch.memory_format))
 _DICTS = (dict, OrderedDict, defaultdict)
 
@@ -178,8 +178,8 @@ class _View:
     def settle(self) -> None:
         """After a pass: what the network itself counts is kept, and lists hold ordinary tensors.
 
-        A number or a word that the network has set is kept, as after any call of it, unless the
-        module has changed a tensor as well: the two may belong together, as a cache and its length.
+        Numbers and words that the network has set are kept, as after any call of it, unless the
+        module has changed a tensor as well: they may belong together, as a cache and its length.
         """
         fresh = {id(tensor): tensor for tensor in self._fresh}
         for pair in self._pairs.values():
@@ -187,8 +187,8 @@ class _View:
             counted = {
                 key: after[key]
                 for key, value in pair.given.items()
-                if type(value) in SCALARS and key != "training"
-                if key in after and type(after[key]) in SCALARS and after[key] is not value
+                if key != "training" and _is_plain(value)
+                if key in after and after[key] is not value and _is_plain(after[key])
             }
             if counted and not _changed(pair, fresh):
                 own = vars(pair.original)
@@ -250,10 +250,17 @@ def _tensors_again(found: dict[str, Any], rewire: _Rewiring, detach: bool) -> It
             yield again
 
 
+def _is_plain(value: Any) -> bool:
+    """Whether it is a number, a word or None, or a tuple or set of these."""
+    if type(value) in (tuple, set, frozenset, torch.Size):
+        return all(type(item) in SCALARS for item in cast("tuple[Any, ...]", value))
+    return type(value) in SCALARS
+
+
 def _attribute(value: Any, rewire: _Rewiring) -> Any:
-    """What an attribute is in the view. Dicts and sets are caches, and the view has its own."""
+    """What an attribute is in the view. Dicts are caches, and the view has its own."""
     becomes = rewire(value)
-    if becomes is value and type(value) in (*_DICTS, set):
+    if becomes is value and type(value) in _DICTS:
         return cast("dict[Any, Any]", value).copy()
     return becomes
 
