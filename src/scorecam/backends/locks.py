@@ -1,59 +1,16 @@
-"""Locks that survive a fork, and the turn-taking of callers that share modules."""
+"""The turn-taking of callers that share modules."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import threading
 from collections.abc import Generator
-from types import TracebackType
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary
 
 from torch import nn
 
-
-class ForkLock:
-    """A re-entrant lock that is free in the child after a fork.
-
-    A thread that held it is not copied into the child, and could never release it there.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.RLock()
-        _EVERY.add(self)
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._lock.release()
-
-    def renew(self) -> None:
-        """Forget who holds it."""
-        self._lock = threading.RLock()
-
-
-_EVERY: WeakSet[ForkLock] = WeakSet()
-
-
-def _after_fork() -> None:
-    for lock in list(_EVERY):
-        lock.renew()
-    _INSIDE.__dict__.clear()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
-    os.register_at_fork(after_in_child=_after_fork)
-
-
-# ── turns ────────────────────────────────────────────────────────────────────────────────────
-
+from scorecam.forks import ForkLock
 
 _REGISTRY = ForkLock()
 _NUMBER = itertools.count()

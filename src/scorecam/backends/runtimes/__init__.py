@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from scorecam.backends.copies import copied
-from scorecam.backends.locks import ForkLock
 from scorecam.backends.runtimes import chance, compiled, openvino
 from scorecam.backends.runtimes.state import State, read_state
 from scorecam.errors import MemoryShortage, MissingExtra, SettingError
+from scorecam.forks import ForkLock
 from scorecam.model import Engine, Probe, Speed
 from scorecam.once import cached_property
 from scorecam.shapes import BatchedScores, Images

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import sys
-import threading
 from collections.abc import Callable, Generator
 from functools import cache
 from types import ModuleType
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from scorecam.errors import MissingExtra
+from scorecam.forks import ForkLock
 from scorecam.process import quietly
 from scorecam.shapes import BatchedScores, Images
 
@@ -108,7 +108,7 @@ class _Asking(nn.Module):
 
 # ── importing it ─────────────────────────────────────────────────────────────────────────────
 
-_IMPORT = threading.Lock()
+_IMPORT = ForkLock()
 TELEMETRY = "openvino_telemetry"
 
 
