@@ -6,6 +6,7 @@ called, how large the tensors say they are, and whether a key would take for eve
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import pickle
@@ -94,7 +95,10 @@ def _check_path(path: object) -> None:
     try:
         check_file(file, KIND)
     except WeightsError as error:
-        absent = isinstance(error.__cause__, FileNotFoundError | NotADirectoryError)
+        cause = error.__cause__
+        absent = isinstance(cause, FileNotFoundError | NotADirectoryError) or (
+            isinstance(cause, OSError) and cause.errno == errno.ENAMETOOLONG
+        )
         if absent or os.path.isdir(file):  # noqa: PTH112  (Path() would refuse some of these names)
             raise WeightsError(
                 f"There is no weights file {shown(file, 250)}.", do="Check the path."
@@ -204,15 +208,15 @@ _MAGIC = 0x1950A86A20F9469CFC6C
 def _look_through_zip(stream: Any, file: Path, size: int) -> None:
     with zipfile.ZipFile(stream) as archive:
         entries = archive.infolist()
-        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-            raise ValueError("its entries are compressed, which torch.save never does")
-        if sum(entry.file_size for entry in entries) > size:
-            raise ValueError("its entries are larger than the file")
         if any(entry.filename.endswith("constants.pkl") for entry in entries):
             raise WeightsError(
                 f"{shown(file)} is TorchScript: a whole program, not weights.",
                 do=f"Save the weights alone: {ALONE}, with model = torch.jit.load(file).",
             )
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            raise ValueError("its entries are compressed, which torch.save never does")
+        if sum(entry.file_size for entry in entries) > size:
+            raise ValueError("its entries are larger than the file")
         for entry in entries:
             if entry.filename.endswith("data.pkl"):
                 _inspected(io.BytesIO(archive.read(entry)), size)
