@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from scorecam.backends.views import NOT_SAVED
 from scorecam.errors import ModelError
 
 _HOOKS = (
@@ -88,6 +89,8 @@ class _Kept:
         self._homes: list[tuple[dict[Any, Any], dict[Any, Any]]] = [
             (home, dict(home)) for home in _homes(module)
         ]
+        self._unsaved = vars(module)[NOT_SAVED]
+        self._unsaved_before = set(self._unsaved)
         with torch.inference_mode(mode=False), torch.no_grad():
             self._values = [
                 _Value(tensor, tensor.detach().clone(), tensor._version)  # noqa: SLF001
@@ -111,6 +114,8 @@ class _Kept:
                     home[key] = was
         for value in self._values:
             value.put_back()
+        self._unsaved.intersection_update(self._unsaved_before)
+        self._unsaved.update(self._unsaved_before)
 
 
 def _homes(module: nn.Module) -> Iterator[dict[Any, Any]]:

@@ -22,6 +22,9 @@ from torch.nn.parameter import is_lazy
 
 from scorecam.backends.copies import copied
 
+NOT_SAVED = "_non_persistent_buffers_set"
+"""Where a module has the names of buffers that it does not save."""
+
 LONG = 10_000
 """Entries of a container that is not searched for modules."""
 
@@ -123,6 +126,8 @@ class _View:
         for pair in own:
             pair.given = {key: _attribute(value, rewire) for key, value in pair.found.items()}
             pair.given |= {"training": False, "_compiled_call_impl": None}
+            # Sets are shared, but this one belongs to the buffers.
+            pair.given[NOT_SAVED] = set(pair.found[NOT_SAVED])
             if _compiled(pair.original):
                 pair.given["forward"] = rewire(pair.found["_modules"]["_orig_mod"])
             vars(pair.view).clear()
