@@ -22,7 +22,7 @@ def copied(module: nn.Module) -> nn.Module:
         ModelError: it cannot be copied.
     """
     try:
-        with torch.inference_mode(mode=False), _Leaves():
+        with torch.inference_mode(mode=False), torch.no_grad(), _Leaves():
             return copy.deepcopy(module)
     except Exception as error:  # whatever the network's own attributes raise
         raise ModelError(

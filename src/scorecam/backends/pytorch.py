@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 from weakref import WeakSet
@@ -93,11 +94,14 @@ class TorchModel(WhiteBox):
 
     def _floats(self) -> Tensor:
         """Its first floating-point tensor: inputs go where, and as what, that is."""
-        for tensors in (self.module.parameters(), self.module.buffers()):
-            for tensor in tensors:
-                if tensor.dtype in COMPUTED_IN:
-                    return tensor
+        for tensor in self._tensors():
+            if tensor.dtype in COMPUTED_IN:
+                return tensor
         return torch.empty(0, dtype=torch.float32)  # quantised, or without weights
+
+    def _tensors(self) -> Iterator[Tensor]:
+        """Its parameters, and then its buffers."""
+        return itertools.chain(self.module.parameters(), self.module.buffers())
 
     def with_readout(self, readout: Readout) -> TorchModel:
         called = getattr(readout, "__name__", "<lambda>")
@@ -313,7 +317,7 @@ class TorchModel(WhiteBox):
         try:
             with exclusively(self.module), memory_errors_translated():
                 inputs = images.to(floats.device, floats.dtype)
-                if any(map(is_lazy, self.module.parameters())):
+                if any(map(is_lazy, self._tensors())):
                     self._initialise(inputs[:1])
                 with torch.inference_mode():
                     return self._with_view(lambda network: ask(network, inputs), check=check)
@@ -335,7 +339,7 @@ class TorchModel(WhiteBox):
 
     def _initialise(self, image: Images) -> None:
         """Give lazy layers their weights, as the network's own first call would."""
-        with torch.no_grad(), self._views.one(self.module) as view:
+        with torch.no_grad(), self._views.building(self.module) as view:
             self.call(view, image)
 
     def _calls_of(self, network: nn.Module) -> Callable[[], bool]:
@@ -410,6 +414,8 @@ def _channels_first(
             f"The layer {layer!r} returns a {type(output).__name__}, not a tensor.",
             do="Choose a layer inside it; scorecam.layers(model, image) lists them.",
         )
+    if output.is_quantized:
+        output = output.dequantize()
     layout, grid = layers.grid_of(output.shape, images.shape[2:], module)
     if not grid or len(output) != len(images):
         raise LayerError(

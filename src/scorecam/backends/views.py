@@ -77,6 +77,13 @@ class Views:
         self.checked |= check
         self._free.append(view)
 
+    @contextlib.contextmanager
+    def building(self, module: nn.Module) -> Generator[nn.Module]:
+        """A view for the pass that builds lazy layers; then the network's own are built as well."""
+        view = _View()
+        yield view.brought_up_to_date(module, detach=False)
+        view.build()
+
     def kept(self, module: nn.Module) -> nn.Module:
         """A view that stays as it is: for what goes on using it."""
         return _View().brought_up_to_date(module, detach=False)
@@ -113,7 +120,7 @@ class _View:
         self._fresh: list[Tensor] = []
 
     def brought_up_to_date(self, module: nn.Module, *, detach: bool) -> nn.Module:
-        pairs = [self._pair(child) for child in parts(module)]
+        pairs = [self._pair(child, detach=detach) for child in parts(module)]
         self._pairs = {id(pair.original): pair for pair in pairs}
         rewire = _Rewiring()
         for pair in pairs:
@@ -134,11 +141,17 @@ class _View:
             vars(pair.view).update(pair.given)
         return self._pairs[id(module)].view
 
-    def _pair(self, child: nn.Module) -> _Pair:
+    def _pair(self, child: nn.Module, *, detach: bool) -> _Pair:
         """The module and its view: the same one as before, where there was one."""
         if isinstance(child, torch.jit.ScriptModule):
             training = any(inner.training for inner in child.modules())
-            return _Pair(child, copied(child).eval() if training else child, {}, {})
+            wanted = detach and any(weight.requires_grad for weight in child.parameters())
+            if not training and not wanted:
+                return _Pair(child, child, {}, {})
+            own = copied(child).eval()
+            for weight in own.parameters():
+                weight.requires_grad_(False)  # noqa: FBT003
+            return _Pair(child, own, {}, {})
         before = self._pairs.get(id(child))
         if before and before.original is child and type(before.view) is type(child):
             view = before.view
@@ -179,6 +192,17 @@ class _View:
                 handle.remove()
         if strayed:
             raise strayed[0]
+
+    def build(self) -> None:
+        """Make of the network's lazy layers what the view's have become; weights are shared."""
+        for pair in self._pairs.values():
+            own, after = vars(pair.original), vars(pair.view)
+            if type(pair.original) is not type(pair.view):
+                for key in ("_initialize_hook", "_load_hook"):  # removed from both already
+                    own.pop(key, None)
+                sizes = {key: after[key] for key in own if key in after and _is_plain(after[key])}
+                own.update(sizes | {"training": own["training"]})
+                pair.original.__class__ = type(pair.view)
 
     def settle(self) -> None:
         """After a pass: what the network itself counts is kept, and lists hold ordinary tensors.
