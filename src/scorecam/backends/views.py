@@ -216,8 +216,8 @@ class _View:
             counted = {
                 key: after[key]
                 for key, value in pair.given.items()
-                if key != "training" and _is_plain(value)
-                if key in after and after[key] is not value and _is_plain(after[key])
+                if key in after and after[key] is not value and key != "training"
+                if _is_plain(value) and _is_plain(after[key])
             }
             if counted and not _changed(pair, fresh):
                 own = vars(pair.original)
@@ -265,8 +265,10 @@ def _blank(module: nn.Module) -> nn.Module:
 def _tensors_again(found: dict[str, Any], rewire: _Rewiring, detach: bool) -> Iterator[Tensor]:
     """The view's own tensors of one module: copies of all that are no parameters."""
     for value in found.values():
-        entries = value.values() if type(value) in _DICTS else (value,)
-        for tensor in list(entries):
+        if type(value) in _INERT_KINDS:
+            continue
+        entries = list(value.values()) if type(value) in _DICTS else (value,)
+        for tensor in entries:
             if not isinstance(tensor, Tensor) or is_lazy(tensor) or rewire.knows(tensor):
                 continue
             if isinstance(tensor, nn.Parameter):
@@ -288,8 +290,13 @@ def _is_plain(value: Any) -> bool:
 
 def _attribute(value: Any, rewire: _Rewiring) -> Any:
     """What an attribute is in the view. Dicts are caches, and the view has its own."""
+    kind = type(value)
+    if kind in _INERT_KINDS:
+        return value
+    if kind in _DICTS and not value:  # most of a module's tables of hooks
+        return value.copy()
     becomes = rewire(value)
-    if becomes is value and type(value) in _DICTS:
+    if becomes is value and kind in _DICTS:
         return cast("dict[Any, Any]", value).copy()
     return becomes
 
