@@ -237,7 +237,7 @@ class TorchModel(WhiteBox):
     def prepared(self) -> Generator[Callable[[Tensor], Tensor]]:
         """The network ready to be converted: a function of images alone, in evaluation mode."""
         with exclusively(self.module), self._lasting() as network:
-            yield Prepared(network, self)
+            yield Prepared(network, self.call, self.readout)
 
     @contextlib.contextmanager
     def _lasting(self) -> Generator[nn.Module]:
@@ -377,15 +377,16 @@ class Prepared:
 
     Args:
         network: what runs, in evaluation mode.
-        model: how it is called and read.
+        call: how it is called.
+        readout: how its output is read.
     """
 
     network: nn.Module
-    model: TorchModel
+    call: Call
+    readout: Readout
 
     def __call__(self, images: Tensor) -> Tensor:
-        model = self.model
-        return read(model.call(self.network, images), model.readout, images.shape[0]).detach()
+        return read(self.call(self.network, images), self.readout, images.shape[0]).detach()
 
 
 class _Readable(nn.Module):

@@ -331,6 +331,8 @@ def _conversion(model: Network, runtime: str, precision: str, trial: _Trial) -> 
     Raises:
         ValueError: this runtime does not run such networks.
     """
+    if runtime == "openvino":
+        openvino.check_process()
     if runtime == "openvino" and model.device.type != "cpu":
         raise ValueError(f"it runs on the processor, the network is on {model.device}")
     if runtime == "openvino" and precision not in openvino.precisions():
