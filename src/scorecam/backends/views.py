@@ -102,6 +102,19 @@ def parts(module: nn.Module) -> Iterator[nn.Module]:
                 ahead += [inner for inner in vars(child)["_modules"].values() if inner is not None]
 
 
+class _Guard:
+    """A hook that stops one thread before it runs a module."""
+
+    def __init__(self) -> None:
+        self.met = False
+        self._thread = threading.get_ident()
+
+    def __call__(self, _module: nn.Module, _inputs: object) -> None:
+        if threading.get_ident() == self._thread:
+            self.met = True
+            raise Strayed
+
+
 @dataclass
 class _Pair:
     """A module and its view, with the attributes of both as they were before the pass."""
@@ -133,6 +146,10 @@ class _View:
         for pair in own:
             pair.given = {key: _attribute(value, rewire) for key, value in pair.found.items()}
             pair.given |= {"training": False, "_compiled_call_impl": None}
+            # A network that shares modules with this one may be guarded: that is not the view's.
+            hooks = pair.given["_forward_pre_hooks"]
+            for key in [key for key, hook in hooks.items() if isinstance(hook, _Guard)]:
+                del hooks[key]
             # Sets are shared, but this one belongs to the buffers.
             pair.given[NOT_SAVED] = set(pair.found[NOT_SAVED])
             if _compiled(pair.original):
@@ -169,29 +186,23 @@ class _View:
         Raises:
             Strayed: it was about to.
         """
-        thread, strayed = threading.get_ident(), list[Strayed]()
-
-        def refuse(_module: nn.Module, _inputs: object) -> None:
-            if threading.get_ident() == thread:
-                strayed.append(Strayed())
-                raise strayed[-1]
-
+        guard = _Guard()
         handles = [
-            pair.original.register_forward_pre_hook(refuse)
+            pair.original.register_forward_pre_hook(guard)
             for pair in self._pairs.values()
             if pair.view is not pair.original and not _script(pair)
         ]
         try:
             yield
         except Exception as error:
-            if strayed:
-                raise strayed[0] from error  # the network may have caught it and raised its own
+            if guard.met:
+                raise Strayed from error  # the network may have caught ours and raised its own
             raise
         finally:
             for handle in handles:
                 handle.remove()
-        if strayed:
-            raise strayed[0]
+        if guard.met:
+            raise Strayed
 
     def build(self) -> None:
         """Make of the network's lazy layers what the view's have become; weights are shared."""
