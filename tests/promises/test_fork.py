@@ -127,10 +127,8 @@ def test_every_lock_in_the_package_is_one_that_survives_a_fork() -> None:
 
     import scorecam
 
-    made = re.compile(r"threading\.(R?Lock|Condition|Semaphore|BoundedSemaphore|Event|Barrier)\(")
-    cached = re.compile(
-        r"functools\.cached_property\b(?!`)|from functools import .*cached_property"
-    )
+    made = re.compile(r"(=|return) *threading\.\w*(Lock|Condition|Semaphore|Event|Barrier)\(")
+    cached = re.compile(r"@functools\.cached_property\b|from functools import .*cached_property")
     found = [
         f"{path.name}: {line.strip()}"
         for path in Path(scorecam.__file__).parent.rglob("*.py")
