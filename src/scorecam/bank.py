@@ -7,7 +7,6 @@ and every contrast can be read from them later, without the model.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import math
 import os
@@ -28,6 +27,7 @@ from scorecam.cam import Answers, Masking, Variant, find_variant
 from scorecam.errors import BankError, SettingError
 from scorecam.images import VIEW, Accepts, opened
 from scorecam.model import Head, Target, find_target, reduced
+from scorecam.once import cached_property
 from scorecam.parts import MOST_PAIRS, TYPES, check_lengths, check_parts, check_values
 from scorecam.photo import MAX_PIXELS
 from scorecam.record import Provenance, Record
@@ -98,7 +98,7 @@ class ScoreBank:
         """
         return find_target(target, self.image_scores, self.names, self.head)
 
-    @functools.cached_property
+    @cached_property
     def answered(self) -> Tensor:
         """Which of the asked masks got finite answers, `s` bool; the others are left out."""
         return self.scores.isfinite().all(dim=1)
@@ -108,14 +108,14 @@ class ScoreBank:
         """Whether every mask was asked about."""
         return len(self.asked) == len(self.live)
 
-    @functools.cached_property
+    @cached_property
     def _shown(self) -> Tensor:
         """The channels that enter the heatmap: those with a mask whose answer is not lost."""
         lost = torch.zeros(len(self.activations), dtype=torch.bool, device=self.live.device)
         lost[self.asked[~self.answered]] = True
         return self.asked[self.answered] if self.exact else self.live[~lost[self.live]]
 
-    @functools.cached_property
+    @cached_property
     def _process(self) -> tuple[Surrogate, Tensor, Tensor]:
         """The process over the masks that enter the map; each channel's mask; the masks' channels.
 
@@ -125,7 +125,7 @@ class ScoreBank:
         first, inverse = cam.distinct(maps, self.masking)
         return Surrogate(maps, first, inverse, self.provenance.seed), inverse, first
 
-    @functools.cached_property
+    @cached_property
     def _surrogate(self) -> tuple[Posterior, Tensor, Scores]:
         """What is known of the masks that enter the map, each one's number, and the answers."""
         surrogate, inverse, first = self._process
@@ -140,7 +140,7 @@ class ScoreBank:
         posterior = surrogate.given(asked.tolist())
         return posterior, inverse, self.scores[rows[asked]]
 
-    @functools.cached_property
+    @cached_property
     def completed(self) -> Scores:
         """Z of every channel that enters the map: as answered, or else predicted from the answers.
 
@@ -163,7 +163,7 @@ class ScoreBank:
         """Z(fill) in the columns of `scores`."""
         return self._kept(self.fill_scores)
 
-    @functools.cached_property
+    @cached_property
     def _fields(self) -> Annotated[Tensor, "cells n"]:
         """The evidence field of every column (see `Surrogate.field`)."""
         surrogate, _, first = self._process

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Annotated, Literal
 
 import torch
@@ -20,6 +19,7 @@ from torch import Tensor
 from scorecam.cam import Answers, Variant, agreeing, exact_products
 from scorecam.errors import SettingError, did_you_mean
 from scorecam.model import Head, reduced, two_sided
+from scorecam.once import cached_property
 from scorecam.ranges import BUDGET, TOLERANCE
 from scorecam.shapes import Columns, Grid, Scores, Weights
 from scorecam.surrogate import Posterior, Surrogate, divisor

@@ -327,7 +327,8 @@ def layers(model: Model | nn.Module, image: Tensor | None = None) -> list[Layer]
             do="Give an image, scorecam.layers(model, torch.zeros(3, 224, 224)); or the model's "
             "preprocessing (--preprocess).",
         )
-    return opened.layers(torch.zeros(1, len(preprocess.mean), *preprocess.size))
+    blank = torch.zeros(1, len(preprocess.mean), *preprocess.size, dtype=torch.float32)
+    return opened.layers(blank)
 
 
 def _preprocess_of(model: Model) -> Preprocess:

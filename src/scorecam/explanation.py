@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,6 +19,7 @@ from scorecam.errors import PhotoError, SettingError
 from scorecam.files import write_text
 from scorecam.health import Note
 from scorecam.model import Target
+from scorecam.once import cached_property
 from scorecam.picture import Legend, overlay, side_by_side
 from scorecam.pixels import Preprocess
 from scorecam.shapes import Heatmap

@@ -9,11 +9,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
 from scorecam.asking import Scorer
 from scorecam.bank import ScoreBank
 from scorecam.model import Model
+from scorecam.once import cached_property
 from scorecam.shapes import Columns, Heatmap, Image, Images
 
 

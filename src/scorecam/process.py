@@ -17,6 +17,8 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, cast
 
+from scorecam.forks import ForkLock
+
 # ── warnings ─────────────────────────────────────────────────────────────────────────────────
 
 
@@ -51,7 +53,7 @@ class _InThread:
 
 # ── environment ──────────────────────────────────────────────────────────────────────────────
 
-_ENVIRONMENT = threading.RLock()
+_ENVIRONMENT = ForkLock()
 
 
 @contextlib.contextmanager

@@ -12,17 +12,17 @@ import importlib.util
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 from scorecam import cache
+from scorecam.forks import ForkLock
 from scorecam.process import environment
 
 FONT_FOLDERS = ("/usr/share/fonts", "/usr/local/share/fonts", "~/.local/share/fonts", "~/.fonts")
 FONT_FILES = {".ttf", ".otf", ".ttc"}
-_IMPORT = threading.Lock()
+_IMPORT = ForkLock()
 
 
 def prepare() -> None:

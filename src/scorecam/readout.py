@@ -39,7 +39,21 @@ def readout_for(output: int | str | Readout | None) -> Readout:
         return find_scores
     if callable(output):
         return output
-    return lambda whole: part(whole, output)
+    return Part(output)
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """The readout that takes one entry of the output.
+
+    Args:
+        place: its place in a tuple, or its name in a dict or record.
+    """
+
+    place: int | str
+
+    def __call__(self, output: Any) -> Tensor:
+        return part(output, self.place)
 
 
 def part(output: Any, place: int | str) -> Any:

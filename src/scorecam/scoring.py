@@ -545,6 +545,9 @@ class _Asker:
         if self._buffer is None or not count <= len(self._buffer) <= self.batches.size:
             self._buffer = None  # freed before its successor is made
             self._buffer = torch.empty(
-                (count, *image.shape), device=image.device, memory_format=self.engine.layout
+                (count, *image.shape),
+                dtype=image.dtype,
+                device=image.device,
+                memory_format=self.engine.layout,
             )
         return self._buffer[:count]

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
 from scorecam.cam import upsample
+from scorecam.once import cached_property
 from scorecam.shapes import Activations, Columns, Grid, Scores, Weights
 
 # How scores vary with masks, in units of one another: found on EfficientNet-Lite0; what they give
@@ -167,10 +167,14 @@ class Surrogate:
         generator = torch.Generator().manual_seed(self._seed % 2**63)
 
         def normal(*shape: int) -> Tensor:
-            return torch.randn(shape, generator=generator).to(self._content)
+            return torch.randn(shape, generator=generator, dtype=torch.float32).to(self._content)
 
         count, cells = self._content.shape
-        phases = 2 * math.pi * torch.rand(WAVES, generator=generator).to(self._content)
+        phases = (
+            2
+            * math.pi
+            * torch.rand(WAVES, generator=generator, dtype=torch.float32).to(self._content)
+        )
         waves = (self._content @ normal(cells, WAVES) / self._reach + phases).cos_()
         drawn = math.sqrt(CONSTANT) * normal(1, DRAWS)
         drawn = drawn + self._linear @ normal(cells, DRAWS)
@@ -212,7 +216,7 @@ class Posterior:
         self.surrogate = surrogate
         self.asked = asked
         rows = surrogate.rows(torch.tensor(asked, dtype=torch.int64))
-        own = rows[:, asked] + surrogate.noise * torch.eye(len(asked), device=rows.device)
+        own = rows[:, asked] + surrogate.noise * torch.eye(len(asked)).to(rows)
         self._root = torch.linalg.cholesky(own)
         # K − F Fᵀ is the posterior covariance.
         self.factor = torch.linalg.solve_triangular(self._root, rows, upper=False).T

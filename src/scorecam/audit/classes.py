@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from scorecam.audit.clusters import Cluster, clusters
 from scorecam.audit.items import Column, Item, Thing
 from scorecam.audit.rules import LEAST
+from scorecam.once import cached_property
 
 
 @dataclass(frozen=True, eq=False)

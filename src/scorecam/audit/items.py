@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 
 from scorecam.audit.regions import Box, Map, around, inside, share
+from scorecam.once import cached_property
 
 
 @dataclass(frozen=True)

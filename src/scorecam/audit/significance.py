@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scorecam.errors import MissingExtra
+from scorecam.once import cached_property
 
 Columns = Annotated[npt.NDArray[np.float64], "n columns"]
 Ranks = Annotated[npt.NDArray[np.float64], "n"]
@@ -71,7 +72,7 @@ class Pool:
     def __init__(self, values: Columns) -> None:
         self._values = values
 
-    @functools.cached_property
+    @cached_property
     def _ranks(self) -> Columns:
         return _stats().rankdata(self._values, axis=0)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import itertools
 import os
 from typing import Literal
 
@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from scorecam.arguments import instance
+from scorecam.backends.copies import copied
 from scorecam.backends.pytorch import TorchModel
 from scorecam.backends.weights import load_weights
 from scorecam.backends.zoo import build
@@ -81,7 +82,7 @@ def open_model(
         spec, own_preprocess, names = type(module).__name__, None, None
         ours = weights is not None
         if weights is not None:
-            module = copy.deepcopy(module)
+            module = copied(module)
             remarks += load_weights(module, weights)
     else:
         raise ModelError(
@@ -131,10 +132,11 @@ def _on_device(module: nn.Module, device: str | torch.device | None, *, ours: bo
     device = instance("device", device, (str, torch.device), do)
     try:
         wanted = torch.device(device)
-        here = next((tensor.device for tensor in module.state_dict().values()), wanted)
+        tensors = itertools.chain(module.parameters(), module.buffers())
+        here = next((tensor.device for tensor in tensors), wanted)
         if torch.empty(0, device=wanted).device == torch.empty(0, device=here).device:
             return module
-        return (module if ours else copy.deepcopy(module)).to(wanted)
+        return (module if ours else copied(module)).to(wanted)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise SettingError(
             f"The device {quoted(str(device))} cannot be used: {reason(error)}",

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from types import FunctionType, MethodType
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -139,12 +140,26 @@ class _Additions(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def watch(module: nn.Module, images: Tensor, call: Callable[[nn.Module, Tensor], object]) -> Trace:
-    """Run the module once and note the order, the outputs and the residual adds."""
+def watch(
+    module: nn.Module,
+    images: Tensor,
+    call: Callable[[nn.Module, Tensor], object],
+    ours: Callable[[], bool] = lambda: True,
+) -> Trace:
+    """Run the module once and note the order, the outputs and the residual adds.
+
+    Args:
+        module: what runs.
+        images: what it is shown.
+        call: how it is called.
+        ours: tells whether a hook sees a call of this run: other threads may call the module too.
+    """
     trace = Trace(tuple(images.shape[2:]))
 
     def note(name: str) -> Any:
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+            if not ours():
+                return
             trace.now += 1
             if isinstance(output, Tensor):
                 taken = tuple(id(tensor) for tensor in inputs if isinstance(tensor, Tensor))
@@ -153,7 +168,11 @@ def watch(module: nn.Module, images: Tensor, call: Callable[[nn.Module, Tensor],
 
         return hook
 
-    handles = [child.register_forward_hook(note(name)) for name, child in module.named_modules()]
+    handles = [
+        child.register_forward_hook(note(name))
+        for name, child in module.named_modules()
+        if not isinstance(child, torch.jit.ScriptModule)  # runs outside Python
+    ]
     try:
         with _Additions(trace):
             call(module, images)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import itertools
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
-from weakref import WeakKeyDictionary
+from typing import Any, Literal, TypeVar
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
-from scorecam.backends import layers, randomise, runtimes
+from scorecam.backends import hashing, hints, in_place, layers, randomise, runtimes
 from scorecam.backends.belonging import calls_for
 from scorecam.backends.ending import Watch
 from scorecam.backends.inputs import Call, apart, may_belong, one_by_one
+from scorecam.backends.locks import exclusively
+from scorecam.backends.views import Strayed, Views
 from scorecam.errors import LayerError, ModelError, ScorecamError, did_you_mean
 from scorecam.model import (
     Engine,
@@ -33,6 +36,11 @@ from scorecam.pixels import Preprocess
 from scorecam.readout import Readout, find_scores, read
 from scorecam.shapes import BatchedActivations, BatchedScores, Images
 from scorecam.wording import quoted, reason
+
+T = TypeVar("T")
+
+COMPUTED_IN = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+"""Types in which networks compute; others, of eight bits, only store numbers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +72,7 @@ class TorchModel(WhiteBox):
         default_factory=dict[torch.Size, tuple[layers.Build, str]], repr=False
     )
     _refuses: list[str] = field(default_factory=list[str], repr=False)
+    _views: Views = field(default_factory=Views, repr=False)
 
     @property
     def axes(self) -> int:
@@ -83,20 +92,18 @@ class TorchModel(WhiteBox):
         return str(self._floats().dtype).removeprefix("torch.")
 
     def fingerprint(self) -> str:
-        digest = hashlib.sha256()
-        for name, tensor in self.module.state_dict().items():
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            plain = tensor.detach().cpu().contiguous().reshape(-1)
-            digest.update(plain.view(torch.uint8).numpy().data)
-        return digest.hexdigest()
+        return hashing.fingerprint(self.module)
 
     def _floats(self) -> Tensor:
         """Its first floating-point tensor: inputs go where, and as what, that is."""
-        for tensors in (self.module.parameters(), self.module.buffers()):
-            for tensor in tensors:
-                if tensor.is_floating_point():
-                    return tensor
-        return torch.empty(0)
+        for tensor in self._tensors():
+            if tensor.dtype in COMPUTED_IN:
+                return tensor
+        return torch.empty(0, dtype=torch.float32)  # quantised, or without weights
+
+    def _tensors(self) -> Iterator[Tensor]:
+        """Its parameters, and then its buffers."""
+        return itertools.chain(self.module.parameters(), self.module.buffers())
 
     def with_readout(self, readout: Readout) -> TorchModel:
         called = getattr(readout, "__name__", "<lambda>")
@@ -120,10 +127,19 @@ class TorchModel(WhiteBox):
         return [replace(self, call=call) for call in calls_for(images, entries, plain, ask)]
 
     def layers(self, images: Images) -> list[Layer]:
-        with self._running(images) as inputs:
-            return layers.candidates(layers.watch(self.module, inputs[:1].clone(), self.call))
+        return layers.candidates(self._trace(images))
+
+    def _trace(self, images: Images) -> layers.Trace:
+        """A dry run of the first image."""
+        self._check_readable()
+
+        def watch(network: nn.Module, inputs: Tensor) -> layers.Trace:
+            return layers.watch(network, inputs[:1].clone(), self.call, self._calls_of(network))
+
+        return self._pass(images, watch, check=True)
 
     def find_layer(self, layer: object, images: Images) -> str:
+        self._check_readable()
         if layer is None:
             return self._default(images)
         names = dict(self.module.named_modules(remove_duplicate=False))
@@ -149,44 +165,50 @@ class TorchModel(WhiteBox):
         size, build = images.shape[1:], layers.build(self.module)
         found, name = self._defaults.get(size, ((), ""))
         if found != build:
-            with self._running(images) as inputs:
-                trace = layers.watch(self.module, inputs[:1].clone(), self.call)
-            name = layers.default_layer(trace)
+            name = layers.default_layer(self._trace(images))
             self._defaults[size] = build, name
         return name
 
     def activations(self, images: Images, layer: str) -> tuple[BatchedActivations, BatchedScores]:
+        self._check_readable()
         seen: list[Any] = []
 
-        def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        def keep(output: Any) -> None:
             # Cloned at once: what follows may write into it. The last call counts.
             seen[:] = [output.clone() if isinstance(output, Tensor) else output]
 
-        module = self.module.get_submodule(layer)
-        with _lock_of(self.module):
-            handle = module.register_forward_hook(keep)
-            try:
-                scores = self.scores(images.clone())  # some networks write into their input
-            finally:
-                handle.remove()
+        # A copy of the images: some networks write into their input.
+        scores = self._scores(images.clone(), keep, layer)
         if not seen:
             raise LayerError(
                 f"The layer {quoted(layer)} did not run.",
                 likely="The network may use it only in training, or not at all.",
                 do="scorecam.layers(model, image) lists the layers that do run.",
             )
+        module = self.module.get_submodule(layer)
         return _channels_first(seen[0], images, layer, module), scores
 
     def scores(self, images: Images) -> BatchedScores:
+        return self._scores(images)
+
+    def _scores(
+        self, images: Images, keep: Callable[[Any], None] | None = None, layer: str = ""
+    ) -> BatchedScores:
+        """One pass; `keep` is called with each output of `layer`."""
+
+        def ask(network: nn.Module, inputs: Tensor) -> BatchedScores:
+            with contextlib.nullcontext() if keep is None else self._kept(network, layer, keep):
+                return read(self.call(network, inputs), self.readout, len(images))
+
         layout = self.layout(images)
+        laid_out = images.contiguous(memory_format=layout)
         try:
-            with self._running(images.contiguous(memory_format=layout)) as inputs:
-                found = read(self.call(self.module, inputs), self.readout, len(images))
+            found = self._pass(laid_out, ask, check=keep is not None)
         except ModelError as error:
             if layout == torch.contiguous_format or "view size is not compatible" not in str(error):
                 raise
             self._refuses.append("channels last")  # its own `view` wants the usual order
-            return self.scores(images)
+            return self._scores(images, keep, layer)
         return found.detach().clone()  # outside inference mode: an ordinary tensor
 
     def last_step(self, images: Images) -> tuple[BatchedScores, str]:
@@ -196,6 +218,18 @@ class TorchModel(WhiteBox):
         except ModelError:  # some networks cannot run while their operations are watched
             return self.scores(images), ""
         return scores, watch.step(scores)
+
+    @contextlib.contextmanager
+    def _kept(self, network: nn.Module, layer: str, keep: Callable[[Any], None]) -> Generator[None]:
+        """Meanwhile, `keep` is called with each output of `layer` in a pass of ours."""
+        ours = self._calls_of(network)
+        handle = network.get_submodule(layer).register_forward_hook(
+            lambda _module, _inputs, output: keep(output) if ours() else None
+        )
+        try:
+            yield
+        finally:
+            handle.remove()
 
     def layout(self, images: Images) -> torch.memory_format:
         """How images lie in memory as the network likes it best: channels last for convolutions."""
@@ -216,23 +250,33 @@ class TorchModel(WhiteBox):
     @contextlib.contextmanager
     def prepared(self) -> Generator[Callable[[Tensor], Tensor]]:
         """The network ready to be converted: a function of images alone, in evaluation mode."""
-        with _lock_of(self.module), _evaluating(self.module):
-            yield lambda images: read(
-                self.call(self.module, images), self.readout, images.shape[0]
-            ).detach()
+        with exclusively(self.module), self._lasting() as network:
+            yield Prepared(network, self.call, self.readout)
+
+    @contextlib.contextmanager
+    def _lasting(self) -> Generator[nn.Module]:
+        """A view that may be used after the context; where there is none, the network itself."""
+        try:
+            if self.module in _UNVIEWABLE:
+                raise Strayed
+            view = self._views.kept(self.module)
+        except Strayed:
+            with in_place.as_found(self.module):
+                yield self.module
+        else:
+            yield view
 
     @contextlib.contextmanager
     def differentiable(self) -> Generator[nn.Module]:
         try:
             with (
-                _lock_of(self.module),
-                _evaluating(self.module),
-                _untouched(self.module),
+                exclusively(self.module),
                 torch.inference_mode(mode=False),
                 torch.enable_grad(),
+                self._without_gradients() as network,
                 memory_errors_translated(),
             ):
-                yield _Readable(self)
+                yield _Readable(network, self)
         except ScorecamError:
             raise
         except Exception as error:
@@ -243,8 +287,24 @@ class TorchModel(WhiteBox):
                 do="Use methods that need none: scorecam, rise, occlusion.",
             ) from error
 
+    @contextlib.contextmanager
+    def _without_gradients(self) -> Generator[nn.Module]:
+        """The network with parameters that want no gradient."""
+        if self.module in _UNVIEWABLE:
+            with in_place.as_found(self.module), in_place.untouched(self.module):
+                yield self.module
+            return
+        with self._views.one(self.module, detach=True) as view:
+            yield view
+
     def stages(self, images: Images) -> list[str]:
-        return randomise.stages(self.module, lambda: self.scores(images[:1]))
+        def note(network: nn.Module, inputs: Tensor) -> list[str]:
+            def run() -> object:
+                return self.call(network, inputs)
+
+            return randomise.stages(network, run, self._calls_of(network))
+
+        return self._pass(images[:1], note, check=True)
 
     def randomised(self, stages: Sequence[str], images: Images, seed: int) -> TorchModel:
         known = self.stages(images)
@@ -255,113 +315,105 @@ class TorchModel(WhiteBox):
                     likely=did_you_mean(stage, known),
                     do=f"It has {', '.join(known)}.",
                 )
-        with _lock_of(self.module):
+        with exclusively(self.module):
             copied = randomise.randomised(self.module, stages, seed)
-        return replace(self, module=copied, spec=f"{self.spec}, randomised")
+        return replace(self, module=copied, spec=f"{self.spec}, randomised", _views=Views())
 
-    @contextlib.contextmanager
-    def _running(self, images: Images) -> Generator[Tensor]:
-        """Every submodule in evaluation mode, no autograd; foreign errors told in our words."""
+    def _pass(self, images: Images, ask: Callable[[nn.Module, Tensor], T], *, check: bool) -> T:
+        """What `ask` makes of the network in evaluation mode and the images where it wants them.
+
+        No autograd; foreign errors are told in our words.
+
+        Args:
+            check: whether to make sure that a view runs none of the network's own modules.
+        """
         floats = self._floats()
         try:
-            with (
-                _lock_of(self.module),
-                _evaluating(self.module),
-                torch.inference_mode(),
-                memory_errors_translated(),
-            ):
-                yield images.to(floats.device, floats.dtype)
+            with exclusively(self.module), memory_errors_translated():
+                inputs = images.to(floats.device, floats.dtype)
+                if any(map(is_lazy, self._tensors())):
+                    self._initialise(inputs[:1])
+                with torch.inference_mode():
+                    return self._with_view(lambda network: ask(network, inputs), check=check)
         except ScorecamError:
             raise
         except Exception as error:
-            raise ModelError(
-                f"The model failed on {len(images)} images of shape {tuple(images.shape[1:])}: "
-                f"{type(error).__name__}: {reason(error)}",
-                likely="The input may have another number of colours or another size than the "
-                "model takes.",
-                do="Check that model(x) itself works on such a batch.",
-            ) from error
+            raise hints.failed(error, images, self.module) from error
+
+    def _with_view(self, ask: Callable[[nn.Module], T], *, check: bool) -> T:
+        if self.module not in _UNVIEWABLE:
+            try:
+                check = check or not self._views.checked
+                with self._views.one(self.module, check=check) as view:
+                    return ask(view)
+            except Strayed:
+                _UNVIEWABLE.add(self.module)
+        with in_place.as_found(self.module) as network:
+            return ask(network)
+
+    def _initialise(self, image: Images) -> None:
+        """Give lazy layers their weights, as the network's own first call would."""
+        with torch.no_grad(), self._views.building(self.module) as view:
+            self.call(view, image)
+
+    def _calls_of(self, network: nn.Module) -> Callable[[], bool]:
+        """Tells whether a hook on the network sees a call of ours, when it is called.
+
+        Nobody else can call a view. The network itself may be running in other threads.
+        """
+        if network is not self.module:
+            return lambda: True
+        thread = threading.get_ident()
+        return lambda: threading.get_ident() == thread
+
+    def _check_readable(self) -> None:
+        """Refuse to look for layers in TorchScript.
+
+        Raises:
+            LayerError: the network is TorchScript.
+        """
+        if isinstance(self.module, torch.jit.ScriptModule):
+            raise LayerError(
+                "The network is TorchScript (torch.jit.script, trace or load), which runs outside "
+                "Python: its layers cannot be read.",
+                do="Give the torch.nn.Module that it was made from, with its weights. Methods that "
+                "need no layer, such as rise and occlusion, work with TorchScript too.",
+            )
 
 
-_LOCKS: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
+_UNVIEWABLE: WeakSet[nn.Module] = WeakSet()
+"""Networks whose view would run their own modules."""
 
 
-def _lock_of(module: nn.Module) -> threading.RLock:
-    """One caller at a time: a module's mode and hooks are its own, not a thread's."""
-    return _LOCKS.setdefault(module, threading.RLock())
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A network's readout as a function of images alone.
 
+    Args:
+        network: what runs, in evaluation mode.
+        call: how it is called.
+        readout: how its output is read.
+    """
 
-@contextlib.contextmanager
-def _evaluating(module: nn.Module) -> Generator[None]:
-    """Every submodule in evaluation mode, and afterwards as it was."""
-    training = [child for child in module.modules() if child.training]
-    for child in training:
-        child.training = False
-    try:
-        yield
-    finally:
-        for child in training:
-            child.training = True
-        _make_ordinary(module)
+    network: nn.Module
+    call: Call
+    readout: Readout
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return read(self.call(self.network, images), self.readout, images.shape[0]).detach()
 
 
 class _Readable(nn.Module):
     """A network whose output is the readout alone."""
 
-    def __init__(self, model: TorchModel) -> None:
+    def __init__(self, network: nn.Module, model: TorchModel) -> None:
         super().__init__()
-        self.network = model.module
+        self.network = network
         self._model = [model]  # in a list: not a submodule, nor anything torch should look into
 
     def forward(self, images: Images) -> BatchedScores:
         model = self._model[0]
         return read(model.call(self.network, images), model.readout, len(images))
-
-
-_HOOKS = (
-    "_forward_hooks",
-    "_forward_pre_hooks",
-    "_backward_hooks",
-    "_backward_pre_hooks",
-    "_forward_hooks_with_kwargs",
-    "_forward_hooks_always_called",
-    "_forward_pre_hooks_with_kwargs",
-)
-
-
-@contextlib.contextmanager
-def _untouched(module: nn.Module) -> Generator[None]:
-    """No parameter wants a gradient; afterwards they do again, and hooks left behind are gone."""
-    wanted = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    hooks = [
-        (table, dict(table))
-        for child in module.modules()
-        for table in (getattr(child, name) for name in _HOOKS)
-    ]
-    for parameter in wanted:
-        parameter.requires_grad_(False)  # noqa: FBT003
-    try:
-        yield
-    finally:
-        for parameter in wanted:
-            parameter.requires_grad_(True)  # noqa: FBT003
-        for table, before in hooks:
-            for key in [key for key in table if key not in before]:
-                del table[key]
-
-
-def _make_ordinary(module: nn.Module) -> None:
-    """Replace inference tensors that a forward pass has cached: they would stop later training.
-
-    Torch's own modules cache none and are passed over.
-    """
-    with torch.inference_mode(mode=False):
-        for child in module.modules():
-            if type(child).__module__.startswith("torch.nn."):
-                continue
-            for name, value in [*vars(child).items(), *child.named_buffers(recurse=False)]:
-                if isinstance(value, Tensor) and value.is_inference():
-                    setattr(child, name, value.clone())
 
 
 def _channels_first(
@@ -377,6 +429,8 @@ def _channels_first(
             f"The layer {quoted(layer)} returns a {type(output).__name__}, not a tensor.",
             do="Choose a layer inside it; scorecam.layers(model, image) lists them.",
         )
+    if output.is_quantized:
+        output = output.dequantize()
     layout, grid = layers.grid_of(output.shape, images.shape[2:], module)
     if not grid or len(output) != len(images):
         raise LayerError(

@@ -6,15 +6,16 @@ when the weights are random does not explain the weights.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from scorecam.backends.copies import copied
+from scorecam.drawing import Drawing
 from scorecam.errors import ModelError
-from scorecam.wording import quoted, reason
+from scorecam.wording import quoted
 
 OTHERWISE = 0x5A17
 """Added to seeds: a network that was made from seed 0 must not be drawn the same again."""
@@ -43,17 +44,21 @@ def stage_of(module: nn.Module, name: str) -> str:
     return ".".join(kept)
 
 
-def stages(module: nn.Module, run: Callable[[], Any]) -> list[str]:
+def stages(
+    module: nn.Module, run: Callable[[], Any], ours: Callable[[], bool] = lambda: True
+) -> list[str]:
     """The stages, from the output to the input.
 
     Args:
+        module: the network.
         run: one pass of the network, by which the order is told; what does not run comes last.
+        ours: tells whether a hook sees a call of that pass: other threads may call the network too.
     """
     leaves = with_weights(module)
     order: list[str] = []
 
     def noting(name: str) -> Callable[[nn.Module, Any], None]:
-        return lambda _module, _inputs: order.append(name)
+        return lambda _module, _inputs: order.append(name) if ours() else None
 
     handles = [child.register_forward_pre_hook(noting(name)) for name, child in leaves.items()]
     try:
@@ -72,21 +77,13 @@ def randomised(module: nn.Module, chosen: Sequence[str], seed: int) -> nn.Module
     Raises:
         ModelError: it cannot be copied, or a layer has no initialiser.
     """
-    try:
-        copied = copy.deepcopy(module)
-    except Exception as error:
-        raise ModelError(
-            f"The network cannot be copied: {type(error).__name__}: {reason(error)}",
-            likely="It holds something that belongs to one process, such as a lock or a file.",
-            do="Randomising needs a copy: give a network that copy.deepcopy can copy.",
-        ) from error
+    copy = copied(module)
     wanted = set(chosen)
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed((OTHERWISE + seed) % 2**63)
-        for name, child in with_weights(copied).items():
-            if stage_of(copied, name) in wanted:
+    with torch.no_grad(), Drawing(OTHERWISE + seed):
+        for name, child in with_weights(copy).items():
+            if stage_of(copy, name) in wanted:
                 _draw(name, child)
-    return copied
+    return copy
 
 
 def _draw(name: str, layer: nn.Module) -> None:

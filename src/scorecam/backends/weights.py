@@ -1,39 +1,29 @@
-"""Weights from files: read without running anything in them, and fitted with plain words."""
+"""Weights fitted to a network, with plain words where they do not fit."""
 
 from __future__ import annotations
 
 import os
-import pickle
-import zipfile
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any, cast
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
-import safetensors.torch
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
-from scorecam.arguments import path as as_path
+from scorecam.backends.checkpoints import State, read_state, shown, some
 from scorecam.errors import WeightsError
-from scorecam.process import quietly
-from scorecam.wording import quoted
-
-State = dict[str, Tensor]
-
-FILED_UNDER = (
-    "state_dict",
-    "model_state_dict",
-    "model",
-    "model_ema",
-    "ema",
-    "module",
-    "net",
-    "weights",
-)
-"""Keys under which training scripts file the weights, in the order they are tried."""
 
 PREFIXES = ("module.", "_orig_mod.", "model.")
 """What DataParallel, torch.compile and Lightning put before every name."""
+
+BESIDE = ("loss", "criterion", "metric")
+"""What training scripts call the modules beside a network that have tensors too."""
+
+COUNTED = ("total_ops", "total_params")
+"""Buffers that profilers leave in every module."""
+
+TRIED = 3
+"""Of the network's names, how many are looked for in a file to find the prefix of all."""
 
 
 def load_weights(module: nn.Module, path: str | os.PathLike[str]) -> list[str]:
@@ -45,74 +35,44 @@ def load_weights(module: nn.Module, path: str | os.PathLike[str]) -> list[str]:
     return load_state(module, read_state(path))
 
 
-def read_state(path: str | os.PathLike[str]) -> State:
-    """The tensors in a safetensors file, or in a checkpoint read with `weights_only`.
-
-    Raises:
-        WeightsError: the file is missing, damaged, would run code, or holds no weights.
-    """
-    file = Path(as_path("weights", path))
-    if not os.path.isfile(file):  # noqa: PTH113  (of a name that is too long, pathlib's raises)
-        raise WeightsError(f"There is no weights file {file}.", do="Check the path.")
-    try:
-        if file.suffix == ".safetensors":
-            return _checked(safetensors.torch.load_file(file), file)
-        if _unpacks_to_more(file):
-            raise ValueError("its entries are compressed, which torch.save never does")
-        with quietly():  # torch's remarks on old formats
-            found = torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise WeightsError(
-            f"{file} was not read: {_first_sentence(error)}",
-            likely="A checkpoint that holds more than tensors can run code when it is read.",
-            do="If you trust it, load it where it was made and save the weights alone: "
-            'safetensors.torch.save_file(model.state_dict(), "weights.safetensors").',
-        ) from error
-    except WeightsError:
-        raise
-    except Exception as error:  # a damaged file raises what its reader happens to
-        raise WeightsError(
-            f"{file} cannot be read as weights: {_first_sentence(error)}",
-            likely="It may be cut short, or not a weights file.",
-            do="Give a .safetensors file, or a checkpoint that torch.save wrote.",
-        ) from error
-    return _checked(_unwrapped(found, file), file)
-
-
 def load_state(module: nn.Module, state: State) -> list[str]:
     """Load tensors into a module; an empty state leaves its own initialisation.
 
+    Tensors under another prefix than the network's, and those of losses and metrics, are left out.
+
     Raises:
-        WeightsError: names are missing or foreign, or shapes differ.
+        WeightsError: the network's own tensors are missing, or shapes differ, or there are more
+            than the network has: it may be another one.
     """
     if not state:
         return ["The weights are random: the network is untrained."]
-    own = module.state_dict()
-    state, stripped = _without_prefix(state, own)
-    missing = [name for name in own if name not in state and "num_batches_tracked" not in name]
-    foreign = [name for name in state if name not in own]
-    odd = [
-        f"{name} ({tuple(state[name].shape)} for {tuple(own[name].shape)})"
-        for name in state
-        if name in own and state[name].shape != own[name].shape
-    ]
-    if missing or foreign or odd:
+    own = _own(module)
+    fit = _fitted(state, own)
+    foreign = fit.foreign(own)
+    if fit.missing or fit.odd or foreign:
         raise WeightsError(
             "The weights do not fit the model: "
             + "; ".join(
-                f"{len(names)} {what}: {_some(names)}"
+                f"{len(names)} {what}: {some(names)}"
                 for what, names in (
-                    ("missing", missing),
+                    ("missing", fit.missing),
                     ("unknown", foreign),
-                    ("of another shape", odd),
+                    ("of another shape", fit.odd),
                 )
                 if names
             )
             + ".",
-            likely=_likely(missing, foreign, odd, own),
+            likely=_likely(fit, foreign, own),
+            do="Give the weights of this very network, or build the network that they are of.",
         )
-    module.load_state_dict(state, strict=False)
-    return [f"The prefix {quoted(stripped)} was taken off the weights' names."] if stripped else []
+    try:
+        module.load_state_dict(fit.state, strict=False)
+    except Exception as error:  # hooks of the network's own
+        raise WeightsError(
+            f"The network did not take the weights: {type(error).__name__}: {shown(error, 200)}",
+            do="Check that net.load_state_dict itself takes them.",
+        ) from error
+    return list(fit.remarks())
 
 
 def classes_of(state: State, build: Callable[[int], nn.Module]) -> int:
@@ -123,96 +83,135 @@ def classes_of(state: State, build: Callable[[int], nn.Module]) -> int:
         build: makes the network for a number of classes; only its names are looked at.
     """
     with torch.device("meta"):
-        own = build(1000).state_dict()
-    state, _ = _without_prefix(state, own)
+        own = _own(build(1000))
+    fitting = _fitted(state, own).state
     last = [name for name, one in own.items() if name.endswith("weight") and one.ndim > 1][-1]
-    return len(state[last]) if last in state else 1000
+    found = fitting.get(last)
+    if found is None or found.shape[1:] != own[last].shape[1:] or found.numel() == 0:
+        return 1000
+    return len(found)
 
 
-def _unpacks_to_more(file: Path) -> bool:
-    """Whether a zip file holds compressed entries, as a zip bomb does."""
-    if not zipfile.is_zipfile(file):
-        return False
-    with zipfile.ZipFile(file) as archive:
-        return any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist())
+def _own(module: nn.Module) -> State:
+    """The network's tensors by name; what else its state holds, files need not have."""
+    state = module.state_dict()
+    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
 
 
-def _checked(state: State, file: Path) -> State:
-    """The state, if its tensors can be weights."""
-    odd = [
-        name
-        for name, one in state.items()
-        if one.layout != torch.strided or one.is_complex() or one.is_meta or one.is_quantized
-    ]
-    if odd or not state:
-        what = f"tensors that cannot be weights ({_some(odd)})" if odd else "no weights"
+# ── which names are the network's ────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """A file's tensors under the network's names.
+
+    Args:
+        state: those that begin with the prefix, without it.
+        prefix: what every one of the network's names has before it in the file.
+        beside: names in the file that are not the network's.
+        missing: the network's names that are not there.
+        odd: names whose shapes differ, and both shapes.
+    """
+
+    state: State
+    prefix: str
+    beside: list[str]
+    missing: list[str]
+    odd: list[str]
+
+    def foreign(self, own: Mapping[str, Tensor]) -> list[str]:
+        """Names that the network does not have."""
+        return [name for name in self.state if name not in own]
+
+    def remarks(self) -> Iterator[str]:
+        if self.prefix:
+            yield f"The prefix {shown(self.prefix, 60)!r} was taken off the weights' names."
+        if self.beside:
+            count = len(self.beside)
+            what = "tensor in the file is" if count == 1 else "tensors in the file are"
+            verb = "was" if count == 1 else "were"
+            yield f"{count} {what} not the network's and {verb} left out: {some(self.beside)}."
+
+
+def _fitted(state: State, own: Mapping[str, Tensor]) -> _Fit:
+    """The state under the prefix that fits the network best.
+
+    Raises:
+        WeightsError: several fit in full, such as a student's and a teacher's.
+    """
+    fits = [_under(prefix, state, own) for prefix in _prefixes(state, own)]
+    whole = [fit for fit in fits if not fit.missing and not fit.odd]
+    usual = [fit for fit in whole if _is_usual(fit.prefix)]
+    if len(whole) > 1 and len(usual) != 1 and whole[0].prefix:
         raise WeightsError(
-            f"{file} holds {what}.",
-            do="Save the weights alone, as dense real numbers: "
-            'safetensors.torch.save_file(model.state_dict(), "weights.safetensors").',
+            f"The file holds several sets of weights for this network, under "
+            f"{some([fit.prefix for fit in whole])}.",
+            do="Save the one that is meant to a file of its own.",
         )
-    return state
+    if whole:
+        return whole[0] if not whole[0].prefix else (usual or whole)[0]
+    return min(fits, key=lambda fit: len(fit.missing) + len(fit.odd))
 
 
-def _unwrapped(found: Any, file: Path) -> State:
-    """The mapping from names to tensors, however deep a training script filed it."""
-    for _ in range(1000):  # deep enough for any script, and an end to one that contains itself
-        if not isinstance(found, Mapping):
-            break
-        entries = cast("Mapping[str, Any]", found)
-        tensors = {str(k): v for k, v in entries.items() if isinstance(v, Tensor)}
-        if tensors and len(tensors) == len(entries):
-            return tensors
-        inner = next(
-            (entries[key] for key in FILED_UNDER if isinstance(entries.get(key), Mapping)), None
-        )
-        if inner is None:
-            if tensors:
-                return tensors
-            break
-        found = inner
-    raise WeightsError(
-        f"{file} holds no weights that could be found.",
-        likely="It may hold a whole model, an optimiser's state, or something else.",
-        do='Save them alone: safetensors.torch.save_file(model.state_dict(), "w.safetensors").',
-    )
+def _is_usual(prefix: str) -> bool:
+    """Whether it is made of the prefixes that everybody's wrappers put there."""
+    rest = prefix
+    while rest:
+        known = next((each for each in PREFIXES if rest.startswith(each)), None)
+        if known is None:
+            return False
+        rest = rest.removeprefix(known)
+    return True
 
 
-def _without_prefix(state: State, own: Mapping[str, Tensor]) -> tuple[State, str]:
-    """The state without a prefix that every name has and the module's names have not."""
-    taken = ""
+def _prefixes(state: State, own: Mapping[str, Tensor]) -> list[str]:
+    """The empty prefix, and those with which some of the network's names occur in a file."""
+    names = sorted((name for name in own if not _counts(name)), key=len, reverse=True)
+    prefixes = [""]
+    for name in names[:TRIED]:
+        found = {each.removesuffix(name) for each in state if each.endswith(f".{name}")}
+        prefixes += sorted(found, key=lambda prefix: (len(prefix), prefix))[:TRIED]
+    return list(dict.fromkeys(prefixes))
+
+
+def _under(prefix: str, state: State, own: Mapping[str, Tensor]) -> _Fit:
+    cut = {name.removeprefix(prefix): one for name, one in state.items() if name.startswith(prefix)}
+    beside = [name for name in state if not name.startswith(prefix)]
     if "n_averaged" not in own:  # the counter of torch's AveragedModel
-        state = {name: tensor for name, tensor in state.items() if name != "n_averaged"}
-    for prefix in PREFIXES * 2:
-        fits = any(name in own for name in state)
-        if not fits and all(name.startswith(prefix) for name in state):
-            state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
-            taken += prefix
-    return state, taken
+        cut.pop("n_averaged", None)
+        beside = [name for name in beside if name != "n_averaged"]
+    missing = [name for name in own if name not in cut and not _counts(name)]
+    odd = [
+        f"{name} ({_shape(one)} for {tuple(own[name].shape)})"
+        for name, one in cut.items()
+        if name in own and not is_lazy(own[name]) and one.shape != own[name].shape
+    ]
+    others = [name for name in cut if name not in own and _of_training(name)]
+    kept = {name: one for name, one in cut.items() if name not in set(others)}
+    return _Fit(kept, prefix, beside + [prefix + name for name in others], missing, odd)
 
 
-def _likely(
-    missing: list[str], foreign: list[str], odd: list[str], own: Mapping[str, Tensor]
-) -> str:
-    counters = sum("num_batches_tracked" in name for name in own)
-    if len(missing) > 0.9 * (len(own) - counters):
+def _of_training(name: str) -> bool:
+    """Whether a tensor belongs to what a network is trained or measured with."""
+    part = name.rpartition(".")[2] if name.endswith(COUNTED) else name.partition(".")[0]
+    return any(word in part.lower() for word in BESIDE) or part in COUNTED
+
+
+def _counts(name: str) -> bool:
+    """Whether it is a count of batches, which older files lack."""
+    return "num_batches_tracked" in name
+
+
+def _shape(tensor: Tensor) -> str:
+    return shown(tuple(tensor.shape), 60)
+
+
+def _likely(fit: _Fit, foreign: list[str], own: Mapping[str, Tensor]) -> str:
+    counters = sum(map(_counts, own))
+    if len(fit.missing) > 0.9 * (len(own) - counters):
         return "The weights seem to be another architecture's."
-    if odd and not missing and not foreign:
+    if fit.odd and not fit.missing and not foreign:
         return "The model may have been built for another number of classes or another width."
+    if foreign and not fit.missing and not fit.odd:
+        return "The weights may be of a larger network of the same family."
     return "The weights may be of another version of this network."
-
-
-def _some(names: list[str], shown: int = 3) -> str:
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(_printable(name) for name in names[:shown]) + more
-
-
-def _printable(name: str) -> str:
-    """A foreign name, cut short and without what could steer a terminal."""
-    plain = "".join(c if c.isprintable() else "?" for c in name[:200])
-    return plain if len(plain) <= 80 else plain[:79] + "…"
-
-
-def _first_sentence(error: BaseException) -> str:
-    text = str(error).strip().splitlines()
-    return (text[0].split(". ")[0] + ".") if text else f"{type(error).__name__}."

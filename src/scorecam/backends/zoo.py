@@ -14,7 +14,8 @@ from typing import Any
 
 from torch import nn
 
-from scorecam.backends.weights import State, classes_of, load_state, read_state
+from scorecam.backends.checkpoints import State, read_state
+from scorecam.backends.weights import classes_of, load_state
 from scorecam.errors import MissingExtra, ModelError, ScorecamError, WeightsError, did_you_mean
 from scorecam.labels import imagenet
 from scorecam.pixels import Preprocess

@@ -6,8 +6,7 @@ method's authors do it.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -23,6 +22,7 @@ from scorecam.baselines.ground import (
     record,
     setting,
 )
+from scorecam.drawing import Drawing
 from scorecam.errors import MissingExtra, SettingError
 from scorecam.method import Case, Method
 from scorecam.process import quietly
@@ -97,7 +97,7 @@ class SmoothGrad(Method):
         attr = _captum()
         with differentiated(case, self.name) as (column, _network, images):
             spread = float(images.detach().amax() - images.detach().amin())
-            with _seeded(case.seed, images.device):
+            with Drawing(case.seed):
                 gradient = attr.NoiseTunnel(attr.Saliency(column)).attribute(
                     images,
                     nt_type="smoothgrad",
@@ -232,18 +232,6 @@ def _largest(gradient: Tensor) -> Heatmap:
 def _lengths(share: float, image: Image) -> tuple[int, ...]:
     """A share of each side, in whole pixels, at least one."""
     return tuple(max(1, round(share * side)) for side in image.shape[1:])
-
-
-@contextlib.contextmanager
-def _seeded(seed: int, device: torch.device) -> Generator[None]:
-    """Torch's random numbers on a device from a seed, and then as if nothing had been drawn."""
-    cuda = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda):
-        torch.default_generator.manual_seed(seed)
-        if cuda:
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
-        yield
 
 
 # ── rectifiers ───────────────────────────────────────────────────────────────────────────────

@@ -58,7 +58,7 @@ class Random(Method):
 
     def heatmap(self, case: Case) -> Heatmap:
         drawn = torch.Generator("cpu").manual_seed(_seed(case))
-        cells = torch.rand(1, *grid_of(case), generator=drawn, device="cpu")
+        cells = torch.rand(1, *grid_of(case), generator=drawn, device="cpu", dtype=torch.float32)
         return finished(upsample(cells, tuple(case.image.shape[1:]))[0], case, self.name)
 
 
@@ -90,9 +90,11 @@ class Centre(Method):
 
     def heatmap(self, case: Case) -> Heatmap:
         size = case.image.shape[1:]
-        exponent = torch.zeros(size, device="cpu")
+        exponent = torch.zeros(size, device="cpu", dtype=torch.float32)
         for axis, side in enumerate(size):
-            away = ((torch.arange(side, device="cpu") + 0.5) / side - 0.5) / self.sigma
+            away = (
+                (torch.arange(side, device="cpu", dtype=torch.float32) + 0.5) / side - 0.5
+            ) / self.sigma
             exponent -= 0.5 * away.square().reshape(
                 [-1 if i == axis else 1 for i in range(len(size))]
             )
@@ -122,13 +124,15 @@ def _brightness(case: Case) -> Heatmap:
         return image.mean(dim=0)
     prepared = case.model.preprocess
     std = (1.0, 1.0, 1.0) if prepared is None else prepared.std
-    share = torch.tensor(LUMA, device="cpu") * torch.tensor(std, device="cpu")
+    share = torch.tensor(LUMA, device="cpu", dtype=torch.float32) * torch.tensor(
+        std, device="cpu", dtype=torch.float32
+    )
     return (image * share[:, None, None]).sum(dim=0)
 
 
 def _sobel(brightness: Tensor) -> Heatmap:
-    slope = torch.tensor([[-1.0, 0.0, 1.0]], device="cpu")
-    across = torch.tensor([[1.0], [2.0], [1.0]], device="cpu") @ slope
+    slope = torch.tensor([[-1.0, 0.0, 1.0]], device="cpu", dtype=torch.float32)
+    across = torch.tensor([[1.0], [2.0], [1.0]], device="cpu", dtype=torch.float32) @ slope
     kernels = torch.stack([across, across.T])[:, None]
     padded = functional.pad(brightness[None, None], (1, 1, 1, 1), mode="replicate")
     return functional.conv2d(padded, kernels)[0].square().sum(dim=0).sqrt()
@@ -146,6 +150,6 @@ class FakeCAM(Method):
         record(self, {})
 
     def heatmap(self, case: Case) -> Heatmap:
-        fake = torch.ones(case.image.shape[1:], device="cpu")
+        fake = torch.ones(case.image.shape[1:], device="cpu", dtype=torch.float32)
         fake[(0,) * fake.ndim] = 0
         return finished(fake, case, self.name)

@@ -127,7 +127,10 @@ class Mask(Method):
 def _disc(column: Column, images: Images, blurred: Images) -> Annotated[Tensor, "1 1 h w"]:
     """0 on the smallest disc at the centre that hides the class, 1 elsewhere, with a soft rim."""
     size = images.shape[2:]
-    rows, columns = (torch.arange(side, device=images.device) - (side - 1) / 2 for side in size)
+    rows, columns = (
+        torch.arange(side, device=images.device, dtype=torch.float32) - (side - 1) / 2
+        for side in size
+    )
     away = torch.hypot(rows[:, None], columns)[None, None]
     whole, empty = column(images), column(blurred)
     left = (1 - HIDDEN) * (whole - empty)

@@ -11,6 +11,7 @@ where it is returned.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Self, cast
 
@@ -71,14 +72,15 @@ class ScoreCAM:
             )
             for layer in layers
         ]
-        self._input: Tensor | None = None
+        self._input = _LastInput()
+        self._explaining = threading.local()
         self._remembering = flag("enable_hooks", enable_hooks)
         self.hook_handles = [model.register_forward_pre_hook(self._remember, with_kwargs=True)]
 
     def _remember(self, _module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
-        if self._remembering:
+        if self._remembering and not getattr(self._explaining, "now", False):
             first = next(iter((*inputs, *named.values())), None)
-            self._input = first.detach().clone() if isinstance(first, Tensor) else None
+            self._input.set(first.detach().clone() if isinstance(first, Tensor) else None)
 
     def enable_hooks(self) -> None:
         """Remember the inputs that the model sees from now on."""
@@ -96,7 +98,7 @@ class ScoreCAM:
 
     def reset_hooks(self) -> None:
         """Forget the last input."""
-        self._input = None
+        self._input = _LastInput()
 
     def __enter__(self) -> Self:
         return self
@@ -126,7 +128,8 @@ class ScoreCAM:
         """
         del scores
         normalized = flag("normalized", normalized)
-        if self._input is None:
+        images = self._input.get()
+        if images is None:
             raise ModelError(
                 "There is no input to explain.", do="Run the model on it first, then ask for maps."
             )
@@ -135,17 +138,17 @@ class ScoreCAM:
                 "Either class_idx or targets is needed, and not both.", do="Give one of them."
             )
         asked = class_idx if class_idx is not None else targets
-        each = asked if isinstance(asked, list) else [asked] * len(self._input)
-        if len(each) != len(self._input):
+        each = asked if isinstance(asked, list) else [asked] * len(images)
+        if len(each) != len(images):
             raise TargetError(
-                f"{len(each)} targets were given for {len(self._input)} images.",
+                f"{len(each)} targets were given for {len(images)} images.",
                 do="Give one for all images, or a list with one per image.",
             )
-        remembering, self._remembering = self._remembering, False
+        self._explaining.now = True
         try:
-            return [self._maps(cam, self._input, each, normalized) for cam in self._cams]
+            return [self._maps(cam, images, each, normalized) for cam in self._cams]
         finally:
-            self._remembering = remembering
+            self._explaining.now = False
 
     @staticmethod
     def _maps(
@@ -191,6 +194,20 @@ class ScoreCAM:
         mode = MODES[len(shape)]
         resized = [functional.interpolate(cam[:, None], shape, mode=mode)[:, 0] for cam in cams]
         return torch.stack(resized).amax(dim=0)
+
+
+class _LastInput:
+    """What the model saw last in a thread; in one where it saw nothing, what it saw in any."""
+
+    def __init__(self) -> None:
+        self._own = threading.local()
+        self._any: Tensor | None = None
+
+    def set(self, images: Tensor | None) -> None:
+        self._own.images = self._any = images
+
+    def get(self) -> Tensor | None:
+        return getattr(self._own, "images", self._any)
 
 
 def overlay_mask(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Annotated, Literal
 
 from torch import Tensor
 
 from scorecam.errors import SettingError
+from scorecam.once import cached_property
 from scorecam.shapes import Columns, Heatmap, Image, Images
 
 Boxes = Annotated[Tensor, "m 4"]

@@ -185,7 +185,9 @@ def _truth(
     if not explained:
         return Truth(why="The explained class is not the labelled one."), covered, group
     truth = Truth(
-        preprocess.boxes_to_input(torch.tensor(boxes), size) if boxes else None,
+        preprocess.boxes_to_input(torch.tensor(boxes, dtype=torch.float32), size)
+        if boxes
+        else None,
         None if mask is None else preprocess.mask_to_input(mask),
         "No box of this class." if boxes == [] else "The data set says not where the object is.",
     )

@@ -178,7 +178,9 @@ def _controlled(subject: Subject) -> list[Heatmap]:
     """The map, the random ones, and the centre."""
     bank, image = subject.bank, subject.image
     drawn = torch.Generator("cpu").manual_seed(subject.seed % 2**63)
-    cells = torch.rand(CONTROLS, *bank.activations.shape[1:], generator=drawn, device="cpu")
+    cells = torch.rand(
+        CONTROLS, *bank.activations.shape[1:], generator=drawn, device="cpu", dtype=torch.float32
+    )
     random = upsample(cells, bank.size).to(image.device)
     case = Case(
         subject.model, image, subject.target, bank.layer, lambda: bank, lambda: subject.scorer

@@ -53,7 +53,9 @@ def mild(image: Image, seed: int) -> list[Changed]:
         3 + 2 · axes pictures. Shifts are by a sixteenth of the side, and the edge is repeated.
     """
     steps = {axis: max(1, round(image.shape[axis] * SHIFT)) for axis in range(1, image.ndim)}
-    drawn = torch.randn(image.shape, generator=_generator(seed), device="cpu").to(image)
+    drawn = torch.randn(
+        image.shape, generator=_generator(seed), dtype=torch.float32, device="cpu"
+    ).to(image)
     noisy = image + NOISE * image.std(correction=0) * drawn
     still = _blurred(image), noisy
     return [
@@ -137,7 +139,9 @@ def _tiled(image: Image, drawn: Generator) -> Image:
 def _rephased(image: Image, drawn: Generator) -> Image:
     """The picture's amplitudes, its phases moved by those of noise, alike in every colour."""
     axes = tuple(range(1, image.ndim))
-    noise = torch.rand(image.shape[1:], generator=drawn, device="cpu").to(image)[None]
+    noise = torch.rand(image.shape[1:], generator=drawn, dtype=torch.float32, device="cpu").to(
+        image
+    )[None]
     turned = torch.fft.fftn(noise, dim=axes).angle()
     spectrum = torch.fft.fftn(image, dim=axes)
     return torch.fft.ifftn(spectrum * torch.polar(torch.ones_like(turned), turned), dim=axes).real

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Annotated, cast, get_args
 
 import torch
@@ -17,6 +16,7 @@ from scorecam.errors import LayerError, ModelError, SettingError
 from scorecam.explanation import Explanation
 from scorecam.metrics.faithfulness import pearson
 from scorecam.model import Head, Model, Runtime, Speed, two_sided
+from scorecam.once import cached_property
 from scorecam.shapes import Activations, BatchedScores, Columns, Heatmap, Heatmaps, Image, Images
 from scorecam.wording import quoted
 

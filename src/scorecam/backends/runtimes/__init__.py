@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import dataclasses
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Protocol, cast
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
+from scorecam.backends.copies import copied
 from scorecam.backends.runtimes import chance, compiled, openvino
 from scorecam.backends.runtimes.state import State, read_state
 from scorecam.errors import MemoryShortage, MissingExtra, SettingError
+from scorecam.forks import ForkLock
 from scorecam.model import Engine, Probe, Speed
+from scorecam.once import cached_property
 from scorecam.shapes import BatchedScores, Images
 from scorecam.wording import quoted
 
@@ -332,6 +332,8 @@ def _conversion(model: Network, runtime: str, precision: str, trial: _Trial) -> 
     Raises:
         ValueError: this runtime does not run such networks.
     """
+    if runtime == "openvino":
+        openvino.check_process()
     if runtime == "openvino" and model.device.type != "cpu":
         raise ValueError(f"it runs on the processor, the network is on {model.device}")
     if runtime == "openvino" and precision not in openvino.precisions():
@@ -368,12 +370,10 @@ def _converted(model: Network, runtime: str, precision: str, trial: _Trial) -> _
     try:
         with model.prepared() as ask:
             if runtime == "openvino":
-                scores = openvino.convert(model.module, ask, example, precision)
+                scores = openvino.convert(cast("Any", ask).network, ask, example, precision)
             else:
                 # Compiled code runs the network's own modules: a copy's stay in evaluation mode.
-                own: Any = dataclasses.replace(
-                    cast("Any", model), module=copy.deepcopy(model.module)
-                )
+                own: Any = dataclasses.replace(cast("Any", model), module=copied(model.module))
                 half = "float32" if precision == model.precision else precision
                 with own.prepared() as ask_own:
                     asked = _cast(ask_own, model.device, half)
@@ -478,8 +478,8 @@ _SPENT: WeakKeyDictionary[nn.Module, dict[tuple[Any, ...], tuple[State, float]]]
 """Seconds of a network's own passes that were spent in this process instead of each conversion, and
 the network's state meanwhile."""
 
-_CONVERSION = threading.Lock()
-_TURN = threading.Lock()
+_CONVERSION = ForkLock()
+_TURN = ForkLock()
 
 KEPT = 8
 """Conversions of one network, and accounts of what they would have saved, that are kept."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import sys
-import threading
 from collections.abc import Callable, Generator
 from functools import cache
 from types import ModuleType
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from scorecam.errors import MissingExtra
+from scorecam.forks import ForkLock
 from scorecam.process import quietly
 from scorecam.shapes import BatchedScores, Images
 
@@ -68,6 +69,8 @@ def convert(
         passes through.
     """
     openvino = load()
+    check_process()
+    _USED_IN.add(os.getpid())
     with quietly(), torch.no_grad():  # tracing warns of every shape it fixes, as it shall
         # Tracing here, unchecked, is four times as fast as leaving it to convert_model.
         asking = _Asking(network, ask)
@@ -83,6 +86,7 @@ def convert(
     rows = len(example)
 
     def scores(images: Images) -> BatchedScores:
+        check_process()
         given = images.contiguous()
         if len(images) < rows:  # it takes just so many; the others' answers are dropped
             given = example.new_zeros(example.shape)
@@ -91,6 +95,20 @@ def convert(
         return torch.from_numpy(found[: len(images)].copy())
 
     return scores
+
+
+_USED_IN: set[int] = set()
+"""The process, and those that it was forked from, in which OpenVINO has run."""
+
+
+def check_process() -> None:
+    """Refuse to run in a child that was forked after OpenVINO has run: its threads are not there.
+
+    Raises:
+        RuntimeError: it is such a child.
+    """
+    if _USED_IN - {os.getpid()}:
+        raise RuntimeError("it does not work in a process that was forked after it had run")
 
 
 class _Asking(nn.Module):
@@ -108,7 +126,7 @@ class _Asking(nn.Module):
 
 # ── importing it ─────────────────────────────────────────────────────────────────────────────
 
-_IMPORT = threading.Lock()
+_IMPORT = ForkLock()
 TELEMETRY = "openvino_telemetry"
 
 

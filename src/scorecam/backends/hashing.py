@@ -1,0 +1,73 @@
+"""A network's fingerprint: a hash of everything it would save."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+
+def fingerprint(module: nn.Module) -> str:
+    """SHA-256 of the weights, and of what else is in the network's state."""
+    digest = hashlib.sha256()
+    for name, value in module.state_dict().items():
+        for label, tensor in _leaves(name, value):
+            digest.update(label.encode(errors="replace"))
+            if tensor is not None:
+                digest.update(_bytes(tensor))
+    return digest.hexdigest()
+
+
+def _leaves(name: str, value: Any) -> Iterator[tuple[str, Tensor | None]]:
+    """The tensors in a value of a state, and what else it holds in words."""
+    if isinstance(value, Tensor):
+        yield from _tensors(name, value)
+    elif isinstance(value, Mapping):
+        for key, item in cast("Mapping[Any, Any]", value).items():
+            yield from _leaves(f"{name}[{key}]", item)
+    elif isinstance(value, tuple | list):
+        for place, item in enumerate(cast("list[Any]", value)):
+            yield from _leaves(f"{name}[{place}]", item)
+    elif isinstance(value, bool | int | float | str | bytes | torch.dtype | None):
+        yield f"{name} {value!r}\n", None
+    else:  # its words may hold an address
+        yield f"{name} {type(value).__name__}\n", None
+
+
+def _tensors(name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor | None]]:
+    """A tensor as dense numbers, and a line that says what they are."""
+    if is_lazy(tensor):
+        yield f"{name} not initialised\n", None
+        return
+    line = f"{name} {tensor.dtype} {tuple(tensor.shape)}\n"
+    plain = tensor.detach()
+    if plain.is_meta:
+        yield line, None
+    elif plain.layout == torch.sparse_coo:
+        plain = plain.coalesce()
+        yield line, plain.indices()
+        yield "", plain.values()
+    elif plain.layout != torch.strided:
+        yield line, plain.to_dense()
+    elif plain.is_quantized:
+        yield f"{line}{_scale(plain)}", plain.int_repr()
+    else:
+        yield line, plain
+
+
+def _scale(tensor: Tensor) -> str:
+    """What the integers of a quantised tensor stand for."""
+    if tensor.qscheme() in (torch.per_tensor_affine, torch.per_tensor_symmetric):
+        return f"{tensor.q_scale()} {tensor.q_zero_point()}\n"
+    return (
+        f"{tensor.q_per_channel_scales().tolist()} {tensor.q_per_channel_zero_points().tolist()}\n"
+    )
+
+
+def _bytes(tensor: Tensor) -> Any:
+    numbers = tensor.detach().cpu().contiguous().reshape(-1)
+    return numbers.view(torch.uint8).numpy().data

@@ -1,0 +1,56 @@
+"""Random numbers from a seed, for code that draws from torch's own generators."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+
+class Drawing(TorchDispatchMode):
+    """Lets this thread's operations draw from a seed of their own.
+
+    They draw what they would after `torch.manual_seed(seed)`, but torch's own generators, which
+    all threads share, are neither used nor changed.
+    """
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self._seed = seed % 2**63
+        self._generators: dict[torch.device, torch.Generator] = {}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        given = dict(kwargs or {})
+        drawing = _drawing(func)
+        if drawing is None or given.get("generator") is not None:
+            return func(*args, **given)
+        tensor = next((value for value in args if isinstance(value, Tensor)), None)
+        device = torch.device(tensor.device if tensor is not None else given.get("device") or "cpu")
+        return drawing(*args, **given, generator=self._generator(device))
+
+    def _generator(self, device: torch.device) -> torch.Generator:
+        if device not in self._generators:
+            self._generators[device] = torch.Generator(device).manual_seed(self._seed)
+        return self._generators[device]
+
+
+def _drawing(func: Any) -> Any:
+    """The form of an operation that takes a generator; None where it has no such form."""
+
+    def takes(overload: Any) -> bool:
+        return any(argument.name == "generator" for argument in overload._schema.arguments)  # noqa: SLF001
+
+    if takes(func):
+        return func
+    packet = func.overloadpacket
+    plain = [argument.name for argument in func._schema.arguments]  # noqa: SLF001
+    for name in packet.overloads():
+        other = getattr(packet, name)
+        names = [argument.name for argument in other._schema.arguments]  # noqa: SLF001
+        if takes(other) and [each for each in names if each != "generator"] == plain:
+            return other
+    return None

@@ -1,0 +1,347 @@
+"""Foreign checkpoints: whatever fits is loaded with a remark, and none takes more than its size."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import random
+import resource
+import struct
+import sys
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+import scorecam
+from scorecam import WeightsError
+
+State = dict[str, Tensor]
+
+
+def network(seed: int = 0) -> nn.Sequential:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return nn.Sequential(
+            nn.Conv2d(3, 8, 3),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(8, 5),
+        )
+
+
+class Named(nn.Module):
+    """A network whose parts have names."""
+
+    def __init__(self, depth: int = 1, seed: int = 0) -> None:
+        super().__init__()
+        self.body = network(seed)[:2]
+        self.blocks = nn.ModuleList(nn.Conv2d(8, 8, 3) for _ in range(depth))
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.body(images)
+        for block in self.blocks:
+            x = block(x)
+        return self.head(x.mean((2, 3)))
+
+
+def under(prefix: str, state: State) -> State:
+    return {prefix + name: tensor for name, tensor in state.items()}
+
+
+LOSS = {"criterion.weight": torch.ones(5), "loss_fn.pos_weight": torch.ones(5)}
+
+FITTING: dict[str, tuple[Callable[[State], State], str]] = {
+    "a loss beside it": (lambda state: state | LOSS, "criterion.weight"),
+    "a metric beside it": (
+        lambda state: state | {"val_metrics.total": torch.ones(())},
+        "val_metrics.total",
+    ),
+    "a profiler's counts": (
+        lambda state: state | {"body.0.total_ops": torch.ones(1), "total_params": torch.ones(1)},
+        "body.0.total_ops",
+    ),
+    "Lightning, with a loss": (lambda state: under("model.", state) | LOSS, "criterion.weight"),
+    "another attribute": (lambda state: under("net.", state), "'net.'"),
+    "a deep attribute": (
+        lambda state: under("module.model.backbone.", state),
+        "module.model.backbone.",
+    ),
+    "a second network": (
+        lambda state: under("net.", state) | {"decoder.weight": torch.ones(2)},
+        "decoder.weight",
+    ),
+    "a prefix that everybody uses, and a copy": (
+        lambda state: under("model.", state) | under("ema_model.", state),
+        "'model.'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("pack", "said"), FITTING.values(), ids=FITTING)
+def test_what_is_not_the_networks_is_left_out_with_a_remark(
+    pack: Callable[[State], State], said: str, tmp_path: Path
+) -> None:
+    trained = Named(seed=1)
+    torch.save({"state_dict": pack(trained.state_dict()), "epoch": 3}, tmp_path / "w.ckpt")
+    model = scorecam.open_model(Named(), weights=tmp_path / "w.ckpt")
+    images = torch.randn(1, 3, 16, 16)
+    with torch.no_grad():
+        torch.testing.assert_close(model.scores(images), trained(images))
+    assert said in " ".join(model.remarks)
+    assert all(len(remark) <= 600 for remark in model.remarks)
+
+
+def test_many_tensors_beside_the_network_are_counted_and_a_few_named(tmp_path: Path) -> None:
+    others = {f"decoder.{i}\n.weight": torch.ones(1) for i in range(500)}
+    torch.save(under("net.", Named().state_dict()) | others, tmp_path / "w.pt")
+    [_, remark] = scorecam.open_model(Named(), weights=tmp_path / "w.pt").remarks
+    assert "500 tensors" in remark
+    assert "497 more" in remark
+    assert remark.isprintable()
+
+
+MISFITS: dict[str, tuple[Callable[[], State], str]] = {
+    "a deeper network of the family": (lambda: Named(depth=3).state_dict(), "larger network"),
+    "two sets that both fit": (
+        lambda: under("student.", Named().state_dict()) | under("teacher.", Named().state_dict()),
+        "several sets of weights",
+    ),
+    "a tensor missing under a prefix": (
+        lambda: {k: v for k, v in under("net.", Named().state_dict()).items() if "head" not in k},
+        "2 missing: head.weight, head.bias",
+    ),
+    "a shape that differs under a prefix": (
+        lambda: under("net.", Named().state_dict() | {"head.bias": torch.ones(7)}),
+        "1 of another shape: head.bias ((7,) for (5,))",
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "said"), MISFITS.values(), ids=MISFITS)
+def test_what_does_not_fit_is_refused_for_what_it_is(
+    make: Callable[[], State], said: str, tmp_path: Path
+) -> None:
+    torch.save(make(), tmp_path / "w.pt")
+    own = Named()
+    before = {k: v.clone() for k, v in own.state_dict().items()}
+    with pytest.raises(WeightsError) as error:
+        scorecam.open_model(own, weights=tmp_path / "w.pt")
+    assert said in str(error.value)
+    assert "another architecture" not in str(error.value)
+    assert len(str(error.value)) <= 600
+    assert all(torch.equal(own.state_dict()[k], v) for k, v in before.items())
+
+
+# ── files that ask for more than they hold ───────────────────────────────────────────────────
+
+
+def archive(pickled: bytes, *storages: bytes) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as file:
+        file.writestr("archive/data.pkl", b"\x80\x02" + pickled + b".")
+        file.writestr("archive/byteorder", "little")
+        for number, content in enumerate(storages):
+            file.writestr(f"archive/data/{number}", content)
+        file.writestr("archive/version", "3\n")
+    return stream.getvalue()
+
+
+def legacy(pickled: bytes) -> bytes:
+    head = [0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}]
+    body = b"\x80\x02" + pickled + b"."
+    tail = pickle.dumps(["0"], 2) + struct.pack("<q", 16) + bytes(64)
+    return b"".join(pickle.dumps(each, 2) for each in head) + body + tail
+
+
+def called(function: str, *arguments: bytes) -> bytes:
+    module, _, name = function.rpartition(".")
+    return f"c{module}\n{name}\n".encode() + b"(" + b"".join(arguments) + b"tR"
+
+
+def number(value: int) -> bytes:
+    return b"\x8a\x09" + value.to_bytes(9, "little")
+
+
+def text(value: str) -> bytes:
+    return b"X" + struct.pack("<I", len(value)) + value.encode()
+
+
+def numbers(*values: int) -> bytes:
+    return b"(" + b"".join(map(number, values)) + b"t"
+
+
+def storage(count: int, view: bytes = b"") -> bytes:
+    kind = b"ctorch\nFloatStorage\n"
+    return b"(" + text("storage") + kind + text("0") + text("cpu") + number(count) + view + b"tQ"
+
+
+def tensor(held: bytes, size: tuple[int, ...], stride: tuple[int, ...]) -> bytes:
+    hooks = b"ccollections\nOrderedDict\n)R"
+    arguments = (held, number(0), numbers(*size), numbers(*stride), b"\x89", hooks)
+    return called("torch._utils._rebuild_tensor_v2", *arguments)
+
+
+def entry(name: str, value: bytes) -> bytes:
+    return b"}" + text(name) + value + b"s"
+
+
+HUGE = 25 * 10**9
+DEEP = b"K\x01" + b"2\x86" * 60  # (x, x) of (x, x) of ...: its hash takes 2^60 steps
+
+
+def bomb() -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("archive/data.pkl", bytes(10**8))
+    return stream.getvalue()
+
+
+def tar() -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as file:
+        for name in ("sys_info", "pickle", "storages", "tensors"):
+            file.addfile(tarfile.TarInfo(name), io.BytesIO())
+    return stream.getvalue()
+
+
+def saved(content: Any) -> bytes:
+    stream = io.BytesIO()
+    torch.save(content, stream)
+    return stream.getvalue()
+
+
+def scripted() -> bytes:
+    stream = io.BytesIO()
+    torch.jit.save(torch.jit.script(network()), stream)
+    return stream.getvalue()
+
+
+GREEDY: dict[str, Callable[[], bytes]] = {
+    "a bytearray": lambda: archive(called("builtins.bytearray", number(10**11))),
+    "a tensor made": lambda: archive(entry("w", called("torch.FloatTensor", number(10**10)))),
+    "a storage made": lambda: archive(called("torch.storage.UntypedStorage", number(10**11))),
+    "a storage": lambda: archive(entry("w", tensor(storage(HUGE), (HUGE,), (1,))), bytes(64)),
+    "a storage, old": lambda: legacy(entry("w", tensor(storage(HUGE, b"N"), (HUGE,), (1,)))),
+    "one number repeated": lambda: archive(
+        entry("4.weight", tensor(storage(1), (10**10, 8), (0, 0))), bytes(4)
+    ),
+    "meta": lambda: archive(
+        entry(
+            "w",
+            called(
+                "torch._utils._rebuild_meta_tensor_no_storage",
+                *(b"ctorch\nfloat32\n", numbers(HUGE), numbers(1), b"\x89"),
+            ),
+        )
+    ),
+    "sparse": lambda: saved(
+        {"w": torch.sparse_coo_tensor([[0], [0]], [1.0], (10**7, 10**7), check_invariants=False)}
+    ),
+    "a key that hashes for ever": lambda: archive(b"}" + DEEP + b"K\x01s"),
+    "a set that hashes for ever": lambda: archive(called("builtins.set", b"](" + DEEP + b"e")),
+    "an ordered one": lambda: archive(
+        called("collections.OrderedDict", b"](" + b"(" + DEEP + b"K\x01te")
+    ),
+    "a place in the memo": lambda: archive(b"Nr\xff\xff\xff\xff"),
+    "a text": lambda: archive(b"X\xff\xff\xff\x7fabc"),
+    "a zip bomb": bomb,
+    "a tar": tar,
+    "keys that are numbers": lambda: archive(
+        b"}" + number(3) + tensor(storage(1), (1,), (1,)) + b"s"
+    ),
+}
+
+
+@pytest.mark.parametrize("make", GREEDY.values(), ids=GREEDY)
+@pytest.mark.timeout(20)
+def test_a_file_that_asks_for_more_than_it_holds_is_refused(
+    make: Callable[[], bytes], tmp_path: Path
+) -> None:
+    file = tmp_path / "w.pt"
+    file.write_bytes(make())
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(WeightsError) as error:
+        scorecam.open_model(network(), weights=file)
+    assert len(str(error.value)) <= 600
+    assert str(error.value).isprintable()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KiB
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_torchscript_archive_is_called_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "w.pt").write_bytes(scripted())
+    with pytest.raises(WeightsError, match="is TorchScript"):
+        scorecam.open_model(network(), weights=tmp_path / "w.pt")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pipes in folders")
+@pytest.mark.timeout(20)
+def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.pt")
+    state: Any = network().state_dict()
+    for path in (tmp_path / "pipe.pt", "/dev/zero", "a\0b", "x" * 5000, "\ud800", state, 3):
+        with pytest.raises(WeightsError) as error:
+            scorecam.open_model(network(), weights=path)
+        assert len(str(error.value)) <= 600
+
+
+# ── mutations ────────────────────────────────────────────────────────────────────────────────
+
+
+def mutated(content: bytes, drawn: random.Random) -> bytes:
+    made = bytearray(content)
+    for _ in range(drawn.choice([1, 1, 2, 4, 16])):
+        place = drawn.randrange(min(len(made), drawn.choice([4000, 10**9])))
+        other = drawn.randrange(len(made))
+        piece = drawn.choice(
+            [
+                bytes([drawn.randrange(256)]),
+                struct.pack("<I", drawn.choice([0, 2**31 - 1, 2**32 - 1, 10**9])),
+                struct.pack("<Q", drawn.choice([2**40, 2**63 - 1, 2**64 - 1, 10**12])),
+                bytes(made[other : other + 20]),
+            ]
+        )
+        cut = drawn.choice([0, len(piece), len(piece), 50])
+        made[place : place + cut] = piece
+    return bytes(made)
+
+
+def originals() -> dict[str, bytes]:
+    state = network(seed=1).state_dict()
+    optimiser = torch.optim.Adam(network().parameters()).state_dict()
+    found = {"s.safetensors": safetensors.torch.save(state)}
+    for zipped in (True, False):
+        for name, content in {
+            "bare": state,
+            "deep": {"state_dict": under("model.", state), "optimizer": optimiser, "epoch": 3},
+        }.items():
+            stream = io.BytesIO()
+            torch.save(content, stream, _use_new_zipfile_serialization=zipped)
+            found[f"{name}{zipped}.pt"] = stream.getvalue()
+    return found
+
+
+@pytest.mark.parametrize("name", originals())
+def test_a_mutated_checkpoint_is_read_or_refused_in_words(name: str, tmp_path: Path) -> None:
+    content, drawn = originals()[name], random.Random(name)
+    file = tmp_path / name
+    refused = 0
+    for _ in range(150):
+        file.write_bytes(mutated(content, drawn))
+        try:
+            scorecam.open_model(network(), weights=file)
+        except WeightsError as error:
+            refused += 1
+            assert len(str(error)) <= 600  # noqa: PT017
+            assert str(error).isprintable()  # noqa: PT017
+    assert 10 < refused < 150
