@@ -79,7 +79,8 @@ def path(
         if "\0" not in text and _fits(text):
             return value
         raise error(
-            f"{name}={quoted(text)} cannot be a path: it is too long, or has odd characters.",
+            f"{name}={quoted(text)} cannot be a path: it is too long, or has characters that no "
+            "path has.",
             likely="It may be the content of a file, not its name.",
             do="Give the file's path.",
         )
