@@ -11,7 +11,6 @@ A record is written last, so what it names is there. Shards write into the same 
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import os
@@ -27,6 +26,7 @@ from scorecam.bank import ScoreBank
 from scorecam.bankfile import complete
 from scorecam.errors import OutputError, RunError
 from scorecam.files import create_text, leftover, sweep, together, write_text
+from scorecam.once import cached_property
 from scorecam.runs.config import MAY_DIFFER, Config, differences
 from scorecam.runs.records import (
     ENTRY,
@@ -216,7 +216,7 @@ class Store:
     def _sealed(self, record: Record) -> Record:
         return sealed(record) if self.has_checksums else record
 
-    @functools.cached_property
+    @cached_property
     def has_checksums(self) -> bool:
         """Whether every record of this run was written with a checksum."""
         try:
