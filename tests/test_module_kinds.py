@@ -402,7 +402,7 @@ def test_layers_of_torchscript_are_refused_and_it_says_so(
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_torchscript_answers_for_methods_that_need_no_layer(
+def test_torchscript_scores_images_in_evaluation_mode_and_keeps_its_mode(
     scripted: nn.Module, training: bool
 ) -> None:
     with torch.no_grad():

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 import scorecam
 import shared_networks
+from scorecam.backends import runtimes
 from scorecam.compat import torchcam
 from shared_networks import CALLS, IMAGE, MORE, Headed, Trunk, train, trunk
 
@@ -163,6 +164,31 @@ def test_overlapping_networks_never_wait_for_each_other_for_ever() -> None:
 
     maps = in_threads(nested, 24)
     assert all(torch.equal(found, maps[0]) for found in maps)
+
+
+@pytest.mark.timeout(60)
+def test_a_call_within_a_pass_does_not_wait_for_a_conversion() -> None:
+    """The thread that converts may be waiting for this one's pass to end."""
+    network, inner = Headed(trunk(), 0), Headed(trunk(), 1)
+    held, release = threading.Event(), threading.Event()
+
+    def convert() -> None:
+        with runtimes._CONVERSION:
+            held.set()
+            release.wait()
+
+    def target(output: Tensor) -> Tensor:
+        scorecam.explain(inner, IMAGE, 1, runtime="openvino")
+        return output[:, 0]
+
+    converting = threading.Thread(target=convert)
+    converting.start()
+    held.wait()
+    try:
+        scorecam.ScoreCAM(network, runtime="eager")(IMAGE[None], target)
+    finally:
+        release.set()
+        converting.join()
 
 
 @pytest.mark.needs("eval")

@@ -33,7 +33,7 @@ def exclusively(module: nn.Module) -> Generator[None]:
     There is one lock per module, and all of a network's are taken, always in the same order. A
     caller that is inside already takes no more: it could wait for a thread that waits for it.
     """
-    if getattr(_INSIDE, "running", False):
+    if inside():
         yield
         return
     with contextlib.ExitStack() as turn:
@@ -45,3 +45,8 @@ def exclusively(module: nn.Module) -> Generator[None]:
             yield
         finally:
             _INSIDE.running = False
+
+
+def inside() -> bool:
+    """Whether this thread has its turn: then it must not wait for another that may want one."""
+    return getattr(_INSIDE, "running", False)

@@ -376,8 +376,7 @@ class TorchModel(WhiteBox):
             raise LayerError(
                 "The network is TorchScript (torch.jit.script, trace or load), which runs outside "
                 "Python: its layers cannot be read.",
-                do="Give the torch.nn.Module that it was made from, with its weights. Methods that "
-                "need no layer, such as rise and occlusion, work with TorchScript too.",
+                do="Give the torch.nn.Module that it was made from, with its weights.",
             )
 
 

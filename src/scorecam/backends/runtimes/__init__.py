@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from scorecam.backends.copies import copied
+from scorecam.backends.locks import inside
 from scorecam.backends.runtimes import chance, compiled, openvino
 from scorecam.backends.runtimes.state import State, read_state
 from scorecam.errors import MemoryShortage, MissingExtra, SettingError
@@ -332,6 +333,8 @@ def _conversion(model: Network, runtime: str, precision: str, trial: _Trial) -> 
     Raises:
         ValueError: this runtime does not run such networks.
     """
+    if inside():
+        raise ValueError("it is asked for in the middle of a network's pass")
     if runtime == "openvino":
         openvino.check_process()
     if runtime == "openvino" and model.device.type != "cpu":
