@@ -24,7 +24,7 @@ from scorecam.arguments import path as as_path
 from scorecam.arguments import sizes, whole
 from scorecam.budget import error_of, large_columns, read
 from scorecam.cam import Answers, Masking, Variant, find_variant
-from scorecam.errors import BankError, SettingError
+from scorecam.errors import BankError, OutputError, SettingError
 from scorecam.images import VIEW, Accepts, opened
 from scorecam.model import Head, Target, find_target, reduced
 from scorecam.once import cached_property
@@ -389,7 +389,7 @@ class ScoreBank:
                 f"This bank cannot be saved: {error}.",
                 do="Change what it holds, or keep the heatmap instead.",
             ) from error
-        bankfile.write(as_path("path", path), tensors, record)
+        bankfile.write(as_path("path", path, OutputError), tensors, record)
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> ScoreBank:
