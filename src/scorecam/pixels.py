@@ -21,6 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from scorecam import shapes
+from scorecam.arguments import path as as_path
 from scorecam.arguments import whole
 from scorecam.errors import SettingError, did_you_mean
 from scorecam.photo import MAX_PIXELS
@@ -114,7 +115,8 @@ class Preprocess:
         """`imagenet`, or the path of a JSON file with what `to_dict` gives. Raises SettingError."""
         if isinstance(path_or_name, str) and path_or_name == "imagenet":
             return cls.imagenet()
-        name = excerpt(repr(os.fspath(path_or_name)), 200)
+        path_or_name = as_path("preprocess", path_or_name)
+        name = quoted(os.fspath(path_or_name), 200)
         try:
             text = read_text(path_or_name, _FILE)
         except SettingError as error:
