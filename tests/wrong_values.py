@@ -235,6 +235,7 @@ def calls(folder: Path) -> Iterator[tuple[str, Call]]:
                 "method": "uniform",
             },
         ),
+        "verify": (scorecam.verify, {"path": run["out"]}),
         "Explanation.of": (explained.of, {}),
         "Explanation.top": (explained.top, {}),
         "Explanation.side_by_side": (explained.side_by_side, {"maps": {"a": explained.heatmap}}),

@@ -33,7 +33,9 @@ MEMORY_BASE = 64 * 2**20
 """A bank is read in this many times its file's size and this many bytes (see the module)."""
 
 BANK: Final = Kind(
-    "a .safetensors file that `scorecam explain` or ScoreBank.save wrote", LARGEST_FILE, BankError
+    "a score bank: a .safetensors file that `scorecam explain` or ScoreBank.save wrote",
+    LARGEST_FILE,
+    BankError,
 )
 
 CHECKSUM = "sha256"

@@ -176,7 +176,13 @@ class TestLongValues:
     def test_of_names_of_files(self, desk: Path, text: str) -> None:
         for path in (text, _longest_name(desk, text)):
             for words in (
-                *(["explain", path], ["check", path], ["show", path], ["audit", path]),
+                *(
+                    ["explain", path],
+                    ["check", path],
+                    ["show", path],
+                    ["audit", path],
+                    ["verify", path],
+                ),
                 ["evaluate", path, "--out", "run"],
                 ["evaluate", f"list:{path}", "--out", "run"],
                 ["sanity", path, "--out", "run"],

@@ -89,7 +89,7 @@ def _check_path(path: object) -> None:
     if not isinstance(path, str | os.PathLike):
         raise WeightsError(
             f"weights= is the path of a file, not a {type(path).__name__}.",
-            do="Call net.load_state_dict(weights) yourself, and leave weights= out.",
+            do="In Python, call net.load_state_dict(weights) yourself, and leave weights= out.",
         )
     file = cast("str | os.PathLike[str]", path)
     try:

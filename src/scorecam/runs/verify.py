@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from scorecam import reading
+from scorecam.arguments import path as as_path
 from scorecam.bank import ScoreBank
 from scorecam.errors import BankError, RunError, ScorecamError
 from scorecam.runs.config import Config
@@ -67,11 +68,12 @@ def verify(path: str | os.PathLike[str]) -> Verification:
     Raises:
         RunError: it is neither a run's folder nor a file, or its run.json cannot be read.
     """
-    place = Path(path)
-    if place.is_file():
+    place = Path(as_path("path", path, RunError))
+    if os.path.isfile(place):  # noqa: PTH113  (of a name that is too long, pathlib's raises)
         faults = [] if (why := _bank(place)) is None else [Fault(place.name, "damaged", why)]
         return Verification(place, 1, tuple(faults), ())
-    runs = [place] if (place / "run.json").exists() else sorted(_runs(place))
+    is_run = os.path.exists(place / "run.json")  # noqa: PTH110
+    runs = [place] if is_run else sorted(_runs(place))
     if not runs:
         raise RunError(
             f"{place} is neither a run nor a bank.",
