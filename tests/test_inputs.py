@@ -424,7 +424,7 @@ def test_where_the_network_mixes_its_batch_the_user_is_asked() -> None:
             scores = super().forward(images, gain)
             return scores - scores.mean(dim=0) * gain.std()
 
-    with pytest.raises(SettingError, match="cannot be told whether 1, as long as the batch"):
+    with pytest.raises(SettingError, match="unclear whether 1, as long as the batch"):
         maps_of(Mixing(), (IMAGES, GAINS), 0)
 
 

@@ -1,7 +1,7 @@
 """What users give to public functions, checked where it enters.
 
-Each function returns the value if it is of the right kind, and otherwise says in words what it is
-and what it should be. `name` is the parameter's.
+Each function returns the value if it is of the right kind. Otherwise it raises an error that says
+what the value is and what it should be. `name` is the parameter's.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ DEEPEST_PATH = 255
 
 
 def whole(name: str, value: Any, least: int = -MOST_WHOLE) -> int:
-    """A whole number; a boolean is none."""
+    """A whole number; booleans are refused."""
     is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if is_whole and least <= value <= MOST_WHOLE:
         return int(value)

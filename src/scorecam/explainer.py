@@ -377,7 +377,7 @@ def _check_batch(x: Any, model: Model) -> Images:
 
 
 def _wrong_axes(x: Tensor, axes: int) -> SettingError:
-    """What is wrong with the shape of an input, of a model whose images have so many axes."""
+    """What is wrong with the shape of an input, of a model whose images have `axes` axes."""
     letters = {1: "b c l", 2: "b c h w", 3: "b c d h w"}[axes]
     what = (
         f"The input has the shape {tuple(x.shape)}, so {x.ndim} axes; the model's convolutions "

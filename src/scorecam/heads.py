@@ -1,4 +1,4 @@
-"""What a model's numbers are: told from the answers, and only where that is certain.
+"""What a model's numbers are: found out from the answers, and only where that is certain.
 
 Numbers are probabilities where no answer is negative or above 1, and one of these holds:
 
@@ -57,7 +57,7 @@ class Found:
 
 
 def find_head(model: Model, image: Image, said: BatchedScores, ask: Ask) -> Found:
-    """What the scores are: as declared, if the answers allow it, or as they tell.
+    """What the scores are: as declared, if the answers allow it, or as the answers show.
 
     Args:
         image: one input, for stronger ones to be made of.
@@ -178,7 +178,7 @@ def _directions(image: Image) -> Images:
     return torch.cat([inputs, -inputs])
 
 
-# ── what is said of it ───────────────────────────────────────────────────────────────────────
+# ── errors and remarks ───────────────────────────────────────────────────────────────────────
 
 
 def check_declared(declared: Head | Literal["auto"], said: BatchedScores) -> None:

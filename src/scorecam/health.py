@@ -214,7 +214,7 @@ def _say_not_logits(_: float, __: ScoreBank, ___: Target) -> str:
 def _say_saturated(value: float, bank: ScoreBank, target: Target) -> str:
     scores = bank.scores[bank.answered]
     given = probabilities(scores, bank.head)[:, bank.place(target.index)]
-    why = "The network may be untrained, or ignore what the masks hide."
+    why = "The network may be untrained, or may ignore what the masks hide."
     if bank.head != "value" and float(given.min()) >= 1 - SURE:
         why = (
             f"Every masked photo has a probability of {float(given.min()):.2g} or more: the scores "
@@ -235,8 +235,8 @@ def _say_saturated(value: float, bank: ScoreBank, target: Target) -> str:
 def _say_not_repeatable(value: float, _: ScoreBank, __: Target) -> str:
     return (
         f"The model answered the same image twice, and the answers differ by {value:.0%} of the "
-        "range of all its answers (threshold 1 %; a sound network repeats itself but for "
-        "rounding): the map is another one each time. Dropout or noise may be on outside "
+        "range of all its answers (threshold 1 %; a sound network gives the same answer, up to "
+        "rounding): the map differs from run to run. Dropout or noise may be on outside "
         "training, or the network may change with every call."
     )
 

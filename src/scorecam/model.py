@@ -193,7 +193,7 @@ class Model(ABC):
     def last_step(self, images: Images) -> tuple[BatchedScores, str]:
         """One pass: the scores, and what made them: "softmax" (over the columns) or "sigmoid".
 
-        The step is empty where it is another, or cannot be told.
+        The step is empty where it is another one, or is not known.
         """
         return self.scores(images), ""
 
@@ -212,7 +212,7 @@ class Model(ABC):
         """The models of `apart`, once it is sure which inputs belong to which image.
 
         Raises:
-            SettingError: it cannot be told.
+            SettingError: it is not clear which.
         """
         return models
 

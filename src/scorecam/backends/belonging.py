@@ -38,7 +38,7 @@ def calls_for(images: Images, entries: Mapping[Key, Any], plain: Call, ask: Ask)
         ask: puts images to the network.
 
     Raises:
-        SettingError: it cannot be told to whom an input belongs.
+        SettingError: it is not clear which images an input belongs to.
     """
     doubtful = [key for key, value in entries.items() if may_belong(value, len(images))]
     if not doubtful:
@@ -52,9 +52,9 @@ def calls_for(images: Images, entries: Mapping[Key, Any], plain: Call, ask: Ask)
     if fitting:  # several make no difference to the network
         return one_by_one(plain, images, fitting[0], entries)
     raise SettingError(
-        f"It cannot be told whether {', '.join(map(quoted, doubtful))}, as long as the batch, "
+        f"It is unclear whether {', '.join(map(quoted, doubtful))}, as long as the batch, "
         "belongs to the images one by one or is shared by all.",
-        likely="The network answers otherwise about an image when its batch changes.",
+        likely="The network's answer to an image changes with the other images in its batch.",
         do="Explain one image at a time, with its own part of the inputs.",
     )
 

@@ -36,7 +36,8 @@ def as_found(module: nn.Module) -> Generator[nn.Module]:
     if any(child.training for child in module.modules()):
         raise ModelError(
             "The network is in training mode, and no view of it in evaluation mode can be made.",
-            likely="An object that the network holds calls the network's own modules.",
+            likely="An object that the network holds may call the network's own modules, or the "
+            "class of a module may have __slots__.",
             do="Call net.eval() before explaining it, and net.train() before training goes on.",
         )
     kept = [_Kept(child) for child in module.modules()]

@@ -322,7 +322,7 @@ class TorchModel(WhiteBox):
     def _pass(self, images: Images, ask: Callable[[nn.Module, Tensor], T], *, check: bool) -> T:
         """What `ask` makes of the network in evaluation mode and the images where it wants them.
 
-        No autograd; foreign errors are told in our words.
+        No autograd. Errors from other libraries are raised as ours, in plain words.
 
         Args:
             check: whether to make sure that a view runs none of the network's own modules.
@@ -357,7 +357,7 @@ class TorchModel(WhiteBox):
             self.call(view, image)
 
     def _calls_of(self, network: nn.Module) -> Callable[[], bool]:
-        """Tells whether a hook on the network sees a call of ours, when it is called.
+        """A function for hooks on the network, which says whether this call is one of ours.
 
         Nobody else can call a view. The network itself may be running in other threads.
         """

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from scorecam.backends.copies import copied
-from scorecam.backends.locks import inside
+from scorecam.backends.locks import exclusively, inside
 from scorecam.backends.runtimes import chance, compiled, openvino
 from scorecam.backends.runtimes.state import State, read_state
 from scorecam.errors import MemoryShortage, MissingExtra, SettingError
@@ -89,7 +89,7 @@ def choose(model: Network, speed: Speed, probe: Probe) -> Engine:
 
 
 class _Trial:
-    """The probe's images, what the network itself says of them, and how long that took it.
+    """The probe's images, the network's own answers to them, and how long those took.
 
     Attributes:
         probe: where they come from.
@@ -121,7 +121,7 @@ class _Trial:
         return self.state.changed(self._read())
 
     def _read(self) -> State:
-        with self._model.prepared():  # not while another thread has a hook in it
+        with exclusively(self._model.module):  # not while another thread has a hook in it
             return read_state(self._model.module, self._model.reading)
 
     def repeats(self) -> bool:
@@ -491,7 +491,7 @@ KEPT = 8
 def _in_turn(
     scores: Callable[[Images], BatchedScores], rows: int
 ) -> Callable[[Images], BatchedScores]:
-    """A converted network has one set of buffers: one caller at a time, and so many images."""
+    """A converted network has one set of buffers: one caller at a time, `rows` images."""
 
     def ask(images: Images) -> BatchedScores:
         with _TURN:

@@ -33,7 +33,8 @@ def convert(ask: Callable[[Tensor], Tensor], example: Images) -> Callable[[Image
         example: as many images as every pass will have.
 
     Returns:
-        A function of up to so many images. Whatever torch raises passes through.
+        A function of at most as many images as the example has. Whatever torch raises passes
+        through.
     """
     rows = len(example)
 
@@ -53,7 +54,7 @@ def convert(ask: Callable[[Tensor], Tensor], example: Images) -> Callable[[Image
 
     def scores(images: Images) -> BatchedScores:
         given = images.to(example.dtype).contiguous()
-        if len(images) < rows:  # another size would be compiled anew
+        if len(images) < rows:  # another size would be compiled again
             given = example.new_zeros(example.shape)
             given[: len(images)] = images
         return run(given)[: len(images)].clone()

@@ -49,7 +49,7 @@ def precisions() -> list[str]:
 
 @cache
 def _capabilities() -> list[str]:
-    """What OpenVINO says of this processor: it takes a tenth of a second to find out."""
+    """What OpenVINO reports about this processor. Finding out takes a tenth of a second."""
     return load().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
@@ -65,13 +65,16 @@ def convert(
         precision: "float32", "bfloat16" or "float16".
 
     Returns:
-        A function of up to so many images. Whatever OpenVINO raises while converting or running
-        passes through.
+        A function of at most as many images as the example has. Whatever OpenVINO raises while
+        converting or running passes through.
     """
     openvino = load()
     check_process()
     _USED_IN.add(os.getpid())
-    with quietly(), torch.no_grad():  # tracing warns of every shape it fixes, as it shall
+    with (
+        quietly(),
+        torch.no_grad(),
+    ):  # tracing warns of every shape that it fixes, which is intended
         # Tracing here, unchecked, is four times as fast as leaving it to convert_model.
         asking = _Asking(network, ask)
         traced = torch.jit.freeze(torch.jit.trace(asking, example, check_trace=False))
@@ -88,7 +91,7 @@ def convert(
     def scores(images: Images) -> BatchedScores:
         check_process()
         given = images.contiguous()
-        if len(images) < rows:  # it takes just so many; the others' answers are dropped
+        if len(images) < rows:  # it takes exactly that many; surplus answers are dropped
             given = example.new_zeros(example.shape)
             given[: len(images)] = images
         found = request.infer({0: openvino.Tensor(given.numpy(), shared_memory=True)})[0]

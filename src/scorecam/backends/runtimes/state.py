@@ -210,7 +210,7 @@ class _Reader:
     # ── what a walk meets ────────────────────────────────────────────────────────────────────
 
     def spend(self, values: int) -> bool:
-        """Whether so many more values may be read."""
+        """Whether this many more values may be read."""
         self._left -= values
         if self._left < 0:
             self.unread.add(f"more than {MOST:,} values")
@@ -256,7 +256,7 @@ def _text(value: Any) -> bytes:
 
 
 def _checksum(tensor: Tensor) -> bytes:
-    """Where numbers lie does not tell, nor does torch's count of changes: it omits `.data`."""
+    """Of the numbers themselves: torch's count of changes misses writes through `.data`."""
     numbers = tensor.detach().resolve_conj().resolve_neg().cpu().contiguous().reshape(-1)
     total = zlib.crc32(cast("Any", numbers.view(torch.uint8).numpy()))
     return f"{tensor.dtype} {tuple(tensor.shape)} {total}".encode()
