@@ -236,3 +236,10 @@ def test_a_gate_that_is_not_a_number_is_refused(text: str) -> None:
 def test_a_setting_of_a_side_is_given_once() -> None:
     with pytest.raises(SettingError, match="twice"):
         parse_side("lite0,head=value,head=logits")
+
+
+def test_a_seed_beyond_its_range_is_not_said_to_take_memory() -> None:
+    with pytest.raises(SettingError) as refused:
+        SEED.check("seed", 2**64)
+    assert "which is the limit" in str(refused.value)
+    assert "memory" not in str(refused.value)

@@ -294,10 +294,10 @@ def test_verify_reads_a_bank(out: Path) -> None:
 
 
 def test_verify_refuses_what_is_neither(tmp_path: Path) -> None:
-    for place in (tmp_path, tmp_path / "nowhere"):
+    for place, said in ((tmp_path, "neither a run nor a bank"), (tmp_path / "x", "does not exist")):
         answer = command("verify", place)
         assert answer.code == 2
-        assert "neither a run nor a bank" in answer.err
+        assert said in answer.err
 
 
 def test_verify_reads_sanity_checks(folder: Path, tmp_path: Path) -> None:
@@ -474,3 +474,61 @@ def test_what_cannot_be_printed_is_told(folder: Path, tmp_path: Path) -> None:
     assert "our fault" not in done.stderr
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+@pytest.mark.timeout(60)
+def test_verify_does_not_wait_for_a_pipe_in_the_place_of_the_table(out: Path) -> None:
+    (out / "results.parquet").unlink()
+    os.mkfifo(out / "results.parquet")
+    [fault] = scorecam.verify(out).faults
+    assert (fault.file, fault.state) == ("results.parquet", "out of date")
+
+
+def test_verify_reads_the_table_without_threads_that_could_outlive_the_command(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pyarrow.parquet as pq
+
+    asked: list[tuple[Any, Any]] = []
+
+    class Watched(pq.ParquetFile):
+        def __init__(self, source: Any, *args: Any, **kwargs: Any) -> None:
+            self.buffered = kwargs.get("pre_buffer")
+            super().__init__(source, *args, **kwargs)
+
+        def read(self, *args: Any, **kwargs: Any) -> Any:
+            asked.append((self.buffered, kwargs.get("use_threads")))
+            return super().read(*args, **kwargs)
+
+    monkeypatch.setattr(pq, "ParquetFile", Watched)
+    assert scorecam.verify(out).sound
+    assert asked == [(False, False)]
+
+
+def test_verify_checks_a_comparison_of_runs_that_lie_elsewhere(out: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(out, tmp_path / "other")
+    compared = tmp_path / "compared"
+    assert command("compare", out, other, "--out", compared).code == 0
+    assert command("verify", compared).code == 0
+    document = compared / "compare.json"
+    document.write_text(document.read_text("utf-8")[:-30], "utf-8")
+    [fault] = scorecam.verify(compared).faults
+    assert (fault.file, fault.state) == ("compare.json", "damaged")
+
+
+def test_verify_says_where_a_bank_has_no_checksum(out: Path, tmp_path: Path) -> None:
+    import safetensors
+    import safetensors.torch
+
+    bank = next(out.glob("banks/*/*.safetensors"))
+    assert not scorecam.verify(bank).remarks
+    with safetensors.safe_open(bank, "pt") as file:
+        record = json.loads(file.metadata()["scorecam"])
+    del record["sha256"]
+    older = tmp_path / "older.safetensors"
+    tensors = safetensors.torch.load_file(bank)
+    safetensors.torch.save_file(tensors, older, {"scorecam": json.dumps(record)})
+    found = scorecam.verify(older)
+    assert found.sound
+    assert "no checksum" in found.remarks[0]

@@ -83,6 +83,21 @@ def complete(path: str | os.PathLike[str]) -> bool:
     return True
 
 
+def sealed(path: str | os.PathLike[str]) -> bool:
+    """Whether a bank's file has a checksum; files of earlier versions have none.
+
+    Raises:
+        BankError: the file is missing, or not a bank.
+    """
+    start = read_start(path, BANK, 8 + LARGEST_HEADER)
+    try:
+        return CHECKSUM in _record(_header(start, os.stat(path).st_size))  # noqa: PTH116
+    except BankError:
+        raise
+    except _DAMAGE as error:
+        raise unreadable(path, error) from error
+
+
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Tensors, bool]:
     """The record and the tensors of a file, and whether its checksum confirms them.
 

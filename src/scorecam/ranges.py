@@ -39,10 +39,15 @@ def real(text: str) -> float | None:
 
 @dataclass(frozen=True)
 class Whole:
-    """Whole numbers from `least` to `most`."""
+    """Whole numbers from `least` to `most`.
+
+    Args:
+        costly: whether larger ones would take more time or memory.
+    """
 
     least: int
     most: int
+    costly: bool = True
 
     def holds(self, value: object) -> bool:
         """Whether a value is one of them, as Python's, NumPy's or another type of integer."""
@@ -67,7 +72,7 @@ class Whole:
             raise SettingError(f"{name}={quoted(value)} is less than {self.least:,}.")
         raise SettingError(
             f"{name}={quoted(value)} is more than {self.most:,}, which is the limit.",
-            likely="It would take more time or memory than there is.",
+            likely="It would take more time or memory than there is." if self.costly else "",
             do="Give a smaller number.",
         )
 
@@ -113,7 +118,7 @@ class Real:
 
 Range = Whole | Real
 
-SEED: Final = Whole(-(2**63), 2**64 - 1)
+SEED: Final = Whole(-(2**63), 2**64 - 1, costly=False)
 """What torch's generators take."""
 
 BATCH_SIZE: Final = Whole(1, 1_000_000)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from scorecam import reading
+from scorecam import bankfile, reading
 from scorecam.arguments import path as as_path
 from scorecam.bank import ScoreBank
 from scorecam.errors import BankError, RunError, ScorecamError
@@ -18,6 +18,7 @@ from scorecam.runs.records import CONFIG, method_names, read_map
 from scorecam.runs.seals import unbroken
 from scorecam.runs.store import Store
 from scorecam.runs.verify_results import check_results
+from scorecam.wording import excerpt
 
 Found = Literal["damaged", "edited", "missing", "out of date", "left over"]
 
@@ -70,13 +71,13 @@ def verify(path: str | os.PathLike[str]) -> Verification:
     """
     place = Path(as_path("path", path, RunError))
     if os.path.isfile(place):  # noqa: PTH113  (of a name that is too long, pathlib's raises)
-        faults = [] if (why := _bank(place)) is None else [Fault(place.name, "damaged", why)]
-        return Verification(place, 1, tuple(faults), ())
+        return _one_bank(place)
     is_run = os.path.exists(place / "run.json")  # noqa: PTH110
     runs = [place] if is_run else sorted(_runs(place))
-    if not runs:
+    if not runs and not os.path.exists(place / "compare.json"):  # noqa: PTH110
+        there = "is neither a run nor a bank" if os.path.lexists(place) else "does not exist"
         raise RunError(
-            f"{place} is neither a run nor a bank.",
+            f"{excerpt(place, 200)} {there}.",
             do="Give the folder of scorecam evaluate, sanity or compare, or a .safetensors file.",
         )
     check = _Check(place)
@@ -92,6 +93,13 @@ def _runs(place: Path) -> Iterator[Path]:
     """The runs in a comparison's folder."""
     if (place / "compare.json").exists():
         yield from (file.parent for file in place.glob("*/run.json"))
+
+
+def _one_bank(file: Path) -> Verification:
+    if why := _bank(file):
+        return Verification(file, 1, (Fault(file.name, "damaged", why),), ())
+    remark = "It has no checksum, as in earlier versions. Edited values may go unnoticed."
+    return Verification(file, 1, (), () if bankfile.sealed(file) else (remark,))
 
 
 def _bank(file: Path) -> str | None:
@@ -126,8 +134,8 @@ class _Check:
         store = Store(folder, names, likeness=sanity)
         if not store.has_checksums:
             self.remarks.append(
-                f"{folder} was begun with an earlier version, which kept no checksums: values that "
-                "were edited cannot be told."
+                f"{folder} was begun with an earlier version, which kept no checksums. Edited "
+                "values may go unnoticed."
             )
         known = self._records(store)
         self._beside(store, known)
@@ -153,7 +161,7 @@ class _Check:
                 known.add(file.stem)
                 record, state = store.judge(method, file.stem)
                 if file != store.path(method, file.stem):
-                    self.add(file, "left over", "No record has its place here.")
+                    self.add(file, "left over", "It is not in the folder that its name belongs to.")
                 elif said := _SAID.get(state):
                     self.add(file, *said)
                 if record is None:
@@ -282,8 +290,11 @@ class _Check:
 
 RESULT = reading.Kind("a result of a run", 1 << 32, RunError)
 _SAID: dict[str, tuple[Found, str]] = {
-    "damaged": ("damaged", "This record is damaged: it is made again when the run goes on."),
-    "edited": ("edited", "This record was changed by hand: it counts nowhere, and is made again."),
+    "damaged": ("damaged", "This record is damaged. It is made again when the run is resumed."),
+    "edited": (
+        "edited",
+        "This record was edited. It is left out, and made again when the run is resumed.",
+    ),
 }
 
 

@@ -8,12 +8,17 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
+from scorecam.errors import RunError
+from scorecam.reading import Kind, read_bytes
 from scorecam.runs.records import Record
 from scorecam.runs.store import Store
 
 Cells = dict[str, tuple[float | None, str | None]]
 Key = tuple[str, str, str]
 """A method, an outcome and a group of photos."""
+
+TABLE = Kind("a run's results.parquet", 2**32, RunError)
+_COLUMNS = ("id", "method", "metric", "value", "note")
 
 
 @dataclass(frozen=True)
@@ -78,13 +83,16 @@ def _table(store: Store) -> tuple[dict[str, dict[str, Cells]] | str | None, str]
     if not os.path.lexists(file):
         return "This result is missing.", ""
     try:
+        import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError:
         return None, "results.parquet was not checked: that needs pip install 'scorecam[eval]'."
     found: dict[str, dict[str, Cells]] = {method: {} for method in store.methods}
     try:
-        with file.open("rb") as stream:
-            columns = pq.read_table(stream, columns=["id", "method", "metric", "value", "note"])
+        content = pa.BufferReader(read_bytes(file, TABLE))
+        # Its threads may outlive the command and abort the process when Python ends.
+        with pq.ParquetFile(content, pre_buffer=False) as stream:
+            columns = stream.read(list(_COLUMNS), use_threads=False)
         for row in columns.to_pylist():
             cells = found[row["method"]].setdefault(row["id"], {})
             cells[row["metric"]] = row["value"], row["note"]
@@ -146,5 +154,5 @@ def _holds(first: str, item: dict[str, Any], tally: _Tally) -> bool:
     if not own:
         return item.get("mean") is None
     mean = math.fsum(own.values()) / len(own)
-    told = item.get("mean")
-    return isinstance(told, int | float) and math.isclose(told, mean, rel_tol=1e-9, abs_tol=1e-12)
+    found = item.get("mean")
+    return isinstance(found, int | float) and math.isclose(found, mean, rel_tol=1e-9, abs_tol=1e-12)
