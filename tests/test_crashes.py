@@ -86,6 +86,11 @@ def whole(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+def written(out: Path) -> int:
+    """How many records there are."""
+    return sum(1 for _ in out.glob("items/*/??/*.json"))
+
+
 def in_a_child(folder: Path, out: Path, shard: tuple[int, int] | None = None) -> None:
     torch.set_num_threads(1)
     run(folder, out, shard=shard)
@@ -106,14 +111,16 @@ def test_twenty_kills_and_the_results_are_the_same(
 ) -> None:
     out = tmp_path / "run"
     random = np.random.default_rng(0)
-    began = time.perf_counter()
-    child(folder, tmp_path / "timed").join()
-    whole_takes = time.perf_counter() - began
+    total = PHOTOS * len(METHODS.split(","))
     early = 0
     for _ in range(KILLS):
         process = child(folder, out)
-        # Together the children have about as long as one run: the last kills are near its end.
-        time.sleep(random.uniform(0.0, 2.2 * whole_takes / KILLS))
+        # Each does about a twentieth of the run, however busy the machine is; the last kills come
+        # near its end.
+        goal = min(written(out) + random.integers(0, 2.2 * total / KILLS), total)
+        while written(out) < goal and process.is_alive():
+            time.sleep(0.02)
+        time.sleep(random.uniform(0.0, 0.5 if goal == total else 0.02))
         os.kill(process.pid, signal.SIGKILL)
         process.join()
         assert process.exitcode in {-signal.SIGKILL, 0}
