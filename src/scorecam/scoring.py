@@ -278,7 +278,8 @@ def _chosen(
     heads: list[Found] = []
     answers: list[list[BatchedScores]] = [[] for _ in subjects]
     while True:
-        masks = [inquiry.next(spare=int(first is None)) for inquiry in inquiries]
+        # The fill and the image once more share the first round, so that it fits a batch.
+        masks = [inquiry.next(spare=2 if first is None else 0) for inquiry in inquiries]
         if first is not None and not any(map(len, masks)):
             break
         found = asker.ask(list(zip(subjects, masks, strict=True)), first=first is None)
