@@ -38,9 +38,22 @@ test: lint  ## everything that must hold: lint, then the tests
 	@$(BIN)/pytest -n 2 --dist worksteal
 
 .PHONY: test-long
-test-long: setup  ## the long suites: every fault in turn, and five minutes of fuzzing
+test-long: setup test-lowest  ## the long suites: every fault in turn, and five minutes of fuzzing
 	@$(BIN)/pytest -n 2 --dist worksteal -m long
 	@$(BIN)/python tests/fuzz/run.py --minutes 5
+
+LOWEST := .venv-lowest
+LOWEST_PIP := $(LOWEST)/bin/python -m pip -qq --disable-pip-version-check
+LOWEST_TESTS := $(addprefix tests/test_,$(addsuffix .py,known_answers properties bank_file weights \
+	photo photo_remarks metrics datasets hostile_arrays runs audit baselines cli runtimes))
+
+.PHONY: test-lowest
+test-lowest: setup  ## the tests of what libraries do, with the oldest ones that are allowed
+	@test -x $(LOWEST)/bin/python || $(BIN)/python -m venv $(LOWEST)
+	@$(LOWEST_PIP) install -c constraints-lowest.txt torch
+	@$(LOWEST_PIP) install -c constraints-lowest.txt -e ".[all]" \
+		$$(grep -E '^(beartype|hypothesis|jaxtyping|psutil|pytest|pytest-timeout)==' constraints.txt)
+	@$(LOWEST)/bin/python -m pytest -q -p no:cacheprovider -W default $(LOWEST_TESTS)
 
 MINUTES ?= 60
 SEED ?= $(shell date +%j%H%M)
@@ -100,5 +113,5 @@ wheel: setup  ## build dist/scorecam-*.whl
 
 .PHONY: clean
 clean:  ## remove everything that was made: .venv, dist, out, caches
-	@rm -rf .venv dist out .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf .venv .venv-lowest dist out .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

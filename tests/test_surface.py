@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -41,11 +42,11 @@ OPTIONAL = {
 }
 
 
-def fresh(code: str) -> str:
+def fresh(code: str, **environment: str) -> str:
     """What a new interpreter prints."""
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
         capture_output=True,
         text=True,
         check=False,
@@ -115,13 +116,16 @@ def test_help_does_not_wait_for_torch(command: str) -> None:
     assert not {"torch", "numpy", "PIL"} & set(loaded.split())
 
 
-def test_the_package_costs_at_most_a_tenth_more_than_torch() -> None:
+def test_the_package_costs_at_most_a_tenth_more_than_torch(tmp_path: Path) -> None:
     # CPU time of one process, torch first: other load makes both dearer. The least of a few runs.
+    # Bytecode is kept, as pip makes it when it installs. Whose import the garbage collector's
+    # largest pass falls into is chance (a tenth of torch's time): it is off.
     code = """
+import gc, sys; gc.disable(); sys.dont_write_bytecode = False
 from time import process_time as now
 start = now(); import torch
 between = now(); import scorecam; scorecam.explain
 print((now() - between) / (between - start))
 """
-    extra = [float(fresh(code)) for _ in range(3)]
+    extra = [float(fresh(code, PYTHONPYCACHEPREFIX=str(tmp_path))) for _ in range(4)]
     assert min(extra) <= 0.1, extra

@@ -38,7 +38,7 @@ from scorecam.model import (
 )
 from scorecam.photo import read
 from scorecam.pixels import Preprocess
-from scorecam.ranges import SEED
+from scorecam.ranges import FOLDED_SEED
 from scorecam.readout import Readout
 from scorecam.scoring import Progress, Thrift
 from scorecam.shapes import Columns, Heatmaps, Images
@@ -99,7 +99,7 @@ class ScoreCAM:
         self.budget = described(budget, tolerance)
         self.speed = Speed(runtime, precision)
         self.batch_size: BatchSize = batch_size
-        SEED.check("seed", seed)
+        FOLDED_SEED.check("seed", seed)
         self.seed = int(seed)
         self.progress = function("progress", progress, "scorecam.Progress")
 

@@ -121,6 +121,9 @@ Range = Whole | Real
 SEED: Final = Whole(-(2**63), 2**64 - 1, costly=False)
 """What torch's generators take."""
 
+FOLDED_SEED: Final = Whole(-(2**256), 2**256, costly=False)
+"""What is taken modulo 2^63 before a generator sees it."""
+
 BATCH_SIZE: Final = Whole(1, 1_000_000)
 BUDGET: Final = Whole(1, 1_000_000_000)
 TOLERANCE: Final = Real(0, 1)

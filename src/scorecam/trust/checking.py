@@ -116,13 +116,15 @@ def known_codes(codes: Iterable[str]) -> frozenset[str]:
         SettingError: there is none such.
     """
     do = "Give a list of codes, such as ['improbable']."
-    asked = frozenset([codes] if isinstance(codes, str) else several("without", codes, str, do))
+    asked = frozenset(
+        [codes] if isinstance(codes, str) else several("without", codes, str | int, do)
+    )
     known = [*NOTES, *RULES]
-    for code in sorted(asked):
+    for code in sorted(asked, key=str):
         if code not in known:
             raise SettingError(
                 f"There is no evidence {quoted(code)}.",
-                likely=did_you_mean(code, known),
+                likely=did_you_mean(str(code), known),
                 do=f"There are {', '.join(known)}.",
             )
     if asked >= set(RULES):
