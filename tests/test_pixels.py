@@ -227,11 +227,13 @@ def test_a_bright_block_lands_where_its_box_says(
     width, height = photo_size
     how = preprocess(size, fit, fraction=fraction)
     left, top, right, bottom = how.crop_box(photo_size)
-    x = int(left + 8 + where[0] * (right - left - 24))  # eight pixels from the border or more
-    y = int(top + 8 + where[1] * (bottom - top - 28))
+    # Eight pixels from the border or more. Pillow weighs each output pixel's inputs to one, so that
+    # the total of a much smaller block depends on its place.
+    x = int(left + 8 + where[0] * (right - left - 32))
+    y = int(top + 8 + where[1] * (bottom - top - 36))
     pixels = np.zeros((height, width, 3), np.uint8)
-    pixels[y : y + 12, x : x + 8] = 255
-    boxes = torch.tensor([[x, y, x + 8, y + 12]])
+    pixels[y : y + 20, x : x + 16] = 255
+    boxes = torch.tensor([[x, y, x + 16, y + 20]])
 
     x1, y1, x2, y2 = how.boxes_to_input(boxes, photo_size)[0].tolist()
     brightness = np.asarray(how.view(Image.fromarray(pixels)))[..., 0].astype(float)

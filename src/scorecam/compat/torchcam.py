@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Self, cast
 
 import numpy as np
@@ -77,7 +78,13 @@ class ScoreCAM:
         self._remembering = flag("enable_hooks", enable_hooks)
         self.hook_handles = [model.register_forward_pre_hook(self._remember, with_kwargs=True)]
 
-    def _remember(self, _module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+    def _remember(
+        self,
+        _module: nn.Module,
+        inputs: tuple[Any, ...],
+        named: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
+        # Without `named`: another thread has just put the hook on, or is taking it off.
         if self._remembering and not getattr(self._explaining, "now", False):
             first = next(iter((*inputs, *named.values())), None)
             self._input.set(first.detach().clone() if isinstance(first, Tensor) else None)
