@@ -24,13 +24,18 @@ PROJECT = Path(__file__).parents[1]
 CATS = {281, 282, 285}  # tabby, tiger cat, Egyptian cat: any of them is right for the bundled photo
 
 
+def built(kind: str, source: Path, folder: Path) -> Path:
+    """The one file that building a source folder puts into an empty folder."""
+    build = [sys.executable, "-m", "build", kind, "--no-isolation", "--outdir", str(folder)]
+    subprocess.run([*build, str(source)], check=True, capture_output=True, text=True)
+    (file,) = folder.iterdir()
+    return file
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder)]
-    subprocess.run([*build, str(PROJECT)], check=True, capture_output=True, text=True)
-    (built,) = folder.glob("*.whl")
-    return built
+    return built("--wheel", PROJECT, folder)
 
 
 @pytest.fixture(scope="module")
@@ -133,9 +138,7 @@ def test_a_stranger_gets_nothing_of_the_development_environment(stranger: Path) 
 def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The source distribution, unpacked."""
     folder = tmp_path_factory.mktemp("sdist")
-    build = [sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", str(folder)]
-    subprocess.run([*build, str(PROJECT)], check=True, capture_output=True, text=True)
-    (archive,) = folder.glob("*.tar.gz")
+    archive = built("--sdist", PROJECT, folder)
     with tarfile.open(archive) as packed:
         packed.extractall(folder, filter="data")
     return folder / archive.name.removesuffix(".tar.gz")
@@ -153,9 +156,7 @@ def test_the_source_distribution_holds_every_file_of_the_repository(sdist: Path)
 def test_the_source_distribution_builds_the_same_wheel(
     sdist: Path, wheel: Path, tmp_path: Path
 ) -> None:
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path)]
-    subprocess.run([*build, str(sdist)], check=True, capture_output=True, text=True)
-    (rebuilt,) = tmp_path.glob("*.whl")
+    rebuilt = built("--wheel", sdist, tmp_path)
     with zipfile.ZipFile(rebuilt) as one, zipfile.ZipFile(wheel) as other:
         assert {name: one.read(name) for name in one.namelist()} == {
             name: other.read(name) for name in other.namelist()

@@ -302,9 +302,9 @@ def _make_folder(folder: Path, changed: dict[Path, None]) -> None:
         changed[new.parent] = None
 
 
-def _sync(file: Path) -> None:
-    """Have the disk keep a file's content."""
-    handle = os.open(file, os.O_RDWR)
+def _sync(path: Path, flags: int = os.O_RDWR) -> None:
+    """Have the disk keep a file's content, or with `O_RDONLY` a folder's list of files."""
+    handle = os.open(path, flags)
     try:
         _fsync(handle)
     finally:
@@ -312,14 +312,8 @@ def _sync(file: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Have the disk keep a folder's list of files."""
-    if os.name == "nt":  # folders cannot be opened there
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        _fsync(handle)
-    finally:
-        os.close(handle)
+    if os.name != "nt":  # folders cannot be opened there
+        _sync(folder, os.O_RDONLY)
 
 
 def _fsync(handle: int) -> None:
