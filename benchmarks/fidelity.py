@@ -36,11 +36,11 @@ from torch import Tensor
 
 import networks
 from scorecam import Masking, Model, ScoreBank, ScoreCAM, cam, open_model, scaled
-from scorecam.bank import Provenance
-from scorecam.budget import Inquiry, Plan, plan
+from scorecam.bank.bank import Provenance
+from scorecam.budget.gaussian_process import Surrogate
+from scorecam.budget.plan import Inquiry, Plan, plan
 from scorecam.cam import find_variant
-from scorecam.photo import read_photo
-from scorecam.surrogate import Surrogate
+from scorecam.images.photo import read_photo
 
 HERE = Path(__file__).resolve().parent
 DATA = HERE.parents[1] / "shared" / "data"

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 import scorecam
-from scorecam import health
+from scorecam.bank import health
 from scorecam.cam import VARIANTS
 
 PHOTOS = {".jpg", ".jpeg", ".png"}

@@ -28,14 +28,15 @@ from torch import nn
 
 import scorecam
 from scorecam import Model, Preprocess, ScoreCAM
-from scorecam.asking import Scorer
-from scorecam.datasets import open_dataset
+from scorecam.datasets.opening import open_dataset
 from scorecam.datasets.sample import Dataset, Sample
 from scorecam.datasets.selection import select
-from scorecam.metrics import Seen, Truth, parse_metrics
+from scorecam.images.photo import read_photo
+from scorecam.metrics.metric import Seen, Truth
+from scorecam.metrics.names import parse_metrics
 from scorecam.metrics.statistics import interval
-from scorecam.model import Speed
-from scorecam.photo import read_photo
+from scorecam.model.engine import Speed
+from scorecam.model.scorer import Scorer
 
 VARIANTS = ("official", "algorithm1")
 METHODS = "scorecam,scorecam:variant=algorithm1"

@@ -29,14 +29,14 @@ from torch.nn import functional
 
 import scorecam
 from scorecam import Model
-from scorecam.cam import upsample
-from scorecam.datasets import open_dataset
+from scorecam.base.interpolation import upsample
+from scorecam.datasets.opening import open_dataset
+from scorecam.images.photo import read_photo
 from scorecam.metrics.similarity import spearman
 from scorecam.metrics.statistics import interval
-from scorecam.photo import read_photo
-from scorecam.runs.others import DATA, SHUFFLED
-from scorecam.runs.rows import ANOTHER, CHANCE
-from scorecam.runs.sanity import Sanity
+from scorecam.runs.sanity.networks import DATA, SHUFFLED
+from scorecam.runs.sanity.sanity import Sanity
+from scorecam.runs.tables import ANOTHER, CHANCE
 
 METHODS = "scorecam,scorecam:variant=increase,gradcam,guided,gradient,edges"
 TESTED_ON, SEEDS = 40, 2

@@ -35,10 +35,10 @@ from torch.nn import functional
 
 import scorecam
 from scorecam import Preprocess
-from scorecam.audit.findings import audit
-from scorecam.datasets import open_dataset
+from scorecam.audit.audit import audit
+from scorecam.datasets.opening import open_dataset
 from scorecam.datasets.sample import Dataset, Sample, Thing
-from scorecam.files import replacing
+from scorecam.io.files import replacing
 
 OUT = Path(__file__).parent / "results" / "shortcut.json"
 PAUSE = 3.0

@@ -51,8 +51,8 @@ import torchvision_ops  # noqa: E402
 torchvision_ops.define()
 
 from scorecam import Model, Preprocess, ScoreCAM, cam, explain, open_model, scaled  # noqa: E402
-from scorecam.model import Probe, Speed  # noqa: E402
-from scorecam.photo import read_photo  # noqa: E402
+from scorecam.images.photo import read_photo  # noqa: E402
+from scorecam.model.engine import Probe, Speed  # noqa: E402
 
 THREADS = 2
 PEER_BATCH = 32

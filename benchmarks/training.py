@@ -30,9 +30,9 @@ from torch import Tensor, nn
 import scorecam
 from scorecam.backends.weights import read_state
 from scorecam.metrics.statistics import Interval
-from scorecam.model import WhiteBox
+from scorecam.model.model import WhiteBox
 from scorecam.runs.plots import told_apart
-from scorecam.runs.rows import in_words
+from scorecam.runs.tables import in_words
 
 HERE = Path(__file__).resolve().parents[1]
 RESULTS = HERE / "benchmarks/results"

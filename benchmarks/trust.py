@@ -45,9 +45,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import scorecam
-from scorecam.model import WhiteBox
-from scorecam.photo import read_photo
-from scorecam.trust.measuring import MEASURES, measure
+from scorecam.images.photo import read_photo
+from scorecam.model.model import WhiteBox
+from scorecam.trust.evidence import MEASURES, measure
 from scorecam.trust.subject import Subject
 
 Record = dict[str, Any]

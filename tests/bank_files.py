@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 import scorecam
-from scorecam import bankfile
+from scorecam.bank import file as bankfile
 
 LARGE = 2**20
 """Pixels above which not everything is tried."""

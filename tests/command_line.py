@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 import toy_models
-from scorecam.cli import main
+from scorecam.cli.app import main
 
 SIDE = 16
 """The toy models' input is this wide and high: photos of that size reach them pixel by pixel."""

@@ -31,11 +31,14 @@ import torchvision_ops
 
 torch.set_num_threads(1)  # the suite runs in two processes, on machines with two cores
 torchvision_ops.define()
-for module in ("scorecam.pixels", "scorecam.cam"):  # what a module imports from comes before it
+for module in (
+    "scorecam.images.preprocess",
+    "scorecam.cam",
+):  # what a module imports from comes before it
     shape_checks.install(module)
 
 # Whether converting a network pays depends on the clock: no test but those of that may hang on it.
-importlib.import_module("scorecam.backends.runtimes").CONVERTING = math.inf, 0.0
+importlib.import_module("scorecam.backends.runtimes.choice").CONVERTING = math.inf, 0.0
 
 hypothesis.settings.register_profile(
     "scorecam", deadline=None, derandomize="CI" in os.environ, print_blob=True
@@ -67,7 +70,9 @@ def _cuda() -> str:
 
 
 def _openvino() -> str:
-    door = importlib.import_module("scorecam.backends.runtimes").openvino  # else it would report
+    door = importlib.import_module(
+        "scorecam.backends.runtimes.choice"
+    ).openvino  # else it would report
     return "" if door.installed() else "`import openvino` fails"
 
 

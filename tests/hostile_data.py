@@ -31,12 +31,12 @@ from PIL import Image
 
 import audit_runs
 from scorecam.audit.reading import read as read_run
-from scorecam.datasets import open_dataset
+from scorecam.datasets.opening import open_dataset
 from scorecam.datasets.sample import Dataset
 from scorecam.datasets.selection import select
 from scorecam.errors import ScorecamError
-from scorecam.labels import read_labels
-from scorecam.pixels import Preprocess
+from scorecam.images.preprocess import Preprocess
+from scorecam.model.labels import read_labels
 
 SLOWEST = 10.0
 """Seconds that one file may take."""
@@ -402,11 +402,11 @@ def _first(pattern: str) -> Callable[[Path], Path]:
 
 def _read_run(folder: Path) -> None:
     """Everything that reads a run: the audit, a comparison's side, and its results."""
-    from scorecam.metrics import parse_metrics
-    from scorecam.runs import results
-    from scorecam.runs.compare import _versus
-    from scorecam.runs.moved import _thumbnail
-    from scorecam.runs.sides import Candidate, read_side
+    from scorecam.metrics.names import parse_metrics
+    from scorecam.runs import summary
+    from scorecam.runs.compare.compare import _versus
+    from scorecam.runs.compare.page import _thumbnail
+    from scorecam.runs.compare.sides import Candidate, read_side
     from scorecam.runs.store import Store
 
     run = folder / "run"
@@ -424,11 +424,11 @@ def _read_run(folder: Path) -> None:
     for sample in sides[0].records:
         _thumbnail(sample, sides)
     outcomes = [outcome for metric in parse_metrics("paper") for outcome in metric.outcomes]
-    tallies: dict[str, results.Tally] = {}
+    tallies: dict[str, summary.Tally] = {}
     ids = [audit_runs.id_of(number) for number in range(3)]
     store = Store(run, ["scorecam"])
-    results._write_parquet(folder / "results.parquet", store, ids, outcomes, tallies)
-    for row in results._rows(tallies, outcomes):
+    summary._write_parquet(folder / "results.parquet", store, ids, outcomes, tallies)
+    for row in summary._rows(tallies, outcomes):
         assert not row.found.n or math.isfinite(row.found.mean)
     for curve in tallies["scorecam"].curves.values():
         assert np.isfinite(curve.band()[0]).all()
@@ -452,8 +452,8 @@ def _likeness(folder: Path) -> Path:
 
 
 def _read_likeness(folder: Path) -> None:
-    from scorecam.runs.others import Job
-    from scorecam.runs.sanity import _Told
+    from scorecam.runs.sanity.networks import Job
+    from scorecam.runs.sanity.sanity import _Told
     from scorecam.runs.store import Store
 
     told = _Told()
@@ -465,7 +465,7 @@ def _read_likeness(folder: Path) -> None:
 
 def _begin(folder: Path) -> None:
     """What a run that goes on, and another one, make of a run.json."""
-    from scorecam.model import Speed
+    from scorecam.model.engine import Speed
     from scorecam.runs.store import Store
 
     config = json.loads(CONFIG) | {"methods": [{"name": "scorecam", "settings": {}}]}

@@ -315,7 +315,7 @@ def _memory(name: str) -> int:
 
 if __name__ == "__main__":
     from scorecam.errors import ScorecamError
-    from scorecam.photo import read
+    from scorecam.images.photo import read
 
     _reads(__file__)  # what is allocated once
     sys.stdout.write(json.dumps([_alone(path) for path in sys.argv[1:]]))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import scorecam
 from scorecam.compat import captum, official, pytorch_grad_cam
-from scorecam.methods import heatmaps, parse_methods
+from scorecam.methods.names import heatmaps, parse_methods
 
 IMAGE = torch.rand(3, 20, 28, generator=torch.Generator().manual_seed(1)) - 0.5
 PREPROCESS = scorecam.Preprocess(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import scorecam
 from scorecam import scoring
-from scorecam.backends import runtimes
+from scorecam.backends.runtimes import choice
 
 PRECISIONS = ["bfloat16", "float16", "float32"]
 
@@ -57,9 +57,9 @@ class Converter:
 def install(monkeypatch: pytest.MonkeyPatch) -> Converter:
     """Put a stand-in where OpenVINO was."""
     converter = Converter()
-    monkeypatch.setattr(runtimes.openvino, "convert", converter)
-    monkeypatch.setattr(runtimes.openvino, "precisions", lambda: PRECISIONS)
-    monkeypatch.setattr(runtimes.openvino, "installed", lambda: True)
+    monkeypatch.setattr(choice.openvino, "convert", converter)
+    monkeypatch.setattr(choice.openvino, "precisions", lambda: PRECISIONS)
+    monkeypatch.setattr(choice.openvino, "installed", lambda: True)
     return converter
 
 
@@ -69,7 +69,7 @@ class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0.0
         time = mock.Mock(perf_counter=lambda: self.now, sleep=self._sleep, clock=self)
-        for module in (runtimes, scoring):
+        for module in (choice, scoring):
             monkeypatch.setattr(module, "time", time)
 
     def _sleep(self, seconds: float) -> None:

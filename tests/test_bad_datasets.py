@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from scorecam.datasets import open_dataset
+from scorecam.datasets.opening import open_dataset
 from scorecam.datasets.selection import select
 from scorecam.errors import DatasetError, MissingExtra, SettingError
 from test_datasets import TENCH, boxed, coco, flat, instances, made, only, photo, table, voc, xml

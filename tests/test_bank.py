@@ -17,7 +17,7 @@ import reference
 import scorecam
 from networks import CLASSES, NETWORKS, InPlace, Network, Residual, Signal, build, images_for
 from scorecam import cam
-from scorecam.model import Head, probabilities
+from scorecam.cam import Head, probabilities
 from scorecam.testing import Spy
 
 NAMES = ("a", "b", "c", "d", "e")

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from scorecam import bankfile, parts, record, storage
+from scorecam.bank import file, parts, record, storage
 
 PAGE = (Path(__file__).parents[1] / "docs" / "banks.md").read_text("utf-8")
 
 
 def test_the_limits_on_the_page_are_those_of_the_code() -> None:
     for row in (
-        f"{bankfile.MEMORY_FACTOR} times the file's size, and {bankfile.MEMORY_BASE >> 20} MiB",
-        f"| file | {bankfile.LARGEST_FILE >> 30} GiB |",
-        f"{bankfile.LARGEST_HEADER >> 20} MiB |",
+        f"{file.MEMORY_FACTOR} times the file's size, and {file.MEMORY_BASE >> 20} MiB",
+        f"| file | {file.LARGEST_FILE >> 30} GiB |",
+        f"{file.LARGEST_HEADER >> 20} MiB |",
         f"{record.MOST_PIXELS:,} pixels",
         f"{record.LONGEST_AXIS:,} along one axis",
         f"| channels | {storage.MOST_CHANNELS:,} |",

@@ -26,7 +26,8 @@ from command_line import NAMES, furnish, options
 from command_line import refused as command_refused
 from command_line import scorecam as command
 from networks import NETWORKS, InPlace, Network, build, images_for
-from scorecam import labels, storage
+from scorecam.bank import storage
+from scorecam.model import labels
 from test_bank import identical, make_bank, scaled, through_a_file
 
 # ── how small it is ──────────────────────────────────────────────────────────────────────────

@@ -16,12 +16,13 @@ from torch import Tensor, nn
 
 import scorecam
 from networks import InPlace, Residual, Signal, Volume, build, images_for
-from scorecam.asking import Scorer
-from scorecam.baselines.rise import BATCH, RISE, random_masks
 from scorecam.errors import MissingExtra, ModelError, SettingError
-from scorecam.method import Case
-from scorecam.methods import METHODS, parse_methods
-from scorecam.model import Model, Speed
+from scorecam.methods.method import Case
+from scorecam.methods.names import METHODS, parse_methods
+from scorecam.methods.rise import BATCH, RISE, random_masks
+from scorecam.model.engine import Speed
+from scorecam.model.model import Model
+from scorecam.model.scorer import Scorer
 from scorecam.testing import Regions, Spy, regions
 from test_manners import Everything, as_found, left_as_found
 

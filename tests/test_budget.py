@@ -1,7 +1,7 @@
 """Few masks instead of all, without a model: what is predicted, what is asked next, what is stated.
 
 The process is written down once more here, in float64 and as a textbook has it, from the constants
-of `scorecam.budget` and nothing else of it.
+of `scorecam.budget.plan` and nothing else of it.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from scorecam import budget, cam
-from scorecam import surrogate as gp
-from scorecam.budget import CAREFUL, FAST, ROUND, Inquiry, Plan, Reading, plan
-from scorecam.cam import VARIANTS, Masking, Variant
+from scorecam import cam
+from scorecam.budget import gaussian_process as gp
+from scorecam.budget import plan as budget
+from scorecam.budget.gaussian_process import Posterior, Surrogate
+from scorecam.budget.plan import CAREFUL, FAST, ROUND, Inquiry, Plan, Reading, plan
+from scorecam.cam import VARIANTS, Head, Masking, Variant
 from scorecam.errors import SettingError
-from scorecam.model import Head
-from scorecam.surrogate import Posterior, Surrogate
 
 Array = NDArray[np.float64]
 

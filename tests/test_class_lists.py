@@ -22,7 +22,7 @@ from scorecam.compat.captum import LayerScoreCam
 from scorecam.compat.maps import column_of
 from scorecam.compat.official import ScoreCAM as Official
 from scorecam.compat.torchcam import ScoreCAM as Torchcam
-from scorecam.labels import read_labels
+from scorecam.model.labels import read_labels
 from scorecam.testing import Regions, regions
 
 IMAGE = regions((4, 2, 1), 3, 5)

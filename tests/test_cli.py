@@ -22,7 +22,8 @@ from command_line import (
     strict_json,
     whole,
 )
-from scorecam import bar, command
+from scorecam.cli import options as command
+from scorecam.cli import progress
 
 ITEM = {
     "image": str,
@@ -357,7 +358,7 @@ def test_weights_replace_the_models_own() -> None:
 def test_what_a_long_explanation_will_cost_is_said_on_stderr(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(bar, "LONG", 0.0)
+    monkeypatch.setattr(progress, "LONG", 0.0)
     words = ["--batch-size", "2", "--json"]
     answer = scorecam("explain", "cat.png", *options(), *words)
 

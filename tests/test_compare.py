@@ -16,10 +16,10 @@ from command_line import PREPROCESS, refused
 from command_line import scorecam as command
 from scorecam import Model, ModelError, RunError, SettingError
 from scorecam.metrics.statistics import Interval
-from scorecam.runs.compare import alike
-from scorecam.runs.comparison import Comparison
+from scorecam.runs.compare.compare import alike
+from scorecam.runs.compare.comparison import Comparison
+from scorecam.runs.compare.sides import parse_side
 from scorecam.runs.plots import draw_training, told_apart
-from scorecam.runs.sides import parse_side
 from scorecam.testing import Regions
 from test_runs import NAMES, opened, photos, run, with_truth
 

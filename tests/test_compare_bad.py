@@ -19,7 +19,7 @@ import toy_models
 from command_line import PREPROCESS, paragraph, refused
 from command_line import scorecam as command
 from scorecam import Model, ModelError, RunError, SettingError
-from scorecam.runs.comparison import Comparison
+from scorecam.runs.compare.comparison import Comparison
 from scorecam.testing import Regions
 from test_runs import NAMES, opened, photos, run, with_truth
 

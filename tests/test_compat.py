@@ -18,7 +18,7 @@ import scorecam
 from networks import Signed, build, images_for
 from scorecam.compat import captum, official, pytorch_grad_cam, torchcam
 from scorecam.errors import LayerError, ModelError, ScorecamError, TargetError
-from scorecam.picture import colour
+from scorecam.images.overlay import colour
 from scorecam.testing import Regions, Spy, regions
 
 

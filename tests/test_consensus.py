@@ -13,9 +13,9 @@ from torch import Tensor
 
 import scorecam
 from scorecam import ScoreBank, ScoreCAM, cam
-from scorecam import surrogate as gp
+from scorecam.budget import gaussian_process as gp
+from scorecam.budget.gaussian_process import Surrogate
 from scorecam.cam import VARIANTS, Masking, agreeing
-from scorecam.surrogate import Surrogate
 from scorecam.testing import Regions, regions
 from test_budget import Process, content_of, maps_of, scores_of
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 import scorecam
 from networks import InPlace, build, images_for
-from scorecam.cam import upsample
-from scorecam.method import Case
+from scorecam.base.interpolation import upsample
+from scorecam.methods.method import Case
 from test_baselines import case_of, heatmap
 
 

@@ -52,7 +52,7 @@ def model() -> Model:
     return scorecam.open_model(network, preprocess=preprocess, labels=["a", "b", "c"])
 
 
-def run(folder: Path, out: Path, **others: Any) -> scorecam.runs.results.Summary:
+def run(folder: Path, out: Path, **others: Any) -> scorecam.runs.summary.Summary:
     return scorecam.evaluate(
         model(), folder, METHODS, "recognition,deletion", out=out, runtime="eager", **others
     )

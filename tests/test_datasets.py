@@ -17,12 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from scorecam import labels
-from scorecam.datasets import open_dataset
 from scorecam.datasets.columns import columns_of
+from scorecam.datasets.opening import open_dataset
 from scorecam.datasets.photos import upright_size
 from scorecam.datasets.sample import Dataset, Sample, Thing
 from scorecam.datasets.selection import select, share
+from scorecam.model import labels
 
 TENCH, GOLDFISH, SNAKE = "n01440764", "n01443537", "n01751748"
 

@@ -19,10 +19,12 @@ from torch import nn
 
 import scorecam
 from command_line import scorecam as command
-from scorecam import backends, cam, health
+from scorecam import cam
+from scorecam.backends import opening
 from scorecam.backends.zoo import Built
-from scorecam.cli import app
-from scorecam.labels import imagenet
+from scorecam.bank import health
+from scorecam.cli.app import app
+from scorecam.model.labels import imagenet
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -42,7 +44,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         nn.Linear(8, 1000),
     )  # fmt: skip
     built = Built(network, scorecam.Preprocess.lite(224), imagenet())
-    monkeypatch.setattr(backends, "build", lambda *_: built)
+    monkeypatch.setattr(opening, "build", lambda *_: built)
     monkeypatch.chdir(tmp_path)
     with resources.as_file(resources.files("scorecam").joinpath("data/chelsea.jpg")) as photo:
         shutil.copy(photo, "cat.jpg")

@@ -9,8 +9,8 @@ import pytest
 
 from command_line import PREPROCESS, Answer, listing, paragraph, refused, strict_json
 from command_line import scorecam as command
-from scorecam import bar
-from scorecam.runs.local import Progress
+from scorecam.cli import progress as bar
+from scorecam.runs.evaluate import Progress
 from test_runs import photos
 
 pytestmark = pytest.mark.needs("eval")

@@ -14,8 +14,8 @@ import scorecam
 from command_line import Answer
 from command_line import scorecam as command
 from faulty_disk import FaultyDisk
-from scorecam.files import write_bytes
-from scorecam.runs import local, results
+from scorecam.io.files import write_bytes
+from scorecam.runs import evaluate, summary
 from tiny_photos import contents, furnish, words
 
 pytestmark = pytest.mark.needs("eval", "audit")
@@ -33,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a run computes of a photo is computed once: the disk is what is tried here."""
-    work, entry = local.work, local.entry
+    work, entry = evaluate.work, evaluate.entry
     done: dict[str, tuple[list[Any], list[Any]]] = {}
     entries: dict[str, Any] = {}
 
@@ -51,9 +51,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
             entries[subject.sample.id] = entry(subject, *rest)
         return entries[subject.sample.id]
 
-    monkeypatch.setattr(local, "work", remembered)
-    monkeypatch.setattr(local, "entry", shown)
-    monkeypatch.setattr(results, "draw", lambda to, *_: write_bytes(to / "curves.png", b"PNG" * 99))
+    monkeypatch.setattr(evaluate, "work", remembered)
+    monkeypatch.setattr(evaluate, "entry", shown)
+    monkeypatch.setattr(summary, "draw", lambda to, *_: write_bytes(to / "curves.png", b"PNG" * 99))
 
 
 def told(answer: Answer, disk: FaultyDisk, place: Path) -> None:
@@ -145,7 +145,7 @@ def runs(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
 def test_a_sanity_check_survives_a_call_that_fails(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from scorecam.runs import sanity
+    from scorecam.runs.sanity import sanity
 
     monkeypatch.setattr(
         sanity, "draw_sanity", lambda to, *_: write_bytes(to / "curves.png", b"PNG")

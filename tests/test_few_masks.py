@@ -26,11 +26,13 @@ import scorecam
 from command_line import furnish, listing, options, refused
 from command_line import scorecam as command
 from networks import NETWORKS, Network, build, flatten_channels, images_for
-from scorecam import ScoreBank, ScoreCAM, budget, saving
-from scorecam.budget import FAST, ROUND
+from scorecam import ScoreBank, ScoreCAM
+from scorecam.bank.health import RULES
+from scorecam.budget import plan
+from scorecam.budget.plan import FAST, ROUND
 from scorecam.cam import VARIANTS
+from scorecam.cli import saving
 from scorecam.errors import SettingError
-from scorecam.health import RULES
 from scorecam.scoring import Progress
 from scorecam.testing import Spy
 
@@ -193,7 +195,7 @@ def test_fast_and_a_tolerance_ask_about_fewer_than_all() -> None:
 def test_fast_never_asks_about_more_than_its_plan_says(monkeypatch: pytest.MonkeyPatch) -> None:
     channels = int(FAST.most) + 50
     network = wide(channels=channels)
-    monkeypatch.setattr(budget, "FAST", dataclasses.replace(FAST, until=0.0))
+    monkeypatch.setattr(plan, "FAST", dataclasses.replace(FAST, until=0.0))
     spy, model = spied(network)
     bank = ScoreCAM(model, "network.maps", budget="fast", **EAGER).bank(photo())
     assert len(bank.asked) == FAST.most == len(spy.images) - 3

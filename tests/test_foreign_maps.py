@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from scorecam.cam import upsample
-from scorecam.metrics import Measured, Metric, Outcome, Seen
-from scorecam.photo import read_photo
+from scorecam.base.interpolation import upsample
+from scorecam.images.photo import read_photo
+from scorecam.metrics.metric import Measured, Metric, Outcome, Seen
 from test_runs import SIDE, opened, photos, preprocess, run
 
 pytestmark = [pytest.mark.needs("eval")]

@@ -15,7 +15,7 @@ from torch.nn import functional
 import scorecam
 import torchvision_ops
 from scorecam.errors import SettingError, TargetError
-from scorecam.heads import adds_up, in_range, saturates
+from scorecam.model.head import adds_up, in_range, saturates
 from scorecam.testing import Spy
 
 COLUMNS = 6

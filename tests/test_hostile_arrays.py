@@ -14,12 +14,12 @@ import pytest
 import torch
 
 from networks import InPlace, build
-from scorecam.arrays import read_npy
-from scorecam.cam import _between, upsample
+from scorecam.base.interpolation import _between, upsample
 from scorecam.errors import PhotoError, ScorecamError
-from scorecam.method import Case
-from scorecam.methods import parse_methods
-from scorecam.reading import Kind
+from scorecam.io.arrays import read_npy
+from scorecam.io.reading import Kind
+from scorecam.methods.method import Case
+from scorecam.methods.names import parse_methods
 
 MAP = Kind("a map", 10**6, PhotoError)
 
@@ -125,7 +125,7 @@ def test_mutated_files_are_arrays_or_refused(tmp_path: Path) -> None:
 
 
 def case(name: str) -> Case:
-    from scorecam.backends import open_model
+    from scorecam.backends.opening import open_model
 
     def ask() -> Any:
         raise AssertionError("maps from files ask nothing")

@@ -22,8 +22,9 @@ import torch
 import scorecam
 from bank_files import Change, Tensors, apart, as_it_is, changed, raw, small_bank, together, used
 from command_line import scorecam as command
-from scorecam import bankfile, storage
-from scorecam.record import LONGEST_AXIS, LONGEST_TEXT, MOST_PIXELS
+from scorecam.bank import file as bankfile
+from scorecam.bank import storage
+from scorecam.bank.record import LONGEST_AXIS, LONGEST_TEXT, MOST_PIXELS
 
 LONGEST_MESSAGE = 600
 

@@ -14,21 +14,21 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scorecam.asking import first_batch_size
-from scorecam.baselines.rise import MOST_CELLS, check_grids
-from scorecam.budget import plan
+from scorecam.budget.plan import plan
 from scorecam.cam import find_variant
-from scorecam.cli_runs import _gates, _shard
-from scorecam.command import count
+from scorecam.cli.options import count
+from scorecam.cli.runs import _gates, _shard
 from scorecam.datasets.sample import Dataset
 from scorecam.datasets.selection import select
 from scorecam.errors import ScorecamError, SettingError, TargetError
-from scorecam.methods import METHODS, parse_methods
-from scorecam.metrics import METRICS, PRESETS, parse_metrics
-from scorecam.model import find_target
-from scorecam.ranges import SEED, Range, Real, Whole
-from scorecam.runs.others import all_jobs
-from scorecam.runs.sides import parse_side
+from scorecam.io.ranges import SEED, Range, Real, Whole
+from scorecam.methods.names import METHODS, parse_methods
+from scorecam.methods.rise import MOST_CELLS, check_grids
+from scorecam.metrics.names import METRICS, PRESETS, parse_metrics
+from scorecam.model.batches import first_batch_size
+from scorecam.model.target import find_target
+from scorecam.runs.compare.sides import parse_side
+from scorecam.runs.sanity.networks import all_jobs
 
 LONGEST_MESSAGE = 600
 

@@ -15,7 +15,7 @@ import scorecam
 from command_line import furnish, options, shell_environment
 from command_line import scorecam as command
 from scorecam import OutputError
-from scorecam.interrupts import ASKED, interruptible
+from scorecam.cli.interrupts import ASKED, interruptible
 from tiny_photos import contents, words
 from tiny_photos import furnish as with_photos
 
@@ -134,7 +134,7 @@ def test_the_library_sets_no_handler(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(signal, "signal", refuse)
     with pytest.raises(OutputError):
-        scorecam.files.write_text(tmp_path, "text")
+        scorecam.io.files.write_text(tmp_path, "text")
     furnish(tmp_path)
     import toy_models
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 import scorecam
-from scorecam.cam import upsample
+from scorecam.base.interpolation import upsample
 from scorecam.testing import Regions, regions
 
 SIZES = (4, 2, 1)
@@ -173,7 +173,7 @@ def test_the_head_that_is_given_is_the_head_that_is_used() -> None:
         ("value", "p = z"),
     ],
 )
-def test_the_formula_says_what_p_is(head: scorecam.model.Head, meaning: str) -> None:
+def test_the_formula_says_what_p_is(head: scorecam.model.model.Head, meaning: str) -> None:
     assert meaning in scorecam.VARIANTS["official"].formula_for(head)
     assert meaning not in scorecam.VARIANTS["increase"].formula_for(head)
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from scorecam.cam import upsample
+from scorecam.base.interpolation import upsample
 from scorecam.errors import SettingError
-from scorecam.methods import parse_methods
+from scorecam.methods.names import parse_methods
 from test_runs import SIDE, photos, records, run, with_truth
 
 pytestmark = pytest.mark.needs("eval")

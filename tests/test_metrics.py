@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from scorecam.errors import SettingError
-from scorecam.metrics import METRICS, PRESETS, Seen, Truth, parse_metrics
 from scorecam.metrics.faithfulness import (
     ADCC,
     Deletion,
@@ -27,6 +26,8 @@ from scorecam.metrics.faithfulness import (
     soft_mask,
 )
 from scorecam.metrics.localisation import Energy, Overlap, Pointing, covered, iou
+from scorecam.metrics.metric import Seen, Truth
+from scorecam.metrics.names import METRICS, PRESETS, parse_metrics
 
 HEIGHT, WIDTH = 10, 20  # 200 pixels: 100 steps of two
 ROW, COLUMN = 2, 13  # the one pixel that the model looks at; its column is beyond the height

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from scorecam.page import Page, write
-from scorecam.runs import moved
-from scorecam.runs.comparison import Comparison
-from scorecam.runs.moved import moved_page
-from scorecam.runs.sides import parse_side, read_side
+from scorecam.runs.compare import page as moved
+from scorecam.runs.compare.comparison import Comparison
+from scorecam.runs.compare.page import moved_page
+from scorecam.runs.compare.sides import parse_side, read_side
 from test_compare import compared
 from test_runs import photos, with_truth
 

@@ -31,7 +31,7 @@ from command_line import (
     strict_json,
     whole,
 )
-from scorecam import cli, saving
+from scorecam.cli import app, saving
 
 
 @pytest.fixture(autouse=True)
@@ -178,7 +178,7 @@ def test_ctrl_c_ends_with_130_whenever_it_comes(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, moment, interrupt)
+    monkeypatch.setattr(app, moment, interrupt)
     answer = scorecam("explain", "cat.png", *options())
 
     assert answer.code == 130

@@ -21,9 +21,9 @@ from PIL import Image
 import page_samples
 from page_samples import HOSTILE, MARKUP, jpeg, one_hot, page, picture
 from scorecam import MissingExtra, OutputError, PhotoError, SettingError
+from scorecam.images.overlay import COLOURS
 from scorecam.page import Channel, Finding, Page, Picture, Shown, decodable, encoding, html, write
 from scorecam.page.encoding import crowded
-from scorecam.picture import COLOURS
 
 needs_jinja = pytest.mark.needs("audit")
 

@@ -13,8 +13,8 @@ import pytest
 
 import page_samples
 from page_samples import HOSTILE, MARKUP, page, picture
+from scorecam.images.overlay import COLOURS
 from scorecam.page import Finding, Page, Shown, write
-from scorecam.picture import COLOURS
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

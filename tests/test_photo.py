@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from scorecam.errors import PhotoError
-from scorecam.photo import MAX_PIXELS, read_photo
+from scorecam.images.photo import MAX_PIXELS, read_photo
 
 # Three rows, two columns: rows and columns can't be confused, and no two pixels are alike.
 COLOURS = np.array(

@@ -20,7 +20,7 @@ from command_line import SIDE, furnish, options, scorecam
 from hostile_images import plain, png, tiff
 from scorecam.datasets.photos import upright_size
 from scorecam.errors import PhotoError
-from scorecam.photo import read, read_photo
+from scorecam.images.photo import read, read_photo
 
 RAMP = np.linspace(0, 1, 64 * 48).reshape(48, 64)
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageChops
 
 from scorecam.errors import SettingError
-from scorecam.picture import COLOURS, Legend, colour, overlay, side_by_side
-from scorecam.pixels import Preprocess
+from scorecam.images.overlay import COLOURS, Legend, colour, overlay, side_by_side
+from scorecam.images.preprocess import Preprocess
 
 LEGEND = Legend(
     title="tiger cat  41 %",

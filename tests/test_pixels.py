@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from scorecam.errors import SettingError
-from scorecam.pixels import Preprocess
+from scorecam.images.preprocess import Preprocess
 
 FITS = ("resize_crop", "crop_resize", "squash")
 SIZES = st.tuples(st.integers(1, 90), st.integers(1, 90))
@@ -168,7 +168,7 @@ def test_sampling_only_the_kept_part_changes_nothing_to_speak_of(
     photo = photo_of(437, 251)
     how = preprocess((60, 48), "resize_crop", interpolation=interpolation)
     whole = np.asarray(how.view(photo)).astype(int)
-    monkeypatch.setattr("scorecam.pixels._RESIZED_WHOLE", 0)
+    monkeypatch.setattr("scorecam.images.preprocess._RESIZED_WHOLE", 0)
 
     assert np.abs(np.asarray(how.view(photo)) - whole).max() <= 1
 

@@ -16,7 +16,8 @@ from torch.nn.functional import interpolate
 import reference
 import scorecam
 from networks import NETWORKS, InPlace, Network, Signed, build, images_for
-from scorecam.cam import live, masks, scaled, upsample
+from scorecam.base.interpolation import upsample
+from scorecam.cam import live, masks, scaled
 
 seeds = st.integers(0, 2**16)
 kinds = st.sampled_from(NETWORKS)

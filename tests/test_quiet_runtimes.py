@@ -10,7 +10,7 @@ import pytest
 
 import fence
 import scorecam
-from scorecam import cache
+from scorecam.base import cache
 
 SOURCE = Path(scorecam.__file__).parent
 
@@ -49,8 +49,8 @@ openvino_telemetry.Telemetry(
     [
         "",
         "import openvino_telemetry\n",
-        "from scorecam.backends.runtimes import openvino; assert openvino.installed()\n",
-        "from scorecam.backends import runtimes; runtimes.advice()\n",
+        "from scorecam.backends.runtimes.choice import openvino; assert openvino.installed()\n",
+        "from scorecam.backends.opening import runtimes; runtimes.advice()\n",
     ],
     ids=["nothing", "telemetry", "installed", "advice"],
 )

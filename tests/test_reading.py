@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from scorecam.errors import DatasetError
-from scorecam.reading import Kind, check_file, parse_json, read_bytes, read_json, read_text
+from scorecam.io.reading import Kind, check_file, parse_json, read_bytes, read_json, read_text
 
 LIST = Kind("a list of photos", 100, DatasetError)
 

@@ -20,7 +20,8 @@ import toy_models
 from command_line import Answer, shell_environment
 from command_line import scorecam as command
 from scorecam import OutputError
-from scorecam.runs import others, store
+from scorecam.runs import store
+from scorecam.runs.sanity import networks
 from scorecam.runs.seals import checksum
 from tiny_photos import contents, furnish, words
 
@@ -253,7 +254,7 @@ def test_verify_knows_every_result(out: Path, name: str) -> None:
 
 
 def test_verify_lists_what_is_left_over_and_that_is_harmless(out: Path) -> None:
-    from scorecam import files
+    from scorecam.io import files
 
     left = out / "items" / f".x-{files._host()}.{2**22 + 1}.00000000.tmp"
     left.touch()
@@ -376,7 +377,7 @@ def test_a_sanity_check_does_not_take_a_full_disk_for_a_bad_photo(
     def full(*_: object) -> None:
         raise OutputError("Could not write: No space left on device.")
 
-    monkeypatch.setattr(others, "write_bytes", full)
+    monkeypatch.setattr(networks, "write_bytes", full)
     out = tmp_path / "out"
     answer = command(*words(folder, out, "--methods", "edges", command="sanity"))
     assert answer.code == 2

@@ -15,20 +15,13 @@ from PIL import Image
 from torch import nn
 
 import scorecam
-from scorecam import (
-    DatasetError,
-    Model,
-    PhotoError,
-    Preprocess,
-    RunError,
-    SettingError,
-)
-from scorecam.datasets import open_dataset
+from scorecam import DatasetError, Model, PhotoError, Preprocess, RunError, SettingError
+from scorecam.datasets.opening import open_dataset
 from scorecam.datasets.sample import Dataset, Sample, Thing
 from scorecam.metrics.faithfulness import Recognition
 from scorecam.metrics.statistics import Interval
-from scorecam.runs.results import Summary
 from scorecam.runs.store import Store
+from scorecam.runs.summary import Summary
 from scorecam.testing import Regions, Spy
 
 pytestmark = pytest.mark.needs("eval")

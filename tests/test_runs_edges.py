@@ -15,11 +15,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 import scorecam
-from scorecam.datasets import open_dataset
+from scorecam.datasets.opening import open_dataset
 from scorecam.errors import MissingExtra
-from scorecam.method import Case, Method
-from scorecam.model import Speed
-from scorecam.runs import local, results, store
+from scorecam.methods.method import Case, Method
+from scorecam.model.engine import Speed
+from scorecam.runs import evaluate, store
+from scorecam.runs import summary as results
 from scorecam.runs.subject import Setup
 from scorecam.testing import Spy
 from test_runs import NAMES, network, opened, photos, records, run
@@ -185,19 +186,19 @@ def test_shards_that_begin_together_run_on_what_was_recorded_first(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used: set[str] = set()
-    true_work = local.work
+    true_work = evaluate.work
 
     def spied(sample: Any, setup: Setup, *rest: Any) -> Any:
         used.add(setup.speed.runtime)
         return true_work(sample, setup, *rest)
 
     def slowly(*_: Any) -> Speed:
-        monkeypatch.setattr(local, "settled", lambda *_: Speed("eager"))
+        monkeypatch.setattr(evaluate, "settled", lambda *_: Speed("eager"))
         run(folder, tmp_path / "run", runtime="auto", shard=(2, 2))
         return Speed("openvino")
 
-    monkeypatch.setattr(local, "work", spied)
-    monkeypatch.setattr(local, "settled", slowly)
+    monkeypatch.setattr(evaluate, "work", spied)
+    monkeypatch.setattr(evaluate, "settled", slowly)
     run(folder, tmp_path / "run", runtime="auto", shard=(1, 2))
     assert used == {"eager"}
 

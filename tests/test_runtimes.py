@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import scorecam
 from networks import NETWORKS, InPlace, Network, build, images_for
-from scorecam.backends import runtimes
+from scorecam.backends.runtimes import choice
 from stand_in_runtime import Converter, bank, distance, install, ran
 from test_manners import Everything, left_as_found
 
@@ -40,7 +40,7 @@ def image(network: Network) -> Tensor:
 
 def expected_of(precision: str) -> str:
     """The precision that OpenVINO computes in when this one is asked for."""
-    return precision if precision in runtimes.openvino.precisions() else "float32"
+    return precision if precision in choice.openvino.precisions() else "float32"
 
 
 # ── agreement ────────────────────────────────────────────────────────────────────────────────
@@ -151,7 +151,7 @@ def test_the_network_is_left_as_it_was_found_by_converting_it(
     x = torch.randn(3, 25, 25)
     truth = bank(network, x, "body", runtime="eager")
     if fails:
-        monkeypatch.setattr(runtimes.openvino.load(), "convert_model", lambda: None)
+        monkeypatch.setattr(choice.openvino.load(), "convert_model", lambda: None)
     with left_as_found(network):
         found = bank(network, x, "body", runtime="openvino")
     assert ran(found)[0] == ("eager" if fails else "openvino")
@@ -167,13 +167,13 @@ def test_compiled_networks_give_their_own_maps_once_compiled_and_are_left_as_fou
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made: list[int] = []
-    convert = runtimes.compiled.convert
+    convert = choice.compiled.convert
 
     def counted(*given: Any) -> Any:
         made.append(1)
         return convert(*given)
 
-    monkeypatch.setattr(runtimes.compiled, "convert", counted)
+    monkeypatch.setattr(choice.compiled, "convert", counted)
     network = build(InPlace).train()  # whose batch norm must not learn from masks
     x = images_for(network, 2)
     truth = [bank(network, each, "norm", runtime="eager") for each in x]
@@ -217,13 +217,13 @@ def test_a_network_is_converted_again_after_one_of_its_weights_was_changed(
     network: Network, image: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[str] = []
-    convert = runtimes.openvino.convert
+    convert = choice.openvino.convert
 
     def counted(*given: Any) -> Any:
         made.append(given[-1])
         return convert(*given)
 
-    monkeypatch.setattr(runtimes.openvino, "convert", counted)
+    monkeypatch.setattr(choice.openvino, "convert", counted)
     for settings in ({}, {"variant": "increase"}, {"budget": 5}, {"batch_size": 2}):
         found = bank(network, image, "norm", runtime="openvino", **settings)
         assert ran(found) == ("openvino", "float32", ())
@@ -350,7 +350,7 @@ def test_threads_that_share_a_network_convert_it_once(converter: Converter) -> N
 def test_what_was_converted_goes_with_its_network() -> None:
     network = build(InPlace)
     bank(network, images_for(network)[0], "norm", runtime="openvino")
-    [made] = runtimes._CONVERTED[network].values()
+    [made] = choice._CONVERTED[network].values()
     alive = [weakref.ref(each) for each in (network, network.conv.weight, made.scores)]
     del network, made
     gc.collect()

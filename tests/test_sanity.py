@@ -18,15 +18,15 @@ import scorecam
 from command_line import PREPROCESS
 from command_line import scorecam as command
 from scorecam import LayerError, Model, ModelError, Preprocess, SettingError
-from scorecam.backends import randomise
-from scorecam.method import Case, Method
-from scorecam.methods import parse_methods
+from scorecam.backends.pytorch import randomise
+from scorecam.methods.method import Case, Method
+from scorecam.methods.names import parse_methods
 from scorecam.metrics.similarity import SIMILARITIES, hog, spearman, ssim
 from scorecam.metrics.statistics import Interval
-from scorecam.runs.others import MODES, Check
-from scorecam.runs.rows import Point
-from scorecam.runs.sanity import Sanity
-from scorecam.runs.verdicts import verdict
+from scorecam.runs.sanity.networks import MODES, Check
+from scorecam.runs.sanity.sanity import Sanity
+from scorecam.runs.sanity.verdict import verdict
+from scorecam.runs.tables import Point
 from test_runs import photos
 
 pytestmark = pytest.mark.needs("eval")

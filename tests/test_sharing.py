@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 import scorecam
-from scorecam.cam import upsample
+from scorecam.base.interpolation import upsample
 
 
 def network() -> nn.Sequential:

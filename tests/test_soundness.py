@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 import scorecam
-from scorecam import bankfile
-from scorecam.health import measure
+from scorecam.bank import file as bankfile
+from scorecam.bank.health import measure
 from scorecam.testing import Spy
 
 CODES = {"saturated", "not-repeatable", "mixes-batch"}

@@ -107,12 +107,12 @@ def test_help_does_not_wait_for_torch(command: str) -> None:
         "import atexit, sys\n"
         "atexit.register(lambda: print('LOADED', *sys.modules))\n"
         f"sys.argv = {arguments}\n"
-        "from scorecam.cli import main\n"
+        "from scorecam.cli.app import main\n"
         "sys.exit(main())"
     )
     text, _, loaded = printed.partition("LOADED")
     assert "Usage" in text
-    assert "scorecam.cli" in loaded.split()
+    assert "scorecam.cli.app" in loaded.split()
     assert not {"torch", "numpy", "PIL"} & set(loaded.split())
 
 

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 import scorecam
 from scorecam import Explanation, Model, ModelError, SettingError, Trust
-from scorecam.model import WhiteBox
+from scorecam.model.model import WhiteBox
 from scorecam.testing import Regions, Spy, regions
-from scorecam.trust import Cost, cost
+from scorecam.trust.check import Cost, cost
 from scorecam.trust.verdict import NOTES, RULES, verdict
 from toy_models import tiny
 
@@ -376,7 +376,7 @@ def test_codes_that_are_left_out_are_not_there(sound: tuple[Model, Explanation, 
 
 
 def test_every_health_note_has_its_doubt() -> None:
-    from scorecam import health
+    from scorecam.bank import health
 
     assert set(NOTES) == set(health.RULES)
     assert not set(NOTES) & set(RULES)

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scorecam.trust.pictures import least, mild, without_object
+from scorecam.trust.perturbations import least, mild, without_object
 from scorecam.trust.subject import alike, standing
 
 SIZES = [(32,), (33, 20), (224, 224), (5, 6, 7), (1, 1), (2, 3)]

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from scorecam import OutputError, files
-from scorecam.files import create_text, replacing, sweep, together, write_bytes, write_text
+from scorecam import OutputError
+from scorecam.io import files
+from scorecam.io.files import create_text, replacing, sweep, together, write_bytes, write_text
 
 
 def hidden(folder: Path) -> list[str]:

@@ -16,8 +16,8 @@ from torch import nn
 
 import scorecam
 from command_line import PREPROCESS, picture
+from scorecam.base.wording import LONGEST
 from scorecam.compat import captum, official, pytorch_grad_cam, torchcam
-from scorecam.wording import LONGEST
 
 SIDE = 16
 

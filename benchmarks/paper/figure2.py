@@ -25,11 +25,11 @@ from torch import Tensor
 
 import scorecam
 from scorecam import Model, ScoreBank, cam
-from scorecam.datasets import open_dataset
+from scorecam.datasets.opening import open_dataset
 from scorecam.datasets.selection import select
+from scorecam.images.photo import read_photo
 from scorecam.metrics.statistics import interval
-from scorecam.model import WhiteBox
-from scorecam.photo import read_photo
+from scorecam.model.model import WhiteBox
 
 
 def gradcam_weights(model: Model, image: Tensor, layer: str, target: int) -> Tensor:

@@ -22,17 +22,17 @@ from torch import Tensor
 
 import scorecam
 from scorecam import Model
-from scorecam.asking import Scorer
 from scorecam.cam import VARIANTS
-from scorecam.datasets import open_dataset
+from scorecam.datasets.opening import open_dataset
 from scorecam.datasets.sample import Sample
-from scorecam.labels import imagenet_wnids
-from scorecam.method import Case
-from scorecam.methods import parse_methods
+from scorecam.images.photo import read_photo
+from scorecam.methods.method import Case
+from scorecam.methods.names import parse_methods
 from scorecam.metrics.discrimination import discriminates
 from scorecam.metrics.faithfulness import pearson
 from scorecam.metrics.statistics import interval, wilson
-from scorecam.photo import read_photo
+from scorecam.model.labels import imagenet_wnids
+from scorecam.model.scorer import Scorer
 
 HERE = Path(__file__).resolve().parents[2]
 GRADIENTS = "gradcam,gradcam++,layercam"

@@ -23,15 +23,16 @@ from torch import Tensor
 
 import scorecam
 from scorecam import Model, ScoreBank, cam
-from scorecam.asking import Scorer
-from scorecam.datasets import open_dataset
+from scorecam.base.interpolation import upsample
+from scorecam.datasets.opening import open_dataset
 from scorecam.datasets.sample import Sample
-from scorecam.metrics import Seen, Truth
+from scorecam.images.photo import read_photo
 from scorecam.metrics.faithfulness import Deletion, Insertion, Recognition
 from scorecam.metrics.localisation import Energy
+from scorecam.metrics.metric import Seen, Truth
 from scorecam.metrics.statistics import interval, paired
-from scorecam.model import Speed
-from scorecam.photo import read_photo
+from scorecam.model.engine import Speed
+from scorecam.model.scorer import Scorer
 
 STEPS = 25
 OUTCOMES = ("average_drop", "average_increase", "insertion", "deletion", "energy")
@@ -150,7 +151,7 @@ def upsampled(one: Candidate, other: Candidate) -> Candidate:
 
     def read(bank: ScoreBank, target: int) -> Tensor:
         parts = [to_one(part(bank, target))[None] for part in (one, other)]
-        return cam.upsample(torch.cat(parts), bank.size).prod(dim=0).sqrt()
+        return upsample(torch.cat(parts), bank.size).prod(dim=0).sqrt()
 
     return read
 
@@ -229,7 +230,7 @@ def measured(model: Model, sample: Sample, tried: dict[str, Candidate]) -> dict[
     for name, candidate in tried.items():
         grid = candidate(bank, target)
         same = tuple(grid.shape) == tuple(bank.size)
-        heatmap = grid if same else cam.upsample(grid[None], bank.size)[0]
+        heatmap = grid if same else upsample(grid[None], bank.size)[0]
         seen = Seen(heatmap, image, lambda images: scorer.probabilities(images, target), truth)
         values: dict[str, float] = {}
         for metric in (Recognition(), Insertion(steps=STEPS), Deletion(steps=STEPS), Energy()):

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import scorecam
-from scorecam.datasets import open_dataset
+from scorecam.datasets.opening import open_dataset
 from scorecam.datasets.selection import select
-from scorecam.runs.local import Progress
+from scorecam.runs.evaluate import Progress
 
 HERE = Path(__file__).resolve().parent
 NETWORKS = ("lite0", "lite1", "lite2")

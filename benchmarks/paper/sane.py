@@ -14,10 +14,10 @@ import shutil
 from pathlib import Path
 
 import scorecam
-from scorecam.datasets import open_dataset
+from scorecam.datasets.opening import open_dataset
 from scorecam.datasets.selection import select
-from scorecam.runs.local import Progress
-from scorecam.runs.sanity import Sanity
+from scorecam.runs.evaluate import Progress
+from scorecam.runs.sanity.sanity import Sanity
 
 ROOT = Path(__file__).resolve().parents[2]
 VARIANTS = "scorecam:variant=algorithm1,scorecam:variant=consensus"

@@ -6,8 +6,9 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from scorecam.backends import open_model
-    from scorecam.bank import Provenance, ScoreBank
+    from scorecam.backends.opening import open_model
+    from scorecam.bank.bank import Provenance, ScoreBank
+    from scorecam.bank.health import Note
     from scorecam.cam import VARIANTS, Masking, Variant, scaled
     from scorecam.errors import (
         BankError,
@@ -26,15 +27,16 @@ if TYPE_CHECKING:
     )
     from scorecam.explainer import ScoreCAM, explain, layers
     from scorecam.explanation import Explanation
-    from scorecam.health import Note
-    from scorecam.model import Layer, Model, Target
-    from scorecam.pixels import Preprocess
-    from scorecam.runs.compare import compare
-    from scorecam.runs.local import evaluate
-    from scorecam.runs.sanity import sanity
-    from scorecam.runs.verify import Verification, verify
+    from scorecam.images.preprocess import Preprocess
+    from scorecam.model.model import Layer, Model
+    from scorecam.model.target import Target
+    from scorecam.runs.compare.compare import compare
+    from scorecam.runs.evaluate import evaluate
+    from scorecam.runs.sanity.sanity import sanity
+    from scorecam.runs.verify.verify import Verification, verify
     from scorecam.scoring import Progress
-    from scorecam.trust import Trust, check
+    from scorecam.trust.check import check
+    from scorecam.trust.verdict import Trust
 
 __all__ = [
     "BankError",
@@ -78,21 +80,23 @@ __all__ = [
 
 # Names are imported when first used, so that `scorecam --help` need not wait for torch.
 _HOME = {
-    "backends": ("open_model",),
-    "bank": ("Provenance", "ScoreBank"),
+    "backends.opening": ("open_model",),
+    "bank.bank": ("Provenance", "ScoreBank"),
     "cam": ("Masking", "VARIANTS", "Variant", "scaled"),
     "errors": tuple(name for name in __all__ if name.endswith(("Error", "Shortage", "Extra"))),
     "explainer": ("ScoreCAM", "explain", "layers"),
     "explanation": ("Explanation",),
-    "health": ("Note",),
-    "model": ("Layer", "Model", "Target"),
-    "pixels": ("Preprocess",),
-    "runs.compare": ("compare",),
-    "runs.local": ("evaluate",),
-    "runs.sanity": ("sanity",),
-    "runs.verify": ("Verification", "verify"),
+    "bank.health": ("Note",),
+    "model.model": ("Layer", "Model"),
+    "model.target": ("Target",),
+    "images.preprocess": ("Preprocess",),
+    "runs.compare.compare": ("compare",),
+    "runs.evaluate": ("evaluate",),
+    "runs.sanity.sanity": ("sanity",),
+    "runs.verify.verify": ("Verification", "verify"),
     "scoring": ("Progress",),
-    "trust": ("Trust", "check"),
+    "trust.check": ("check",),
+    "trust.verdict": ("Trust",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 

@@ -1,5 +1,5 @@
 """`python -m scorecam`."""
 
-from scorecam.cli import main
+from scorecam.cli.app import main
 
 main()

@@ -22,12 +22,22 @@ from typing import Annotated, Any, Literal
 import torch
 from torch import Tensor
 
-from scorecam.arguments import choice, flag, number, tensor
+from scorecam.base.interpolation import extremes, upsample
+from scorecam.base.products import exact_products
+from scorecam.base.wording import quoted
 from scorecam.errors import SettingError, did_you_mean
-from scorecam.model import Head, probabilities
-from scorecam.products import exact_products
-from scorecam.shapes import Activations, Columns, Grid, Heatmap, Image, Masks, Scores, Weights
-from scorecam.wording import quoted
+from scorecam.io.arguments import choice, flag, number, tensor
+from scorecam.shapes import (
+    Activations,
+    BatchedScores,
+    Columns,
+    Grid,
+    Heatmap,
+    Image,
+    Masks,
+    Scores,
+    Weights,
+)
 
 
 @dataclass(frozen=True)
@@ -92,99 +102,6 @@ _LARGEST = 1e30
 # ── masks ────────────────────────────────────────────────────────────────────────────────────
 
 
-@functools.lru_cache(maxsize=64)
-def interpolation(
-    cells: int, pixels: int, align_corners: bool, device: torch.device
-) -> Annotated[Tensor, "pixels cells"]:
-    """Linear interpolation along one axis as a matrix; every row sums to 1.
-
-    The same numbers as `torch.nn.functional.interpolate` (linear, no antialiasing).
-    """
-    where = _where(cells, pixels, align_corners)
-    distance = (where[:, None] - torch.arange(cells, dtype=torch.float64, device="cpu")).abs()
-    return (1 - distance).clamp(min=0).to(torch.float32).to(device)
-
-
-@functools.lru_cache(maxsize=64)
-def _ends(
-    cells: int, pixels: int, align_corners: bool, device: torch.device
-) -> Annotated[Tensor, "ends cells"]:
-    """The rows of `interpolation` where its straight pieces begin and end.
-
-    Whatever is interpolated has its least and its largest pixel there.
-    """
-    piece = _where(cells, pixels, align_corners).floor()
-    changes = piece[1:] != piece[:-1]
-    edge = torch.ones(1, dtype=torch.bool, device="cpu")
-    ends = torch.cat([edge, changes]) | torch.cat([changes, edge])
-    return interpolation(cells, pixels, align_corners, device)[ends.to(device)]
-
-
-def _where(
-    cells: int, pixels: int, align_corners: bool, span: range | None = None
-) -> Annotated[Tensor, "pixels"]:
-    """Where each pixel, or each in a span, lies among the cells, in cells."""
-    first, last = (0, pixels) if span is None else (span.start, span.stop)
-    steps = torch.arange(first, last, dtype=torch.float64, device="cpu")
-    if align_corners:
-        return steps * ((cells - 1) / (pixels - 1) if pixels > 1 else 0.0)
-    return ((steps + 0.5) * (cells / pixels) - 0.5).clamp(0, cells - 1)
-
-
-def upsample(
-    maps: Annotated[Tensor, "k *g"], size: Sequence[int], align_corners: bool = False
-) -> Annotated[Tensor, "k *i"]:
-    """Linear interpolation of every map to `size`, one small matrix product per axis.
-
-    Args:
-        maps: `k *g` float32.
-        size: the image's axes `*i`; as many as the grid has.
-
-    Returns:
-        `k *i` float32.
-    """
-    return _upsampled(interpolation, maps, size, align_corners)
-
-
-def _upsampled(
-    matrix: Callable[[int, int, bool, torch.device], Tensor],
-    maps: Tensor,
-    size: Sequence[int],
-    align_corners: bool,
-) -> Tensor:
-    with exact_products(maps.device):
-        for pixels in size:
-            cells = maps.shape[1]
-            if pixels * cells > LARGEST_MATRIX and matrix is interpolation:
-                maps = _between(maps, pixels, align_corners)
-                continue
-            rows = matrix(cells, pixels, align_corners, maps.device)
-            maps = torch.einsum("kg...,pg->k...p", maps, rows)  # a grid axis leaves, pixels join
-        return maps
-
-
-LARGEST_MATRIX = 2**26
-"""Numbers in the largest matrix that an axis is interpolated with."""
-
-PIECE = 2**16
-"""Pixels of an axis that are interpolated at a time without a matrix."""
-
-
-def _between(maps: Tensor, pixels: int, align_corners: bool) -> Tensor:
-    """What `interpolation` does, for axes whose matrix would be too large: `k g …` to `k … p`."""
-    maps = maps.movedim(1, -1)
-    cells = maps.shape[-1]
-    found = maps.new_empty((*maps.shape[:-1], pixels))
-    for start in range(0, pixels, PIECE):
-        span = range(start, min(start + PIECE, pixels))
-        where = _where(cells, pixels, align_corners, span)
-        low = where.long()
-        share = (where - low).to(maps)
-        one, other = (maps[..., at.clamp(max=cells - 1)] for at in (low, low + 1))
-        found[..., start : span.stop] = torch.lerp(one, other, share)
-    return found
-
-
 def live(activations: Activations, size: Sequence[int], masking: Masking) -> Annotated[Tensor, "k"]:
     """Which channels have a mask: those that are finite and not flat.
 
@@ -242,7 +159,7 @@ def masks(activations: Activations, size: Sequence[int], masking: Masking) -> Ma
         # Cells that no pixel samples may be far out of the pixels' range.
         return _minmax(upsample(cells, size, masking.align_corners), masking.epsilon)
     # Interpolation is linear: scaling the few cells to the pixels' range scales all pixels.
-    ends = _upsampled(_ends, cells, size, masking.align_corners)
+    ends = extremes(cells, size, masking.align_corners)
     scaled_cells = _minmax(cells, masking.epsilon, ends)
     return upsample(scaled_cells, size, masking.align_corners).clamp_(0, 1)
 
@@ -276,6 +193,19 @@ def _minmax(maps: Tensor, epsilon: float, of: Tensor | None = None) -> Tensor:
 
 
 # ── weights ──────────────────────────────────────────────────────────────────────────────────
+
+
+Head = Literal["logits", "probabilities", "sigmoid", "value"]
+"""What the readout's numbers are."""
+
+
+def probabilities(scores: BatchedScores, head: Head) -> BatchedScores:
+    """p: softmax over the columns for logits, sigmoid for sigmoid, the numbers themselves else."""
+    if head == "logits":
+        return scores.softmax(dim=1)
+    if head == "sigmoid":
+        return scores.sigmoid()
+    return scores
 
 
 @dataclass(frozen=True)

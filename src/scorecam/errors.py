@@ -27,7 +27,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any, Final
 
-from scorecam.wording import LONGEST, one_line, quoted, shortened
+from scorecam.base.wording import LONGEST, one_line, quoted, shortened
 
 MOST: Final = LONGEST - 20
 """The most characters of an error's paragraph; a command puts its name before it."""

@@ -14,35 +14,26 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from scorecam import backends, scoring
-from scorecam.arguments import function, tensor
-from scorecam.asking import BatchSize
-from scorecam.bank import ScoreBank
-from scorecam.budget import BudgetSpec, described, plan
-from scorecam.cam import Masking, Variant, find_variant
+from scorecam import scoring
+from scorecam.backends import opening
+from scorecam.bank.bank import ScoreBank
+from scorecam.base.wording import quoted
+from scorecam.budget.plan import BudgetSpec, described, plan
+from scorecam.cam import Head, Masking, Variant, find_variant
 from scorecam.errors import PhotoError, SettingError, TargetError
 from scorecam.explanation import Explanation
-from scorecam.model import (
-    Head,
-    Inputs,
-    Layer,
-    Model,
-    Precision,
-    Runtime,
-    Speed,
-    TargetSpec,
-    find_target,
-    prediction,
-    two_names,
-    two_sided,
-)
-from scorecam.photo import read
-from scorecam.pixels import Preprocess
-from scorecam.ranges import FOLDED_SEED
-from scorecam.readout import Readout
+from scorecam.images.photo import read
+from scorecam.images.preprocess import Preprocess
+from scorecam.io.arguments import function, tensor
+from scorecam.io.ranges import FOLDED_SEED
+from scorecam.model.batches import BatchSize
+from scorecam.model.columns import prediction, two_names, two_sided
+from scorecam.model.engine import Precision, Runtime, Speed
+from scorecam.model.model import Inputs, Layer, Model, TargetSpec
+from scorecam.model.readout import Readout
+from scorecam.model.target import find_target
 from scorecam.scoring import Progress, Thrift
 from scorecam.shapes import Columns, Heatmaps, Images
-from scorecam.wording import quoted
 
 TOGETHER = 16
 """Images whose masks share batches: more fill them no better, and every bank takes memory."""
@@ -91,7 +82,7 @@ class ScoreCAM:
                 f"masking={quoted(masking)} is not a Masking.",
                 do="For example masking=scorecam.Masking(fill=0.5).",
             )
-        self.model = model if isinstance(model, Model) else backends.open_model(model)
+        self.model = model if isinstance(model, Model) else opening.open_model(model)
         self.layer = layer
         self.variant = find_variant(variant)
         self.masking = masking or Masking()
@@ -317,7 +308,7 @@ def layers(model: Model | nn.Module, image: Tensor | None = None) -> list[Layer]
     Returns:
         Name, grid, channels and layout of each; which one is the default, and why.
     """
-    opened = model if isinstance(model, Model) else backends.open_model(model)
+    opened = model if isinstance(model, Model) else opening.open_model(model)
     if image is not None:
         return opened.layers(_one_image(image, opened))
     preprocess = opened.preprocess

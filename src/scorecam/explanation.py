@@ -10,20 +10,21 @@ from typing import TYPE_CHECKING
 import torch
 from PIL import Image
 
-from scorecam import cam, health, shapes
-from scorecam.arguments import instance, tensor, whole
-from scorecam.arguments import path as as_path
-from scorecam.bank import Provenance, ScoreBank
+from scorecam import cam, shapes
+from scorecam.bank import health
+from scorecam.bank.bank import Provenance, ScoreBank
+from scorecam.bank.health import Note
+from scorecam.base.once import cached_property
+from scorecam.base.wording import quoted
 from scorecam.cam import Masking, Variant, find_variant
 from scorecam.errors import PhotoError, SettingError
-from scorecam.files import write_text
-from scorecam.health import Note
-from scorecam.model import Target
-from scorecam.once import cached_property
-from scorecam.picture import Legend, overlay, side_by_side
-from scorecam.pixels import Preprocess
+from scorecam.images.overlay import Legend, overlay, side_by_side
+from scorecam.images.preprocess import Preprocess
+from scorecam.io.arguments import instance, tensor, whole
+from scorecam.io.arguments import path as as_path
+from scorecam.io.files import write_text
+from scorecam.model.target import Target
 from scorecam.shapes import Heatmap
-from scorecam.wording import quoted
 
 if TYPE_CHECKING:
     from scorecam.page import Channel, Page, Picture, Shown

@@ -17,24 +17,18 @@ import torch
 from torch import Tensor
 
 from scorecam import cam
-from scorecam.asking import Batches, BatchSize, first_batch_size
-from scorecam.bank import Provenance, ScoreBank
-from scorecam.budget import Inquiry, Plan
-from scorecam.cam import Masking, Variant
+from scorecam.bank.bank import Provenance, ScoreBank
+from scorecam.base.process import threads
+from scorecam.base.wording import LONGEST, one_line
+from scorecam.budget.gaussian_process import Surrogate
+from scorecam.budget.plan import Inquiry, Plan
+from scorecam.cam import Head, Masking, Variant, probabilities
 from scorecam.errors import ModelError, SettingError
-from scorecam.heads import Found, check_declared, find_head, in_range
-from scorecam.model import (
-    Engine,
-    Head,
-    Model,
-    Probe,
-    Speed,
-    prediction,
-    probabilities,
-    two_names,
-    two_sided,
-)
-from scorecam.process import threads
+from scorecam.model.batches import Batches, BatchSize, first_batch_size
+from scorecam.model.columns import prediction, two_names, two_sided
+from scorecam.model.engine import Engine, Probe, Speed
+from scorecam.model.head import Found, check_declared, find_head, in_range
+from scorecam.model.model import Model
 from scorecam.shapes import (
     Activations,
     BatchedScores,
@@ -45,8 +39,6 @@ from scorecam.shapes import (
     Images,
     Weights,
 )
-from scorecam.surrogate import Surrogate
-from scorecam.wording import LONGEST, one_line
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from PIL import Image
 from torch import nn
 
 import scorecam
-from scorecam.photo import read_photo
+from scorecam.images.photo import read_photo
 from scorecam.runs import plots
 
 SIDE = 16
@@ -188,8 +188,8 @@ def specs() -> list[bytes]:
 
 
 def read_as_specs(file: Path) -> None:
-    from scorecam.methods import parse_methods
-    from scorecam.metrics import parse_metrics
+    from scorecam.methods.names import parse_methods
+    from scorecam.metrics.names import parse_metrics
 
     methods, _, metrics = file.read_text("utf-8", "surrogateescape").partition("\n")
     parse_methods(methods)
@@ -258,7 +258,7 @@ def read_as_data_set(file: Path, place: str = "", source: str = "") -> None:
     target = root / (place or file.name)
     target.parent.mkdir(exist_ok=True)
     shutil.copy(file, target)
-    from scorecam.datasets import open_dataset
+    from scorecam.datasets.opening import open_dataset
 
     for sample in open_dataset(root / source if source else root).samples:
         if sample.mask is not None:
@@ -305,7 +305,7 @@ def read_in_run(pattern: str) -> Callable[[Path], None]:
     """Read a run in which one file was replaced: audit it, and evaluate again."""
 
     def read(file: Path) -> None:
-        from scorecam.audit import audit
+        from scorecam.audit.audit import audit
         from scorecam.audit.report import write
 
         pristine, run = file.parent / "pristine", file.parent / "damaged"

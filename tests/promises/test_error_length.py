@@ -22,8 +22,8 @@ import toy_models
 from command_line import PREPROCESS, Answer, picture
 from command_line import scorecam as command
 from scorecam import ScorecamError, SettingError
+from scorecam.base.wording import LONGEST, quoted, reason
 from scorecam.errors import ADVICE, did_you_mean
-from scorecam.wording import LONGEST, quoted, reason
 
 LONG = "x" * 38_000
 FILLER = "Sentences of a foreign library.\n\tThey go on.\r\n" * 900

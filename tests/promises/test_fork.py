@@ -15,8 +15,8 @@ CHILDREN = 8
 PROGRAM = """
     import os, sys, threading, time, torch
     from torch import nn
-    import scorecam, scorecam.backends.runtimes
-    scorecam.backends.runtimes.CONVERTING = ({price}, 0.0)
+    import scorecam, scorecam.backends.runtimes.choice
+    scorecam.backends.runtimes.choice.CONVERTING = ({price}, 0.0)
     torch.set_num_threads(1)  # libgomp, which torch computes with, cannot be used after a fork
 
     net = nn.Sequential(
@@ -84,7 +84,7 @@ def test_every_child_of_a_process_that_explains_ends_with_the_right_map(kind: st
 
 LOCKS = """
     import gc, os, threading
-    import scorecam.backends, scorecam.process
+    import scorecam.backends.opening, scorecam.base.process
     from scorecam.forks import ForkLock
     locks = [lock for lock in gc.get_objects() if isinstance(lock, ForkLock)]
     held, release = threading.Event(), threading.Event()

@@ -14,7 +14,7 @@ import pytest
 import fence
 import hostile_data
 from hostile_data import LONGEST, READERS, SLOWEST, is_short
-from scorecam.datasets import open_dataset
+from scorecam.datasets.opening import open_dataset
 from scorecam.errors import ScorecamError
 
 FEW = 150

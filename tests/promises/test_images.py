@@ -20,14 +20,14 @@ from PIL import Image
 
 import hostile_images
 import scorecam
-from scorecam.baselines.files import Maps
-from scorecam.datasets.masks import read_masks
+from scorecam.datasets.formats.masks import read_masks
 from scorecam.datasets.photos import upright_size
 from scorecam.errors import ScorecamError, SettingError
-from scorecam.images import PHOTO_MEMORY, SETTING
+from scorecam.images.memory import PHOTO_MEMORY, SETTING
+from scorecam.images.photo import read_photo
+from scorecam.methods.files import Maps
 from scorecam.page import decodable
 from scorecam.page.thumbnails import thumbnail
-from scorecam.photo import read_photo
 
 SOURCES = Path(scorecam.__file__).parent
 LIMIT = 96 * 2**20

@@ -21,11 +21,11 @@ from markdown_it import MarkdownIt
 import scorecam as package
 from command_line import PREPROCESS, Answer, picture, strict_json
 from command_line import scorecam as command
-from scorecam import bar, markdown
+from scorecam.base.wording import json_safe, one_line, visible
+from scorecam.cli import progress
 from scorecam.metrics.statistics import Interval
-from scorecam.runs import plots
-from scorecam.runs.rows import Curve, Point, Row
-from scorecam.wording import json_safe, one_line, visible
+from scorecam.runs import markdown, plots
+from scorecam.runs.tables import Curve, Point, Row
 
 SOURCES = sorted(Path(package.__file__).parent.rglob("*.py"))
 
@@ -354,7 +354,7 @@ class Terminal(io.StringIO):
 @names
 def test_a_progress_bar_shows_a_name_as_it_is(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr", screen := Terminal())
-    for kind in (bar.Bar(name, "a model"), bar.RunBar(name)):
+    for kind in (progress.Bar(name, "a model"), progress.RunBar(name)):
         with kind:
             pass
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", screen.getvalue())  # rich's own colours and moves

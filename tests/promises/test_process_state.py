@@ -24,9 +24,9 @@ from PIL import Image
 from torch import nn
 
 import scorecam
-from scorecam import process
-from scorecam.photo import read_photo
-from scorecam.products import exact_products
+from scorecam.base import process
+from scorecam.base.products import exact_products
+from scorecam.images.photo import read_photo
 
 SOURCE = Path(scorecam.__file__).parent
 

@@ -19,7 +19,7 @@ from PIL import Image
 from scenes import Background
 from stamps import STAMPS, Cut, Stamp, load
 
-from scorecam.labels import imagenet, imagenet_wnids
+from scorecam.model.labels import imagenet, imagenet_wnids
 
 SIZES = ((448, 448), (500, 420), (420, 500))
 """(width, height) of a photo."""

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from scorecam import open_model
-from scorecam.model import probabilities
+from scorecam.cam import probabilities
 
 
 class Judge:

@@ -17,7 +17,7 @@ from PIL import Image
 from scenes import Background
 from stamps import Cut, load
 
-from scorecam.labels import imagenet, imagenet_wnids
+from scorecam.model.labels import imagenet, imagenet_wnids
 
 COUNT, TRIES = 48, 1200
 EACH = 3

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from scorecam.audit.clusters import Cluster, clusters
 from scorecam.audit.items import Column, Item, Thing
 from scorecam.audit.rules import LEAST
-from scorecam.once import cached_property
+from scorecam.base.once import cached_property
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,10 +13,10 @@ import numpy as np
 
 from scorecam.audit.items import Column, Entry, Item, Seen, Thing
 from scorecam.audit.regions import Box, Map
-from scorecam.fields import between, is_key, is_list, is_table, is_text, is_whole
+from scorecam.base.wording import shown
+from scorecam.io.fields import between, is_key, is_list, is_table, is_text, is_whole
 from scorecam.runs.config import SCHEMA
-from scorecam.runs.records import MANY, Unreadable, check_column, read_scaled
-from scorecam.wording import shown
+from scorecam.runs.record import MANY, Unreadable, check_column, read_scaled
 
 MOST = 100
 """Classes and views in an entry of the gallery: a run writes five and four."""

@@ -10,12 +10,12 @@ from pathlib import Path
 from scorecam.audit.items import Entry, Item
 from scorecam.audit.parsing import entry_of, item_of, map_of
 from scorecam.audit.regions import Map
+from scorecam.base.wording import excerpt
 from scorecam.errors import RunError, did_you_mean
-from scorecam.fields import is_list, is_whole
+from scorecam.io.fields import is_list, is_whole
 from scorecam.runs.config import Config
-from scorecam.runs.records import ENTRY, Record, Unreadable, method_names, read_object
+from scorecam.runs.record import ENTRY, Record, Unreadable, method_names, read_object
 from scorecam.runs.store import Store
-from scorecam.wording import excerpt
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ CORNER = 0.25
 """Side of a corner's square."""
 
 EDGE = 0.1
-"""Depth of an edge, and of the border all round: as in `scorecam.health`."""
+"""Depth of an edge, and of the border all round: as in `scorecam.bank.health`."""
 
 
 RESOLVED = 3

@@ -9,17 +9,17 @@ from functools import cache
 from pathlib import Path
 
 from scorecam import page
-from scorecam.arguments import path as as_path
+from scorecam.audit.audit import Audit
 from scorecam.audit.doubts import agreement
-from scorecam.audit.findings import Audit
 from scorecam.audit.items import Item, Seen
 from scorecam.audit.regions import Map
 from scorecam.audit.rules import LEVELS, RULES, counted, percent
+from scorecam.base.wording import excerpt
 from scorecam.errors import OutputError
-from scorecam.files import sweep, together
-from scorecam.metrics import parse_metrics
+from scorecam.io.arguments import path as as_path
+from scorecam.io.files import sweep, together
+from scorecam.metrics.names import parse_metrics
 from scorecam.runs.store import as_json
-from scorecam.wording import excerpt
 
 DOCUMENT = "audit.json"
 

@@ -14,8 +14,8 @@ from typing import Annotated, Any
 import numpy as np
 import numpy.typing as npt
 
+from scorecam.base.once import cached_property
 from scorecam.errors import MissingExtra
-from scorecam.once import cached_property
 
 Columns = Annotated[npt.NDArray[np.float64], "n columns"]
 Ranks = Annotated[npt.NDArray[np.float64], "n"]

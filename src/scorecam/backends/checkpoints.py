@@ -19,9 +19,9 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from scorecam.base.process import quietly
 from scorecam.errors import WeightsError
-from scorecam.process import quietly
-from scorecam.reading import Kind, check_file
+from scorecam.io.reading import Kind, check_file
 
 State = dict[str, Tensor]
 

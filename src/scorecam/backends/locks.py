@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 
 from torch import nn
 
-from scorecam.forks import ForkLock
+from scorecam.base.forks import ForkLock
 
 _REGISTRY = ForkLock()
 _NUMBER = itertools.count()

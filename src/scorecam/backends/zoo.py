@@ -16,10 +16,10 @@ from torch import nn
 
 from scorecam.backends.checkpoints import State, read_state
 from scorecam.backends.weights import classes_of, load_state
+from scorecam.base.wording import quoted, reason
 from scorecam.errors import MissingExtra, ModelError, ScorecamError, WeightsError, did_you_mean
-from scorecam.labels import imagenet
-from scorecam.pixels import Preprocess
-from scorecam.wording import quoted, reason
+from scorecam.images.preprocess import Preprocess
+from scorecam.model.labels import imagenet
 
 LITES = {"lite0": 224, "lite1": 240, "lite2": 260}
 """EfficientNet-Lite, and the side of its input in pixels."""

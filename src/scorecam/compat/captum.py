@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import scorecam
-from scorecam.arguments import choice, flag, sizes, tensor
+from scorecam.base.wording import reason
 from scorecam.cam import weighted_sum
 from scorecam.compat.maps import column_of
 from scorecam.errors import SettingError
-from scorecam.model import SIDES, Model
-from scorecam.wording import reason
+from scorecam.io.arguments import choice, flag, sizes, tensor
+from scorecam.model.columns import SIDES
+from scorecam.model.model import Model
 
 MODES = ("nearest", "nearest-exact", "linear", "bilinear", "bicubic", "trilinear", "area")
 """What torch can interpolate by."""

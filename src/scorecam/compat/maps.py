@@ -10,7 +10,7 @@ from torch import Tensor
 
 from scorecam import ScoreBank, TargetError
 from scorecam.cam import weighted_sum
-from scorecam.model import POSITIVE, SIDES
+from scorecam.model.columns import POSITIVE, SIDES
 
 Grid = Annotated[Tensor, "*g"]
 

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import scorecam
-from scorecam.arguments import instance
+from scorecam.base.wording import quoted
 from scorecam.cam import weighted_sum
 from scorecam.compat.maps import column_of
 from scorecam.errors import LayerError, SettingError
-from scorecam.wording import quoted
+from scorecam.io.arguments import instance
 
 MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 

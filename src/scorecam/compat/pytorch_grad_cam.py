@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import scorecam
-from scorecam.arguments import flag, instance, number, several, tensor
 from scorecam.compat.maps import Each, column_of, minmax, softmax_map
 from scorecam.errors import SettingError
-from scorecam.model import POSITIVE, SIDES
-from scorecam.picture import colour
+from scorecam.images.overlay import colour
+from scorecam.io.arguments import flag, instance, number, several, tensor
+from scorecam.model.columns import POSITIVE, SIDES
 
 Target = Callable[[Any], Tensor]
 """One image's output → one number."""

@@ -23,11 +23,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import scorecam
-from scorecam.arguments import flag, instance, number, several, sizes, tensor
+from scorecam.base.wording import quoted
 from scorecam.compat.maps import Each, column_of, minmax, softmax_map
 from scorecam.errors import ModelError, SettingError, TargetError
-from scorecam.picture import colour
-from scorecam.wording import quoted
+from scorecam.images.overlay import colour
+from scorecam.io.arguments import flag, instance, number, several, sizes, tensor
 
 Layer = nn.Module | str
 Target = Callable[[Any], Tensor]

@@ -7,12 +7,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scorecam.datasets.building import listed
-from scorecam.datasets.ground_truth import WNID
+from scorecam.base.wording import excerpt
+from scorecam.datasets.formats.building import listed
+from scorecam.datasets.formats.ground_truth import WNID
 from scorecam.datasets.sample import Label
 from scorecam.errors import did_you_mean
-from scorecam.labels import imagenet_wnids
-from scorecam.wording import excerpt
+from scorecam.model.labels import imagenet_wnids
 
 
 @dataclass(frozen=True)

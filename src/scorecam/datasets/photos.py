@@ -9,9 +9,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final, NoReturn
 
+from scorecam.base.wording import excerpt
 from scorecam.errors import DatasetError, PhotoError
-from scorecam.images import PHOTO, Accepts, opened, orientation
-from scorecam.wording import excerpt
+from scorecam.images.opening import PHOTO, Accepts, opened, orientation
 
 Size = tuple[int, int]
 """(width, height) in pixels, as in Pillow."""

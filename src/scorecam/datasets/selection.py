@@ -12,11 +12,11 @@ from typing import Annotated
 import numpy as np
 import numpy.typing as npt
 
+from scorecam.base.wording import quoted
 from scorecam.datasets.photos import Size, upright_size
 from scorecam.datasets.sample import Box, Dataset, Sample
 from scorecam.errors import DatasetError, PhotoError, SettingError
-from scorecam.ranges import PHOTOS, SEED, SHARDS, Real
-from scorecam.wording import quoted
+from scorecam.io.ranges import PHOTOS, SEED, SHARDS, Real
 
 MANY = 500
 """Boxes from which on their area is counted strip by strip."""

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 
 from torch import Tensor
 
+from scorecam.base.once import cached_property
 from scorecam.errors import SettingError
-from scorecam.once import cached_property
 from scorecam.shapes import Columns, Heatmap, Image, Images
 
 Boxes = Annotated[Tensor, "m 4"]

@@ -11,7 +11,7 @@ from importlib import resources
 from typing import Any
 
 from scorecam.errors import MissingExtra
-from scorecam.files import write_text
+from scorecam.io.files import write_text
 from scorecam.page.content import LEVELS, Page
 from scorecam.page.encoding import COARSE, crowded, encoded, here
 

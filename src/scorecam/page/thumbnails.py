@@ -9,7 +9,7 @@ from typing import Final
 from PIL import Image
 
 from scorecam.errors import PhotoError
-from scorecam.images import PICTURE, VIEW, Accepts, opened
+from scorecam.images.opening import PICTURE, VIEW, Accepts, opened
 
 QUALITY: Final = 70
 HEAVIEST: Final = 8 * 1024

@@ -14,9 +14,9 @@ import torch
 
 from scorecam.cam import Masking
 from scorecam.datasets.sample import Dataset
-from scorecam.method import Method
-from scorecam.metrics import Metric
-from scorecam.model import Model
+from scorecam.methods.method import Method
+from scorecam.metrics.metric import Metric
+from scorecam.model.model import Model
 
 SCHEMA = 1
 MAY_DIFFER = frozenset({"versions", "runtime used", "precision used", "checksums"})

@@ -23,15 +23,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scorecam import health
-from scorecam.bank import ScoreBank
+from scorecam.bank import health
+from scorecam.bank.bank import ScoreBank
+from scorecam.base.wording import shown
 from scorecam.cam import find_variant
 from scorecam.page import grid8
 from scorecam.runs.config import SCHEMA
 from scorecam.runs.store import Record
 from scorecam.runs.subject import Setup, Subject, column
 from scorecam.shapes import Columns
-from scorecam.wording import shown
 
 VIEWS = ("official", "algorithm1", "increase", "consensus")
 CLASSES = 5

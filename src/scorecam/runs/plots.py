@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scorecam import quiet_matplotlib
+from scorecam.base import quiet_matplotlib
+from scorecam.base.wording import visible
 from scorecam.errors import MissingExtra
-from scorecam.files import write_bytes
-from scorecam.runs.rows import CHANCE
-from scorecam.wording import visible
+from scorecam.io.files import write_bytes
+from scorecam.runs.tables import CHANCE
 
 if TYPE_CHECKING:
     from scorecam.metrics.statistics import Interval
-    from scorecam.runs.rows import Curve, Point, Row
+    from scorecam.runs.tables import Curve, Point, Row
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5195", "#444444")
 """Told apart by colour-blind people too (Okabe and Ito), and by their line styles."""

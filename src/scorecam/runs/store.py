@@ -22,13 +22,14 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from scorecam.bank import ScoreBank
-from scorecam.bankfile import complete
+from scorecam.bank.bank import ScoreBank
+from scorecam.bank.file import complete
+from scorecam.base.once import cached_property
+from scorecam.base.wording import excerpt
 from scorecam.errors import OutputError, RunError
-from scorecam.files import create_text, leftover, sweep, together, write_text
-from scorecam.once import cached_property
+from scorecam.io.files import create_text, leftover, sweep, together, write_text
 from scorecam.runs.config import MAY_DIFFER, Config, differences
-from scorecam.runs.records import (
+from scorecam.runs.record import (
     ENTRY,
     Record,
     Unreadable,
@@ -38,7 +39,6 @@ from scorecam.runs.records import (
     read_record,
 )
 from scorecam.runs.seals import EDITED, map_bytes, map_digest, sealed, unbroken
-from scorecam.wording import excerpt
 
 State = Literal["whole", "missing", "damaged", "edited"]
 """What has become of a file: "edited" where its values are not those that were written."""

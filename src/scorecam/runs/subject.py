@@ -8,18 +8,20 @@ from typing import Any
 
 import torch
 
-from scorecam.asking import BatchSize, Scorer
-from scorecam.bank import ScoreBank
-from scorecam.budget import BudgetSpec
-from scorecam.cam import Masking
+from scorecam.bank.bank import ScoreBank
+from scorecam.budget.plan import BudgetSpec
+from scorecam.cam import Masking, probabilities
 from scorecam.datasets.sample import Label, Sample
 from scorecam.datasets.selection import share
 from scorecam.errors import ModelError
-from scorecam.method import Method
-from scorecam.metrics import Metric, Truth
-from scorecam.model import Model, Speed, probabilities
-from scorecam.photo import read
-from scorecam.pixels import Preprocess
+from scorecam.images.photo import read
+from scorecam.images.preprocess import Preprocess
+from scorecam.methods.method import Method
+from scorecam.metrics.metric import Metric, Truth
+from scorecam.model.batches import BatchSize
+from scorecam.model.engine import Speed
+from scorecam.model.model import Model
+from scorecam.model.scorer import Scorer
 from scorecam.shapes import Image
 
 SMALL_MASK, SMALL_BOX = 0.11, 0.25

@@ -15,19 +15,19 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
-from scorecam.asking import Scorer
-from scorecam.bank import ScoreBank
+from scorecam.bank.bank import ScoreBank
+from scorecam.base.wording import shown
 from scorecam.datasets.sample import Sample
 from scorecam.errors import MissingExtra, ModelError, ScorecamError
 from scorecam.explainer import ScoreCAM
-from scorecam.method import Case, Method
-from scorecam.metrics import Seen
-from scorecam.model import memory_errors_translated
+from scorecam.methods.method import Case, Method
+from scorecam.metrics.metric import Seen
+from scorecam.model.scorer import Scorer
+from scorecam.model.shortage import memory_errors_translated
 from scorecam.runs.config import SCHEMA
 from scorecam.runs.store import Record
 from scorecam.runs.subject import Setup, Subject, column, look
 from scorecam.shapes import Heatmap, Image
-from scorecam.wording import shown
 
 Float16 = npt.NDArray[np.float16]
 

@@ -1,6 +1,1 @@
-"""Whether one map may be believed: evidence from the bank, from the model, and a verdict."""
-
-from scorecam.trust.checking import Cost, check, cost
-from scorecam.trust.verdict import Evidence, Trust
-
-__all__ = ["check", "Cost", "cost", "Evidence", "Trust"]
+"""Whether one map can be trusted: evidence, and the verdict made from it."""

@@ -10,15 +10,18 @@ import torch
 from torch import Tensor
 
 from scorecam import cam
-from scorecam.asking import Scorer
-from scorecam.bank import ScoreBank
+from scorecam.bank.bank import ScoreBank
+from scorecam.base.once import cached_property
+from scorecam.base.wording import quoted
+from scorecam.cam import Head
 from scorecam.errors import LayerError, ModelError, SettingError
 from scorecam.explanation import Explanation
 from scorecam.metrics.faithfulness import pearson
-from scorecam.model import Head, Model, Runtime, Speed, two_sided
-from scorecam.once import cached_property
+from scorecam.model.columns import two_sided
+from scorecam.model.engine import Runtime, Speed
+from scorecam.model.model import Model
+from scorecam.model.scorer import Scorer
 from scorecam.shapes import Activations, BatchedScores, Columns, Heatmap, Heatmaps, Image, Images
-from scorecam.wording import quoted
 
 ENOUGH = 4
 """Columns at least where columns are compared with each other."""

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from scorecam.health import Note
-from scorecam.trust.measuring import Found
+from scorecam.bank.health import Note
+from scorecam.trust.evidence import Found
 
 Verdict = Literal["usable", "weak", "don't show"]
 State = Literal["passed", "weak", "failed", "cannot be told"]

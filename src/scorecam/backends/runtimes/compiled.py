@@ -9,8 +9,8 @@ from collections.abc import Callable, Generator
 import torch
 from torch import Tensor
 
-from scorecam import cache
-from scorecam.process import environment, quietly
+from scorecam.base import cache
+from scorecam.base.process import environment, quietly
 from scorecam.shapes import BatchedScores, Images
 
 BATCH = 16

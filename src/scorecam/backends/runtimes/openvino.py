@@ -14,9 +14,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from scorecam.base.forks import ForkLock
+from scorecam.base.process import quietly
 from scorecam.errors import MissingExtra
-from scorecam.forks import ForkLock
-from scorecam.process import quietly
 from scorecam.shapes import BatchedScores, Images
 
 BATCH = 8

@@ -106,7 +106,7 @@ def _attributes(module: nn.Module) -> Iterator[tuple[str, Any]]:
 
 
 def _is_ours(hook: Any) -> bool:
-    return str(getattr(hook, "__module__", "")).startswith("scorecam.backends")
+    return str(getattr(hook, "__module__", "")).startswith("scorecam.backends.opening")
 
 
 # ── the walk ─────────────────────────────────────────────────────────────────────────────────

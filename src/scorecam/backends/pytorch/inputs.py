@@ -1,0 +1,146 @@
+"""Networks with several inputs: one is masked, the others are repeated beside it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from scorecam.base.wording import quoted
+from scorecam.errors import SettingError, did_you_mean
+from scorecam.io.arguments import tensor
+from scorecam.model.model import Inputs
+from scorecam.shapes import Images
+
+Key = int | str
+Style = Literal["in order", "by name", "as one dict"]
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """How a network is called with images, and with whatever else it takes.
+
+    Args:
+        masked: the place or name of the images among the inputs.
+        style: how the inputs are passed.
+        own: inputs of this image alone, each with a batch axis of 1, repeated for every mask.
+        shared: inputs that have no batch axis, passed as they are.
+    """
+
+    masked: Key = 0
+    style: Style = "in order"
+    own: Mapping[Key, Tensor] = field(default_factory=dict[Key, Tensor])
+    shared: Mapping[Key, Any] = field(default_factory=dict[Key, Any])
+
+    def __call__(self, module: nn.Module, images: Images) -> Any:
+        """The network's output for these images."""
+        inputs: dict[Key, Any] = {self.masked: images}
+        for key, value in self.shared.items():
+            inputs[key] = _beside(images, value) if isinstance(value, Tensor) else value
+        for key, one in self.own.items():
+            inputs[key] = _beside(images, one).expand(len(images), *one.shape[1:])
+        if self.style == "in order":
+            return module(*(inputs[place] for place in sorted(cast("dict[int, Any]", inputs))))
+        if self.style == "by name":
+            return module(**cast("dict[str, Any]", inputs))
+        return module(inputs)
+
+
+def _beside(images: Images, value: Tensor) -> Tensor:
+    """A tensor where the images are, and in their floating-point type if it has one."""
+    return value.to(images.device, images.dtype if value.is_floating_point() else value.dtype)
+
+
+def apart(
+    module: nn.Module, inputs: Inputs, masked: Key | None, axes: int
+) -> tuple[Images, dict[Key, Any], Call]:
+    """The images in several inputs, the other inputs, and how the network is called with images.
+
+    Args:
+        inputs: by name or in order.
+        masked: the images' place or name; None where only one input can be images.
+        axes: how many axes images have beside batch and colour.
+
+    Raises:
+        SettingError: it is not clear which input is masked, or it is no batch of images.
+    """
+    named = isinstance(inputs, Mapping)
+    entries = cast("dict[Key, Any]", dict(inputs if named else enumerate(inputs)))
+    key = _masked(entries, masked, axes)
+    images = tensor(entries.pop(key), f"The masked input {quoted(key)}")
+    if images.ndim != axes + 2:
+        raise SettingError(
+            f"The masked input {quoted(key)} has the shape {tuple(images.shape)}; images have "
+            f"{axes + 2} axes, the batch first.",
+            likely="It may lack its batch axis." if images.ndim == axes + 1 else "",
+            do="Give all inputs with a batch axis, for one image too; or name another input: "
+            "scorecam.open_model(net, masked_input=...).",
+        )
+    return images, entries, Call(key, _style(module, {key, *entries}) if named else "in order")
+
+
+def may_belong(value: Any, images: int) -> bool:
+    """Whether an input has a row for each image."""
+    return (
+        isinstance(value, Tensor)
+        and value.layout == torch.strided
+        and not value.is_quantized
+        and value.ndim > 0
+        and len(value) == images
+    )
+
+
+def one_by_one(
+    plain: Call, images: Images, own: Collection[Key], entries: Mapping[Key, Any]
+) -> list[Call]:
+    """A call for each image, with its own row of the inputs that belong to the images."""
+    shared = {key: value for key, value in entries.items() if key not in own}
+    return [
+        replace(plain, own={key: entries[key][i : i + 1] for key in own}, shared=shared)
+        for i in range(len(images))
+    ]
+
+
+def whole(plain: Call, entries: Mapping[Key, Any]) -> Call:
+    """A call with all images at once, and the other inputs as they were given."""
+    return replace(plain, shared=dict(entries))
+
+
+def _masked(entries: Mapping[Key, Any], wanted: Key | None, axes: int) -> Key:
+    if wanted is not None:
+        if wanted in list(entries) and isinstance(entries[wanted], Tensor):
+            return wanted
+        raise SettingError(
+            f"masked_input={quoted(wanted)} is not among the inputs.",
+            likely=did_you_mean(wanted, map(str, entries)),
+            do=f"They are {', '.join(map(quoted, entries))}.",
+        )
+    images = [
+        key
+        for key, value in entries.items()
+        if isinstance(value, Tensor) and value.ndim == axes + 2 and value.is_floating_point()
+    ]
+    if len(images) == 1:
+        return images[0]
+    if entries and not any(isinstance(value, Tensor) for value in entries.values()):
+        raise SettingError(
+            f"The inputs hold no tensors: {', '.join(map(quoted, entries.values()))}.",
+            do="Explain one photo at a time; several inputs of a network are given as tensors.",
+        )
+    raise SettingError(
+        f"{len(images)} of the inputs could be the images that are masked.",
+        likely="An image may lack its batch axis." if not images else "",
+        do="Name one: scorecam.open_model(net, masked_input=...); they are "
+        f"{', '.join(map(quoted, entries))}.",
+    )
+
+
+def _style(module: nn.Module, keys: set[Key]) -> Style:
+    """Whether the network takes its inputs by these names, or all of them in one dict."""
+    parameters = inspect.signature(module.forward).parameters
+    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    return "by name" if takes_any or keys <= set(parameters) else "as one dict"

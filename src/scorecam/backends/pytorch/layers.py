@@ -1,0 +1,324 @@
+"""Which layer: a dry run that watches every module, and the choice of the default.
+
+The default is the output of the last block that still has a grid of more than one cell. Never a
+pool, whose cells are blurred copies; never a convolution before a residual add, whose output is
+only half of what the network goes on with.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from types import FunctionType, MethodType
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from scorecam.base.wording import quoted
+from scorecam.errors import LayerError, did_you_mean
+from scorecam.model.model import Layer
+
+Layout = Literal["channels first", "channels last"]
+
+CHANNELS_FIRST = (
+    *(nn.Conv1d, nn.Conv2d, nn.Conv3d),
+    *(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
+    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d),
+)
+ADDITIONS = {"add", "add_", "__add__", "__radd__", "__iadd__"}
+
+Build = tuple[tuple[Any, ...], ...]
+"""How a network is put together: what decides which modules run."""
+
+
+def build(module: nn.Module) -> Build:
+    """Its modules by name and class, their settings, and methods that were put in place of others.
+
+    Weights are left out: they do not decide which layer comes last.
+    """
+    return tuple(
+        (name, type(child), type(child).forward, *_settings(child))
+        for name, child in module.named_modules(remove_duplicate=False)
+    )
+
+
+def _settings(module: nn.Module) -> Iterator[Any]:
+    for name, value in vars(module).items():
+        kinds = (bool, int, float, str, FunctionType, MethodType)
+        if name != "training" and isinstance(value, kinds):
+            yield name, value
+
+
+def grid_of(
+    shape: Sequence[int], image: Sequence[int], module: nn.Module | None = None
+) -> tuple[Layout, tuple[int, ...]]:
+    """The layout and grid of a layer's output; the grid is empty where it has none.
+
+    Args:
+        shape: of the output, batch axis included.
+        image: the image's axes `*i`.
+        module: the layer; convolutions and their kin settle the question.
+
+    Otherwise channels come last where the image shrinks by nearly one factor along every axis that
+    way, and not the other way (Swin and its kin: `b u v k`). With one image axis they come first.
+    """
+    if len(shape) != len(image) + 2:
+        return "channels first", ()
+    first, last = tuple(shape[2:]), tuple(shape[1:-1])
+    settled = isinstance(module, CHANNELS_FIRST) or len(image) == 1
+    if not settled and _skew(last, image) < 0.5 * _skew(first, image):
+        return "channels last", last
+    return "channels first", first
+
+
+def _skew(grid: Sequence[int], image: Sequence[int]) -> float:
+    """How unequally the image shrinks to the grid along its axes; 0 for one factor everywhere.
+
+    A cell's worth of rounding is forgiven: 131 pixels may become 4 cells or 5.
+    """
+    shrinks = [
+        (math.log(max(cells - 1, 0.5) / pixels), math.log((cells + 1) / pixels))
+        for cells, pixels in zip(grid, image, strict=True)
+    ]
+    return max(0.0, max(low for low, _ in shrinks) - min(high for _, high in shrinks))
+
+
+@dataclass
+class Step:
+    """One module's call during a dry run, in the order in which calls finished."""
+
+    when: int
+    name: str
+    module: nn.Module
+    inputs: tuple[int, ...]
+    output: Tensor
+    layout: Layout
+    grid: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Sum:
+    """Two maps added up: a residual connection, as a rule."""
+
+    when: int
+    halves: tuple[int, int]
+
+
+@dataclass
+class Trace:
+    """What a dry run saw: the calls that returned a tensor, and which maps were added up.
+
+    Tensors are told apart by `id`; those in `calls` are kept alive, so theirs stay unique.
+    """
+
+    image: tuple[int, ...]
+    calls: list[Step] = field(default_factory=list[Step])
+    sums: list[Sum] = field(default_factory=list[Sum])
+    now: int = 0
+
+
+class _Additions(TorchFunctionMode):
+    """Notes every sum of two tensors of one shape: a residual add."""
+
+    def __init__(self, trace: Trace) -> None:
+        super().__init__()
+        self.trace = trace
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if getattr(func, "__name__", "") in ADDITIONS and len(args) > 1:
+            a, b = args[:2]
+            if isinstance(a, Tensor) and isinstance(b, Tensor) and a.shape == b.shape:
+                _, grid = grid_of(a.shape, self.trace.image)
+                if math.prod(grid) > 1:
+                    self.trace.now += 1
+                    self.trace.sums.append(Sum(self.trace.now, (id(a), id(b))))
+        return func(*args, **(kwargs or {}))
+
+
+def watch(
+    module: nn.Module,
+    images: Tensor,
+    call: Callable[[nn.Module, Tensor], object],
+    ours: Callable[[], bool] = lambda: True,
+) -> Trace:
+    """Run the module once and note the order, the outputs and the residual adds.
+
+    Args:
+        module: what runs.
+        images: what it is shown.
+        call: how it is called.
+        ours: tells whether a hook sees a call of this run: other threads may call the module too.
+    """
+    trace = Trace(tuple(images.shape[2:]))
+
+    def note(name: str) -> Any:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+            if not ours():
+                return
+            trace.now += 1
+            if isinstance(output, Tensor):
+                taken = tuple(id(tensor) for tensor in inputs if isinstance(tensor, Tensor))
+                found = grid_of(output.shape, trace.image, module)
+                trace.calls.append(Step(trace.now, name, module, taken, output, *found))
+
+        return hook
+
+    handles = [
+        child.register_forward_hook(note(name))
+        for name, child in module.named_modules()
+        if not isinstance(child, torch.jit.ScriptModule)  # runs outside Python
+    ]
+    try:
+        with _Additions(trace):
+            call(module, images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return trace
+
+
+def candidates(trace: Trace) -> list[Layer]:
+    """The layers with a grid, one name per tensor, in the order they run; one is the default."""
+    calls = [call for call in _blocks(trace) if call.name]
+    chosen = _default(trace, calls)
+    return [_layer(call, chosen) for call in calls]
+
+
+def default_layer(trace: Trace) -> str:
+    """The name of the default layer.
+
+    Raises:
+        LayerError: no module's output has a grid that the network goes on with.
+    """
+    for layer in candidates(trace):
+        if layer.default:
+            return layer.name
+    raise LayerError(
+        "No layer could be chosen for this network.",
+        likely="Its blocks may be added up outside any module, it may go on in tokens without a "
+        "grid, or it may have no layer with more than one cell.",
+        do="Name the layer to explain with layer= (--layer); scorecam.layers(model, image) lists "
+        "them.",
+    )
+
+
+def unknown_layer(name: str, module: nn.Module) -> LayerError:
+    """The error for a name that no module has."""
+    names = [known for known, _ in module.named_modules() if known]
+    return LayerError(
+        f"The model has no layer called {quoted(name)}.",
+        likely=did_you_mean(name, names),
+        do="`scorecam layers` (or scorecam.layers) lists the layers that can be explained.",
+    )
+
+
+def _layer(call: Step, chosen: Step | None) -> Layer:
+    channels = call.output.shape[1 if call.layout == "channels first" else -1]
+    if call is chosen:
+        why = "the last block with more than one cell"
+    elif _is_pool(call):
+        why = "a pool: blurred copies of the layer before"
+    elif math.prod(call.grid) == 1:
+        why = "one cell: nothing to locate"
+    else:
+        why = "an earlier block"
+    return Layer(call.name, call.grid, channels, call.layout, call is chosen, why)
+
+
+def _default(trace: Trace, calls: Sequence[Step]) -> Step | None:
+    """The last call with a grid of several cells that is no pool, unless a residual sum follows."""
+    candidates = [call for call in calls if math.prod(call.grid) > 1 and not _is_pool(call)]
+    last = candidates[-1] if candidates else None
+    if last is not None and trace.sums and trace.sums[-1].when > last.when:
+        # No module returns the sum. What the network goes on with also holds the sum's other half,
+        # a block's output that was carried past: that block is the last to be a whole.
+        last = _carried_past(trace, candidates)
+    return None if last is None or _goes_on_in_tokens(last, trace) else last
+
+
+def _carried_past(trace: Trace, candidates: Sequence[Step]) -> Step | None:
+    """The block whose output skipped to the last sum; None where that was no module's output."""
+    total = trace.sums[-1]
+    for call in candidates:
+        output = id(call.output)
+        skipped = any(
+            output in later.inputs and call.when < later.when < total.when for later in trace.calls
+        )
+        if output in total.halves and skipped:
+            return call
+    return None
+
+
+def _goes_on_in_tokens(call: Step, trace: Trace) -> bool:
+    """Whether later modules work on `b tokens k`: the grid was only the way in (ViT's patches)."""
+    if len(trace.image) == 1:
+        return False  # a signal's maps, `b k u`, have as many axes
+    return any(
+        later.when > call.when
+        and later.output.ndim == 3
+        and later.output.shape[1] > 1
+        and any(True for _ in later.module.parameters())
+        for later in trace.calls
+    )
+
+
+def _is_pool(call: Step) -> bool:
+    return "pool" in type(call.module).__name__.lower()
+
+
+def _blocks(trace: Trace) -> Iterator[Step]:
+    """One call per tensor with a grid, under the name people use for it, outermost blocks only.
+
+    Several modules return the very same tensor: a block and its last activation, or a convolution
+    and the in-place ReLU after it. The last to finish speaks for it, unless that one holds the
+    network's first layer too and a block inside does not: `features.18` rather than `features`.
+    """
+    calls = [call for call in trace.calls if call.grid]
+    stem = trace.calls[0].name if trace.calls else ""
+    groups: dict[int, list[Step]] = {}
+    for call in calls:
+        groups.setdefault(id(call.output), []).append(call)
+    chosen = [_spokesman(group, stem) for group in groups.values()]
+    blocks = [call for call in chosen if not _holds(call, stem) and _has_children(call)]
+    for call in sorted(chosen, key=lambda call: call.when):
+        inside = any(call.name.startswith(block.name + ".") for block in blocks)
+        if not inside:
+            yield call
+
+
+def _spokesman(group: Sequence[Step], stem: str) -> Step:
+    """The call by whose name a tensor is known."""
+    pools = [call for call in group if _is_pool(call)]
+    if pools:
+        return pools[0]
+    named = [call for call in group if call.name and not _hands_on(call)]
+    speaker = (named or list(group))[-1]
+    while _holds(speaker, stem):
+        inner = [
+            call
+            for call in named
+            if call.name.startswith(speaker.name + ".") and _has_children(call)
+        ]
+        if not inner:
+            break
+        speaker = inner[-1]
+    return speaker
+
+
+def _hands_on(call: Step) -> bool:
+    """Whether it returns its input untouched, as dropout does in evaluation mode."""
+    same = id(call.output) in call.inputs and not _has_children(call)
+    return same and not getattr(call.module, "inplace", False)
+
+
+def _holds(call: Step, stem: str) -> bool:
+    return stem == call.name or stem.startswith(call.name + ".")
+
+
+def _has_children(call: Step) -> bool:
+    return next(call.module.children(), None) is not None

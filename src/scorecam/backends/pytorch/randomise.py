@@ -1,0 +1,102 @@
+"""A network's stages, and copies of it in which some were drawn anew.
+
+Adebayo et al., Sanity Checks for Saliency Maps, NeurIPS 2018: an explanation that does not change
+when the weights are random does not explain the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from scorecam.backends.copies import copied
+from scorecam.base.seeding import Drawing
+from scorecam.base.wording import quoted
+from scorecam.errors import ModelError
+
+OTHERWISE = 0x5A17
+"""Added to seeds: a network that was made from seed 0 must not be drawn the same again."""
+
+DEEP = 2
+"""Names of a stage's path at most."""
+
+
+def with_weights(module: nn.Module) -> dict[str, nn.Module]:
+    """The modules that have parameters of their own, by name."""
+    return {
+        name: child
+        for name, child in module.named_modules()
+        if next(child.parameters(recurse=False), None) is not None
+    }
+
+
+def stage_of(module: nn.Module, name: str) -> str:
+    """The stage that a module belongs to: the deepest block of a sequence above it."""
+    parts = name.split(".")
+    kept = parts[:1]
+    for depth in range(1, min(len(parts), DEEP)):
+        if not isinstance(module.get_submodule(".".join(kept)), nn.Sequential | nn.ModuleList):
+            break
+        kept = parts[: depth + 1]
+    return ".".join(kept)
+
+
+def stages(
+    module: nn.Module, run: Callable[[], Any], ours: Callable[[], bool] = lambda: True
+) -> list[str]:
+    """The stages, from the output to the input.
+
+    Args:
+        module: the network.
+        run: one pass of the network, by which the order is told; what does not run comes last.
+        ours: tells whether a hook sees a call of that pass: other threads may call the network too.
+    """
+    leaves = with_weights(module)
+    order: list[str] = []
+
+    def noting(name: str) -> Callable[[nn.Module, Any], None]:
+        return lambda _module, _inputs: order.append(name) if ours() else None
+
+    handles = [child.register_forward_pre_hook(noting(name)) for name, child in leaves.items()]
+    try:
+        run()
+    finally:
+        for handle in handles:
+            handle.remove()
+    ran = list(dict.fromkeys(order))
+    idle = [name for name in leaves if name not in set(ran)]
+    return list(dict.fromkeys(stage_of(module, name) for name in [*reversed(ran), *idle]))
+
+
+def randomised(module: nn.Module, chosen: Sequence[str], seed: int) -> nn.Module:
+    """A copy in which the weights of these stages were drawn anew; the module itself is only read.
+
+    Raises:
+        ModelError: it cannot be copied, or a layer has no initialiser.
+    """
+    copy = copied(module)
+    wanted = set(chosen)
+    with torch.no_grad(), Drawing(OTHERWISE + seed):
+        for name, child in with_weights(copy).items():
+            if stage_of(copy, name) in wanted:
+                _draw(name, child)
+    return copy
+
+
+def _draw(name: str, layer: nn.Module) -> None:
+    """A layer's own initialiser; statistics that it has gathered are forgotten too."""
+    for method in ("reset_parameters", "_reset_parameters"):
+        reset = getattr(layer, method, None)
+        if callable(reset):
+            reset()
+            return
+    own = [tensor for tensor in layer.parameters(recurse=False) if isinstance(tensor, Tensor)]
+    raise ModelError(
+        f"The layer {quoted(name)}, a {type(layer).__name__}, has {len(own)} weights and no "
+        "initialiser.",
+        likely="It is the network's own, without a method reset_parameters().",
+        do="Give it one that draws its weights anew.",
+    )

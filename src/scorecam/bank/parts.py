@@ -1,0 +1,145 @@
+"""Whether the parts of a score bank fit together: their types, shapes and, from a file, values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from scorecam.bank.storage import MOST_CHANNELS, MOST_COLUMNS, flat
+
+TYPES: dict[str, tuple[torch.dtype, int]] = {
+    "activations": (torch.float32, -1),
+    "live": (torch.int64, 1),
+    "asked": (torch.int64, 1),
+    "scores": (torch.float32, 2),
+    "image_scores": (torch.float32, 1),
+    "fill_scores": (torch.float32, 1),
+    "columns": (torch.int64, 1),
+}
+"""The type and the number of axes of each tensor; the maps have one axis more than the image."""
+
+MOST_PAIRS = 2**26
+"""Pairs of masks that are compared with each other where scores are predicted from others."""
+
+
+def check_parts(
+    parts: Mapping[str, Tensor | None],
+    *,
+    size: tuple[int, ...],
+    names: tuple[str, ...] | None,
+) -> None:
+    """That tensors have the types and shapes of one bank. No number in them is looked at.
+
+    Args:
+        parts: by name, see `TYPES`; `columns` may be None.
+        size: the image's axes.
+        names: of the columns.
+
+    Raises:
+        ValueError: they have not.
+    """
+    found = {name: _typed(name, part) for name, part in parts.items() if _is_there(name, part)}
+    if not isinstance(size, tuple) or not all(isinstance(pixels, int) for pixels in size):
+        raise ValueError("the size is not a tuple of whole numbers")
+    if not size or min(size) < 1:
+        raise ValueError("the size has no pixels")
+    maps, scores = found["activations"], found["scores"]
+    if maps.ndim != len(size) + 1 or 0 in maps.shape:
+        raise ValueError(f"maps of the shape {tuple(maps.shape)} do not fit {len(size)} image axes")
+    if len({found[name].device for name in ("activations", "live", "asked", "scores")}) > 1:
+        raise ValueError("the tensors are on different devices")
+    if not len(found["asked"]) <= len(found["live"]) <= len(maps):
+        raise ValueError("more channels are asked than live, or live than there are")
+    if len(scores) != len(found["asked"]):
+        raise ValueError(f"{len(found['asked'])} masks were asked, but {len(scores)} have scores")
+    columns = len(found["image_scores"])
+    kept = scores.shape[1] if "columns" in found else columns
+    if not columns or len(found["fill_scores"]) != columns or scores.shape[1] != kept:
+        raise ValueError("the masks, the image and the fill have different columns")
+    if names is not None and len(names) != columns:
+        raise ValueError(f"there are {len(names)} names for {columns} columns")
+
+
+def _is_there(name: str, part: Tensor | None) -> bool:
+    return part is not None or name != "columns"
+
+
+def _typed(name: str, part: object) -> Tensor:
+    """The part, if it is a tensor of its kind.
+
+    Raises:
+        ValueError: it is not.
+    """
+    dtype, axes = TYPES[name]
+    if not isinstance(part, Tensor):
+        raise ValueError(f"{name} is not a tensor")  # noqa: TRY004  (one error for all of them)
+    if part.dtype != dtype:
+        raise ValueError(f"{name} holds {part.dtype}, not {dtype}")
+    if part.layout != torch.strided or part.device.type == "meta":
+        raise ValueError(f"{name} is a sparse tensor, or one without numbers")
+    if axes not in (-1, part.ndim):
+        raise ValueError(f"{name} has the shape {tuple(part.shape)}")
+    return part
+
+
+def check_values(
+    parts: Mapping[str, Tensor | None], size: tuple[int, ...], *, rest: bool, flat_allowed: bool
+) -> None:
+    """That the numbers from a file are those of a bank.
+
+    Args:
+        parts: for which `check_parts` holds.
+        size: the image's axes.
+        rest: whether scores of some columns have one more for the others together.
+        flat_allowed: whether the maps of live channels may be flat: earlier versions, whose files
+            have no checksum, could round them until they were.
+
+    Raises:
+        ValueError: they are not.
+    """
+    found = {name: part for name, part in parts.items() if part is not None}
+    maps, live, asked = found["activations"], found["live"], found["asked"]
+    if math.prod(map(max, size, maps.shape[1:])) > MOST_CELLS:
+        raise ValueError("its maps do not fit the size of its image")
+    if not torch.isin(asked, live).all():
+        raise ValueError("masks were asked that its channels do not have")
+    if len(asked) < len(live) and len(asked) * len(live) > MOST_PAIRS:
+        raise ValueError(f"{len(asked):,} of {len(live):,} masks were asked, which is too many")
+    shown = maps[live]
+    if not shown.isfinite().all():
+        raise ValueError("the maps of live channels hold NaN or infinity")
+    if len(live) and (not shown.any() or (not flat_allowed and len(flat(shown)))):
+        raise ValueError("the maps of live channels are flat")
+    if not found["image_scores"].isfinite().all():
+        raise ValueError("the scores of its image hold NaN or infinity")
+    if "columns" in found:
+        _check_columns(found["columns"], len(found["image_scores"]))
+        if found["scores"].shape[1] != len(found["columns"]) + rest:
+            raise ValueError("its masks have scores of other columns than it keeps")
+
+
+MOST_CELLS = 2**26
+"""Pixels, or cells where a grid's axis has more of them, to which a bank's maps are drawn."""
+
+
+def _check_columns(columns: Tensor, count: int) -> None:
+    """That columns are some of `count`, each once."""
+    if not len(columns) or len(columns.unique()) < len(columns):
+        raise ValueError("its columns are none, or there twice")
+    if int(columns.min()) < 0 or int(columns.max()) >= count:
+        raise ValueError(f"its columns are not among the model's {count:,}")
+
+
+def check_lengths(channels: int, columns: int) -> None:
+    """That a bank is not larger than what is read from a file.
+
+    Raises:
+        ValueError: it is.
+    """
+    if channels > MOST_CHANNELS:
+        raise ValueError(f"it has more than {MOST_CHANNELS:,} channels")
+    if columns > MOST_COLUMNS:
+        raise ValueError(f"it has more than {MOST_COLUMNS:,} columns")

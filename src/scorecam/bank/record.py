@@ -1,0 +1,223 @@
+"""What a bank's file says beside its tensors, as plain values: written, and checked when read.
+
+A file is untrusted: every entry is checked for its type and its range before it is used.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, cast, get_args
+
+import torch
+
+from scorecam.cam import Head, Masking
+
+SCHEMA = 2
+
+MOST_PIXELS = 2**26
+"""Pixels of the image that a bank from a file may be about: 8192 × 8192, or 512 × 512 × 256."""
+
+LONGEST_AXIS = 2**24
+"""Pixels, or samples of a signal, along one of its axes."""
+
+MOST_AXES = 8
+"""Axes of that image."""
+
+LONGEST_TEXT = 10_000
+"""Characters of a layer's name, and of every other text in the record."""
+
+MOST_REMARKS = 1000
+"""Remarks in a file's provenance."""
+
+MOST_COLOURS = 65_536
+"""Numbers in a masking's fill, one per colour."""
+
+LARGEST_NUMBERS = {
+    "forward_passes": 10**15,
+    "batch_size": 10**12,
+    "seconds": 10**12,
+    "unrepeated": 1,
+    "mixed": 1,
+}
+"""The largest plausible values in a file's provenance; they are not negative either."""
+
+
+@functools.cache
+def _installed(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where the answers come from.
+
+    Args:
+        model: how the model was named.
+        device: where it ran.
+        precision: the floating-point type that it computed in.
+        forward_passes: images put to the model for this bank: the image itself, the fill, every
+            masked image, the image once more, and what it took to tell the head. The one-off look
+            for a default layer is not counted.
+        batch_size: images per pass, after any halving.
+        seconds: wall time; a batch's is shared out evenly.
+        budget: which masks were asked about.
+        runtime: what ran the model on the masked images.
+        seed: of what was drawn to estimate the error.
+        remarks: what of the photo was not read as it is stored, and how the runtime, the precision
+            and the head were chosen.
+        unrepeated: how far apart two answers to the same image were, of the range that the answers
+            about it span, in [0, 1]; 0 in banks of versions that asked but once.
+        mixed: how far the answer to the image moved among other images in a batch, in the same
+            units.
+    """
+
+    model: str
+    device: str
+    precision: str
+    forward_passes: int
+    batch_size: int
+    seconds: float
+    budget: str = "exact"
+    runtime: str = "eager"
+    seed: int = 0
+    remarks: tuple[str, ...] = ()
+    unrepeated: float = 0.0
+    mixed: float = 0.0
+    scorecam: str = field(default_factory=lambda: _installed("scorecam"))
+    torch: str = field(default_factory=lambda: str(torch.__version__))
+    python: str = field(default_factory=platform.python_version)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is not a tensor in a bank: see `ScoreBank`."""
+
+    size: tuple[int, ...]
+    masking: Masking
+    head: Head
+    layer: str
+    provenance: Provenance
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it is written to a file."""
+        return {"schema": SCHEMA, **dataclasses.asdict(self)}
+
+    @staticmethod
+    def from_dict(found: Any) -> Record:
+        """The record in a file.
+
+        Raises:
+            ValueError: it is not one.
+        """
+        record = _mapping("record", found)
+        if type(record.get("schema")) is not int or record["schema"] != SCHEMA:
+            raise ValueError("its record names no known schema")
+        for key in ("size", "masking", "head", "layer", "provenance"):
+            if key not in record:
+                raise ValueError(f"its record lacks the {key}")
+        return Record(
+            size=_size(record["size"]),
+            masking=_masking(_mapping("masking", record["masking"])),
+            head=_head(record["head"]),
+            layer=_text("layer", record["layer"]),
+            provenance=_provenance(_mapping("provenance", record["provenance"])),
+        )
+
+
+def _size(found: Any) -> tuple[int, ...]:
+    if not isinstance(found, list) or not 1 <= len(found) <= MOST_AXES:
+        raise ValueError(f"its size is not a list of 1 to {MOST_AXES} numbers")
+    size = tuple(_whole("size", pixels, 1, LONGEST_AXIS) for pixels in found)
+    if math.prod(size) > MOST_PIXELS:
+        raise ValueError(f"its image has more than {MOST_PIXELS:,} pixels")
+    return size
+
+
+def _masking(found: Mapping[str, Any]) -> Masking:
+    known = {entry.name for entry in dataclasses.fields(Masking)}
+    if not {"fill"} <= found.keys() <= known:
+        raise ValueError("its masking has other entries than a masking")
+    fill = found["fill"]
+    if isinstance(fill, list):
+        if len(fill) > MOST_COLOURS:
+            raise ValueError("its fill has more numbers than an image has colours")
+        fill = tuple(_real("fill", number) for number in fill)
+    else:
+        fill = _real("fill", fill)
+    align_corners = found.get("align_corners", False)
+    if not isinstance(align_corners, bool):
+        raise ValueError("its align_corners is not true or false")  # noqa: TRY004
+    return Masking(
+        fill=fill,
+        align_corners=align_corners,
+        scale=cast(Any, _text("scale", found.get("scale", "after"))),
+        epsilon=_real("epsilon", found.get("epsilon", 0.0), 0),
+    )
+
+
+def _head(found: Any) -> Head:
+    for head in get_args(Head):
+        if found == head:
+            return head
+    raise ValueError("its head is not one that scores have")
+
+
+def _provenance(found: Mapping[str, Any]) -> Provenance:
+    entries = {entry.name: str(entry.type) for entry in dataclasses.fields(Provenance)}
+    if unknown := found.keys() - entries.keys():
+        raise ValueError(f"its provenance has the unknown entry {min(unknown)[:40]!r}")
+    if "remarks" not in found:
+        raise ValueError("its provenance lacks the remarks")
+    values = {name: _entry(name, entries[name], value) for name, value in found.items()}
+    return Provenance(**values)
+
+
+def _entry(name: str, kind: str, value: Any) -> Any:
+    """One entry of the provenance, of the type that it is declared with."""
+    if kind == "str":
+        return _text(name, value)
+    if kind == "float":
+        return _real(name, value, 0, LARGEST_NUMBERS[name])
+    if kind == "int":
+        least, most = (-(2**64), 2**64) if name == "seed" else (0, LARGEST_NUMBERS[name])
+        return _whole(name, value, least, most)
+    if not isinstance(value, list) or len(value) > MOST_REMARKS:
+        raise ValueError(f"its {name} are not a list of at most {MOST_REMARKS:,} texts")
+    return tuple(_text(name, each) for each in value)
+
+
+def _mapping(name: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"its {name} is not a set of named entries")  # noqa: TRY004
+    return value
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str) or len(value) > LONGEST_TEXT:
+        raise ValueError(f"its {name} is not a text of at most {LONGEST_TEXT:,} characters")
+    return value
+
+
+def _whole(name: str, value: Any, least: int, most: int) -> int:
+    if type(value) is not int or not least <= value <= most:
+        raise ValueError(f"its {name} is not a whole number from {least:,} to {most:,}")
+    return value
+
+
+def _real(name: str, value: Any, least: float = -math.inf, most: float = math.inf) -> float:
+    """A finite number between two."""
+    if type(value) not in (int, float) or not least <= value <= most:
+        raise ValueError(f"its {name} is not a plausible number")
+    number = float(value)  # an integer may be too large
+    if not math.isfinite(number):
+        raise ValueError(f"its {name} is not a finite number")
+    return number

@@ -1,0 +1,174 @@
+"""Pascal VOC's XML, which ImageNet uses too, and boxes brought onto the photo as it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scorecam.base.wording import excerpt
+from scorecam.datasets.formats.building import Tally
+from scorecam.datasets.photos import Size, upright_size
+from scorecam.datasets.sample import Box, Thing
+from scorecam.errors import DatasetError, MissingExtra, PhotoError
+from scorecam.io.fields import is_text, number
+from scorecam.io.reading import Kind, read_bytes
+
+XML = Kind("a Pascal VOC annotation", 2**23, DatasetError)
+
+MOST = 20_000
+"""Boxes in one photo."""
+
+_FARTHEST = 1e9
+"""Pixels from a photo's corner."""
+
+DROPPED = "Boxes that were dropped: they have no area inside their photo"
+CLIPPED = "Boxes that reached beyond their photo and were clipped"
+SCALED = "Photos of another size than their annotation says, whose boxes were scaled"
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """What an XML file says.
+
+    Args:
+        size: of the photo that it was written for; None where it does not say.
+        things: the objects; their boxes are continuous, and not yet clipped.
+        difficult: which of them are marked as hard to recognise.
+    """
+
+    size: Size | None
+    things: tuple[Thing, ...]
+    difficult: tuple[bool, ...]
+
+
+def read_xml(path: Path) -> Annotation:
+    """What the file says. Boxes in it count pixels from 1, and the last one is inside.
+
+    So (xmin, ymin, xmax, ymax) covers [xmin - 1, xmax) × [ymin - 1, ymax).
+
+    Raises:
+        DatasetError: it cannot be read, is not such a file, or holds a document type or entities,
+            which these files never need and which can be made to exhaust memory.
+        MissingExtra: defusedxml is not installed.
+    """
+    reader = _reader()
+    content = read_bytes(path, XML)
+    try:
+        root = reader.fromstring(content, forbid_dtd=True)
+        objects = root.findall("object")
+        things = tuple(Thing(_text(each, "name"), _box(each)) for each in objects)
+        hard = tuple((each.findtext("difficult") or "0").strip() == "1" for each in objects)
+        return Annotation(_size(root), things, hard)
+    except (reader.ParseError, ValueError, LookupError, RecursionError) as error:
+        reason = type(error).__name__ if "Forbidden" in type(error).__name__ else str(error)
+        raise DatasetError(
+            f"The annotation {excerpt(path, 150)} cannot be used: {excerpt(reason)}.",
+            likely="It is damaged, or no Pascal VOC annotation."
+            if reason == str(error)
+            else "It holds a document type or entities, which annotations never need.",
+        ) from error
+
+
+def placed(
+    boxes: Sequence[Box], said: Size | None, photo: Path, tally: Tally
+) -> tuple[Box | None, ...]:
+    """The boxes as they lie in the upright photo; None for those without area inside it.
+
+    Args:
+        boxes: in pixels of a photo of the size `said`.
+        said: None where nobody said.
+        photo: only its header is read; where that fails, `said` is believed: the damage shows when
+            the photo is read.
+
+    Raises:
+        DatasetError: the photo's sides are in another proportion than `said`, or there are more
+            boxes than a photo can have.
+    """
+    if len(boxes) > MOST:
+        raise DatasetError(f"{excerpt(photo, 150)} has {len(boxes):,} boxes, more than {MOST:,}.")
+    try:
+        real = upright_size(photo)
+    except PhotoError:
+        real = said
+    across, down = _factors(said, real, photo)
+    if (across, down) != (1.0, 1.0):
+        tally[SCALED] += 1
+    scaled = [(x1 * across, y1 * down, x2 * across, y2 * down) for x1, y1, x2, y2 in boxes]
+    return tuple(_clipped(box, real, tally) for box in scaled)
+
+
+def _factors(said: Size | None, real: Size | None, photo: Path) -> tuple[float, float]:
+    if said is None or real is None or said == real:
+        return 1.0, 1.0
+    across, down = real[0] / said[0], real[1] / said[1]
+    # A photo made smaller has its sides rounded, each on its own.
+    if min(abs(real[1] - said[1] * across), abs(real[0] - said[0] * down)) <= 1:
+        return across, down
+    turned = " Its EXIF orientation may turn it." if real == said[::-1] else ""
+    raise DatasetError(
+        f"The annotation of {excerpt(photo, 150)} is for a photo of {said[0]} × {said[1]} pixels, "
+        f"but the photo has {real[0]} × {real[1]}.",
+        likely=f"The photo was cropped or turned after it was annotated.{turned}",
+    )
+
+
+def _clipped(box: Box, size: Size | None, tally: Tally) -> Box | None:
+    width, height = size or (math.inf, math.inf)
+    x1, x2 = (min(max(x, 0.0), width) for x in (box[0], box[2]))
+    y1, y2 = (min(max(y, 0.0), height) for y in (box[1], box[3]))
+    if not (x2 > x1 and y2 > y1):
+        tally[DROPPED] += 1
+        return None
+    inside = x1, y1, x2, y2
+    if inside != box:
+        tally[CLIPPED] += 1
+    return inside
+
+
+def finite(value: object) -> float:
+    """A number that can be a corner or a side of something in a photo. Raises ValueError."""
+    return number(value, -_FARTHEST, _FARTHEST)
+
+
+def size_of(width: object, height: object) -> Size | None:
+    """A photo's size as it was written; None where a side is 0. Raises ValueError."""
+    sides = int(finite(width)), int(finite(height))
+    return sides if min(sides) > 0 else None
+
+
+def _text(node: Any, name: str) -> str:
+    text = (node.findtext(name) or "").strip()
+    if not text:
+        raise ValueError(f"<{excerpt(node.tag, 30)}> has no <{name}>")
+    if not is_text(text):
+        raise ValueError(f"the <{name}> of an <{excerpt(node.tag, 30)}> is too long")
+    return text
+
+
+def _box(node: Any) -> Box:
+    corners = node.find("bndbox")
+    if corners is None:
+        raise ValueError("an <object> has no <bndbox>")
+    x1, y1, x2, y2 = (finite(_text(corners, side)) for side in ("xmin", "ymin", "xmax", "ymax"))
+    return x1 - 1, y1 - 1, x2, y2
+
+
+def _size(root: Any) -> Size | None:
+    node = root.find("size")
+    if node is None:
+        return None
+    return size_of(*(node.findtext(side) or "0" for side in ("width", "height")))
+
+
+def _reader() -> Any:
+    try:
+        from defusedxml import ElementTree
+    except ImportError as error:
+        raise MissingExtra(
+            "Reading XML annotations safely needs defusedxml.",
+            do="pip install 'scorecam[eval]'",
+        ) from error
+    return ElementTree

@@ -1,0 +1,70 @@
+"""What every layout ends with: samples in order, nothing twice, and what was met on the way."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from scorecam.base.wording import excerpt
+from scorecam.datasets.sample import Dataset, Label, Sample
+from scorecam.errors import DatasetError
+
+Tally = Counter[str]
+"""How often something was met that the user should hear of, by the words for it."""
+
+UNUSABLE = "Photos whose annotation cannot be used"
+MISSING = "Photos without an annotation"
+
+
+def finish(
+    root: Path, kind: str, samples: Iterable[Sample], tally: Tally, said: Sequence[str] = ()
+) -> Dataset:
+    """The data set, its samples sorted by name.
+
+    Args:
+        said: remarks beside those that are counted.
+
+    Raises:
+        DatasetError: there is no photo, or two have one name.
+    """
+    ordered = tuple(sorted(samples, key=lambda sample: sample.name))
+    if not ordered:
+        raise DatasetError(
+            f"There is no photo in {excerpt(root, 200)}.",
+            likely="The photos lie in another folder, or their names do not end as photos' do.",
+            do="Name the folder that holds them; .jpg, .png, .webp and the like are found.",
+        )
+    refuse_repeated(f"The data set {excerpt(root, 150)}", "photos", [each.name for each in ordered])
+    failed = sum(sample.failure is not None for sample in ordered)
+    if failed:
+        tally[UNUSABLE] = failed
+    counted = tuple(f"{what}: {count:,}." for what, count in sorted(tally.items()) if count)
+    return Dataset(root, kind, ordered, classes_of(ordered), (*said, *counted))
+
+
+def classes_of(samples: Iterable[Sample]) -> tuple[Label, ...]:
+    """Every label that occurs: numbers first, each kind sorted."""
+    labels = {sample.label for sample in samples if sample.label is not None}
+    return tuple(sorted(labels, key=_order))
+
+
+def refuse_repeated(where: str, what: str, keys: Iterable[object]) -> None:
+    """Raises DatasetError, naming the keys that occur more than once."""
+    twice = [str(key) for key, count in Counter(keys).items() if count > 1]
+    if twice:
+        raise DatasetError(
+            f"{where} names {what} more than once: {listed(twice)}.",
+            likely="Two lists were joined, or a file was edited by hand.",
+            do="Keep one of each.",
+        )
+
+
+def listed(words: Sequence[str], most: int = 5) -> str:
+    """The first few, quoted, and how many more there are."""
+    more = f" and {len(words) - most:,} more" if len(words) > most else ""
+    return ", ".join(excerpt(repr(word), 32) for word in words[:most]) + more
+
+
+def _order(label: Label) -> tuple[bool, int, str]:
+    return (True, 0, label) if isinstance(label, str) else (False, label, "")

@@ -1,0 +1,199 @@
+"""COCO: photos in a folder, and one JSON file with their objects."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+from scorecam.base.wording import excerpt, shown
+from scorecam.datasets.formats.annotation import finite, placed, size_of
+from scorecam.datasets.formats.building import Tally, finish, refuse_repeated
+from scorecam.datasets.formats.segments import read_segments
+from scorecam.datasets.formats.voc import area, largest
+from scorecam.datasets.photos import Size, check_name, is_file, nowhere
+from scorecam.datasets.sample import Box, Dataset, Sample, Thing
+from scorecam.errors import DatasetError, did_you_mean
+from scorecam.io.fields import is_key, is_list, is_table, is_text
+from scorecam.io.reading import Kind, parse_json, read_bytes
+
+RULE = "The class of a photo is that of its largest object that is not a crowd."
+INSTANCES = Kind("COCO's instances as JSON", 2**31, DatasetError)
+CROWDS = "Crowd regions that were left out"
+
+Entry = dict[str, Any]
+
+
+def open_coco(root: Path, annotations: Path | None, split: str | None) -> Dataset:
+    """Every photo that the JSON lists; boxes (x, y, w, h) count from 0 and are continuous.
+
+    Args:
+        root: the folder with the photos, or with a folder of them and `annotations/`.
+        annotations: the instances' JSON; None for `root/annotations/instances_<split>.json`.
+
+    Raises:
+        DatasetError: the JSON cannot be read or lacks what it must hold, or has an id twice.
+    """
+    path = annotations or _instances(root, split)
+    images, objects, classes = _read(path)
+    tally = Tally()
+    by_image: dict[Any, list[Entry]] = defaultdict(list)
+    for each in objects:
+        by_image[each["image_id"]].append(each)
+    strangers = by_image.keys() - {each["id"] for each in images}
+    tally["Objects of photos that the JSON does not list"] = sum(
+        len(by_image[stranger]) for stranger in strangers
+    )
+    names = [each["file_name"] for each in images]
+    inner = _inner(root, path, names)
+    samples: list[Sample] = []
+    for each in images:
+        own = by_image[each["id"]]
+        name = inner + each["file_name"]
+        samples.append(_sample(root, name, each, own, classes=classes, tally=tally))
+    return finish(root, "coco", samples, tally, [RULE])
+
+
+def _instances(root: Path, split: str | None) -> Path:
+    folder = root / "annotations"
+    found = sorted(folder.glob("instances_*.json"))
+    known = [each.stem.removeprefix("instances_") for each in found]
+    if split is not None and split in known:
+        return found[known.index(split)]
+    if split is None and len(found) == 1:
+        return found[0]
+    raise DatasetError(
+        f"Which JSON file in {excerpt(folder, 150)} to read is open.",
+        likely=did_you_mean(split[:200], known[:1_000])
+        if split
+        else f"There are {len(found)} of them.",
+        do=f"Choose with split=: {', '.join(excerpt(each, 30) for each in known[:8])}."
+        if known
+        else "Name it with annotations=.",
+    )
+
+
+def _inner(root: Path, path: Path, names: Sequence[str]) -> str:
+    """The folder in `root` that holds the photos, with a slash behind it."""
+    split = path.stem.removeprefix("instances_")
+    for inner in ("", f"{split}/", "images/", f"images/{split}/"):
+        if any(_usable(name) and is_file(root / (inner + name)) for name in names):
+            return inner
+    raise DatasetError(
+        f"None of the {len(names):,} photos that {excerpt(path, 120)} lists is in "
+        f"{excerpt(root, 120)}.",
+        likely=f"The first is {excerpt(repr(names[0]))}." if names else "It lists no photo.",
+        do="Name the folder that holds them.",
+    )
+
+
+def _usable(name: str) -> bool:
+    try:
+        check_name(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _read(path: Path) -> tuple[list[Entry], list[Entry], dict[Any, str]]:
+    """The images, the annotations, and the categories' names by id."""
+    name = excerpt(path, 150)
+    content = read_bytes(path, INSTANCES)
+    try:
+        found = parse_json(content)
+        images = _entries(found, "images", {"id": is_key, "file_name": is_text})
+        objects = _entries(found, "annotations", {"image_id": is_key})
+        categories = _entries(found, "categories", {"id": is_key, "name": is_text})
+    except ValueError as error:
+        raise DatasetError(
+            f"The JSON file {name} cannot be used: {excerpt(error)}.",
+            likely="It is damaged, or not COCO's instances, with images, annotations, categories.",
+        ) from error
+    refuse_repeated(name, "image ids", [each["id"] for each in images])
+    refuse_repeated(name, "files", [each["file_name"] for each in images])
+    refuse_repeated(name, "annotation ids", [each["id"] for each in objects if "id" in each])
+    refuse_repeated(name, "category ids", [each["id"] for each in categories])
+    refuse_repeated(name, "categories", [each["name"] for each in categories])
+    return images, objects, {each["id"]: shown(each["name"]) for each in categories}
+
+
+def _entries(found: Any, key: str, needed: dict[str, Callable[[object], bool]]) -> list[Entry]:
+    entries = found.get(key) if is_table(found) else None
+    if not isinstance(entries, list):
+        raise ValueError(f"it has no list {key!r}")  # noqa: TRY004  it is the file's error
+    for number, each in enumerate(cast("list[Any]", entries), 1):
+        fields: Entry = each if isinstance(each, dict) else {}
+        for field, fits in needed.items():
+            if not fits(fields.get(field)):
+                raise ValueError(f"entry {number} of {key!r} has no usable {field!r}")
+        if "id" in fields and not is_key(fields["id"]):
+            raise ValueError(f"entry {number} of {key!r} has no usable 'id'")
+    return cast("list[Entry]", entries)
+
+
+def _sample(
+    root: Path,
+    name: str,
+    image: Entry,
+    objects: list[Entry],
+    *,
+    classes: dict[Any, str],
+    tally: Tally,
+) -> Sample:
+    photo = root / name
+    try:
+        check_name(image["file_name"])
+    except ValueError as error:
+        failure = DatasetError(f"The JSON file lists {excerpt(repr(name))}: {error}.")
+        return Sample(shown(name), nowhere(root, name), failure=failure)
+    try:
+        size = _size(image)
+        plain = [each for each in objects if not each.get("iscrowd")]
+        raw = [Thing(_class(each, classes), _box(each)) for each in plain]
+        boxes = placed([thing.box for thing in raw], size, photo, tally)
+    except (DatasetError, ValueError) as error:
+        failure = DatasetError(f"The annotation of {excerpt(name)} cannot be used: {error}.")
+        return Sample(name, photo, failure=failure)
+    tally[CROWDS] += len(objects) - len(plain)
+    kept = [
+        (Thing(thing.label, box), each)
+        for thing, box, each in zip(raw, boxes, plain, strict=True)
+        if box
+    ]
+    label = largest([(thing, _area(thing, each)) for thing, each in kept])
+    segments = [each.get("segmentation") for thing, each in kept if thing.label == label]
+    mask = None
+    if size and segments and all(segments):
+        mask = partial(read_segments, segments, size, photo)
+    return Sample(name, photo, label, tuple(thing for thing, _ in kept), mask)
+
+
+def _class(entry: Entry, classes: dict[Any, str]) -> str:
+    number = entry.get("category_id")
+    if not is_key(number) or number not in classes:
+        raise ValueError(f"an object has the category {excerpt(repr(number))}, which is not listed")
+    return classes[number]
+
+
+def _box(entry: Entry) -> Box:
+    numbers = entry.get("bbox")
+    if not is_list(numbers, 4) or len(numbers) < 4:
+        raise ValueError("an object's 'bbox' is not four numbers")
+    x, y, width, height = (finite(each) for each in numbers)
+    return x, y, x + width, y + height
+
+
+def _area(thing: Thing, entry: Entry) -> float:
+    """Of the object where the JSON says it, of its box elsewhere."""
+    try:
+        return finite(entry["area"])
+    except (KeyError, ValueError):
+        return area(thing.box)
+
+
+def _size(image: Entry) -> Size | None:
+    if "width" not in image or "height" not in image:
+        return None
+    return size_of(image["width"], image["height"])

@@ -1,0 +1,61 @@
+"""The development kit of ImageNet: which class each ILSVRC id is."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+from typing import Any, Final
+
+from scorecam.base.wording import excerpt
+from scorecam.errors import DatasetError, MissingExtra
+from scorecam.io.reading import Kind, read_bytes
+
+META: Final = Kind("the development kit's meta.mat", 2**24, DatasetError)
+LARGEST: Final = 2**26
+"""Bytes of everything in it, decompressed."""
+
+_HEADER: Final = 128
+_COMPRESSED: Final = 15
+
+
+def read_meta(path: Path) -> dict[int, str]:
+    """ILSVRC id → WordNet id, from the development kit.
+
+    Raises:
+        DatasetError: it cannot be read.
+        MissingExtra: scipy is not installed.
+    """
+    try:
+        from scipy.io import loadmat
+    except ImportError as error:
+        what = f"{excerpt(path, 200)} is read with scipy."
+        raise MissingExtra(what, do="pip install 'scorecam[eval]'") from error
+    content = read_bytes(path, META)
+    try:
+        _check_size(content)
+        found = loadmat(io.BytesIO(content), squeeze_me=True, variable_names=["synsets"])
+        synsets: Any = found["synsets"]
+        pairs = zip(synsets["ILSVRC2012_ID"].tolist(), synsets["WNID"].tolist(), strict=True)
+        return {int(number): str(wnid) for number, wnid in pairs if int(number) <= 1000}
+    except Exception as error:  # a damaged file raises what scipy happens to
+        raise DatasetError(f"{excerpt(path, 200)} cannot be read: {excerpt(error)}.") from error
+
+
+def _check_size(content: bytes) -> None:
+    """That little becomes of it: scipy would decompress whatever there is."""
+    order = "<" if content[_HEADER - 2 : _HEADER] == b"IM" else ">"
+    place, total = _HEADER, 0
+    while place + 8 <= len(content):
+        kind, size = struct.unpack_from(f"{order}II", content, place)
+        place += 8
+        if kind == _COMPRESSED:
+            total += len(_decompressed(content[place : place + size], LARGEST + 1 - total))
+        if total > LARGEST:
+            raise ValueError(f"it holds more than {LARGEST:,} bytes")
+        place += size
+
+
+def _decompressed(packed: bytes, most: int) -> bytes:
+    return zlib.decompressobj().decompress(packed, most)

@@ -1,0 +1,30 @@
+"""A folder of photos: a folder for each class, or no classes at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from scorecam.datasets.formats.building import Tally, finish
+from scorecam.datasets.photos import photos_under
+from scorecam.datasets.sample import Dataset, Sample
+
+
+def open_folder(root: Path) -> Dataset:
+    """Every photo in the folder, at any depth; its class is the outermost folder it lies in.
+
+    Photos directly in `root` have no class.
+
+    Raises:
+        DatasetError: there is no photo, or a folder cannot be read.
+    """
+    tally = Tally()
+    samples = [Sample(name, root / name, _label(name)) for name in photos_under(root)]
+    without = sum(sample.label is None for sample in samples)
+    if 0 < without < len(samples):
+        tally["Photos without a class, because they lie beside the classes' folders"] = without
+    return finish(root, "folder", samples, tally)
+
+
+def _label(name: str) -> str | None:
+    outermost, slash, _ = name.partition("/")
+    return outermost if slash else None

@@ -1,0 +1,52 @@
+"""Masks in files: white, or anything above the middle grey, on the object."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from scorecam.base.wording import excerpt
+from scorecam.datasets.photos import upright_size
+from scorecam.datasets.sample import PhotoMask
+from scorecam.errors import DatasetError
+from scorecam.images.opening import MASK, Accepts, opened
+
+_MASK = Accepts("a mask", MASK, DatasetError)
+
+
+def read_masks(paths: Sequence[Path], photo: Path) -> PhotoMask:
+    """True where any of the masks is.
+
+    Raises:
+        DatasetError: one cannot be read, or is not of the photo's size.
+        PhotoError: the photo's size cannot be read.
+    """
+    width, height = upright_size(photo)
+    whole = np.zeros((height, width), dtype=bool)
+    for path in paths:
+        whole |= _read(path, (height, width))
+    return whole
+
+
+def _read(path: Path, size: tuple[int, int]) -> PhotoMask:
+    """The size is (height, width)."""
+    try:
+        with opened(path, _MASK, excerpt(path.name)) as mask_file:
+            image = mask_file.image
+            found = (image.height, image.width)
+            mask = np.asarray(image.convert("L")) > 127 if found == size else None
+    except DatasetError as error:
+        raise DatasetError(
+            f"The mask {excerpt(path, 150)} cannot be read: {excerpt(error.what, 200)}",
+            likely=error.likely or "The file is missing or damaged.",
+            do=error.do,
+        ) from error
+    if mask is None:
+        raise DatasetError(
+            f"The mask {excerpt(path, 150)} has {found[1]} × {found[0]} pixels, "
+            f"but its photo has {size[1]} × {size[0]}.",
+            likely="One of them was made smaller, or cropped.",
+        )
+    return mask

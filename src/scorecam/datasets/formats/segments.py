@@ -1,0 +1,141 @@
+"""COCO's segmentations, through pycocotools."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from PIL import Image
+
+from scorecam.base.process import quietly
+from scorecam.base.wording import excerpt
+from scorecam.datasets.formats.annotation import finite
+from scorecam.datasets.photos import Size, upright_size
+from scorecam.datasets.sample import PhotoMask
+from scorecam.errors import DatasetError, MissingExtra
+from scorecam.images.photo import MAX_PIXELS
+
+MOST_NUMBERS = 1_000_000
+"""Numbers of one polygon."""
+
+LONGEST_OUTLINE = 4_000_000
+"""Pixels along all outlines of a photo: each costs some hundred bytes for a moment."""
+
+
+def read_segments(segments: Sequence[Any], size: Size, photo: Path) -> PhotoMask:
+    """True where any of the objects is, in pixels of the photo.
+
+    Args:
+        segments: for each object its polygons, or its run lengths.
+        size: of the photo that they were made for.
+
+    Raises:
+        DatasetError: they make no sense.
+        PhotoError: the photo's size cannot be read.
+        MissingExtra: pycocotools is not installed.
+    """
+    try:
+        from pycocotools import mask as coco
+    except ImportError as error:
+        what = "COCO's masks are read with pycocotools."
+        raise MissingExtra(what, do="pip install 'scorecam[eval]'") from error
+    width, height = size
+    real = upright_size(photo)
+    try:
+        if width * height > MAX_PIXELS:
+            raise ValueError(f"{width} × {height} pixels are too many")
+        checked = [_checked(each, size) for each in segments]
+        polygons = [polygon for each in checked if isinstance(each, list) for polygon in each]
+        if sum(map(_outline, polygons)) > LONGEST_OUTLINE:
+            raise ValueError("its outlines are too long")
+        whole = _decoded(coco, checked, size)
+    except Exception as error:  # what pycocotools raises is not documented
+        raise DatasetError(
+            f"The segmentation of {excerpt(photo, 150)} cannot be used: {excerpt(error)}.",
+            likely="The JSON file is damaged.",
+        ) from error
+    if real == size:
+        return whole
+    # The same photo at another size, or opening it would have recorded a failure.
+    return np.asarray(Image.fromarray(whole).resize(real, Image.Resampling.NEAREST))
+
+
+def _decoded(coco: Any, segments: Sequence[Any], size: Size) -> PhotoMask:
+    """All of them together: decoding each would cost all pixels of the photo for each object."""
+    runs: list[Any] = []
+    # Its arrays are not yet made as NumPy 2 wants them.
+    with quietly(DeprecationWarning):
+        for segment in segments:
+            compressed = isinstance(segment, dict) and not isinstance(segment["counts"], list)
+            own = segment if compressed else coco.frPyObjects(segment, size[1], size[0])
+            runs += own if isinstance(own, list) else [own]
+        return np.asarray(coco.decode(coco.merge(runs))).astype(bool)
+
+
+def _checked(segment: Any, size: Size) -> Any:
+    """Polygons, or run lengths of the right size: pycocotools itself trusts what it is given."""
+    width, height = size
+    if isinstance(segment, list):
+        return [_polygon(each, size) for each in cast("list[Any]", segment)]
+    if not isinstance(segment, dict) or segment.get("size") != [height, width]:
+        raise ValueError("run lengths are of another size")
+    counts: Any = segment.get("counts")
+    if isinstance(counts, str):
+        if sum(_run_lengths(counts)) != height * width:
+            raise ValueError("run lengths do not cover the photo")
+        return {"size": [height, width], "counts": counts}
+    if not isinstance(counts, list) or not all(type(each) is int and each >= 0 for each in counts):
+        raise ValueError("run lengths are not whole numbers")
+    if sum(counts) != height * width:
+        raise ValueError("run lengths do not cover the photo")
+    return {"size": [height, width], "counts": counts}
+
+
+def _polygon(polygon: Any, size: Size) -> list[float]:
+    """Its points, no farther from the photo than the photo is large."""
+    if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
+        raise ValueError("a polygon is not a list of x and y for three points or more")
+    if len(polygon) > MOST_NUMBERS:
+        raise ValueError("a polygon has too many points")
+    numbers = np.array([finite(each) for each in cast("list[Any]", polygon)]).reshape(-1, 2)
+    points = numbers.clip([-size[0], -size[1]], [2 * size[0], 2 * size[1]])
+    return points.ravel().tolist()
+
+
+def _outline(polygon: list[float]) -> float:
+    """How many pixels it passes: pycocotools keeps five steps for each."""
+    points = np.array(polygon).reshape(-1, 2)
+    return float(np.abs(points - np.roll(points, 1, axis=0)).max(axis=1).sum())
+
+
+def _run_lengths(text: str) -> list[int]:
+    """What a compressed text says; pycocotools would write what it says, however far it goes.
+
+    Each character has five bits of a number and one that says whether another follows; from the
+    third on, numbers are differences to the last but one.
+    """
+    # Unless the last character ends a number, pycocotools reads on beyond the text.
+    if not re.fullmatch("[0-o]*[0-O]", text):
+        raise ValueError("run lengths are not as COCO writes them")
+    found: list[int] = []
+    number = bits = 0
+    for character in text:
+        code = ord(character) - 48
+        number |= (code & 31) << bits
+        bits += 5
+        if code & 32:
+            if bits > 60:
+                raise ValueError("run lengths are too large")
+            continue
+        if code & 16:
+            number -= 1 << bits
+        if len(found) > 2:
+            number += found[-2]
+        if not 0 <= number < 2**32:
+            raise ValueError("run lengths are not whole numbers")
+        found.append(number)
+        number = bits = 0
+    return found

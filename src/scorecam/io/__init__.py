@@ -1,0 +1,1 @@
+"""What crosses the border: values that users pass, foreign files, and our own files."""

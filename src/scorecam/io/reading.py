@@ -1,0 +1,236 @@
+"""Reading foreign files: regular files of a bounded size, refused in words.
+
+Every file that did not come from us is untrusted. What is opened here cannot block (a FIFO, a
+device), cannot fill memory (a size limit, checked before the first byte is read) and cannot end in
+a bare `OSError`. What is *in* the file is checked by the reader of its format.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import os
+import stat
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, BinaryIO, NoReturn
+
+from scorecam.base.wording import excerpt
+from scorecam.errors import ScorecamError
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of file.
+
+    Args:
+        name: what it is called in a sentence, such as "a list of photos".
+        largest: the largest size that is read, in bytes.
+        error: what is raised when such a file cannot be read.
+    """
+
+    name: str
+    largest: int
+    error: type[ScorecamError]
+
+
+@contextmanager
+def open_file(path: PathLike, kind: Kind) -> Generator[BinaryIO]:
+    """A file to read from, for libraries that read parts of it.
+
+    Raises:
+        ScorecamError: `kind.error`: as for `read_bytes`.
+    """
+    try:
+        # Without O_NONBLOCK, opening a FIFO waits for a writer.
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _BINARY)
+        try:
+            _check(path, os.fstat(handle), kind)
+        except BaseException:
+            os.close(handle)
+            raise
+    except (OSError, ValueError) as error:
+        if isinstance(error, ScorecamError):
+            raise
+        refuse(path, error, kind)
+    with os.fdopen(handle, "rb") as file:
+        yield file
+
+
+def read_bytes(path: PathLike, kind: Kind) -> bytes:
+    """The content of a file.
+
+    Raises:
+        ScorecamError: `kind.error`: the file is missing, not a regular file, larger than
+            `kind.largest`, or cannot be read.
+    """
+    content = read_start(path, kind, kind.largest + 1)  # a file may grow, or lie about its size
+    if len(content) > kind.largest:
+        raise _too_large(path, kind)
+    return content
+
+
+def read_start(path: PathLike, kind: Kind, count: int) -> bytes:
+    """The first `count` bytes of a file, or all of it where it is shorter.
+
+    Raises:
+        ScorecamError: `kind.error`: as for `read_bytes`.
+    """
+    _check_path(path, kind)
+    try:
+        # Without O_NONBLOCK, opening a FIFO waits for a writer.
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _BINARY)
+        try:
+            found = os.fstat(handle)
+            _check(path, found, kind)
+            with os.fdopen(handle, "rb", closefd=False) as file:
+                return _up_to(file, count, found.st_size)
+        finally:
+            os.close(handle)
+    except (OSError, ValueError) as error:
+        if isinstance(error, ScorecamError):
+            raise
+        refuse(path, error, kind)
+
+
+def _up_to(file: BinaryIO, count: int, size: int) -> bytes:
+    """At most `count` bytes; `read(count)` would allocate all of them at once."""
+    parts: list[bytes] = []
+    while count > 0 and (part := file.read(min(count, size + 1))):
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)
+
+
+_BINARY = getattr(os, "O_BINARY", 0)  # Windows translates line ends otherwise
+
+
+def read_text(
+    path: PathLike, kind: Kind, encoding: str = "utf-8-sig", errors: str = "strict"
+) -> str:
+    """The content of a text file; one that begins with UTF-16's mark is read as UTF-16.
+
+    Raises:
+        ScorecamError: `kind.error`: as for `read_bytes`, or the text is not in this encoding.
+    """
+    content = read_bytes(path, kind)
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encoding = "utf-16"
+    return _decoded(path, content, kind, encoding, errors)
+
+
+def _decoded(path: PathLike, content: bytes, kind: Kind, encoding: str, errors: str) -> str:
+    try:
+        return content.decode(encoding, errors)
+    except UnicodeDecodeError as error:
+        raise kind.error(
+            f"{_named(path)} is not text in {encoding.removesuffix('-sig').upper()}.",
+            likely="It may be another kind of file, or saved in another encoding.",
+            do=f"Give {kind.name}, saved as UTF-8.",
+        ) from error
+
+
+def read_json(path: PathLike, kind: Kind) -> Any:
+    """The value in a JSON file.
+
+    Raises:
+        ScorecamError: `kind.error`: as for `read_text`, or the text is not JSON.
+    """
+    content = read_bytes(path, kind)
+    text = _decoded(path, content, kind, json.detect_encoding(content), "strict")
+    try:
+        return parse_json(text)
+    except ValueError as error:
+        raise kind.error(
+            f"{_named(path)} is not valid JSON: {excerpt(error)}.",
+            likely="It may be cut short, edited by hand, or another kind of file.",
+            do=f"Give {kind.name}.",
+        ) from error
+
+
+def parse_json(
+    text: str | bytes, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None
+) -> Any:
+    """The value in a JSON text; numbers too long for Python and nesting too deep are errors.
+
+    Args:
+        pairs: what makes an object of its entries; None for a dict.
+
+    Raises:
+        ValueError: the text is not JSON.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=pairs)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def check_file(path: PathLike, kind: Kind) -> None:
+    """Refuse what cannot be read, for libraries that open files themselves.
+
+    Raises:
+        ScorecamError: `kind.error`: the file is missing, not a regular file, or larger than
+            `kind.largest`.
+    """
+    _check_path(path, kind)
+    try:
+        _check(path, os.stat(path), kind)  # noqa: PTH116  (Path() would refuse what stat explains)
+    except (OSError, ValueError) as error:
+        if isinstance(error, ScorecamError):
+            raise
+        refuse(path, error, kind)
+
+
+def refuse(path: PathLike, error: Exception, kind: Kind) -> NoReturn:
+    """Say in words why a file cannot be opened.
+
+    Raises:
+        ScorecamError: `kind.error`, always.
+    """
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise kind.error(f"There is no file {_named(path)}.", do="Check the path.") from error
+    if isinstance(error, OSError):
+        reason = error.strerror or type(error).__name__
+    else:  # a NUL byte, or a character that file names cannot have
+        reason = "a file cannot have such a name"
+    raise kind.error(
+        f"{excerpt(repr(os.fspath(path)), 200)} cannot be read: {reason}.",
+        do=f"Give {kind.name}.",
+    ) from error
+
+
+def _check_path(path: object, kind: Kind) -> None:
+    if not isinstance(path, str | os.PathLike):
+        raise kind.error(
+            f"A path is a text or a pathlib.Path, not {type(path).__name__}.",
+            likely="An open file or its content may have been given." if path is not None else "",
+            do="Give the path of the file.",
+        )
+
+
+def _check(path: PathLike, found: os.stat_result, kind: Kind) -> None:
+    if stat.S_ISDIR(found.st_mode):
+        raise kind.error(f"{_named(path)} is a folder, not a file.", do=f"Give {kind.name}.")
+    if not stat.S_ISREG(found.st_mode):
+        raise kind.error(
+            f"{_named(path)} is not a regular file.",
+            likely="It is a pipe, a device or a socket.",
+            do="Save what it holds to a file first, and give that.",
+        )
+    if found.st_size > kind.largest:
+        raise _too_large(path, kind)
+
+
+def _too_large(path: PathLike, kind: Kind) -> ScorecamError:
+    return kind.error(
+        f"{_named(path)} is larger than {kind.largest:,} bytes, the limit for {kind.name}.",
+        likely="It may be another kind of file, or made to exhaust memory.",
+        do=f"Give {kind.name}.",
+    )
+
+
+def _named(path: PathLike) -> str:
+    return excerpt(os.fspath(path), 200)

@@ -1,0 +1,1 @@
+"""Ways to explain an image: Score-CAM, the baselines, and the controls."""

@@ -1,0 +1,126 @@
+"""What torchcam computes (github.com/frgfm/torch-cam, 0.5): class activation maps by gradients.
+
+Every map is torchcam's own, raw, at the layer's grid, and then upsampled as Score-CAM's is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from scorecam.base import quiet_matplotlib
+from scorecam.base.interpolation import upsample
+from scorecam.base.wording import reason
+from scorecam.errors import MissingExtra
+from scorecam.methods.differentiable import differentiated, finished, maps_of, not_finite, record
+from scorecam.methods.method import Case, Method
+from scorecam.shapes import Activations, Heatmap
+
+Kind = Literal["gradcam", "gradcam++", "xgradcam", "layercam"]
+
+CLASSES: dict[Kind, str] = {
+    "gradcam": "GradCAM",
+    "gradcam++": "GradCAMpp",
+    "xgradcam": "XGradCAM",
+    "layercam": "LayerCAM",
+}
+"""What torchcam calls them."""
+
+AUTHORS: dict[Kind, str] = {
+    "gradcam": "Selvaraju et al., ICCV 2017",
+    "gradcam++": "Chattopadhay et al., WACV 2018",
+    "xgradcam": "Fu et al., BMVC 2020",
+    "layercam": "Jiang et al., TIP 2021",
+}
+
+
+def _torchcam() -> ModuleType:
+    quiet_matplotlib.prepare()
+    try:
+        import torchcam.methods
+    except ImportError as error:
+        raise MissingExtra(
+            f"This method is computed by torchcam, which cannot be imported: {reason(error)}",
+            do="pip install 'scorecam[eval]'",
+        ) from error
+    return torchcam.methods
+
+
+@dataclass(frozen=True)
+class GradientCAM(Method):
+    """ReLU(Σ_k w_k A_k), upsampled; w comes from the gradient of z_t at the layer.
+
+    Args:
+        name: as users write it.
+        kind: which weights.
+    """
+
+    name: str = "gradcam"
+    kind: Kind = "gradcam"
+    source: str = field(init=False)
+    settings: Mapping[str, object] = field(init=False)
+
+    def __post_init__(self) -> None:
+        source = f"{AUTHORS[self.kind]}; torchcam's {CLASSES[self.kind]}"
+        object.__setattr__(self, "source", source)
+        record(self, {"differentiated": "z_t", "upsampling": "linear, half-pixel"})
+
+    def heatmap(self, case: Case) -> Heatmap:
+        extractor_of = getattr(_torchcam(), CLASSES[self.kind])
+        axes = _Axes(maps_of(case))
+        with differentiated(case, self.name) as (column, network, images):
+            layer = network.get_submodule(case.layer)
+            with extractor_of(column, layer, reshape_transform=axes.first) as extractor:
+                # Added after torchcam's own hooks: what follows gets a copy to write into, so that
+                # torchcam keeps the tensor that Score-CAM reads, and its gradient.
+                copying = layer.register_forward_hook(_copy)
+                try:
+                    scores = column(images)[:, None]
+                    raw = extractor(class_idx=0, scores=scores, normalized=False)[0]
+                finally:
+                    copying.remove()
+            axes.check(self.name)
+            return finished(upsample(raw.float(), case.image.shape[1:])[0], case, self.name)
+
+
+def _copy(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+    return output.clone() if isinstance(output, Tensor) else output
+
+
+class _Axes:
+    """Brings a layer's output and its gradient to `1 k *g`, as torchcam wants them.
+
+    Args:
+        maps: what the layer's output is in that order, `k *g`.
+    """
+
+    def __init__(self, maps: Activations) -> None:
+        self._maps = maps
+        self._last: bool | None = None
+        self._finite = True
+
+    def first(self, output: Tensor) -> Tensor:
+        if self._last is None:  # the output comes before its gradient
+            self._last = self._off(output.movedim(-1, 1)) < self._off(output)
+        self._finite = self._finite and bool(output.isfinite().all())
+        return output.movedim(-1, 1) if self._last else output
+
+    def check(self, method: str) -> None:
+        """Refuse what torchcam would add up as if it were not there.
+
+        Raises:
+            ModelError: the output or its gradient was not finite.
+        """
+        if not self._finite:
+            raise not_finite(method)
+
+    def _off(self, output: Tensor) -> float:
+        """How far the output, read this way, is from the maps."""
+        if output.shape[1:] != self._maps.shape:
+            return torch.inf
+        return float((output[0].detach().float() - self._maps).abs().nan_to_num().max())

@@ -1,0 +1,155 @@
+"""Maps that know nothing of the model, which every method must beat; and one that cheats."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from scorecam.base.interpolation import upsample
+from scorecam.io.ranges import Real
+from scorecam.methods.differentiable import (
+    check_settings,
+    finished,
+    grid_of,
+    photo_only,
+    record,
+    setting,
+)
+from scorecam.methods.method import Case, Method
+from scorecam.shapes import Heatmap, Image
+
+LUMA = (0.299, 0.587, 0.114)
+"""How bright red, green and blue look (ITU-R BT.601)."""
+
+
+@dataclass(frozen=True)
+class Uniform(Method):
+    """1 everywhere."""
+
+    name: str = "uniform"
+    source: str = "a control"
+    settings: Mapping[str, object] = field(init=False)
+
+    def __post_init__(self) -> None:
+        record(self, {})
+
+    def heatmap(self, case: Case) -> Heatmap:
+        return finished(torch.ones_like(case.image[0]), case, self.name)
+
+
+@dataclass(frozen=True)
+class Random(Method):
+    """A number in [0, 1) for each cell of the layer's grid, upsampled as Score-CAM's map is.
+
+    It follows from the case's seed and the image: images differ, and a rerun agrees.
+    """
+
+    name: str = "random"
+    source: str = "a control"
+    settings: Mapping[str, object] = field(init=False)
+
+    def __post_init__(self) -> None:
+        record(self, {"cells": "the layer's grid", "upsampling": "linear, half-pixel"})
+
+    def heatmap(self, case: Case) -> Heatmap:
+        drawn = torch.Generator("cpu").manual_seed(_seed(case))
+        cells = torch.rand(1, *grid_of(case), generator=drawn, device="cpu", dtype=torch.float32)
+        return finished(upsample(cells, tuple(case.image.shape[1:]))[0], case, self.name)
+
+
+def _seed(case: Case) -> int:
+    """A number for a case's seed and image."""
+    values = case.image.detach().to("cpu", torch.float32).contiguous().numpy().tobytes()
+    digest = hashlib.sha256(f"{case.seed} ".encode() + values).digest()
+    return int.from_bytes(digest[:7], "big")
+
+
+@dataclass(frozen=True)
+class Centre(Method):
+    """A Gaussian at the centre, 1 there.
+
+    Args:
+        name: as users write it.
+        sigma: its deviation along each axis, as a share of the image's side.
+        source: whose method.
+    """
+
+    name: str = "centre"
+    sigma: float = setting(0.25, Real(0, 1000))
+    source: str = "a control: photographers put things in the middle"
+    settings: Mapping[str, object] = field(init=False)
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        record(self, {"sigma": self.sigma})
+
+    def heatmap(self, case: Case) -> Heatmap:
+        size = case.image.shape[1:]
+        exponent = torch.zeros(size, device="cpu", dtype=torch.float32)
+        for axis, side in enumerate(size):
+            away = (
+                (torch.arange(side, device="cpu", dtype=torch.float32) + 0.5) / side - 0.5
+            ) / self.sigma
+            exponent -= 0.5 * away.square().reshape(
+                [-1 if i == axis else 1 for i in range(len(size))]
+            )
+        return finished(exponent.exp(), case, self.name)
+
+
+@dataclass(frozen=True)
+class Edges(Method):
+    """The magnitude of the Sobel gradient of how bright the photo looks."""
+
+    name: str = "edges"
+    source: str = "a control: Sobel's edge detector"
+    settings: Mapping[str, object] = field(init=False)
+
+    def __post_init__(self) -> None:
+        record(self, {"beyond the edge": "repeated", "brightness": "BT.601"})
+
+    def heatmap(self, case: Case) -> Heatmap:
+        photo_only(case.image, self.name)
+        return finished(_sobel(_brightness(case)), case, self.name)
+
+
+def _brightness(case: Case) -> Heatmap:
+    """How bright the photo looks, but for a constant: the mean over other than three colours."""
+    image: Image = case.image.detach().to("cpu", torch.float32)
+    if len(image) != len(LUMA):
+        return image.mean(dim=0)
+    prepared = case.model.preprocess
+    std = (1.0, 1.0, 1.0) if prepared is None else prepared.std
+    share = torch.tensor(LUMA, device="cpu", dtype=torch.float32) * torch.tensor(
+        std, device="cpu", dtype=torch.float32
+    )
+    return (image * share[:, None, None]).sum(dim=0)
+
+
+def _sobel(brightness: Tensor) -> Heatmap:
+    slope = torch.tensor([[-1.0, 0.0, 1.0]], device="cpu", dtype=torch.float32)
+    across = torch.tensor([[1.0], [2.0], [1.0]], device="cpu", dtype=torch.float32) @ slope
+    kernels = torch.stack([across, across.T])[:, None]
+    padded = functional.pad(brightness[None, None], (1, 1, 1, 1), mode="replicate")
+    return functional.conv2d(padded, kernels)[0].square().sum(dim=0).sqrt()
+
+
+@dataclass(frozen=True)
+class FakeCAM(Method):
+    """1 everywhere but 0 in the first pixel: explains nothing, and has almost no Average Drop."""
+
+    name: str = "fakecam"
+    source: str = "Poppi et al., CVPR workshops 2021"
+    settings: Mapping[str, object] = field(init=False)
+
+    def __post_init__(self) -> None:
+        record(self, {})
+
+    def heatmap(self, case: Case) -> Heatmap:
+        fake = torch.ones(case.image.shape[1:], device="cpu", dtype=torch.float32)
+        fake[(0,) * fake.ndim] = 0
+        return finished(fake, case, self.name)

@@ -1,0 +1,107 @@
+"""Maps that another program made, read from files."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from scorecam.base.interpolation import upsample
+from scorecam.base.wording import reason
+from scorecam.errors import PhotoError, SettingError
+from scorecam.images.opening import MASK, Accepts, opened
+from scorecam.io.arrays import read_npy
+from scorecam.io.reading import Kind
+from scorecam.methods.differentiable import finished
+from scorecam.methods.method import Case, Method
+from scorecam.shapes import Heatmap
+
+SUFFIXES = (".npy", ".png")
+
+MOST_CELLS = 2**27
+"""Pixels, or cells where a map's axis has more of them, to which it is drawn."""
+
+MAP = Kind("a map that numpy.save wrote", 8 * MOST_CELLS + 10_000, PhotoError)
+IMAGE = Accepts("a map", MASK, PhotoError)
+
+
+class Maps(Method):
+    """The map of each photo from a folder: `<the photo's path without its suffix>.npy` or `.png`.
+
+    Or `<the photo's stem>.npy`, where no two photos share one. Arrays are `h w`, on any grid, and
+    larger is more important. Pictures are read as greys. They are brought to the input's size as
+    Score-CAM's own maps are: bilinear, half-pixel. So they have to cover what the model sees of the
+    photo, not more.
+
+    Args:
+        name: as users write it.
+        dir: the folder.
+    """
+
+    source = "read from files"
+
+    def __init__(self, name: str, dir: str) -> None:  # noqa: A002  (as users write it)
+        self.name = name
+        self.folder = Path(dir)
+        self.settings: Mapping[str, object] = {"dir": dir}
+        if not dir or not _is_folder(self.folder):
+            raise SettingError(
+                f"{dir[:80] or 'Nothing'} is not a folder of maps.",
+                do="Write it as maps:dir=FOLDER, with one .npy or .png for each photo.",
+            )
+
+    def heatmap(self, case: Case) -> Heatmap:
+        path = self._find(case.name)
+        try:
+            if path.suffix == ".npy":
+                values = read_npy(path, MAP)
+            else:
+                with opened(path, IMAGE) as found:
+                    values = np.asarray(found.image.convert("F"))
+            with np.errstate(over="ignore"):  # what is infinite is refused with its reason
+                grid = torch.from_numpy(np.array(values, dtype=np.float32))
+        except PhotoError:
+            raise
+        except (OSError, ValueError, TypeError, EOFError, MemoryError) as error:
+            raise PhotoError(
+                f"The map {path} cannot be read: {reason(error)}.", do="Save it with numpy.save."
+            ) from error
+        size = tuple(case.image.shape[1:])
+        if grid.ndim != len(size) or 0 in grid.shape:
+            raise PhotoError(
+                f"The map {path} has the shape {tuple(grid.shape)}, the image {len(size)} axes.",
+                do="Save one array of numbers a photo, without a batch or colour axis.",
+            )
+        if math.prod(map(max, grid.shape, size)) > MOST_CELLS:
+            raise PhotoError(
+                f"The map {path} has the shape {tuple(grid.shape)}, the image {size}.",
+                likely="It may be the map of another image.",
+                do=f"Save a map of at most {MOST_CELLS:,} cells, on a grid like the image's.",
+            )
+        grid = grid.to(case.image.device)
+        whole = grid if tuple(grid.shape) == size else upsample(grid[None], size)[0]
+        return finished(whole, case, self.name)
+
+    def _find(self, photo: str) -> Path:
+        own = Path(photo).with_suffix("")
+        for base in (self.folder / own, self.folder / own.name):
+            for suffix in SUFFIXES:
+                path = base.with_name(base.name + suffix)
+                if path.is_file() and self.folder.resolve() in path.resolve().parents:
+                    return path
+        raise PhotoError(
+            f"There is no map of {photo} in {self.folder}.",
+            likely="It may be called otherwise.",
+            do=f"Name it {own}.npy.",
+        )
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether there is a folder; a name that no folder can have is not one."""
+    with contextlib.suppress(OSError):
+        return path.is_dir()
+    return False

@@ -1,0 +1,286 @@
+"""What Captum computes (github.com/pytorch/captum, 0.9): gradients, and occlusion.
+
+Every map is Captum's own but for the colours, which are brought to one number per pixel as each
+method's authors do it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from scorecam.base import quiet_matplotlib
+from scorecam.base.process import quietly
+from scorecam.base.seeding import Drawing
+from scorecam.base.wording import reason
+from scorecam.errors import MissingExtra, SettingError
+from scorecam.io.ranges import Real, Whole
+from scorecam.methods.differentiable import (
+    check_settings,
+    differentiated,
+    finished,
+    record,
+    setting,
+)
+from scorecam.methods.method import Case, Method
+from scorecam.shapes import Columns, Heatmap, Image, Images
+
+BATCH = 10
+"""Copies of the image per pass; always as many, as the noise that is drawn depends on it."""
+
+
+def _captum() -> ModuleType:
+    quiet_matplotlib.prepare()
+    try:
+        import captum.attr
+    except ImportError as error:
+        raise MissingExtra(
+            f"This method is computed by Captum, which cannot be imported: {reason(error)}",
+            do="pip install 'scorecam[eval]'",
+        ) from error
+    return captum.attr
+
+
+@dataclass(frozen=True)
+class Gradient(Method):
+    """|∂z_t/∂X|, the largest over the colours."""
+
+    name: str = "gradient"
+    source: str = "Simonyan, Vedaldi, Zisserman, ICLR workshop 2014; Captum's Saliency"
+    settings: Mapping[str, object] = field(init=False)
+
+    def __post_init__(self) -> None:
+        record(self, {"differentiated": "z_t", "colours": "max |.|"})
+
+    def heatmap(self, case: Case) -> Heatmap:
+        attr = _captum()
+        with differentiated(case, self.name) as (column, _network, images):
+            gradient = attr.Saliency(column).attribute(images, abs=False)
+            return finished(_largest(gradient), case, self.name)
+
+
+@dataclass(frozen=True)
+class SmoothGrad(Method):
+    """The mean gradient over copies of the image with noise; then as `Gradient`.
+
+    Args:
+        name: as users write it.
+        samples: copies.
+        sigma: the noise's deviation, as a share of the range of the image's values.
+        source: whose method, and whose code.
+    """
+
+    name: str = "smoothgrad"
+    samples: int = setting(50, Whole(1, 100_000))
+    sigma: float = setting(0.15, Real(0, 1000))
+    source: str = "Smilkov et al. 2017; Captum's NoiseTunnel of Saliency"
+    settings: Mapping[str, object] = field(init=False)
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        record(
+            self,
+            {
+                "samples": self.samples,
+                "sigma": self.sigma,
+                "differentiated": "z_t",
+                "colours": "max |.|",
+            },
+        )
+
+    def heatmap(self, case: Case) -> Heatmap:
+        attr = _captum()
+        with differentiated(case, self.name) as (column, _network, images):
+            spread = float(images.detach().amax() - images.detach().amin())
+            with Drawing(case.seed):
+                gradient = attr.NoiseTunnel(attr.Saliency(column)).attribute(
+                    images,
+                    nt_type="smoothgrad",
+                    nt_samples=self.samples,
+                    nt_samples_batch_size=BATCH,
+                    stdevs=self.sigma * spread,
+                    abs=False,
+                )
+            return finished(_largest(gradient), case, self.name)
+
+
+@dataclass(frozen=True)
+class IntegratedGradients(Method):
+    """The gradient along the line from zeros, times the image, summed over the colours; |·|.
+
+    Zeros are the training mean wherever inputs are normalised to mean zero.
+
+    Args:
+        name: as users write it.
+        steps: points on the line (Gauss-Legendre).
+        source: whose method, and whose code.
+    """
+
+    name: str = "integrated"
+    steps: int = setting(50, Whole(1, 5000))  # the rule takes a matrix of steps × steps
+    source: str = "Sundararajan, Taly, Yan, ICML 2017; Captum's IntegratedGradients"
+    settings: Mapping[str, object] = field(init=False)
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        record(
+            self,
+            {
+                "steps": self.steps,
+                "from": "zeros",
+                "rule": "gausslegendre",
+                "differentiated": "z_t",
+                "colours": "|sum|",
+            },
+        )
+
+    def heatmap(self, case: Case) -> Heatmap:
+        attr = _captum()
+        with differentiated(case, self.name) as (column, _network, images):
+            credit = attr.IntegratedGradients(column).attribute(
+                images, n_steps=self.steps, method="gausslegendre", internal_batch_size=BATCH
+            )
+            return finished(credit[0].sum(dim=0).abs(), case, self.name)
+
+
+@dataclass(frozen=True)
+class GuidedBackprop(Method):
+    """The gradient without what is negative at any ReLU on the way back; then as `Gradient`.
+
+    Captum changes `nn.ReLU` alone. A network with other rectifiers is refused: what came out would
+    be the plain gradient, or something between the two.
+    """
+
+    name: str = "guided"
+    source: str = "Springenberg et al., ICLR workshop 2015; Captum's GuidedBackprop"
+    settings: Mapping[str, object] = field(init=False)
+
+    def __post_init__(self) -> None:
+        record(self, {"differentiated": "z_t", "colours": "max |.|"})
+
+    def heatmap(self, case: Case) -> Heatmap:
+        attr = _captum()
+        with differentiated(case, self.name) as (column, network, images):
+            _check_rectifiers(column, network, images)
+            with quietly(UserWarning, "Setting backward hooks on ReLU"):
+                gradient = attr.GuidedBackprop(column).attribute(images)
+            return finished(_largest(gradient), case, self.name)
+
+
+@dataclass(frozen=True)
+class Occlusion(Method):
+    """How much P of the target falls when a window is emptied, the mean over windows; signed.
+
+    Needs no gradient. Empty is zero, the training mean wherever inputs are normalised.
+
+    Args:
+        name: as users write it.
+        window: the window's share of each side of the image.
+        stride: from one window to the next, as a share of each side.
+        source: whose method, and whose code.
+    """
+
+    name: str = "occlusion"
+    window: float = setting(0.15, Real(0, 1))
+    stride: float = setting(0.05, Real(0, 1))
+    source: str = "Zeiler, Fergus, ECCV 2014; Captum's Occlusion"
+    settings: Mapping[str, object] = field(init=False)
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        if self.stride > self.window:
+            raise SettingError(
+                f"{self.name}: stride={self.stride:g} is more than window={self.window:g}.",
+                likely="Pixels between the windows would never be occluded.",
+            )
+        record(self, {"window": self.window, "stride": self.stride, "fill": 0, "score": "p_t"})
+
+    def heatmap(self, case: Case) -> Heatmap:
+        attr = _captum()
+        window = _lengths(self.window, case.image)
+        stride = tuple(
+            min(step, side)  # rounding must not leave gaps
+            for step, side in zip(_lengths(self.stride, case.image), window, strict=True)
+        )
+
+        def ask(images: Images) -> Columns:
+            return case.probabilities(images)
+
+        with torch.inference_mode(mode=False):
+            images = case.image.detach().to(torch.float32, copy=True)[None]
+            colours = images.shape[1]
+            drop = attr.Occlusion(ask).attribute(
+                images,
+                sliding_window_shapes=(colours, *window),
+                strides=(colours, *stride),
+                baselines=0,
+                perturbations_per_eval=BATCH,
+            )
+        return finished(drop[0, 0], case, self.name)
+
+
+def _largest(gradient: Tensor) -> Heatmap:
+    """The largest magnitude over the colours: `1 c *i` to `*i`."""
+    return gradient[0].abs().amax(dim=0)
+
+
+def _lengths(share: float, image: Image) -> tuple[int, ...]:
+    """A share of each side, in whole pixels, at least one."""
+    return tuple(max(1, round(share * side)) for side in image.shape[1:])
+
+
+# ── rectifiers ───────────────────────────────────────────────────────────────────────────────
+
+
+_RECTIFIES = {"ReluBackward0", "HardtanhBackward0", "HardtanhBackward1", "LeakyReluBackward0"}
+"""What autograd calls the way back through ReLU, ReLU6 and the leaky one."""
+
+
+def _check_rectifiers(column: nn.Module, network: nn.Module, images: Images) -> None:
+    """Refuse a network whose rectifiers are not all `nn.ReLU`s: one more pass.
+
+    Raises:
+        SettingError: it is such a network, or has none at all.
+    """
+    changed: set[Any] = set()
+
+    def note(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+        changed.add(output.grad_fn)
+
+    handles = [
+        module.register_forward_hook(note)
+        for module in network.modules()
+        if isinstance(module, nn.ReLU)
+    ]
+    try:
+        score = column(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    met = [node for node in _ways_back(score) if node.name() in _RECTIFIES]
+    others = sorted({node.name().partition("Backward")[0] for node in met if node not in changed})
+    if others or not met:
+        found = f"also rectifies by {' and '.join(others)}" if others else "has none"
+        raise SettingError(
+            f"guided is defined by the ReLUs of a network, and this one {found}.",
+            likely="Captum guides nn.ReLU modules alone: not ReLU6 (EfficientNet-Lite, MobileNet) "
+            "nor torch.relu, where the result would be the plain gradient.",
+            do="Use gradient or smoothgrad.",
+        )
+
+
+def _ways_back(score: Tensor) -> set[Any]:
+    """Every step of autograd on the way back from a score."""
+    seen: set[Any] = set()
+    ahead: list[Any] = [score.grad_fn]
+    while ahead:
+        node = ahead.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            ahead += [before for before, _ in node.next_functions]
+    return seen

@@ -1,0 +1,104 @@
+"""RISE: the image under random masks, each weighted by what the model says of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+
+import torch
+
+from scorecam.base.interpolation import upsample
+from scorecam.base.products import exact_products
+from scorecam.errors import SettingError
+from scorecam.io.ranges import Real, Whole
+from scorecam.methods.differentiable import check_settings, finished, record, setting
+from scorecam.methods.method import Case, Method
+from scorecam.shapes import Heatmap, Image, Masks
+
+BATCH = 64
+"""Masks in memory at once."""
+
+
+MOST_CELLS = 2**26
+"""Cells of all masks' grids together."""
+
+
+@dataclass(frozen=True)
+class RISE(Method):
+    """Σ_i P(X·M_i) M_i / (N p), with M_i a coarse grid of ones and zeros, enlarged and shifted.
+
+    The masks follow from the case's seed: they are the same for all images of one size.
+
+    Args:
+        name: as users write it.
+        masks: N; the paper's for VGG16.
+        cells: of the grid, along each axis of the image.
+        p: how likely a cell is one.
+        source: whose method, and whose code.
+    """
+
+    name: str = "rise"
+    masks: int = setting(4000, Whole(1, 1_000_000))
+    cells: int = setting(7, Whole(1, 1000))
+    p: float = setting(0.5, Real(0, 1))
+    source: str = "Petsiuk, Das, Saenko, BMVC 2018; own code, masks as in the authors'"
+    settings: Mapping[str, object] = field(init=False)
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        check_grids(self, axes=2)
+        record(
+            self, {"masks": self.masks, "cells": self.cells, "p": self.p, "fill": 0, "score": "p_t"}
+        )
+
+    def heatmap(self, case: Case) -> Heatmap:
+        image = case.image.detach().to(case.model.device, torch.float32)
+        total = torch.zeros_like(image[0], dtype=torch.float64, device="cpu")
+        for masks in random_masks(image, self, case.seed):
+            said = case.probabilities(image[None] * masks[:, None])
+            with exact_products(image.device):
+                total += torch.tensordot(said.to(masks), masks, dims=1).cpu().double()
+        return finished(total / (self.masks * self.p), case, self.name)
+
+
+def check_grids(rise: RISE, axes: int) -> None:
+    """Refuse more grids than fit into memory: all of them are drawn at once.
+
+    Raises:
+        SettingError: they do not.
+    """
+    if rise.masks * rise.cells**axes > MOST_CELLS:
+        raise SettingError(
+            f"{rise.name}: {rise.masks:,} masks of {rise.cells:,} cells along each of {axes} axes "
+            f"have more than {MOST_CELLS:,} cells in all, which is the limit.",
+            do="Take fewer masks, or fewer cells.",
+        )
+
+
+def random_masks(image: Image, rise: RISE, seed: int) -> Generator[Masks]:
+    """The masks, a batch at a time: `b *i` float32 in [0, 1], where the image is.
+
+    As in the authors' code: a grid of `cells` per axis, each one with probability `p`, is enlarged
+    by linear interpolation to one cell more than the image and cut out at a random place.
+    """
+    size = image.shape[1:]
+    check_grids(rise, axes=len(size))
+    drawn = torch.Generator("cpu").manual_seed(seed)
+    grids = torch.rand(
+        rise.masks, *[rise.cells] * len(size), generator=drawn, device="cpu", dtype=torch.float32
+    )
+    grids = (grids < rise.p).float()
+    cell = [math.ceil(side / rise.cells) for side in size]
+    shifts = torch.stack(
+        [torch.randint(step, (rise.masks,), generator=drawn, device="cpu") for step in cell],
+        dim=1,
+    ).tolist()
+    enlarged = [(rise.cells + 1) * step for step in cell]
+    for start in range(0, rise.masks, BATCH):
+        large = upsample(grids[start : start + BATCH].to(image.device), enlarged)
+        cuts = [
+            mask[tuple(slice(at, at + side) for at, side in zip(shift, size, strict=True))]
+            for mask, shift in zip(large, shifts[start : start + BATCH], strict=True)
+        ]
+        yield torch.stack(cuts)

@@ -1,0 +1,1 @@
+"""The seam between the method and whatever answers its questions."""

@@ -1,0 +1,65 @@
+"""Batches that fit into memory: halved when it runs out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Literal, TypeVar
+
+import torch
+
+from scorecam.base.wording import quoted
+from scorecam.errors import MemoryShortage, SettingError
+from scorecam.io.ranges import BATCH_SIZE
+from scorecam.model.model import Model
+from scorecam.model.shortage import memory_errors_translated
+from scorecam.shapes import BatchedScores, Images
+
+BatchSize = int | Literal["auto"]
+
+T = TypeVar("T")
+
+
+class Batches:
+    """Slices of at most `size`, halved whenever the work on one runs out of memory."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def over(self, total: int, work: Callable[[slice], T]) -> Iterator[T]:
+        start = 0
+        while start < total:
+            part = slice(start, min(start + self.size, total))
+            try:
+                with memory_errors_translated():
+                    result = work(part)
+            except MemoryShortage as shortage:
+                self.size = (part.stop - part.start) // 2
+                if self.size == 0:
+                    raise MemoryShortage(
+                        "Memory ran out on a single masked image.",
+                        do="Use a smaller input, a smaller model, or another device.",
+                    ) from shortage
+                continue
+            yield result
+            start = part.stop
+
+    def of(self, model: Model) -> Callable[[Images], BatchedScores]:
+        """What asks the model itself about a few images, in batches that fit."""
+        return lambda images: torch.cat(
+            list(self.over(len(images), lambda part: model.scores(images[part])))
+        )
+
+
+def first_batch_size(asked: BatchSize, images: Images) -> int:
+    """The batch size to start from: the user's, or about the memory of 32 photos of 224 × 224."""
+    if isinstance(asked, str) and asked == "auto":
+        photos = 128 if images.is_cuda else 32
+        return max(1, min(256, photos * 224**2 // math.prod(images.shape[2:])))
+    if not BATCH_SIZE.holds(asked):
+        raise SettingError(
+            f"batch_size={quoted(asked)} is not a whole number of at least 1 and at most "
+            f"{BATCH_SIZE.most:,}, or 'auto'.",
+            do="Leave it out: memory is found out about as it goes.",
+        )
+    return int(asked)

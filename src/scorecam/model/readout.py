@@ -1,0 +1,190 @@
+"""Which numbers of a model's output are scores.
+
+Outputs come as tensors, tuples, dicts and records. A readout takes one and returns `b` or `b n`
+numbers; where nothing is said, the scores are found if there is only one place they can be.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from scorecam.base.wording import quoted, reason
+from scorecam.errors import ScorecamError, TargetError, did_you_mean
+from scorecam.shapes import BatchedScores
+
+SAY_WHICH = (
+    "In Python, say which part they are with scorecam.open_model(net, output=...): a place, a name "
+    "or a function of the output. On the command line, let the model's factory return a module "
+    "that gives the scores alone."
+)
+"""How to say where the scores are."""
+
+Readout = Callable[[Any], Tensor]
+"""A model's output → `b` or `b n` numbers."""
+
+
+def readout_for(output: int | str | Readout | None) -> Readout:
+    """The readout that a user means.
+
+    Args:
+        output: the place of the scores in a tuple, their name in a dict or record, a function of
+            the whole output, or None to find them.
+    """
+    if output is None:
+        return find_scores
+    if callable(output):
+        return output
+    return Part(output)
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """The readout that takes one entry of the output.
+
+    Args:
+        place: its place in a tuple, or its name in a dict or record.
+    """
+
+    place: int | str
+
+    def __call__(self, output: Any) -> Tensor:
+        return part(output, self.place)
+
+
+def part(output: Any, place: int | str) -> Any:
+    """One entry of a tuple, a dict or a record.
+
+    Raises:
+        TargetError: it has no such entry.
+    """
+    entries = entries_of(output)
+    if place in entries:
+        return entries[place]
+    if isinstance(place, int) and 0 <= place < len(entries):
+        return list(entries.values())[place]
+    raise TargetError(
+        f"The model's output, a {type(output).__name__}, has no entry {quoted(place)}.",
+        likely=did_you_mean(place, map(str, entries)),
+        do=f"It has {', '.join(map(quoted, entries)) or 'none'}. {SAY_WHICH}",
+    )
+
+
+def find_scores(output: Any) -> Any:
+    """The scores, where there is only one place they can be: `logits`, or the only matrix.
+
+    Raises:
+        TargetError: there is none, or several.
+    """
+    if isinstance(output, Tensor):
+        return output
+    entries = entries_of(output)
+    if isinstance(entries.get("logits"), Tensor):
+        return entries["logits"]
+    found = [key for key, entry in entries.items() if _is_matrix(entry)]
+    if len(found) == 1:
+        return entries[found[0]]
+    shapes = ", ".join(f"{quoted(key)}: {_shape(entry)}" for key, entry in entries.items())
+    raise TargetError(
+        f"The model's output is a {type(output).__name__} and its scores could not be told from "
+        f"the rest ({shapes or 'it holds nothing'}).",
+        do=SAY_WHICH,
+    )
+
+
+def _is_matrix(entry: Any) -> bool:
+    """Whether these may be scores: one row of numbers per image, not indices or flags."""
+    return isinstance(entry, Tensor) and entry.ndim == 2 and _measures(entry)
+
+
+def _measures(tensor: Tensor) -> bool:
+    """Whether a tensor holds real numbers rather than counts, indices, flags or complex ones."""
+    return tensor.is_floating_point() or tensor.is_quantized
+
+
+def entries_of(output: Any) -> dict[Any, Any]:
+    """The entries of a tuple, list, dict or record, by place or name; empty for anything else."""
+    if isinstance(output, Mapping):
+        return dict(cast("Mapping[Any, Any]", output))
+    named = getattr(output, "_asdict", None)
+    if callable(named):
+        return dict(cast("Mapping[Any, Any]", named()))
+    if isinstance(output, Sequence) and not isinstance(output, str):
+        return dict(enumerate(cast("Sequence[Any]", output)))
+    if dataclasses.is_dataclass(output):
+        return {field.name: getattr(output, field.name) for field in dataclasses.fields(output)}
+    return {key: value for key, value in getattr(output, "__dict__", {}).items() if key[:1] != "_"}
+
+
+def read(output: Any, readout: Readout, images: int) -> BatchedScores:
+    """The scores in a model's output: `b n` float32.
+
+    Raises:
+        TargetError: what was read is not `b` or `b n` real numbers, or the readout fails.
+    """
+    found = _asked(readout, output)
+    if not isinstance(found, Tensor):
+        raise TargetError(
+            f"What was read from the model's output is a {type(found).__name__}, not a tensor.",
+            do="Say which part of the output is the scores: a function of the output that returns "
+            "one number, or one row of numbers, per image.",
+        )
+    if not _measures(found):
+        raise TargetError(
+            f"What was read from the model's output holds {_kind(found)}, not scores.",
+            likely=_why(found),
+            do="Read the scores that they were made from: real numbers that grow with the class. "
+            "In Python, output= or a target function says where they are; on the command line, the "
+            "model's factory returns a module that gives them.",
+        )
+    found = found.dequantize() if found.is_quantized else found
+    if images == 1 and found.ndim == 0:
+        found = found[None]  # a network that squeezes its single logit squeezes a batch of one
+    scores = found[:, None] if found.ndim == 1 else found
+    if scores.ndim != 2 or scores.shape[0] != images or scores.shape[1] == 0:
+        raise TargetError(
+            f"What was read from the model's output has the shape {tuple(found.shape)} for "
+            f"{images} images; one number, or one row of numbers, per image is needed.",
+            likely="The model may not be a classifier, or the function may have lost the batch "
+            "axis.",
+            do="Keep the batch axis first, for example `lambda output: output[:, 3]`.",
+        )
+    return scores.to(torch.float32)
+
+
+def _kind(found: Tensor) -> str:
+    """What a tensor without scores holds, in words."""
+    kind = str(found.dtype).removeprefix("torch.")
+    if found.dtype == torch.bool:
+        return "booleans"
+    return f"complex numbers ({kind})" if found.is_complex() else f"integers ({kind})"
+
+
+def _why(found: Tensor) -> str:
+    if found.is_complex():
+        return "They may be the result of a Fourier transform."
+    if found.dtype == torch.bool:
+        return "The output may have been compared with a threshold."
+    return "They may be class indices, such as argmax returns, or counts."
+
+
+def _asked(readout: Readout, output: Any) -> Any:
+    try:
+        return readout(output)
+    except ScorecamError:
+        raise
+    except Exception as error:
+        raise TargetError(
+            f"The function that reads the model's output failed: {type(error).__name__}: "
+            f"{reason(error)}",
+            likely=f"The output is a {type(output).__name__}.",
+            do="Try the function on model(x) of a batch of two images.",
+        ) from error
+
+
+def _shape(entry: Any) -> str:
+    return str(tuple(entry.shape)) if isinstance(entry, Tensor) else type(entry).__name__

@@ -1,0 +1,101 @@
+"""Puts images to a model, in batches that fit into memory, and says what its answers are."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import torch
+
+from scorecam.cam import Head, probabilities
+from scorecam.model.batches import Batches, BatchSize, first_batch_size
+from scorecam.model.columns import two_names, two_sided
+from scorecam.model.engine import Engine, Probe, Speed
+from scorecam.model.head import Found, find_head
+from scorecam.model.model import Model
+from scorecam.shapes import BatchedScores, Columns, Image, Images
+
+
+class Scorer:
+    """What a model answers to any images: changed copies of one image, say, thousands of times.
+
+    Args:
+        model: what is asked.
+        image: `c *i`, on which a faster engine shows that it agrees.
+        head: what the scores are; None to tell from the answers to the image and to the fill.
+        fill: what an empty image is.
+        speed: what may run the model, and in which precision.
+        passes: images that are to be asked about, about: whether converting a network pays.
+        batch_size: images per pass.
+
+    Attributes:
+        head: what the scores are.
+        remarks: what the user should hear of that.
+        columns: the readout of the image, `n`.
+        names: one per column, where known.
+        two_sided: whether the columns are the two sides of a yes-or-no answer.
+        asked: images that were put to the model so far.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        image: Image,
+        *,
+        head: Head | None = None,
+        fill: Image | None = None,
+        speed: Speed | None = None,
+        passes: int = 1000,
+        batch_size: BatchSize = "auto",
+    ) -> None:
+        images = image[None].detach().to(model.device, torch.float32)
+        self._batches = Batches(first_batch_size(batch_size, images))
+        empty = torch.zeros_like(images) if fill is None else fill[None].to(images)
+        began = time.perf_counter()
+        said = model.scores(torch.cat([images, empty]))
+        seconds = (time.perf_counter() - began) / 2
+        self.asked = 2
+        found = Found(head) if head else find_head(model, images[0], said, self._batches.of(model))
+        self.asked += found.passes
+        self.head: Head = found.head
+        self.remarks = (found.remark,) if found.remark else ()
+        self.names = two_names(model.names, said.shape[1], self.head)
+        self.columns: Columns = two_sided(said[:1], self.head)[0]
+        self.two_sided = len(self.columns) != said.shape[1]
+        probe = Probe(images[0], lambda: _halves(images[0]), passes, seconds, self._distance)
+        self.engine: Engine = model.engine(speed or Speed(), probe)
+        self.asked += self.engine.probed
+        if batch_size == "auto" and self.engine.batch is not None:
+            self._batches.size = min(self._batches.size, self.engine.batch)
+
+    def scores(self, images: Images) -> BatchedScores:
+        """The readout of each image, `b n` float32.
+
+        Raises:
+            MemoryShortage: not even one image fits.
+            ModelError: the model fails.
+        """
+        self.asked += len(images)
+        parts = self._batches.over(len(images), lambda part: self.engine.scores(images[part]))
+        return two_sided(torch.cat(list(parts)), self.head)
+
+    def probabilities(self, images: Images, target: int) -> Columns:
+        """P of one column for each image, `b` float32; the number itself where there is none."""
+        return probabilities(self.scores(images), self.head)[:, target]
+
+    def _distance(self, one: BatchedScores, other: BatchedScores) -> float:
+        """The largest difference between two engines' probabilities."""
+        found = float((probabilities(one, self.head) - probabilities(other, self.head)).abs().max())
+        return math.inf if math.isnan(found) else found
+
+
+def _halves(image: Image) -> Images:
+    """The image with one half of it empty, and with the other, along each of its last two axes."""
+    halves: list[Image] = []
+    for axis in range(1, min(image.ndim, 3)):
+        for first in (True, False):
+            half = image.clone()
+            middle = image.shape[axis] // 2
+            half.narrow(axis, 0 if first else middle, middle).zero_()
+            halves.append(half)
+    return torch.stack(halves)

@@ -1,0 +1,39 @@
+"""Running out of memory, as one error whatever the device says."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator
+
+import torch
+
+from scorecam.errors import MemoryShortage
+
+MEMORY_RAN_OUT = (
+    "out of memory",
+    "allocate memory",
+    "not enough memory",
+    "alloc_failed",
+    "unable to find a valid cudnn algorithm",
+    "unable to find an engine",
+)
+"""What torch's errors say, in lower case, when memory ran out."""
+
+
+@contextlib.contextmanager
+def memory_errors_translated() -> Generator[None]:
+    """Raise `MemoryShortage` for the ways we know of in which torch says that memory ran out."""
+    try:
+        yield
+    except MemoryShortage:
+        raise
+    except (MemoryError, RuntimeError) as error:
+        said = str(error).lower()
+        ran_out = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        if not (ran_out or any(phrase in said for phrase in MEMORY_RAN_OUT)):
+            raise
+        raise MemoryShortage(
+            "Memory ran out.",
+            likely="The input or the model is too large for the device.",
+            do="Use a smaller batch or input, or another device.",
+        ) from error

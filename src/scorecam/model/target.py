@@ -1,0 +1,123 @@
+"""The column that is explained."""
+
+from __future__ import annotations
+
+import contextlib
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from scorecam.base.wording import quoted
+from scorecam.cam import Head, probabilities
+from scorecam.errors import TargetError, did_you_mean
+from scorecam.io.ranges import whole
+from scorecam.shapes import Columns
+
+
+@dataclass(frozen=True)
+class Target:
+    """The column that is explained.
+
+    Args:
+        index: its place among the columns.
+        name: its name, where the columns have names.
+        score: the readout of the unmasked image, z_t(X).
+        probability: p_t(X), where the head has one; in [0, 1].
+    """
+
+    index: int
+    name: str | None
+    score: float
+    probability: float | None
+
+    @property
+    def label(self) -> str:
+        """The name, or "class 3" where there is none."""
+        return self.name if self.name is not None else f"class {self.index}"
+
+
+def find_target(
+    target: int | str | None, columns: Columns, names: Sequence[str] | None, head: Head
+) -> Target:
+    """The column a user means.
+
+    Args:
+        target: an index (numpy's and torch's integers too), a name (case ignored), or None for
+            the largest column.
+        columns: the readout of the unmasked image, `n`.
+        names: one per column, where known.
+
+    Raises:
+        TargetError: there is no such column.
+    """
+    if target is None:
+        index = int(columns.argmax())
+    elif isinstance(target, str):
+        index = _index_of(target, len(columns), names)
+    else:
+        index = _checked(_plain(target), len(columns))
+    probability = None
+    if head != "value":
+        probability = float(probabilities(columns[None], head)[0, index])
+    return Target(index, names[index] if names else None, float(columns[index]), probability)
+
+
+def _index_of(name: str, columns: int, names: Sequence[str] | None) -> int:
+    folded = name.strip().casefold()
+    found = [i for i, known in enumerate(names or ()) if known.casefold() == folded]
+    if len(found) == 1:
+        return found[0]
+    if len(found) > 1:
+        raise TargetError(
+            f"{len(found)} classes are called {quoted(name)}.",
+            do=f"Use the index: {', '.join(map(str, found))}.",
+        )
+    if folded.isdecimal() and (number := whole(folded)) is not None:
+        return _checked(number, columns)
+    if not names:
+        raise TargetError(
+            f"The target {quoted(name)} is a name, but this model's classes have no names.",
+            do=f"Use an index from 0 to {columns - 1}, or give the names with labels= (--labels).",
+        )
+    raise TargetError(
+        f"No class is called {quoted(name)}.",
+        likely=did_you_mean(name, names),
+        do=f"Use one of the {len(names)} names, or an index from 0 to {columns - 1}.",
+    )
+
+
+def _plain(target: Any) -> int:
+    if getattr(target, "dtype", type(target)) not in (bool, np.dtype(bool), torch.bool):
+        with contextlib.suppress(TypeError, ValueError):
+            return operator.index(target)
+    raise TargetError(
+        f"A target is an index, a class name, a function or None, not {quoted(target)}.",
+        likely=_why_no_target(target),
+        do="Give one of these.",
+    )
+
+
+def _why_no_target(target: Any) -> str:
+    """What a value that is no target was meant for, where that is known."""
+    if isinstance(target, list | tuple | np.ndarray):
+        return (
+            "A list with one target per image is for several images: scorecam.ScoreCAM(model)(x)."
+        )
+    if isinstance(target, float):
+        return "It may come from a table or a file, where indices became fractions."
+    return ""
+
+
+def _checked(index: int, columns: int) -> int:
+    if not 0 <= index < columns:
+        raise TargetError(
+            f"There is no class {quoted(index)}: the model has {columns}, numbered 0 to "
+            f"{columns - 1}.",
+            likely="Class lists that start at 1 are one too high." if index == columns else "",
+            do="Use an index in that range, or a class name.",
+        )
+    return index

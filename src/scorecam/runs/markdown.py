@@ -1,0 +1,88 @@
+"""The one place where Markdown is made: whatever is put into it stays plain text.
+
+Names of files, classes, methods and models come from outside. Unescaped, they could be links,
+pictures, HTML, or end a table's cell.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from typing import Final, LiteralString, final
+
+from scorecam.base.wording import one_line
+from scorecam.io.files import write_bytes
+
+
+@final
+class Markdown(str):
+    """Text that is Markdown already; only this module makes it."""
+
+    __slots__ = ()
+
+
+_SPECIAL: Final = re.compile(
+    r"""[\\`*\[\]|~$]
+    | (?<![^\W_])_ | _(?![^\W_])      # within a word it means nothing
+    | (?<=:)//                        # an address is a link even without brackets
+    | (?<=www)\.
+    | @
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+_ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_BLOCK: Final = re.compile(r"[#+\-=:]|\d+(?=[.)])")
+"""What makes a line something else than a paragraph, at its beginning."""
+
+
+def escaped(text: object) -> Markdown:
+    """Foreign text as Markdown that shows it; Markdown stays as it is."""
+    if isinstance(text, Markdown):
+        return text
+    plain = _SPECIAL.sub(lambda found: _backslashes(found[0]), one_line(str(text)))
+    return Markdown("".join(_ENTITIES.get(char, char) for char in plain))
+
+
+def words(template: LiteralString, *values: object) -> Markdown:
+    """A sentence of ours with foreign values in its braces."""
+    return Markdown(template.format(*map(escaped, values)))
+
+
+def paragraph(template: LiteralString, *values: object) -> Markdown:
+    """A sentence or more, as `words`, on lines of their own."""
+    text = words(template, *values)
+    begins = _BLOCK.match(text)
+    if begins and template.startswith("{"):
+        text = f"{begins[0]}\\{text[begins.end() :]}" if begins[0].isdigit() else f"\\{text}"
+    return Markdown(f"{text}\n")
+
+
+def heading(level: int, template: LiteralString, *values: object) -> Markdown:
+    """A heading, as `words`."""
+    return Markdown(f"{'#' * level} {words(template, *values)}\n")
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Markdown:
+    """A table; every cell is escaped."""
+    lines: list[list[str]] = [[escaped(cell) for cell in row] for row in [head, *rows]]
+    lines.insert(1, ["---"] * len(head))
+    return Markdown("\n".join("| " + " | ".join(row) + " |" for row in lines) + "\n")
+
+
+def document(*blocks: Markdown) -> Markdown:
+    """Headings, paragraphs and tables, with an empty line between."""
+    return Markdown("\n".join(blocks))
+
+
+def write(path: str | os.PathLike[str], text: Markdown) -> None:
+    """Write a document to a file.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
+
+
+def _backslashes(text: str) -> str:
+    return "".join(f"\\{char}" for char in text)

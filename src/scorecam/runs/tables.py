@@ -1,0 +1,88 @@
+"""What a run says, row by row: what tables and plots are made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from scorecam.metrics.statistics import Interval
+from scorecam.runs.markdown import Markdown, words
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method and outcome over a group of photos.
+
+    Args:
+        group: "all", "small" or "large".
+        against: the other method, where it is a difference.
+        undefined: photos for which the outcome has no value.
+    """
+
+    method: str
+    outcome: str
+    group: str
+    found: Interval
+    undefined: int = 0
+    against: str | None = None
+
+
+@dataclass
+class Curve:
+    """The mean of many curves and its spread, without keeping them."""
+
+    count: int = 0
+    total: Any = 0.0
+    squares: Any = 0.0
+
+    def add(self, curve: Sequence[float]) -> None:
+        """One more, if it is as long as the others."""
+        values = np.asarray(curve)
+        if self.count and values.shape != self.total.shape:
+            return
+        self.count += 1
+        self.total = self.total + values
+        self.squares = self.squares + values**2
+
+    def band(self) -> tuple[Any, Any]:
+        """The mean, and half the width of its 95 % interval."""
+        mean = self.total / self.count
+        spread = np.sqrt(np.maximum(self.squares / self.count - mean**2, 0))
+        return mean, 1.96 * spread / math.sqrt(max(self.count - 1, 1))
+
+
+@dataclass(frozen=True)
+class Point:
+    """How alike the maps of a randomised network and of the trained one are.
+
+    Args:
+        measure: of likeness: spearman, ssim or hog.
+        undefined: photos where one of the maps was the same everywhere.
+    """
+
+    method: str
+    mode: str
+    stage: str
+    measure: str
+    found: Interval
+    undefined: int
+
+
+CHANCE, ANOTHER = "chance", "another photo"
+"""The mode and stage of a point that compares the trained network's maps of different photos."""
+
+
+def in_words(found: Interval, sign: str = "") -> Markdown:
+    """A mean and its interval, for people.
+
+    Args:
+        sign: "+" for differences.
+    """
+    if not found.n:
+        return words("–")
+    mean, low, high = (f"{each:{sign}.3f}" for each in (found.mean, found.low, found.high))
+    return words("{}", mean) if math.isnan(found.low) else words("{} [{}, {}]", mean, low, high)
