@@ -44,8 +44,10 @@ test-long: setup test-lowest  ## the long suites: every fault in turn, and five 
 
 LOWEST := .venv-lowest
 LOWEST_PIP := $(LOWEST)/bin/python -m pip -qq --disable-pip-version-check
-LOWEST_TESTS := $(addprefix tests/test_,$(addsuffix .py,known_answers properties bank_file weights \
-	photo photo_remarks metrics datasets hostile_arrays runs audit baselines cli runtimes))
+LOWEST_TESTS := $(addprefix tests/,cam/test_known_answers.py cam/test_properties.py bank/test_file.py \
+	backends/test_weights.py images/test_photo.py images/test_photo_remarks.py metrics/test_metrics.py \
+	datasets/test_formats.py io/test_hostile_arrays.py runs/test_evaluate.py audit/test_audit.py \
+	methods/test_baselines.py cli/test_explain.py backends/runtimes/test_choice.py)
 
 .PHONY: test-lowest
 test-lowest: setup  ## the tests of what libraries do, with the oldest ones that are allowed

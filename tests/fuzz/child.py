@@ -29,9 +29,9 @@ from typing import Any
 
 import hypothesis
 import hypothesis.configuration
-from kinds import KINDS, Kind
 
 import scorecam
+from kinds import KINDS, Kind
 
 SLOW = 10
 MEMORY = 1 << 30

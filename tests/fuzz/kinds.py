@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import mutate
 import numpy as np
 import safetensors.torch
 import torch
 from PIL import Image
 from torch import nn
 
+import mutate
 import scorecam
 from scorecam.images.photo import read_photo
 from scorecam.runs import plots

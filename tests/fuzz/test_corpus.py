@@ -6,10 +6,10 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from child import Fault, Fuzzer, check_words
-from kinds import KINDS
 
 import scorecam
+from child import Fault, Fuzzer, check_words
+from kinds import KINDS
 
 CORPUS = Path(__file__).parent / "corpus"
 KEPT = sorted(CORPUS.glob("*/*"))

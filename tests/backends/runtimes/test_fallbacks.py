@@ -1,0 +1,347 @@
+"""Where a fast way of running a network fails or errs, the network itself answers in its stead."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import scorecam
+from left_as_found import left_as_found
+from networks import InPlace, Network, build, images_for
+from scorecam.backends.runtimes import choice
+from stand_in_runtime import Converter, bank, distance, install, ran
+
+
+@pytest.fixture
+def converter(monkeypatch: pytest.MonkeyPatch) -> Converter:
+    return install(monkeypatch)
+
+
+@pytest.fixture
+def network() -> Network:
+    return build(InPlace)  # 9 channels, 7 of them live: the fill and 7 masked images
+
+
+@pytest.fixture
+def image(network: Network) -> Tensor:
+    return images_for(network)[0]
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Converting takes no time: "auto" always does it."""
+    monkeypatch.setattr(choice, "CONVERTING", (0.0, 0.0))
+
+
+# ── what cannot be converted ─────────────────────────────────────────────────────────────────
+
+
+def test_a_network_that_cannot_be_converted_answers_itself_and_the_cause_is_told(
+    converter: Converter, network: Network, image: Tensor
+) -> None:
+    truth = bank(network, image, "norm", runtime="eager")
+    converter.refusal = RuntimeError("Check failed at graph.cpp:151:\n  no rule for it\n")
+    with left_as_found(network):
+        found = bank(network, image, "norm", runtime="openvino")
+    remark = "openvino cannot run this network (no rule for it): eager in float32 answers."
+    assert ran(found) == ("eager", "float32", (remark,))
+    assert torch.equal(found.scores, truth.scores)
+
+
+def test_what_cannot_be_converted_is_not_tried_again_before_it_changes(
+    converter: Converter, network: Network, image: Tensor
+) -> None:
+    converter.refusal = ValueError()
+    remarks = {ran(bank(network, image, "norm", runtime="openvino"))[2] for _ in range(3)}
+    [[remark]] = remarks
+    assert "(ValueError)" in remark
+    assert len(converter.made) == 1
+    converter.refusal = None
+    network.classes.weight.data[0, 0] += 1
+    assert ran(bank(network, image, "norm", runtime="openvino")) == ("openvino", "float32", ())
+
+
+def test_a_conversion_that_ran_out_of_memory_is_tried_again(
+    converter: Converter, network: Network, image: Tensor
+) -> None:
+    converter.refusal = torch.OutOfMemoryError("Tried to allocate 2.00 GiB.")
+    [remark] = bank(network, image, "norm", runtime="openvino").provenance.remarks
+    assert "Tried to allocate" in remark
+    converter.refusal = None
+    assert ran(bank(network, image, "norm", runtime="openvino")) == ("openvino", "float32", ())
+
+
+@pytest.mark.usefixtures("impatient")
+def test_auto_passes_over_what_cannot_be_converted_in_silence_and_tries_it_once(
+    converter: Converter, network: Network, image: Tensor
+) -> None:
+    truth = bank(network, image, "norm", runtime="eager")
+    converter.refusal = RuntimeError("no rule for it")
+    for _ in range(3):
+        found = bank(network, image, "norm")
+        assert ran(found) == ("eager", "float32", ())
+        assert torch.equal(found.scores, truth.scores)
+    assert len(converter.made) == 1
+
+
+class Altered(nn.Module):
+    """A network that sees its images through something a runtime may not know."""
+
+    def __init__(self, change: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.network = build(InPlace)
+        self.change = change
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network(self.change(images))
+
+
+@torch.library.custom_op("scorecam_tests::doubled", mutates_args=())
+def doubled(images: Tensor) -> Tensor:
+    return images * 2
+
+
+def through_numpy(images: Tensor) -> Tensor:
+    """What tracing takes for a constant."""
+    return torch.from_numpy(images.detach().numpy() * 2)
+
+
+def branching(images: Tensor) -> Tensor:
+    """A decision that tracing takes once and for all: the probe's batch decides otherwise."""
+    return images if (images[0] == images[-1]).all() else images.flip(3)
+
+
+@pytest.mark.needs("openvino")
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        (doubled, "operations: scorecam_tests::doubled"),
+        (torch.special.bessel_j0, "operations: aten::special_bessel_j0"),
+        (through_numpy, "moves the heatmap by 0."),
+        (branching, "moves the heatmap by 0."),
+    ],
+    ids=["custom operator", "no rule", "numpy", "branch"],
+)
+def test_what_openvino_cannot_express_is_answered_by_the_network_itself(
+    change: Callable[[Tensor], Tensor], cause: str
+) -> None:
+    network = Altered(change).train()
+    image = images_for(network.network)[0]
+    truth = bank(network, image, "network.norm", runtime="eager")
+    with left_as_found(network):
+        found = bank(network, image, "network.norm", runtime="openvino")
+    [remark] = found.provenance.remarks
+    assert cause in remark
+    assert remark.startswith("openvino ")
+    assert remark.endswith(": eager in float32 answers.")
+    assert ran(found)[:2] == ("eager", "float32")
+    assert torch.equal(found.scores, truth.scores)
+
+
+def test_a_network_that_cannot_be_compiled_answers_itself(
+    network: Network, image: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def convert(*_given: Any) -> Any:
+        raise RuntimeError("backend='inductor' raised:\nNo working C++ compiler found.")
+
+    monkeypatch.setattr(choice.compiled, "convert", convert)
+    [remark] = bank(network, image, "norm", runtime="compile").provenance.remarks
+    assert remark.startswith("compile cannot run this network (No working C++ compiler found.)")
+
+
+def test_a_network_that_cannot_be_copied_is_compiled_all_the_same(
+    network: Network, image: Tensor
+) -> None:
+    network.kept = (
+        network.classes.weight * 2
+    )  # copy.deepcopy stops at such a tensor; a view does not
+    with pytest.raises(RuntimeError, match="deepcopy"):
+        copy.deepcopy(network)
+    found = bank(network, image, "norm", runtime="compile")
+    own = bank(network, image, "norm", runtime="eager")
+    assert ran(found)[:2] == ("compile", "float32")
+    assert torch.allclose(found.heatmap(), own.heatmap(), atol=1e-5)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(("runtime", "remarks"), [("auto", 0), ("openvino", 1)])
+def test_a_network_that_takes_one_image_at_a_time_answers_itself(
+    converter: Converter, runtime: Any, remarks: int
+) -> None:
+    def alone(images: Tensor) -> Tensor:
+        return images.reshape(1, 3, 24, 40)
+
+    network = Altered(alone)
+    image = images_for(network.network)[0]
+    found = bank(network, image, "network.norm", runtime=runtime, batch_size=1)
+    assert ran(found)[:2] == ("eager", "float32")
+    assert len(found.provenance.remarks) == remarks
+    assert len(converter.made) == remarks
+
+
+# ── what is not there ────────────────────────────────────────────────────────────────────────
+
+
+def test_openvino_asked_for_and_missing_is_an_error_with_the_remedy(
+    network: Network, image: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    for settings in ({}, {"precision": "bfloat16"}, {"precision": "auto"}):
+        with pytest.raises(scorecam.MissingExtra, match="OpenVINO is not installed") as raised:
+            bank(network, image, "norm", runtime="openvino", **settings)
+        assert raised.value.do == "pip install 'scorecam[openvino]'"
+        assert isinstance(raised.value, ImportError)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_openvino_not_asked_for_and_missing_is_not_missed(
+    network: Network, image: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    truth = bank(network, image, "norm", runtime="eager")
+    found = bank(network, image, "norm")
+    assert ran(found) == ("eager", "float32", ())
+    assert torch.equal(found.scores, truth.scores)
+    assert found.provenance.forward_passes == truth.provenance.forward_passes
+
+
+def test_a_precision_that_the_processor_lacks_is_refused_before_anything_is_converted(
+    converter: Converter, network: Network, image: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choice.openvino, "precisions", lambda: ["float32"])
+    found = bank(network, image, "norm", runtime="openvino", precision="bfloat16")
+    [remark] = found.provenance.remarks
+    assert "this processor does not compute in bfloat16" in remark
+    assert ran(found)[:2] == ("eager", "float32")
+    assert converter.made == []
+
+
+def test_a_network_in_half_precision_cannot_be_asked_for_another(
+    network: Network, image: Tensor
+) -> None:
+    halved = copy.deepcopy(network).bfloat16()
+    with pytest.raises(scorecam.SettingError) as raised:
+        bank(halved, image, "norm", precision="float16")
+    assert "The network is in bfloat16" in str(raised.value)
+    assert "precision='float16'" in str(raised.value)
+    truth = bank(halved, image, "norm", runtime="eager")
+    for precision in ("float32", "bfloat16", "auto"):  # float32 is what is said by saying nothing
+        found = bank(halved, image, "norm", precision=precision)
+        assert ran(found) == ("eager", "bfloat16", ())
+        assert torch.equal(found.scores, truth.scores)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_a_network_in_another_precision_is_not_converted_and_the_cause_is_told(
+    converter: Converter, network: Network, image: Tensor, dtype: torch.dtype
+) -> None:
+    name = str(dtype).removeprefix("torch.")
+    found = bank(network.to(dtype), image, "norm", runtime="openvino")
+    assert ran(found)[:2] == ("eager", name)
+    assert name in found.provenance.remarks[0]
+    assert converter.made == []
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_a_network_in_another_precision_is_compiled_in_its_own(
+    network: Network, image: Tensor, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[torch.dtype] = []
+
+    def compile_nothing(function: Callable[[Tensor], Tensor], **_settings: Any) -> Any:
+        def ask(images: Tensor) -> Tensor:
+            seen.append(images.dtype)
+            return function(images)
+
+        return ask
+
+    monkeypatch.setattr(torch, "compile", compile_nothing)
+    truth = bank(network.to(dtype), image, "norm", runtime="eager")
+    found = bank(network, image, "norm", runtime="compile")
+    assert ran(found) == ("compile", str(dtype).removeprefix("torch."), ())
+    cam = scorecam.ScoreCAM(network, "norm", runtime="compile")
+    for each in cam._banks(cam.model, images_for(network, 3), [None] * 3):  # a full batch too
+        assert ran(each) == ran(found)
+    assert set(seen) == {dtype}
+    assert found.scores.dtype == torch.float32
+    torch.testing.assert_close(found.scores, truth.scores, rtol=0, atol=1e-2)
+
+
+# ── what answers something else ──────────────────────────────────────────────────────────────
+
+WRONG: dict[str, Callable[[int, Tensor], Tensor]] = {
+    "noise": lambda _number, scores: torch.randn_like(scores),
+    "a little off": lambda _number, scores: scores * 1.02,
+    "another class's": lambda _number, scores: scores.roll(1, 1),
+    "another image's": lambda _number, scores: scores.roll(1, 0),
+    "NaN": lambda _number, scores: scores * torch.nan,
+    "one NaN": lambda _number, scores: scores.index_fill(0, torch.tensor([1]), torch.nan),
+    "infinity": lambda _number, scores: scores + torch.inf,
+}
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "auto"])
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
+@pytest.mark.usefixtures("impatient")
+def test_a_runtime_that_disagrees_on_the_probe_is_not_taken(
+    converter: Converter,
+    network: Network,
+    image: Tensor,
+    wrong: Callable[[int, Tensor], Tensor],
+    runtime: Any,
+) -> None:
+    truth = bank(network, image, "norm", runtime="eager")
+    converter.spoil = wrong
+    for _ in range(2):
+        found = bank(network, image, "norm", runtime=runtime)
+        assert ran(found)[:2] == ("eager", "float32")
+        assert torch.equal(found.scores, truth.scores)
+        remarks = found.provenance.remarks
+        assert len(remarks) == (runtime == "openvino")
+        assert all("openvino in float32 moves the heatmap by" in remark for remark in remarks)
+    assert len(converter.made) == len(converter.passes) == 1  # what it was found to be is kept
+
+
+def test_a_runtime_whose_map_is_the_same_to_a_ten_thousandth_is_taken(
+    converter: Converter, network: Network, image: Tensor
+) -> None:
+    converter.spoil = lambda _number, scores: scores * (1 + 1e-6)
+    truth = bank(network, image, "norm", runtime="eager")
+    found = bank(network, image, "norm", runtime="openvino")
+    assert ran(found) == ("openvino", "float32", ())
+    assert 0 < distance(found, truth) < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("error", "asked", "taken"),
+    [
+        (0.1, "auto", ("openvino", "bfloat16", 0)),  # moves the map by 0.01
+        (1.0, "auto", ("openvino", "float32", 0)),  # by 0.15
+        (1.0, "bfloat16", ("openvino", "bfloat16", 0)),
+        (3.0, "bfloat16", ("eager", "float32", 1)),  # by 0.6
+    ],
+)
+def test_half_precision_may_move_the_map_a_little_and_a_little_more_if_asked_for_by_name(
+    converter: Converter,
+    error: float,
+    asked: Any,
+    taken: tuple[str, str, int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def halves_err(_number: int, scores: Tensor) -> Tensor:
+        wrong = error * (converter.made[-1] == "bfloat16")
+        return scores + wrong * torch.eye(*scores.shape)
+
+    monkeypatch.setattr(choice, "half_precision", lambda _device: "bfloat16")
+    converter.spoil = halves_err
+    network = build(InPlace)
+    found = bank(network, images_for(network)[0], "norm", runtime="openvino", precision=asked)
+    runtime, precision, remarks = ran(found)
+    assert (runtime, precision, len(remarks)) == taken
+    assert all("openvino in bfloat16 moves the heatmap by" in remark for remark in remarks)

@@ -1,0 +1,118 @@
+"""`scorecam check`: what it prints, what it says first, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from command_line import NAMES, PREPROCESS, SIDE
+from command_line import scorecam as command
+from scorecam.trust.verdict import RULES
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "preprocess.json").write_text(json.dumps(PREPROCESS))
+    (tmp_path / "labels.txt").write_text("\n".join(NAMES))
+    random = np.random.default_rng(0)
+    for name in ("one", "two"):
+        pixels = random.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    return tmp_path
+
+
+def options(folder: Path, model: str = "toy_models:tiny") -> list[str]:
+    return [
+        *["--model", model, "--preprocess", str(folder / "preprocess.json")],
+        *["--labels", str(folder / "labels.txt"), "--layer", "body.3", "--budget", "exact"],
+    ]
+
+
+def test_every_photo_gets_a_verdict_and_every_evidence_a_line(folder: Path) -> None:
+    photo = folder / "one.png"
+    answer = command("check", photo, *options(folder))
+    assert answer.code == 0, answer
+    first, *lines = answer.out.splitlines()
+    assert first.startswith(f"{photo}: ")
+    assert any(f": {verdict}" in first for verdict in ("usable", "weak", "don't show"))
+    assert any(name in first for name in NAMES)
+    codes = [line.split()[1] for line in lines]
+    assert codes[-len(RULES) :] == [f"{code}:" for code in RULES]
+    assert all(line.startswith(("  + ", "  ~ ", "  ! ", "  ? ")) for line in lines)
+
+
+def test_the_cost_is_said_on_stderr_before_the_check(folder: Path) -> None:
+    answer = command("check", folder / "one.png", *options(folder), "--json")
+    [item] = answer.items
+    said = answer.err.split("one.png: the check takes up to ")[1]
+    assert item["forward_passes"]["check"] <= int(said.split()[0])
+    assert "more passes, about " in said
+
+
+def test_json_is_one_document_with_failures_as_items(folder: Path) -> None:
+    answer = command(
+        "check", folder / "one.png", folder / "missing.png", *options(folder), "--json"
+    )
+    assert answer.code == 1
+    good, bad = answer.items
+    assert answer.document["schema"] == 1
+    assert good["verdict"] in ("usable", "weak", "don't show")
+    assert good["target"]["name"] in NAMES
+    assert [each["code"] for each in good["evidence"]][-len(RULES) :] == list(RULES)
+    keys = {"code", "value", "good", "bad", "state", "doubt", "sentence"}
+    assert all(set(each) == keys for each in good["evidence"])
+    assert good["doubt"] == pytest.approx(sum(each["doubt"] for each in good["evidence"]))
+    assert bad["failure"]["kind"] == "PhotoError"
+
+
+def test_a_map_that_should_not_be_shown_is_an_answer_too(folder: Path) -> None:
+    # A black photo's maps, and those of every photo to a network of constants, are flat.
+    Image.new("RGB", (SIDE, SIDE)).save(folder / "black.png")
+    answer = command("check", folder / "black.png", *options(folder), "--json", "--layer", "body.0")
+    assert answer.code == 0
+    assert answer.items[0]["verdict"] == "don't show"
+
+
+def test_evidence_can_be_left_out(folder: Path) -> None:
+    words = [folder / "one.png", *options(folder), "--json", "--without", "head"]
+    answer = command("check", *words)
+    assert "head" not in [each["code"] for each in answer.items[0]["evidence"]]
+    refused = command("check", *words, "--without", "hed")
+    assert refused.code == 2
+    assert "no evidence 'hed'" in refused.err
+    assert not refused.out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--target", "tiger"], "No class is called 'tiger'"),
+        (["--variant", "best"], "no variant 'best'"),
+        (["--budget", "some"], "budget='some'"),
+        (["--layer", "body.9"], "body.9"),
+    ],
+)
+def test_a_wrong_option_ends_with_2_and_says_so(folder: Path, words: list[str], said: str) -> None:
+    answer = command("check", folder / "one.png", *options(folder), *words)
+    assert answer.code == 2
+    assert said in answer.err
+    assert "Traceback" not in answer.err
+
+
+def test_the_help_says_what_the_exit_code_means() -> None:
+    answer = command("check", "--help")
+    assert 'exit code is 0 for "don\'t show"' in " ".join(answer.out.split())
+
+
+def test_the_thresholds_in_the_documentation_are_the_codes() -> None:
+    page = (Path(__file__).parents[2] / "docs/trust.md").read_text("utf-8").replace("−", "-")
+    for code, rule in RULES.items():
+        [row] = re.findall(
+            rf"^\| `{code}` \| (?:up|down) to (\S+) \| ([-0-9.]+)", page, re.MULTILINE
+        )
+        assert tuple(map(float, row)) == (rule.good, rule.bad), code

@@ -1,0 +1,496 @@
+"""Every layout of a data set is read for what it says, to the pixel."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from scorecam.datasets.columns import columns_of
+from scorecam.datasets.opening import open_dataset
+from scorecam.datasets.photos import upright_size
+from scorecam.datasets.sample import Dataset, Sample, Thing
+from scorecam.datasets.selection import select, share
+from scorecam.model import labels
+from small_datasets import (
+    GOLDFISH,
+    SNAKE,
+    TENCH,
+    boxed,
+    coco,
+    flat,
+    instances,
+    made,
+    only,
+    photo,
+    table,
+    xml,
+)
+
+# ── folders ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_folder_for_each_class_is_found_in_any_depth_and_hidden_files_are_not(
+    tmp_path: Path,
+) -> None:
+    for name in ("dog/b.PNG", "cat/deep/er/a.jpg", "cat/.hidden.png", ".git/c.png", "dog/.x/d.png"):
+        photo(tmp_path / name)
+    (tmp_path / "cat/notes.txt").write_text("no photo")
+    found = open_dataset(tmp_path)
+    assert found.kind == "folder"
+    assert [(each.name, each.label) for each in found.samples] == [
+        ("cat/deep/er/a.jpg", "cat"),
+        ("dog/b.PNG", "dog"),
+    ]
+    assert found.classes == ("cat", "dog")
+    assert found.samples[0].things is None
+
+
+def test_flat_photos_have_no_class_and_a_mixture_is_said(tmp_path: Path) -> None:
+    photo(tmp_path / "a.png")
+    assert only(open_dataset(tmp_path)).label is None
+    photo(tmp_path / "cat/b.png")
+    assert open_dataset(tmp_path).remarks == (
+        "Photos without a class, because they lie beside the classes' folders: 1.",
+    )
+
+
+def test_names_of_any_bytes_work(tmp_path: Path) -> None:
+    raw = os.fsencode(tmp_path) + b"/caf\xe9"
+    try:
+        Path(os.fsdecode(raw)).mkdir()
+    except OSError:
+        pytest.skip("this file system wants names in UTF-8")
+    photo(Path(os.fsdecode(raw)) / "a b\n'ü.png")
+    sample = only(open_dataset(tmp_path))
+    assert len(sample.id) == 16
+    assert upright_size(sample.path) == (40, 30)
+
+
+def test_links_that_go_in_circles_end(tmp_path: Path) -> None:
+    photo(tmp_path / "cat/a.png")
+    (tmp_path / "cat/again").symlink_to(tmp_path, target_is_directory=True)
+    assert [each.name for each in open_dataset(tmp_path).samples] == ["cat/a.png"]
+
+
+def test_a_size_is_that_of_the_upright_photo(tmp_path: Path) -> None:
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    assert upright_size(photo(tmp_path / "a.jpg", exif=turned)) == (30, 40)
+    assert upright_size(photo(tmp_path / "a.png", exif=turned)) == (30, 40)
+    turned[0x0112] = 3
+    assert upright_size(photo(tmp_path / "b.jpg", exif=turned)) == (40, 30)
+
+
+# ── XML ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.needs("eval")
+def test_boxes_count_pixels_from_1_and_hold_the_last(tmp_path: Path) -> None:
+    found = boxed(tmp_path, (TENCH, 1, 1, 40, 30), (TENCH, 5, 7, 5, 7))
+    assert found.kind == "imagenet"
+    sample = only(found)
+    assert sample.boxes(TENCH) == [(0, 0, 40, 30), (4, 6, 5, 7)]
+    assert sample.failure is None
+    assert found.remarks == ()
+
+
+@pytest.mark.needs("eval")
+def test_boxes_beyond_the_photo_are_clipped_and_those_without_area_dropped(tmp_path: Path) -> None:
+    found = boxed(
+        tmp_path,
+        (TENCH, -4, 5, 99, 12),
+        (TENCH, 41, 5, 50, 9),  # to the right of the photo
+        (TENCH, 9, 9, 8, 12),  # one pixel back: no area
+        (TENCH, 20, 9, 10, 12),
+    )
+    assert only(found).boxes(TENCH) == [(0, 4, 40, 12)]
+    said = " ".join(found.remarks)
+    assert "clipped: 1." in said
+    assert "no area inside their photo: 3." in said
+
+
+@pytest.mark.needs("eval")
+def test_boxes_for_another_size_of_the_photo_are_scaled_and_said(tmp_path: Path) -> None:
+    found = boxed(tmp_path, (TENCH, 21, 11, 60, 40), size=(80, 60))
+    assert only(found).boxes(TENCH) == [(10, 5, 30, 20)]
+    assert found.remarks == (
+        "Photos of another size than their annotation says, whose boxes were scaled: 1.",
+    )
+
+
+@pytest.mark.needs("eval")
+def test_boxes_for_another_shape_are_a_failure_that_says_both_sizes(tmp_path: Path) -> None:
+    found = boxed(tmp_path, (TENCH, 1, 1, 5, 5), size=(30, 40))
+    sample = only(found)
+    assert sample.things is None
+    assert "30 × 40" in str(sample.failure)
+    assert "40 × 30" in str(sample.failure)
+    assert "EXIF" in str(sample.failure)
+
+
+@pytest.mark.needs("eval")
+def test_a_damaged_photo_with_a_good_annotation_is_left_for_its_reader(tmp_path: Path) -> None:
+    boxed(tmp_path, (TENCH, 2, 2, 50, 20))
+    (tmp_path / TENCH / "a.png").write_bytes(b"\x89PNG no more")
+    sample = only(open_dataset(tmp_path))
+    assert sample.failure is None
+    assert sample.boxes(TENCH) == [(1, 1, 40, 20)]  # clipped to the size the annotation says
+
+
+# ── ImageNet ─────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.needs("eval")
+def test_imagenet_with_images_annotations_and_masks_as_our_composites_have_them(
+    tmp_path: Path,
+) -> None:
+    photo(tmp_path / f"images/{TENCH}/a.JPEG")
+    photo(tmp_path / f"images/{GOLDFISH}/b.JPEG")
+    xml(tmp_path / "Annotations/a.xml", (TENCH, 3, 3, 9, 9), (SNAKE, 11, 11, 12, 12))
+    exact = np.zeros((30, 40), dtype=np.uint8)
+    exact[4:8, 10:30] = 255
+    (tmp_path / "masks" / TENCH).mkdir(parents=True)
+    Image.fromarray(exact).save(tmp_path / f"masks/{TENCH}/a.png")
+    found = open_dataset(tmp_path)
+    first, second = found.samples
+    assert (first.name, first.label) == (f"images/{TENCH}/a.JPEG", TENCH)
+    assert first.boxes(TENCH) == [(2, 2, 9, 9)]
+    assert first.boxes(SNAKE) == [(10, 10, 12, 12)]
+    read = pickle.loads(pickle.dumps(first)).mask  # a worker elsewhere may read it
+    assert read is not None
+    assert read().dtype == bool
+    assert np.array_equal(read(), exact > 0)
+    assert (second.things, second.mask) == (None, None)
+    assert found.remarks == ("Photos without an annotation: 1.",)
+
+
+@pytest.mark.needs("eval")
+def test_a_photo_of_two_classes_has_a_mask_for_its_own(tmp_path: Path) -> None:
+    photo(tmp_path / f"images/{TENCH}/a.png")
+    for wnid, grey in ((TENCH, 255), (SNAKE, 0)):
+        (tmp_path / "masks" / TENCH).mkdir(parents=True, exist_ok=True)
+        Image.new("L", (40, 30), grey).save(tmp_path / f"masks/{TENCH}/a_{wnid}.png")
+    read = only(open_dataset(tmp_path)).mask
+    assert read is not None
+    assert read().all()
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        f"{{2}} {TENCH}\n{{0}} {SNAKE}\n{{1}} {GOLDFISH}\n",
+        "{0} 65\n{1} 1\n{2} 0\n",
+        f"val/{{0}}\t{SNAKE}\nval/{{1}} {GOLDFISH}\nval/{{2}} {TENCH}\n",
+        (
+            "ImageId,PredictionString\n"
+            f"ILSVRC2012_val_00000001,{SNAKE} 1 2 3 4 {SNAKE} 5 6 7 8 \n"
+            f"ILSVRC2012_val_00000003,{TENCH} 1 2 3 4\n"
+            f"ILSVRC2012_val_00000002,{GOLDFISH} 1 2 3 4\n"
+        ),
+        f"{SNAKE}\n{GOLDFISH}\n{TENCH}\n",
+        "65\n1\n0\n",
+    ],
+)
+def test_the_lists_of_classes_that_people_have(tmp_path: Path, lines: str) -> None:
+    names = flat(tmp_path)
+    truth = tmp_path / "val.txt"
+    truth.write_text(lines.format(*names))
+    found = open_dataset(tmp_path / "val", annotations=truth)
+    assert found.kind == "imagenet"
+    assert [each.label for each in found.samples] == [SNAKE, GOLDFISH, TENCH]
+    assert [each.name for each in found.samples] == names
+
+
+@pytest.mark.parametrize(("base", "expected"), [("0-based", GOLDFISH), ("1-based", TENCH)])
+def test_where_an_index_starts_may_be_said(tmp_path: Path, base: str, expected: str) -> None:
+    (name,) = flat(tmp_path, 1)
+    (tmp_path / "val.txt").write_text(f"{name} 1\n")
+    found = open_dataset(tmp_path / "val", annotations=f"{base}:{tmp_path / 'val.txt'}")
+    assert only(found).label == expected
+
+
+@pytest.mark.needs("eval")
+def test_the_organisers_list_is_read_with_the_development_kit_beside_it(tmp_path: Path) -> None:
+    from scipy.io import savemat
+
+    flat(tmp_path)
+    kit = tmp_path / "devkit/data"
+    kit.mkdir(parents=True)
+    (kit / "ILSVRC2012_validation_ground_truth.txt").write_text("490\n2\n1\n")
+    fields = [("ILSVRC2012_ID", float), ("WNID", object)]
+    synsets = np.array([(1, TENCH), (2, GOLDFISH), (490, SNAKE), (1001, "n00001740")], fields)
+    savemat(kit / "meta.mat", {"synsets": synsets})
+    for where in (kit.parent, kit, kit / "ILSVRC2012_validation_ground_truth.txt"):
+        found = open_dataset(tmp_path / "val", annotations=where)
+        assert [each.label for each in found.samples] == [SNAKE, GOLDFISH, TENCH]
+
+
+@pytest.mark.needs("eval")
+def test_flat_photos_without_a_list_take_the_class_of_their_xml(tmp_path: Path) -> None:
+    names = flat(tmp_path, 2)
+    xml(tmp_path / "xml/val" / names[0].replace("JPEG", "xml"), (SNAKE, 1, 1, 2, 2))
+    both = ((SNAKE, 1, 1, 2, 2), (TENCH, 1, 1, 2, 2))
+    xml(tmp_path / "xml/val" / names[1].replace("JPEG", "xml"), *both)
+    found = open_dataset(tmp_path / "val", annotations=tmp_path / "xml")
+    assert [each.label for each in found.samples] == [SNAKE, None]
+    assert "Photos without a class" in found.remarks[0]
+
+
+# ── VOC ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.needs("eval")
+def test_vocs_label_is_the_largest_object_that_is_not_difficult(voc: Path) -> None:
+    found = open_dataset(voc, split="val")
+    first, second = found.samples
+    assert (found.kind, len(found)) == ("voc", 2)
+    assert first.label == "cat"
+    assert first.boxes("dog") == [(0, 0, 40, 30)]
+    assert first.boxes("cat") == [(2, 2, 9, 9)]
+    assert second.label is None
+    assert "largest object that is not marked difficult" in found.remarks[0]
+
+
+@pytest.mark.needs("eval")
+def test_vocs_splits_are_lists_and_without_one_all_photos_are_taken(voc: Path) -> None:
+    assert [each.name for each in open_dataset(voc, split="cat_val").samples] == [
+        "JPEGImages/1.jpg"
+    ]
+    whole = open_dataset(voc)
+    assert len(whole) == 3
+    assert whole.samples[2].things is None
+
+
+# ── COCO ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.needs("eval")
+def test_coco_is_read_with_boxes_masks_and_without_crowds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = coco(tmp_path, instances())
+    for source, extra in ((tmp_path, None), (tmp_path / "val2017", path), (path, None)):
+        found = open_dataset(source, annotations=extra)
+        assert found.kind == "coco"
+        sample = only(found)
+        assert sample.label == "cat"
+        assert sample.boxes("cat") == [(10, 5, 20, 15), (0, 0, 2.5, 30)]
+        assert sample.boxes("dog") == [(30, 20, 33, 23)]
+        assert "Crowd regions that were left out: 1." in found.remarks
+        assert sample.mask is not None
+        expected = np.zeros((30, 40), dtype=bool)
+        expected[5:15, 10:20] = expected[:, :2] = True
+        assert np.array_equal(sample.mask(), expected)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.needs("eval")
+def test_cocos_masks_follow_a_photo_that_was_made_smaller(tmp_path: Path) -> None:
+    coco(tmp_path, instances())
+    photo(tmp_path / "val2017/a.jpg", 20, 15)
+    sample = only(open_dataset(tmp_path, split="val2017"))
+    assert sample.boxes("cat") == [(5, 2.5, 10, 7.5), (0, 0, 1.25, 15)]
+    assert sample.mask is not None
+    assert sample.mask().shape == (15, 20)
+
+
+@pytest.mark.needs("eval")
+def test_cocos_compressed_run_lengths_are_read(tmp_path: Path) -> None:
+    from pycocotools import mask as tools
+
+    expected = np.zeros((30, 40), dtype=bool)
+    expected[3:9, 20:31] = True
+    runs = tools.encode(np.asfortranarray(expected.astype(np.uint8)))
+    counts = {"size": [30, 40], "counts": runs["counts"].decode()}
+    objects = instances()["annotations"]
+    coco(tmp_path, instances(annotations=[objects[0] | {"segmentation": counts}]))
+    read = only(open_dataset(tmp_path)).mask
+    assert read is not None
+    assert np.array_equal(read(), expected)
+
+
+# ── lists ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_csv_list_has_several_rows_for_several_boxes(tmp_path: Path) -> None:
+    photo(tmp_path / "in/a, b.png")
+    photo(tmp_path / "c.png")
+    mask = np.zeros((30, 40), dtype=np.uint8)
+    mask[3] = 255
+    Image.fromarray(mask).save(tmp_path / "m.png")
+    first = {"path": "in/a, b.png", "label": "cat", "mask": "m.png"}
+    one, two = (dict(zip(("x1", "y1", "x2", "y2"), box, strict=True)) for box in
+                ((0.5, 1, 3, 4), (30, 20, 50, 25)))  # fmt: skip
+    listed = table(
+        tmp_path / "list.csv",
+        first | one,
+        first | two,
+        {"path": str(tmp_path / "in/../c.png"), "label": "7"},
+        first | one,
+    )
+    found = open_dataset(listed)
+    other, sample = found.samples
+    assert found.kind == "list"
+    assert [each.name for each in found.samples] == ["c.png", "in/a, b.png"]
+    assert sample.boxes("cat") == [(0.5, 1, 3, 4), (30, 20, 40, 25)]
+    assert (other.label, other.things, other.mask) == ("7", (), None)
+    assert sample.mask is not None
+    assert np.array_equal(sample.mask(), mask > 0)
+    assert "Rows that repeat another and were left out: 1." in found.remarks
+
+
+def test_a_list_without_boxes_annotates_nothing(tmp_path: Path) -> None:
+    photo(tmp_path / "a.png")
+    assert only(open_dataset(table(tmp_path / "l.csv", {"path": "a.png"}))).things is None
+
+
+@pytest.mark.needs("eval")
+def test_a_parquet_list_says_the_same_as_csv_and_keeps_numbers(tmp_path: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    for name in ("a.png", "b.png"):
+        photo(tmp_path / name)
+    columns: dict[str, list[Any]] = {"path": ["a.png", "b.png"], "label": [281.0, float("nan")]}
+    columns |= {side: [value, None] for side, value in zip(("x1", "y1", "x2", "y2"), (1, 2, 3.5, 4), strict=True)}  # fmt: skip  # noqa: E501
+    parquet.write_table(pa.table(columns), tmp_path / "list.parquet")
+    first, second = open_dataset(tmp_path / "list.parquet").samples
+    assert (first.label, first.boxes(281)) == (281, [(1, 2, 3.5, 4)])
+    assert second.label is None
+
+
+# ── what is looked at ────────────────────────────────────────────────────────────────────────
+
+
+@given(st.integers(0, 2**31), st.integers(1, 12), st.integers(1, 4), st.randoms())
+def test_a_selection_depends_on_names_and_the_seed_alone(
+    seed: int, limit: int, shards: int, order: random.Random
+) -> None:
+    ordered = made(12)
+    mixed = list(ordered.samples)
+    order.shuffle(mixed)
+    names = [s.name for s in select(ordered, limit=limit, seed=seed).samples]
+    shuffled = select(replace(ordered, samples=tuple(mixed)), limit=limit, seed=seed)
+    assert [s.name for s in shuffled.samples] == names == sorted(names)
+    assert len(names) == limit
+    larger = select(ordered, limit=min(limit + 1, 12), seed=seed)
+    assert set(names) <= {s.name for s in larger.samples}
+    parts = [
+        select(ordered, limit=limit, seed=seed, shard=(i + 1, shards)).samples
+        for i in range(shards)
+    ]
+    assert sorted(s.name for part in parts for s in part) == names
+
+
+def test_different_seeds_draw_differently() -> None:
+    draws = {tuple(s.name for s in select(made(30), limit=5, seed=i).samples) for i in range(20)}
+    assert len(draws) > 15
+
+
+def test_the_papers_filters(tmp_path: Path) -> None:
+    def sample(name: str, *boxes: tuple[float, float, float, float], label: str = "cat") -> Sample:
+        path = photo(tmp_path / name)
+        return Sample(name, path, label, tuple(Thing("cat", box) for box in boxes))
+
+    half, more, small = (0, 0, 20, 30), (0, 0, 21, 30), (30, 20, 35, 25)
+    samples = [
+        sample("half.png", half),
+        sample("more.png", more),
+        sample("two.png", small, half),
+        sample("dog.png", small, label="dog"),
+        replace(sample("bare.png"), things=None),
+        replace(sample("unnamed.png", small), label=None),
+        replace(sample("lost.png", small), path=tmp_path / "gone.png"),
+    ]
+    whole = Dataset(tmp_path, "folder", tuple(samples), ("cat", "dog"))
+    found = select(whole, single=True, at_most=0.5)
+    assert [each.name for each in found.samples] == ["half.png", "lost.png"]
+    assert "gone.png" in str(found.samples[1].failure)
+    assert found.classes == ("cat", "dog")
+    assert set(found.remarks) == {
+        "1 of 7 photos left out: no class.",
+        "1 of 7 photos left out: no annotation of their objects.",
+        "1 of 7 photos left out: no box of their class.",
+        "1 of 7 photos left out: more than one box of their class.",
+        "1 of 7 photos left out: objects of their class cover more than 50%.",
+    }
+    assert "two.png" not in {s.name for s in select(whole, at_most=0.5).samples}
+    assert "more.png" in {s.name for s in select(whole, single=True).samples}
+
+
+SPANS = st.tuples(st.integers(0, 11), st.integers(1, 5))
+SIDES = st.tuples(SPANS, SPANS).map(lambda s: (s[0][0], s[1][0], sum(s[0]), sum(s[1])))
+
+
+@given(st.lists(SIDES, max_size=5))
+def test_a_share_is_the_union_of_the_boxes(boxes: list[tuple[int, int, int, int]]) -> None:
+    painted = np.zeros((9, 10), dtype=bool)
+    for x1, y1, x2, y2 in boxes:
+        painted[y1:y2, x1:x2] = True
+    assert share(boxes, (10, 9)) == pytest.approx(painted.mean())
+
+
+# ── columns ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_wordnet_ids_are_in_the_usual_order() -> None:
+    wnids = labels.imagenet_wnids()
+    assert len(set(wnids)) == 1000
+    assert list(wnids) == sorted(wnids)
+    names = dict(zip(wnids, labels.imagenet(), strict=True))
+    known = {TENCH: "tench", "n02123159": "tiger cat", SNAKE: "sea snake"}
+    assert {wnid: names[wnid] for wnid in known} == known
+
+
+def test_columns_are_found_by_number_id_name_and_number_as_text() -> None:
+    classes = (5, "281", "Tiger_Cat", "n02123159")
+    found = columns_of(classes, labels.imagenet(), 1000)
+    assert found.found == {5: 5, "281": 281, "Tiger_Cat": 282, "n02123159": 282}
+    assert (found.unknown, found.remarks) == ((), ())
+
+
+def test_a_name_goes_before_the_number_it_spells() -> None:
+    assert columns_of(("1",), ("2", "0", "1"), 3).found == {"1": 2}
+
+
+def test_what_is_unknown_is_said_with_the_nearest_name() -> None:
+    found = columns_of(("tabby_cta", "dog", 7, -1), ("tabby cat", "dog"), 2)
+    assert found.found == {"dog": 1}
+    assert found.unknown == ("tabby_cta", 7, -1)
+    (said,) = found.remarks
+    assert said.startswith("3 of 4 classes")
+    assert "Did you mean 'tabby cat'?" in said
+
+
+def test_a_name_of_several_columns_is_none() -> None:
+    found = columns_of(("crane",), ("crane", "Crane"), 2)
+    assert found.unknown == ("crane",)
+    assert "Several" in found.remarks[0]
+
+
+def test_a_wordnet_id_is_no_column_of_a_model_with_ten() -> None:
+    assert columns_of((TENCH,), None, 10).unknown == (TENCH,)
+
+
+def test_a_model_without_names_takes_as_many_classes_in_sorted_order() -> None:
+    found = columns_of(("bee", "ant"), None, 2)
+    assert found.found == {"ant": 0, "bee": 1}
+    assert "sorted" in found.remarks[0]
+    assert columns_of(("bee", "ant"), None, 3).found == {}
+
+
+def test_numbers_that_sort_otherwise_as_text_are_said() -> None:
+    found = columns_of(("0", "1", "10", "2"), None, 11)
+    assert found.found["10"] == 10
+    assert len(found.remarks) == 1
+    assert columns_of(("0", "1", "2"), None, 11).remarks == ()

@@ -1,0 +1,41 @@
+"""A case that every method can explain, and its heatmap."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+import scorecam
+from scorecam.methods.method import Case
+from scorecam.methods.names import parse_methods
+from scorecam.model.engine import Speed
+from scorecam.model.model import Model
+from scorecam.model.scorer import Scorer
+
+
+def case_of(  # noqa: PLR0917
+    network: nn.Module | Model,
+    image: Tensor,
+    target: int = 0,
+    layer: str | None = None,
+    seed: int = 0,
+    head: Any = "auto",
+) -> Case:
+    """A case of a network that is run as it is: its bank is only asked for when it is wanted."""
+    model = scorecam.open_model(network, head=head) if isinstance(network, nn.Module) else network
+    name = model.find_layer(layer, image[None])
+    return Case(
+        model,
+        image,
+        target,
+        name,
+        ask=lambda: scorecam.ScoreCAM(model, name, runtime="eager").bank(image),
+        listen=lambda: Scorer(model, image, speed=Speed("eager")),
+        seed=seed,
+    )
+
+
+def heatmap(name: str, case: Case) -> Tensor:
+    (method,) = parse_methods(name)
+    return method.heatmap(case)

@@ -1,0 +1,162 @@
+"""What the documentation shows runs, and what it names exists.
+
+The pretrained network is replaced by a small one of the same input and classes; the real one
+explains the bundled photo in test_packaging.py.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import scorecam
+from command_line import scorecam as command
+from scorecam import cam
+from scorecam.backends import opening
+from scorecam.backends.zoo import Built
+from scorecam.bank import health
+from scorecam.cli.app import app
+from scorecam.model.labels import imagenet
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    flags = re.DOTALL | re.MULTILINE
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text("utf-8"), flags)
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a photo, where every spec opens a small network of ImageNet's classes."""
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 9, stride=8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(8, 1000),
+    )  # fmt: skip
+    built = Built(network, scorecam.Preprocess.lite(224), imagenet())
+    monkeypatch.setattr(opening, "build", lambda *_: built)
+    monkeypatch.chdir(tmp_path)
+    with resources.as_file(resources.files("scorecam").joinpath("data/chelsea.jpg")) as photo:
+        shutil.copy(photo, "cat.jpg")
+        Path("photos/tabby").mkdir(parents=True)
+        shutil.copy(photo, "photos/tabby/chelsea.jpg")
+    return tmp_path
+
+
+def residual() -> nn.Module:
+    """Stands for the ResNet of the "coming from" pages: what matters is `layer4`."""
+    stem = nn.Sequential(nn.Conv2d(3, 6, 3, stride=4, padding=1), nn.ReLU())
+    block = nn.Sequential(nn.Conv2d(6, 12, 3, padding=1), nn.ReLU())
+    network = nn.Sequential()
+    network.add_module("stem", stem)
+    network.add_module("layer4", nn.Sequential(block))
+    network.add_module("pool", nn.AdaptiveAvgPool2d(1))
+    network.add_module("flatten", nn.Flatten())
+    network.add_module("fc", nn.Linear(12, 1000))
+    return network.eval()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.usefixtures("desk")
+def test_python_on_the_page_runs_from_top_to_bottom(page: Path) -> None:
+    names = {
+        "network": residual(),
+        "input_tensor": torch.randn(1, 3, 64, 48),
+        "images": torch.randn(2, 3, 64, 48),
+        "rgb_img": np.random.default_rng(0).random((64, 48, 3), np.float32),
+    }
+
+    for block in blocks(page, "python"):
+        exec(compile(block, str(page), "exec"), names)
+
+
+@pytest.mark.needs("eval", "plot")
+@pytest.mark.usefixtures("desk")
+def test_commands_in_the_readme_run() -> None:
+    lines = [line for block in blocks(ROOT / "README.md", "console") for line in block.splitlines()]
+    commands = [
+        shlex.split(line[2:], comments=True) for line in lines if line.startswith("$ scorecam")
+    ]
+    command("explain", "cat.jpg", "--out", "saved")
+    shutil.copy("saved/cat.safetensors", "cat.safetensors")
+
+    assert len(commands) >= 4
+    for _, *words in commands:
+        expanded = [
+            name for word in words for name in sorted(map(str, Path().glob(word))) or [word]
+        ]
+        force = ["--force"] if "explain" in expanded else []
+        answer = command(*expanded, *force)
+        assert answer.code == 0, (words, answer)
+
+
+def test_every_link_in_the_documentation_leads_to_a_file() -> None:
+    for page in [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]:
+        for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text("utf-8")):
+            assert (page.parent / link).exists(), f"{page.name} links to {link}"
+
+
+def test_every_variant_and_every_note_is_documented() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    notes = (ROOT / "docs/health.md").read_text("utf-8")
+
+    assert [name for name in cam.VARIANTS if f"`{name}`" not in readme] == []
+    assert [code for code in health.RULES if f"`{code}`" not in notes] == []
+
+
+def test_the_readme_states_the_formulas_as_the_code_does() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+
+    for variant in cam.VARIANTS.values():
+        assert variant.formula in readme
+
+
+def test_the_architecture_page_names_every_file_of_the_package() -> None:
+    page = (ROOT / "docs/design.md").read_text("utf-8")
+    tree = ROOT / "src/scorecam"
+    files = [path.name for path in tree.glob("*.py") if not path.name.startswith("__")]
+    folders = [path.parent.name + "/" for path in tree.glob("*/__init__.py")]
+
+    assert [name for name in files + folders if f"`{name}`" not in page] == []
+
+
+def test_every_command_has_help_for_each_of_its_options() -> None:
+    commands = [entry.callback.__name__ for entry in app.registered_commands]
+
+    assert commands == [
+        "demo",
+        "explain",
+        "show",
+        "layers",
+        "evaluate",
+        "sanity",
+        "compare",
+        "audit",
+        "check",
+        "verify",
+        "doctor",
+    ]
+    for name in commands:
+        answer = command(name, "--help")
+        assert answer.code == 0
+        options = [line for line in answer.out.splitlines() if line.strip().startswith("--")]
+        assert options or name == "doctor"
+        for line in options:
+            assert re.search(r"--[a-z-]+(\s+[A-Z]+)?\s{2,}\S|--[a-z-]+.*\s{2,}\S", line), line
+
+
+def test_the_example_of_a_note_is_what_the_rules_say() -> None:
+    """docs/health.md describes each rule by the number that `measure` gives it."""
+    described = health.measure.__doc__ or ""
+
+    assert [code for code in health.RULES if f"{code}:" not in described] == []

@@ -1,0 +1,219 @@
+"""Two or more models on the same photos, and the gate."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import scorecam
+from command_line import PREPROCESS, refused
+from command_line import scorecam as command
+from compared_runs import NETWORKS, compared
+from scorecam import Model, ModelError, RunError, SettingError
+from scorecam.metrics.statistics import Interval
+from scorecam.runs.compare.compare import alike
+from scorecam.runs.compare.sides import parse_side
+from scorecam.runs.plots import draw_training, told_apart
+from scorecam.testing import Regions
+from small_runs import NAMES, opened, photos, run, with_truth
+
+pytestmark = pytest.mark.needs("eval")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return photos(tmp_path / "photos", 6)
+
+
+# ── what is compared ─────────────────────────────────────────────────────────────────────────
+
+
+def test_a_model_is_like_itself(folder: Path, tmp_path: Path) -> None:
+    found = compared(["right", "same"], with_truth(folder), tmp_path / "out")
+    [versus] = found.versus
+    assert versus.similarity.mean == pytest.approx(1)
+    assert versus.agreement.mean == 1
+    assert versus.focus.mean == 0
+    assert versus.focus.excludes(0.0) is False
+    assert found.accuracy[0].mean == found.accuracy[1].mean == 1
+    assert found.focus[0] == found.focus[1]
+    assert not found.failed
+
+
+def test_a_model_with_its_classes_swapped_is_caught(folder: Path, tmp_path: Path) -> None:
+    found = compared(
+        ["right", "near", "swapped"],
+        with_truth(folder),
+        tmp_path / "out",
+        fail_under={"similarity": 0.9, "agreement": 0.9, "accuracy": 0.9},
+    )
+    near, swapped = found.versus
+    assert near.agreement.mean == 1
+    assert swapped.agreement.mean == 0
+    assert swapped.similarity.mean < near.similarity.mean
+    assert [sentence.split()[0] for sentence in found.failed] == [
+        "similarity", "agreement", "accuracy",
+    ]  # fmt: skip
+    assert all(photo.flipped for photo in swapped.photos)
+    assert found.focus[0].mean > found.focus[2].mean
+
+
+def test_runs_that_are_there_are_compared_without_a_model(folder: Path, tmp_path: Path) -> None:
+    dataset = with_truth(folder)
+    for name in ("right", "swapped"):
+        run(dataset, tmp_path / name, model=opened(NETWORKS[name]))
+    sides = [str(tmp_path / name) for name in ("right", "swapped")]
+    found = compared(sides, None, tmp_path / "out", method="scorecam")
+    assert found.versus[0].agreement.mean == 0
+    document = json.loads((tmp_path / "out" / "compare.json").read_text("utf-8"))
+    assert len(document["items"][0]["photos"]) == 6
+    assert "another class" in (tmp_path / "out" / "compare.md").read_text("utf-8")
+
+
+def test_the_photos_that_moved_most_come_first(folder: Path, tmp_path: Path) -> None:
+    found = compared(["right", "near"], with_truth(folder), tmp_path / "out")
+    likeness = [photo.similarity for photo in found.versus[0].photos]
+    assert likeness == sorted(likeness)
+
+
+def test_maps_of_other_grids_are_brought_to_one() -> None:
+    ramp = torch.linspace(0, 1, 7).expand(7, 7)
+    finer = torch.linspace(0, 1, 9).expand(9, 9)
+    assert alike(ramp, finer) == pytest.approx(1, abs=0.01)
+    assert alike(ramp, -finer) == pytest.approx(-1, abs=0.01)
+    assert alike(ramp, torch.ones(9, 9)) is None
+
+
+def test_without_boxes_or_labels_it_says_which_figures_that_costs(tmp_path: Path) -> None:
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for number, path in enumerate(sorted(photos(tmp_path / "photos", 6).rglob("*.png"))):
+        path.rename(flat / f"{number}.png")
+    found = compared(["right", "same"], flat, tmp_path / "out", fail_under={"focus": 0.4})
+    said = " ".join(found.remarks)
+    assert "focus cannot be told" in said
+    assert "accuracy cannot be told" in said
+    assert "focus cannot be told, and at least 0.4" in found.failed[0]
+    assert found.versus[0].similarity.mean == pytest.approx(1)
+
+
+def test_a_comparison_goes_on_where_it_was(folder: Path, tmp_path: Path) -> None:
+    told: list[Any] = []
+    compared(["right", "same"], folder, tmp_path / "out")
+    compared(["right", "same"], folder, tmp_path / "out", progress=told.append)
+    assert told == []  # nothing was left to do
+
+
+# ── what is refused ──────────────────────────────────────────────────────────────────────────
+
+
+def test_models_of_other_classes_are_refused(folder: Path, tmp_path: Path) -> None:
+    def other(spec: str, **_: str) -> Model:
+        names = NAMES if spec == "right" else NAMES[::-1]
+        model = opened(NETWORKS["right"])
+        return scorecam.open_model(model.module, preprocess=model.preprocess, labels=names)
+
+    with pytest.raises(ModelError, match="place 0: 'red' and 'blue'"):
+        compared(["right", "same"], folder, tmp_path / "out", opener=other)
+
+    def fewer(spec: str, **_: str) -> Model:
+        count = 3 if spec == "right" else 2
+        network = Regions(torch.rand(count, 3))
+        return scorecam.open_model(network, preprocess=opened().preprocess, labels=NAMES[:count])
+
+    with pytest.raises(ModelError, match="3 and 2 classes"):
+        compared(["right", "same"], folder, tmp_path / "more", opener=fewer)
+
+
+def test_settings_and_gates_that_make_no_sense_are_refused(folder: Path, tmp_path: Path) -> None:
+    for sides, dataset, others in (
+        (["right"], folder, {}),
+        (["right", "same"], None, {}),
+        (["right", "same,precison=float32"], folder, {}),
+        (["right", "same"], folder, {"fail_under": {"likeness": 0.5}}),
+    ):
+        with pytest.raises(SettingError):
+            compared(sides, dataset, tmp_path / "out", **others)
+    assert parse_side("lite0,precision=bfloat16").settings == {"precision": "bfloat16"}
+
+
+def test_a_run_without_the_method_or_without_common_photos_is_refused(
+    folder: Path, tmp_path: Path
+) -> None:
+    run(folder, tmp_path / "one", "random")
+    run(photos(tmp_path / "others", 5).rename(tmp_path / "elsewhere"), tmp_path / "two", "random")
+    sides = [str(tmp_path / name) for name in ("one", "two")]
+    with pytest.raises(RunError, match="no maps of scorecam"):
+        compared(sides, None, tmp_path / "out", method="scorecam")
+    for path in (tmp_path / "two" / "items").rglob("*.json"):
+        path.unlink()
+    with pytest.raises(RunError, match="no photo in common"):
+        compared(sides, None, tmp_path / "out", method="random")
+
+
+# ── the command ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_gate_is_exit_code_3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    photos(Path("photos"), 6, side=16)
+    Path("preprocess.json").write_text(json.dumps(PREPROCESS), "utf-8")
+    Path("names.txt").write_text("red\ngreen\nblue\nlynx\ntabby\n", "utf-8")
+    words = ["--preprocess", "preprocess.json", "--labels", "names.txt", "--out"]
+    sides = ["toy_models:tiny,runtime=eager", "toy_models:a_module,runtime=eager"]
+    same = [sides[0], "toy_models:tiny,runtime=eager,precision=float32"]
+    gate = ["--fail-under", "similarity=0.999"]
+    good = command("compare", *same, "photos", *words, "good", *gate)
+    assert good.code == 0, good
+    assert "1.000" in good.out
+    bad = command("compare", *sides, "photos", *words, "bad", *gate)
+    assert bad.code == 3, bad
+    assert "under 0.999. The gate is shut." in bad.err
+    refused(command("compare", *same, "photos", *words, "x", "--fail-under", "similarity"))
+    refused(command("compare", "toy_models:tiny", "photos", *words, "x"), "at least two")
+
+
+# ── the picture ──────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("names", "short"),
+    [
+        (
+            [f"my:Net,weights=runs/epoch{each}.pt,layer=last" for each in (1, 2, 10)],
+            ["epoch1", "epoch2", "epoch10"],
+        ),
+        (["lite0,precision=float32", "lite0,precision=bfloat16"], ["float32", "bfloat16"]),
+        (["lite0", "lite0,precision=bfloat16"], ["lite0", "lite0,precision=bfloat16"]),
+        (["lite0", "lite0"], ["lite0", "lite0"]),
+        (["a,a", "a,a,a"], ["a,a", "a,a,a"]),
+    ],
+)
+def test_sides_are_called_by_what_tells_them_apart(names: list[str], short: list[str]) -> None:
+    assert told_apart(names) == short
+
+
+@pytest.mark.needs("plot")
+def test_the_picture_shows_every_interval_that_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from matplotlib.axes import Axes
+
+    drawn: list[tuple[list[int], list[float], list[list[float]]]] = []
+
+    def noted(_axes: Axes, places: Any, mean: Any, *, yerr: Any, **_: Any) -> None:
+        drawn.append((list(places), list(mean), [list(ends) for ends in yerr]))
+
+    monkeypatch.setattr(Axes, "errorbar", noted)
+    unknown = Interval(math.nan, math.nan, math.nan, 0)
+    one = Interval(0.5, math.nan, math.nan, 1)
+    focus = [Interval(0.25, 0.0, 0.5, 9), unknown, one]
+    accuracy = [unknown] * 3
+    draw_training(tmp_path / "focus.png", ["a", "b", "c"], focus, accuracy)
+    assert drawn == [([0, 2], [0.25, 0.5], [[0.25, 0.0], [0.25, 0.0]])]
+    assert (tmp_path / "focus.png").read_bytes().startswith(b"\x89PNG")

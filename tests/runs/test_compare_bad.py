@@ -1,0 +1,337 @@
+"""What `scorecam compare` says of models, photos and runs that cannot be compared, or hardly."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+import scorecam
+import toy_models
+from command_line import PREPROCESS, paragraph, refused
+from command_line import scorecam as command
+from scorecam import Model, ModelError, RunError, SettingError
+from scorecam.runs.compare.comparison import Comparison
+from scorecam.testing import Regions
+from small_runs import NAMES, opened, photos, run, with_truth
+
+pytestmark = pytest.mark.needs("eval")
+
+TINY = "toy_models:tiny,runtime=eager"
+WORDS = ["--preprocess", "preprocess.json", "--out", "out"]
+
+
+@pytest.fixture
+def furnished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A current folder with photos of three classes, and what the toy models need."""
+    monkeypatch.chdir(tmp_path)
+    photos(Path("photos"), 6, side=16)
+    Path("preprocess.json").write_text(json.dumps(PREPROCESS), "utf-8")
+    Path("names.txt").write_text("red\ngreen\nblue\nlynx\ntabby\n", "utf-8")
+
+
+here = pytest.mark.usefixtures("furnished")
+
+
+def checkpoint(network: nn.Module, path: str = "weights.safetensors") -> str:
+    safetensors.torch.save_file(network.state_dict(), path)
+    return path
+
+
+# ── other classes ────────────────────────────────────────────────────────────────────────────
+
+
+@here
+def test_models_of_other_class_counts_are_refused_though_no_class_has_a_name() -> None:
+    said = command("compare", TINY, "toy_models:two_classes,runtime=eager", "photos", *WORDS)
+    refused(said, "do not know the same classes (5 and 2 classes)")
+    assert not Path("out").exists()  # it is said before the first model is run
+
+
+@here
+def test_a_checkpoint_of_another_class_count_is_refused() -> None:
+    other = f"{TINY},weights={checkpoint(toy_models.tiny(classes=3))}"
+    refused(command("compare", TINY, other, "photos", *WORDS), "another shape", "classifier.weight")
+
+
+@here
+def test_a_model_that_names_the_same_classes_in_another_order_is_refused() -> None:
+    Path("order.txt").write_text("red\ngreen\nlynx\nblue\ntabby\n", "utf-8")
+    sides = [f"{TINY},labels=names.txt", f"{TINY},labels=order.txt"]
+    refused(command("compare", *sides, "photos", *WORDS), "place 2: 'blue' and 'lynx'")
+
+
+@here
+def test_names_on_one_side_alone_are_no_reason_to_refuse() -> None:
+    said = command("compare", f"{TINY},labels=names.txt", TINY, "photos", *WORDS)
+    assert said.code == 0, said
+
+
+def test_runs_whose_columns_have_other_names_are_refused(tmp_path: Path) -> None:
+    dataset = with_truth(photos(tmp_path / "photos", 6))
+    one = opened()
+    other = scorecam.open_model(
+        Regions(0.1 * torch.eye(3)), preprocess=one.preprocess, labels=NAMES[::-1]
+    )
+    for name, model in (("one", one), ("other", other)):
+        run(dataset, tmp_path / name, "random", model=model)
+    sides = [str(tmp_path / "one"), str(tmp_path / "other")]
+    with pytest.raises(ModelError, match=r"place 0: 'red' and 'blue'"):
+        scorecam.compare(sides, None, out=tmp_path / "out", method="random")
+
+
+# ── layers, photos, networks ─────────────────────────────────────────────────────────────────
+
+
+@here
+def test_a_layer_that_one_model_lacks_is_named() -> None:
+    sides = [f"{TINY},layer=body.3", "toy_models:spied,runtime=eager,layer=body.3"]
+    refused(command("compare", *sides, "photos", *WORDS), "toy_models:spied", "no layer", "body.3")
+    assert not Path("out").exists()  # it is said before the first model is run
+
+
+@here
+def test_photos_without_boxes_cost_the_focus_and_nothing_else() -> None:
+    words = [*WORDS, "--labels", "names.txt"]
+    said = command("compare", TINY, TINY, "photos", *words, "--fail-under", "focus=0.4")
+    assert said.code == 3, said
+    assert "No photo has a box or a mask: focus cannot be told." in said.out
+    assert "accuracy cannot be told" not in said.out
+    assert paragraph(said, "focus cannot be told, and at least 0.4 was asked for")
+    held = command("compare", TINY, TINY, "photos", *words, "--fail-under", "similarity=0.99")
+    assert held.code == 0, held
+
+
+@here
+def test_a_photo_that_one_side_cannot_read_is_left_out_and_said() -> None:
+    next(Path("photos/red").iterdir()).write_bytes(b"no photo")
+    said = command("compare", TINY, TINY, "photos", *WORDS, "--json")
+    assert said.code == 0, said
+    assert len(said.document["items"][0]["photos"]) == 5
+    assert said.document["remarks"][-1] == f"{TINY} failed on 1 photos."
+
+
+class Locked(nn.Module):
+    """Holds what belongs to one process, so it cannot be copied."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.lock = threading.Lock()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        with self.lock:
+            return self.network(images)
+
+
+def test_a_network_that_cannot_be_copied_is_compared_and_not_randomised(tmp_path: Path) -> None:
+    locked = opened(Locked(Regions(0.1 * torch.eye(3))))
+    folder = photos(tmp_path / "photos", 6)
+    found = scorecam.compare(
+        ["one", "other"], folder, out=tmp_path / "out", opener=lambda _spec, **_: locked
+    )
+    assert found.versus[0].similarity.mean == pytest.approx(1)
+    with pytest.raises(ModelError, match="cannot be copied"):
+        scorecam.sanity(locked, folder, "edges", out=tmp_path / "sane")
+
+
+# ── runs that broke off, or broke ────────────────────────────────────────────────────────────
+
+
+def compared(folder: Path, out: Path, **others: Any) -> Comparison:
+    def opener(spec: str, **_: str) -> Model:
+        return opened(Regions(0.1 * torch.eye(3) + (0.02 if spec == "other" else 0)))
+
+    return scorecam.compare(["one", "other"], with_truth(folder), out=out, opener=opener, **others)
+
+
+@pytest.mark.parametrize("after", [1, 6, 8])
+def test_an_interrupted_comparison_goes_on_to_the_same_numbers(tmp_path: Path, after: int) -> None:
+    folder = photos(tmp_path / "photos", 6)
+    whole = compared(folder, tmp_path / "whole")
+    done: list[Any] = []
+
+    def interrupt(step: Any) -> None:  # as by Ctrl-C: in the first side, between, in the second
+        done.append(step)
+        if len(done) == after:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        compared(folder, tmp_path / "out", progress=interrupt)
+    assert not (tmp_path / "out/compare.json").exists()
+    again = compared(folder, tmp_path / "out", progress=done.append)
+    assert len(done) == 12  # no photo twice
+    assert (again.versus, again.focus, again.accuracy) == (
+        whole.versus,
+        whole.focus,
+        whole.accuracy,
+    )
+
+
+@pytest.fixture
+def two_runs(tmp_path: Path) -> list[str]:
+    dataset = with_truth(photos(tmp_path / "photos", 6))
+    for name in ("one", "other"):
+        run(dataset, tmp_path / name, "random")
+    return [str(tmp_path / "one"), str(tmp_path / "other")]
+
+
+def test_a_run_that_broke_off_is_compared_on_what_it_has(two_runs: list[str]) -> None:
+    records = sorted(Path(two_runs[1]).rglob("items/random/**/*.json"))
+    for path in records[:2]:
+        path.unlink()
+    found = scorecam.compare(two_runs, None, out=Path(two_runs[0]).parent / "out", method="random")
+    assert found.versus[0].agreement.n == 4
+    assert found.versus[0].similarity.mean == pytest.approx(1)
+
+
+def test_a_map_that_is_gone_or_damaged_costs_its_similarity_alone(two_runs: list[str]) -> None:
+    gone, damaged = sorted(Path(two_runs[1]).rglob("maps/random/**/*.npy"))[:2]
+    gone.unlink()
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    found = scorecam.compare(two_runs, None, out=Path(two_runs[0]).parent / "out", method="random")
+    [versus] = found.versus
+    assert (versus.undefined, versus.similarity.n, versus.agreement.n) == (2, 4, 6)
+
+
+def promising() -> bytes:
+    """The header of 400 TB, and nothing after it."""
+    stream = io.BytesIO()
+    shape = (9999999, 9999999)
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(stream, header)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("damage", [b"PK\x03\x04" + bytes(100), promising()], ids=["zip", "huge"])
+def test_a_map_of_another_kind_costs_its_similarity_alone(
+    damage: bytes, two_runs: list[str]
+) -> None:
+    first = min(Path(two_runs[1]).rglob("maps/random/**/*.npy"))
+    first.write_bytes(damage)
+    found = scorecam.compare(two_runs, None, out=Path(two_runs[0]).parent / "out", method="random")
+    assert found.versus[0].undefined == 1
+
+
+def test_a_damaged_run_is_refused(two_runs: list[str]) -> None:
+    (Path(two_runs[1]) / "run.json").write_text("{", "utf-8")
+    with pytest.raises(RunError, match=r"run\.json"):
+        scorecam.compare(two_runs, None, out=Path(two_runs[0]).parent / "out", method="random")
+
+
+@here
+def test_a_folder_that_is_no_run_is_no_side() -> None:
+    Path("empty").mkdir()
+    refused(command("compare", "empty", TINY, "photos", *WORDS), "'empty'")
+
+
+@here
+def test_another_model_in_the_same_place_is_refused() -> None:
+    good = command("compare", TINY, TINY, "photos", *WORDS)
+    assert good.code == 0, good
+    Path("preprocess.json").write_text(json.dumps(PREPROCESS | {"mean": [0.4] * 3}), "utf-8")
+    refused(command("compare", TINY, TINY, "photos", *WORDS), "holds another run", "preprocess")
+
+
+# ── a release ────────────────────────────────────────────────────────────────────────────────
+
+
+@here
+def test_a_checkpoint_whose_head_is_broken_is_caught() -> None:
+    broken = toy_models.tiny()
+    with torch.no_grad():
+        broken.classifier.weight.copy_(broken.classifier.weight.roll(1, 0))
+        broken.classifier.bias.copy_(broken.classifier.bias.roll(1, 0))
+    gate = ["--fail-under", "agreement=0.95,similarity=0.95"]
+    other = f"{TINY},weights={checkpoint(broken)}"
+    words = [*WORDS, "--labels", "names.txt", *gate]
+    caught = command("compare", TINY, other, "photos", *words)
+    assert caught.code == 3, caught
+    assert "agreement is 0, under 0.95" in caught.err
+
+
+# ── what must not slip through ───────────────────────────────────────────────────────────────
+
+
+def compared_runs(sides: list[str], out: Path, **others: Any) -> Comparison:
+    return scorecam.compare(sides, None, out=out, **({"method": "random"} | others))
+
+
+def grids(run: str) -> list[Path]:
+    return sorted(Path(run).glob("maps/random/*/*.npy"))
+
+
+def test_maps_that_turned_flat_shut_the_gate(two_runs: list[str], tmp_path: Path) -> None:
+    for file in grids(two_runs[1])[:5]:
+        np.save(file, np.zeros_like(np.load(file)))
+    found = compared_runs(two_runs, tmp_path / "out", fail_under={"similarity": 0.95})
+    assert found.versus[0].similarity.n == 6
+    assert found.versus[0].similarity.mean == pytest.approx(1 / 6)
+    assert "similarity is" in found.failed[0]
+
+
+def test_means_are_of_the_photos_that_every_side_has(two_runs: list[str], tmp_path: Path) -> None:
+    for file in sorted(Path(two_runs[1]).glob("items/random/*/*.json"))[1:]:
+        file.unlink()
+    found = compared_runs(two_runs, tmp_path / "out")
+    assert [each.n for each in found.accuracy] == [1, 1]
+    assert "1 of 6 photos are on every side; the means are of those." in found.remarks
+
+
+def test_damaged_records_and_maps_of_another_shape_are_counted(
+    two_runs: list[str], tmp_path: Path
+) -> None:
+    record = min(Path(two_runs[1]).glob("items/random/*/*.json"))
+    values = json.loads(record.read_text("utf-8"))
+    del values["target"]
+    record.write_text(json.dumps(values), "utf-8")
+    np.save(grids(two_runs[1])[-1], np.zeros((2, 2, 2), np.float16))
+    found = compared_runs(two_runs, tmp_path / "out")
+    assert any("2 damaged records or maps were left out" in each for each in found.remarks)
+    assert len(found.versus[0].photos) == 5
+
+
+def test_a_run_that_names_no_methods_and_a_sanity_check_are_no_sides(
+    two_runs: list[str], tmp_path: Path
+) -> None:
+    file = Path(two_runs[1]) / "run.json"
+    config = json.loads(file.read_text("utf-8"))
+    for change, said in (
+        ({"methods": 3}, "names no methods"),
+        ({"check": "sanity"}, "sanity check"),
+    ):
+        file.write_text(json.dumps(config | change), "utf-8")
+        with pytest.raises(RunError, match=said):
+            compared_runs(two_runs, tmp_path / "out")
+
+
+def test_what_else_differs_between_runs_is_said(tmp_path: Path) -> None:
+    folder = with_truth(photos(tmp_path / "photos", 6))
+    sides = [str(tmp_path / "one"), str(tmp_path / "two")]
+    run(folder, Path(sides[0]))
+    run(folder, Path(sides[1]), fill="black", budget=2)
+    remarks = compared_runs(sides, tmp_path / "out").remarks
+    assert [each.split(maxsplit=3)[3] for each in remarks] == [
+        "ask about another number of masks.",
+        "mute pixels otherwise.",
+    ]
+
+
+def test_the_method_is_looked_up_before_anything_runs(two_runs: list[str], tmp_path: Path) -> None:
+    for wrong in ("scorecamm", "scorecam,gradcam"):
+        with pytest.raises(SettingError):
+            compared_runs(two_runs, tmp_path / "out", method=wrong)
+
+
+@here
+def test_a_gate_without_a_name_or_named_twice_is_refused() -> None:
+    for gates, said in (("", "names no gate"), ("focus=0.1,focus=0.9", "there twice")):
+        refused(command("compare", TINY, TINY, "photos", *WORDS, "--fail-under", gates), said)
