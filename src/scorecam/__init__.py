@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from scorecam.runs.sanity.sanity import sanity
     from scorecam.runs.verify.verify import Verification, verify
     from scorecam.scoring import Progress
-    from scorecam.trust.check import check
+    from scorecam.trust.checking import check
     from scorecam.trust.verdict import Trust
 
 __all__ = [
@@ -95,7 +95,7 @@ _HOME = {
     "runs.sanity.sanity": ("sanity",),
     "runs.verify.verify": ("Verification", "verify"),
     "scoring": ("Progress",),
-    "trust.check": ("check",),
+    "trust.checking": ("check",),
     "trust.verdict": ("Trust",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

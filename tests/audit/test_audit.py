@@ -26,9 +26,9 @@ from audit_runs import (
     write,
 )
 from scorecam.audit import report
-from scorecam.audit.audit import Audit, audit
 from scorecam.audit.classes import by_class
 from scorecam.audit.doubts import agreement
+from scorecam.audit.findings import Audit, audit
 from scorecam.audit.items import Column, Entry, Item, Seen, Thing
 from scorecam.audit.places import same_region, subgroup
 from scorecam.audit.regions import REGIONS, around, inside, of_region, overlap, resampled, share

@@ -15,7 +15,7 @@ from command_line import refused
 from command_line import scorecam as command
 from scorecam import MissingExtra, OutputError
 from scorecam.audit import report
-from scorecam.audit.audit import audit
+from scorecam.audit.findings import audit
 from scorecam.audit.rules import RULES
 from small_runs import opened, photos
 

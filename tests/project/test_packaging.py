@@ -67,7 +67,7 @@ def alone(scripts: Path, program: str, *arguments: str) -> str:
 
 def test_the_wheel_holds_the_data_the_licences_and_the_typing_marker(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    package = {f"scorecam/{name}" for name in ("__init__.py", "cli.py", "py.typed")}
+    package = {f"scorecam/{name}" for name in ("__init__.py", "cli/app.py", "py.typed")}
     data = {"chelsea.jpg", "imagenet_classes.txt", "README.md"}
     scripts = {f"{name}.js" for name in ("detail", "drawing", "gallery", "page")}
     page = {f"scorecam/page/{name}" for name in {"page.css", "page.html.jinja"} | scripts}

@@ -22,7 +22,7 @@ import torch
 from command_line import scorecam as command
 from command_line import shell_environment
 from scorecam import OutputError
-from tiny_photos import furnish
+from tiny_photos import furnish, photos
 from tiny_photos import words as evaluating
 from tiny_runs import METHODS, PHOTOS, run
 

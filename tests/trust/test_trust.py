@@ -13,7 +13,7 @@ import scorecam
 from scorecam import Explanation, Model, ModelError, SettingError, Trust
 from scorecam.model.model import WhiteBox
 from scorecam.testing import Regions, Spy, regions
-from scorecam.trust.check import Cost, cost
+from scorecam.trust.checking import Cost, cost
 from scorecam.trust.verdict import NOTES, RULES, verdict
 from toy_models import tiny
 

@@ -9,8 +9,8 @@ from functools import cache
 from pathlib import Path
 
 from scorecam import page
-from scorecam.audit.audit import Audit
 from scorecam.audit.doubts import agreement
+from scorecam.audit.findings import Audit
 from scorecam.audit.items import Item, Seen
 from scorecam.audit.regions import Map
 from scorecam.audit.rules import LEVELS, RULES, counted, percent

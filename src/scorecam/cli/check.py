@@ -74,7 +74,7 @@ def check(  # noqa: PLR0917  (typer calls it by keyword)
     """
     from scorecam.cli import saving
     from scorecam.explainer import check_target
-    from scorecam.trust.check import known_codes
+    from scorecam.trust.checking import known_codes
 
     codes = known_codes(without or ())
     opened = open_model(
@@ -128,7 +128,7 @@ def _checked(
 
     import scorecam
     from scorecam.cli import saving
-    from scorecam.trust.check import cost
+    from scorecam.trust.checking import cost
 
     name = saving.named(Path(image).name)
     # What a model prints of its own accord goes to stderr: stdout is for results.

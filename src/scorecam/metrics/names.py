@@ -6,21 +6,10 @@ from scorecam.base.wording import quoted
 from scorecam.errors import SettingError, did_you_mean
 from scorecam.metrics.faithfulness import ADCC, Deletion, Insertion, Recognition
 from scorecam.metrics.localisation import Energy, Overlap, Pointing
-from scorecam.metrics.metric import Measured, Metric, Outcome, Seen, Truth
+from scorecam.metrics.metric import Metric, Outcome
 
 LONGEST = 10_000
 """Characters of a list of measures."""
-
-__all__ = [
-    "Measured",
-    "METRICS",
-    "Metric",
-    "Outcome",
-    "parse_metrics",
-    "PRESETS",
-    "Seen",
-    "Truth",
-]
 
 METRICS: dict[str, Metric] = {
     metric.name: metric

@@ -1,1 +1,6 @@
-"""Whether one map can be trusted: evidence, and the verdict made from it."""
+"""Whether one map can be trusted: evidence from the bank and the model, and a verdict."""
+
+from scorecam.trust.checking import Cost, check, cost
+from scorecam.trust.verdict import Evidence, Trust
+
+__all__ = ["check", "Cost", "cost", "Evidence", "Trust"]
