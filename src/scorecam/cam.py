@@ -13,6 +13,7 @@ volumes.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -24,7 +25,7 @@ from torch import Tensor
 
 from scorecam.base.interpolation import extremes, upsample
 from scorecam.base.products import exact_products
-from scorecam.base.wording import quoted
+from scorecam.base.wording import constructor, quoted
 from scorecam.errors import SettingError, did_you_mean
 from scorecam.io.arguments import choice, flag, number, tensor
 from scorecam.shapes import (
@@ -60,6 +61,8 @@ class Masking:
     align_corners: bool = False
     scale: Literal["after", "before"] = "after"
     epsilon: float = 0.0
+
+    __repr__ = constructor
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fill", _numbers(self.fill))
@@ -222,6 +225,8 @@ class Answers:
     fill: Columns
     head: Head
 
+    __repr__ = constructor
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -237,9 +242,11 @@ class Variant:
 
     name: str
     formula: str
-    weights: Callable[[Answers, int], Weights]
+    weights: Callable[[Answers, int], Weights] = dataclasses.field(repr=False)
     reads: Literal["p", "z"] = "z"
     field: bool = False
+
+    __repr__ = constructor
 
     def formula_for(self, head: Head) -> str:
         """The whole formula, with p and z spelled out for this head."""

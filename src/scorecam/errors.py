@@ -23,11 +23,11 @@ visible characters, and short enough to be read.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any, Final
 
-from scorecam.base.wording import LONGEST, one_line, quoted, shortened
+from scorecam.base.wording import LONGEST, one_line, quoted, shortened, summary
 
 MOST: Final = LONGEST - 20
 """The most characters of an error's paragraph; a command puts its name before it."""
@@ -48,6 +48,12 @@ class ScorecamError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return partial(type(self), self.what, likely=self.likely, do=self.do), ()
+
+    @summary
+    def __repr__(self) -> Iterator[str]:
+        yield quoted(self.what, 150)
+        yield f"likely={quoted(self.likely)}" if self.likely else ""
+        yield f"do={quoted(self.do)}" if self.do else ""
 
     def __str__(self) -> str:
         parts = _fitting(self.what, self.likely, self.do)

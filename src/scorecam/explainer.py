@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeGuard, cast
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from scorecam import scoring
 from scorecam.backends import opening
 from scorecam.bank.bank import ScoreBank
-from scorecam.base.wording import quoted
+from scorecam.base.wording import excerpt, quoted, summary
 from scorecam.budget.plan import BudgetSpec, described, plan
 from scorecam.cam import Head, Masking, Variant, find_variant
 from scorecam.errors import PhotoError, SettingError, TargetError
@@ -93,6 +93,20 @@ class ScoreCAM:
         FOLDED_SEED.check("seed", seed)
         self.seed = int(seed)
         self.progress = function("progress", progress, "scorecam.Progress")
+
+    @summary
+    def __repr__(self) -> Iterator[str]:
+        yield excerpt(self.model.spec)
+        if isinstance(self.layer, nn.Module):
+            yield f"layer {type(self.layer).__name__}"
+        else:
+            yield "default layer" if self.layer is None else f"layer {excerpt(self.layer, 60)}"
+        yield excerpt(self.variant.name, 60)
+        yield self.budget if self.budget.startswith("tolerance") else f"budget {self.budget}"
+        yield f"runtime {self.speed.runtime}"
+        yield f"precision {self.speed.precision}"
+        if self.masking != Masking():
+            yield repr(self.masking)
 
     def __enter__(self) -> Self:
         return self

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from scorecam.bank import health
 from scorecam.bank.bank import Provenance, ScoreBank
 from scorecam.bank.health import Note
 from scorecam.base.once import cached_property
-from scorecam.base.wording import quoted
+from scorecam.base.wording import excerpt, quoted, summary
 from scorecam.cam import Masking, Variant, find_variant
 from scorecam.errors import PhotoError, SettingError
 from scorecam.images.overlay import Legend, overlay, side_by_side
@@ -23,7 +23,7 @@ from scorecam.images.preprocess import Preprocess
 from scorecam.io.arguments import instance, tensor, whole
 from scorecam.io.arguments import path as as_path
 from scorecam.io.files import write_text
-from scorecam.model.target import Target
+from scorecam.model.target import Target, in_short
 from scorecam.shapes import Heatmap
 
 if TYPE_CHECKING:
@@ -60,6 +60,14 @@ class Explanation:
     image: shapes.Image | None = None
     photo: Image.Image | None = None
     preprocess: Preprocess | None = None
+
+    @summary
+    def __repr__(self) -> Iterator[str]:
+        yield in_short(self.target)
+        yield excerpt(self.variant.name, 60)
+        yield from self.bank.in_short()
+        if self.photo is not None:
+            yield f"photo {self.photo.width}×{self.photo.height}"
 
     @cached_property
     def heatmap(self) -> Heatmap:

@@ -19,7 +19,7 @@ from torch import Tensor
 from scorecam import cam
 from scorecam.bank.bank import Provenance, ScoreBank
 from scorecam.base.process import threads
-from scorecam.base.wording import LONGEST, one_line
+from scorecam.base.wording import LONGEST, constructor, one_line
 from scorecam.budget.gaussian_process import Surrogate
 from scorecam.budget.plan import Inquiry, Plan
 from scorecam.cam import Head, Masking, Variant, probabilities
@@ -55,6 +55,8 @@ class Progress:
     done: int
     total: int
     heatmap: Heatmap | None = None
+
+    __repr__ = constructor
 
 
 OnProgress = Callable[[Progress], None]

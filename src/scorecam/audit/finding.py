@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scorecam.audit.rules import LEVELS, RULES
+from scorecam.base.wording import constructor
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Finding:
     label: str | None = None
     region: str | None = None
     photos: tuple[str, ...] = ()
+
+    __repr__ = constructor
 
     @property
     def rank(self) -> tuple[int, int, float]:

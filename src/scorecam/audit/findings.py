@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from scorecam.audit.places import same_region, subgroup
 from scorecam.audit.reading import Reading, read
 from scorecam.audit.reasons import wrong_reason
 from scorecam.audit.where import instead
-from scorecam.base.wording import shown
+from scorecam.base.wording import excerpt, shown, summary
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +42,14 @@ class Audit:
     clusters: Mapping[str, tuple[Cluster, ...]] = field(
         default_factory=dict[str, tuple[Cluster, ...]]
     )
+
+    @summary
+    def __repr__(self) -> Iterator[str]:
+        yield excerpt(self.folder, 200)
+        yield f"method {excerpt(self.reading.method)}"
+        yield f"{len(self.items)} photos"
+        yield f"{len(self.findings)} findings"
+        yield f"worst {self.worst}" if self.findings else ""
 
     @property
     def folder(self) -> Path:

@@ -10,7 +10,7 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, get_args
 
@@ -24,7 +24,7 @@ from scorecam.bank import file, storage
 from scorecam.bank.parts import MOST_PAIRS, TYPES, check_lengths, check_parts, check_values
 from scorecam.bank.record import Provenance, Record
 from scorecam.base.once import cached_property
-from scorecam.base.wording import quoted
+from scorecam.base.wording import excerpt, quoted, summary
 from scorecam.budget.gaussian_process import Posterior, Surrogate
 from scorecam.budget.plan import error_of, large_columns, read
 from scorecam.cam import Answers, Head, Masking, Variant, find_variant
@@ -34,7 +34,7 @@ from scorecam.images.photo import MAX_PIXELS
 from scorecam.io.arguments import path as as_path
 from scorecam.io.arguments import sizes, whole
 from scorecam.model.columns import reduced
-from scorecam.model.target import Target, find_target
+from scorecam.model.target import Target, find_target, in_short
 from scorecam.shapes import Activations, Columns, Grid, Heatmap, Scores, Weights
 
 __all__ = ["Provenance", "ScoreBank"]
@@ -91,6 +91,17 @@ class ScoreBank:
                 likely="They may come from different banks, or from a changed file.",
                 do="Let ScoreCAM(...).bank(image) make a bank, or ScoreBank.load read one.",
             ) from error
+
+    @summary
+    def __repr__(self) -> Iterator[str]:
+        yield in_short(self.target())
+        yield from self.in_short()
+        yield "official"  # the variant that is read where none is named
+
+    def in_short(self) -> Iterator[str]:
+        """How many of its masks were scored, and the layer with its grid, for one line of text."""
+        yield f"{len(self.asked)} of {len(self.activations)} masks"
+        yield f"layer {excerpt(self.layer, 60)} {'×'.join(map(str, self.activations.shape[1:]))}"
 
     def target(self, target: int | str | None = None) -> Target:
         """The column meant by an index, a name, or None for the prediction.

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from scorecam.bank.bank import ScoreBank
+from scorecam.base.wording import constructor
 from scorecam.cam import Variant, probabilities
 from scorecam.model.target import Target
 from scorecam.shapes import Heatmap
@@ -38,6 +39,8 @@ class Note:
     value: float
     threshold: float
     sentence: str
+
+    __repr__ = constructor
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from typing import Any, cast, get_args
 
 import torch
 
+from scorecam.base.wording import constructor
 from scorecam.cam import Head, Masking
 
 SCHEMA = 2
@@ -95,6 +96,8 @@ class Provenance:
     scorecam: str = field(default_factory=lambda: _installed("scorecam"))
     torch: str = field(default_factory=lambda: str(torch.__version__))
     python: str = field(default_factory=platform.python_version)
+
+    __repr__ = constructor
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,20 @@ they are, they could move the cursor, reverse a line, or fill a screen.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import reprlib
 import unicodedata
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from typing import Any, Final, TypeVar
+
+T = TypeVar("T")
 
 LONGEST: Final = 600
 """The most characters of anything that is said to a user in one paragraph."""
+
+LONGEST_REPR: Final = 400
+"""The most characters that an object prints."""
 
 _HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Unicode's categories of control and format characters, surrogates, and separators of lines."""
@@ -81,6 +88,47 @@ def excerpt(value: object, most: int = 100) -> str:
         return shortened(visible(str(value)), most)
     except Exception:  # noqa: BLE001  (a foreign `__str__` may fail in any way)
         return quoted(value, most)
+
+
+def summary(parts: Callable[[T], Iterator[str]]) -> Callable[[T], str]:
+    """Make a `__repr__` of a method that yields the parts of an object's line: `Name(part, part)`.
+
+    Empty parts are left out. Printing never fails: of an object that is only half built it says
+    `Name(…)`.
+    """
+
+    def line(owner: T) -> str:
+        name = type(owner).__name__
+        try:
+            inside = ", ".join(part for part in parts(owner) if part)
+        except Exception:  # noqa: BLE001  (the parts of a half-built object fail in any way)
+            inside = "…"
+        return f"{name}({excerpt(inside, LONGEST_REPR - len(name) - 2)})"
+
+    line.__doc__ = parts.__doc__
+    return line
+
+
+def constructor(self: Any) -> str:
+    """The `__repr__` of a dataclass: its constructor as it is written, without the defaults."""
+    return _arguments(self)
+
+
+@summary
+def _arguments(record: Any) -> Iterator[str]:
+    for field in dataclasses.fields(record):
+        if field.repr and hasattr(record, field.name):
+            value = getattr(record, field.name)
+            if not _is_default(value, field):
+                yield f"{field.name}={quoted(value)}"
+
+
+def _is_default(value: object, field: dataclasses.Field[Any]) -> bool:
+    default = field.default
+    if field.default_factory is not dataclasses.MISSING:
+        default = field.default_factory()
+    # Only values of one type are compared: a tensor compared with a number is no yes or no.
+    return value is default or (type(value) is type(default) and bool(value == default))
 
 
 def json_safe(text: str) -> str:

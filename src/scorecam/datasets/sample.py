@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy.typing as npt
 
+from scorecam.base.wording import constructor, excerpt, quoted, summary
 from scorecam.errors import ScorecamError
 
 Label = str | int
@@ -34,6 +35,8 @@ class Thing:
     label: Label
     box: Box
 
+    __repr__ = constructor
+
 
 @dataclass(frozen=True, eq=False)
 class Sample:
@@ -55,6 +58,14 @@ class Sample:
     things: tuple[Thing, ...] | None = None
     mask: Callable[[], PhotoMask] | None = None
     failure: ScorecamError | None = None
+
+    @summary
+    def __repr__(self) -> Iterator[str]:
+        yield excerpt(self.name, 200)
+        yield "" if self.label is None else f"label {quoted(self.label)}"
+        yield "" if self.things is None else f"objects: {len(self.things)}"
+        yield "" if self.mask is None else "with a mask"
+        yield "" if self.failure is None else type(self.failure).__name__
 
     @property
     def id(self) -> str:
@@ -85,6 +96,13 @@ class Dataset:
     samples: tuple[Sample, ...]
     classes: tuple[Label, ...]
     remarks: tuple[str, ...] = ()
+
+    @summary
+    def __repr__(self) -> Iterator[str]:
+        yield excerpt(self.root, 200)
+        yield self.kind
+        yield f"{len(self.samples)} photos"
+        yield f"{len(self.classes)} classes"
 
     def __len__(self) -> int:
         return len(self.samples)

@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from scorecam import shapes
-from scorecam.base.wording import excerpt, quoted
+from scorecam.base.wording import constructor, excerpt, quoted
 from scorecam.errors import SettingError, did_you_mean
 from scorecam.images.photo import MAX_PIXELS
 from scorecam.io.arguments import path as as_path
@@ -75,6 +75,8 @@ class Preprocess:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     interpolation: Interpolation = "bilinear"
+
+    __repr__ = constructor
 
     def __post_init__(self) -> None:
         _check_size(self.size)

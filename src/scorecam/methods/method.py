@@ -7,11 +7,12 @@ tensor of the same layer for the same column.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from scorecam.bank.bank import ScoreBank
 from scorecam.base.once import cached_property
+from scorecam.base.wording import constructor, excerpt, summary
 from scorecam.model.model import Model
 from scorecam.model.scorer import Scorer
 from scorecam.shapes import Columns, Heatmap, Image, Images
@@ -41,6 +42,8 @@ class Case:
     seed: int = 0
     name: str = ""
 
+    __repr__ = constructor
+
     @cached_property
     def bank(self) -> ScoreBank:
         """The model's answers to the masks: asked for once, whoever wants them first."""
@@ -68,6 +71,10 @@ class Method(ABC):
     name: str
     settings: Mapping[str, object]
     source: str
+
+    @summary
+    def __repr__(self) -> Iterator[str]:
+        yield excerpt(self.name)
 
     @abstractmethod
     def heatmap(self, case: Case) -> Heatmap:

@@ -63,7 +63,7 @@ def blend(image: Image, mask: Masks, canvas: Image) -> Images:
     return torch.lerp(canvas[None], image[None], mask[:, None].to(image.dtype))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Recognition(Metric):
     """Average Drop, Average Increase and Average Gain: is the class still in what is shown.
 
@@ -119,7 +119,7 @@ def _no_probability(*answers: float) -> str:
     return ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Deletion(Metric):
     """How p falls as pixels go, the most important first: the area under the curve.
 
@@ -139,7 +139,7 @@ class Deletion(Metric):
         return _under(self.outcomes[0].name, curve, shares)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Insertion(Metric):
     """How p rises as pixels come, the most important first: the area under the curve.
 
@@ -192,7 +192,7 @@ def blurred(image: Image, size: int = 11, sigma: float = 5.0) -> Image:
     return torch.conv2d(image[None], kernels, padding=size // 2, groups=len(image))[0]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ADCC(Metric):
     """Average Drop, Coherency and Complexity, and their harmonic mean.
 

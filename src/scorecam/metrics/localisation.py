@@ -63,7 +63,7 @@ def _places(seen: Seen) -> list[_Place]:
     return places
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Energy(Metric):
     """Energy-based pointing game: the share of the heatmap's sum that lies on the object.
 
@@ -99,7 +99,7 @@ class Energy(Metric):
         return Measured(values, undefined)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Pointing(Metric):
     """Pointing game: whether the heatmap's maximum lies on the object.
 
@@ -129,7 +129,7 @@ class Pointing(Metric):
         return Measured(values, undefined)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Overlap(Metric):
     """Intersection over union of the object's mask and the heatmap above half of its range."""
 

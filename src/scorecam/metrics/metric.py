@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from torch import Tensor
 
 from scorecam.base.once import cached_property
+from scorecam.base.wording import constructor, excerpt, summary
 from scorecam.errors import SettingError
 from scorecam.shapes import Columns, Heatmap, Image, Images
 
@@ -33,6 +34,8 @@ class Truth:
     mask: Annotated[Tensor, "h w"] | None = None
     why: str = "The data set says not where the object is."
 
+    __repr__ = constructor
+
 
 @dataclass(frozen=True, eq=False)
 class Seen:
@@ -54,6 +57,8 @@ class Seen:
     truth: Truth = field(default_factory=Truth)
     explain: Callable[[Image], Heatmap] | None = None
     fill: Image | None = None
+
+    __repr__ = constructor
 
     def __post_init__(self) -> None:
         if self.heatmap.shape != self.image.shape[1:]:
@@ -121,6 +126,11 @@ class Metric(ABC):
     name: str
     outcomes: tuple[Outcome, ...]
     source: str
+
+    @summary
+    def __repr__(self) -> Iterator[str]:
+        yield excerpt(self.name)
+        yield from (outcome.name for outcome in self.outcomes)
 
     @abstractmethod
     def measure(self, seen: Seen) -> Measured:

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 import torch
 
+from scorecam.base.wording import constructor
 from scorecam.io.arguments import choice
 from scorecam.shapes import BatchedScores, Image, Images
 
@@ -26,6 +27,8 @@ class Speed:
 
     runtime: Runtime = "auto"
     precision: Precision = "float32"
+
+    __repr__ = constructor
 
     def __post_init__(self) -> None:
         for name, kind in (("runtime", Runtime), ("precision", Precision)):
@@ -50,6 +53,8 @@ class Probe:
     passes: int
     seconds: float
     distance: Callable[[BatchedScores, BatchedScores], float]
+
+    __repr__ = constructor
 
 
 @dataclass(frozen=True)
@@ -77,3 +82,5 @@ class Engine:
     beside: int | None = None
     probed: int = 0
     remarks: list[str] = field(default_factory=list[str])
+
+    __repr__ = constructor

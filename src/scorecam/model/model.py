@@ -8,7 +8,7 @@ column is explained (the target) are defined here, once, for every backend.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal
@@ -16,6 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from scorecam.base.wording import constructor, excerpt, summary
 from scorecam.cam import Head
 from scorecam.images.preprocess import Preprocess
 from scorecam.model.engine import Engine, Probe, Speed
@@ -49,6 +50,8 @@ class Layer:
     default: bool
     why: str
 
+    __repr__ = constructor
+
 
 class Model(ABC):
     """Anything that can show a layer's activations and score images.
@@ -70,6 +73,15 @@ class Model(ABC):
     names: tuple[str, ...] | None
     head: Head | Literal["auto"]
     remarks: tuple[str, ...]
+
+    @summary
+    def __repr__(self) -> Iterator[str]:
+        yield excerpt(self.spec)
+        if self.names is not None:
+            yield f"{len(self.names)} columns"
+        if self.preprocess is not None:
+            yield f"input {'×'.join(map(str, self.preprocess.size))}"
+        yield f"head {self.head}"
 
     @property
     @abstractmethod

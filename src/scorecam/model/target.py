@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from scorecam.base.wording import quoted
+from scorecam.base.wording import constructor, excerpt, quoted
 from scorecam.cam import Head, probabilities
 from scorecam.errors import TargetError, did_you_mean
 from scorecam.io.ranges import whole
@@ -34,10 +34,19 @@ class Target:
     score: float
     probability: float | None
 
+    __repr__ = constructor
+
     @property
     def label(self) -> str:
         """The name, or "class 3" where there is none."""
         return self.name if self.name is not None else f"class {self.index}"
+
+
+def in_short(target: Target) -> str:
+    """A target's label, and its probability or else its score."""
+    if target.probability is None:
+        return f"{excerpt(target.label, 60)} {target.score:.4g}"
+    return f"{excerpt(target.label, 60)} {100 * target.probability:.1f} %"
 
 
 def find_target(

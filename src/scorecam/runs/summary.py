@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scorecam.base.wording import LONGEST, one_line
+from scorecam.base.wording import LONGEST, excerpt, one_line, summary
 from scorecam.datasets.sample import Dataset
 from scorecam.errors import MissingExtra
 from scorecam.io.files import replacing, write_text
@@ -56,6 +56,14 @@ class Summary:
     table: Markdown
     remarks: tuple[str, ...] = ()
     news: tuple[str, ...] = ()
+
+    @summary
+    def __repr__(self) -> Iterator[str]:
+        yield excerpt(self.folder, 200)
+        yield f"{self.done} of {self.photos} photos done"
+        yield f"{sum(self.failures.values())} failed"
+        methods = dict.fromkeys(row.method for row in self.rows)
+        yield f"methods {excerpt(' '.join(methods))}" if methods else ""
 
     def mean(self, method: str, outcome: str, group: str = "all") -> Interval:
         """One method's mean of one outcome, with its interval."""

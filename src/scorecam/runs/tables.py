@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from scorecam.base.wording import constructor
 from scorecam.metrics.statistics import Interval
 from scorecam.runs.markdown import Markdown, words
 
@@ -29,6 +30,8 @@ class Row:
     found: Interval
     undefined: int = 0
     against: str | None = None
+
+    __repr__ = constructor
 
 
 @dataclass
@@ -70,6 +73,8 @@ class Point:
     measure: str
     found: Interval
     undefined: int
+
+    __repr__ = constructor
 
 
 CHANCE, ANOTHER = "chance", "another photo"

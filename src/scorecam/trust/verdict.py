@@ -7,11 +7,12 @@ as bad as `bad`, in proportion between. The doubts are added; from `WEAK` on the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from scorecam.bank.health import Note
+from scorecam.base.wording import constructor, summary
 from scorecam.trust.evidence import Found
 
 Verdict = Literal["usable", "weak", "don't show"]
@@ -45,6 +46,8 @@ class Evidence:
     doubt: float
     sentence: str
 
+    __repr__ = constructor
+
 
 @dataclass(frozen=True)
 class Trust:
@@ -63,6 +66,13 @@ class Trust:
     evidence: tuple[Evidence, ...]
     passes: int
     seconds: float
+
+    @summary
+    def __repr__(self) -> Iterator[str]:
+        yield f"{self.verdict}, doubt {self.doubt:.2f} of {REFUSED:g}"
+        failed = [evidence.code for evidence in self.evidence if evidence.state == "failed"]
+        yield f"failed {' '.join(failed)}" if failed else ""
+        yield f"{len(self.evidence)} checks, {self.passes} passes, {self.seconds:.1f} s"
 
     @property
     def sentence(self) -> str:

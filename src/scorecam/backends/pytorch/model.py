@@ -37,7 +37,7 @@ COMPUTED_IN = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 """Types in which networks compute; others, of eight bits, only store numbers."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TorchModel(WhiteBox):
     """A `torch.nn.Module`, which stays the user's: every call leaves it as it was found.
 

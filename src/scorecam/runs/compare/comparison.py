@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from scorecam.base.wording import constructor, excerpt, summary
 from scorecam.metrics.statistics import Interval
 from scorecam.runs import markdown
 from scorecam.runs.markdown import Markdown, words
@@ -30,6 +32,8 @@ class Moved:
     flipped: bool
     focus: tuple[float | None, float | None]
 
+    __repr__ = constructor
+
 
 @dataclass(frozen=True)
 class Versus:
@@ -50,6 +54,8 @@ class Versus:
     agreement: Interval
     focus: Interval
     photos: tuple[Moved, ...]
+
+    __repr__ = constructor
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,12 @@ class Comparison:
     versus: tuple[Versus, ...]
     failed: tuple[str, ...]
     remarks: tuple[str, ...]
+
+    @summary
+    def __repr__(self) -> Iterator[str]:
+        yield excerpt(self.folder, 200)
+        yield excerpt(" against ".join(self.names))
+        yield f"failed gates: {len(self.failed)}"
 
     @property
     def table(self) -> Markdown:

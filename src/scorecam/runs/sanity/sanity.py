@@ -17,7 +17,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from typing import Any
 from torch import nn
 
 from scorecam.backends import opening
-from scorecam.base.wording import quoted, shown
+from scorecam.base.wording import excerpt, quoted, shown, summary
 from scorecam.budget.plan import BudgetSpec, described, plan
 from scorecam.cam import Masking
 from scorecam.datasets.opening import open_dataset
@@ -76,6 +76,14 @@ class Sanity:
     data_verdicts: Mapping[str, Verdict]
     table: Markdown
     failures: Mapping[str, str]
+
+    @summary
+    def __repr__(self) -> Iterator[str]:
+        yield excerpt(self.folder, 200)
+        yield f"{len(self.stages)} stages"
+        verdicts = (f"{method} {verdict}" for method, verdict in self.verdicts.items())
+        yield excerpt(", ".join(verdicts))
+        yield f"{len(self.failures)} failures" if self.failures else ""
 
     def curve(
         self, method: str, mode: str = "cascading", measure: str = "spearman"

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from scorecam.bank import file as bankfile
 from scorecam.bank.bank import ScoreBank
-from scorecam.base.wording import excerpt
+from scorecam.base.wording import constructor, excerpt, summary
 from scorecam.errors import BankError, RunError, ScorecamError
 from scorecam.io import reading
 from scorecam.io.arguments import path as as_path
@@ -38,6 +38,8 @@ class Fault:
     state: Found
     sentence: str
 
+    __repr__ = constructor
+
 
 @dataclass(frozen=True)
 class Verification:
@@ -54,6 +56,12 @@ class Verification:
     checked: int
     faults: tuple[Fault, ...]
     remarks: tuple[str, ...]
+
+    @summary
+    def __repr__(self) -> Iterator[str]:
+        yield excerpt(self.path, 200)
+        yield "sound" if self.sound else "not sound"
+        yield f"files checked: {self.checked}, faults: {len(self.faults)}"
 
     @property
     def sound(self) -> bool:
