@@ -65,11 +65,12 @@ fuzz: setup  ## an hour of damaged files for every reader (MINUTES=, SEED=); fau
 	@$(BIN)/python tests/fuzz/run.py --minutes $(MINUTES) --seed $(SEED)
 
 .PHONY: lint
-lint: setup  ## style, formatting, types, and which module may import which
+lint: setup  ## style, formatting, types, which module may import which, and the limits of size
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --quiet --check
 	@$(BIN)/pyright
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python .ci/house.py --check
 
 .PHONY: fmt
 fmt: setup  ## put code into the project's format and fix what can be fixed
