@@ -426,14 +426,3 @@ def test_where_the_network_mixes_its_batch_the_user_is_asked() -> None:
 
     with pytest.raises(SettingError, match="unclear whether 1, as long as the batch"):
         maps_of(Mixing(), (IMAGES, GAINS), 0)
-
-
-def test_captums_further_inputs_are_told_apart_the_same_way() -> None:
-    from scorecam.compat.captum import LayerScoreCam
-
-    network = Tabled(READS["its mean"])
-    maps = LayerScoreCam(network, network.regions.maps, "increase").attribute(
-        IMAGES, 0, additional_forward_args=TABLE
-    )
-    for i, found in enumerate(maps):
-        close(found[0], shown(i, 0, float(TABLE.mean())))

@@ -12,14 +12,12 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.nn import functional
 
-import scorecam
 from networks import Signed, build, images_for
-from scorecam.compat import captum, official, pytorch_grad_cam, torchcam
+from scorecam.compat import official, pytorch_grad_cam, torchcam
 from scorecam.errors import LayerError, ModelError, ScorecamError, TargetError
 from scorecam.images.overlay import colour
-from scorecam.testing import Regions, Spy, regions
+from scorecam.testing import Spy
 
 
 @contextlib.contextmanager
@@ -543,124 +541,6 @@ class TestOverlayMask:
             overlay(self.photo, mask, colormap="jet")
         with refused("colormap"):
             overlay(self.photo, mask, "jet", 0.5)
-
-
-# ── captum ───────────────────────────────────────────────────────────────────────────────────
-
-
-class TestCaptum:
-    def test_the_attribution_has_one_channel_on_the_layers_grid(
-        self, network: nn.Sequential, x: Tensor
-    ) -> None:
-        found = captum.LayerScoreCam(network, network.second).attribute(x, target=[1, 4, 0])
-        assert found.shape == (3, 1, 7, 5)
-        assert (found >= 0).all()
-
-    def test_interpolated_it_is_the_heatmap(self, network: nn.Sequential, x: Tensor) -> None:
-        cam = captum.LayerScoreCam(network, network.second)
-        grid = cam.attribute(x, target=[1, 4, 0])
-        large = captum.LayerAttribution.interpolate(grid, (31, 23), interpolate_mode="bilinear")
-        truth = scorecam.ScoreCAM(network, "second")(x, [1, 4, 0])
-        torch.testing.assert_close(large[:, 0], truth, rtol=0, atol=1e-6)
-
-    def test_interpolation_is_to_the_nearest_cell_unless_asked_otherwise(self) -> None:
-        grid = torch.rand(2, 1, 3, 4)
-        found = captum.LayerAttribution.interpolate(grid, (7, 9))
-        assert torch.equal(found, functional.interpolate(grid, (7, 9), mode="nearest"))
-        assert torch.equal(found, captum.LayerScoreCam.interpolate(grid, (7, 9)))
-
-    def test_without_relu_it_keeps_its_sign(self) -> None:
-        network = build(Signed)
-        image = images_for(network, count=2)
-        cam = captum.LayerScoreCam(network, network.conv)
-        signed = cam.attribute(image, 1, relu_attributions=False)
-        assert signed.min() < 0
-        assert torch.equal(signed.relu(), cam.attribute(image, 1, relu_attributions=True))
-
-    def test_a_target_is_a_number_a_list_or_a_tensor(
-        self, network: nn.Sequential, x: Tensor
-    ) -> None:
-        cam = captum.LayerScoreCam(network, network.second)
-        truth = cam.attribute(x, target=2)
-        for target in ([2, 2, 2], torch.tensor([2, 2, 2]), torch.tensor(2), np.int64(2)):
-            assert torch.equal(cam.attribute(x, target=target), truth)
-
-    @pytest.mark.parametrize("variant", ["official", "algorithm1", "increase", "literal"])
-    def test_the_variant_is_the_constructors(
-        self, network: nn.Sequential, x: Tensor, variant: str
-    ) -> None:
-        grid = captum.LayerScoreCam(network, network.second, variant).attribute(x[:1], 3)
-        truth = scorecam.ScoreCAM(network, "second", variant)(x[:1], 3)
-        large = functional.interpolate(grid, (31, 23), mode="bilinear")[0]
-        torch.testing.assert_close(large, truth, rtol=0, atol=1e-6)
-
-    @pytest.mark.parametrize("sign", [1, -1])
-    def test_a_model_with_one_number_needs_no_target(self, sign: int) -> None:
-        # z = ±(1·|R_0| + 2·|R_1|), so its own column is what is explained, also below zero.
-        network = Regions(torch.tensor([[1.0, 2.0]]) * sign)
-        image = regions((3, 1), 2, 3)
-        found = captum.LayerScoreCam(network, network.maps).attribute(image[None])
-        truth = image[0] * torch.tensor(3.0 * sign).sigmoid()
-        truth = truth + image[1] * torch.tensor(2.0 * sign).sigmoid()
-        torch.testing.assert_close(found[0, 0], truth, rtol=0, atol=1e-6)
-
-    def test_further_inputs_are_passed_on_each_image_with_its_own(self) -> None:
-        network = Scaled()
-        image = torch.stack([regions((3, 1), 2, 3), regions((1, 4), 2, 3)])
-        gains, shift = torch.tensor([1.0, -2.0]), 0.5
-        cam = captum.LayerScoreCam(network, network.regions.maps, "increase")
-        found = cam.attribute(image, 0, additional_forward_args=(gains, shift))
-        # The increase of region k is its size times its gain; ReLU drops the second image's.
-        assert torch.allclose(found[0, 0], 3 * image[0, 0] + 2 * image[0, 1])
-        assert not found[1].any()
-        alone = cam.attribute(image[:1], 0, additional_forward_args=(gains[:1], shift))
-        assert torch.equal(alone[0], found[0])
-
-    def test_a_single_further_input_needs_no_tuple(self) -> None:
-        network = Scaled()
-        image = regions((3, 1), 2, 3)[None]
-        cam = captum.LayerScoreCam(network, network.regions.maps, "increase")
-        gain = torch.tensor([2.0])
-        alone = cam.attribute(image, 0, gain)
-        assert torch.equal(alone, cam.attribute(image, 0, (gain,)))
-        assert torch.allclose(alone[0, 0], 6 * image[0, 0] + 4 * image[0, 1])
-
-    def test_the_masked_images_per_pass(self, network: nn.Sequential, x: Tensor) -> None:
-        spy = Spy(network)
-        captum.LayerScoreCam(spy, network.second).attribute(x[:1], 0, perturbations_per_eval=3)
-        assert max(len(batch) for batch in spy.seen) == 3
-
-    @pytest.mark.parametrize(
-        ("target", "phrases"),
-        [([0, 1], ["2 targets", "3 images"]), (9, ["no class 9"]), ("cat", ["no names"])],
-        ids=str,
-    )
-    def test_a_target_without_sense_is_refused(
-        self, network: nn.Sequential, x: Tensor, target: Any, phrases: list[str]
-    ) -> None:
-        with refused(*phrases):
-            captum.LayerScoreCam(network, network.second).attribute(x, target)
-
-    def test_another_networks_layer_is_refused(self, network: nn.Sequential, x: Tensor) -> None:
-        with refused("not part of the model", kind=LayerError):
-            captum.LayerScoreCam(network, small().second).attribute(x, 0)
-
-    def test_a_variant_that_is_not_there_is_refused(
-        self, network: nn.Sequential, x: Tensor
-    ) -> None:
-        with refused("no variant 'best'"):
-            captum.LayerScoreCam(network, network.second, "best").attribute(x, 0)
-
-
-class Scaled(nn.Module):
-    """z = gain · (Σ X_0 + 2 Σ X_1) + shift: the gain is each image's own."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.regions = Regions(torch.tensor([[1.0, 2.0], [0.0, 0.0]]))
-
-    def forward(self, images: Tensor, gain: Tensor, shift: float = 0.0) -> Tensor:
-        return self.regions(images) * gain[:, None] + shift
 
 
 # ── the authors' code ────────────────────────────────────────────────────────────────────────

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import scorecam
-from scorecam.compat import captum, official, pytorch_grad_cam
+from scorecam.compat import official, pytorch_grad_cam
 from scorecam.methods.names import heatmaps, parse_methods
 
 IMAGE = torch.rand(3, 20, 28, generator=torch.Generator().manual_seed(1)) - 0.5
@@ -158,9 +158,6 @@ CALLS: dict[str, Callable[[Any], Tensor]] = {
     "ScoreCAM, a layer": lambda net: _scorecam(net, layer="trunk.conv")(IMAGE[None], 1),
     "bank": lambda net: _scorecam(net).bank(IMAGE).scores,
     "layers": _layers,
-    "compat.captum": lambda net: captum.LayerScoreCam(net, net.trunk.relu).attribute(
-        IMAGE[None], 1
-    ),
     "compat.official": lambda net: official.ScoreCAM(
         {"type": "alexnet", "arch": net, "layer_name": "trunk.relu", "input_size": (20, 28)}
     )(IMAGE[None], 1),

@@ -17,7 +17,7 @@ from torch import nn
 import scorecam
 from command_line import PREPROCESS, picture
 from scorecam.base.wording import LONGEST
-from scorecam.compat import captum, official, pytorch_grad_cam, torchcam
+from scorecam.compat import official, pytorch_grad_cam, torchcam
 
 SIDE = 16
 
@@ -266,14 +266,7 @@ def _compat(net: nn.Module, image: torch.Tensor) -> dict[str, tuple[Any, dict[st
     photo, map_ = np.random.default_rng(0).random((SIDE, SIDE, 3)), np.zeros((SIDE, SIDE))
     mask = Image.new("L", (SIDE, SIDE))
     grad = pytorch_grad_cam.ScoreCAM(net, [layer])
-    theirs = captum.LayerScoreCam(net, layer)
     return {
-        "captum.LayerScoreCam": (captum.LayerScoreCam, {"forward_func": net, "layer": layer}),
-        "captum.attribute": (theirs.attribute, {"inputs": image}),
-        "captum.interpolate": (
-            theirs.interpolate,
-            {"layer_attribution": image, "interpolate_dims": (8, 8)},
-        ),
         "official.ScoreCAM": (
             official.ScoreCAM,
             {"model_dict": {"arch": net, "layer_name": "1"}},

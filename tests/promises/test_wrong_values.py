@@ -35,7 +35,7 @@ def public(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, wrong
 
 
 CALLS = """
-captum.LayerScoreCam captum.attribute captum.interpolate check compare evaluate explain
+check compare evaluate explain
 Explanation Explanation.of Explanation.side_by_side Explanation.to_html Explanation.top
 Layer layers Masking Note official.ScoreCAM official.__call__ open_model Preprocess
 Preprocess.from_dict Preprocess.imagenet Preprocess.lite Preprocess.load Progress
