@@ -224,16 +224,14 @@ class Preprocess:
 
         Clipped to the input: a box of which the model sees nothing comes out without area.
         """
-        corner, scale = self._affine(photo_size)
-        end = torch.tensor(self.size[::-1] * 2, device="cpu")
+        left, top, right, bottom = self.crop_box(photo_size)
+        height, width = self.size
+        # float32 would lose the difference of large coordinates
+        double: dict[str, Any] = {"dtype": torch.float64, "device": "cpu"}
+        corner = torch.tensor([left, top] * 2, **double)
+        scale = torch.tensor([width / (right - left), height / (bottom - top)] * 2, **double)
+        end = torch.tensor([width, height] * 2, device="cpu")
         return ((_as_boxes(boxes) - corner) * scale).clamp(min=0).minimum(end).float()
-
-    def boxes_to_photo(
-        self, boxes: Tensor | npt.NDArray[Any], photo_size: tuple[int, int]
-    ) -> _Boxes:
-        """Boxes (m, 4), x1 y1 x2 y2, from pixels of the input to pixels of the photo, float32."""
-        corner, scale = self._affine(photo_size)
-        return (_as_boxes(boxes) / scale + corner).float()
 
     def mask_to_input(self, mask: Tensor | npt.NDArray[Any]) -> _InputMap:
         """A mask (H, W) over the photo, brought to the input (h, w) the way the photo is.
@@ -315,15 +313,6 @@ class Preprocess:
         wide, high = max(1, int(self.fraction * wide)), max(1, int(self.fraction * high))
         left, top = (width - wide + 1) // 2, (height - high + 1) // 2
         return float(left), float(top), float(left + wide), float(top + high)
-
-    def _affine(self, photo_size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """The crop's corner in the photo, and the input's pixels per photo's pixel; for boxes."""
-        left, top, right, bottom = self.crop_box(photo_size)
-        height, width = self.size
-        scale = (width / (right - left), height / (bottom - top))
-        # float32 would lose the difference of large coordinates
-        double: dict[str, Any] = {"dtype": torch.float64, "device": "cpu"}
-        return torch.tensor([left, top] * 2, **double), torch.tensor(scale * 2, **double)
 
     def _colours(self) -> tuple[Tensor, Tensor]:
         """Mean and std, each (c, 1, 1) float32."""
