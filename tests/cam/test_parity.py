@@ -203,34 +203,20 @@ class TestPytorchGradCam:
 
     def test_a_target_of_another_kind_per_image(self, case: Case) -> None:
         network, x = built(case.build), images()
-        theirs = with_pgc(
-            network,
-            [case.layer],
-            x,
-            [
-                pgc_targets.ClassifierOutputSoftmaxTarget(4),
-                pgc_targets.ClassifierOutputReST(0),
-                lambda output: output[2] - output[3],
-            ],
-        )
-        ours = like_pgc(
-            network,
-            [case.layer],
-            x,
-            [
-                ours_pgc.ClassifierOutputSoftmaxTarget(4),
-                ours_pgc.ClassifierOutputReST(0),
-                lambda output: output[2] - output[3],
-            ],
-        )
-        close(ours, theirs)
+        targets = [
+            pgc_targets.ClassifierOutputSoftmaxTarget(4),
+            pgc_targets.ClassifierOutputReST(0),
+            lambda output: output[2] - output[3],
+        ]
+        theirs = with_pgc(network, [case.layer], x, targets)
+        close(like_pgc(network, [case.layer], x, targets), theirs)
 
     def test_their_own_targets_on_our_class(self, case: Case) -> None:
         network, x = built(case.build), images()
         targets = [
             pgc_targets.ClassifierOutputTarget(6),
             pgc_targets.FinerWeightedTarget(3, [1, 2], 0.6),
-            pgc_targets.ClassifierOutputSoftmaxTarget(1),
+            ours_pgc.ClassifierOutputTarget(1),
         ]
         close(
             like_pgc(network, [case.layer], x, targets), with_pgc(network, [case.layer], x, targets)
@@ -258,17 +244,14 @@ class TestPytorchGradCamElsewhere:
     def test_a_yes_or_no_model(self, category: int) -> None:
         network, x = built(signed), images()
         network[3][2] = nn.Linear(16, 1)
-        theirs = with_pgc(
-            network, ["1"], x, [pgc_targets.BinaryClassifierOutputTarget(category)] * 3
-        )
-        ours = like_pgc(network, ["1"], x, [ours_pgc.BinaryClassifierOutputTarget(category)] * 3)
-        close(ours, theirs)
+        targets = [pgc_targets.BinaryClassifierOutputTarget(category)] * 3
+        close(like_pgc(network, ["1"], x, targets), with_pgc(network, ["1"], x, targets))
 
     def test_a_regression(self) -> None:
         network, x = built(signed), images()
         network[3][2] = nn.Linear(16, 1)
-        theirs = with_pgc(network, ["1"], x, [pgc_targets.RawScoresOutputTarget()] * 3)
-        close(like_pgc(network, ["1"], x, [ours_pgc.RawScoresOutputTarget()] * 3), theirs)
+        targets = [pgc_targets.RawScoresOutputTarget()] * 3
+        close(like_pgc(network, ["1"], x, targets), with_pgc(network, ["1"], x, targets))
 
     def test_a_model_with_one_number_and_no_target(self) -> None:
         network, x = built(signed), images()
@@ -280,29 +263,22 @@ class TestPytorchGradCamElsewhere:
         network[3] = nn.Sequential(nn.Conv2d(24, 4, 1), nn.Upsample(SIZE, mode="nearest"))
         mask = np.zeros(SIZE, np.float32)
         mask[10:50, 60:] = 1
-        theirs = with_pgc(
-            network, ["2"], x, [pgc_targets.SemanticSegmentationTarget(2, mask / 999)] * 3
-        )
-        ours = like_pgc(network, ["2"], x, [ours_pgc.SemanticSegmentationTarget(2, mask / 999)] * 3)
-        close(ours, theirs)
+        targets = [pgc_targets.SemanticSegmentationTarget(2, mask / 999)] * 3
+        close(like_pgc(network, ["2"], x, targets), with_pgc(network, ["2"], x, targets))
 
     def test_a_detector(self) -> None:
         network, x = Detector(built(rectified)), images()
         boxes = np.array([[10.0, 12.0, 40.0, 52.0], [80.0, 10.0, 90.0, 30.0]])
-        theirs = with_pgc(
-            network, ["network.2"], x, [pgc_targets.FasterRCNNBoxScoreTarget([3, 1], boxes)] * 3
-        )
-        ours = like_pgc(
-            network, ["network.2"], x, [ours_pgc.FasterRCNNBoxScoreTarget([3, 1], boxes)] * 3
-        )
-        close(ours, theirs)
+        targets = [pgc_targets.FasterRCNNBoxScoreTarget([3, 1], boxes)] * 3
+        theirs = with_pgc(network, ["network.2"], x, targets)
+        close(like_pgc(network, ["network.2"], x, targets), theirs)
         assert theirs.max() > 0.99
 
     def test_the_outputs_are_kept(self) -> None:
         network, x = built(rectified), images()
         layers = [network[2]]
         with pgc.ScoreCAM(network, layers) as theirs, ours_pgc.ScoreCAM(network, layers) as ours:
-            for target in (None, ours_pgc.ClassifierOutputSoftmaxTarget(3)):
+            for target in (None, pgc_targets.ClassifierOutputSoftmaxTarget(3)):
                 targets = None if target is None else [target] * 3
                 theirs(x, targets)
                 ours(x, targets)
@@ -557,82 +533,3 @@ def test_official_gives_zeros_where_the_authors_give_nothing() -> None:
     found = official.ScoreCAM({"arch": network, "layer_name": "0"})(images(1), 0)
     assert found.shape == (1, 1, *SIZE)
     assert not found.any()
-
-
-# ── targets ──────────────────────────────────────────────────────────────────────────────────
-
-
-CLASS_TARGETS = ["ClassifierOutputTarget", "ClassifierOutputSoftmaxTarget", "ClassifierOutputReST"]
-
-
-@pytest.mark.needs("peers")
-class TestTargets:
-    def test_every_target_of_theirs_is_here(self) -> None:
-        theirs = {name for name in vars(pgc_targets) if name.endswith(("Target", "ReST"))}
-        assert len(theirs) >= 9
-        assert theirs <= set(vars(ours_pgc))
-
-    @pytest.mark.parametrize("name", CLASS_TARGETS)
-    @pytest.mark.parametrize("shape", [(CLASSES,), (4, CLASSES)], ids=["single", "batched"])
-    def test_targets_of_a_class(self, name: str, shape: tuple[int, ...]) -> None:
-        output = 4 * torch.randn(shape)
-        for category in (0, 3, CLASSES - 1):
-            ours = getattr(ours_pgc, name)(category)(output)
-            theirs = getattr(pgc_targets, name)(category)(output)
-            assert ours.shape == theirs.shape
-            close(ours, theirs)
-
-    @pytest.mark.parametrize("category", [0, 1])
-    @pytest.mark.parametrize("shape", [(1,), (4, 1), (4,)])
-    def test_the_yes_or_no_target(self, category: int, shape: tuple[int, ...]) -> None:
-        output = torch.randn(shape)
-        ours = ours_pgc.BinaryClassifierOutputTarget(category)(output)
-        assert torch.equal(ours, pgc_targets.BinaryClassifierOutputTarget(category)(output))
-
-    @pytest.mark.parametrize("name", ["RawScoresOutputTarget", "SoftmaxOutputTarget"])
-    @pytest.mark.parametrize("shape", [(1,), (CLASSES,), (4, CLASSES)])
-    def test_targets_without_a_class(self, name: str, shape: tuple[int, ...]) -> None:
-        output = torch.randn(shape)
-        close(getattr(ours_pgc, name)()(output), getattr(pgc_targets, name)()(output))
-
-    @pytest.mark.parametrize("shape", [(CLASSES,), (4, CLASSES)], ids=["single", "batched"])
-    def test_the_target_of_one_class_against_others(self, shape: tuple[int, ...]) -> None:
-        output = 4 * torch.randn(shape)
-        for main, others, alpha in ((3, [1, 2], 0.6), (0, [5], 1.0)):
-            ours = getattr(ours_pgc, "FinerWeightedTarget")(main, others, alpha)  # noqa: B009
-            theirs = pgc_targets.FinerWeightedTarget(main, others, alpha)
-            close(ours(output), theirs(output))
-
-    @pytest.mark.parametrize("kind", [np.float32, np.float64, np.bool_, np.uint8])
-    def test_the_target_of_a_segmentation(self, kind: type) -> None:
-        output = torch.randn(5, 6, 9)
-        mask = (np.random.default_rng(0).random((6, 9)) > 0.5).astype(kind)
-        for category in (0, 4):
-            ours = ours_pgc.SemanticSegmentationTarget(category, mask)(output)
-            theirs = pgc_targets.SemanticSegmentationTarget(category, mask)(output)
-            close(ours, theirs.to(ours.dtype))
-
-    @pytest.mark.parametrize("seed", range(5))
-    @pytest.mark.parametrize("threshold", [0.1, 0.5])
-    def test_the_target_of_a_detector(self, seed: int, threshold: float) -> None:
-        generator = np.random.default_rng(seed)
-        corners = generator.uniform(0, 60, (12, 2))
-        found = np.concatenate([corners, corners + generator.uniform(5, 40, (12, 2))], axis=1)
-        known = found[:5] + generator.uniform(-4, 4, (5, 4))
-        outputs = {
-            "boxes": torch.tensor(found, dtype=torch.float32),
-            "labels": torch.tensor(generator.integers(1, 3, 12)),
-            "scores": torch.rand(12),
-        }
-        labels = generator.integers(1, 3, 5).tolist()
-        ours = ours_pgc.FasterRCNNBoxScoreTarget(labels, known, threshold)(outputs)
-        theirs = pgc_targets.FasterRCNNBoxScoreTarget(labels, known, threshold)(outputs)
-        assert float(theirs) > 0
-        close(ours.reshape(1), theirs)
-
-    def test_a_detector_that_finds_nothing_scores_nothing(self) -> None:
-        nothing = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0), "scores": torch.zeros(0)}
-        known = np.array([[0.0, 0.0, 5.0, 5.0]])
-        ours = ours_pgc.FasterRCNNBoxScoreTarget([1], known)(nothing)
-        theirs = pgc_targets.FasterRCNNBoxScoreTarget([1], known)(nothing)
-        assert float(ours) == float(theirs) == 0

@@ -210,7 +210,7 @@ class TestPytorchGradCam:
             ({"eigen_smooth": True}, ["eigen_smooth"]),
             ({"targets": [pytorch_grad_cam.ClassifierOutputTarget(0)] * 2}, ["2", "3 images"]),
             ({"targets": [pytorch_grad_cam.ClassifierOutputTarget(5)] * 3}, ["no class 5"]),
-            ({"targets": [pytorch_grad_cam.RawScoresOutputTarget()] * 3}, ["one number"]),
+            ({"targets": [lambda output: output] * 3}, ["one number"]),
             ({"target_layers": []}, ["layer"]),
             ({"target_layers": [nn.ReLU()]}, ["not part of the model"]),
             ({"input_tensor": torch.zeros(0, 3, 31, 23)}, ["(0, 3, 31, 23)"]),

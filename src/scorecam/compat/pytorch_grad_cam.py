@@ -1,9 +1,10 @@
-"""pytorch-grad-cam's call, targets and map (github.com/jacobgil/pytorch-grad-cam, 1.5).
+"""pytorch-grad-cam's call and map (github.com/jacobgil/pytorch-grad-cam, 1.5).
 
     from scorecam.compat.pytorch_grad_cam import ScoreCAM, ClassifierOutputTarget, show_cam_on_image
 
 The map is theirs to 1e-5: masks upsampled with aligned corners, a softmax over the channels'
-logits, min-max at the layer's grid and again at the image's size.
+logits, min-max at the layer's grid and again at the image's size. A target is any function of one
+image's output that returns one number: those of pytorch-grad-cam are.
 """
 
 from __future__ import annotations
@@ -145,135 +146,6 @@ class ClassifierOutputTarget:
     def __call__(self, model_output: Tensor) -> Tensor:
         """`n` → one number, or `b n` → `b`."""
         return model_output[..., self.category]
-
-
-@dataclass(frozen=True)
-class ClassifierOutputSoftmaxTarget:
-    """The probability of a category."""
-
-    category: int
-
-    def __call__(self, model_output: Tensor) -> Tensor:
-        """`n` → one number, or `b n` → `b`."""
-        return model_output.softmax(dim=-1)[..., self.category]
-
-
-@dataclass(frozen=True)
-class ClassifierOutputReST:
-    """A category's logit plus its log-probability (arXiv 2501.06261)."""
-
-    category: int
-
-    def __call__(self, model_output: Tensor) -> Tensor:
-        """`n` → one number, or `b n` → `b`."""
-        both = model_output + model_output.log_softmax(dim=-1)
-        return both[..., self.category]
-
-
-@dataclass(frozen=True)
-class BinaryClassifierOutputTarget:
-    """A single logit: as it is for category 1, negated for category 0."""
-
-    category: int
-
-    def __call__(self, model_output: Tensor) -> Tensor:
-        """The output with its sign."""
-        return model_output if self.category == 1 else -model_output
-
-
-@dataclass(frozen=True)
-class SoftmaxOutputTarget:
-    """The probabilities of all categories, for models with one category per image."""
-
-    def __call__(self, model_output: Tensor) -> Tensor:
-        """The softmax over the last axis."""
-        return model_output.softmax(dim=-1)
-
-
-@dataclass(frozen=True)
-class FinerWeightedTarget:
-    """A category's logit against others', each weighted by how probable it is.
-
-    Args:
-        main_category: the one that is explained.
-        comparison_categories: those it is told apart from.
-        alpha: how strongly.
-    """
-
-    main_category: int
-    comparison_categories: Sequence[int]
-    alpha: float
-
-    def __call__(self, model_output: Tensor) -> Tensor:
-        """`n` → one number, or `b n` → `b`."""
-        others = list(self.comparison_categories)
-        weights = model_output.softmax(dim=-1)[..., others]
-        gaps = model_output[..., [self.main_category]] - self.alpha * model_output[..., others]
-        return (weights * gaps).sum(dim=-1) / (weights.sum(dim=-1) + 1e-9)
-
-
-@dataclass(frozen=True)
-class RawScoresOutputTarget:
-    """The output itself, for models with one number per image."""
-
-    def __call__(self, model_output: Tensor) -> Tensor:
-        """The output unchanged."""
-        return model_output
-
-
-@dataclass(frozen=True)
-class SemanticSegmentationTarget:
-    """The sum of a category's scores over the pixels of a mask.
-
-    Args:
-        category: the channel of the output.
-        mask: `h w`, numbers or booleans.
-    """
-
-    category: int
-    mask: npt.NDArray[Any]
-
-    def __call__(self, model_output: Tensor) -> Tensor:
-        """`n h w` → one number."""
-        mask = torch.as_tensor(self.mask).to(model_output.device, model_output.dtype)
-        return (model_output[self.category] * mask).sum()
-
-
-@dataclass(frozen=True)
-class FasterRCNNBoxScoreTarget:
-    """How well known boxes are found again: IoU plus score of each one's best match.
-
-    Args:
-        labels: one class per box.
-        bounding_boxes: `m 4`, x1 y1 x2 y2.
-        iou_threshold: below this overlap, or with another class, a box counts nothing.
-    """
-
-    labels: Sequence[int]
-    bounding_boxes: npt.NDArray[Any] | Tensor
-    iou_threshold: float = 0.5
-
-    def __call__(self, model_outputs: dict[str, Tensor]) -> Tensor:
-        """Torchvision's detections of one image → one number."""
-        boxes = model_outputs["boxes"]
-        total = boxes.new_zeros(())
-        known = torch.as_tensor(self.bounding_boxes).to(boxes)
-        for box, label in zip(known, self.labels, strict=True):
-            if not len(boxes):
-                break
-            best, index = _overlaps(box, boxes).max(dim=0)
-            if best > self.iou_threshold and model_outputs["labels"][index] == label:
-                total = total + best + model_outputs["scores"][index]
-        return total
-
-
-def _overlaps(box: Tensor, boxes: Tensor) -> Tensor:
-    """Intersection over union of one box with each of several."""
-    low, high = torch.maximum(box[:2], boxes[:, :2]), torch.minimum(box[2:], boxes[:, 2:])
-    shared = (high - low).clamp(min=0).prod(dim=1)
-    area = (box[2:] - box[:2]).prod()
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1)
-    return shared / (area + areas - shared)
 
 
 # ── picture ──────────────────────────────────────────────────────────────────────────────────
