@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from scorecam.datasets.columns import columns_of
 from scorecam.datasets.opening import open_dataset
 from scorecam.datasets.selection import select
 from scorecam.errors import DatasetError, MissingExtra, SettingError
@@ -110,8 +111,16 @@ def test_lists_of_classes_that_leave_something_open(
 def test_the_organisers_list_is_never_taken_for_the_usual_order(tmp_path: Path) -> None:
     flat(tmp_path)
     (tmp_path / "truth.txt").write_text("490\n361\n171\n")
-    spec = f"1-based:{tmp_path / 'truth.txt'}"
-    refused(tmp_path / "val", "ILSVRC ids", "meta.mat", annotations=spec)
+    refused(tmp_path / "val", "ILSVRC ids", "meta.mat", annotations=tmp_path / "truth.txt")
+
+
+def test_numbers_refused_in_a_list_of_classes_are_read_from_csv(tmp_path: Path) -> None:
+    (name,) = flat(tmp_path, 1)
+    (tmp_path / "val.txt").write_text(f"{name} 1\n")
+    refused(tmp_path / "val", "CSV", "path and label", annotations=tmp_path / "val.txt")
+    (tmp_path / "val.csv").write_text(f"path,label\nval/{name},1\n")
+    label = only(open_dataset(tmp_path / "val.csv")).label
+    assert columns_of([label], None, 1000).found == {label: 1}
 
 
 def test_annotations_that_are_not_there(tmp_path: Path) -> None:

@@ -211,14 +211,6 @@ def test_the_lists_of_classes_that_people_have(tmp_path: Path, lines: str) -> No
     assert [each.name for each in found.samples] == names
 
 
-@pytest.mark.parametrize(("base", "expected"), [("0-based", GOLDFISH), ("1-based", TENCH)])
-def test_where_an_index_starts_may_be_said(tmp_path: Path, base: str, expected: str) -> None:
-    (name,) = flat(tmp_path, 1)
-    (tmp_path / "val.txt").write_text(f"{name} 1\n")
-    found = open_dataset(tmp_path / "val", annotations=f"{base}:{tmp_path / 'val.txt'}")
-    assert only(found).label == expected
-
-
 @pytest.mark.needs("eval")
 def test_the_organisers_list_is_read_with_the_development_kit_beside_it(tmp_path: Path) -> None:
     from scipy.io import savemat

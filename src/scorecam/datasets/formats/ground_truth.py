@@ -9,8 +9,8 @@ A line is one of these, and all lines are of one kind:
 * `490`: the number of the n-th photo's class. The organisers' own list has ILSVRC ids, in another
   order than every model's; which they are is read from `meta.mat` beside it.
 
-Whether indices count from 0 or from 1 is known only where 0 occurs; elsewhere `0-based:FILE` or
-`1-based:FILE` says it. What is left open is refused: off by one, every number would be wrong.
+Indices are read only from lists in which 0 occurs: others may count from 1, and would be wrong by
+one everywhere. They are refused.
 """
 
 from __future__ import annotations
@@ -32,31 +32,23 @@ OFFICIAL: Final = "ILSVRC2012_validation_ground_truth.txt"
 
 LIST: Final = Kind("a list of the photos' classes", 2**28, DatasetError)
 
-_BASES: Final = {"0-based:": 0, "1-based:": 1}
 WNID: Final = re.compile(r"n\d{8}")
 _ILSVRC_IDS: Final = ["490", "361", "171"]
 """How the organisers' list begins: classes 65, 970 and 230 of the usual order."""
 
 
-def without_prefix(spec: str) -> str:
-    """The path in `0-based:FILE`, `1-based:FILE` or `FILE`."""
-    return next((spec.removeprefix(each) for each in _BASES if spec.startswith(each)), spec)
-
-
-def read_ground_truth(spec: str, photos: Sequence[str], tally: Tally) -> dict[str, str]:
+def read_ground_truth(path: Path, photos: Sequence[str], tally: Tally) -> dict[str, str]:
     """The WordNet id of each photo that the list names.
 
     Args:
-        spec: the file, perhaps with `0-based:` or `1-based:` before it.
+        path: the list.
         photos: the names of the flat photos, sorted.
 
     Raises:
         DatasetError: the list cannot be read, is ambiguous, or is of other photos.
     """
-    path = Path(without_prefix(spec))
-    base = next((_BASES[each] for each in _BASES if spec.startswith(each)), None)
     keys, labels = _columns(path)
-    wnids = _wnids(labels, base, path, named=keys is not None)
+    wnids = _wnids(labels, path, named=keys is not None)
     if keys is None:
         if len(wnids) != len(photos):
             raise DatasetError(
@@ -94,7 +86,7 @@ def _row(line: str) -> list[str]:
     return line.strip().rsplit(None, 1)
 
 
-def _wnids(labels: list[str], base: int | None, path: Path, *, named: bool) -> list[str]:
+def _wnids(labels: list[str], path: Path, *, named: bool) -> list[str]:
     if all(WNID.fullmatch(label) for label in labels):
         return labels
     odd = [label for label in labels if not re.fullmatch(r"[0-9]{1,9}", label)]
@@ -104,13 +96,14 @@ def _wnids(labels: list[str], base: int | None, path: Path, *, named: bool) -> l
             do="Write WordNet ids such as n01440764, or indices, in every line.",
         )
     meta = path.parent / "meta.mat"
-    if not named and is_file(meta) and base is None:
+    if not named and is_file(meta):
         by_number = read_meta(meta)
+    elif not named and labels[:3] == _ILSVRC_IDS:
+        raise _ambiguous(path, "It holds the organisers' ILSVRC ids, in an order of their own.")
+    elif all(int(label) for label in labels):
+        raise _ambiguous(path, "No index in it is 0: it may count from 1, or hold ILSVRC ids.")
     else:
-        if not named and labels[:3] == _ILSVRC_IDS:
-            raise _ambiguous(path, "It holds the organisers' ILSVRC ids, in an order of their own.")
-        start = _start(labels, base, path)
-        by_number = dict(enumerate(imagenet_wnids(), start))
+        by_number = dict(enumerate(imagenet_wnids()))
     missing = next((label for label in labels if int(label) not in by_number), None)
     if missing is not None:
         raise DatasetError(
@@ -119,21 +112,13 @@ def _wnids(labels: list[str], base: int | None, path: Path, *, named: bool) -> l
     return [by_number[int(label)] for label in labels]
 
 
-def _start(labels: list[str], base: int | None, path: Path) -> int:
-    if base is not None:
-        return base
-    if any(int(label) == 0 for label in labels):
-        return 0
-    raise _ambiguous(path, "No index in it is 0: it may count from 1, or hold ILSVRC ids.")
-
-
 def _ambiguous(path: Path, likely: str) -> DatasetError:
-    name = excerpt(path, 150)
     return DatasetError(
-        f"Which classes the numbers in {name} stand for is open.",
+        f"The numbers in {excerpt(path, 150)} are ambiguous.",
         likely=likely,
-        do="Put the development kit's meta.mat beside a list of ILSVRC ids; for indices in the "
-        f"usual order say annotations='0-based:{name}' (or 1-based:); or write WordNet ids.",
+        do="Write WordNet ids instead of numbers, or open a CSV file with the columns path and "
+        "label as the data set: its numbers count from 0. For a list of ILSVRC ids, put the "
+        "development kit's meta.mat into the same folder.",
     )
 
 

@@ -10,7 +10,7 @@ from typing import Final
 from scorecam.base.wording import excerpt
 from scorecam.datasets.formats.annotation import Annotation, placed, read_xml
 from scorecam.datasets.formats.building import MISSING, Tally, finish
-from scorecam.datasets.formats.ground_truth import OFFICIAL, read_ground_truth, without_prefix
+from scorecam.datasets.formats.ground_truth import OFFICIAL, read_ground_truth
 from scorecam.datasets.formats.masks import read_masks
 from scorecam.datasets.photos import is_file, photos_under
 from scorecam.datasets.sample import Dataset, Label, Sample, Thing
@@ -50,16 +50,16 @@ def open_imagenet(root: Path, annotations: str | None) -> Dataset:
     return finish(root, "imagenet", samples, tally)
 
 
-def _found(root: Path, annotations: str | None) -> tuple[Path | None, str | None]:
+def _found(root: Path, annotations: str | None) -> tuple[Path | None, Path | None]:
     """The folder with XML, and the list of classes: either may be missing."""
     beside = next((root / name for name in BESIDE[:2] if (root / name).is_dir()), None)
     if annotations is None:
         return beside, None
-    path = Path(without_prefix(annotations))
+    path = Path(annotations)
     if path.is_dir():
         for inside in (path / OFFICIAL, path / "data" / OFFICIAL):  # the development kit
             if is_file(inside):
-                return beside, annotations[: -len(str(path))] + str(inside)
+                return beside, inside
         return path, None
     if not path.exists():
         raise DatasetError(
@@ -67,7 +67,7 @@ def _found(root: Path, annotations: str | None) -> tuple[Path | None, str | None
             likely="The path of the annotations is misspelled, or starts from another folder.",
             do="Name the folder with the XML files, or the list of the photos' classes.",
         )
-    return beside, annotations
+    return beside, path
 
 
 def _sample(
