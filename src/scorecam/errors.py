@@ -119,8 +119,8 @@ class MissingExtra(ScorecamError, ImportError):
     """An optional library that is not installed."""
 
 
-def did_you_mean(word: object, known: Iterable[str], shown: int = 3) -> str:
-    """A sentence with the `known` words nearest to `word`; empty when none is near.
+def did_you_mean(word: object, known: Iterable[str]) -> str:
+    """A sentence with the three `known` words nearest to `word`; empty when none is near.
 
     Case is ignored, and a word that contains the whole of `word` counts as near. Nothing is near
     to a word that is too long for one.
@@ -131,8 +131,8 @@ def did_you_mean(word: object, known: Iterable[str], shown: int = 3) -> str:
     spelled = {name.casefold(): name for name in known}
     folded = text.casefold()
     inside = [name for name in spelled if folded and folded in name]
-    near = inside + difflib.get_close_matches(folded, spelled, n=shown, cutoff=0.6)
-    names = list(dict.fromkeys(spelled[name] for name in near))[:shown]
+    near = inside + difflib.get_close_matches(folded, spelled, n=3, cutoff=0.6)
+    names = list(dict.fromkeys(spelled[name] for name in near))[:3]
     if not names:
         return ""
     return "Did you mean " + " or ".join(quoted(name) for name in names) + "?"

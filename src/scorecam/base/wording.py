@@ -65,10 +65,10 @@ def one_line(text: str, most: int | None = None) -> str:
     return line if most is None else shortened(line, most)
 
 
-def reason(error: BaseException, most: int = 200) -> str:
+def reason(error: BaseException) -> str:
     """What another library's exception says, on one short line; its kind where it says nothing."""
     try:
-        said = one_line(str(error), most)
+        said = one_line(str(error), 200)
     except Exception:  # noqa: BLE001  (an exception's own `__str__` may fail)
         said = ""
     return said or type(error).__name__

@@ -49,9 +49,9 @@ def between(value: object, low: float, high: float, slack: float = 1e-6) -> bool
     return max(low - slack, -largest) <= value <= min(high + slack, largest)
 
 
-def is_whole(value: object, most: int = 2**31) -> TypeGuard[int]:
+def is_whole(value: object) -> TypeGuard[int]:
     """Whether something counts or numbers things: 0, 1 and so on."""
-    return type(value) is int and 0 <= value <= most
+    return type(value) is int and 0 <= value <= 2**31
 
 
 def is_text(value: object, most: int = LONGEST) -> TypeGuard[str]:

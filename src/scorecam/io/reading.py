@@ -108,17 +108,15 @@ def _up_to(file: BinaryIO, count: int, size: int) -> bytes:
 _BINARY = getattr(os, "O_BINARY", 0)  # Windows translates line ends otherwise
 
 
-def read_text(
-    path: PathLike, kind: Kind, encoding: str = "utf-8-sig", errors: str = "strict"
-) -> str:
+def read_text(path: PathLike, kind: Kind, errors: str = "strict") -> str:
     """The content of a text file; one that begins with UTF-16's mark is read as UTF-16.
 
     Raises:
-        ScorecamError: `kind.error`: as for `read_bytes`, or the text is not in this encoding.
+        ScorecamError: `kind.error`: as for `read_bytes`, or the text is in another encoding.
     """
     content = read_bytes(path, kind)
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        encoding = "utf-16"
+    marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    encoding = "utf-16" if marked else "utf-8-sig"
     return _decoded(path, content, kind, encoding, errors)
 
 

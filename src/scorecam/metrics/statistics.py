@@ -91,10 +91,9 @@ def paired(
     other: Sequence[float],
     *,
     clusters: Sequence[str] | None = None,
-    seed: int = 0,
 ) -> Interval:
     """The mean of `one − other`, image by image, and where it may lie."""
-    return interval(np.subtract(one, other).tolist(), clusters=clusters, seed=seed)
+    return interval(np.subtract(one, other).tolist(), clusters=clusters)
 
 
 def wilson(successes: int, trials: int) -> Interval:
