@@ -14,7 +14,7 @@ from scorecam.datasets.columns import columns_of
 from scorecam.datasets.opening import open_dataset
 from scorecam.datasets.selection import select
 from scorecam.errors import DatasetError, MissingExtra, SettingError
-from small_datasets import TENCH, boxed, coco, flat, instances, made, only, photo, table, voc, xml
+from small_datasets import TENCH, boxed, coco, flat, instances, made, only, photo, table, xml
 
 __all__ = ["voc"]  # a fixture
 

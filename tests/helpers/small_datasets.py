@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
 from PIL import Image
 
 from scorecam.datasets.opening import open_dataset
@@ -53,20 +52,6 @@ def flat(folder: Path, count: int = 3) -> list[str]:
     for name in names:
         photo(folder / "val" / name)
     return names
-
-
-@pytest.fixture
-def voc(tmp_path: Path) -> Path:
-    for name in ("1", "2", "3"):
-        photo(tmp_path / f"JPEGImages/{name}.jpg")
-    easy, hard = ("cat", 3, 3, 9, 9), ("dog", 1, 1, 40, 30, "hard")
-    xml(tmp_path / "Annotations/1.xml", ("bird", 1, 1, 2, 2), easy, hard)
-    xml(tmp_path / "Annotations/2.xml", hard)
-    lists = tmp_path / "ImageSets/Main"
-    lists.mkdir(parents=True)
-    (lists / "val.txt").write_text("2\n1\n")
-    (lists / "cat_val.txt").write_text("1  1\n2 -1\n")
-    return tmp_path
 
 
 def instances(**changes: Any) -> dict[str, Any]:

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scorecam.audit.audit import Audit
 
 import scorecam
-from scorecam.audit.audit import Audit
 from scorecam.audit.finding import Finding
 from scorecam.cam import Answers
 from scorecam.datasets.sample import Dataset, Sample, Thing
