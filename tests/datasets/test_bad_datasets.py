@@ -16,8 +16,6 @@ from scorecam.datasets.selection import select
 from scorecam.errors import DatasetError, MissingExtra, SettingError
 from small_datasets import TENCH, boxed, coco, flat, instances, made, only, photo, table, xml
 
-__all__ = ["voc"]  # a fixture
-
 ENTITIES = "".join(
     f"<!ENTITY {new} '{f'&{old};' * 30}'>"
     for old, new in zip("zabcdefgh", "abcdefghi", strict=True)
