@@ -17,22 +17,22 @@ from torch import Tensor, nn
 from scorecam import scoring
 from scorecam.backends import opening
 from scorecam.bank.bank import ScoreBank
-from scorecam.base.wording import excerpt, quoted, summary
-from scorecam.budget.plan import BudgetSpec, described, plan
+from scorecam.base.wording import excerpt, summary
+from scorecam.budget.plan import BudgetSpec
 from scorecam.cam import Head, Masking, Variant, find_variant
 from scorecam.errors import PhotoError, SettingError, TargetError
 from scorecam.explanation import Explanation
 from scorecam.images.photo import read
 from scorecam.images.preprocess import Preprocess
 from scorecam.io.arguments import function, tensor
-from scorecam.io.ranges import FOLDED_SEED
 from scorecam.model.batches import BatchSize
 from scorecam.model.columns import prediction, two_names, two_sided
-from scorecam.model.engine import Precision, Runtime, Speed
+from scorecam.model.engine import Precision, Runtime
 from scorecam.model.model import Inputs, Layer, Model, TargetSpec
 from scorecam.model.readout import Readout
 from scorecam.model.target import find_target
-from scorecam.scoring import Progress, Thrift
+from scorecam.scoring import Progress
+from scorecam.settings import Settings
 from scorecam.shapes import Columns, Heatmaps, Images
 
 TOGETHER = 16
@@ -77,21 +77,18 @@ class ScoreCAM:
         seed: int = 0,
         progress: Callable[[Progress], None] | None = None,
     ) -> None:
-        if masking is not None and not isinstance(masking, Masking):
-            raise SettingError(
-                f"masking={quoted(masking)} is not a Masking.",
-                do="For example masking=scorecam.Masking(fill=0.5).",
-            )
         self.model = model if isinstance(model, Model) else opening.open_model(model)
         self.layer = layer
-        self.variant = find_variant(variant)
-        self.masking = masking or Masking()
-        self.plan = plan(budget, tolerance)
-        self.budget = described(budget, tolerance)
-        self.speed = Speed(runtime, precision)
-        self.batch_size: BatchSize = batch_size
-        FOLDED_SEED.check("seed", seed)
-        self.seed = int(seed)
+        self.settings = Settings(
+            variant=find_variant(variant),
+            budget=budget,
+            tolerance=tolerance,
+            precision=precision,
+            runtime=runtime,
+            masking=Masking() if masking is None else masking,
+            batch_size=batch_size,
+            seed=seed,
+        )
         self.progress = function("progress", progress, "scorecam.Progress")
 
     @summary
@@ -101,12 +98,14 @@ class ScoreCAM:
             yield f"layer {type(self.layer).__name__}"
         else:
             yield "default layer" if self.layer is None else f"layer {excerpt(self.layer, 60)}"
-        yield excerpt(self.variant.name, 60)
-        yield self.budget if self.budget.startswith("tolerance") else f"budget {self.budget}"
-        yield f"runtime {self.speed.runtime}"
-        yield f"precision {self.speed.precision}"
-        if self.masking != Masking():
-            yield repr(self.masking)
+        settings = self.settings
+        yield excerpt(settings.variant.name, 60)
+        budget = settings.budget_text
+        yield budget if settings.tolerance is not None else f"budget {budget}"
+        yield f"runtime {settings.runtime}"
+        yield f"precision {settings.precision}"
+        if settings.masking != Masking():
+            yield repr(settings.masking)
 
     def __enter__(self) -> Self:
         return self
@@ -156,13 +155,14 @@ class ScoreCAM:
             target: a class that must be there, looked up before any mask is asked about; or a
                 function of the output, to be scored instead of the model's own columns.
         """
-        if not _is_several(image):
-            x, model = _one_image(image, self.model), self.model
-        else:
-            images, models = self.model.apart(image)
-            x = _one_image(images, self.model)
-            model = models[0]
-        return self._banks(model, x, [target])[0]
+        return make_bank(
+            self.model,
+            image,
+            target,
+            layer=self.layer,
+            settings=self.settings,
+            progress=self.progress,
+        )
 
     def _maps(self, model: Model, x: Images, targets: Sequence[TargetSpec]) -> Heatmaps:
         _check_batch(x, model)
@@ -172,40 +172,63 @@ class ScoreCAM:
             same = [i for i, other in enumerate(readouts) if other is readout]
             for start in range(0, len(same), TOGETHER):
                 chosen = same[start : start + TOGETHER]
-                asked = [targets[i] for i in chosen]
-                banks = self._banks(model, x[chosen], asked)
-                for i, bank, target in zip(chosen, banks, asked, strict=True):
-                    maps[i] = bank.heatmap(None if callable(target) else target, self.variant)
+                some = [targets[i] for i in chosen]
+                banks = _banks(
+                    model,
+                    x[chosen],
+                    some,
+                    layer=self.layer,
+                    settings=self.settings,
+                    progress=self.progress,
+                )
+                for i, bank, target in zip(chosen, banks, some, strict=True):
+                    column = None if callable(target) else target
+                    maps[i] = bank.heatmap(column, self.settings.variant)
         return maps
 
-    def _banks(self, model: Model, x: Images, targets: Sequence[TargetSpec]) -> list[ScoreBank]:
-        """A bank per image; the targets are columns, or all the same function."""
-        if callable(targets[0]):
-            model = model.with_readout(_OneNumber(targets[0]))
-        for target in targets:
-            if not callable(target):
-                check_target(model, target)
 
-        def accept(number: int, columns: Columns) -> int:
-            target = targets[number]
-            if target is None or callable(target):
-                return prediction(columns, model.head)
-            return _check_target(model, target, len(columns))
+def make_bank(
+    model: Model,
+    image: Inputs,
+    target: TargetSpec = None,
+    *,
+    layer: str | nn.Module | None,
+    settings: Settings,
+    progress: Callable[[Progress], None] | None = None,
+) -> ScoreBank:
+    """The bank of one image: what `ScoreCAM.bank` returns, for settings that are made already."""
+    if _is_several(image):
+        images, models = model.apart(image)
+        x, model = _one_image(images, model), models[0]
+    else:
+        x = _one_image(image, model)
+    return _banks(model, x, [target], layer=layer, settings=settings, progress=progress)[0]
 
-        layer = model.find_layer(self.layer, x)
-        thrift = None if self.plan is None else Thrift(self.plan, self.variant, self.seed)
-        return scoring.score(
-            model,
-            x,
-            layer,
-            self.masking,
-            thrift=thrift,
-            budget=self.budget,
-            speed=self.speed,
-            batch_size=self.batch_size,
-            progress=self.progress,
-            accept=accept,
-        )
+
+def _banks(
+    model: Model,
+    x: Images,
+    targets: Sequence[TargetSpec],
+    *,
+    layer: str | nn.Module | None,
+    settings: Settings,
+    progress: Callable[[Progress], None] | None,
+) -> list[ScoreBank]:
+    """A bank for each image. The targets are columns, or one function for all images."""
+    if callable(targets[0]):
+        model = model.with_readout(_OneNumber(targets[0]))
+    for target in targets:
+        if not callable(target):
+            check_target(model, target)
+
+    def accept(number: int, columns: Columns) -> int:
+        target = targets[number]
+        if target is None or callable(target):
+            return prediction(columns, model.head)
+        return _check_target(model, target, len(columns))
+
+    name = model.find_layer(layer, x)
+    return scoring.score(model, x, name, settings, progress=progress, accept=accept)
 
 
 def explain(
@@ -279,7 +302,7 @@ def explain(
     if isinstance(image, Tensor | Mapping | Sequence) and not isinstance(image, str | bytes):
         bank = method.bank(image, target)
         x = _one_image(image, method.model)[0] if isinstance(image, Tensor) else None
-        return Explanation(bank, bank.target(wanted), method.variant, x)
+        return Explanation(bank, bank.target(wanted), method.settings.variant, x)
     preprocess = _preprocess_of(method.model)
     photo = read(image)
     x = preprocess(photo.image)
@@ -290,7 +313,14 @@ def explain(
         view=preprocess.jpeg(photo.image),
         provenance=dataclasses.replace(bank.provenance, remarks=said),
     )
-    return Explanation(bank, bank.target(wanted), method.variant, x, photo.image, preprocess)
+    return Explanation(
+        bank,
+        bank.target(wanted),
+        method.settings.variant,
+        image=x,
+        photo=photo.image,
+        preprocess=preprocess,
+    )
 
 
 def check_target(model: Model, target: int | str | None) -> None:

@@ -22,13 +22,14 @@ from scorecam.base.process import threads
 from scorecam.base.wording import LONGEST, constructor, one_line
 from scorecam.budget.gaussian_process import Surrogate
 from scorecam.budget.plan import Inquiry, Plan
-from scorecam.cam import Head, Masking, Variant, probabilities
+from scorecam.cam import Head, Masking, probabilities
 from scorecam.errors import ModelError, SettingError
-from scorecam.model.batches import Batches, BatchSize, first_batch_size
+from scorecam.model.batches import Batches, first_batch_size
 from scorecam.model.columns import prediction, two_names, two_sided
-from scorecam.model.engine import Engine, Probe, Speed
+from scorecam.model.engine import Engine, Probe
 from scorecam.model.head import Found, check_declared, find_head, in_range
 from scorecam.model.model import Model
+from scorecam.settings import Settings
 from scorecam.shapes import (
     Activations,
     BatchedScores,
@@ -62,31 +63,12 @@ class Progress:
 OnProgress = Callable[[Progress], None]
 
 
-@dataclass(frozen=True)
-class Thrift:
-    """Fewer masks than all.
-
-    Args:
-        plan: when to stop asking.
-        variant: how its scores will become weights.
-        seed: for what is drawn to estimate the error.
-    """
-
-    plan: Plan
-    variant: Variant
-    seed: int = 0
-
-
 def score(
     model: Model,
     images: Images,
     layer: str,
-    masking: Masking,
+    settings: Settings,
     *,
-    thrift: Thrift | None = None,
-    budget: str = "exact",
-    speed: Speed | None = None,
-    batch_size: BatchSize = "auto",
     progress: OnProgress | None = None,
     accept: Callable[[int, Columns], int] | None = None,
 ) -> list[ScoreBank]:
@@ -101,11 +83,7 @@ def score(
     Args:
         images: `b c *i`, preprocessed.
         layer: the name of the layer whose maps become masks.
-        masking: how they do.
-        thrift: which few masks; None for all.
-        budget: what the record says of that.
-        speed: what may run the model, and in which precision.
-        batch_size: images per pass; "auto" starts from what suits the device.
+        settings: how they do, which masks are scored, and what scores them.
         progress: called before the first masked batch and after each.
         accept: called with each image's number and scores before any mask is asked about; tells
             the column whose map is wanted (the largest, without it). What it raises ends the
@@ -126,7 +104,8 @@ def score(
             do="Give its weights and another device.",
         )
     images = images.detach().to(model.device, torch.float32)
-    batches = Batches(first_batch_size(batch_size, images))
+    masking, plan = settings.masking, settings.plan
+    batches = Batches(first_batch_size(settings.batch_size, images))
     subjects = [
         subject
         for part in batches.over(
@@ -139,20 +118,20 @@ def score(
     check_declared(model.head, torch.stack([subject.scores for subject in subjects]))
     accept = accept or (lambda _number, columns: prediction(columns, model.head))
     columns = [accept(number, subject.scores) for number, subject in enumerate(subjects)]
-    wanted = sum(_expected(subject, thrift) for subject in subjects)
+    wanted = sum(_expected(subject, plan) for subject in subjects)
     probe = _probe(model, subjects[0], masking, wanted, looked)
-    engine = model.engine(speed or Speed(), probe)
-    if batch_size == "auto" and engine.batch is not None:
+    engine = model.engine(settings.speed, probe)
+    if settings.batch_size == "auto" and engine.batch is not None:
         batches.size = min(batches.size, engine.batch)
     asker = _Asker(engine, masking, batches, progress)
 
     def head_of(subject: _Subject, said: BatchedScores) -> Found:
         return find_head(model, subject.image, said, batches.of(model))
 
-    if thrift is None or all(thrift.plan.least >= len(each.first) for each in subjects):
+    if plan is None or all(plan.least >= len(each.first) for each in subjects):
         fill, answers = _everything(asker, subjects, head_of)
     else:
-        fill, answers = _chosen(asker, subjects, columns, thrift, head_of)
+        fill, answers = _chosen(asker, subjects, columns, settings, head_of)
     asker.finished()
     sound = [
         _soundness(engine, subject, fill, answer)
@@ -174,9 +153,9 @@ def score(
             + engine.probed,
             batch_size=batches.size,
             seconds=seconds,
-            budget=budget,
+            budget=settings.budget_text,
             runtime=engine.runtime,
-            seed=thrift.seed if thrift is not None else 0,
+            seed=settings.seed if plan is not None else 0,
             remarks=tuple(
                 one_line(remark, LONGEST)
                 for remark in (*engine.remarks, answer.found.remark)
@@ -256,14 +235,14 @@ def _chosen(
     asker: _Asker,
     subjects: Sequence[_Subject],
     columns: Sequence[int],
-    thrift: Thrift,
+    settings: Settings,
     head_of: HeadOf,
 ) -> tuple[Columns, list[_Answer]]:
     """The masks that tell most about each image's map, in rounds that the images share."""
+    plan = settings.plan
+    assert plan is not None  # noqa: S101  (the caller takes every mask otherwise)
     inquiries = [
-        Inquiry(
-            subject.surrogate(thrift.seed), subject.scores, (column, thrift.variant), thrift.plan
-        )
+        Inquiry(subject.surrogate(settings.seed), subject.scores, (column, settings.variant), plan)
         for subject, column in zip(subjects, columns, strict=True)
     ]
     asker.total = 1 + sum(inquiry.most for inquiry in inquiries)
@@ -356,10 +335,10 @@ def _apart(pair: BatchedScores, said: BatchedScores, rounding: float, *, logits:
     return min(1.0, beyond / float((said.amax(dim=0) - said.amin(dim=0)).max()))
 
 
-def _expected(subject: _Subject, thrift: Thrift | None) -> int:
+def _expected(subject: _Subject, plan: Plan | None) -> int:
     """About how many masks will be asked about."""
     masks = len(subject.first)
-    return masks if thrift is None else min(masks, thrift.plan.expected)
+    return masks if plan is None else min(masks, plan.expected)
 
 
 # ── asking ───────────────────────────────────────────────────────────────────────────────────

@@ -53,9 +53,21 @@ class Batches:
 
 def first_batch_size(asked: BatchSize, images: Images) -> int:
     """The batch size to start from: the user's, or about the memory of 32 photos of 224 × 224."""
+    size = check_batch_size(asked)
+    if size != "auto":
+        return size
+    photos = 128 if images.is_cuda else 32
+    return max(1, min(256, photos * 224**2 // math.prod(images.shape[2:])))
+
+
+def check_batch_size(asked: BatchSize) -> BatchSize:
+    """The user's batch size: "auto" or a whole number.
+
+    Raises:
+        SettingError: it is neither.
+    """
     if isinstance(asked, str) and asked == "auto":
-        photos = 128 if images.is_cuda else 32
-        return max(1, min(256, photos * 224**2 // math.prod(images.shape[2:])))
+        return "auto"
     if not BATCH_SIZE.holds(asked):
         raise SettingError(
             f"batch_size={quoted(asked)} is not a whole number of at least 1 and at most "

@@ -15,6 +15,9 @@ from scorecam.shapes import BatchedScores, Image, Images
 Runtime = Literal["auto", "eager", "compile", "openvino"]
 Precision = Literal["float32", "bfloat16", "float16", "auto"]
 
+RUNTIMES: tuple[str, ...] = get_args(Runtime)
+PRECISIONS: tuple[str, ...] = get_args(Precision)
+
 
 @dataclass(frozen=True)
 class Speed:
@@ -31,8 +34,8 @@ class Speed:
     __repr__ = constructor
 
     def __post_init__(self) -> None:
-        for name, kind in (("runtime", Runtime), ("precision", Precision)):
-            choice(name, getattr(self, name), get_args(kind))
+        choice("runtime", self.runtime, RUNTIMES)
+        choice("precision", self.precision, PRECISIONS)
 
 
 @dataclass(frozen=True)

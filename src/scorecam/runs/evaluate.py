@@ -7,7 +7,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ from torch import nn
 from scorecam.backends import opening
 from scorecam.bank.bank import ScoreBank
 from scorecam.base.wording import quoted
-from scorecam.budget.plan import BudgetSpec, described, plan
+from scorecam.budget.plan import BudgetSpec
 from scorecam.cam import Masking
 from scorecam.datasets.columns import columns_of
 from scorecam.datasets.opening import open_dataset
@@ -34,7 +34,7 @@ from scorecam.errors import (
     did_you_mean,
 )
 from scorecam.images.photo import read_photo
-from scorecam.io.arguments import flag, function, instance, several, whole
+from scorecam.io.arguments import flag, function, several, whole
 from scorecam.io.arguments import path as as_path
 from scorecam.io.ranges import SEED
 from scorecam.methods.method import Method
@@ -52,12 +52,11 @@ from scorecam.runs.store import Record, Store
 from scorecam.runs.subject import Setup, Subject
 from scorecam.runs.summary import Summary, check_extras, write_results
 from scorecam.runs.work import work
+from scorecam.settings import Settings
 from scorecam.shapes import Image
 
 MANY = 10**9
 """Passes that a run may take, for the choice of runtime: converting a network always pays."""
-
-A_MASKING = "For example masking=scorecam.Masking(fill=0.5)."
 
 TRIES = 5
 """Photos that a model may fail on before it is taken to fail on all."""
@@ -166,10 +165,9 @@ def evaluate(
         ModelError, LayerError, MissingExtra: as for `explain`.
     """
     folder = Path(as_path("out", out, OutputError))
-    SEED.check("seed", seed)
+    SEED.check("seed", seed)  # some methods give it to torch's generators as it is
     function("progress", progress, "a Progress")
     function("tell", tell, "a sentence")
-    masking = Masking() if masking is None else instance("masking", masking, Masking, A_MASKING)
     banks, gallery, retry = flag("banks", banks), flag("gallery", gallery), flag("retry", retry)
     opened = model if isinstance(model, Model) else opening.open_model(model)
     chosen = dataset if isinstance(dataset, Dataset) else open_dataset(as_path("dataset", dataset))
@@ -180,43 +178,51 @@ def evaluate(
         else several("metrics", metrics, Metric, 'Give names, such as "paper", or measures.')
     )
     mine = chosen if shard is None else select(chosen, shard=_pair(shard))
-    plan(budget, tolerance)
-    Speed(runtime, precision)
+    settings = Settings(
+        budget=budget,
+        tolerance=tolerance,
+        precision=precision,
+        runtime=runtime,
+        masking=Masking() if masking is None else masking,
+        batch_size=batch_size,
+        seed=seed,
+    )
     _check_choice("target", target, ("label", "predicted"))
     _check_choice("fill", fill, ("run", "black"))
     _check_names(asked, measures)
     check_extras()
     image, name = first_image(opened, chosen, layer)
     remarks = [*chosen.remarks]
-    settings = {
+    recorded = {
         "layer": name,
         "target": target,
-        "budget": described(budget, tolerance),
-        "precision": precision,
-        "runtime": runtime,
-        "seed": int(seed),
+        "budget": settings.budget_text,
+        "precision": settings.precision,
+        "runtime": settings.runtime,
+        "seed": settings.seed,
         "fill": fill,
     }
     # Whatever makes no sense for this model is refused now, not photo by photo.
     scorer = Scorer(
         opened,
         image,
-        fill=masking.fill_like(image),
+        fill=settings.masking.fill_like(image),
         speed=Speed("eager"),
-        batch_size=batch_size,
+        batch_size=settings.batch_size,
     )
     names = scorer.names if opened.names else None
     columns = columns_of(chosen.classes, names, len(scorer.columns))
     remarks += [*columns.remarks, *scorer.remarks]
-    settings["columns sha256"] = _digest(columns.found)
+    recorded["columns sha256"] = _digest(columns.found)
     if scorer.two_sided:  # earlier versions numbered the two sides the other way round
-        settings["sides"] = "negative, positive"
-    config = describe(opened, chosen, asked, measures, settings=settings, masking=masking)
+        recorded["sides"] = "negative, positive"
+    config = describe(opened, chosen, asked, measures, settings=recorded, masking=settings.masking)
     store = Store(folder, [method.name for method in asked])
-    speed = settled(store.recorded(), opened, image, Speed(runtime, precision))
+    speed = settled(store.recorded(), opened, image, settings.speed)
     config |= {"runtime used": speed.runtime, "precision used": speed.precision}
     config, said = store.begin(config)
-    speed = Speed(config["runtime used"], config["precision used"])  # another shard may be first
+    # Another shard may have been first.
+    used = {"runtime": config["runtime used"], "precision": config["precision used"]}
     remarks += said
     if tell is not None:
         for remark in remarks:
@@ -228,12 +234,7 @@ def evaluate(
         metrics=tuple(measures),
         columns=columns.found,
         target=target,
-        speed=speed,
-        budget=budget,
-        tolerance=tolerance,
-        masking=masking,
-        batch_size=batch_size,
-        seed=seed,
+        settings=replace(settings, **used),
         fill=fill,
     )
     keeps = Keeps(banks, gallery)

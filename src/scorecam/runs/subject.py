@@ -9,8 +9,7 @@ from typing import Any
 import torch
 
 from scorecam.bank.bank import ScoreBank
-from scorecam.budget.plan import BudgetSpec
-from scorecam.cam import Masking, probabilities
+from scorecam.cam import probabilities
 from scorecam.datasets.sample import Label, Sample
 from scorecam.datasets.selection import share
 from scorecam.errors import ModelError
@@ -18,10 +17,9 @@ from scorecam.images.photo import read
 from scorecam.images.preprocess import Preprocess
 from scorecam.methods.method import Method
 from scorecam.metrics.metric import Metric, Truth
-from scorecam.model.batches import BatchSize
-from scorecam.model.engine import Speed
 from scorecam.model.model import Model
 from scorecam.model.scorer import Scorer
+from scorecam.settings import Settings
 from scorecam.shapes import Image
 
 SMALL_MASK, SMALL_BOX = 0.11, 0.25
@@ -38,11 +36,8 @@ class Setup:
         methods, metrics: which.
         columns: the model's column of each class of the data set.
         target: what is explained: the labelled class where it is known, or the predicted one.
-        speed: what runs the model; no "auto", so that every photo gets the same.
-        budget, tolerance: which masks Score-CAM asks about.
-        masking: how activations become masks, and what an empty image is.
-        batch_size: images per pass.
-        seed: for methods that draw.
+        settings: of Score-CAM. Its runtime and precision are not "auto", so that every photo gets
+            the same; its masking also defines the empty image; its seed is for all methods.
         fill: what a muted pixel shows in the measures: "run": as in Score-CAM's masking; "black".
     """
 
@@ -52,12 +47,7 @@ class Setup:
     metrics: tuple[Metric, ...]
     columns: Mapping[Label, int] = field(default_factory=dict[Label, int])
     target: str = "label"
-    speed: Speed = field(default_factory=Speed)
-    budget: BudgetSpec = "exact"
-    tolerance: float | None = None
-    masking: Masking = field(default_factory=Masking)
-    batch_size: BatchSize = "auto"
-    seed: int = 0
+    settings: Settings = field(default_factory=Settings)
     fill: str = "run"
 
     @property
@@ -67,19 +57,14 @@ class Setup:
 
     def aim(self, method: Method | None) -> str:
         """The variant whose map a method's bank is asked for."""
-        if self.exact or method is None:
+        if self.settings.exact or method is None:
             return "official"
         return str(method.settings.get("variant", "official"))
-
-    @property
-    def exact(self) -> bool:
-        """Whether every mask is asked about, so that all variants read one bank."""
-        return self.budget == "exact" and self.tolerance is None
 
     def canvas(self, image: Image) -> Image:
         """The empty image of the measures."""
         if self.fill == "run" or self.model.preprocess is None:
-            return self.masking.fill_like(image)
+            return self.settings.masking.fill_like(image)
         return self.model.preprocess.black().to(image).expand_as(image)
 
 
@@ -139,9 +124,9 @@ def look(sample: Sample, setup: Setup) -> Subject:
     scorer = Scorer(
         setup.model,
         image,
-        fill=setup.masking.fill_like(image),
-        speed=setup.speed,
-        batch_size=setup.batch_size,
+        fill=setup.settings.masking.fill_like(image),
+        speed=setup.settings.speed,
+        batch_size=setup.settings.batch_size,
     )
     if not scorer.columns.isfinite().all():
         raise ModelError("The model answers this photo with NaN or infinity.")

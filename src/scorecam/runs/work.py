@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from scorecam.bank.bank import ScoreBank
 from scorecam.base.wording import shown
+from scorecam.cam import find_variant
 from scorecam.datasets.sample import Sample
 from scorecam.errors import MissingExtra, ModelError, ScorecamError
-from scorecam.explainer import ScoreCAM
+from scorecam.explainer import make_bank
 from scorecam.methods.method import Case, Method
 from scorecam.metrics.metric import Seen
 from scorecam.model.scorer import Scorer
@@ -103,7 +104,7 @@ def _case(subject: Subject, setup: Setup, method: Method) -> Case:
 
     def ask() -> ScoreBank:
         if aim not in subject.banks:
-            subject.banks[aim] = _cam(setup, aim).bank(subject.image, subject.target)
+            subject.banks[aim] = _bank(setup, aim, subject.image, subject.target)
         return subject.banks[aim]
 
     return Case(
@@ -113,24 +114,14 @@ def _case(subject: Subject, setup: Setup, method: Method) -> Case:
         setup.layer,
         ask=ask,
         listen=lambda: subject.scorer,
-        seed=setup.seed,
+        seed=setup.settings.seed,
         name=subject.sample.name,
     )
 
 
-def _cam(setup: Setup, variant: str) -> ScoreCAM:
-    return ScoreCAM(
-        setup.model,
-        setup.layer,
-        variant,
-        budget=setup.budget,
-        tolerance=setup.tolerance,
-        precision=setup.speed.precision,
-        runtime=setup.speed.runtime,
-        masking=setup.masking,
-        batch_size=setup.batch_size,
-        seed=setup.seed,
-    )
+def _bank(setup: Setup, variant: str, image: Image, target: int) -> ScoreBank:
+    settings = replace(setup.settings, variant=find_variant(variant))
+    return make_bank(setup.model, image, target, layer=setup.layer, settings=settings)
 
 
 def _another(subject: Subject, setup: Setup, method: Method) -> Callable[[Image], Heatmap]:
@@ -144,15 +135,15 @@ def _another(subject: Subject, setup: Setup, method: Method) -> Callable[[Image]
                 image,
                 subject.target,
                 setup.layer,
-                ask=lambda: _cam(setup, aim).bank(image, subject.target),
+                ask=lambda: _bank(setup, aim, image, subject.target),
                 listen=lambda: Scorer(
                     setup.model,
                     image,
                     head=subject.scorer.head,
-                    speed=setup.speed,
-                    batch_size=setup.batch_size,
+                    speed=setup.settings.speed,
+                    batch_size=setup.settings.batch_size,
                 ),
-                seed=setup.seed,
+                seed=setup.settings.seed,
             )
         )
 

@@ -15,11 +15,12 @@ import torch
 
 from scorecam.base.interpolation import upsample
 from scorecam.errors import ModelError, SettingError
-from scorecam.explainer import ScoreCAM
+from scorecam.explainer import make_bank
 from scorecam.methods.controls import Centre
 from scorecam.methods.method import Case
 from scorecam.metrics.faithfulness import blend, shown
 from scorecam.model.model import WhiteBox
+from scorecam.settings import Settings
 from scorecam.shapes import BatchedScores, Heatmap
 from scorecam.trust.perturbations import least, mild, without_object
 from scorecam.trust.subject import Subject, alike, standing
@@ -205,16 +206,14 @@ def survival(subject: Subject) -> Mapping[str, Found]:
         if not stages:
             return {"head": f"{model.spec} has no weights that could be drawn anew."}
         drawn = model.randomised(stages[:1], image, subject.seed)
-        asking = ScoreCAM(
-            drawn,
-            bank.layer,
-            how,
+        settings = Settings(
+            variant=how,
             budget=HEAD_MASKS,
             runtime="eager",
             masking=bank.masking,
             seed=subject.seed,
         )
-        other = asking.bank(subject.image, subject.target)
+        other = make_bank(drawn, subject.image, subject.target, layer=bank.layer, settings=settings)
     except (ModelError, SettingError) as error:  # no copy, or its answers are of another kind
         return {"head": str(error)}
     subject.count(2 + other.provenance.forward_passes)  # two to find the stages

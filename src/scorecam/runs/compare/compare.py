@@ -19,7 +19,7 @@ from torch import Tensor
 from scorecam.backends.opening import open_model
 from scorecam.base.interpolation import upsample
 from scorecam.base.wording import quoted
-from scorecam.budget.plan import BudgetSpec, plan
+from scorecam.budget.plan import BudgetSpec
 from scorecam.datasets.opening import open_dataset
 from scorecam.datasets.sample import Dataset
 from scorecam.errors import MissingExtra, OutputError, RunError, SettingError, did_you_mean
@@ -52,6 +52,7 @@ from scorecam.runs.evaluate import OnProgress, evaluate
 from scorecam.runs.plots import draw_training
 from scorecam.runs.seals import sealed
 from scorecam.runs.store import Record, Store, as_json
+from scorecam.settings import Settings
 
 SIDE = 56
 """Cells that maps of different grids are compared on, along each axis."""
@@ -98,7 +99,7 @@ def compare(
     function("opener", opener, "a model's spec and settings", optional=False)
     do = "Give a model's spec or a run's folder for each side."
     chosen = [parse_side(text) for text in several("sides", sides, str, do)]
-    plan(budget, None)
+    Settings(budget=budget)  # refuses a wrong budget before any model is opened
     method = _one(method)
     fail_under = {} if fail_under is None else fail_under
     _check(chosen, dataset, fail_under)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from scorecam.bank.bank import ScoreBank
 from scorecam.base.wording import excerpt, shown
-from scorecam.budget.plan import BudgetSpec
+from scorecam.cam import find_variant
 from scorecam.datasets.sample import Sample
 from scorecam.errors import ModelError, OutputError, RunError, ScorecamError
-from scorecam.explainer import ScoreCAM
+from scorecam.explainer import make_bank
 from scorecam.images.photo import read_photo
 from scorecam.images.preprocess import Preprocess
 from scorecam.io.files import write_bytes
@@ -34,6 +34,7 @@ from scorecam.runs.evaluate import OnProgress, Progress
 from scorecam.runs.record import Record, Unreadable, read_plane
 from scorecam.runs.seals import map_bytes
 from scorecam.runs.store import Store
+from scorecam.settings import Settings
 from scorecam.shapes import Heatmap, Image
 
 MODES = ("cascading", "independent")
@@ -92,8 +93,7 @@ class Check:
     shuffled: Model | None
     methods: tuple[Method, ...]
     layer: str
-    budget: BudgetSpec
-    speed: Speed
+    settings: Settings
     store: Store
 
     def go(
@@ -198,13 +198,15 @@ class Check:
 
         def case(method: Method) -> Case:
             aim = str(method.settings.get("variant", "official"))
-            key = "official" if self.budget == "exact" else aim
+            key = "official" if self.settings.exact else aim
+            # Masked images are scored in float32, whatever precision the other questions take.
+            settings = replace(self.settings, variant=find_variant(key), precision="float32")
 
             def ask() -> ScoreBank:
                 if key not in banks:
-                    banks[key] = ScoreCAM(
-                        model, self.layer, key, budget=self.budget, runtime=self.speed.runtime
-                    ).bank(image, target)
+                    banks[key] = make_bank(
+                        model, image, target, layer=self.layer, settings=settings
+                    )
                 return banks[key]
 
             return Case(
@@ -213,7 +215,7 @@ class Check:
                 target,
                 self.layer,
                 ask,
-                lambda: Scorer(model, image, speed=self.speed),
+                lambda: Scorer(model, image, speed=self.settings.speed),
             )
 
         return {method.name: method.heatmap(case(method)) for method in methods}

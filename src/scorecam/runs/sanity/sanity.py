@@ -18,7 +18,7 @@ import contextlib
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,7 @@ from torch import nn
 
 from scorecam.backends import opening
 from scorecam.base.wording import excerpt, quoted, shown, summary
-from scorecam.budget.plan import BudgetSpec, described, plan
-from scorecam.cam import Masking
+from scorecam.budget.plan import BudgetSpec
 from scorecam.datasets.opening import open_dataset
 from scorecam.datasets.sample import Dataset, Sample
 from scorecam.errors import MissingExtra, ModelError, OutputError, SettingError
@@ -38,7 +37,7 @@ from scorecam.methods.method import Method
 from scorecam.methods.names import methods_of
 from scorecam.metrics.similarity import SIMILARITIES
 from scorecam.metrics.statistics import Interval, interval
-from scorecam.model.engine import Runtime, Speed
+from scorecam.model.engine import Runtime
 from scorecam.model.model import Model, WhiteBox
 from scorecam.model.shortage import memory_errors_translated
 from scorecam.runs import markdown
@@ -52,6 +51,7 @@ from scorecam.runs.sanity.verdict import PASSES, Verdict, table, verdict
 from scorecam.runs.seals import digests, sealed
 from scorecam.runs.store import Store, as_json
 from scorecam.runs.tables import ANOTHER, CHANCE, Point
+from scorecam.settings import Settings
 from scorecam.shapes import Image
 
 
@@ -149,8 +149,7 @@ def sanity(
     do = f"There are {' and '.join(MODES)}."
     modes = [modes] if isinstance(modes, str) else several("modes", modes, str, do)
     seeds = whole("seeds", seeds, 1)
-    Speed(runtime)
-    plan(budget, None)
+    settings = Settings(budget=budget, runtime=runtime)
     _check(modes)
     image, where = first_image(opened, chosen, layer)
     stages = opened.stages(image[None])
@@ -158,22 +157,29 @@ def sanity(
     if other is not None:
         _check_same(opened, other, stages, image, where)
         jobs.append(Job(DATA, SHUFFLED, 0, ()))
-    settings = {
+    recorded = {
         "check": "sanity",
         "layer": where,
-        "budget": described(budget, None),
-        "runtime": runtime,
+        "budget": settings.budget_text,
+        "runtime": settings.runtime,
         "modes": list(modes),
         "seeds": seeds,
         "shuffled sha256": None if other is None else other.fingerprint(),
     }
-    config = describe(opened, chosen, asked, [], settings=settings, masking=Masking())
+    config = describe(opened, chosen, asked, [], settings=recorded, masking=settings.masking)
     store = Store(folder, [job.name for job in jobs], likeness=True)
-    speed = settled(store.recorded(), opened, image, Speed(runtime))
+    speed = settled(store.recorded(), opened, image, settings.speed)
     config |= {"runtime used": speed.runtime, "precision used": speed.precision}
     config, _ = store.begin(config)
-    speed = Speed(config["runtime used"], config["precision used"])
-    check = Check(opened, other, tuple(asked), where, budget, speed, store)
+    used = {"runtime": config["runtime used"], "precision": config["precision used"]}
+    check = Check(
+        model=opened,
+        shuffled=other,
+        methods=tuple(asked),
+        layer=where,
+        settings=replace(settings, **used),
+        store=store,
+    )
     same = config["shuffled sha256"] == config["weights sha256"]
     with memory_errors_translated():
         failures = check.go(jobs, chosen.samples, image, progress)
