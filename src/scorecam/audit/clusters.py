@@ -14,7 +14,7 @@ import numpy as np
 
 from scorecam.audit.items import Item
 from scorecam.audit.regions import Map, resampled
-from scorecam.errors import MissingExtra
+from scorecam.io.extras import require
 
 SIDE = 8
 """Cells along each axis that maps of any grid are brought to."""
@@ -67,19 +67,14 @@ def clusters(items: Sequence[Item]) -> tuple[Cluster, ...]:
 
 def _groups(points: Any) -> Any:
     """The number of the cluster of each point, by the division with the best silhouette."""
-    try:
-        from sklearn.cluster import KMeans
-        from sklearn.metrics import silhouette_score
-    except ImportError as error:
-        raise MissingExtra(
-            "An audit groups maps with scikit-learn, which is not installed.",
-            do="pip install 'scorecam[audit]'",
-        ) from error
+    purpose = "group the maps of an audit"
+    cluster = require("sklearn.cluster", "audit", purpose)
+    metrics = require("sklearn.metrics", "audit", purpose)
     best, least = np.zeros(len(points), int), CLEAR
     distinct = len(np.unique(points.round(6), axis=0))
     for count in range(2, min(MOST, distinct, len(points) - 1) + 1):
-        groups = KMeans(count, n_init="auto", random_state=0).fit_predict(points)
-        clear = float(silhouette_score(points, groups))
+        groups = cluster.KMeans(count, n_init="auto", random_state=0).fit_predict(points)
+        clear = float(metrics.silhouette_score(points, groups))
         if clear > least:
             best, least = groups, clear
     return best

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scorecam.base.once import cached_property
-from scorecam.errors import MissingExtra
+from scorecam.io.extras import require
 
 Columns = Annotated[npt.NDArray[np.float64], "n columns"]
 Ranks = Annotated[npt.NDArray[np.float64], "n"]
@@ -191,10 +191,4 @@ def rank_correlation(one: Any, other: Any) -> float | None:
 
 
 def _stats() -> Any:
-    try:
-        from scipy import stats
-    except ImportError as error:
-        raise MissingExtra(
-            "An audit needs scipy, which is not installed.", do="pip install 'scorecam[audit]'"
-        ) from error
-    return stats
+    return require("scipy.stats", "audit", "test what an audit finds")

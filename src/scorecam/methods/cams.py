@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from scorecam.base import quiet_matplotlib
 from scorecam.base.interpolation import upsample
-from scorecam.base.wording import reason
-from scorecam.errors import MissingExtra
+from scorecam.io.extras import require
 from scorecam.methods.differentiable import differentiated, finished, maps_of, not_finite, record
 from scorecam.methods.method import Case, Method
 from scorecam.shapes import Activations, Heatmap
@@ -41,14 +40,7 @@ AUTHORS: dict[Kind, str] = {
 
 def _torchcam() -> ModuleType:
     quiet_matplotlib.prepare()
-    try:
-        import torchcam.methods
-    except ImportError as error:
-        raise MissingExtra(
-            f"This method is computed by torchcam, which cannot be imported: {reason(error)}",
-            do="pip install 'scorecam[eval]'",
-        ) from error
-    return torchcam.methods
+    return require("torchcam.methods", "eval", "compute this method")
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from scorecam.base import quiet_matplotlib
 from scorecam.base.process import quietly
 from scorecam.base.seeding import Drawing
-from scorecam.base.wording import reason
-from scorecam.errors import MissingExtra, SettingError
+from scorecam.errors import SettingError
+from scorecam.io.extras import require
 from scorecam.io.ranges import Real, Whole
 from scorecam.methods.differentiable import (
     check_settings,
@@ -36,14 +36,7 @@ BATCH = 10
 
 def _captum() -> ModuleType:
     quiet_matplotlib.prepare()
-    try:
-        import captum.attr
-    except ImportError as error:
-        raise MissingExtra(
-            f"This method is computed by Captum, which cannot be imported: {reason(error)}",
-            do="pip install 'scorecam[eval]'",
-        ) from error
-    return captum.attr
+    return require("captum.attr", "eval", "compute this method")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from scorecam.errors import MissingExtra
+from scorecam.io.extras import require
 from scorecam.metrics.faithfulness import soft_mask
 from scorecam.shapes import Heatmap
 
@@ -71,24 +71,8 @@ def _flat(pixels: Pixels) -> bool:
 
 
 def _scipy_stats() -> Any:
-    try:
-        from scipy import stats
-    except ImportError as error:
-        raise _missing("scipy") from error
-    return stats
+    return require("scipy.stats", "eval", "compare heatmaps")
 
 
 def _skimage(part: str) -> Any:
-    import importlib
-
-    try:
-        return importlib.import_module(f"skimage.{part}")
-    except ImportError as error:
-        raise _missing("scikit-image") from error
-
-
-def _missing(library: str) -> MissingExtra:
-    return MissingExtra(
-        f"Comparing heatmaps needs {library}, which is not installed.",
-        do="pip install 'scorecam[eval]'",
-    )
+    return require(f"skimage.{part}", "eval", "compare heatmaps")

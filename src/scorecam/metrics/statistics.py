@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from scorecam.errors import MissingExtra
+from scorecam.io.extras import require
 
 RESAMPLES = 9_999
 AT_ONCE = 4_000_000
@@ -109,10 +109,4 @@ def wilson(successes: int, trials: int) -> Interval:
 
 
 def _scipy_stats() -> Any:
-    try:
-        from scipy import stats
-    except ImportError as error:
-        raise MissingExtra(
-            "Intervals need scipy, which is not installed.", do="pip install 'scorecam[eval]'"
-        ) from error
-    return stats
+    return require("scipy.stats", "eval", "compute intervals")

@@ -10,7 +10,7 @@ from collections import Counter
 from importlib import resources
 from typing import Any
 
-from scorecam.errors import MissingExtra
+from scorecam.io.extras import require
 from scorecam.io.files import write_text
 from scorecam.page.content import LEVELS, Page
 from scorecam.page.encoding import COARSE, crowded, encoded, here
@@ -66,13 +66,7 @@ def write(page: Page, path: str | os.PathLike[str]) -> None:
 
 
 def _template() -> Any:
-    try:
-        import jinja2
-    except ImportError as error:
-        raise MissingExtra(
-            "An HTML page is made with jinja2, which is not installed.",
-            do="pip install 'scorecam[audit]'",
-        ) from error
+    jinja2 = require("jinja2", "audit", "write an HTML page")
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

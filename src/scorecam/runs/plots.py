@@ -14,7 +14,7 @@ import numpy as np
 
 from scorecam.base import quiet_matplotlib
 from scorecam.base.wording import visible
-from scorecam.errors import MissingExtra
+from scorecam.io.extras import require
 from scorecam.io.files import write_bytes
 from scorecam.runs.tables import CHANCE
 
@@ -287,13 +287,7 @@ def soft(values: Any) -> Any:
 
 def _figure() -> Any:
     quiet_matplotlib.prepare()
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtra(
-            "Plots need matplotlib, which is not installed.", do="pip install 'scorecam[plot]'"
-        ) from error
-    return Figure
+    return require("matplotlib.figure", "plot", "draw plots").Figure
 
 
 def draw_training(

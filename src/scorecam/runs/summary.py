@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ from typing import Any
 from scorecam.base.wording import LONGEST, excerpt, one_line, summary
 from scorecam.datasets.sample import Dataset
 from scorecam.errors import MissingExtra
+from scorecam.io.extras import require
 from scorecam.io.files import replacing, write_text
 from scorecam.metrics.metric import Outcome
 from scorecam.metrics.statistics import Interval, interval, paired
@@ -122,13 +122,7 @@ def write_results(
 def check_extras() -> None:
     """Raises MissingExtra, before hours are spent, if results could not be written."""
     for name in ("pyarrow", "scipy"):
-        try:
-            importlib.import_module(name)
-        except ImportError as error:
-            raise MissingExtra(
-                f"Results need {name}, which is not installed.",
-                do="pip install 'scorecam[eval]'",
-            ) from error
+        require(name, "eval", "write results")
 
 
 def _write_once(
@@ -189,14 +183,8 @@ def _write_parquet(
     Returns:
         How many records were left out, by why: "damaged" or "edited".
     """
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise MissingExtra(
-            "Results are written with pyarrow, which is not installed.",
-            do="pip install 'scorecam[eval]'",
-        ) from error
+    pa = require("pyarrow", "eval", "write results")
+    pq = require("pyarrow.parquet", "eval", "write results")
     kinds = {"value": pa.float64()}
     schema = pa.schema([(name, kinds.get(name, pa.string())) for name in COLUMNS])
     left_out: Counter[str] = Counter()

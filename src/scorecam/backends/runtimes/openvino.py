@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import sys
 from collections.abc import Callable, Generator
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from scorecam.base.forks import ForkLock
 from scorecam.base.process import quietly
 from scorecam.errors import MissingExtra
+from scorecam.io.extras import require
 from scorecam.shapes import BatchedScores, Images
 
 BATCH = 8
@@ -145,14 +145,10 @@ def load() -> ModuleType:
     Raises:
         MissingExtra: OpenVINO is not installed.
     """
-    try:
-        with _IMPORT, _hidden(TELEMETRY):
-            openvino = importlib.import_module("openvino")
-            stub = importlib.import_module("openvino.tools.ovc.telemetry_stub")
-    except ImportError as error:
-        raise MissingExtra(
-            "OpenVINO is not installed.", do="pip install 'scorecam[openvino]'"
-        ) from error
+    purpose = "run networks on it"
+    with _IMPORT, _hidden(TELEMETRY):
+        openvino = require("openvino", "openvino", purpose)
+        stub = require("openvino.tools.ovc.telemetry_stub", "openvino", purpose)
     _silence(stub)
     return openvino
 

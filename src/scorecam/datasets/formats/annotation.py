@@ -12,7 +12,8 @@ from scorecam.base.wording import excerpt
 from scorecam.datasets.formats.building import Tally
 from scorecam.datasets.photos import Size, upright_size
 from scorecam.datasets.sample import Box, Thing
-from scorecam.errors import DatasetError, MissingExtra, PhotoError
+from scorecam.errors import DatasetError, PhotoError
+from scorecam.io.extras import require
 from scorecam.io.fields import is_text, number
 from scorecam.io.reading import Kind, read_bytes
 
@@ -164,11 +165,4 @@ def _size(root: Any) -> Size | None:
 
 
 def _reader() -> Any:
-    try:
-        from defusedxml import ElementTree
-    except ImportError as error:
-        raise MissingExtra(
-            "Reading XML annotations safely needs defusedxml.",
-            do="pip install 'scorecam[eval]'",
-        ) from error
-    return ElementTree
+    return require("defusedxml.ElementTree", "eval", "read XML annotations safely")

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from scorecam.base.wording import excerpt
-from scorecam.errors import DatasetError, MissingExtra
+from scorecam.errors import DatasetError
+from scorecam.io.extras import require
 from scorecam.io.reading import Kind, read_bytes
 
 META: Final = Kind("the development kit's meta.mat", 2**24, DatasetError)
@@ -27,15 +28,11 @@ def read_meta(path: Path) -> dict[int, str]:
         DatasetError: it cannot be read.
         MissingExtra: scipy is not installed.
     """
-    try:
-        from scipy.io import loadmat
-    except ImportError as error:
-        what = f"{excerpt(path, 200)} is read with scipy."
-        raise MissingExtra(what, do="pip install 'scorecam[eval]'") from error
+    matlab = require("scipy.io", "eval", f"read {excerpt(path, 200)}")
     content = read_bytes(path, META)
     try:
         _check_size(content)
-        found = loadmat(io.BytesIO(content), squeeze_me=True, variable_names=["synsets"])
+        found = matlab.loadmat(io.BytesIO(content), squeeze_me=True, variable_names=["synsets"])
         synsets: Any = found["synsets"]
         pairs = zip(synsets["ILSVRC2012_ID"].tolist(), synsets["WNID"].tolist(), strict=True)
         return {int(number): str(wnid) for number, wnid in pairs if int(number) <= 1000}

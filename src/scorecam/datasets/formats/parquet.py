@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from scorecam.base.wording import excerpt
 from scorecam.datasets.formats.building import listed
-from scorecam.errors import DatasetError, MissingExtra
+from scorecam.errors import DatasetError
+from scorecam.io.extras import require
 from scorecam.io.reading import Kind, check_file
 
 PARQUET: Final = Kind("a Parquet list of photos", 2**30, DatasetError)
@@ -35,11 +36,7 @@ def read_parquet(path: Path, check_columns: Callable[[list[str], Path], None]) -
         DatasetError: it is not such a file, or larger than a list of photos can be.
         MissingExtra: pyarrow is not installed.
     """
-    try:
-        from pyarrow import parquet
-    except ImportError as error:
-        what = "Parquet files are read with pyarrow."
-        raise MissingExtra(what, do="pip install 'scorecam[eval]'") from error
+    parquet = require("pyarrow.parquet", "eval", "read Parquet files")
     check_file(path, PARQUET)
     try:
         with parquet.ParquetFile(path, **_THRIFT) as file:

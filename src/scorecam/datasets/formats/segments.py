@@ -15,8 +15,9 @@ from scorecam.base.wording import excerpt
 from scorecam.datasets.formats.annotation import finite
 from scorecam.datasets.photos import Size, upright_size
 from scorecam.datasets.sample import PhotoMask
-from scorecam.errors import DatasetError, MissingExtra
+from scorecam.errors import DatasetError
 from scorecam.images.photo import MAX_PIXELS
+from scorecam.io.extras import require
 
 MOST_NUMBERS = 1_000_000
 """Numbers of one polygon."""
@@ -37,11 +38,7 @@ def read_segments(segments: Sequence[Any], size: Size, photo: Path) -> PhotoMask
         PhotoError: the photo's size cannot be read.
         MissingExtra: pycocotools is not installed.
     """
-    try:
-        from pycocotools import mask as coco
-    except ImportError as error:
-        what = "COCO's masks are read with pycocotools."
-        raise MissingExtra(what, do="pip install 'scorecam[eval]'") from error
+    coco = require("pycocotools.mask", "eval", "read COCO's masks")
     width, height = size
     real = upright_size(photo)
     try:
