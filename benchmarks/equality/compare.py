@@ -6,7 +6,9 @@ The same fixed cases (`cases.py`) run with the older commit's source and with th
 this machine, with this interpreter, and everything that they wrote is compared: tensors, maps,
 weights, formulas, banks, runs, JSON documents, pixels, exit codes. `contents.py` lists what is left
 out, and why. The newer source then reads what the older one wrote: its banks and runs.
-Exits with 1 where anything differs, failed, or produced nothing.
+Exits with 1 where anything differs, failed, or produced nothing. With --spoil, one number is then
+changed in one file of each kind, and a change that is not noticed is an error too. A case of --only
+may need others: audit and verify read what evaluate wrote.
 """
 
 from __future__ import annotations
@@ -155,7 +157,8 @@ def compare(commit: str, place: Path, only: Sequence[str], self_test: bool) -> i
         rows.append(row(f"{case} (own files)", folders[0], folders[1]))
         rows.append(row(f"{case} (older files)", folders[0], folders[2]))
     differing = report(rows, commit, time.perf_counter() - began)
-    return test_itself(older, newer) or int(differing > 0) if self_test else int(differing > 0)
+    missed = test_itself(older, newer) if self_test else 0
+    return int(differing + missed > 0)
 
 
 def report(rows: Sequence[Row], commit: str, seconds: float) -> int:
@@ -176,7 +179,7 @@ def report(rows: Sequence[Row], commit: str, seconds: float) -> int:
 
 
 def test_itself(older: Path, newer: Path) -> int:
-    """Change one number in a file of each kind: every change must be reported."""
+    """Change one number in a file of each kind; how many changes are not reported."""
 
     def noticed(file: Path) -> str:
         name = file.relative_to(newer)
@@ -187,7 +190,7 @@ def test_itself(older: Path, newer: Path) -> int:
     for file, found in spoil.spoiled(newer / "made", noticed):
         missed += not found
         print(f"spoiled {file.relative_to(newer)}: {found or 'NOT NOTICED'}")
-    return int(missed > 0)
+    return missed
 
 
 @contextlib.contextmanager

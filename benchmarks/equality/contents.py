@@ -112,7 +112,7 @@ def array(values: np.ndarray[Any, Any]) -> str:
 
 
 def _bytes(kind: str, content: bytes) -> str:
-    return f"{kind} {hashlib.sha256(content).hexdigest()}"
+    return f"{kind} {hashlib.sha256(content).hexdigest()[:32]}"
 
 
 # ── one reader for each kind of file ─────────────────────────────────────────────────────────

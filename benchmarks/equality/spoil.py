@@ -14,7 +14,10 @@ from pyarrow import parquet
 
 
 def spoiled(folder: Path, noticed: Callable[[Path], str]) -> list[tuple[Path, str]]:
-    """Each spoiled file, and the difference that `noticed` reports; empty where it reports none."""
+    """Each spoiled file, and the difference that `noticed` reports; empty where it reports none.
+
+    A kind of which there is no file counts as one that was not noticed.
+    """
     found: list[tuple[Path, str]] = []
     for pattern, change in CHANGES.items():
         file = next((file for file in sorted(folder.rglob(pattern)) if entries_of(file)), None)
@@ -35,9 +38,13 @@ def _last_bit(path: Path) -> None:
 
 
 def _json(path: Path) -> None:
-    document = path.read_text("utf-8")
-    changed = re.sub(r'("mean": -?\d+\.\d+)', r"\g<1>1", document, count=1)
+    """The last bit of the first mean."""
+    changed = re.sub(r'(?<="mean": )-?\d+\.\d+', _next, path.read_text("utf-8"), count=1)
     path.write_text(changed, "utf-8")
+
+
+def _next(found: re.Match[str]) -> str:
+    return repr(float(np.nextafter(float(found.group()), np.inf)))
 
 
 def _png(path: Path) -> None:
@@ -64,10 +71,11 @@ def _html(path: Path) -> None:
 
 
 CHANGES: dict[str, Callable[[Path], None]] = {
-    "*.safetensors": _last_bit,
+    "found.safetensors": _last_bit,
+    "bank.safetensors": _last_bit,
     "*.npy": _last_bit,
     "summary.json": _json,
-    "*.png": _png,
+    "overlay.png": _png,
     "*.parquet": _parquet,
     "*.html": _html,
 }
