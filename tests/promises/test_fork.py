@@ -85,7 +85,7 @@ def test_every_child_of_a_process_that_explains_ends_with_the_right_map(kind: st
 LOCKS = """
     import gc, os, threading
     import scorecam.backends.opening, scorecam.base.process
-    from scorecam.forks import ForkLock
+    from scorecam.base.forks import ForkLock
     locks = [lock for lock in gc.get_objects() if isinstance(lock, ForkLock)]
     held, release = threading.Event(), threading.Event()
     def hold():

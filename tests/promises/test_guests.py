@@ -48,7 +48,7 @@ COMMANDS = (
 
 RUN_COMMANDS = """
 import torchvision_ops; torchvision_ops.define()
-from scorecam.cli import main
+from scorecam.cli.app import main
 for line in json.loads(COMMANDS):
     step(line)
     sys.argv = ["scorecam", *line.split()]

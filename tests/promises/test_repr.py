@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from scorecam.audit.audit import Audit
 
 import scorecam
 from scorecam.audit.finding import Finding
+from scorecam.audit.findings import Audit
 from scorecam.cam import Answers
 from scorecam.datasets.sample import Dataset, Sample, Thing
 from scorecam.errors import ScorecamError

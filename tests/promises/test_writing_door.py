@@ -220,7 +220,7 @@ def test_a_file_system_that_cannot_sync_is_written_to_all_the_same(
 
 DIES = """
 import os, sys
-from scorecam.files import replacing
+from scorecam.io.files import replacing
 with replacing(sys.argv[1]) as temporary:
     temporary.write_text("half")
     os.kill(os.getpid(), 9)
