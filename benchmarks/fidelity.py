@@ -38,7 +38,7 @@ import networks
 from scorecam import Masking, Model, ScoreBank, ScoreCAM, cam, open_model, scaled
 from scorecam.bank.bank import Provenance
 from scorecam.budget.gaussian_process import Surrogate
-from scorecam.budget.plan import Inquiry, Plan, plan
+from scorecam.budget.plan import BudgetedSearch, Plan, plan
 from scorecam.cam import find_variant
 from scorecam.images.photo import read_photo
 
@@ -156,12 +156,12 @@ def replayed(bank: ScoreBank, column: int, variant: str, wanted: Plan) -> ScoreB
     maps = bank.activations[bank.live]
     first, inverse = cam.distinct(maps, bank.masking)
     surrogate = Surrogate(maps, first, inverse)
-    inquiry = Inquiry(surrogate, bank.image_scores, (column, find_variant(variant)), wanted)
+    search = BudgetedSearch(surrogate, bank.image_scores, (column, find_variant(variant)), wanted)
     begun = 1  # the fill is asked with the first masks
-    while len(masks := inquiry.next(spare=begun)):
+    while len(masks := search.select(spare=begun)):
         begun = 0
-        inquiry.hear(bank.scores[first[masks]], bank.fill_scores, bank.head)
-    chosen = torch.isin(inverse, torch.tensor(inquiry.asked))
+        search.update(bank.scores[first[masks]], bank.fill_scores, bank.head)
+    chosen = torch.isin(inverse, torch.tensor(search.asked))
     return ScoreBank(
         **{
             **{part.name: getattr(bank, part.name) for part in bank.__dataclass_fields__.values()},

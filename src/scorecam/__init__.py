@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from scorecam.runs.evaluate import evaluate
     from scorecam.runs.sanity.sanity import sanity
     from scorecam.runs.verify.verify import Verification, verify
-    from scorecam.scoring import Progress
+    from scorecam.scoring.progress import Progress
     from scorecam.trust.checking import check
     from scorecam.trust.verdict import Trust
 
@@ -94,7 +94,7 @@ _HOME = {
     "runs.evaluate": ("evaluate",),
     "runs.sanity.sanity": ("sanity",),
     "runs.verify.verify": ("Verification", "verify"),
-    "scoring": ("Progress",),
+    "scoring.progress": ("Progress",),
     "trust.checking": ("check",),
     "trust.verdict": ("Trust",),
 }

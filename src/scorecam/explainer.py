@@ -14,26 +14,25 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from scorecam import scoring
 from scorecam.backends import opening
 from scorecam.bank.bank import ScoreBank
 from scorecam.base.wording import excerpt, summary
 from scorecam.budget.plan import BudgetSpec
-from scorecam.cam import Head, Masking, Variant, find_variant
+from scorecam.cam import Masking, Variant, find_variant
 from scorecam.errors import PhotoError, SettingError, TargetError
 from scorecam.explanation import Explanation
 from scorecam.images.photo import read
 from scorecam.images.preprocess import Preprocess
 from scorecam.io.arguments import function, tensor
 from scorecam.model.batches import BatchSize
-from scorecam.model.columns import prediction, two_names, two_sided
 from scorecam.model.engine import Precision, Runtime
 from scorecam.model.model import Inputs, Layer, Model, TargetSpec
 from scorecam.model.readout import Readout
-from scorecam.model.target import find_target
-from scorecam.scoring import Progress
+from scorecam.model.target import check_target
+from scorecam.scoring.progress import Progress
+from scorecam.scoring.score import score
 from scorecam.settings import Settings
-from scorecam.shapes import Columns, Heatmaps, Images
+from scorecam.shapes import Heatmaps, Images
 
 TOGETHER = 16
 """Images whose masks share batches: more fill them no better, and every bank takes memory."""
@@ -221,14 +220,9 @@ def _banks(
         if not callable(target):
             check_target(model, target)
 
-    def accept(number: int, columns: Columns) -> int:
-        target = targets[number]
-        if target is None or callable(target):
-            return prediction(columns, model.head)
-        return _check_target(model, target, len(columns))
-
     name = model.find_layer(layer, x)
-    return scoring.score(model, x, name, settings, progress=progress, accept=accept)
+    columns = [None if callable(target) else target for target in targets]
+    return score(model, x, columns, layer=name, settings=settings, progress=progress)
 
 
 def explain(
@@ -321,24 +315,6 @@ def explain(
         photo=photo.image,
         preprocess=preprocess,
     )
-
-
-def check_target(model: Model, target: int | str | None) -> None:
-    """Refuse a misspelt class before anything is computed, where the classes have names.
-
-    Raises:
-        TargetError: it is none of them.
-    """
-    if model.names and len(model.names) > 2:  # a single column may have up to two names
-        _check_target(model, target, len(model.names))
-
-
-def _check_target(model: Model, target: int | str | None, columns: int) -> int:
-    """The column meant by a target, which is refused if it is none of the readout's."""
-    head: Head = "value" if model.head == "value" else "sigmoid"
-    names = two_names(model.names, columns, head)
-    both = two_sided(torch.zeros(1, columns), head)[0]
-    return find_target(target, both, names, "value").index
 
 
 def layers(model: Model | nn.Module, image: Tensor | None = None) -> list[Layer]:

@@ -156,7 +156,7 @@ class Settings:
         from scorecam.model.batches import check_batch_size
         from scorecam.model.engine import Speed
 
-        masking: object = self.masking
+        masking: Any = self.masking
         if masking is None:  # the default: a `Masking` would import torch
             masking = Masking()
         if not isinstance(masking, Masking):

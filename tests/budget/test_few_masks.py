@@ -33,7 +33,7 @@ from scorecam.budget.plan import FAST, ROUND
 from scorecam.cam import VARIANTS
 from scorecam.cli import saving
 from scorecam.errors import SettingError
-from scorecam.scoring import Progress
+from scorecam.scoring.progress import Progress
 from scorecam.testing import Spy
 
 CHANNELS = 112

@@ -24,7 +24,7 @@ from scorecam import cam
 from scorecam.budget import gaussian_process as gp
 from scorecam.budget import plan as budget
 from scorecam.budget.gaussian_process import Posterior, Surrogate
-from scorecam.budget.plan import CAREFUL, FAST, ROUND, Inquiry, Plan, Reading, plan
+from scorecam.budget.plan import CAREFUL, FAST, ROUND, BudgetedSearch, Plan, Reading, plan
 from scorecam.cam import VARIANTS, Head, Masking, Variant
 from scorecam.errors import SettingError
 
@@ -673,29 +673,29 @@ def inquired(
     variant: str = "increase",
     head: Head = "logits",
     seed: int = 0,
-) -> tuple[Inquiry, list[int]]:
-    """An inquiry that has come to its end, and how many masks it asked about in each round."""
-    inquiry = Inquiry(
+) -> tuple[BudgetedSearch, list[int]]:
+    """An search that has come to its end, and how many masks it asked about in each round."""
+    search = BudgetedSearch(
         surrogate_of(maps, seed), scores.mean(dim=0), (column, VARIANTS[variant]), wanted
     )
     fill = torch.zeros(scores.shape[1])
     rounds: list[int] = []
-    while len(masks := inquiry.next(spare=int(not rounds))):
+    while len(masks := search.select(spare=int(not rounds))):
         rounds.append(len(masks))
-        inquiry.hear(scores[masks], fill, head)
-    return inquiry, rounds
+        search.update(scores[masks], fill, head)
+    return search, rounds
 
 
 @pytest.mark.parametrize("count", [1, 2, ROUND - 1, ROUND, 3 * ROUND + 1, 40, 1000])
 def test_a_count_is_asked_in_rounds_each_mask_once(count: int) -> None:
     maps = maps_of(40, 5, 5)
-    inquiry, rounds = inquired(maps, scores_of(maps, 4), Plan(count, count, math.inf))
+    search, rounds = inquired(maps, scores_of(maps, 4), Plan(count, count, math.inf))
     asked = min(count, 40)
-    assert len(inquiry.asked) == len({*inquiry.asked}) == sum(rounds) == asked
-    assert inquiry.done
+    assert len(search.asked) == len({*search.asked}) == sum(rounds) == asked
+    assert search.done
     assert rounds[0] == min(ROUND - 1, asked)  # one place is the fill's
     assert all(each == ROUND for each in rounds[1:-1])
-    assert len(inquiry.next()) == 0
+    assert len(search.select()) == 0
 
 
 def test_rounds_grow_with_what_is_known_already() -> None:
@@ -709,19 +709,19 @@ def test_rounds_grow_with_what_is_known_already() -> None:
 
 
 def test_where_no_channel_has_a_mask_nothing_is_asked() -> None:
-    inquiry, rounds = inquired(torch.zeros(0, 5, 5), torch.zeros(0, 3), FAST)
-    assert (inquiry.done, inquiry.most, inquiry.asked, rounds) == (True, 0, [], [])
-    assert inquiry.weights().shape == (0,)
+    search, rounds = inquired(torch.zeros(0, 5, 5), torch.zeros(0, 3), FAST)
+    assert (search.done, search.most, search.asked, rounds) == (True, 0, [], [])
+    assert search.weights().shape == (0,)
 
 
 @pytest.mark.parametrize("until", [0.4, 0.1, 0.03])
 def test_asking_stops_as_soon_as_the_stated_error_is_small_enough(until: float) -> None:
     maps = maps_of(120, 5, 5)
     scores = scores_of(maps, 1)
-    inquiry, rounds = inquired(maps, scores, Plan(12, math.inf, until), head="value")
-    assert len(inquiry.asked) < 120
-    assert inquiry.estimate <= until
-    before = inquiry.asked[: -rounds[-1]]
+    search, rounds = inquired(maps, scores, Plan(12, math.inf, until), head="value")
+    assert len(search.asked) < 120
+    assert search.estimate <= until
+    before = search.asked[: -rounds[-1]]
     earlier, _ = inquired(maps, scores, Plan(len(before), len(before), until), head="value")
     assert earlier.asked == before
     assert len(before) < 12 or earlier.estimate > until
@@ -730,12 +730,12 @@ def test_asking_stops_as_soon_as_the_stated_error_is_small_enough(until: float) 
 def test_least_masks_are_asked_though_the_error_is_small_and_no_more_than_most_though_not() -> None:
     maps = maps_of(60, 5, 5)
     same = torch.ones(60, 2)
-    inquiry, _ = inquired(maps, same, Plan(20, math.inf, 0.5))
-    assert 20 <= len(inquiry.asked) < 20 + ROUND
+    search, _ = inquired(maps, same, Plan(20, math.inf, 0.5))
+    assert 20 <= len(search.asked) < 20 + ROUND
     rough = torch.randn(60, 2)
-    inquiry, _ = inquired(maps, rough, Plan(10, 33, 0.001))
-    assert len(inquiry.asked) == 33
-    assert inquiry.estimate > 0.001
+    search, _ = inquired(maps, rough, Plan(10, 33, 0.001))
+    assert len(search.asked) == 33
+    assert search.estimate > 0.001
 
 
 def test_which_masks_a_count_asks_does_not_hang_on_the_seed() -> None:
@@ -763,9 +763,9 @@ def test_what_is_asked_hangs_on_the_answers_and_on_the_target() -> None:
 def test_of_many_columns_the_target_keeps_its_place_and_its_probability(column: int) -> None:
     maps = maps_of(40, 5, 5)
     scores = scores_of(maps, 400)
-    inquiry, _ = inquired(maps, scores, Plan(20, 20, math.inf), column=column, variant="official")
-    truth = scores[inquiry.asked].softmax(1)[:, column]
-    torch.testing.assert_close(inquiry.weights()[inquiry.asked], truth, rtol=1e-4, atol=0)
+    search, _ = inquired(maps, scores, Plan(20, 20, math.inf), column=column, variant="official")
+    truth = scores[search.asked].softmax(1)[:, column]
+    torch.testing.assert_close(search.weights()[search.asked], truth, rtol=1e-4, atol=0)
 
 
 def test_answers_that_are_not_finite_are_left_out_and_asking_goes_on() -> None:
@@ -777,13 +777,13 @@ def test_answers_that_are_not_finite_are_left_out_and_asking_goes_on() -> None:
     spoilt[lost, 1] = math.nan
     spoilt[3, 1] = math.inf
     wanted = Plan(25, 25, math.inf)
-    inquiry, _ = inquired(maps, spoilt, wanted)
-    assert len({*inquiry.asked}) == 25
-    known = [mask for mask in inquiry.asked if not lost[mask]]
+    search, _ = inquired(maps, spoilt, wanted)
+    assert len({*search.asked}) == 25
+    known = [mask for mask in search.asked if not lost[mask]]
     assert 0 < len(known) < 25
     # As if those had never been asked.
     truth = surrogate_of(maps).given(known).complete(scores[known])
-    torch.testing.assert_close(inquiry.weights(), truth[:, 0], rtol=0, atol=1e-4)
+    torch.testing.assert_close(search.weights(), truth[:, 0], rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("wanted", [Plan(10, 20, 0.1), Plan(20, 20, math.inf)])
@@ -791,15 +791,15 @@ def test_where_no_answer_is_finite_asking_ends_where_it_must_and_no_weight_is_kn
     wanted: Plan,
 ) -> None:
     maps = maps_of(40, 5, 5)
-    inquiry, _ = inquired(maps, torch.full((40, 3), math.nan), wanted)
-    assert len({*inquiry.asked}) == 20
-    assert inquiry.estimate == math.inf
-    assert not inquiry.weights().any()
+    search, _ = inquired(maps, torch.full((40, 3), math.nan), wanted)
+    assert len({*search.asked}) == 20
+    assert search.estimate == math.inf
+    assert not search.weights().any()
 
 
 def test_one_finite_answer_among_many_is_not_taken_for_certainty() -> None:
     maps = maps_of(40, 5, 5)
     scores = torch.full((40, 2), math.nan)
     scores[7] = 1.0
-    inquiry, _ = inquired(maps, scores, Plan(10, math.inf, 0.1))
-    assert len(inquiry.asked) == 40
+    search, _ = inquired(maps, scores, Plan(10, math.inf, 0.1))
+    assert len(search.asked) == 40

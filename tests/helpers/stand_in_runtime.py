@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 import scorecam
-from scorecam import scoring
 from scorecam.backends.runtimes import choice
+from scorecam.scoring import score
 
 PRECISIONS = ["bfloat16", "float16", "float32"]
 
@@ -69,7 +69,7 @@ class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0.0
         time = mock.Mock(perf_counter=lambda: self.now, sleep=self._sleep, clock=self)
-        for module in (choice, scoring):
+        for module in (choice, score):
             monkeypatch.setattr(module, "time", time)
 
     def _sleep(self, seconds: float) -> None:
@@ -85,10 +85,10 @@ class Slow(nn.Module):
 
     @property
     def clock(self) -> Clock:
-        return scoring.time.clock
+        return score.time.clock
 
     def forward(self, images: Tensor) -> Tensor:
-        scoring.time.sleep(len(images))
+        score.time.sleep(len(images))
         return self.network(images)
 
 

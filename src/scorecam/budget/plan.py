@@ -276,7 +276,7 @@ def _min_max(maps: Annotated[Tensor, "b cells"]) -> Annotated[Tensor, "b cells"]
 # ── asking in rounds ─────────────────────────────────────────────────────────────────────────
 
 
-class Inquiry:
+class BudgetedSearch:
     """Asks about the masks of one image in rounds, until its plan is content.
 
     Args:
@@ -318,7 +318,7 @@ class Inquiry:
         asked = len(self.asked)
         return asked >= self.most or (asked >= self.plan.least and self.estimate <= self.plan.until)
 
-    def next(self, *, spare: int = 0) -> Tensor:
+    def select(self, *, spare: int = 0) -> Tensor:
         """The masks to ask about next, by number; none where enough was asked.
 
         Args:
@@ -327,9 +327,9 @@ class Inquiry:
         if self.done:
             return torch.zeros(0, dtype=torch.int64)
         with exact_products(self.surrogate.maps.device):
-            return self._next(spare)
+            return self._select(spare)
 
-    def _next(self, spare: int) -> Tensor:
+    def _select(self, spare: int) -> Tensor:
         count = max(ROUND, len(self.asked) // (8 * ROUND) * ROUND) - spare
         count = min(count, self.most - len(self.asked))
         if self._reading is None or self._posterior is None:
@@ -345,12 +345,12 @@ class Inquiry:
         self.asked += chosen
         return torch.tensor(chosen, dtype=torch.int64)
 
-    def hear(self, scores: Scores, fill: Columns, head: Head) -> None:
-        """The answers to what `next` asked for, `s n`; and to the fill, `n`."""
+    def update(self, scores: Scores, fill: Columns, head: Head) -> None:
+        """The answers to what `select` asked for, `s n`; and to the fill, `n`."""
         with exact_products(self.surrogate.maps.device):
-            self._hear(scores, fill, head)
+            self._update(scores, fill, head)
 
-    def _hear(self, scores: Scores, fill: Columns, head: Head) -> None:
+    def _update(self, scores: Scores, fill: Columns, head: Head) -> None:
         columns = reduced(two_sided(scores, head), self._columns, head)
         self._heard = columns if self._heard is None else torch.cat([self._heard, columns])
         answered = self._heard.isfinite().all(dim=1)

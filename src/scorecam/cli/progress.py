@@ -10,7 +10,7 @@ from scorecam.cli.output import say, terminal_bar
 
 if TYPE_CHECKING:
     from scorecam.runs.evaluate import Progress as RunProgress
-    from scorecam.scoring import Progress
+    from scorecam.scoring.progress import Progress
 
 LONG = 10.0
 """Seconds from which a computation's cost is worth saying before it is paid."""

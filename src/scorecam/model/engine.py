@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -38,26 +39,29 @@ class Speed:
         choice("precision", self.precision, PRECISIONS)
 
 
-@dataclass(frozen=True)
-class Probe:
-    """A few masked images, by which a fast way of scoring shows that it agrees with the model.
+class Probe(ABC):
+    """A few images, on which a fast runtime is compared with the model.
 
-    Args:
+    Attributes:
         image: the unmasked image, `c *i`.
-        masked: makes the rest of the probe, `b c *i`, where it is needed.
-        passes: masked images that are to be scored, about.
-        seconds: what one image took the model itself.
-        distance: the largest difference between the scaled heatmaps that two answers lead to, each
-            to the masked images and then the image, `b+1 n`.
+        passes: about how many images will be scored.
+        seconds: the time the model itself takes for one image.
     """
 
     image: Image
-    masked: Callable[[], Images]
     passes: int
     seconds: float
-    distance: Callable[[BatchedScores, BatchedScores], float]
 
-    __repr__ = constructor
+    @abstractmethod
+    def masked(self) -> Images:
+        """The images of the probe besides `image`, `b c *i`; made when they are needed."""
+
+    @abstractmethod
+    def distance(self, one: BatchedScores, other: BatchedScores) -> float:
+        """The largest difference between the results of two sets of scores, `b+1 n`.
+
+        The scores are those of the masked images, then of `image`.
+        """
 
 
 @dataclass(frozen=True)
@@ -70,8 +74,8 @@ class Engine:
         precision: what it computes in.
         batch: images per pass that suit it; None where any number does.
         layout: how the images should lie in memory.
-        beside: threads that torch may use while masked images are made; None where any number
-            will do. Those of a runtime and torch's, which go on waiting, get in each other's way.
+        mask_threads: threads that torch may use while masked images are made; None for any number.
+            Idle threads of torch keep waiting and slow down those of a runtime.
         probed: passes of the model itself that it took to choose it.
         remarks: what the user should hear of: why it is not what was asked for. It may grow while
             the engine is in use.
@@ -82,7 +86,7 @@ class Engine:
     precision: str
     batch: int | None = None
     layout: torch.memory_format = torch.contiguous_format
-    beside: int | None = None
+    mask_threads: int | None = None
     probed: int = 0
     remarks: list[str] = field(default_factory=list[str])
 

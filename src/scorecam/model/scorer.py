@@ -62,7 +62,7 @@ class Scorer:
         self.names = two_names(model.names, said.shape[1], self.head)
         self.columns: Columns = two_sided(said[:1], self.head)[0]
         self.two_sided = len(self.columns) != said.shape[1]
-        probe = Probe(images[0], lambda: _halves(images[0]), passes, seconds, self._distance)
+        probe = _HalvesProbe(images[0], passes, seconds, self.head)
         self.engine: Engine = model.engine(speed or Speed(), probe)
         self.asked += self.engine.probed
         if batch_size == "auto" and self.engine.batch is not None:
@@ -83,10 +83,23 @@ class Scorer:
         """P of one column for each image, `b` float32; the number itself where there is none."""
         return probabilities(self.scores(images), self.head)[:, target]
 
-    def _distance(self, one: BatchedScores, other: BatchedScores) -> float:
-        """The largest difference between two engines' probabilities."""
-        found = float((probabilities(one, self.head) - probabilities(other, self.head)).abs().max())
-        return math.inf if math.isnan(found) else found
+
+class _HalvesProbe(Probe):
+    """Compares runtimes by the probabilities of the halves of an image."""
+
+    def __init__(self, image: Image, passes: int, seconds: float, head: Head) -> None:
+        self.image = image
+        self.passes = passes
+        self.seconds = seconds
+        self._head: Head = head
+
+    def masked(self) -> Images:
+        return _halves(self.image)
+
+    def distance(self, one: BatchedScores, other: BatchedScores) -> float:
+        difference = probabilities(one, self._head) - probabilities(other, self._head)
+        largest = float(difference.abs().max())
+        return math.inf if math.isnan(largest) else largest
 
 
 def _halves(image: Image) -> Images:

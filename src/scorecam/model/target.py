@@ -15,6 +15,8 @@ from scorecam.base.wording import constructor, excerpt, quoted
 from scorecam.cam import Head, probabilities
 from scorecam.errors import TargetError, did_you_mean
 from scorecam.io.ranges import whole
+from scorecam.model.columns import prediction, two_names, two_sided
+from scorecam.model.model import Model
 from scorecam.shapes import Columns
 
 
@@ -47,6 +49,37 @@ def in_short(target: Target) -> str:
     if target.probability is None:
         return f"{excerpt(target.label, 60)} {target.score:.4g}"
     return f"{excerpt(target.label, 60)} {100 * target.probability:.1f} %"
+
+
+def check_target(model: Model, target: int | str | None) -> None:
+    """Refuse a misspelt class before anything is computed, if the classes have names.
+
+    Raises:
+        TargetError: there is no such class.
+    """
+    if model.names and len(model.names) > 2:  # a single column may have up to two names
+        _named_column(model, target, len(model.names))
+
+
+def find_column(model: Model, target: int | str | None, scores: Columns) -> int:
+    """The column of a target before the head is known; None for the prediction.
+
+    Args:
+        scores: of the unmasked image, `n`.
+
+    Raises:
+        TargetError: there is no such class.
+    """
+    if target is None:
+        return prediction(scores, model.head)
+    return _named_column(model, target, len(scores))
+
+
+def _named_column(model: Model, target: int | str | None, columns: int) -> int:
+    head: Head = "value" if model.head == "value" else "sigmoid"
+    names = two_names(model.names, columns, head)
+    both = two_sided(torch.zeros(1, columns), head)[0]
+    return find_target(target, both, names, "value").index
 
 
 def find_target(

@@ -323,8 +323,8 @@ def _forget(model: Network, made: _Converted) -> None:
 def _running(made: _Converted, how: tuple[str, str]) -> Engine:
     if made.scores is None or made.refusals:
         raise ValueError(made.refusals[0])
-    beside = openvino.BESIDE if how[0] == "openvino" else None
-    return Engine(_in_turn(made.scores, made.rows), *how, made.rows, beside=beside)
+    threads = openvino.BESIDE if how[0] == "openvino" else None
+    return Engine(_in_turn(made.scores, made.rows), *how, made.rows, mask_threads=threads)
 
 
 def _conversion(model: Network, runtime: str, precision: str, trial: _Trial) -> _Converted:

@@ -1,0 +1,1 @@
+"""Scores masked images and collects the scores in banks."""

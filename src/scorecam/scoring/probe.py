@@ -1,0 +1,71 @@
+"""A few masks of an image, on which a fast runtime is compared with the model."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from scorecam import cam
+from scorecam.cam import Head, Masking, probabilities
+from scorecam.model.engine import Probe
+from scorecam.model.head import in_range
+from scorecam.model.model import Model
+from scorecam.scoring.masked_image import MaskedImage
+from scorecam.shapes import BatchedScores, Images
+
+MASKS = 4
+"""Masks of a probe, at most."""
+
+
+class MaskProbe(Probe):
+    """Compares runtimes by the heatmaps of a few masks.
+
+    Args:
+        model: declares the head.
+        image: gives the masks.
+        masking: how activations become masks.
+        passes: about how many masked images will be scored.
+        seconds: the time the model itself takes for one image.
+    """
+
+    def __init__(
+        self, model: Model, image: MaskedImage, masking: Masking, *, passes: int, seconds: float
+    ) -> None:
+        self.image = image.image
+        self.passes = passes
+        self.seconds = seconds
+        self._head: Head | Literal["auto"] = model.head
+        self._masking = masking
+        some = torch.linspace(0, max(0, len(image) - 1), MASKS).long().unique()
+        self._maps = image.maps_of(some[: len(image)])
+        # The last weight belongs to the image without a mask.
+        mean = image.activations.mean(dim=0, keepdim=True)
+        self._weighted = torch.cat([self._maps, mean])
+        self._column = int(image.scores.argmax())
+
+    def masked(self) -> Images:
+        images = self.image.new_empty(len(self._maps), *self.image.shape)
+        masks = cam.masks(self._maps, self.image.shape[1:], self._masking)
+        cam.blend(self.image, masks, self._masking.fill_like(self.image), images)
+        return images
+
+    def distance(self, one: BatchedScores, other: BatchedScores) -> float:
+        head = self._head_of(one)
+        difference = self._heatmap(one, head) - self._heatmap(other, head)
+        largest = float(difference.abs().max())
+        return math.inf if math.isnan(largest) else largest
+
+    def _head_of(self, scores: BatchedScores) -> Head:
+        """The head as declared, or a guess, which is good enough for a comparison."""
+        if self._head != "auto":
+            return self._head
+        if in_range(scores):
+            return "probabilities"
+        return "logits" if scores.shape[1] > 1 else "sigmoid"
+
+    def _heatmap(self, scores: BatchedScores, head: Head) -> Tensor:
+        weights = probabilities(scores, head)[:, self._column]
+        return cam.scaled(cam.weighted_sum(self._weighted, weights).relu())
