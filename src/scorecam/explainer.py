@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self, TypeGuard, cast
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
@@ -23,14 +22,13 @@ from scorecam.errors import PhotoError, SettingError, TargetError
 from scorecam.explanation import Explanation
 from scorecam.images.photo import read
 from scorecam.images.preprocess import Preprocess
-from scorecam.io.arguments import function, tensor
+from scorecam.io.arguments import function
 from scorecam.model.batches import BatchSize
 from scorecam.model.engine import Precision, Runtime
+from scorecam.model.inputs import check_batch, is_several, one_image
 from scorecam.model.model import Inputs, Layer, Model, TargetSpec
-from scorecam.model.readout import Readout
-from scorecam.model.target import check_target
+from scorecam.scoring.banks import make_bank, make_banks
 from scorecam.scoring.progress import Progress
-from scorecam.scoring.score import score
 from scorecam.settings import Settings
 from scorecam.shapes import Heatmaps, Images
 
@@ -136,14 +134,18 @@ class ScoreCAM:
             TargetError: there is no such class, or the list has another length than the batch.
             LayerError, ModelError, SettingError, MemoryShortage: see `explain`.
         """
-        if _is_several(x):
+        if is_several(x):
             images, models = self.model.apart(x)
-            _check_batch(images, self.model)
-            each = _one_per_image(target, len(images))
+            check_batch(images, self.model)
+            targets = _one_per_image(target, len(images))
             models = self.model.confirmed(x, models)
-            maps = [self._maps(m, images[i : i + 1], [each[i]]) for i, m in enumerate(models)]
-            return torch.cat(maps)
-        x = _check_batch(x, self.model)
+            return torch.cat(
+                [
+                    self._maps(model, images[i : i + 1], [targets[i]])
+                    for i, model in enumerate(models)
+                ]
+            )
+        x = check_batch(x, self.model)
         return self._maps(self.model, x, _one_per_image(target, len(x)))
 
     def bank(self, image: Inputs, target: TargetSpec = None) -> ScoreBank:
@@ -164,65 +166,31 @@ class ScoreCAM:
         )
 
     def _maps(self, model: Model, x: Images, targets: Sequence[TargetSpec]) -> Heatmaps:
-        _check_batch(x, model)
+        check_batch(x, model)
         maps = torch.empty((len(x), *x.shape[2:]), dtype=torch.float32, device=x.device)
-        readouts = [wanted if callable(wanted) else None for wanted in targets]
-        for readout in {id(readout): readout for readout in readouts}.values():
-            same = [i for i, other in enumerate(readouts) if other is readout]
-            for start in range(0, len(same), TOGETHER):
-                chosen = same[start : start + TOGETHER]
-                some = [targets[i] for i in chosen]
-                banks = _banks(
-                    model,
-                    x[chosen],
-                    some,
-                    layer=self.layer,
-                    settings=self.settings,
-                    progress=self.progress,
-                )
-                for i, bank, target in zip(chosen, banks, some, strict=True):
-                    column = None if callable(target) else target
-                    maps[i] = bank.heatmap(column, self.settings.variant)
+        for rows in _batches(targets):
+            some = [targets[i] for i in rows]
+            banks = make_banks(
+                model,
+                x[rows],
+                some,
+                layer=self.layer,
+                settings=self.settings,
+                progress=self.progress,
+            )
+            for i, bank, target in zip(rows, banks, some, strict=True):
+                column = None if callable(target) else target
+                maps[i] = bank.heatmap(column, self.settings.variant)
         return maps
 
 
-def make_bank(
-    model: Model,
-    image: Inputs,
-    target: TargetSpec = None,
-    *,
-    layer: str | nn.Module | None,
-    settings: Settings,
-    progress: Callable[[Progress], None] | None = None,
-) -> ScoreBank:
-    """The bank of one image: what `ScoreCAM.bank` returns, for settings that are made already."""
-    if _is_several(image):
-        images, models = model.apart(image)
-        x, model = _one_image(images, model), models[0]
-    else:
-        x = _one_image(image, model)
-    return _banks(model, x, [target], layer=layer, settings=settings, progress=progress)[0]
-
-
-def _banks(
-    model: Model,
-    x: Images,
-    targets: Sequence[TargetSpec],
-    *,
-    layer: str | nn.Module | None,
-    settings: Settings,
-    progress: Callable[[Progress], None] | None,
-) -> list[ScoreBank]:
-    """A bank for each image. The targets are columns, or one function for all images."""
-    if callable(targets[0]):
-        model = model.with_readout(_OneNumber(targets[0]))
-    for target in targets:
-        if not callable(target):
-            check_target(model, target)
-
-    name = model.find_layer(layer, x)
-    columns = [None if callable(target) else target for target in targets]
-    return score(model, x, columns, layer=name, settings=settings, progress=progress)
+def _batches(targets: Sequence[TargetSpec]) -> Iterator[list[int]]:
+    """The images that are explained together, by number: those of one target function, or none."""
+    readouts = [target if callable(target) else None for target in targets]
+    for readout in {id(readout): readout for readout in readouts}.values():
+        same = [i for i, other in enumerate(readouts) if other is readout]
+        for start in range(0, len(same), TOGETHER):
+            yield same[start : start + TOGETHER]
 
 
 def explain(
@@ -295,7 +263,7 @@ def explain(
     wanted = None if callable(target) else target
     if isinstance(image, Tensor | Mapping | Sequence) and not isinstance(image, str | bytes):
         bank = method.bank(image, target)
-        x = _one_image(image, method.model)[0] if isinstance(image, Tensor) else None
+        x = one_image(image, method.model)[0] if isinstance(image, Tensor) else None
         return Explanation(bank, bank.target(wanted), method.settings.variant, x)
     preprocess = _preprocess_of(method.model)
     photo = read(image)
@@ -330,7 +298,7 @@ def layers(model: Model | nn.Module, image: Tensor | None = None) -> list[Layer]
     """
     opened = model if isinstance(model, Model) else opening.open_model(model)
     if image is not None:
-        return opened.layers(_one_image(image, opened))
+        return opened.layers(one_image(image, opened))
     preprocess = opened.preprocess
     if preprocess is None:
         raise SettingError(
@@ -353,101 +321,14 @@ def _preprocess_of(model: Model) -> Preprocess:
     return model.preprocess
 
 
-def _is_several(x: Any) -> TypeGuard[Mapping[str, Tensor] | Sequence[Tensor]]:
-    """Whether these are a network's inputs by name or in order: not one, and no text."""
-    return isinstance(x, Mapping | Sequence) and not isinstance(x, str | bytes | bytearray | range)
-
-
-def _one_image(image: Any, model: Model) -> Images:
-    """`c *i` or `1 c *i` as a batch of one."""
-    image = tensor(image)
-    x = image[None] if image.ndim == model.axes + 1 else image
-    _check_batch(x, model)
-    if len(x) != 1:
-        raise SettingError(
-            f"One image was expected, not {len(x)}.",
-            do="For several, use scorecam.ScoreCAM(model)(x).",
-        )
-    return x
-
-
-def _check_batch(x: Any, model: Model) -> Images:
-    """The images, if they are a batch that can be put to the model."""
-    tensor(x)
-    if x.ndim != model.axes + 2 or 0 in x.shape:
-        raise _wrong_axes(x, model.axes)
-    if not x.is_floating_point():
-        raise SettingError(
-            f"The input holds {x.dtype} numbers.",
-            likely="It may be raw pixels.",
-            do="Preprocess it as the model expects, or give a photo and a preprocess.",
-        )
-    if not x.isfinite().all():
-        raise SettingError("The input holds NaN or infinity.", do="Check how it was preprocessed.")
-    return x
-
-
-def _wrong_axes(x: Tensor, axes: int) -> SettingError:
-    """What is wrong with the shape of an input, of a model whose images have `axes` axes."""
-    letters = {1: "b c l", 2: "b c h w", 3: "b c d h w"}[axes]
-    what = (
-        f"The input has the shape {tuple(x.shape)}, so {x.ndim} axes; the model's convolutions "
-        f"take {axes + 2} ({letters}: images, colours, then the image's own axes)."
-    )
-    if 0 in x.shape:
-        return SettingError(
-            f"The input has the shape {tuple(x.shape)}: it is empty.",
-            likely="The filter or the slice that made it found nothing.",
-            do="Give at least one image with at least one pixel.",
-        )
-    if x.ndim == axes + 1:
-        return SettingError(
-            what, likely="A single image lacks the batch axis.", do="Give x[None] for one image."
-        )
-    if x.ndim == axes + 3:
-        return SettingError(
-            what,
-            likely="It may be a video (b t c h w); videos are not read yet."
-            if axes == 2
-            else "It may hold several images each.",
-            do="Explain one frame at a time, with a network that takes a frame: x[:, t].",
-        )
-    return SettingError(
-        what,
-        likely="It may be flattened, or something else than images.",
-        do=f"Give a tensor with the axes {letters}.",
-    )
-
-
 def _one_per_image(target: TargetSpec | Sequence[TargetSpec], images: int) -> list[TargetSpec]:
     many = not isinstance(target, str) and isinstance(target, Sequence | Tensor | np.ndarray)
     if not many or getattr(target, "ndim", 1) == 0:
         return [cast(TargetSpec, target)] * images
-    each = list(cast(Sequence[TargetSpec], target))
-    if len(each) != images:
+    targets = list(cast(Sequence[TargetSpec], target))
+    if len(targets) != images:
         raise TargetError(
-            f"{len(each)} targets were given for {images} images.",
+            f"{len(targets)} targets were given for {images} images.",
             do="Give one target for all images, or a list with one per image.",
         )
-    return each
-
-
-@dataclass(frozen=True)
-class _OneNumber:
-    """A readout held to what a target is: one number per image. The same function, the same one."""
-
-    readout: Readout
-
-    @property
-    def __name__(self) -> str:
-        return getattr(self.readout, "__name__", "readout")
-
-    def __call__(self, output: Any) -> Tensor:
-        found = self.readout(output)
-        if isinstance(found, Tensor) and found.ndim > 1 and found[:1].numel() != 1:
-            raise TargetError(
-                f"The target function returned the shape {tuple(found.shape)}; a target is one "
-                "number per image.",
-                do="Choose one column in it, for example `lambda output: output[:, 3]`.",
-            )
-        return found
+    return targets

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 import scorecam
 from scorecam.bank import file as bankfile
 from scorecam.bank.health import measure
+from scorecam.scoring.banks import make_banks
 from scorecam.testing import Spy
 
 CODES = {"saturated", "not-repeatable", "mixes-batch"}
@@ -135,9 +136,9 @@ def test_several_images_at_once_are_told_apart() -> None:
     images = torch.stack([photo(seed) for seed in range(3)])
     for unsound, code in (UNSOUND["contrastive"], UNSOUND["dropout"]):
         cam = scorecam.ScoreCAM(Net(unsound), "maps", runtime="eager")
-        banks = cam._banks(cam.model, images, [None] * 3)
+        banks = make_banks(cam.model, images, [None] * 3, layer=cam.layer, settings=cam.settings)
         for bank in banks:
-            explanation = scorecam.Explanation(bank, bank.target(), cam.variant)
+            explanation = scorecam.Explanation(bank, bank.target(), cam.settings.variant)
             assert noted(explanation) == {code}
 
 

@@ -137,9 +137,9 @@ def explain(  # noqa: PLR0917  (typer calls it by keyword)
 ) -> int:
     """Explain what a model saw in photos: an overlay, a score bank and a record for each."""
     from scorecam.cli import saving
-    from scorecam.explainer import check_target
     from scorecam.io.files import ends_all
     from scorecam.methods.names import parse_methods
+    from scorecam.model.target import check_target
 
     compared = parse_methods(methods) if methods is not None else []
     targets = target or [None]

@@ -20,7 +20,6 @@ from scorecam.base.wording import shown
 from scorecam.cam import find_variant
 from scorecam.datasets.sample import Sample
 from scorecam.errors import MissingExtra, ModelError, ScorecamError
-from scorecam.explainer import make_bank
 from scorecam.methods.method import Case, Method
 from scorecam.metrics.metric import Seen
 from scorecam.model.scorer import Scorer
@@ -28,6 +27,7 @@ from scorecam.model.shortage import memory_errors_translated
 from scorecam.runs.config import SCHEMA
 from scorecam.runs.store import Record
 from scorecam.runs.subject import Setup, Subject, column, look
+from scorecam.scoring.banks import make_bank
 from scorecam.shapes import Heatmap, Image
 
 Float16 = npt.NDArray[np.float16]

@@ -15,11 +15,11 @@ import torch
 
 from scorecam.base.interpolation import upsample
 from scorecam.errors import ModelError, SettingError
-from scorecam.explainer import make_bank
 from scorecam.methods.controls import Centre
 from scorecam.methods.method import Case
 from scorecam.metrics.faithfulness import blend, shown
 from scorecam.model.model import WhiteBox
+from scorecam.scoring.banks import make_bank
 from scorecam.settings import Settings
 from scorecam.shapes import BatchedScores, Heatmap
 from scorecam.trust.perturbations import least, mild, without_object

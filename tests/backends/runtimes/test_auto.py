@@ -14,6 +14,7 @@ import command_line
 import scorecam
 from networks import InPlace, Network, build, images_for
 from scorecam.backends.runtimes import choice
+from scorecam.scoring.banks import make_banks
 from scorecam.testing import Regions, regions
 from stand_in_runtime import Clock, Converter, Slow, bank, distance, install, ran
 
@@ -56,7 +57,7 @@ def test_auto_converts_at_once_for_many_passes_and_dear_ones(
 ) -> None:
     images = images_for(slow.network, 3)
     cam = scorecam.ScoreCAM(slow, "network.norm")
-    banks = cam._banks(cam.model, images, [None] * 3)
+    banks = make_banks(cam.model, images, [None] * 3, layer=cam.layer, settings=cam.settings)
     assert {found.provenance.runtime for found in banks} == {"openvino"}
     monkeypatch.setattr(choice, "CONVERTING", (0.0, 1.0))  # a second per weight: hundreds
     other = Slow(build(InPlace), slow.clock)

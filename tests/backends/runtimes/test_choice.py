@@ -17,6 +17,7 @@ import scorecam
 from left_as_found import Everything, left_as_found
 from networks import NETWORKS, InPlace, Network, build, images_for
 from scorecam.backends.runtimes import choice
+from scorecam.scoring.banks import make_banks
 from stand_in_runtime import Converter, bank, distance, install, ran
 
 BFLOAT16 = 0.12
@@ -380,7 +381,7 @@ def test_openvinos_maps_depend_neither_on_the_batch_size_nor_on_the_other_images
     truth = [bank(network, image, "norm", runtime="openvino") for image in images]
     for size in ("auto", 1, 3, 8, 20, 100):
         cam = scorecam.ScoreCAM(network, "norm", runtime="openvino", batch_size=size)
-        banks = cam._banks(cam.model, images, [None] * 3)
+        banks = make_banks(cam.model, images, [None] * 3, layer=cam.layer, settings=cam.settings)
         for found, alone in zip(banks, truth, strict=True):
             assert ran(found) == ("openvino", "float32", ())
             assert found.provenance.batch_size == (8 if size == "auto" else size)

@@ -15,6 +15,7 @@ import scorecam
 from left_as_found import left_as_found
 from networks import InPlace, Network, build, images_for
 from scorecam.backends.runtimes import choice
+from scorecam.scoring.banks import make_banks
 from stand_in_runtime import Converter, bank, distance, install, ran
 
 
@@ -266,7 +267,9 @@ def test_a_network_in_another_precision_is_compiled_in_its_own(
     found = bank(network, image, "norm", runtime="compile")
     assert ran(found) == ("compile", str(dtype).removeprefix("torch."), ())
     cam = scorecam.ScoreCAM(network, "norm", runtime="compile")
-    for each in cam._banks(cam.model, images_for(network, 3), [None] * 3):  # a full batch too
+    for each in make_banks(
+        cam.model, images_for(network, 3), [None] * 3, layer=cam.layer, settings=cam.settings
+    ):  # a full batch too
         assert ran(each) == ran(found)
     assert set(seen) == {dtype}
     assert found.scores.dtype == torch.float32

@@ -18,7 +18,6 @@ from scorecam.base.wording import excerpt, shown
 from scorecam.cam import find_variant
 from scorecam.datasets.sample import Sample
 from scorecam.errors import ModelError, OutputError, RunError, ScorecamError
-from scorecam.explainer import make_bank
 from scorecam.images.photo import read_photo
 from scorecam.images.preprocess import Preprocess
 from scorecam.io.files import write_bytes
@@ -34,6 +33,7 @@ from scorecam.runs.evaluate import OnProgress, Progress
 from scorecam.runs.record import Record, Unreadable, read_plane
 from scorecam.runs.seals import map_bytes
 from scorecam.runs.store import Store
+from scorecam.scoring.banks import make_bank
 from scorecam.settings import Settings
 from scorecam.shapes import Heatmap, Image
 

@@ -1,0 +1,79 @@
+"""Checks of the tensors that users pass as inputs of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeGuard
+
+from torch import Tensor
+
+from scorecam.errors import SettingError
+from scorecam.io.arguments import tensor
+from scorecam.model.model import Model
+from scorecam.shapes import Images
+
+
+def is_several(x: Any) -> TypeGuard[Mapping[str, Tensor] | Sequence[Tensor]]:
+    """Whether these are a network's inputs by name or in order: not one, and no text."""
+    return isinstance(x, Mapping | Sequence) and not isinstance(x, str | bytes | bytearray | range)
+
+
+def one_image(image: Any, model: Model) -> Images:
+    """`c *i` or `1 c *i` as a batch of one."""
+    image = tensor(image)
+    x = image[None] if image.ndim == model.axes + 1 else image
+    check_batch(x, model)
+    if len(x) != 1:
+        raise SettingError(
+            f"One image was expected, not {len(x)}.",
+            do="For several, use scorecam.ScoreCAM(model)(x).",
+        )
+    return x
+
+
+def check_batch(x: Any, model: Model) -> Images:
+    """The images, if they are a batch that can be put to the model."""
+    tensor(x)
+    if x.ndim != model.axes + 2 or 0 in x.shape:
+        raise _wrong_axes(x, model.axes)
+    if not x.is_floating_point():
+        raise SettingError(
+            f"The input holds {x.dtype} numbers.",
+            likely="It may be raw pixels.",
+            do="Preprocess it as the model expects, or give a photo and a preprocess.",
+        )
+    if not x.isfinite().all():
+        raise SettingError("The input holds NaN or infinity.", do="Check how it was preprocessed.")
+    return x
+
+
+def _wrong_axes(x: Tensor, axes: int) -> SettingError:
+    """What is wrong with the shape of an input, of a model whose images have `axes` axes."""
+    letters = {1: "b c l", 2: "b c h w", 3: "b c d h w"}[axes]
+    what = (
+        f"The input has the shape {tuple(x.shape)}, so {x.ndim} axes; the model's convolutions "
+        f"take {axes + 2} ({letters}: images, colours, then the image's own axes)."
+    )
+    if 0 in x.shape:
+        return SettingError(
+            f"The input has the shape {tuple(x.shape)}: it is empty.",
+            likely="The filter or the slice that made it found nothing.",
+            do="Give at least one image with at least one pixel.",
+        )
+    if x.ndim == axes + 1:
+        return SettingError(
+            what, likely="A single image lacks the batch axis.", do="Give x[None] for one image."
+        )
+    if x.ndim == axes + 3:
+        return SettingError(
+            what,
+            likely="It may be a video (b t c h w); videos are not read yet."
+            if axes == 2
+            else "It may hold several images each.",
+            do="Explain one frame at a time, with a network that takes a frame: x[:, t].",
+        )
+    return SettingError(
+        what,
+        likely="It may be flattened, or something else than images.",
+        do=f"Give a tensor with the axes {letters}.",
+    )

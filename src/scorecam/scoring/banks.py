@@ -1,0 +1,96 @@
+"""From inputs and targets, as users give them, to banks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from scorecam.bank.bank import ScoreBank
+from scorecam.errors import TargetError
+from scorecam.model.inputs import is_several, one_image
+from scorecam.model.model import Inputs, Model, TargetSpec
+from scorecam.model.readout import Readout
+from scorecam.model.target import check_target
+from scorecam.scoring.progress import OnProgress
+from scorecam.scoring.score import score
+from scorecam.settings import Settings
+from scorecam.shapes import Images
+
+
+def make_bank(
+    model: Model,
+    image: Inputs,
+    target: TargetSpec = None,
+    *,
+    layer: str | nn.Module | None,
+    settings: Settings,
+    progress: OnProgress | None = None,
+) -> ScoreBank:
+    """The bank of one image.
+
+    Args:
+        image: `c *i` or `1 c *i`, preprocessed; or several inputs with a batch of one.
+        target: the class to explain; or a function of the output, which is scored instead of the
+            model's own columns.
+        layer: its name or the module; None for the default.
+        progress: called as masked images are scored.
+    """
+    if is_several(image):
+        images, models = model.apart(image)
+        images, model = one_image(images, model), models[0]
+    else:
+        images = one_image(image, model)
+    [bank] = make_banks(model, images, [target], layer=layer, settings=settings, progress=progress)
+    return bank
+
+
+def make_banks(
+    model: Model,
+    images: Images,
+    targets: Sequence[TargetSpec],
+    *,
+    layer: str | nn.Module | None,
+    settings: Settings,
+    progress: OnProgress | None = None,
+) -> list[ScoreBank]:
+    """A bank for each image.
+
+    Args:
+        images: `b c *i`, preprocessed.
+        targets: one per image: classes, or the same function for all of them.
+    """
+    if callable(targets[0]):
+        model = model.with_readout(_OneNumber(targets[0]))
+    for target in targets:
+        if not callable(target):
+            check_target(model, target)
+    name = model.find_layer(layer, images)
+    columns = [None if callable(target) else target for target in targets]
+    return score(model, images, columns, layer=name, settings=settings, progress=progress)
+
+
+@dataclass(frozen=True)
+class _OneNumber:
+    """A user's target function, which must return one number per image.
+
+    Two of the same function are equal.
+    """
+
+    readout: Readout
+
+    @property
+    def __name__(self) -> str:
+        return getattr(self.readout, "__name__", "readout")
+
+    def __call__(self, output: Any) -> Tensor:
+        found = self.readout(output)
+        if isinstance(found, Tensor) and found.ndim > 1 and found[:1].numel() != 1:
+            raise TargetError(
+                f"The target function returned the shape {tuple(found.shape)}; a target is one "
+                "number per image.",
+                do="Choose one column in it, for example `lambda output: output[:, 3]`.",
+            )
+        return found
