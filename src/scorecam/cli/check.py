@@ -73,7 +73,7 @@ def check(  # noqa: PLR0917  (typer calls it by keyword)
     photos could not be checked, and 2 where none could.
     """
     from scorecam.cli import saving
-    from scorecam.explainer import check_target
+    from scorecam.model.target import check_target
     from scorecam.trust.checking import known_codes
 
     codes = known_codes(without or ())
