@@ -38,7 +38,7 @@ for module in (
     shape_checks.install(module)
 
 # Whether converting a network pays depends on the clock: no test but those of that may hang on it.
-importlib.import_module("scorecam.backends.runtimes.choice").CONVERTING = math.inf, 0.0
+importlib.import_module("scorecam.backends.runtimes.openvino").CONVERTING = math.inf, 0.0
 
 hypothesis.settings.register_profile(
     "scorecam", deadline=None, derandomize="CI" in os.environ, print_blob=True
@@ -70,10 +70,8 @@ def _cuda() -> str:
 
 
 def _openvino() -> str:
-    door = importlib.import_module(
-        "scorecam.backends.runtimes.choice"
-    ).openvino  # else it would report
-    return "" if door.installed() else "`import openvino` fails"
+    door = importlib.import_module("scorecam.backends.runtimes.openvino")  # else it would report
+    return "" if door.RUNTIME.installed() else "`import openvino` fails"
 
 
 def _registry() -> str:

@@ -24,9 +24,9 @@ from scorecam.images.photo import read
 from scorecam.images.preprocess import Preprocess
 from scorecam.io.arguments import function
 from scorecam.model.batches import BatchSize
-from scorecam.model.engine import Precision, Runtime
 from scorecam.model.inputs import check_batch, is_several, one_image
 from scorecam.model.model import Inputs, Layer, Model, TargetSpec
+from scorecam.model.runtimes import Precision, Runtime
 from scorecam.scoring.banks import make_bank, make_banks
 from scorecam.scoring.progress import Progress
 from scorecam.settings import Settings

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from scorecam.budget.plan import BudgetSpec, Plan
     from scorecam.cam import Masking, Variant
     from scorecam.model.batches import BatchSize
-    from scorecam.model.engine import Precision, Runtime, Speed
+    from scorecam.model.engine import Speed
+    from scorecam.model.runtimes import Precision, Runtime
 
 Kind = Literal["word", "word or count", "whole number", "number", "object"]
 """What users write for a setting. An object has no text form."""
@@ -91,13 +92,13 @@ def _variants() -> Sequence[str]:
 
 
 def _precisions() -> Sequence[str]:
-    from scorecam.model.engine import PRECISIONS
+    from scorecam.model.runtimes import PRECISIONS
 
     return PRECISIONS
 
 
 def _runtimes() -> Sequence[str]:
-    from scorecam.model.engine import RUNTIMES
+    from scorecam.model.runtimes import RUNTIMES
 
     return RUNTIMES
 

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 import scorecam
-from scorecam.backends.runtimes import choice
+from scorecam.backends.runtimes import agreement, openvino
+from scorecam.backends.runtimes.runtime import Prepared
 from scorecam.scoring import score
 
 PRECISIONS = ["bfloat16", "float16", "float32"]
@@ -37,13 +38,14 @@ class Converter:
         self.copies = True
 
     def __call__(
-        self, network: nn.Module, ask: Callable[[Tensor], Tensor], example: Tensor, precision: str
+        self, prepared: Prepared, example: Tensor, precision: str
     ) -> Callable[[Tensor], Tensor]:
         self.made.append(precision)
         if self.refusal is not None:
             raise self.refusal
+        network = prepared.network
         assert not any(module.training for module in network.modules())
-        asked = copy.deepcopy(getattr(network, "network", network)) if self.copies else ask
+        asked = copy.deepcopy(getattr(network, "network", network)) if self.copies else prepared
 
         def scores(images: Tensor) -> Tensor:
             assert 1 <= len(images) <= len(example)
@@ -57,9 +59,10 @@ class Converter:
 def install(monkeypatch: pytest.MonkeyPatch) -> Converter:
     """Put a stand-in where OpenVINO was."""
     converter = Converter()
-    monkeypatch.setattr(choice.openvino, "convert", converter)
-    monkeypatch.setattr(choice.openvino, "precisions", lambda: PRECISIONS)
-    monkeypatch.setattr(choice.openvino, "installed", lambda: True)
+    monkeypatch.setattr(openvino, "converted", converter)
+    monkeypatch.setattr(openvino.OpenVINO, "version", lambda _self: "0")
+    monkeypatch.setattr(openvino.OpenVINO, "precisions", lambda _self: PRECISIONS)
+    monkeypatch.setattr(openvino.OpenVINO, "installed", lambda _self: True)
     return converter
 
 
@@ -69,7 +72,7 @@ class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0.0
         time = mock.Mock(perf_counter=lambda: self.now, sleep=self._sleep, clock=self)
-        for module in (choice, score):
+        for module in (agreement, score):
             monkeypatch.setattr(module, "time", time)
 
     def _sleep(self, seconds: float) -> None:

@@ -15,8 +15,8 @@ CHILDREN = 8
 PROGRAM = """
     import os, sys, threading, time, torch
     from torch import nn
-    import scorecam, scorecam.backends.runtimes.choice
-    scorecam.backends.runtimes.choice.CONVERTING = ({price}, 0.0)
+    import scorecam, scorecam.backends.runtimes.openvino
+    scorecam.backends.runtimes.openvino.CONVERTING = ({price}, 0.0)
     torch.set_num_threads(1)  # libgomp, which torch computes with, cannot be used after a fork
 
     net = nn.Sequential(

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 import scorecam
 import shared_networks
-from scorecam.backends.runtimes import choice
+from scorecam.backends.runtimes import conversions
 from scorecam.compat import torchcam
 from shared_networks import CALLS, IMAGE, MORE, Headed, Trunk, train, trunk
 
@@ -173,7 +173,7 @@ def test_a_call_within_a_pass_does_not_wait_for_a_conversion() -> None:
     held, release = threading.Event(), threading.Event()
 
     def convert() -> None:
-        with choice._CONVERSION:
+        with conversions._CONVERTING:
             held.set()
             release.wait()
 

@@ -5,19 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, get_args
 
 import torch
 
 from scorecam.base.wording import constructor
 from scorecam.io.arguments import choice
+from scorecam.model.runtimes import PRECISIONS, RUNTIMES, Precision, Runtime
 from scorecam.shapes import BatchedScores, Image, Images
-
-Runtime = Literal["auto", "eager", "compile", "openvino"]
-Precision = Literal["float32", "bfloat16", "float16", "auto"]
-
-RUNTIMES: tuple[str, ...] = get_args(Runtime)
-PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 
 @dataclass(frozen=True)

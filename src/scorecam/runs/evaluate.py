@@ -42,8 +42,9 @@ from scorecam.methods.names import methods_of
 from scorecam.metrics.metric import Metric
 from scorecam.metrics.names import parse_metrics
 from scorecam.model.batches import BatchSize
-from scorecam.model.engine import Precision, Runtime, Speed
+from scorecam.model.engine import Speed
 from scorecam.model.model import Model
+from scorecam.model.runtimes import Precision, Runtime
 from scorecam.model.scorer import Scorer
 from scorecam.model.shortage import memory_errors_translated
 from scorecam.runs.config import Config, describe

@@ -18,8 +18,9 @@ from scorecam.errors import LayerError, ModelError, SettingError
 from scorecam.explanation import Explanation
 from scorecam.metrics.faithfulness import pearson
 from scorecam.model.columns import two_sided
-from scorecam.model.engine import Runtime, Speed
+from scorecam.model.engine import Speed
 from scorecam.model.model import Model
+from scorecam.model.runtimes import Runtime
 from scorecam.model.scorer import Scorer
 from scorecam.shapes import Activations, BatchedScores, Columns, Heatmap, Heatmaps, Image, Images
 

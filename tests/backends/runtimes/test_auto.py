@@ -13,7 +13,7 @@ from torch import Tensor
 import command_line
 import scorecam
 from networks import InPlace, Network, build, images_for
-from scorecam.backends.runtimes import choice
+from scorecam.backends.runtimes import agreement, casting, conversions, openvino
 from scorecam.scoring.banks import make_banks
 from scorecam.testing import Regions, regions
 from stand_in_runtime import Clock, Converter, Slow, bank, distance, install, ran
@@ -40,7 +40,7 @@ def image(network: Network) -> Tensor:
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch, network: Network) -> Slow:
     """A network of 7 masks, a second each, whose conversion takes 20 seconds."""
-    monkeypatch.setattr(choice, "CONVERTING", (20.0, 0.0))
+    monkeypatch.setattr(openvino, "CONVERTING", (20.0, 0.0))
     return Slow(network, Clock(monkeypatch))
 
 
@@ -59,7 +59,7 @@ def test_auto_converts_at_once_for_many_passes_and_dear_ones(
     cam = scorecam.ScoreCAM(slow, "network.norm")
     banks = make_banks(cam.model, images, [None] * 3, layer=cam.layer, settings=cam.settings)
     assert {found.provenance.runtime for found in banks} == {"openvino"}
-    monkeypatch.setattr(choice, "CONVERTING", (0.0, 1.0))  # a second per weight: hundreds
+    monkeypatch.setattr(openvino, "CONVERTING", (0.0, 1.0))  # a second per weight: hundreds
     other = Slow(build(InPlace), slow.clock)
     assert bank(other, images[0], "network.norm").provenance.runtime == "eager"
     assert len(converter.made) == 1
@@ -119,13 +119,13 @@ def test_targets_that_are_new_functions_each_time_do_not_convert_again_and_again
         found = cam.bank(image, lambda output, i=column % 5: output[:, i])
         assert found.provenance.runtime == "eager"
     assert converter.made == []
-    assert len(choice._SPENT[slow]) == choice.KEPT
+    assert len(conversions._SPENT[slow]) == conversions.KEPT
 
 
 def test_where_openvino_is_missing_auto_costs_nothing(
     converter: Converter, slow: Slow, image: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(choice.openvino, "installed", lambda: False)
+    monkeypatch.setattr(openvino.OpenVINO, "installed", lambda _self: False)
     passes = set()
     for _ in range(5):
         found = bank(slow, image, "network.norm")
@@ -139,7 +139,7 @@ def test_where_openvino_is_missing_auto_costs_nothing(
 def test_precision_auto_takes_the_half_that_the_machine_has(
     half: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(choice, "half_precision", lambda _device: half)
+    monkeypatch.setattr(casting, "half_precision", lambda _device: half)
     network = Regions(torch.tensor([[1.0, -2.0, 0.5], [0.25, 0.5, -1.0]]))
     x = regions((4, 2, 3), 5, 7)
     truth = bank(network, x, "maps", runtime="eager")
@@ -152,7 +152,7 @@ def test_precision_auto_takes_the_half_that_the_machine_has(
 def test_the_processors_half_is_one_it_has_instructions_for() -> None:
     words = Path("/proc/cpuinfo").read_text("utf-8").split()
     expected = "bfloat16" if "avx512_bf16" in words else None
-    assert choice.half_precision(torch.device("cpu")) == expected
+    assert casting.half_precision(torch.device("cpu")) == expected
 
 
 # ── told ─────────────────────────────────────────────────────────────────────────────────────
@@ -166,14 +166,14 @@ def test_doctor_tells_what_auto_would_take_and_why(
     converter: Converter,  # noqa: ARG001  openvino is there, whether or not it is installed
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def absent() -> list[str]:
+    def absent(_self: object) -> list[str]:
         raise scorecam.MissingExtra(
             "OpenVINO is not installed.", do="pip install 'scorecam[openvino]'"
         )
 
-    monkeypatch.setattr(choice, "half_precision", lambda _device: half)
+    monkeypatch.setattr(casting, "half_precision", lambda _device: half)
     if missing:
-        monkeypatch.setattr(choice.openvino, "precisions", absent)
+        monkeypatch.setattr(openvino.OpenVINO, "precisions", absent)
     lines = command_line.scorecam("doctor").out.splitlines()
     [runtime] = [line for line in lines if line.startswith("runtime auto")]
     [precision] = [line for line in lines if line.startswith("precision auto")]
@@ -182,7 +182,7 @@ def test_doctor_tells_what_auto_would_take_and_why(
         assert "not installed. pip install 'scorecam[openvino]'" in runtime
     else:
         assert runtime.split()[2] == "openvino,"
-        assert f"agree to {choice.SAME:g}" in runtime
+        assert f"agree to {agreement.SAME:g}" in runtime
         assert "until then eager" in runtime
     assert precision.split()[2] == (half or "float32")
     assert ("which has no bfloat16 instructions" in precision) == (half is None)

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 import scorecam
 from left_as_found import Everything, left_as_found
 from networks import NETWORKS, InPlace, Network, build, images_for
-from scorecam.backends.runtimes import choice
+from scorecam.backends.runtimes import compile as torch_compile
+from scorecam.backends.runtimes import conversions, openvino
 from scorecam.scoring.banks import make_banks
 from stand_in_runtime import Converter, bank, distance, install, ran
 
@@ -41,7 +42,7 @@ def image(network: Network) -> Tensor:
 
 def expected_of(precision: str) -> str:
     """The precision that OpenVINO computes in when this one is asked for."""
-    return precision if precision in choice.openvino.precisions() else "float32"
+    return precision if precision in openvino.RUNTIME.precisions() else "float32"
 
 
 # ── agreement ────────────────────────────────────────────────────────────────────────────────
@@ -152,7 +153,7 @@ def test_the_network_is_left_as_it_was_found_by_converting_it(
     x = torch.randn(3, 25, 25)
     truth = bank(network, x, "body", runtime="eager")
     if fails:
-        monkeypatch.setattr(choice.openvino.load(), "convert_model", lambda: None)
+        monkeypatch.setattr(openvino.load(), "convert_model", lambda: None)
     with left_as_found(network):
         found = bank(network, x, "body", runtime="openvino")
     assert ran(found)[0] == ("eager" if fails else "openvino")
@@ -168,13 +169,13 @@ def test_compiled_networks_give_their_own_maps_once_compiled_and_are_left_as_fou
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made: list[int] = []
-    convert = choice.compiled.convert
+    convert = torch_compile.compiled
 
     def counted(*given: Any) -> Any:
         made.append(1)
         return convert(*given)
 
-    monkeypatch.setattr(choice.compiled, "convert", counted)
+    monkeypatch.setattr(torch_compile, "compiled", counted)
     network = build(InPlace).train()  # whose batch norm must not learn from masks
     x = images_for(network, 2)
     truth = [bank(network, each, "norm", runtime="eager") for each in x]
@@ -218,13 +219,13 @@ def test_a_network_is_converted_again_after_one_of_its_weights_was_changed(
     network: Network, image: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[str] = []
-    convert = choice.openvino.convert
+    convert = openvino.converted
 
     def counted(*given: Any) -> Any:
         made.append(given[-1])
         return convert(*given)
 
-    monkeypatch.setattr(choice.openvino, "convert", counted)
+    monkeypatch.setattr(openvino, "converted", counted)
     for settings in ({}, {"variant": "increase"}, {"budget": 5}, {"batch_size": 2}):
         found = bank(network, image, "norm", runtime="openvino", **settings)
         assert ran(found) == ("openvino", "float32", ())
@@ -351,7 +352,7 @@ def test_threads_that_share_a_network_convert_it_once(converter: Converter) -> N
 def test_what_was_converted_goes_with_its_network() -> None:
     network = build(InPlace)
     bank(network, images_for(network)[0], "norm", runtime="openvino")
-    [made] = choice._CONVERTED[network].values()
+    [made] = conversions._CONVERSIONS[network].values()
     alive = [weakref.ref(each) for each in (network, network.conv.weight, made.scores)]
     del network, made
     gc.collect()

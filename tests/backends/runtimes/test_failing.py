@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import scorecam
 from networks import CLASSES, flatten_channels
-from scorecam.backends.runtimes import choice
+from scorecam.backends.runtimes import casting, openvino
 from scorecam.testing import Spy, regions
 from stand_in_runtime import Converter, Short, bank, distance, install, ran
 
@@ -24,7 +24,7 @@ def converter(monkeypatch: pytest.MonkeyPatch) -> Converter:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Converting takes no time: "auto" always does it."""
-    monkeypatch.setattr(choice, "CONVERTING", (0.0, 0.0))
+    monkeypatch.setattr(openvino, "CONVERTING", (0.0, 0.0))
 
 
 # ── what fails on the way ────────────────────────────────────────────────────────────────────
@@ -147,7 +147,7 @@ SIZES = (3, 50, 2, 50, 4, 1, 2, 3, 2)
 def test_a_network_that_overflows_in_half_precision_answers_in_its_own(
     asked: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(choice, "half_precision", lambda _device: "float16")
+    monkeypatch.setattr(casting, "half_precision", lambda _device: "float16")
     model, x = scorecam.open_model(Peaks(ONES), head="value"), regions(SIZES, 12, 11)
     truth = scorecam.ScoreCAM(model, "maps", runtime="eager").bank(x)
     found = scorecam.ScoreCAM(model, "maps", precision=asked).bank(x)
@@ -162,7 +162,7 @@ def test_a_network_that_overflows_in_half_precision_answers_in_its_own(
 def test_masks_that_overflow_although_the_probe_did_not_are_answered_in_float32(
     asked: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(choice, "half_precision", lambda _device: "float16")
+    monkeypatch.setattr(casting, "half_precision", lambda _device: "float16")
     # Two large regions, neither of them on the probe, cancel each other in the whole image.
     weights = [1.0, 1.0, 1.0, -1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
     model, x = scorecam.open_model(Peaks(weights), head="value"), regions(SIZES, 12, 11)

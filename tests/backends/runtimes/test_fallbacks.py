@@ -14,7 +14,8 @@ from torch import Tensor, nn
 import scorecam
 from left_as_found import left_as_found
 from networks import InPlace, Network, build, images_for
-from scorecam.backends.runtimes import choice
+from scorecam.backends.runtimes import casting, openvino
+from scorecam.backends.runtimes import compile as torch_compile
 from scorecam.scoring.banks import make_banks
 from stand_in_runtime import Converter, bank, distance, install, ran
 
@@ -37,7 +38,7 @@ def image(network: Network) -> Tensor:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Converting takes no time: "auto" always does it."""
-    monkeypatch.setattr(choice, "CONVERTING", (0.0, 0.0))
+    monkeypatch.setattr(openvino, "CONVERTING", (0.0, 0.0))
 
 
 # ── what cannot be converted ─────────────────────────────────────────────────────────────────
@@ -151,7 +152,7 @@ def test_a_network_that_cannot_be_compiled_answers_itself(
     def convert(*_given: Any) -> Any:
         raise RuntimeError("backend='inductor' raised:\nNo working C++ compiler found.")
 
-    monkeypatch.setattr(choice.compiled, "convert", convert)
+    monkeypatch.setattr(torch_compile, "compiled", convert)
     [remark] = bank(network, image, "norm", runtime="compile").provenance.remarks
     assert remark.startswith("compile cannot run this network (No working C++ compiler found.)")
 
@@ -215,7 +216,7 @@ def test_openvino_not_asked_for_and_missing_is_not_missed(
 def test_a_precision_that_the_processor_lacks_is_refused_before_anything_is_converted(
     converter: Converter, network: Network, image: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(choice.openvino, "precisions", lambda: ["float32"])
+    monkeypatch.setattr(openvino.OpenVINO, "precisions", lambda _self: ["float32"])
     found = bank(network, image, "norm", runtime="openvino", precision="bfloat16")
     [remark] = found.provenance.remarks
     assert "this processor does not compute in bfloat16" in remark
@@ -341,7 +342,7 @@ def test_half_precision_may_move_the_map_a_little_and_a_little_more_if_asked_for
         wrong = error * (converter.made[-1] == "bfloat16")
         return scores + wrong * torch.eye(*scores.shape)
 
-    monkeypatch.setattr(choice, "half_precision", lambda _device: "bfloat16")
+    monkeypatch.setattr(casting, "half_precision", lambda _device: "bfloat16")
     converter.spoil = halves_err
     network = build(InPlace)
     found = bank(network, images_for(network)[0], "norm", runtime="openvino", precision=asked)

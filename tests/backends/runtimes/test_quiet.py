@@ -49,8 +49,8 @@ openvino_telemetry.Telemetry(
     [
         "",
         "import openvino_telemetry\n",
-        "from scorecam.backends.runtimes.choice import openvino; assert openvino.installed()\n",
-        "from scorecam.backends.opening import runtimes; runtimes.advice()\n",
+        "from scorecam.backends.runtimes.openvino import RUNTIME; assert RUNTIME.installed()\n",
+        "from scorecam.backends.runtimes.choice import advice; advice()\n",
     ],
     ids=["nothing", "telemetry", "installed", "advice"],
 )
@@ -101,9 +101,9 @@ def _imported(node: ast.AST) -> set[str]:
     elif isinstance(node, ast.ImportFrom) and not node.level:
         names = [node.module or ""]
     elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(
-        ("import_module", "__import__")
+        ("import_module", "__import__", "require")
     ):
-        names = [arg.value for arg in node.args if isinstance(arg, ast.Constant)]
+        names = [arg.value for arg in node.args[:1] if isinstance(arg, ast.Constant)]
     return {name for name in names if name.partition(".")[0] == name}
 
 

@@ -23,7 +23,8 @@ import torch
 from torch import Tensor, nn
 
 import scorecam
-from scorecam.backends.runtimes import choice
+from scorecam.backends.runtimes import openvino
+from scorecam.backends.runtimes.state import read_state
 from stand_in_runtime import install
 
 X = torch.rand(3, 12, 14, generator=torch.Generator().manual_seed(0))
@@ -391,7 +392,7 @@ CASES: dict[str, Callable[[], Case]] = {
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Converting takes no time: "auto" always does it."""
-    monkeypatch.setattr(choice, "CONVERTING", (0.0, 0.0))
+    monkeypatch.setattr(openvino, "CONVERTING", (0.0, 0.0))
 
 
 @pytest.fixture(autouse=True)
@@ -434,12 +435,12 @@ def test_after_a_change_of_whatever_is_read_the_map_is_the_networks_own(
 def test_without_a_change_the_state_that_is_read_is_the_same(case: Callable[[], Case]) -> None:
     network, target, change = case()
     model = scorecam.open_model(network.eval())
-    read = [choice.read_state(network, target) for _ in range(2)]
+    read = [read_state(network, target) for _ in range(2)]
     assert not read[0].changed(read[1])
     model.scores(X[None])
-    assert not read[0].changed(choice.read_state(network, target))
+    assert not read[0].changed(read_state(network, target))
     change()
-    after = choice.read_state(network, target)
+    after = read_state(network, target)
     assert read[0].changed(after) or not after.whole
 
 
@@ -558,7 +559,7 @@ def test_whatever_a_network_holds_is_read_or_said_not_to_be_and_quickly(
 ) -> None:
     network = make()
     before = time.process_time()
-    found = [choice.read_state(network, None) for _ in range(2)]
+    found = [read_state(network, None) for _ in range(2)]
     assert time.process_time() - before < 2
     assert not found[0].changed(found[1])
     assert {each.whole for each in found} == {whole}
@@ -578,5 +579,5 @@ def test_ordinary_networks_are_read_whole() -> None:
         torchvision.models.inception_v3(weights=None, init_weights=False),
     ]
     for network in (lite.module, *others):
-        found = choice.read_state(network, scorecam.model.readout.find_scores)
+        found = read_state(network, scorecam.model.readout.find_scores)
         assert found.unread == frozenset(), type(network).__name__

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from scorecam.backends.copies import copied
 from scorecam.backends.locks import exclusively
 from scorecam.backends.pytorch import fingerprint, hints, in_place, layers, randomise
 from scorecam.backends.pytorch.belonging import calls_for
@@ -236,13 +237,17 @@ class TorchModel(WhiteBox):
         return choice.choose(self, speed, probe)
 
     @property
-    def reading(self) -> object:
-        """What tells two readings of one network apart, for those who keep something for each."""
+    def readout_key(self) -> object:
+        """Differs between models that read the same network in different ways."""
         alone = not self.call.own and not self.call.shared
         return self.readout, (self.call.masked, self.call.style) if alone else self.call
 
+    def copied(self) -> TorchModel:
+        """The same model with a network of its own."""
+        return replace(self, module=copied(self.module))
+
     @contextlib.contextmanager
-    def prepared(self) -> Generator[Callable[[Tensor], Tensor]]:
+    def prepared(self) -> Generator[Prepared]:
         """The network ready to be converted: a function of images alone, in evaluation mode."""
         with exclusively(self.module), self._lasting() as network:
             yield Prepared(network, self.call, self.readout)
@@ -310,8 +315,8 @@ class TorchModel(WhiteBox):
                     do=f"It has {', '.join(known)}.",
                 )
         with exclusively(self.module):
-            copied = randomise.randomised(self.module, stages, seed)
-        return replace(self, module=copied, spec=f"{self.spec}, randomised", _views=Views())
+            network = randomise.randomised(self.module, stages, seed)
+        return replace(self, module=network, spec=f"{self.spec}, randomised", _views=Views())
 
     def _pass(self, images: Images, ask: Callable[[nn.Module, Tensor], T], *, check: bool) -> T:
         """What `ask` makes of the network in evaluation mode and the images where it wants them.

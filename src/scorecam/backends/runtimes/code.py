@@ -52,8 +52,8 @@ UNREADABLE = frozenset((eval, exec, globals, input, locals, open, __import__))
 BY_ANY_NAME = frozenset((getattr, vars, dir))
 """Built-in functions by which code may read any attribute of an object."""
 
-CHANCE = frozenset(("datetime", "random", "secrets", "time", "uuid"))
-"""Modules by which code may answer the same question differently each time."""
+RANDOM_MODULES = frozenset(("datetime", "random", "secrets", "time", "uuid"))
+"""Modules that may make code give another result each time."""
 
 
 @dataclass(frozen=True)

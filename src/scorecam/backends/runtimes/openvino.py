@@ -1,11 +1,11 @@
-"""OpenVINO as a fast way to run a network on a CPU."""
+"""OpenVINO as a runtime for networks on a processor."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from functools import cache
 from types import ModuleType
 from typing import cast
@@ -13,118 +13,135 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from scorecam.backends.runtimes.runtime import Network, Prepared, Runtime
 from scorecam.base.forks import ForkLock
 from scorecam.base.process import quietly
-from scorecam.errors import MissingExtra
 from scorecam.io.extras import require
 from scorecam.shapes import BatchedScores, Images
 
-BATCH = 8
-"""Images per pass: larger batches are no faster, and chosen masks come eight at a time."""
+FORMATS = {"bfloat16": ("BF16", "bf16"), "float16": ("FP16", "f16"), "float32": ("FP32", "f32")}
+"""Precisions, fastest first: OpenVINO's name for the capability, and for the setting."""
 
-BESIDE = 1
-"""Torch's threads spin for a while after their work, on the cores that OpenVINO's want."""
-
-HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+CONVERTING = 0.8, 1.25e-8
+"""Converting takes about this many seconds, and this many more per weight."""
 
 
-def installed() -> bool:
-    """Whether OpenVINO can be imported."""
-    with contextlib.suppress(MissingExtra):
-        return bool(precisions())
-    return False
+class OpenVINO(Runtime):
+    """OpenVINO's CPU plugin."""
+
+    name = "openvino"
+    help = "OpenVINO, which takes seconds to convert a network; fast on processors."
+    extra = "openvino"
+    batch = 8  # larger batches are no faster, and chosen masks come eight at a time
+    mask_threads = 1  # torch's threads go on spinning on the cores that OpenVINO's want
+
+    def version(self) -> str:
+        return str(load().__version__).partition("-")[0]  # without the build
+
+    def precisions(self) -> Sequence[str]:
+        load()  # it may be missing, even where its capabilities are cached
+        known = _capabilities()
+        return [name for name, (capability, _) in FORMATS.items() if capability in known]
+
+    def automatic(self, device: torch.device) -> bool:
+        return device.type == "cpu"
+
+    def seconds_to_convert(self, weights: int) -> float:
+        return CONVERTING[0] + CONVERTING[1] * weights
+
+    def check(self, network: Network, precision: str) -> None:
+        check_process()
+        if network.device.type != "cpu":
+            raise ValueError(f"it runs on the processor, the network is on {network.device}")
+        if precision not in self.precisions():
+            raise ValueError(f"this processor does not compute in {precision}")
+        if network.precision != "float32":
+            raise ValueError(f"it takes networks in float32, this one is in {network.precision}")
+
+    def convert(
+        self, network: Network, example: Images, precision: str
+    ) -> Callable[[Images], BatchedScores]:
+        with network.prepared() as scores:
+            return converted(scores, example, precision)
 
 
-def precisions() -> list[str]:
-    """What this processor computes fast in, the fastest first.
-
-    Raises:
-        MissingExtra: OpenVINO is not installed.
-    """
-    load()  # may be missing, whatever is remembered
-    can = _capabilities()
-    words = {"bfloat16": "BF16", "float16": "FP16", "float32": "FP32"}
-    return [name for name, word in words.items() if word in can]
+RUNTIME = OpenVINO()
 
 
 @cache
 def _capabilities() -> list[str]:
-    """What OpenVINO reports about this processor. Finding out takes a tenth of a second."""
+    """What OpenVINO reports about this processor. The query takes a tenth of a second."""
     return load().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-def convert(
-    network: nn.Module, ask: Callable[[Tensor], Tensor], example: Images, precision: str
+def converted(
+    scores: Prepared, example: Images, precision: str
 ) -> Callable[[Images], BatchedScores]:
-    """Convert a network once, for batches of the example's size.
+    """Convert a network for batches of the example's size; its weights are copied.
 
     Args:
-        network: in evaluation mode; its weights are copied.
-        ask: how its scores are read, `b c *i` → `b n`.
+        scores: `b c *i` → `b n`.
         example: as many images as every pass will have.
-        precision: "float32", "bfloat16" or "float16".
+        precision: one of `FORMATS`.
 
     Returns:
-        A function of at most as many images as the example has. Whatever OpenVINO raises while
-        converting or running passes through.
+        A function of at most as many images as the example has. Exceptions of OpenVINO pass
+        through.
     """
     openvino = load()
     check_process()
     _USED_IN.add(os.getpid())
-    with (
-        quietly(),
-        torch.no_grad(),
-    ):  # tracing warns of every shape that it fixes, which is intended
+    with quietly(), torch.no_grad():  # tracing warns of every shape that it fixes: intended here
         # Tracing here, unchecked, is four times as fast as leaving it to convert_model.
-        asking = _Asking(network, ask)
-        traced = torch.jit.freeze(torch.jit.trace(asking, example, check_trace=False))
-        converted = openvino.convert_model(traced, example_input=example)
-    converted.reshape(list(example.shape))
+        module = _Readout(scores)
+        traced = torch.jit.freeze(torch.jit.trace(module, example, check_trace=False))
+        model = openvino.convert_model(traced, example_input=example)
+    model.reshape(list(example.shape))
     settings = {
-        "INFERENCE_PRECISION_HINT": HINTS[precision],
+        "INFERENCE_PRECISION_HINT": FORMATS[precision][1],
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": str(torch.get_num_threads()),
     }
-    request = openvino.Core().compile_model(converted, "CPU", settings).create_infer_request()
+    request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
     rows = len(example)
 
-    def scores(images: Images) -> BatchedScores:
+    def run(images: Images) -> BatchedScores:
         check_process()
         given = images.contiguous()
-        if len(images) < rows:  # it takes exactly that many; surplus answers are dropped
+        if len(images) < rows:  # it takes exactly that many; the surplus scores are dropped
             given = example.new_zeros(example.shape)
             given[: len(images)] = images
         found = request.infer({0: openvino.Tensor(given.numpy(), shared_memory=True)})[0]
         return torch.from_numpy(found[: len(images)].copy())
 
-    return scores
+    return run
 
 
-_USED_IN: set[int] = set()
-"""The process, and those that it was forked from, in which OpenVINO has run."""
+class _Readout(nn.Module):
+    """A network and its readout as one module, which tracing and freezing need."""
 
-
-def check_process() -> None:
-    """Refuse to run in a child that was forked after OpenVINO has run: its threads are not there.
-
-    Raises:
-        RuntimeError: it is such a child.
-    """
-    if _USED_IN - {os.getpid()}:
-        raise RuntimeError("it does not work in a process that was forked after it had run")
-
-
-class _Asking(nn.Module):
-    """The network and its readout as one module, as tracing and freezing want it."""
-
-    def __init__(self, network: nn.Module, ask: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, scores: Prepared) -> None:
         super().__init__()
-        self.network = network
-        self.ask = ask
+        self.network = scores.network
+        self.scores = scores
         self.training = False  # its own flag only: `eval` would reach into the network
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.ask(images)
+        return self.scores(images)
+
+
+_USED_IN: set[int] = set()
+"""Ids of processes in which OpenVINO has run: this one, and those that it was forked from."""
+
+
+def check_process() -> None:
+    """Refuse to run in a child that was forked after OpenVINO has run: it has none of its threads.
+
+    Raises:
+        RuntimeError: this is such a child.
+    """
+    if _USED_IN - {os.getpid()}:
+        raise RuntimeError("it does not work in a process that was forked after it had run")
 
 
 # ── importing it ─────────────────────────────────────────────────────────────────────────────

@@ -59,9 +59,9 @@ class State:
         return not self.unread
 
     @property
-    def chance(self) -> frozenset[str]:
-        """Modules that were met by which answers may differ from one time to the next."""
-        return code.CHANCE & {name.partition(".")[0] for name in self.unread}
+    def random_modules(self) -> frozenset[str]:
+        """Modules in use that may make the output differ from one pass to the next."""
+        return code.RANDOM_MODULES & {name.partition(".")[0] for name in self.unread}
 
     def changed(self, other: State) -> frozenset[str]:
         """Where two states differ."""
@@ -106,7 +106,7 @@ def _attributes(module: nn.Module) -> Iterator[tuple[str, Any]]:
 
 
 def _is_ours(hook: Any) -> bool:
-    return str(getattr(hook, "__module__", "")).startswith("scorecam.backends.opening")
+    return str(getattr(hook, "__module__", "")).startswith("scorecam.backends")
 
 
 # ── the walk ─────────────────────────────────────────────────────────────────────────────────

@@ -37,8 +37,8 @@ from scorecam.methods.method import Method
 from scorecam.methods.names import methods_of
 from scorecam.metrics.similarity import SIMILARITIES
 from scorecam.metrics.statistics import Interval, interval
-from scorecam.model.engine import Runtime
 from scorecam.model.model import Model, WhiteBox
+from scorecam.model.runtimes import Runtime
 from scorecam.model.shortage import memory_errors_translated
 from scorecam.runs import markdown
 from scorecam.runs.config import SCHEMA, describe

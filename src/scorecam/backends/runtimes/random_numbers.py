@@ -1,4 +1,4 @@
-"""Whether random numbers are drawn while a network answers."""
+"""Whether random numbers are drawn while a network runs."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 
-def stands() -> tuple[Any, ...]:
-    """Where Python's own generator stands, and NumPy's."""
+def outside_torch() -> tuple[Any, ...]:
+    """The state of Python's own generator, and of NumPy's."""
     state: Any = np.random.get_state()  # noqa: NPY002  (the one that networks may draw from)
     return random.getstate(), state[1].tobytes(), state[2:]
 
 
-def stands_of_torch(device: torch.device) -> tuple[bytes, ...]:
-    """Where torch's generators stand that a network on this device may draw from."""
+def in_torch(device: torch.device) -> tuple[bytes, ...]:
+    """The state of torch's generators that a network on this device may draw from."""
     states = [torch.get_rng_state()]
     if device.type == "cuda":
         states.append(torch.cuda.get_rng_state(device))
@@ -31,7 +31,7 @@ class Watch(TorchDispatchMode):
         device: where the network runs.
 
     Attributes:
-        drew: whether one drew random numbers.
+        drew: whether an operation drew random numbers.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -42,7 +42,7 @@ class Watch(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if torch.Tag.nondeterministic_seeded not in func.tags:
             return func(*args, **(kwargs or {}))
-        before = stands_of_torch(self._device)
-        found = func(*args, **(kwargs or {}))
-        self.drew |= before != stands_of_torch(self._device)  # dropout in evaluation draws none
-        return found
+        before = in_torch(self._device)
+        result = func(*args, **(kwargs or {}))
+        self.drew |= before != in_torch(self._device)  # dropout in evaluation mode draws none
+        return result

@@ -1,0 +1,124 @@
+"""Whether another way to run a network gives the heatmap that the network itself gives."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+
+from scorecam.backends.locks import exclusively
+from scorecam.backends.runtimes import random_numbers
+from scorecam.backends.runtimes.runtime import Network
+from scorecam.backends.runtimes.state import State, read_state
+from scorecam.base.once import cached_property
+from scorecam.errors import MemoryShortage
+from scorecam.model.engine import Engine, Probe, Speed
+from scorecam.shapes import BatchedScores, Images
+
+SAME = 1e-4
+"""Float32 runtimes agree when the probe's scaled heatmap moves by at most this."""
+
+CLOSE = 0.05
+"""The same for the half precision that precision="auto" takes."""
+
+WILD = 0.25
+"""The same for a half precision that the user names. Beyond this, something is broken."""
+
+
+def limit(speed: Speed, precision: str) -> float:
+    """How far the probe's scaled heatmap may move in this precision."""
+    if precision in ("float32", "float64"):
+        return SAME
+    return CLOSE if speed.precision == "auto" else WILD
+
+
+class Trial:
+    """The network's own scores for the probe, against which other engines are compared.
+
+    One choice of a runtime makes one trial. Threads do not share it.
+
+    Args:
+        network: the network.
+        plain: the engine that runs the network itself.
+        probe: a few masked images.
+
+    Attributes:
+        passes: images that were scored for the comparison so far.
+        drew_outside_torch: whether the state of Python's or NumPy's random numbers changed during
+            the network's own pass, in any thread.
+        drew: whether that of any random numbers did.
+    """
+
+    def __init__(self, network: Network, plain: Engine, probe: Probe) -> None:
+        self.network = network
+        self.plain = plain
+        self.probe = probe
+        self.passes = 0
+        self.drew_outside_torch = self.drew = False
+
+    def distance(self, engine: Engine) -> float:
+        """How far another engine moves the heatmap."""
+        own = self._own_scores[0]
+        self.passes += len(self._images)
+        return self.probe.distance(own, _in_halves(engine.scores, self._images))
+
+    @cached_property
+    def state(self) -> State:
+        """What the network's output depends on, read before its first pass."""
+        return self._read()
+
+    def changed_by_passes(self) -> frozenset[str]:
+        """The parts of its state that the network changes itself when it runs."""
+        return self.state.changed(self._read())
+
+    def _read(self) -> State:
+        with exclusively(self.network.module):  # no other thread may have a hook in it meanwhile
+            return read_state(self.network.module, self.network.readout_key)
+
+    def repeats(self) -> bool:
+        """Whether the network gives the same scores for the probe a second time.
+
+        This costs the probe's passes, so it is called only where there is reason to doubt it.
+        """
+        own = self._own_scores[0]
+        self.passes += len(self._images)
+        before = random_numbers.outside_torch()
+        with random_numbers.Watch(self.network.device) as watch:
+            again = _in_halves(self.plain.scores, self._images)
+        if watch.drew or (self.drew_outside_torch and before != random_numbers.outside_torch()):
+            return False
+        return torch.allclose(own, again, rtol=1e-5, atol=1e-6, equal_nan=True)
+
+    @property
+    def seconds(self) -> float:
+        """The time that the network itself takes for one image."""
+        return self._own_scores[1]
+
+    @cached_property
+    def _images(self) -> Images:
+        images = torch.cat([self.probe.masked(), self.probe.image[None]])
+        return images.contiguous(memory_format=self.plain.layout)
+
+    @cached_property
+    def _own_scores(self) -> tuple[BatchedScores, float]:
+        self.passes += len(self._images)
+        device = self.network.device
+        began = time.perf_counter()
+        before, in_torch = random_numbers.outside_torch(), random_numbers.in_torch(device)
+        scores = _in_halves(self.plain.scores, self._images)
+        seconds = (time.perf_counter() - began) / len(scores)
+        self.drew_outside_torch = before != random_numbers.outside_torch()
+        self.drew = self.drew_outside_torch or in_torch != random_numbers.in_torch(device)
+        return scores, seconds
+
+
+def _in_halves(scores: Callable[[Images], BatchedScores], images: Images) -> BatchedScores:
+    """The scores of all images; batches are halved until they fit into memory."""
+    try:
+        return scores(images)
+    except MemoryShortage:
+        if len(images) == 1:
+            raise
+    halves = images.split((len(images) + 1) // 2)
+    return torch.cat([_in_halves(scores, half) for half in halves])
