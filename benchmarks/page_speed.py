@@ -27,7 +27,7 @@ from torch import nn
 
 import scorecam
 from scorecam import Preprocess
-from scorecam.audit.findings import audit
+from scorecam.audit.auditing import audit
 from scorecam.audit.report import write
 
 SIDE, CLASSES = 112, 10

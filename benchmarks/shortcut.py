@@ -35,7 +35,7 @@ from torch.nn import functional
 
 import scorecam
 from scorecam import Preprocess
-from scorecam.audit.findings import audit
+from scorecam.audit.auditing import audit
 from scorecam.datasets.opening import open_dataset
 from scorecam.datasets.sample import Dataset, Sample, Thing
 from scorecam.io.files import replacing

@@ -26,12 +26,12 @@ from audit_runs import (
     write,
 )
 from scorecam.audit import report
-from scorecam.audit.classes import by_class
-from scorecam.audit.doubts import agreement
-from scorecam.audit.findings import Audit, audit
-from scorecam.audit.items import Column, Entry, Item, Seen, Thing
-from scorecam.audit.places import same_region, subgroup
-from scorecam.audit.regions import REGIONS, around, inside, of_region, overlap, resampled, share
+from scorecam.audit.auditing import Audit, audit
+from scorecam.audit.geometry import REGIONS, around, inside, of_region, overlap, resampled, share
+from scorecam.audit.item import Annotation, ClassMaps, GalleryEntry, Item, ModelClass
+from scorecam.audit.photos import Photos
+from scorecam.audit.photos_by_class import by_class
+from scorecam.audit.rules import RULES
 from scorecam.audit.significance import (
     Pool,
     findable,
@@ -41,6 +41,7 @@ from scorecam.audit.significance import (
     positive,
     rank_correlation,
 )
+from scorecam.audit.variant_agreement import lowest_agreement
 
 pytestmark = pytest.mark.needs("audit")
 
@@ -125,7 +126,7 @@ def compared(
 
 def held(one: np.ndarray, other: np.ndarray, least: float = -1.0) -> tuple[float, float]:
     values = np.concatenate([one, other])[:, None]
-    [delta], [p] = Pool(values).against(np.arange(len(values)) < len(one), least)
+    [delta], [p] = Pool(values).compare(np.arange(len(values)) < len(one), least)
     return delta, p
 
 
@@ -648,12 +649,12 @@ def test_doubts_are_about_the_maps_that_are_audited(tmp_path: Path) -> None:
 
 
 def test_a_variant_that_the_gallery_lacks_is_compared_by_its_own_map() -> None:
-    column = Column(0, "ant", 0.5)
-    seen = Seen(column, ("target",), {"official": CORNER})
-    entry = Entry(None, (seen,), None, (), None, None)
+    column = ModelClass(0, "ant", 0.5)
+    seen = ClassMaps(column, ("target",), {"official": CORNER})
+    entry = GalleryEntry(None, (seen,), None, (), None, None)
     known = True
     item = Item("a", "a", "ant", column, column, known, 1 - CORNER, {}, entry, view="literal")
-    assert agreement(item) == (pytest.approx(-1), "literal and official")
+    assert lowest_agreement(item) == (pytest.approx(-1), "literal and official")
 
 
 def test_the_page_opens_on_the_method_that_is_audited(tmp_path: Path) -> None:
@@ -714,9 +715,9 @@ def test_few_peaked_maps_yield_nothing_above_a_note(kind: str, classes: int, cou
     for seed in range(60):
         random = np.random.default_rng(seed)
         items = [null_item(random, label, kind) for label in range(classes) for _ in range(count)]
-        known = by_class(items)
-        regions = same_region(known)
-        told = [*regions.findings, *subgroup(known, regions.findings).findings]
+        photos = Photos(tuple(items), by_class(items))
+        rules = (RULES[code] for code in ("corner", "border", "same-region", "subgroup"))
+        told = [finding for rule in rules for finding in rule.find(photos).findings]
         found += any(each.level != "note" for each in told)
     assert found <= 1
 
@@ -725,7 +726,7 @@ def null_item(random: np.random.Generator, label: int, kind: str) -> Item:
     """A map with one cell anywhere; or one on the object, and in a tenth of the photos off it."""
     heat, entry = spot(tuple(random.integers(0, SIDE, 2))), None
     if kind == "rare":
-        entry = Entry(None, (), None, (), None, (Thing(str(label), OBJECT),))
+        entry = GalleryEntry(None, (), None, (), None, (Annotation(str(label), OBJECT),))
         heat = heat if random.random() < 0.1 else on_box()
-    column, known = Column(label, str(label), 0.5), True
+    column, known = ModelClass(label, str(label), 0.5), True
     return Item("", "", str(label), column, column, known, heat, {}, entry)

@@ -13,7 +13,7 @@ import pytest
 
 from audit_runs import Photo, id_of, mixed, on_box, right, spot, write
 from scorecam import RunError
-from scorecam.audit.findings import audit
+from scorecam.audit.auditing import audit
 from scorecam.audit.parsing import Unreadable, map_of
 from scorecam.audit.reading import read
 

@@ -15,7 +15,7 @@ from command_line import refused
 from command_line import scorecam as command
 from scorecam import MissingExtra, OutputError
 from scorecam.audit import report
-from scorecam.audit.findings import audit
+from scorecam.audit.auditing import audit
 from scorecam.audit.rules import RULES
 from small_runs import opened, photos
 
@@ -171,7 +171,7 @@ def test_what_evaluate_leaves_can_be_audited(tmp_path: Path) -> None:
     found = audit(tmp_path / "run")
     assert len(found.items) == 12
     assert not [remark for remark in found.remarks if "gallery" in remark]
-    assert all(item.entry is not None and len(item.entry.seen) == 3 for item in found.items)
+    assert all(item.entry is not None and len(item.entry.class_maps) == 3 for item in found.items)
     page, document = report.write(found, tmp_path / "report.html")
     assert page.stat().st_size > 0
     assert json.loads(document.read_text("utf-8"))["read"] == 12

@@ -305,7 +305,7 @@ def read_in_run(pattern: str) -> Callable[[Path], None]:
     """Read a run in which one file was replaced: audit it, and evaluate again."""
 
     def read(file: Path) -> None:
-        from scorecam.audit.findings import audit
+        from scorecam.audit.auditing import audit
         from scorecam.audit.report import write
 
         pristine, run = file.parent / "pristine", file.parent / "damaged"

@@ -17,8 +17,7 @@ import torch
 from PIL import Image
 
 import scorecam
-from scorecam.audit.finding import Finding
-from scorecam.audit.findings import Audit
+from scorecam.audit import Audit, Finding
 from scorecam.cam import Answers
 from scorecam.datasets.sample import Dataset, Sample, Thing
 from scorecam.errors import ScorecamError

@@ -1,29 +1,31 @@
-"""What an audit found, as plain values."""
+"""Findings as plain values."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from scorecam.audit.rules import LEVELS, RULES
 from scorecam.base.wording import constructor
+
+LEVELS = ("problem", "warning", "note")
+"""Most severe first."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong, or worth knowing.
+    """Something wrong with the model, or worth knowing.
 
     Args:
-        rule: its code.
+        rule: the rule's code.
         level: "problem", "warning" or "note".
         sentence: what was found, for people.
         evidence: the numbers behind it, as sentences.
-        effect: how large it is, for people ...
-        size: ... and as a number: a difference of shares, or a share, in [0, 1].
-        p: adjusted for the rule's whole family of tests; None where nothing was tested.
-        label: the class, by the model's name where it has one; None for the whole run.
-        region: the place or the other object; None where there is none.
-        photos: ids, the best examples first.
+        effect: the effect size, for people.
+        size: the effect size as a number: a share, or a difference of shares, in [0, 1].
+        p: corrected for all tests of the rule; None if nothing was tested.
+        label: the class, by the model's name if it has one; None for the whole run.
+        region: the place or the other object; None if there is none.
+        photos: ids of example photos, best first.
     """
 
     rule: str
@@ -39,13 +41,8 @@ class Finding:
 
     __repr__ = constructor
 
-    @property
-    def rank(self) -> tuple[int, int, float]:
-        """Smaller comes first: the level, the rule's place among the rules, the size."""
-        return LEVELS.index(self.level), list(RULES).index(self.rule), -self.size
-
     def plain(self) -> dict[str, Any]:
-        """The same for JSON."""
+        """The finding as JSON values."""
         return {
             "rule": self.rule,
             "level": self.level,
@@ -61,12 +58,12 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Found:
-    """What one rule says of a run.
+class RuleResult:
+    """What one rule found in a run.
 
     Args:
         findings: in any order.
-        remarks: what it could not tell, and why.
+        remarks: what the rule could not test, and why.
     """
 
     findings: tuple[Finding, ...] = ()

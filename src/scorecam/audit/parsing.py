@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from scorecam.audit.items import Column, Entry, Item, Seen, Thing
-from scorecam.audit.regions import Box, Map
+from scorecam.audit.geometry import Box, Map
+from scorecam.audit.item import Annotation, ClassMaps, GalleryEntry, Item, ModelClass
 from scorecam.base.wording import shown
 from scorecam.io.fields import between, is_key, is_list, is_table, is_text, is_whole
 from scorecam.runs.config import SCHEMA
 from scorecam.runs.record import MANY, Unreadable, check_column, read_scaled
 
 MOST = 100
-"""Classes and views in an entry of the gallery: a run writes five and four."""
+"""PhotosByClass and views in an entry of the gallery: a run writes five and four."""
 
 
 def item_of(record: Mapping[str, Any], *, explains_label: bool) -> Item:
@@ -52,9 +52,9 @@ def item_of(record: Mapping[str, Any], *, explains_label: bool) -> Item:
     )
 
 
-def _column(found: dict[str, Any]) -> Column:
+def _column(found: dict[str, Any]) -> ModelClass:
     name = found["name"]
-    return Column(found["index"], None if name is None else shown(name), found["probability"])
+    return ModelClass(found["index"], None if name is None else shown(name), found["probability"])
 
 
 def map_of(file: Path) -> Map:
@@ -69,7 +69,7 @@ def map_of(file: Path) -> Map:
 # ── the gallery ──────────────────────────────────────────────────────────────────────────────
 
 
-def entry_of(found: Any, sample: str, first: str | None) -> Entry:
+def entry_of(found: Any, sample: str, first: str | None) -> GalleryEntry:
     """A photo's entry in the gallery.
 
     Args:
@@ -88,7 +88,7 @@ def entry_of(found: Any, sample: str, first: str | None) -> Entry:
     if error is not None and not between(error, 0.0, math.inf):
         raise Unreadable("entry with a number out of its range")
     jpeg = found.get("jpeg")
-    return Entry(
+    return GalleryEntry(
         None if jpeg is None else _bytes(jpeg),
         seen,
         None if contrast is None else _grid8(_dicts([contrast])[0].get("map"), grid),
@@ -100,7 +100,7 @@ def entry_of(found: Any, sample: str, first: str | None) -> Entry:
     )
 
 
-def _seen(found: Any, views: list[Any], grid: Any, first: str | None) -> Seen:
+def _seen(found: Any, views: list[Any], grid: Any, first: str | None) -> ClassMaps:
     check_column(found)
     column = _column(found)
     roles, maps = found.get("roles"), found.get("maps")
@@ -110,7 +110,7 @@ def _seen(found: Any, views: list[Any], grid: Any, first: str | None) -> Seen:
         shown(str(view)): _grid8(each, grid) / 255.0 for view, each in zip(views, maps, strict=True)
     }
     ordered = sorted(by_view, key=lambda view: view != first)
-    return Seen(column, tuple(map(str, roles)), {view: by_view[view] for view in ordered})
+    return ClassMaps(column, tuple(map(str, roles)), {view: by_view[view] for view in ordered})
 
 
 def _sentence(note: dict[str, Any]) -> str:
@@ -120,7 +120,7 @@ def _sentence(note: dict[str, Any]) -> str:
     return shown(sentence)
 
 
-def _thing(found: dict[str, Any]) -> Thing:
+def _thing(found: dict[str, Any]) -> Annotation:
     box, label = found.get("box"), found.get("label")
     if not is_key(label):
         raise Unreadable("entry with an object without a name")
@@ -130,7 +130,7 @@ def _thing(found: dict[str, Any]) -> Thing:
     checked: Box = (x1, y1, x2, y2)
     if not (x1 < x2 and y1 < y2):
         raise Unreadable("entry with a box that is none")
-    return Thing(shown(str(label)), checked)
+    return Annotation(shown(str(label)), checked)
 
 
 def _grid8(text: Any, grid: Any) -> Map:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from scorecam.audit.items import Entry, Item
+from scorecam.audit.geometry import Map
+from scorecam.audit.item import GalleryEntry, Item
 from scorecam.audit.parsing import entry_of, item_of, map_of
-from scorecam.audit.regions import Map
 from scorecam.base.wording import excerpt
 from scorecam.errors import RunError, did_you_mean
 from scorecam.io.fields import is_list, is_whole
@@ -19,7 +19,7 @@ from scorecam.runs.store import Store
 
 
 @dataclass(frozen=True)
-class Reading:
+class MethodMaps:
     """What a run holds of one method.
 
     Args:
@@ -46,7 +46,7 @@ class Reading:
         return {each["name"]: _view(self.config, each["name"]) for each in self.config["methods"]}
 
 
-def read(folder: str | Path, method: str | None = None) -> Reading:
+def read(folder: str | Path, method: str | None = None) -> MethodMaps:
     """Read the records, maps and gallery of one method.
 
     Args:
@@ -68,7 +68,7 @@ def read(folder: str | Path, method: str | None = None) -> Reading:
         raise _nothing(place, chosen, reader, len(ids))
     items.sort(key=lambda item: item.name)
     photos = _photos(config, len(ids))
-    return Reading(
+    return MethodMaps(
         place,
         config,
         chosen,
@@ -176,7 +176,7 @@ class _Reader:
             raise Unreadable("map of another grid than its record says")
         return found
 
-    def _entry(self, sample: str) -> Entry | None:
+    def _entry(self, sample: str) -> GalleryEntry | None:
         file = self.store.folder / "gallery" / sample[:2] / f"{sample}.json"
         try:
             found = read_object(file, ENTRY, "entry that is no entry")
@@ -187,14 +187,14 @@ class _Reader:
             self.galleries["damaged"] += 1
         return None
 
-    def _contradicts(self, item: Item, entry: Entry, grid: tuple[int, int]) -> bool:
+    def _contradicts(self, item: Item, entry: GalleryEntry, grid: tuple[int, int]) -> bool:
         """Whether a gallery's entry belongs to another explanation than the record."""
-        target, predicted = entry.role("target"), entry.role("predicted")
-        if target is None or target.column.index != item.target.index:
+        target, predicted = entry.by_role("target"), entry.by_role("predicted")
+        if target is None or target.model_class.index != item.target.index:
             return True
-        if predicted is None or predicted.column.index != item.predicted.index:
+        if predicted is None or predicted.model_class.index != item.predicted.index:
             return True
-        maps = [heat for seen in entry.seen for heat in seen.maps.values()]
+        maps = [heat for seen in entry.class_maps for heat in seen.maps.values()]
         maps += [] if entry.contrast is None else [entry.contrast]
         return any(heat.shape != grid for heat in maps)
 

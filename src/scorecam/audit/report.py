@@ -9,11 +9,13 @@ from functools import cache
 from pathlib import Path
 
 from scorecam import page
-from scorecam.audit.doubts import agreement
-from scorecam.audit.findings import Audit
-from scorecam.audit.items import Item, Seen
-from scorecam.audit.regions import Map
-from scorecam.audit.rules import LEVELS, RULES, counted, percent
+from scorecam.audit.auditing import Audit
+from scorecam.audit.finding import LEVELS
+from scorecam.audit.geometry import Map
+from scorecam.audit.item import ClassMaps, Item
+from scorecam.audit.rules import RULES
+from scorecam.audit.sentences import counted, percent
+from scorecam.audit.variant_agreement import lowest_agreement
 from scorecam.base.wording import excerpt
 from scorecam.errors import OutputError
 from scorecam.io.arguments import path as as_path
@@ -91,7 +93,7 @@ def content(audit: Audit) -> page.Page:
                 (*found.evidence, f"Source: {RULES[found.rule].source}."),
                 found.effect,
                 found.photos,
-                "predicted" if found.rule == "confused" else "target",
+                RULES[found.rule].role,
             )
             for found in audit.findings
         ),
@@ -153,22 +155,22 @@ def _picture(audit: Audit, item: Item, rules: list[str]) -> page.Picture:
 
 def _shown(audit: Audit, item: Item) -> tuple[page.Shown, ...]:
     own = {audit.reading.method: item.map} | dict(item.others)
-    if item.entry is None or not item.entry.seen:
+    if item.entry is None or not item.entry.class_maps:
         column = item.target
         maps = {name: page.grid8(heat) for name, heat in own.items()}
         return (page.Shown(audit.classes.named(column), column.probability, "target", maps),)
     return tuple(
         page.Shown(
-            audit.classes.named(seen.column),
-            seen.column.probability,
+            audit.classes.named(seen.model_class),
+            seen.model_class.probability,
             ", ".join(seen.roles),
             _views(seen, own if "target" in seen.roles else {}, audit),
         )
-        for seen in item.entry.seen[:5]
+        for seen in item.entry.class_maps[:5]
     )
 
 
-def _views(seen: Seen, methods: Mapping[str, Map], audit: Audit) -> dict[str, page.Grid8]:
+def _views(seen: ClassMaps, methods: Mapping[str, Map], audit: Audit) -> dict[str, page.Grid8]:
     """A class's maps by view: the audited method's, the variants', those of other methods."""
     variants = audit.reading.variants
     others = {name: heat for name, heat in methods.items() if variants.get(name) not in seen.maps}
@@ -178,9 +180,9 @@ def _views(seen: Seen, methods: Mapping[str, Map], audit: Audit) -> dict[str, pa
 
 def _facts(item: Item) -> dict[str, float | None]:
     facts: dict[str, float | None] = {"probability": item.predicted.probability}
-    if item.focus is not None:
-        facts["energy on the object"] = item.focus[0]
-    if (found := agreement(item)) is not None:
+    if item.energy is not None:
+        facts["energy on the object"] = item.energy[0]
+    if (found := lowest_agreement(item)) is not None:
         facts["agreement of variants"] = found[0]
     if item.entry is not None and item.entry.error:
         facts["estimated error"] = item.entry.error

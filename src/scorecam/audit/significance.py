@@ -76,12 +76,12 @@ class Pool:
     def _ranks(self) -> Columns:
         return _stats().rankdata(self._values, axis=0)
 
-    def against(self, mine: Mask, least: float = -1.0) -> tuple[list[float], list[float]]:
+    def compare(self, mine: Mask, min_delta: float = -1.0) -> tuple[list[float], list[float]]:
         """For each column, how much larger some photos' values are than the others', and p.
 
         Args:
             mine: whether a photo is one of them.
-            least: what the difference has to be at least to matter; where it is smaller p is 1.
+            min_delta: what the difference has to be at least to matter; where it is smaller p is 1.
 
         Returns:
             Cliff's delta (Cliff 1993): how much more often a value of theirs is above one of the
@@ -96,7 +96,7 @@ class Pool:
         above = ranks[:count].sum(axis=0) - count * (count + 1) / 2
         deltas: list[float] = (2 * above / (count * others) - 1).tolist()
         ps = [
-            _drawn(column, count) if delta >= least else 1.0
+            _drawn(column, count) if delta >= min_delta else 1.0
             for column, delta in zip(ranks.T, deltas, strict=True)
         ]
         return deltas, ps

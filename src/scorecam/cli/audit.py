@@ -13,7 +13,7 @@ from scorecam.cli.output import answer, answer_json, answer_text, say
 from scorecam.errors import SettingError, did_you_mean
 
 if TYPE_CHECKING:
-    from scorecam.audit.findings import Audit
+    from scorecam.audit.auditing import Audit
 
 SIGNS = {"problem": "!!", "warning": " !", "note": "  "}
 
@@ -44,11 +44,11 @@ def audit(  # noqa: PLR0917  (typer calls it by keyword)
             "No run was given.",
             do="scorecam audit RUN --out report.html; RUN is the folder of scorecam evaluate.",
         )
-    from scorecam.audit import findings, report
+    from scorecam.audit import auditing, report
 
     if out is not None:
         report.check(out, force=force)
-    found = findings.audit(run, method)
+    found = auditing.audit(run, method)
     if out is not None:
         files = report.write(found, out, force=force)
         say(f"Written: {', '.join(map(str, files))}.")

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from scorecam.audit.items import Item
-from scorecam.audit.regions import Map, resampled
+from scorecam.audit.geometry import Map, resampled
+from scorecam.audit.item import Item
 from scorecam.io.extras import require
 
 SIDE = 8

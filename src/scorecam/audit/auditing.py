@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from scorecam.audit.beside import other_object
-from scorecam.audit.classes import Classes, by_class
-from scorecam.audit.clusters import Cluster
-from scorecam.audit.doubts import confused, fragile
-from scorecam.audit.finding import Finding, Found
-from scorecam.audit.items import Item
-from scorecam.audit.places import same_region, subgroup
-from scorecam.audit.reading import Reading, read
-from scorecam.audit.reasons import wrong_reason
-from scorecam.audit.where import instead
+from scorecam.audit.finding import LEVELS, Finding
+from scorecam.audit.item import Item
+from scorecam.audit.map_clusters import Cluster
+from scorecam.audit.map_location import instead
+from scorecam.audit.photos import Photos
+from scorecam.audit.photos_by_class import PhotosByClass, by_class
+from scorecam.audit.reading import MethodMaps, read
+from scorecam.audit.rules import RULES
 from scorecam.base.wording import excerpt, shown, summary
 
 
@@ -34,11 +32,11 @@ class Audit:
         clusters: the groups that the maps of each class fall into.
     """
 
-    reading: Reading
+    reading: MethodMaps
     findings: tuple[Finding, ...]
     remarks: tuple[str, ...]
     wrong: Mapping[str, tuple[str, ...]]
-    classes: Classes
+    classes: PhotosByClass
     clusters: Mapping[str, tuple[Cluster, ...]] = field(
         default_factory=dict[str, tuple[Cluster, ...]]
     )
@@ -105,29 +103,32 @@ def audit(run: str | os.PathLike[str], method: str | None = None) -> Audit:
     reading = _own(read(Path(run), method))
     items = reading.items
     classes = by_class(items)
-    regions = same_region(classes)
-    found: list[Found] = [
-        other_object(classes),
-        regions,
-        wrong_reason(classes),
-        subgroup(classes, regions.findings),
-        confused(items, classes),
-        fragile(items),
-    ]
-    findings = sorted((each for one in found for each in one.findings), key=lambda f: f.rank)
-    remarks = [*reading.remarks, *(remark for one in found for remark in one.remarks)]
+    photos = Photos(items, classes)
+    results = [rule.find(photos) for rule in RULES.values()]
+    remarks = [*reading.remarks, *(remark for result in results for remark in result.remarks)]
     remarks += _unjudged(items)
     return Audit(
         reading,
-        tuple(findings),
+        _ranked(finding for result in results for finding in result.findings),
         tuple(dict.fromkeys(remarks)),
-        {item.id: instead(item, classes) for item in items if item.right is False},
-        classes,
-        {each.title: each.clusters for each in classes.all},
+        wrong={item.id: instead(item, classes) for item in items if item.right is False},
+        classes=classes,
+        clusters={each.title: each.clusters for each in classes.all},
     )
 
 
-def _own(reading: Reading) -> Reading:
+def _ranked(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """By level, then in the order of the rules, then the largest effect first."""
+    codes = list(RULES)
+    return tuple(
+        sorted(
+            findings,
+            key=lambda each: (LEVELS.index(each.level), codes.index(each.rule), -each.size),
+        )
+    )
+
+
+def _own(reading: MethodMaps) -> MethodMaps:
     """The same, without what the gallery says of other methods' maps.
 
     Its error and its health are of the map of the first method that asks about masks, its contrast

@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from scorecam.audit.clusters import Cluster, clusters
-from scorecam.audit.items import Column, Item, Thing
-from scorecam.audit.rules import LEAST
+from scorecam.audit.item import Annotation, Item, ModelClass
+from scorecam.audit.map_clusters import Cluster, clusters
+from scorecam.audit.thresholds import MIN_PHOTOS
 from scorecam.base.once import cached_property
 
 
 @dataclass(frozen=True, eq=False)
-class Class:
+class ClassPhotos:
     """The photos of one class whose maps can be compared.
 
     Args:
@@ -45,7 +45,7 @@ class Class:
 
 
 @dataclass(frozen=True, eq=False)
-class Classes:
+class PhotosByClass:
     """A run's photos by class.
 
     Args:
@@ -54,7 +54,7 @@ class Classes:
         titles: of the model's classes, by number.
     """
 
-    all: tuple[Class, ...]
+    all: tuple[ClassPhotos, ...]
     columns: Mapping[str, int]
     titles: Mapping[int, str]
 
@@ -64,31 +64,31 @@ class Classes:
             return ""
         return self.titles[self.columns[label]] if label in self.columns else label
 
-    def named(self, column: Column) -> str:
+    def named(self, column: ModelClass) -> str:
         """A class of the model by a name that no other class has."""
         return self.titles.get(column.index, column.title)
 
-    def shows(self, thing: Thing, column: Column) -> bool:
+    def shows(self, thing: Annotation, column: ModelClass) -> bool:
         """Whether an annotated object is of a class of the model."""
         known = self.columns.get(thing.label)
         return thing.label == column.name if known is None else known == column.index
 
     @property
-    def large(self) -> tuple[Class, ...]:
+    def large(self) -> tuple[ClassPhotos, ...]:
         """Those with enough photos to be tested."""
-        return tuple(each for each in self.all if len(each.items) >= LEAST)
+        return tuple(each for each in self.all if len(each.items) >= MIN_PHOTOS)
 
     @property
     def items(self) -> tuple[Item, ...]:
         """Every usable photo."""
         return tuple(item for each in self.all for item in each.items)
 
-    def others(self, own: Class) -> tuple[Item, ...]:
+    def others(self, own: ClassPhotos) -> tuple[Item, ...]:
         """The photos of all other classes."""
         return tuple(item for each in self.all if each is not own for item in each.items)
 
 
-def by_class(items: Sequence[Item]) -> Classes:
+def by_class(items: Sequence[Item]) -> PhotosByClass:
     """The photos that rules compare: right, or of unknown label; their maps are not flat.
 
     They are grouped by the class that the model takes them for, with or without a label.
@@ -98,9 +98,9 @@ def by_class(items: Sequence[Item]) -> Classes:
     for item in items:
         if not item.flat and item.right is not False:
             groups.setdefault(item.predicted.index, []).append(item)
-    found = [Class(titles[index], tuple(group)) for index, group in groups.items()]
+    found = [ClassPhotos(titles[index], tuple(group)) for index, group in groups.items()]
     found.sort(key=lambda each: each.title)
-    return Classes(tuple(found), _columns(items), titles)
+    return PhotosByClass(tuple(found), _columns(items), titles)
 
 
 def _titles(items: Sequence[Item]) -> dict[int, str]:
@@ -114,10 +114,10 @@ def _titles(items: Sequence[Item]) -> dict[int, str]:
     }
 
 
-def _seen(item: Item) -> Iterator[Column]:
+def _seen(item: Item) -> Iterator[ModelClass]:
     yield item.predicted
     yield item.target
-    yield from () if item.entry is None else (seen.column for seen in item.entry.seen)
+    yield from () if item.entry is None else (seen.model_class for seen in item.entry.class_maps)
 
 
 def _columns(items: Sequence[Item]) -> dict[str, int]:
@@ -126,11 +126,11 @@ def _columns(items: Sequence[Item]) -> dict[str, int]:
     for item in items:
         if item.label is None:
             continue
-        seen = None if item.entry is None else item.entry.role("label")
+        seen = None if item.entry is None else item.entry.by_role("label")
         if item.right:
             found[item.label] = item.predicted.index
         elif item.right is False and item.target.index != item.predicted.index:
             found.setdefault(item.label, item.target.index)
         elif seen is not None:
-            found.setdefault(item.label, seen.column.index)
+            found.setdefault(item.label, seen.model_class.index)
     return found

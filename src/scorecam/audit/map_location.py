@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scorecam.audit.classes import Classes
-from scorecam.audit.items import Item
-from scorecam.audit.regions import REGIONS, Map, inside, of_region, share
-from scorecam.audit.rules import percent
+from scorecam.audit.geometry import REGIONS, Map, inside, of_region, share
+from scorecam.audit.item import Item
+from scorecam.audit.photos_by_class import PhotosByClass
+from scorecam.audit.sentences import percent
 
 ON_OBJECT = 0.5
 """A map with this share on an object lies on it ..."""
@@ -41,7 +41,7 @@ class Place:
         )
 
 
-def objects(item: Item, heat: Map, classes: Classes) -> tuple[Place | None, list[Place]]:
+def objects(item: Item, heat: Map, classes: PhotosByClass) -> tuple[Place | None, list[Place]]:
     """The labelled object, and what else is annotated, outside it; densest first."""
     grid = (heat.shape[0], heat.shape[1])
     mine = inside(item.boxes(item.label), grid)
@@ -49,7 +49,7 @@ def objects(item: Item, heat: Map, classes: Classes) -> tuple[Place | None, list
     if mine.any():
         own = Place("the labelled object", *_both(heat, mine))
     others: list[Place] = []
-    for label in dict.fromkeys(thing.label for thing in item.beside):
+    for label in dict.fromkeys(thing.label for thing in item.other_objects):
         there = inside(item.boxes(label), grid) * (1 - mine)
         if there.any():
             others.append(Place(f"the box of {classes.title(label)!r}", *_both(heat, there)))
@@ -60,7 +60,7 @@ def _both(heat: Map, place: Map) -> tuple[float, float]:
     return share(heat, place), float(place.mean())
 
 
-def looked(item: Item, heat: Map, classes: Classes) -> str:
+def looked(item: Item, heat: Map, classes: PhotosByClass) -> str:
     """Where a map lies: on the object, on another one, in a named place, or nowhere special."""
     if not float(heat.sum()) > 0:
         return "nowhere: the map is zero everywhere"
@@ -89,7 +89,7 @@ def _named(item: Item, heat: Map) -> Place | None:
     return max(dense, key=lambda place: place.density, default=None)
 
 
-def instead(item: Item, classes: Classes) -> tuple[str, ...]:
+def instead(item: Item, classes: PhotosByClass) -> tuple[str, ...]:
     """Of a wrong prediction: where the model looked for it, for the label, and for the difference.
 
     The maps that Figure 11 of the paper puts side by side, in words.

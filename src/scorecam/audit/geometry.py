@@ -19,6 +19,8 @@ Map = Annotated[npt.NDArray[np.float64], "u v"]
 
 Box = tuple[float, float, float, float]
 
+Kind = Literal["corner", "border", "part"]
+
 CORNER = 0.25
 """Side of a corner's square."""
 
@@ -41,7 +43,7 @@ class Region:
     """
 
     name: str
-    kind: Literal["corner", "border", "part"]
+    kind: Kind
     boxes: tuple[Box, ...]
 
     @property
