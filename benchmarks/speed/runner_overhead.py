@@ -1,11 +1,11 @@
-"""What `scorecam evaluate` costs beside the methods and measures it runs, and what it keeps.
+"""The time that `scorecam evaluate` adds to its methods and metrics, and the memory it uses.
 
-    python benchmarks/runner.py --photos PHOTOS --out benchmarks/results/runner.json
+    python -m benchmarks.speed.runner_overhead --photos PHOTOS
 
-Overhead: the same photos, methods and measures by hand and as a run, taking turns photo by photo in
-one process, so that both meet the same noise, in seconds of the clock and of the processor; what a
-run does once is timed by itself. Memory: a small network over 1,000 images; the resident set as it
-goes.
+Overhead: the same photos, methods and metrics, once as a run and once by direct calls. They take
+turns photo by photo in one process, so that other load on the machine affects both alike. Wall time
+and processor time are measured. The work that a run does once is timed separately. Memory: the
+resident set while a small network explains 1,000 images.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from PIL import Image
 from torch import nn
 
 import scorecam
+from benchmarks.common.paths import RESULTS
 from scorecam import Model, Preprocess, ScoreCAM
 from scorecam.datasets.opening import open_dataset
 from scorecam.datasets.sample import Dataset, Sample
@@ -44,7 +45,7 @@ RUNTIME = "openvino"
 
 
 def by_hand(model: Model, sample: Sample, metrics: str) -> None:
-    """What the methods and measures do by themselves, with one photo."""
+    """The methods and metrics on one photo, without a run."""
     photo = read_photo(sample.path)
     image = model.preprocess(photo)  # type: ignore[misc]
     bank = ScoreCAM(model, runtime=RUNTIME).bank(image)
@@ -65,18 +66,18 @@ def by_hand(model: Model, sample: Sample, metrics: str) -> None:
 
 
 CLOCKS = {"clock": time.perf_counter, "processor": time.process_time}
-"""Seconds that pass, and seconds of all cores: others on the machine disturb the latter less."""
+"""Wall time, and the processor time of all cores, which other load affects less."""
 
 
 def now() -> np.ndarray:
-    """The time of every clock."""
+    """The reading of every clock."""
     return np.array([clock() for clock in CLOCKS.values()])
 
 
 class Turns:
-    """A run's progress that does every photo by hand too, and times both.
+    """A progress callback that also explains every photo by hand, and times both.
 
-    What a run takes for a photo is what passes from the end of one call to the next.
+    The run's time for a photo is the time between the end of one call and the start of the next.
     """
 
     def __init__(self, model: Model, dataset: Dataset, metrics: str) -> None:
@@ -86,7 +87,7 @@ class Turns:
         self.since = now()
 
     def __call__(self, progress: Any) -> None:
-        """A photo is done."""
+        """The run has finished a photo."""
         began = now()
         self.run.append(began - self.since)
         by_hand(self.model, self.dataset.samples[progress.done - 1], self.metrics)
@@ -95,7 +96,7 @@ class Turns:
 
 
 def overhead(photos: Path, count: int, presets: Sequence[str]) -> dict[str, Any]:
-    """What a run takes beyond the same work by hand: for each photo, and once."""
+    """The time of a run relative to the same work by hand: for each photo, and once."""
     model = scorecam.open_model("lite0")
     dataset = select(open_dataset(str(photos / "composites")), limit=count)
     found: dict[str, Any] = {}
@@ -107,10 +108,10 @@ def overhead(photos: Path, count: int, presets: Sequence[str]) -> dict[str, Any]
         evaluate = partial(scorecam.evaluate, model, dataset, METHODS, metrics, **how)
         evaluate()
         began = now()
-        evaluate()  # everything is done: what is left is what a run does once
+        evaluate()  # nothing is left to explain: only the work that a run does once
         once = now() - began
         shutil.rmtree(folder)
-        # The first photo's time holds what comes before it, which `once` counts.
+        # The first photo's time includes the start of the run, which `once` counts.
         run, hand = np.array(turns.run[1:]), np.array(turns.hand[1:])
         found[metrics] = {"photos": count}
         for place, clock in enumerate(CLOCKS):
@@ -127,7 +128,7 @@ def overhead(photos: Path, count: int, presets: Sequence[str]) -> dict[str, Any]
 
 
 def memory(count: int) -> list[dict[str, float]]:
-    """The resident set, in MiB, as a run goes over many images."""
+    """The resident set in MiB, after every 100 images of a run."""
     torch.manual_seed(0)
     network = nn.Sequential(
         nn.Conv2d(3, 16, 5, stride=4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
@@ -143,7 +144,7 @@ def memory(count: int) -> list[dict[str, float]]:
     process = psutil.Process()
     rows: list[dict[str, float]] = []
 
-    def tell(progress: Any) -> None:
+    def record(progress: Any) -> None:
         if progress.done % 100 == 0:
             rows.append({"images": progress.done, "mib": process.memory_info().rss / 2**20})
             print(rows[-1])
@@ -156,20 +157,20 @@ def memory(count: int) -> list[dict[str, float]]:
         out=folder / "run",
         target="predicted",
         runtime="eager",
-        progress=tell,
+        progress=record,
     )
     shutil.rmtree(folder)
     return rows
 
 
 def main() -> None:
-    """Measure both."""
+    """Measure both, and write the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--count", type=int, default=25)
-    parser.add_argument("--metrics", default="quick,paper", help="presets, each measured")
+    parser.add_argument("--metrics", default="quick,paper", help="presets, measured one by one")
     parser.add_argument("--images", type=int, default=1000)
-    parser.add_argument("--out", type=Path, default=Path("runner.json"))
+    parser.add_argument("--out", type=Path, default=RESULTS / "speed" / "runner-overhead.json")
     options = parser.parse_args()
     results = {
         "memory": memory(options.images),

@@ -1,0 +1,1 @@
+"""Scripts that measure scorecam; README.md lists them."""

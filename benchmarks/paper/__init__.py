@@ -1,0 +1,1 @@
+"""The experiments of the Score-CAM paper, repeated here."""

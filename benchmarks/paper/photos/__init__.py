@@ -1,0 +1,1 @@
+"""Photographs with exact masks, built from packages of Debian."""

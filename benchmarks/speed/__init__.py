@@ -1,0 +1,1 @@
+"""The speed of maps, and how close reduced budgets come to exact maps."""

@@ -1,0 +1,111 @@
+"""How close maps with a reduced budget are to exact maps, as Markdown tables."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.speed.rows import Json
+
+TOLERANCE = 0.02
+SPLIT = 128
+"""Of this many photos, those with odd numbers were not used to choose any constant."""
+
+
+@dataclass(frozen=True)
+class MapFidelity:
+    """How close one map with a reduced budget is to the exact map.
+
+    Args:
+        photo: its number.
+        rank: 0 for the predicted class, 1 for the second, 2 for a random one of the top 20.
+        masks: the number of masks scored.
+        live: the number of masks in the exact bank.
+        choosing: seconds for choosing masks and predicting the others, without forward passes.
+        estimate: the stated error.
+        error: the true error, the largest difference of the scaled maps.
+    """
+
+    photo: int
+    rank: int
+    masks: int
+    live: int
+    pearson: float
+    iou: float
+    estimate: float
+    error: float
+    choosing: float | None = None
+
+
+def fraction(values: Sequence[float], at: float) -> float:
+    """The quantile at a fraction from 0 to 1."""
+    return float(np.quantile(np.asarray(values), at))
+
+
+def summary(found: Sequence[MapFidelity]) -> Json:
+    """Median, tail and worst of every figure."""
+    if not found:
+        return {}
+    pearson = [each.pearson for each in found]
+    iou = [each.iou for each in found]
+    return {
+        "maps": len(found),
+        "pearson": [statistics.median(pearson), fraction(pearson, 0.05), min(pearson)],
+        "iou": [statistics.median(iou), fraction(iou, 0.05), min(iou)],
+        "error": [
+            statistics.median(each.error for each in found),
+            fraction([each.error for each in found], 0.9),
+            max(each.error for each in found),
+        ],
+        "estimate": statistics.median(each.estimate for each in found),
+        "honest": statistics.mean(each.error <= each.estimate for each in found),
+        "masks": [
+            statistics.median(each.masks for each in found),
+            max(each.masks for each in found),
+        ],
+        "share": statistics.median(each.masks / each.live for each in found),
+        "choosing": statistics.median(each.choosing or 0.0 for each in found),
+        "within": statistics.mean(each.error <= TOLERANCE for each in found),
+    }
+
+
+def table(report: Json) -> Iterator[str]:
+    """The tables of one file of results, line by line."""
+    for name, kinds in report["networks"].items():
+        yield f"\n**{name}**\n"
+        yield (
+            "| | maps | masks (largest) | share of all | Pearson: median, 5th percentile, worst | "
+            "top-20 % IoU | largest error: median, 90th percentile, worst | stated error | "
+            "error ≤ stated | choosing, ms |"
+        )
+        yield "|---" * 10 + "|"
+        for kind, rows in kinds.items():
+            maps = [MapFidelity(**row) for row in rows]
+            parts = {"": maps}
+            if report.get("limit") == SPLIT:
+                parts = {
+                    ", photos used for tuning": [each for each in maps if each.photo % 2 == 0],
+                    ", the others": [each for each in maps if each.photo % 2],
+                }
+            for part, chosen in parts.items():
+                yield row_of(kind + part, summary(chosen))
+
+
+def row_of(label: str, figures: Json) -> str:
+    """One line of a table."""
+    if not figures:
+        return f"| {label} | 0 |"
+    masks, most = figures["masks"]
+    numbers = [" / ".join(f"{value:.4f}" for value in figures["pearson"])]
+    numbers.append(" / ".join(f"{value:.3f}" for value in figures["iou"]))
+    numbers.append(" / ".join(f"{value:.3f}" for value in figures["error"]))
+    if label.startswith("tolerance"):
+        numbers[-1] += f"; at most {TOLERANCE:g} in {figures['within']:.0%}"
+    return (
+        f"| {label} | {figures['maps']} | {masks:.0f} ({most}) | {figures['share']:.0%} | "
+        f"{' | '.join(numbers)} | {figures['estimate']:.3f} | {figures['honest']:.0%} | "
+        + (f"{figures['choosing'] * 1000:.0f} |" if figures["choosing"] else " |")
+    )

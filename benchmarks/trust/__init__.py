@@ -1,0 +1,1 @@
+"""How often the warnings are right: trust check, audit and health notes."""
