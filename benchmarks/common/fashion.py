@@ -32,7 +32,7 @@ PREPROCESS = Preprocess(size=(SIDE, SIDE), fit="squash", mean=(0.25,), std=(0.3,
 
 
 class Net(nn.Sequential):
-    """Three convolutions, 64 channels of 10 by 10 after an `nn.ReLU`, global pooling, ten classes."""
+    """Three convolutions, 64 channels of 10 by 10 after an `nn.ReLU`, pooling, ten classes."""
 
     def __init__(self, classes: int = len(CLASSES)) -> None:
         super().__init__()
