@@ -1,11 +1,11 @@
-"""The paper's Figure 2 with numbers: what a channel's Grad-CAM weight tells of its worth.
+"""The paper's Figure 2 in numbers: Grad-CAM weights against increases of confidence.
 
-    python benchmarks/paper/figure2.py --photos PHOTOS --out benchmarks/results/paper
+    python -m benchmarks.paper.figure2 --photos PHOTOS
 
-Every live channel's mask is put to the network: its increase of confidence is p(X·H_k) − p(fill)
-(Definition 4). Grad-CAM's weight of the same channel is the mean of ∂z/∂A_k. The two are compared
-over the channels of each photo, by rank (Spearman), and by how often of two channels the one with
-the larger weight also increases the score more. The picture shows three channels of one photo.
+The mask of every live channel is scored. Its increase of confidence is p(X·H_k) − p(fill)
+(Definition 4). The Grad-CAM weight of the same channel is the mean of ∂z/∂A_k. Both are compared
+over the channels of each photo: by Spearman's correlation, and by the share of pairs of channels
+for which the larger weight has the larger increase. The picture shows three channels of one photo.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from scipy import stats
 from torch import Tensor
 
 import scorecam
+from benchmarks.common.paths import IMAGES, RESULTS
 from scorecam import Model, ScoreBank, cam
 from scorecam.datasets.opening import open_dataset
 from scorecam.datasets.selection import select
@@ -33,7 +34,7 @@ from scorecam.model.model import WhiteBox
 
 
 def gradcam_weights(model: Model, image: Tensor, layer: str, target: int) -> Tensor:
-    """Grad-CAM's weight of every channel: the mean over the grid of ∂z_t/∂A_k, `k`."""
+    """The Grad-CAM weight of every channel, `k`: the mean of ∂z_t/∂A_k over the grid."""
     if not isinstance(model, WhiteBox):
         raise TypeError(f"{model.spec} has no gradients")
     kept: list[Tensor] = []
@@ -47,28 +48,30 @@ def gradcam_weights(model: Model, image: Tensor, layer: str, target: int) -> Ten
 
 
 def increases(bank: ScoreBank, target: int) -> Tensor:
-    """p_t(X·H_k) − p_t(fill) of every asked channel, `s`."""
-    said = bank.scores.softmax(dim=1)[:, target]
-    return said - bank.fill_scores.softmax(dim=0)[target]
+    """The increase p_t(X·H_k) − p_t(fill) of every scored channel, `s`."""
+    probabilities = bank.scores.softmax(dim=1)[:, target]
+    return probabilities - bank.fill_scores.softmax(dim=0)[target]
 
 
-def concordance(weights: np.ndarray, worth: np.ndarray) -> float:
-    """Of two channels, how often the one with the larger weight is worth more."""
-    tau = stats.kendalltau(weights, worth, variant="b").statistic
+def concordance(weights: np.ndarray, increases: np.ndarray) -> float:
+    """The share of pairs of channels for which the larger weight has the larger increase."""
+    tau = stats.kendalltau(weights, increases, variant="b").statistic
     return float((1 + tau) / 2)
 
 
 def draw(model: Model, image: Tensor, bank: ScoreBank, weights: Tensor, path: Path) -> None:
-    """The photo and three of its channels, as in the paper."""
+    """Draw the photo and three of its channels, as in the paper."""
     target = bank.target(None)
-    worth = increases(bank, target.index)
+    increase = increases(bank, target.index)
     own = weights[bank.asked]
-    # The channel with the largest weight of those that are worth nothing; the one that is worth
-    # most of those with at most 90 % of its weight; and one between the two.
-    first = int(torch.where(worth < 0.01, own, -math.inf).argmax())
-    last = int(torch.where((own > 0) & (own < 0.9 * own[first]), worth, -math.inf).argmax())
+    # The channel with the largest weight among those without an increase; the one with the largest
+    # increase among those with at most 90 % of that weight; and one between the two.
+    first = int(torch.where(increase < 0.01, own, -math.inf).argmax())
+    last = int(torch.where((own > 0) & (own < 0.9 * own[first]), increase, -math.inf).argmax())
     between = (own < own[first]) & (own > own[last])
-    middle = int((worth - worth[last] / 2).abs().where(between, torch.tensor(math.inf)).argmin())
+    middle = int(
+        (increase - increase[last] / 2).abs().where(between, torch.tensor(math.inf)).argmin()
+    )
     chosen = [first, middle, last]
     figure, axes = plt.subplots(1, 4, figsize=(11, 3.4))
     picture = np.asarray(model.preprocess.unnormalise(image))  # type: ignore[union-attr]
@@ -79,7 +82,7 @@ def draw(model: Model, image: Tensor, bank: ScoreBank, weights: Tensor, path: Pa
         axis.imshow((picture * mask[..., None].numpy()).astype(np.uint8))
         axis.set_title(
             f"Grad-CAM weight {1000 * float(own[row]):.2f} · 10⁻³\n"
-            f"increase {float(worth[row]):+.3f}",
+            f"increase {float(increase[row]):+.3f}",
             fontsize=10,
         )
     for axis in axes:
@@ -91,14 +94,18 @@ def draw(model: Model, image: Tensor, bank: ScoreBank, weights: Tensor, path: Pa
 
 
 def main() -> None:
-    """Measure every network; draw one photo on the first."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Measure every network, and draw one photo on the first."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--photos", type=Path, required=True, help="the folder with composites/")
     parser.add_argument("--networks", default="lite0")
     parser.add_argument("--limit", type=int, default=60)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/paper"))
-    parser.add_argument("--draw", default="camel-dromedary_01", help="part of a photo's name")
-    parser.add_argument("--picture", type=Path, default=Path("docs/images/figure2.png"))
+    parser.add_argument("--out", type=Path, default=RESULTS / "paper")
+    parser.add_argument(
+        "--draw", default="camel-dromedary_01", help="part of the name of the photo to draw"
+    )
+    parser.add_argument("--picture", type=Path, default=IMAGES / "figure2.png")
     options = parser.parse_args()
     whole = open_dataset(str(options.photos / "composites"))
     dataset = select(whole, limit=options.limit)
@@ -112,12 +119,12 @@ def main() -> None:
             bank = method.bank(image)
             target = bank.target(None).index
             weights = gradcam_weights(model, image, bank.layer, target)
-            own, worth = weights[bank.asked].numpy(), increases(bank, target).numpy()
-            rank = float(stats.spearmanr(own, worth).statistic)
+            own, increase = weights[bank.asked].numpy(), increases(bank, target).numpy()
+            rank = float(stats.spearmanr(own, increase).statistic)
             rows["spearman"].append(rank)
-            rows["concordance"].append(concordance(own, worth))
-            # Where the channel with the largest weight comes among all, by what it is worth.
-            rows["best_rank"].append(float((worth > worth[own.argmax()]).mean()))
+            rows["concordance"].append(concordance(own, increase))
+            # The rank of the channel with the largest weight, by increase.
+            rows["best_rank"].append(float((increase > increase[own.argmax()]).mean()))
             print(name, sample.name, f"{rank:.2f}", flush=True)
         results[name] = {key: asdict(interval(values)) for key, values in rows.items()}
         if name == options.networks.split(",")[0]:

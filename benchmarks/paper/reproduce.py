@@ -1,10 +1,11 @@
-"""The paper's Tables 1, 2 and 3 on EfficientNet-Lite0, 1 and 2: every run that they are made of.
+"""The runs for the paper's Tables 1, 2 and 3 on EfficientNet-Lite0, 1 and 2.
 
     make reproduce                                       # everything: many hours on two cores
-    python benchmarks/paper/reproduce.py --work DIR --groups cams --networks lite0
+    python -m benchmarks.paper.reproduce --work DIR --groups cams --networks lite0
 
-The photographs are built first where they are not there (see photos/make.py). Runs are resumable:
-stop and start as you like. `tables.py` makes the pages of whatever is there.
+The photographs are built first if they do not exist (photos/make.py). Runs can be stopped and
+resumed at any time. `reproduction_page.py` and `claims_page.py` write the pages from the runs that
+exist.
 """
 
 from __future__ import annotations
@@ -17,12 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import scorecam
+from benchmarks.paper.reproduced import NETWORKS
 from scorecam.datasets.opening import open_dataset
 from scorecam.datasets.selection import select
 from scorecam.runs.evaluate import Progress
-
-HERE = Path(__file__).resolve().parent
-NETWORKS = ("lite0", "lite1", "lite2")
 
 
 @dataclass(frozen=True)
@@ -30,11 +29,11 @@ class Group:
     """Methods that are measured together.
 
     Args:
-        methods: as the command line takes them; the first is what the others are compared with.
-        metrics: the same.
-        limit: photos; the dear methods take fewer.
-        budget: of Score-CAM.
-        dataset: which photographs.
+        methods: in the command line's notation; the others are compared with the first.
+        metrics: in the command line's notation.
+        limit: the most photos; expensive methods take fewer.
+        budget: the budget of Score-CAM.
+        dataset: the folder of photographs.
     """
 
     methods: str
@@ -46,9 +45,9 @@ class Group:
 
 VARIANTS = "scorecam,scorecam:variant=algorithm1,scorecam:variant=consensus"
 GROUPS = {
-    # Table 3 costs 200 passes a map: the methods that the paper has there, and the variants.
+    # Table 3 costs 200 passes per map: only the paper's methods and the variants.
     "cams": Group(f"gradcam,gradcam++,{VARIANTS}", "paper,pointing,iou", limit=200),
-    # Tables 1 and 2 cost two passes a map.
+    # Tables 1 and 2 cost two passes per map.
     "cheap": Group(
         "gradcam,xgradcam,layercam,gradient,uniform,random,centre,edges,fakecam",
         "quick",
@@ -69,18 +68,18 @@ GROUPS = {
 
 
 def photos(folder: Path) -> Path:
-    """The folder of photographs, built where it is not there."""
+    """The folder of photographs, built if it does not exist."""
     if not (folder / "composites").exists():
         subprocess.run(  # noqa: S603
-            [sys.executable, HERE / "photos/make.py", "--out", folder], check=True
+            [sys.executable, "-m", "benchmarks.paper.photos.make", "--out", folder], check=True
         )
     return folder
 
 
 def run(network: str, name: str, options: argparse.Namespace) -> None:
-    """One group on one network, or what is missing of it."""
+    """Run one group on one network, or the missing part of it."""
     group = GROUPS[name]
-    # The paper's filters (section 4.3); the seed of the draw is the default.
+    # The paper's filters (section 4.3), with the default random seed.
     dataset = select(
         open_dataset(str(photos(options.photos) / group.dataset)),
         limit=min(filter(None, (group.limit, options.limit)), default=None),
@@ -91,7 +90,7 @@ def run(network: str, name: str, options: argparse.Namespace) -> None:
     shard = (part[0], part[1])
     began = time.perf_counter()
 
-    def tell(progress: Progress) -> None:
+    def report(progress: Progress) -> None:
         if progress.done % 20 == 0:
             minutes = (time.perf_counter() - began) / 60
             print(
@@ -109,13 +108,15 @@ def run(network: str, name: str, options: argparse.Namespace) -> None:
         runtime=options.runtime,
         precision=options.precision,
         shard=shard,
-        progress=tell,
+        progress=report,
     )
 
 
 def main() -> None:
     """Run every group on every network."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--photos", type=Path, default=Path("out/photos"))
     parser.add_argument("--work", type=Path, default=Path("out/reproduction"))
     parser.add_argument("--networks", default=",".join(NETWORKS))
@@ -123,7 +124,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int)
     parser.add_argument("--runtime", default="auto")
     parser.add_argument("--precision", default="float32")
-    parser.add_argument("--shard", help="i/n: every n-th photo, from the i-th")
+    parser.add_argument("--shard", help="i/n: every n-th photo, starting at the i-th")
     options = parser.parse_args()
     for name in options.groups.split(","):
         for network in options.networks.split(","):
