@@ -1,12 +1,12 @@
-"""What was tried for a reading of the bank that wins on all five of the paper's measures.
+"""The candidates for a variant that wins on all five metrics of the paper.
 
-    python benchmarks/paper/readings.py --photos PHOTOS --networks lite0 --out readings-lite0.json
+    python -m benchmarks.paper.readings --photos PHOTOS --networks lite0
 
-Every candidate reads the same exact bank of float32 answers; nothing more is asked of the network.
-This is the half of the photographs on which `consensus` was chosen: of every other photo of
-composites and natural (`--limit 128`), those with even numbers. The other photographs confirm it
-(`tables.py`). Curves have 25 steps here, for time. Columns are Average Drop, Average Increase,
-insertion, deletion, and the energy in the mask (for natural photos, in the boxes).
+Every candidate computes its map from the same exact float32 bank, without further forward passes.
+The photographs are those on which `consensus` was chosen: the even ones of every other photo of
+composites and natural (`--limit 128`). The other photographs confirm the choice
+(`reproduction_page.py`). Curves have 25 steps, to save time. Columns are Average Drop, Average
+Increase, insertion, deletion, and the energy in the mask (for natural photos, in the boxes).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 import scorecam
+from benchmarks.common.paths import RESULTS
 from scorecam import Model, ScoreBank, cam
 from scorecam.base.interpolation import upsample
 from scorecam.datasets.opening import open_dataset
@@ -38,9 +39,9 @@ STEPS = 25
 OUTCOMES = ("average_drop", "average_increase", "insertion", "deletion", "energy")
 Candidate = Callable[[ScoreBank, int], Tensor]
 
-# The process of surrogate.py, as multiples of its smooth part: what `consensus` reads.
+# The Gaussian process that `consensus` uses, in multiples of its smooth part.
 OURS: dict[str, Any] = {"reach": 0.77, "noise": 0.146, "linear": 24.5 / 13.3, "constant": 30 / 13.3}
-# The one of the first finding, on the masks' block means: reach 0.4, noise 0.02.
+# The Gaussian process of the first experiment, on the block means of the masks.
 FIRST: dict[str, Any] = {"reach": 0.4, "noise": 0.02, "linear": 1.0, "constant": 0.0}
 
 
@@ -48,7 +49,7 @@ FIRST: dict[str, Any] = {"reach": 0.4, "noise": 0.02, "linear": 1.0, "constant":
 
 
 def live_maps(bank: ScoreBank) -> Tensor:
-    """The maps that have a mask."""
+    """The activation maps that have a mask."""
     return bank.activations[bank.live]
 
 
@@ -71,11 +72,11 @@ def field(
     *, reach: float, noise: float, linear: float, constant: float,
     blocks: bool = False, log_odds: bool = False,
 ) -> Candidate:  # fmt: skip
-    """Integrated gradients of a Gaussian process through all answers.
+    """Integrated gradients of a Gaussian process through all scores.
 
     Args:
-        blocks: a mask's content is its block means; else the map itself, min-max scaled.
-        log_odds: of the class against all others; else its logit.
+        blocks: use the block means of each mask; otherwise the map, min-max scaled.
+        log_odds: use the log-odds of the class; otherwise its logit.
     """
 
     def read(bank: ScoreBank, target: int) -> Tensor:
@@ -93,20 +94,20 @@ def field(
         scale = reach * float(distances[distances > 0].median())
         ends = torch.stack([torch.zeros(cells), torch.ones(cells)])
         content = torch.cat([content, ends])
-        said = torch.cat([bank.scores, bank.fill_scores[None], bank.image_scores[None]])
-        z = said[:, target]
+        scores = torch.cat([bank.scores, bank.fill_scores[None], bank.image_scores[None]])
+        z = scores[:, target]
         if log_odds:
-            others = torch.arange(said.shape[1]) != target
-            z = z - said[:, others].logsumexp(dim=1)
+            others = torch.arange(scores.shape[1]) != target
+            z = z - scores[:, others].logsumexp(dim=1)
         known = (z - z[:-2].mean()).double()
-        near = (-(torch.cdist(content, content) ** 2) / (2 * scale**2)).exp()
-        covariance = near + linear * content @ content.T / cells + constant
+        smooth = (-(torch.cdist(content, content) ** 2) / (2 * scale**2)).exp()
+        covariance = smooth + linear * content @ content.T / cells + constant
         covariance += noise * torch.eye(len(content))
-        answer = torch.linalg.solve(covariance.double(), known).float()
-        total = linear * (answer[:, None] * content).sum(dim=0) / cells
+        solution = torch.linalg.solve(covariance.double(), known).float()
+        total = linear * (solution[:, None] * content).sum(dim=0) / cells
         for step in range(10):
             away = content - (step + 0.5) / 10
-            closeness = (-(away**2).sum(dim=1) / (2 * scale**2)).exp() * answer
+            closeness = (-(away**2).sum(dim=1) / (2 * scale**2)).exp() * solution
             total = total + (closeness[:, None] * away).sum(dim=0) / scale**2 / 10
         return total.reshape(grid)
 
@@ -114,7 +115,7 @@ def field(
 
 
 def gradcam(model: Model) -> Candidate:
-    """On these networks, a linear head on pooled maps: the head's row itself."""
+    """Grad-CAM. With pooling and a linear head, its weights are the row of the head."""
     head = dict(model.module.named_parameters())["classifier.weight"].detach()  # type: ignore[attr-defined]
     return lambda bank, target: weighted(bank, head[target][bank.live])
 
@@ -147,7 +148,7 @@ def harmonic(one: Candidate, other: Candidate) -> Candidate:
 
 
 def upsampled(one: Candidate, other: Candidate) -> Candidate:
-    """The geometric mean of the maps in pixels, not in cells."""
+    """The geometric mean of the upsampled maps."""
 
     def read(bank: ScoreBank, target: int) -> Tensor:
         parts = [to_one(part(bank, target))[None] for part in (one, other)]
@@ -157,7 +158,7 @@ def upsampled(one: Candidate, other: Candidate) -> Candidate:
 
 
 def candidates(model: Model) -> dict[str, Candidate]:
-    """Everything that was tried, by name."""
+    """Every candidate, by name."""
     sharp, ours = softmax(0.5), field(**OURS)
     unit = {**FIRST, "blocks": False}
     return {
@@ -201,19 +202,19 @@ def candidates(model: Model) -> dict[str, Candidate]:
 
 
 def photographs(folder: Path, limit: int) -> list[Sample]:
-    """Every so many-th photo of composites and natural, and of those the even ones."""
-    found = [
+    """Photos at equal steps from composites and natural, and of these every other one."""
+    samples = [
         sample
         for name in ("composites", "natural")
         for sample in open_dataset(str(folder / name)).samples
     ]
-    found.sort(key=lambda sample: str(sample.path))
-    count = min(limit, len(found))
-    return [found[number * len(found) // count] for number in range(0, count, 2)]
+    samples.sort(key=lambda sample: str(sample.path))
+    count = min(limit, len(samples))
+    return [samples[number * len(samples) // count] for number in range(0, count, 2)]
 
 
 def measured(model: Model, sample: Sample, tried: dict[str, Candidate]) -> dict[str, list[float]]:
-    """The five measures of every candidate on one photo, for the predicted class."""
+    """The five metrics of every candidate on one photo, for the predicted class."""
     photo = read_photo(sample.path)
     image = model.preprocess(photo)  # type: ignore[misc]
     bank = scorecam.ScoreCAM(model).bank(image)
@@ -241,7 +242,7 @@ def measured(model: Model, sample: Sample, tried: dict[str, Candidate]) -> dict[
 
 
 def summary(rows: list[dict[str, list[float]]]) -> dict[str, Any]:
-    """Means, and differences against Grad-CAM, with intervals."""
+    """Means and differences to Grad-CAM, with intervals."""
     found: dict[str, Any] = {}
     for name in rows[0]:
         found[name] = {}
@@ -256,12 +257,14 @@ def summary(rows: list[dict[str, list[float]]]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure every candidate on the half that was chosen on."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Measure every candidate on the photos used for choosing."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--networks", default="lite0,lite1")
     parser.add_argument("--limit", type=int, default=128)
-    parser.add_argument("--out", type=Path, default=Path("readings.json"))
+    parser.add_argument("--out", type=Path, default=RESULTS / "paper/readings.json")
     options = parser.parse_args()
     results: dict[str, Any] = {}
     for name in options.networks.split(","):

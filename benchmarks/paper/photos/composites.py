@@ -1,6 +1,6 @@
-"""One thing on a background: half of them small and off the middle, half of them large.
+"""One object on a background: half of the objects are small and off-centre, half are large.
 
-A photo is kept only if Lite0 recognises the thing, and does not see it in the bare background.
+A photo is kept only if Lite0 recognises the object, and does not see it in the background alone.
 """
 
 from __future__ import annotations
@@ -11,44 +11,43 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import layout
 import numpy as np
-import scenes
-from judge import Judge
 from PIL import Image
-from scenes import Background
-from stamps import STAMPS, Cut, Stamp, load
 
+from benchmarks.paper.photos import layout, scenes
+from benchmarks.paper.photos.judge import Judge
+from benchmarks.paper.photos.scenes import Background
+from benchmarks.paper.photos.stamps import STAMPS, Cut, Stamp, load
 from scorecam.model.labels import imagenet, imagenet_wnids
 
 SIZES = ((448, 448), (500, 420), (420, 500))
 """(width, height) of a photo."""
 
 REGIMES = {"small": (0.052, 0.11), "large": (0.11, 0.42)}
-"""The part of the photo that the mask of a thing is meant to cover."""
+"""The intended share of the photo that the object's mask covers."""
 
 LEAST, MOST = 0.05, 0.45
-"""The part that it may cover in the end."""
+"""The smallest and the largest share in the end."""
 
 TRIES, EACH = 20, 2
-"""Tries per thing, and how many photos of each regime are kept of it."""
+"""Tries per object, and the number of photos kept per object and regime."""
 
 ENLARGED = 3.0
 SURE, UNSEEN = 0.3, 0.01
-"""The least probability with the thing, and the greatest without."""
+"""The smallest probability with the object, and the largest without it."""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A photo that was tried.
+    """A candidate photo.
 
     Args:
         bare: the background alone.
-        photo: with the thing.
-        mask: of the thing.
+        photo: the background with the object.
+        mask: the object's mask.
         regime: "small" or "large".
-        background: its name.
-        number: which try it was.
+        background: the background's name.
+        number: the number of the try.
     """
 
     bare: Image.Image
@@ -60,7 +59,7 @@ class Scene:
 
 
 def write(folder: Path, root: Path, judge: Judge) -> int:
-    """Build the set from the unpacked packages in `root`; returns how many photos it has."""
+    """Build the set from the unpacked packages in `root`; returns its number of photos."""
     backgrounds = scenes.backgrounds(root)
     rows: list[dict[str, Any]] = []
     for stamp in STAMPS:
@@ -74,7 +73,7 @@ def write(folder: Path, root: Path, judge: Judge) -> int:
 def _of(
     folder: Path, root: Path, stamp: Stamp, backgrounds: list[Background], judge: Judge
 ) -> Iterator[dict[str, Any]]:
-    """Try a stamp on one background after the other; save what is recognised, yield its row."""
+    """Try a stamp on one background after another. Save recognised photos, and yield their rows."""
     rng = random.Random(f"{scenes.SEED}/{stamp.path}")  # noqa: S311  (no secret)
     order = list(backgrounds)
     rng.shuffle(order)
@@ -108,9 +107,9 @@ def _scene(cut: Cut, background: Background, regime: str, number: int, rng: rand
 def _corner(
     size: tuple[int, int], side: int, thing: Image.Image, regime: str, rng: random.Random
 ) -> tuple[int, int]:
-    """Where the thing goes: whole inside the part that is seen, and more often near its edges.
+    """The object's corner: the object is inside the visible part, more often near its edges.
 
-    A small thing stays off the photo's middle, if 30 draws find such a place.
+    A small object does not cover the photo's centre, if 30 tries find such a place.
     """
     (width, height), x, y = size, 0, 0
     for _ in range(30):
@@ -123,7 +122,7 @@ def _corner(
 
 
 def _judged(folder: Path, stamp: Stamp, scene: Scene, judge: Judge) -> dict[str, Any] | None:
-    """Save the scene if the network recognises the thing; what is known of it, or None."""
+    """Save the scene if the network recognises the object; returns its row, or None."""
     column = imagenet_wnids().index(stamp.wnid)
     photo = layout.compressed(scene.photo)
     seen, bare = judge([photo, scene.bare])

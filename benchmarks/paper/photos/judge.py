@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0, which says what it recognises in a photo."""
+"""EfficientNet-Lite0 as the judge of what a photo shows."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from scorecam.cam import probabilities
 
 
 class Judge:
-    """Gives the probabilities (n 1000) of photos: of their middle, or of the whole squeezed."""
+    """The class probabilities of photos, `n 1000`: of the centre crop, or of the whole photo."""
 
     def __init__(self) -> None:
         self._model = open_model("lite0")
         own = self._model.preprocess
         if own is None:
-            raise RuntimeError("lite0 comes with its preprocessing")
+            raise RuntimeError("lite0 has no preprocessing.")
         # The photos were first chosen with the constants 127/255 and 128/255 rounded to three
-        # decimals. To choose the same ones again, stay with that.
+        # decimals. The same rounding chooses the same photos again.
         self._middle = replace(own, mean=(0.498,) * 3, std=(0.502,) * 3)
         self._whole = replace(self._middle, fit="squash")
 

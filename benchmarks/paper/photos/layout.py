@@ -1,4 +1,4 @@
-"""Files as ImageNet's validation set has them: a photo, its boxes as Pascal VOC, and its masks."""
+"""The file layout of ImageNet's validation set: photos, boxes as Pascal VOC, and masks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image
 
 Box = tuple[int, int, int, int]
-"""xmin, ymin, xmax, ymax as in Pascal VOC: counted from 1, all four inside."""
+"""xmin, ymin, xmax, ymax as in Pascal VOC: counted from 1, inclusive."""
 
 _OBJECT = """\
 	<object>
@@ -54,15 +54,15 @@ def save(
     *,
     masks: Mapping[str, Image.Image] | None = None,
 ) -> None:
-    """Write a photo of the class `wnid` and what is known of it.
+    """Write a photo of the class `wnid` with its annotation and masks.
 
     Args:
         folder: the root of the data set.
-        wnid: the class, under which all of it is filed.
-        name: of the files, without an ending.
+        wnid: the class, which names the subfolders.
+        name: the name of the files, without suffix.
         photo: a JPEG file.
-        objects: the class and box of each thing in it.
-        masks: by what is put after `name`; mode L, 255 on the thing and 0 elsewhere.
+        objects: the class and box of each object.
+        masks: by name suffix; mode L, 255 on the object and 0 elsewhere.
     """
     with Image.open(io.BytesIO(photo)) as opened:
         size = opened.size
@@ -93,16 +93,16 @@ def decoded(file: bytes) -> Image.Image:
 
 
 def compressed(photo: Image.Image) -> Image.Image:
-    """The photo with what JPEG does to it, which is what a network judges before it is saved.
+    """The photo after JPEG compression, as the network judges it.
 
-    Saving it compresses it once more, which changes next to nothing; the first set was made like
-    that, and this way it comes out the same to the byte.
+    Saving compresses it again, which changes almost nothing. The first set was made this way, so
+    the same code gives the same bytes.
     """
     return decoded(jpeg(photo))
 
 
 def box_of(mask: Image.Image) -> Box:
-    """The smallest box around what a mask shows."""
+    """The smallest box around a mask."""
     found = mask.getbbox()
     if found is None:
         raise ValueError("The mask is empty.")
@@ -111,7 +111,7 @@ def box_of(mask: Image.Image) -> Box:
 
 
 def write_manifest(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """What is known of each photo, as manifest.csv."""
+    """Write manifest.csv with a row for each photo."""
     with (folder / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()

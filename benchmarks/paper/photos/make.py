@@ -1,19 +1,21 @@
 """Build labelled photographs with exact object masks and boxes, from packages of Debian.
 
-    python benchmarks/paper/photos/make.py --out DIR
+    python -m benchmarks.paper.photos.make --out DIR
 
-* `composites`: a photograph of one thing, cut out, on a background it has nothing to do with. The
-  mask is exact, for it is the cut.
-* `pairs`: two things of different classes on one background.
-* `natural`: photographs as they were taken, with boxes drawn by eye (boxes.json).
+* `composites`: one cut-out object on an unrelated background. The mask is exact, because it is the
+  cut-out.
+* `pairs`: two objects of different classes on one background.
+* `natural`: unedited photographs, with boxes drawn by eye (boxes.json).
 
-Each is laid out like ImageNet's validation set: `images/<wnid>/*.JPEG`, `Annotations/<wnid>/*.xml`
-(Pascal VOC), `masks/<wnid>/*.png` where there are any, and a `manifest.csv` or `boxes.json`. What
-DIR has already is kept, so a run that was cut off goes on. It takes two minutes on one core.
+Each folder has the layout of ImageNet's validation set: `images/<wnid>/*.JPEG`,
+`Annotations/<wnid>/*.xml` (Pascal VOC), `masks/<wnid>/*.png` where there are masks, and a
+`manifest.csv` or `boxes.json`. Folders that exist are kept, so an interrupted build can be resumed.
+It takes two minutes on one core.
 
-The packages (252 MB) are fetched with `apt-get download` and unpacked beside, which needs no root;
-nothing is installed. Their licences differ (packages.py), so build the photos, don't hand them on.
-Needs `scorecam[demo]` for the network that has to recognise each thing, and scikit-image.
+The packages (252 MB) are downloaded with `apt-get download` and unpacked, without root and without
+installing anything. Their licences differ (packages.py): build the photos yourself, and do not
+redistribute them. The script needs `scorecam[demo]`, for the network that must recognise each
+object, and scikit-image.
 """
 
 from __future__ import annotations
@@ -23,18 +25,16 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import composites
-import natural
-import packages
-import pairs
 import torch
-from judge import Judge
+
+from benchmarks.paper.photos import composites, natural, packages, pairs
+from benchmarks.paper.photos.judge import Judge
 
 
 def build(folder: Path, write: Callable[[Path], int]) -> None:
-    """Have `write` fill a folder, which appears under its name once it is complete."""
+    """Let `write` fill a folder. It gets its name once it is complete."""
     if folder.exists():
-        print(f"{folder} is there already")
+        print(f"{folder} exists")
         return
     part = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
@@ -44,14 +44,15 @@ def build(folder: Path, write: Callable[[Path], int]) -> None:
 
 
 def main() -> None:
+    """Build every folder that does not exist."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, required=True, help="where the photos go")
-    parser.add_argument("--packages", type=Path, help="where the packages go (OUT/packages)")
+    parser.add_argument("--out", type=Path, required=True, help="the folder for the photos")
+    parser.add_argument("--packages", type=Path, help="the folder for the packages (OUT/packages)")
     options = parser.parse_args()
     out: Path = options.out
-    torch.set_num_threads(1)  # sums of another order could tip a photo that is nearly left out
+    torch.set_num_threads(1)  # another order of summation could change which photos are kept
     root = packages.fetch(options.packages or out / "packages")
     judge = Judge()
     build(out / "natural", lambda part: natural.write(part, root))

@@ -1,8 +1,8 @@
-"""The packages of Debian with the photographs: fetched and unpacked, not installed.
+"""The Debian packages with the photographs. They are downloaded and unpacked, not installed.
 
-* tuxpaint-stamps-default: things, cut out (GPL-2 or later).
-* gcompris-qt-data: backgrounds and natural photos (for each file its own: public domain, CC0,
-  CC-BY or CC-BY-SA; README files inside the archives name the authors).
+* tuxpaint-stamps-default: cut-out objects (GPL-2 or later).
+* gcompris-qt-data: backgrounds and natural photos (a licence per file: public domain, CC0, CC-BY
+  or CC-BY-SA; README files in the archives name the authors).
 * mate-backgrounds: backgrounds (GPL-2 or later).
 """
 
@@ -14,14 +14,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import rcc
+from benchmarks.paper.photos import rcc
 
 VERSIONS = {
     "tuxpaint-stamps-default": "2022.06.04-1",
     "gcompris-qt-data": "3.1-2",
     "mate-backgrounds": "1.26.0-1",
 }
-"""Those of Debian 12. Other versions may do, but give other photos."""
+"""The versions of Debian 12. Other versions may work, but give other photos."""
 
 STAMPS = "tuxpaint-stamps-default/usr/share/tuxpaint/stamps"
 NATURE = "mate-backgrounds/usr/share/backgrounds/mate/nature"
@@ -29,14 +29,14 @@ ACTIVITIES = "gcompris-qt-data/usr/share/gcompris-qt/rcc"
 
 
 def fetch(root: Path) -> Path:
-    """Download and unpack what is not there yet; a .deb put there by hand is used as well."""
+    """Download and unpack missing packages. A .deb file in the folder is used if there is one."""
     for name, version in VERSIONS.items():
         if (root / name).is_dir():
             continue
         root.mkdir(parents=True, exist_ok=True)
         deb = _downloaded(root, name)
         if f"_{version}_" not in deb.name:
-            print(f"{deb.name} is not version {version}: the photos will differ from ours")
+            print(f"{deb.name} is not version {version}; the photos will differ from ours")
         part = root / f"{name}.part"
         shutil.rmtree(part, ignore_errors=True)
         _run(["dpkg", "-x", deb.name, part.name], root)
@@ -63,6 +63,6 @@ def _run(command: list[str], folder: Path) -> None:
 
 @functools.cache
 def activity(root: Path, name: str) -> dict[str, bytes]:
-    """The files of an activity of GCompris by their path, such as "erase/resource/gibbon.webp"."""
+    """The files of a GCompris activity by path, such as "erase/resource/gibbon.webp"."""
     files = rcc.read((root / ACTIVITIES / f"{name}.rcc").read_bytes())
     return {path.removeprefix("gcompris/src/activities/"): data for path, data in files}

@@ -1,4 +1,4 @@
-"""Two things of different classes side by side; kept if Lite0 recognises both."""
+"""Two objects of different classes side by side; kept if Lite0 recognises both."""
 
 from __future__ import annotations
 
@@ -9,30 +9,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import layout
 import numpy as np
-import scenes
-from judge import Judge
 from PIL import Image
-from scenes import Background
-from stamps import Cut, load
 
+from benchmarks.paper.photos import layout, scenes
+from benchmarks.paper.photos.judge import Judge
+from benchmarks.paper.photos.scenes import Background
+from benchmarks.paper.photos.stamps import Cut, load
 from scorecam.model.labels import imagenet, imagenet_wnids
 
 COUNT, TRIES = 48, 1200
 EACH = 3
-"""In how many photos a thing may be."""
+"""The most photos that may show the same object."""
 
 SIDE = 500
 SEEN = 437
-"""Pixels along each side of the photo, and of the part in its middle that the network sees."""
+"""Pixels along each side of the photo, and of the central part that the network sees."""
 
 ENLARGED = 4.0
 LEAST = 0.03
-"""The part of the photo that each thing must cover."""
+"""The smallest share of the photo that each object covers."""
 
 SURE, TOP = 0.08, 5
-"""Each class has at least this probability, and is among so many."""
+"""The smallest probability of each class, and the number of top classes that include both."""
 
 Thing = tuple[str, str]
 """The path of a stamp, and its class."""
@@ -40,7 +39,7 @@ Thing = tuple[str, str]
 
 @dataclass(frozen=True)
 class Scene:
-    """A photo that was tried, and the masks of the left and the right thing."""
+    """A candidate photo, with the masks of the left and the right object."""
 
     photo: Image.Image
     masks: tuple[Image.Image, Image.Image]
@@ -48,20 +47,20 @@ class Scene:
 
     @property
     def clear(self) -> bool:
-        """Both things are large enough, and neither hides a part of the other."""
+        """Whether both objects are large enough and neither covers the other."""
         one, other = (np.asarray(mask) > 0 for mask in self.masks)
         return min(one.mean(), other.mean()) >= LEAST and not (one & other).any()
 
 
 def recognised(manifest: Path) -> list[Thing]:
-    """The things that the network was sure of at least once, from the composites' manifest."""
+    """The objects with a high probability in at least one composite, from their manifest."""
     with manifest.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     return sorted({(row["stamp"], row["wnid"]) for row in rows if float(row["p_crop"]) > 0.6})
 
 
 def write(folder: Path, root: Path, judge: Judge, things: list[Thing]) -> int:
-    """Build the set from the unpacked packages in `root`; returns how many photos it has."""
+    """Build the set from the unpacked packages in `root`; returns its number of photos."""
     backgrounds = scenes.backgrounds(root)
     rng = random.Random(f"{scenes.SEED}/pairs/dev")  # noqa: S311  (no secret)
     used: Counter[str] = Counter()
@@ -98,7 +97,7 @@ def _scene(cuts: list[Cut], background: Background, rng: random.Random) -> Scene
 def _judged(
     folder: Path, pair: list[Thing], scene: Scene, number: int, judge: Judge
 ) -> dict[str, Any] | None:
-    """Save the scene if the network recognises both things; what is known of it, or None."""
+    """Save the scene if the network recognises both objects; returns its row, or None."""
     paths, wnids = zip(*pair, strict=True)
     columns = [imagenet_wnids().index(wnid) for wnid in wnids]
     photo = layout.compressed(scene.photo)

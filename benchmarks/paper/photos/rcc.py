@@ -1,7 +1,8 @@
-"""Read Qt's binary resource files (.rcc), in which GCompris keeps its photographs.
+"""Reader of Qt's binary resource files (.rcc), which hold the photographs of GCompris.
 
-A header points to a tree of nodes of one size, to the names and to the data. All numbers are
-big-endian. A folder's node has the count and the first index of its children, which lie together.
+A header points to the tree of nodes, to the names and to the data. All nodes have the same size.
+All numbers are big-endian. The node of a folder has the number and the first index of its children,
+which follow each other.
 """
 
 from __future__ import annotations
@@ -15,15 +16,15 @@ ZLIB, FOLDER, ZSTD = 1, 2, 4
 
 
 def read(file: bytes) -> Iterator[tuple[str, bytes]]:
-    """Every file inside, as its path and content.
+    """Every file in the archive, as path and content.
 
     Raises:
-        ValueError: it is no .rcc file, or has a file that is packed with Zstandard.
+        ValueError: this is not an .rcc file, or a file in it is compressed with Zstandard.
     """
     magic, version, tree, data, names = struct.unpack_from(">4sIIII", file)
     if magic != b"qres":
         raise ValueError(f"Not a Qt resource file: it starts with {magic!r}.")
-    size = 14 if version == 1 else 22  # later versions add the time of the last change
+    size = 14 if version == 1 else 22  # later versions add the modification time
 
     def name(offset: int) -> str:
         (length,) = struct.unpack_from(">H", file, names + offset)
@@ -49,5 +50,7 @@ def _content(file: bytes, start: int, flags: int) -> bytes:
     (length,) = struct.unpack_from(">I", file, start)
     content = file[start + 4 : start + 4 + length]
     if flags & ZSTD:
-        raise ValueError("A file in it is packed with Zstandard, which is not supported.")
+        raise ValueError(
+            "A file in the archive is compressed with Zstandard, which is not supported."
+        )
     return zlib.decompress(content[4:]) if flags & ZLIB else content

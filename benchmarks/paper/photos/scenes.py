@@ -1,4 +1,4 @@
-"""Backgrounds, and how a thing is put on one."""
+"""Backgrounds, and pasting an object on one."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import packages
-from layout import decoded
 from PIL import Image
-from stamps import Cut
+
+from benchmarks.paper.photos import packages
+from benchmarks.paper.photos.layout import decoded
+from benchmarks.paper.photos.stamps import Cut
 
 SEED = 20240
 
@@ -23,7 +24,7 @@ _UNFIT = (
     "qutubMinar.webp",
     "statueofLiberty.webp",
 )
-"""Photos left out as backgrounds after looking at them all."""
+"""Photos excluded as backgrounds, after looking at all of them."""
 
 _LONGEST = 1100
 _NARROWEST = 900
@@ -31,19 +32,19 @@ _NARROWEST = 900
 
 @dataclass(frozen=True)
 class Background:
-    """An RGB photo by its name."""
+    """An RGB photo with its name."""
 
     name: str
     photo: Image.Image
 
 
 def ours(name: str) -> bool:
-    """Whether a background is among the 60 % used here; the others stay unseen for fresh sets."""
+    """Whether a background is among the 60 % used here. The others are kept for new sets."""
     return hashlib.sha1(name.encode(), usedforsecurity=False).digest()[0] < 154
 
 
 def backgrounds(root: Path) -> list[Background]:
-    """Every wide photo that will do, by name; no side longer than 1100 pixels."""
+    """Every suitable landscape photo, by name; no side is longer than 1100 pixels."""
     files = {path.name: path.read_bytes() for path in (root / packages.NATURE).glob("*.jpg")}
     for path, content in packages.activity(root, "explore_monuments").items():
         if path.endswith(".webp"):
@@ -60,7 +61,7 @@ def backgrounds(root: Path) -> list[Background]:
 
 
 def part_of(photo: Image.Image, size: tuple[int, int], rng: random.Random) -> Image.Image:
-    """A part of a photo at random, at this (width, height), every other time mirrored."""
+    """A random part of a photo at this (width, height), mirrored with probability 1/2."""
     width, height = size
     scale = rng.uniform(0.65, 1.0) * min(photo.width / width, photo.height / height)
     wide, high = width * scale, height * scale
@@ -72,14 +73,14 @@ def part_of(photo: Image.Image, size: tuple[int, int], rng: random.Random) -> Im
 def scaled(
     cut: Cut, area: float, room: tuple[float, float], most: float, rng: random.Random
 ) -> Image.Image:
-    """A thing of about `area` pixels that fits into `room`, every other time mirrored.
+    """An object of about `area` pixels that fits into `room`, mirrored with probability 1/2.
 
     Args:
-        cut: the thing.
-        area: how many pixels it shall cover, unless that takes more than the limits allow.
-        room: (width, height), the most it may take.
-        most: how many times it may be enlarged.
-        rng: the source of chance.
+        cut: the object.
+        area: the intended number of pixels, within the limits.
+        room: the largest (width, height).
+        most: the largest enlargement.
+        rng: the random number generator.
     """
     picture = cut.picture
     wanted = (area / (cut.cover * picture.width * picture.height)) ** 0.5
@@ -91,7 +92,7 @@ def scaled(
 def pasted(
     background: Image.Image, thing: Image.Image, corner: tuple[int, int]
 ) -> tuple[Image.Image, Image.Image]:
-    """The thing on the background, and its mask: 255 where it hides at least half of it."""
+    """The object on the background, and its mask: 255 where it is at least half opaque."""
     photo = background.copy()
     photo.paste(thing, corner, thing)
     mask = Image.new("L", background.size, 0)
@@ -100,7 +101,7 @@ def pasted(
 
 
 def share(mask: Image.Image) -> float:
-    """The part of a photo that a mask covers, in [0, 1]."""
+    """The share of a photo that a mask covers, in [0, 1]."""
     return float((np.asarray(mask) > 0).mean())
 
 

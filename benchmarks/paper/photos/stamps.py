@@ -1,4 +1,4 @@
-"""The photographs of things that are cut out, and which class of ImageNet each shows."""
+"""The photographs of cut-out objects, and the ImageNet class of each."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import packages
 from PIL import Image
 
-# Labelled by looking at each. Left out on purpose: drawings, species that ImageNet lacks, and what
-# cannot be told apart in the photo. A "~" after the class: the nearest one rather than the thing
-# itself, such as tank for an infantry fighting vehicle.
+from benchmarks.paper.photos import packages
+
+# Labelled by eye. Excluded: drawings, species that ImageNet lacks, and objects that are not
+# identifiable. A "~" after the class marks the nearest class, such as tank for an infantry fighting
+# vehicle.
 _TABLE = """
 animals/birds/chicken_profile n01514859
 animals/birds/hen n01514859
@@ -95,12 +96,12 @@ vehicles/race/indycar n04037443
 
 @dataclass(frozen=True)
 class Stamp:
-    """A thing that was cut out.
+    """A cut-out object.
 
     Args:
-        path: in the package, without its ending.
-        wnid: the class it shows.
-        exact: whether that is what the thing is, or only the nearest class.
+        path: its path in the package, without suffix.
+        wnid: its class.
+        exact: whether this is its class, or only the nearest one.
     """
 
     path: str
@@ -114,7 +115,7 @@ class Cut:
 
     Args:
         picture: RGBA, without an empty margin.
-        cover: the part of its pixels that belongs to the thing, in (0, 1].
+        cover: the share of its pixels that belong to the object, in (0, 1].
     """
 
     picture: Image.Image
@@ -128,7 +129,7 @@ STAMPS = tuple(
 
 
 def load(root: Path, path: str) -> Cut:
-    """The picture of a stamp in the unpacked packages."""
+    """Read the picture of a stamp from the unpacked packages."""
     picture = Image.open(root / packages.STAMPS / f"{path}.png").convert("RGBA")
     solid = np.asarray(picture)[..., 3] > 127
     y, x = np.nonzero(solid)
