@@ -79,36 +79,36 @@ fmt: setup  ## put code into the project's format and fix what can be fixed
 
 PHOTOS ?= ../shared/data
 BENCH_DEVICE ?= cpu
+SPEED := benchmarks/results/speed
 
 .PHONY: bench
 bench: setup  ## measure fidelity, speed, the runner's overhead, the page; an hour and a half
 	@$(PIP) install -c constraints.txt --group bench
-	@$(BIN)/python benchmarks/fidelity.py --photos $(PHOTOS) --out benchmarks/results/fidelity.json
-	@$(BIN)/python benchmarks/speed.py --photos $(PHOTOS) --device $(BENCH_DEVICE) \
-		--out benchmarks/results/speed-$(BENCH_DEVICE).json
-	@$(BIN)/python benchmarks/plot_speed.py benchmarks/results/speed-$(BENCH_DEVICE).json
-	@$(BIN)/python benchmarks/page.py
-	@$(BIN)/python benchmarks/runner.py --photos $(PHOTOS) --out benchmarks/results/runner.json
-	@$(BIN)/python benchmarks/page_speed.py --out benchmarks/results/page.json
+	@$(BIN)/python -m benchmarks.speed.fidelity --photos $(PHOTOS) --out $(SPEED)/fidelity.json
+	@$(BIN)/python -m benchmarks.speed.measure --photos $(PHOTOS) --device $(BENCH_DEVICE) \
+		--out $(SPEED)/speed-$(BENCH_DEVICE).json
+	@$(BIN)/python -m benchmarks.speed.plot $(SPEED)/speed-$(BENCH_DEVICE).json
+	@$(BIN)/python -m benchmarks.speed.speed_page
+	@$(BIN)/python -m benchmarks.speed.runner_overhead --photos $(PHOTOS)
+	@$(BIN)/python -m benchmarks.speed.page_load
 
 REPRODUCTION ?= out/reproduction
 REPRODUCED_PHOTOS ?= out/photos
+REPRODUCED := --photos $(REPRODUCED_PHOTOS) --work $(REPRODUCTION)
 
 .PHONY: reproduce
 reproduce: setup  ## the paper's tables on photographs with exact masks: many hours; resumable
 	@$(PIP) install -c constraints.txt --group bench
 	@test -d $(REPRODUCED_PHOTOS)/composites \
-		|| $(BIN)/python benchmarks/paper/photos/make.py --out $(REPRODUCED_PHOTOS)
-	@$(BIN)/python benchmarks/paper/reproduce.py --photos $(REPRODUCED_PHOTOS) \
-		--work $(REPRODUCTION)
-	@$(BIN)/python benchmarks/paper/figure2.py --photos $(REPRODUCED_PHOTOS) \
+		|| $(BIN)/python -m benchmarks.paper.photos.make --out $(REPRODUCED_PHOTOS)
+	@$(BIN)/python -m benchmarks.paper.reproduce $(REPRODUCED)
+	@$(BIN)/python -m benchmarks.paper.figure2 --photos $(REPRODUCED_PHOTOS) \
 		--networks lite0,lite1,lite2
-	@$(BIN)/python benchmarks/paper/readings.py --photos $(REPRODUCED_PHOTOS) \
-		--out benchmarks/results/paper/readings.json
-	@$(BIN)/python benchmarks/paper/pairs.py --photos $(REPRODUCED_PHOTOS)
-	@$(BIN)/python benchmarks/paper/sane.py --photos $(REPRODUCED_PHOTOS)
-	@$(BIN)/python benchmarks/paper/tables.py --photos $(REPRODUCED_PHOTOS) \
-		--work $(REPRODUCTION)
+	@$(BIN)/python -m benchmarks.paper.readings --photos $(REPRODUCED_PHOTOS)
+	@$(BIN)/python -m benchmarks.paper.discrimination --photos $(REPRODUCED_PHOTOS)
+	@$(BIN)/python -m benchmarks.paper.sanity --photos $(REPRODUCED_PHOTOS)
+	@$(BIN)/python -m benchmarks.paper.reproduction_page $(REPRODUCED)
+	@$(BIN)/python -m benchmarks.paper.claims_page $(REPRODUCED)
 
 .PHONY: wheel
 wheel: setup  ## build dist/scorecam-*.whl

@@ -1,10 +1,10 @@
-"""Where the thresholds of the health notes come from.
+"""The distribution of the values behind the health notes, for choosing their thresholds.
 
-For every photo in the folders given: explain the prediction with each variant, and note what each
-rule measures. Prints the percentiles over all photos, for thresholds that a sound network on
-ordinary photos rarely crosses.
+    python -m benchmarks.trust.health_thresholds --model lite0 FOLDER...
 
-    python benchmarks/health.py --model lite0 FOLDER...
+The predicted class of every photo is explained with each variant, and each rule is measured. The
+script prints percentiles over all photos. A sound network on ordinary photos should rarely cross a
+threshold.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ PERCENTILES = (0.05, 0.5, 0.95, 0.99, 1.0)
 
 def main() -> None:
     """Measure, and print one table per variant."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--model", default="lite0")
     parser.add_argument("--device", default="cpu")
