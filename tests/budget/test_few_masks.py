@@ -31,7 +31,7 @@ from scorecam.bank.health import RULES
 from scorecam.budget import plan
 from scorecam.budget.plan import FAST, ROUND
 from scorecam.cam import VARIANTS
-from scorecam.cli import saving
+from scorecam.cli.records import explanation_item
 from scorecam.errors import SettingError
 from scorecam.scoring.progress import Progress
 from scorecam.testing import Spy
@@ -802,7 +802,7 @@ def test_the_record_says_which_masks_were_asked_about_and_how_far_the_map_may_be
     settings: dict[str, Any], said: str
 ) -> None:
     found = explained(wide(), photo(), **settings)
-    record = saving.item(found, "cat.png", Path("overlay.png"), Path("bank.safetensors"))
+    record = explanation_item(found, "cat.png", Path("overlay.png"), Path("bank.safetensors"))
     record = json.loads(json.dumps(record, allow_nan=False))
     asked = len(found.bank.asked)
     assert record["budget"] == found.provenance.budget == said

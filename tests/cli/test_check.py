@@ -106,7 +106,7 @@ def test_a_wrong_option_ends_with_2_and_says_so(folder: Path, words: list[str], 
 
 def test_the_help_says_what_the_exit_code_means() -> None:
     answer = command("check", "--help")
-    assert 'exit code is 0 for "don\'t show"' in " ".join(answer.out.split())
+    assert 'it is 0 for "don\'t show"' in " ".join(answer.out.split())
 
 
 def test_the_thresholds_in_the_documentation_are_the_codes() -> None:

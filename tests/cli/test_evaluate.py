@@ -99,7 +99,7 @@ def test_some_failures_end_with_1_and_all_of_them_with_2(desk: Path) -> None:
         (("--methods", "scorecan"), "no method 'scorecan'"),
         (("--methods", ""), "No methods"),
         (("--metrics", "papre"), "no measure 'papre'"),
-        (("--shard", "2"), "--shard 2 is not i/n"),
+        (("--shard", "2"), "--shard 2 is not of the form i/n"),
         (("--shard", "3/2"), "3"),
         (("--limit", "0"), "0"),
         (("--at-most", "50"), "50"),
@@ -135,7 +135,7 @@ def test_off_a_terminal_a_line_now_and_then_says_the_rate_and_the_time_left(
 ) -> None:
     clock = [0.0]
     monkeypatch.setattr(bar.time, "perf_counter", lambda: clock[0])
-    with bar.RunBar("lite0") as tell:
+    with bar.RunProgressBar("lite0") as tell:
         for fresh in range(1, 101):
             clock[0] += 0.5
             tell(Progress(fresh + 100, 200, fresh, fresh // 50, clock[0]))

@@ -22,8 +22,7 @@ from command_line import (
     strict_json,
     whole,
 )
-from scorecam.cli import options as command
-from scorecam.cli import progress
+from scorecam.cli import opening, progress
 
 ITEM = {
     "image": str,
@@ -283,7 +282,7 @@ def test_a_photo_whose_name_is_not_unicode_is_explained() -> None:
 
 
 def test_the_default_model_is_named_on_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "DEFAULT_MODEL", "toy_models:tiny")
+    monkeypatch.setattr(opening, "DEFAULT_MODEL", "toy_models:tiny")
     words = options()[2:]  # all but --model
     by_default = scorecam("explain", "cat.png", *words, "--json")
     by_name = scorecam("explain", "cat.png", *options("tiny"), "--json", "--force")
@@ -358,7 +357,7 @@ def test_weights_replace_the_models_own() -> None:
 def test_what_a_long_explanation_will_cost_is_said_on_stderr(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(progress, "LONG", 0.0)
+    monkeypatch.setattr(progress, "LONG_SECONDS", 0.0)
     words = ["--batch-size", "2", "--json"]
     answer = scorecam("explain", "cat.png", *options(), *words)
 

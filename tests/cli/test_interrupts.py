@@ -15,11 +15,11 @@ import scorecam
 from command_line import furnish, options, shell_environment
 from command_line import scorecam as command
 from scorecam import OutputError
-from scorecam.cli.interrupts import ASKED, interruptible
+from scorecam.cli.interrupts import STOP_SIGNALS, interruptible
 from tiny_photos import contents, words
 from tiny_photos import furnish as with_photos
 
-ALL = [signal.SIGINT, *ASKED]
+ALL = [signal.SIGINT, *STOP_SIGNALS]
 
 
 def until(condition: Path, process: subprocess.Popen[str]) -> None:
@@ -39,7 +39,7 @@ def started(arguments: list[str], folder: Path, **more: object) -> subprocess.Po
     )
 
 
-@pytest.mark.parametrize("number", ASKED, ids=lambda number: number.name)
+@pytest.mark.parametrize("number", STOP_SIGNALS, ids=lambda number: number.name)
 def test_a_signal_ends_explanations_and_what_is_done_is_saved(
     tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -53,7 +53,7 @@ def test_a_signal_ends_explanations_and_what_is_done_is_saved(
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert "scorecam: interrupted; what is done is saved in out." in err
+    assert "scorecam: interrupted. The finished photos are saved in out." in err
     assert "Traceback" not in err
     assert {path.name.split(".")[0] for path in (tmp_path / "out").iterdir()} == {"cat"}
 
@@ -71,7 +71,7 @@ def test_a_signal_ends_a_run_which_goes_on_to_the_same_results(
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert "the same command goes on from there" in err
+    assert "run the same command to resume" in err
     assert "Traceback" not in err
     assert not (out / "results.parquet").exists(), "it was over before the signal came"
     assert [path for path in out.rglob(".*") if path.is_file()] == []
@@ -81,7 +81,7 @@ def test_a_signal_ends_a_run_which_goes_on_to_the_same_results(
     assert contents(out) == contents(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("number", ASKED, ids=lambda number: number.name)
+@pytest.mark.parametrize("number", STOP_SIGNALS, ids=lambda number: number.name)
 def test_handlers_are_as_they_were(number: signal.Signals) -> None:
     with pytest.raises(KeyboardInterrupt), interruptible():
         signal.raise_signal(number)

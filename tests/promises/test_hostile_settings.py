@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from scorecam.budget.plan import plan
 from scorecam.cam import find_variant
-from scorecam.cli.options import count
-from scorecam.cli.runs import _gates, _shard
+from scorecam.cli.compare import parse_gates
+from scorecam.cli.evaluate import parse_shard
+from scorecam.cli.options import number_or_word
 from scorecam.datasets.sample import Dataset
 from scorecam.datasets.selection import select
 from scorecam.errors import ScorecamError, SettingError, TargetError
@@ -149,7 +150,7 @@ def test_any_text_is_a_list_of_methods_or_refused_in_words(text: str) -> None:
 @settings(max_examples=200, deadline=None)
 @given(SPECS)
 def test_any_text_is_a_list_of_measures_a_side_gates_or_a_shard_or_refused(text: str) -> None:
-    for read in (parse_metrics, parse_side, _gates, _shard):
+    for read in (parse_metrics, parse_side, parse_gates, parse_shard):
         answered(lambda read=read: read(text))
 
 
@@ -171,13 +172,13 @@ def chosen(**given: Any) -> object:
 
 
 DOORS: dict[str, Callable[[Any], object]] = {
-    "--budget": lambda text: plan(count(text), None),
-    "--batch-size": lambda text: first_batch_size(count(text), torch.zeros(1, 3, 8, 8)),
+    "--budget": lambda text: plan(number_or_word(text), None),
+    "--batch-size": lambda text: first_batch_size(number_or_word(text), torch.zeros(1, 3, 8, 8)),
     "--metrics": parse_metrics,
     "--methods": parse_methods,
     "--variant": find_variant,
-    "--shard": lambda text: chosen(shard=_shard(text)),
-    "--fail-under": _gates,
+    "--shard": lambda text: chosen(shard=parse_shard(text)),
+    "--fail-under": parse_gates,
     "a side of compare": lambda text: parse_side(text).is_run,
 }
 
@@ -229,8 +230,8 @@ def test_every_seed_that_is_accepted_can_be_drawn_from(seed: int) -> None:
 
 @pytest.mark.parametrize("text", ["similarity=0.9=", "similarity=nan", "similarity=1e400", "a,b"])
 def test_a_gate_that_is_not_a_number_is_refused(text: str) -> None:
-    with pytest.raises(SettingError, match="is no gate"):
-        _gates(text)
+    with pytest.raises(SettingError, match="is not of the form NAME=NUMBER"):
+        parse_gates(text)
 
 
 def test_a_setting_of_a_side_is_given_once() -> None:

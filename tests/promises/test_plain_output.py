@@ -61,7 +61,7 @@ def hidden(text: str) -> list[str]:
 PRINTS = {"print", "echo", "secho", "print_json", "rule", "log"}
 STREAMS = {"stdout", "stderr", "__stdout__", "__stderr__"}
 PRINTERS = {"rich", "termcolor", "tqdm"}
-DOOR = "printing.py"
+DOOR = "output.py"
 
 
 def _printing(tree: ast.AST) -> Iterator[str]:
@@ -113,7 +113,7 @@ def test_every_markdown_file_is_written_by_one_module() -> None:
         # Whoever names a Markdown file writes it through the door, or only prints its name.
         if re.search(r"/ \"[a-z]+\.md\"", text):
             assert "markdown.write(" in text, path.name
-    assert found == {"compare.py", "results.py", "sanity.py"}
+    assert found == {"compare.py", "sanity.py", "summary.py"}
 
 
 def test_only_one_module_makes_markdown_of_text() -> None:
@@ -354,7 +354,7 @@ class Terminal(io.StringIO):
 @names
 def test_a_progress_bar_shows_a_name_as_it_is(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr", screen := Terminal())
-    for kind in (progress.Bar(name, "a model"), progress.RunBar(name)):
+    for kind in (progress.MaskProgressBar(name, "a model"), progress.RunProgressBar(name)):
         with kind:
             pass
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", screen.getvalue())  # rich's own colours and moves

@@ -173,7 +173,7 @@ def test_the_gate_is_exit_code_3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "1.000" in good.out
     bad = command("compare", *sides, "photos", *words, "bad", *gate)
     assert bad.code == 3, bad
-    assert "under 0.999. The gate is shut." in bad.err
+    assert "under 0.999. Gate failed." in bad.err
     refused(command("compare", *same, "photos", *words, "x", "--fail-under", "similarity"))
     refused(command("compare", "toy_models:tiny", "photos", *words, "x"), "at least two")
 

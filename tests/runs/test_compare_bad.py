@@ -333,5 +333,5 @@ def test_the_method_is_looked_up_before_anything_runs(two_runs: list[str], tmp_p
 
 @here
 def test_a_gate_without_a_name_or_named_twice_is_refused() -> None:
-    for gates, said in (("", "names no gate"), ("focus=0.1,focus=0.9", "there twice")):
+    for gates, said in (("", "--fail-under is empty"), ("focus=0.1,focus=0.9", "has focus twice")):
         refused(command("compare", TINY, TINY, "photos", *WORDS, "--fail-under", gates), said)

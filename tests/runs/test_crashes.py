@@ -198,7 +198,7 @@ def test_a_real_limit_on_file_sizes_is_told_and_can_be_gone_on_from(tmp_path: Pa
     )
     assert told.returncode == 1, told
     assert "File too large" in told.stderr
-    assert "the same command goes on from there" in told.stderr
+    assert "run the same command to resume" in told.stderr
     assert "Traceback" not in told.stderr
     assert not (out / "results.parquet").exists() or not (out / "summary.json").exists()
     there = len(records(out))
@@ -228,7 +228,7 @@ def test_ctrl_c_keeps_what_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         patch.setattr(store.Store, "write", interrupted)
         answer = command(*words(tmp_path, out))
     assert answer.code == 130
-    assert "the same command goes on from there" in answer.err
+    assert "run the same command to resume" in answer.err
     assert len(records(out)) == 5
     assert command(*words(tmp_path, out)).code == 0
     assert len(records(out)) == 12

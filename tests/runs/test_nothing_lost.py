@@ -31,7 +31,7 @@ from command_line import (
     strict_json,
     whole,
 )
-from scorecam.cli import app, saving
+from scorecam.cli import explain, saving
 
 
 @pytest.fixture(autouse=True)
@@ -171,14 +171,14 @@ def test_ctrl_c_keeps_what_is_done() -> None:
     complete(Path("out"), "cat")
 
 
-@pytest.mark.parametrize("moment", ["open_model", "_explain_one"])
+@pytest.mark.parametrize("moment", ["open_model", "explain_photo"])
 def test_ctrl_c_ends_with_130_whenever_it_comes(
     moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(app, moment, interrupt)
+    monkeypatch.setattr(explain, moment, interrupt)
     answer = scorecam("explain", "cat.png", *options())
 
     assert answer.code == 130
@@ -248,7 +248,7 @@ def test_our_own_bug_is_one_paragraph_a_log_and_exit_code_70(
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("the innermost of bugs")
 
-    monkeypatch.setattr(saving, "item", broken)
+    monkeypatch.setattr(saving, "explanation_item", broken)
     monkeypatch.setattr(tempfile, "tempdir", str(here))
     answer = scorecam("explain", "cat.png", *options(), "--json")
     [log] = here.glob("scorecam-*.log")

@@ -348,7 +348,7 @@ def test_a_folder_that_goes_away_ends_the_run(
         answer = command(*words(folder, out, *more, command=name))
     assert answer.code == 2, answer
     assert "are gone" in answer.err
-    assert "Everything is in" not in answer.out
+    assert "Results are in" not in answer.out
     assert command(*words(folder, out, *more, command=name)).code == 0
 
 

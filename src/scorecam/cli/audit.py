@@ -1,4 +1,4 @@
-"""The command that reads a run and says what is wrong with the model."""
+"""The command that looks for problems of a model in a run."""
 
 from __future__ import annotations
 
@@ -8,55 +8,60 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scorecam.base.wording import quoted
+from scorecam.cli.exits import DONE
 from scorecam.cli.options import ForceOption, JsonOption
-from scorecam.cli.output import answer, answer_json, answer_text, say
+from scorecam.cli.output import print_document, print_lines, print_message, print_text
 from scorecam.errors import SettingError, did_you_mean
 
 if TYPE_CHECKING:
     from scorecam.audit.auditing import Audit
 
-SIGNS = {"problem": "!!", "warning": " !", "note": "  "}
+MARKS = {"problem": "!!", "warning": " !", "note": "  "}
+"""Printed before each finding, by level."""
 
 
-def audit(  # noqa: PLR0917  (typer calls it by keyword)
+def audit(
+    *,
     run: Annotated[
-        str | None, typer.Argument(metavar="RUN", help="The folder of scorecam evaluate.")
+        str | None,
+        typer.Argument(metavar="RUN", help="A run folder: the --out of `scorecam evaluate`."),
     ] = None,
     out: Annotated[
-        str | None, typer.Option("--out", help="The page to write, such as report.html.")
+        str | None, typer.Option("--out", help="HTML page to write, such as report.html.")
     ] = None,
     method: Annotated[
-        str | None, typer.Option("--method", help="Whose maps. [default: the run's first]")
+        str | None,
+        typer.Option("--method", help="Method to audit. [default: the first of the run]"),
     ] = None,
     rule: Annotated[
         str | None,
-        typer.Option("--explain", metavar="RULE", help="Print a rule, or all; needs no RUN."),
+        typer.Option("--explain", metavar="RULE", help="Print a rule, or all. Needs no RUN."),
     ] = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> int:
-    """Look for shortcuts, distractors and fragile maps in a run; one HTML page shows them."""
+    """Look for shortcuts, distractors and fragile maps in a run; can write one HTML page."""
     if rule is not None:
-        answer_text(_explained(rule))
-        return 0
+        print_text(_rule_text(rule))
+        return DONE
     if run is None:
         raise SettingError(
             "No run was given.",
-            do="scorecam audit RUN --out report.html; RUN is the folder of scorecam evaluate.",
+            do="Use scorecam audit RUN --out report.html; RUN is the --out of `scorecam evaluate`.",
         )
     from scorecam.audit import auditing, report
 
     if out is not None:
         report.check(out, force=force)
-    found = auditing.audit(run, method)
+    result = auditing.audit(run, method)
     if out is not None:
-        files = report.write(found, out, force=force)
-        say(f"Written: {', '.join(map(str, files))}.")
-    _answer(found, as_json=as_json)
-    return 0
+        files = report.write(result, out, force=force)
+        print_message(f"Wrote {', '.join(map(str, files))}.")
+    _print_audit(result, as_json=as_json)
+    return DONE
 
 
-def _explained(code: str) -> str:
+def _rule_text(code: str) -> str:
     from scorecam.audit.rules import RULES
 
     if code == "all":
@@ -65,27 +70,26 @@ def _explained(code: str) -> str:
         raise SettingError(
             f"There is no rule {quoted(code)}.",
             likely=did_you_mean(code, RULES),
-            do=f"There are {', '.join(RULES)}; all prints every one.",
+            do=f"The rules are {', '.join(RULES)}; `all` prints every one.",
         )
     return RULES[code].text.rstrip()
 
 
-def _answer(found: Audit, *, as_json: bool) -> None:
-    """Print what was found."""
+def _print_audit(result: Audit, *, as_json: bool) -> None:
     from scorecam.audit.report import lead
-    from scorecam.cli import saving
+    from scorecam.cli.records import json_document
 
-    for remark in found.remarks:
-        say(remark)
+    for remark in result.remarks:
+        print_message(remark)
     if as_json:
-        items = [finding.plain() for finding in found.findings]
-        answer_json(saving.document(items, sys.stdout.encoding))
+        items = [finding.plain() for finding in result.findings]
+        print_document(json_document(items, sys.stdout.encoding))
         return
-    answer(lead(found))
-    for finding in found.findings:
-        answer("", f"{SIGNS[finding.level]} {finding.level}: {finding.sentence}")
-        answer(f"   {finding.effect}", *(f"   {sentence}" for sentence in finding.evidence))
-        answer(f"   scorecam audit --explain {finding.rule}")
-    if found.wrong:
-        what = "wrong prediction" if len(found.wrong) == 1 else "wrong predictions"
-        answer("", f"{len(found.wrong):,} {what}: the page says where the model looked instead.")
+    print_lines(lead(result))
+    for finding in result.findings:
+        print_lines("", f"{MARKS[finding.level]} {finding.level}: {finding.sentence}")
+        print_lines(f"   {finding.effect}", *(f"   {sentence}" for sentence in finding.evidence))
+        print_lines(f"   scorecam audit --explain {finding.rule}")
+    if result.wrong:
+        noun = "wrong prediction" if len(result.wrong) == 1 else "wrong predictions"
+        print_lines("", f"{len(result.wrong):,} {noun}: the page shows where the model looked.")

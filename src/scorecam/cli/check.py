@@ -1,4 +1,4 @@
-"""The command that says how far one map may be believed."""
+"""The command that checks how far a map can be trusted."""
 
 from __future__ import annotations
 
@@ -8,174 +8,139 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from scorecam.cli.opening import open_model
 from scorecam.cli.options import (
-    BAD_INPUT,
-    INTERRUPTED,
-    SOME_FAILED,
-    DeviceOption,
-    HeadOption,
+    BudgetOption,
+    ImagesArgument,
     JsonOption,
-    LabelsOption,
-    ModelOption,
-    PreprocessOption,
+    LayerOption,
+    ModelOptions,
+    RuntimeOption,
+    SeedOption,
     VariantOption,
-    WeightsOption,
-    count,
-    open_model,
+    number_or_word,
 )
-from scorecam.cli.output import answer, answer_json, say
-from scorecam.cli.progress import Bar
-from scorecam.errors import ScorecamError
+from scorecam.cli.output import print_lines, print_message
+from scorecam.cli.progress import MaskProgressBar
 
 if TYPE_CHECKING:  # imported when a command runs: --help must not wait for torch
+    from scorecam.cli.records import Item
     from scorecam.explanation import Explanation
     from scorecam.model.model import Model
     from scorecam.trust.verdict import Trust
 
-Item = dict[str, Any]
-
 MARKS = {"passed": "+", "weak": "~", "failed": "!", "cannot be told": "?"}
-"""How evidence is marked in print."""
+"""Printed before each piece of evidence, by state."""
 
 
-def check(  # noqa: PLR0917  (typer calls it by keyword)
-    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Photos.")],
-    model: ModelOption = None,
-    weights: WeightsOption = None,
-    preprocess: PreprocessOption = None,
-    labels: LabelsOption = None,
-    head: HeadOption = "auto",
-    device: DeviceOption = None,
-    layer: Annotated[
-        str | None, typer.Option("--layer", help="Its name; see scorecam layers.")
-    ] = None,
+def check(
+    *,
+    images: ImagesArgument,
+    source: ModelOptions,
+    layer: LayerOption = None,
     target: Annotated[
-        str | None, typer.Option("--target", help="A class by name or index. [default: predicted]")
+        str | None,
+        typer.Option("--target", help="A class by name or index. [default: the prediction]"),
     ] = None,
     variant: VariantOption = "official",
-    budget: Annotated[
-        str,
-        typer.Option("--budget", help="How many masks: exact (all), fast (some 50), or a number."),
-    ] = "fast",
-    runtime: Annotated[
-        str, typer.Option("--runtime", help="auto, eager, openvino or compile.")
-    ] = "auto",
-    seed: Annotated[int, typer.Option("--seed", help="For whatever is drawn.")] = 0,
+    budget: BudgetOption = "fast",
+    runtime: RuntimeOption = "auto",
+    seed: SeedOption = 0,
     without: Annotated[
         list[str] | None,
         typer.Option("--without", help="Evidence to leave out, by code; may be repeated."),
     ] = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Check how far a map may be believed: usable, weak or don't show, and the evidence.
+    """Check whether a map can be trusted: usable, weak or don't show, with the evidence.
 
-    Every verdict is an answer: the exit code is 0 for "don't show" as well. It is 1 where some
-    photos could not be checked, and 2 where none could.
+    The exit code does not depend on the verdict: it is 0 for "don't show" too. It is 1 if some
+    photos could not be checked, and 2 if none could.
     """
-    from scorecam.cli import saving
-    from scorecam.model.target import check_target
+    from scorecam.cli.photos import process_photos
+    from scorecam.explainer import check_target
     from scorecam.trust.checking import known_codes
 
-    codes = known_codes(without or ())
-    opened = open_model(
-        model, weights=weights, preprocess=preprocess, labels=labels, head=head, device=device
-    )
-    check_target(opened, target)
-    options: dict[str, Any] = {
+    excluded = known_codes(without or ())
+    model = open_model(source)
+    check_target(model, target)
+    settings: dict[str, Any] = {
         "target": target,
         "layer": layer,
         "variant": variant,
-        "budget": count(budget),
+        "budget": number_or_word(budget),
         "runtime": runtime,
         "seed": seed,
     }
-    items: list[Item] = []
-    interrupted = False
-    try:
-        for image in images:
-            try:
-                item = _checked(opened, image, options, codes, seed)
-            except ScorecamError as error:
-                item = saving.failure(error, image, opened.spec)
-            items.append(item)
-            if not as_json:
-                _report(item)
-    except KeyboardInterrupt:
-        interrupted = True
-    if as_json:
-        answer_json(saving.document(items, sys.stdout.encoding))
-    return _ended(items, interrupted=interrupted)
+
+    def process(image: str) -> list[Item]:
+        return [_check_photo(model, image, settings, excluded)]
+
+    def report(items: list[Item]) -> None:
+        if not as_json:
+            _print_items(items)
+
+    return process_photos(images, model.spec, process, report).finish(as_json=as_json)
 
 
-def _ended(items: list[Item], *, interrupted: bool) -> int:
-    """What went wrong, once each, and the exit code."""
-    failed = [item["failure"]["message"] for item in items if "failure" in item]
-    for message in dict.fromkeys(failed):  # what is wrong for every photo is said once
-        say(f"scorecam: {message}")
-    if interrupted:
-        say("scorecam: interrupted.")
-        return INTERRUPTED
-    if not failed:
-        return 0
-    return SOME_FAILED if len(failed) < len(items) else BAD_INPUT
-
-
-def _checked(
-    model: Model, image: str, options: dict[str, Any], without: frozenset[str], seed: int
+def _check_photo(
+    model: Model, image: str, settings: dict[str, Any], without: frozenset[str]
 ) -> Item:
-    """One photo explained and checked; the cost is said before it is paid."""
+    """Explain a photo and check the map; the cost of the check is printed first."""
     from pathlib import Path
 
     import scorecam
-    from scorecam.cli import saving
+    from scorecam.cli.records import path_text
     from scorecam.trust.checking import cost
 
-    name = saving.named(Path(image).name)
-    # What a model prints of its own accord goes to stderr: stdout is for results.
+    name = path_text(Path(image).name)
+    # Whatever the model itself prints goes to stderr: stdout is for results.
     with redirect_stdout(sys.stderr):
-        with Bar(name, f"{model.spec} on {model.device}") as progress:
-            explained = scorecam.explain(model, image, progress=progress, **options)
-        for remark in explained.provenance.remarks:
-            say(remark)
-        say(f"{name}: the check takes {cost(model, explained, without=without).sentence}.")
-        trust = scorecam.check(model, explained, seed=seed, without=without)
-    return _item(image, explained, trust)
+        with MaskProgressBar(name, f"{model.spec} on {model.device}") as progress:
+            explanation = scorecam.explain(model, image, progress=progress, **settings)
+        for remark in explanation.provenance.remarks:
+            print_message(remark)
+        estimate = cost(model, explanation, without=without).sentence
+        print_message(f"{name}: the check takes {estimate}.")
+        trust = scorecam.check(model, explanation, seed=settings["seed"], without=without)
+    return _item(image, explanation, trust)
 
 
-def _item(image: str, explained: Explanation, trust: Trust) -> Item:
-    """A verdict as a record of plain values."""
+def _item(image: str, explanation: Explanation, trust: Trust) -> Item:
+    """A verdict as plain values."""
     import dataclasses
 
-    from scorecam.cli import saving
+    from scorecam.cli.records import path_text
 
-    target, made = explained.target, explained.provenance
+    target, provenance = explanation.target, explanation.provenance
     return {
-        "image": saving.named(image),
-        "model": made.model,
-        "layer": explained.layer,
-        "variant": explained.variant.name,
+        "image": path_text(image),
+        "model": provenance.model,
+        "layer": explanation.layer,
+        "variant": explanation.variant.name,
         "target": {
             "index": target.index,
             "name": target.name,
             "probability": target.probability,
         },
-        "budget": made.budget,
+        "budget": provenance.budget,
         "verdict": trust.verdict,
         "doubt": trust.doubt,
         "sentence": trust.sentence,
         "evidence": [dataclasses.asdict(evidence) for evidence in trust.evidence],
-        "forward_passes": {"explanation": made.forward_passes, "check": trust.passes},
+        "forward_passes": {"explanation": provenance.forward_passes, "check": trust.passes},
         "seconds": round(trust.seconds, 3),
     }
 
 
-def _report(item: Item) -> None:
-    """The verdict and its evidence, a line each."""
-    if "failure" in item:
-        return
-    target = item["target"]
-    name = target["name"] or f"class {target['index']}"
-    answer(f"{item['image']}: {name}: {item['sentence']}")
-    for evidence in item["evidence"]:
-        mark = MARKS[evidence["state"]]
-        answer(f"  {mark} {evidence['code']}: {evidence['sentence']}")
+def _print_items(items: list[Item]) -> None:
+    """Print verdicts with their evidence; failures are printed when the command ends."""
+    from scorecam.cli.records import class_name
+
+    for item in items:
+        if "failure" in item:
+            continue
+        print_lines(f"{item['image']}: {class_name(item)}: {item['sentence']}")
+        for evidence in item["evidence"]:
+            mark = MARKS[evidence["state"]]
+            print_lines(f"  {mark} {evidence['code']}: {evidence['sentence']}")

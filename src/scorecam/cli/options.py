@@ -1,37 +1,29 @@
-"""What the commands share: their options, opening a model, and how they end."""
+"""The options that several commands share: name, type and help text, each written once."""
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import functools
-import os
-import sys
-import tempfile
-import traceback
+import inspect
+import typing
 from collections.abc import Callable
-from contextlib import redirect_stdout
-from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import typer
 
-from scorecam.cli.interrupts import interruptible
-from scorecam.cli.output import say
-from scorecam.errors import ScorecamError
-from scorecam.io.files import LASTING
+from scorecam.cli.known import BUNDLED_MODELS, HEADS, PRECISIONS, RUNTIMES, VARIANTS, any_of
 
-if TYPE_CHECKING:  # imported when a command runs: --help must not wait for torch
-    from scorecam.model.model import Model
+DEFAULT_MODEL = BUNDLED_MODELS[0]
 
-P = ParamSpec("P")
-
-SOME_FAILED, BAD_INPUT, GATE_FAILED, BUG, INTERRUPTED = 1, 2, 3, 70, 130
-DEFAULT_MODEL = "lite0"
+# ── the model ────────────────────────────────────────────────────────────────────────────────
 
 ModelOption = Annotated[
     str | None,
     typer.Option(
         "--model",
-        help="lite0, lite1, lite2, torchvision:NAME, or package.module:factory. [default: lite0]",
+        help=f"{', '.join(BUNDLED_MODELS)}, torchvision:NAME, or package.module:factory. "
+        f"[default: {DEFAULT_MODEL}]",
         show_default=False,
     ),
 ]
@@ -39,117 +31,113 @@ WeightsOption = Annotated[
     str | None, typer.Option("--weights", help="A safetensors file or a checkpoint.")
 ]
 PreprocessOption = Annotated[
-    str | None, typer.Option("--preprocess", help="imagenet, or a JSON file.")
+    str | None,
+    typer.Option("--preprocess", help="How photos become inputs: imagenet, or a JSON file."),
 ]
 LabelsOption = Annotated[
-    str | None, typer.Option("--labels", help="A file with one class name per line, or imagenet.")
+    str | None,
+    typer.Option("--labels", help="Class names: a file with one name per line, or imagenet."),
 ]
 HeadOption = Annotated[
-    str, typer.Option("--head", help="auto, logits, probabilities, sigmoid or value.")
+    str, typer.Option("--head", help=f"What the model's outputs are: {any_of(HEADS)}.")
 ]
-DeviceOption = Annotated[str | None, typer.Option("--device", help="Such as cpu or cuda:0.")]
+DeviceOption = Annotated[
+    str | None, typer.Option("--device", help="Where the model runs, such as cpu or cuda:0.")
+]
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """The options that say which model to open, and how."""
+
+    model: ModelOption = None
+    weights: WeightsOption = None
+    preprocess: PreprocessOption = None
+    labels: LabelsOption = None
+    head: HeadOption = "auto"
+    device: DeviceOption = None
+
+
+# ── the explanation ──────────────────────────────────────────────────────────────────────────
+
+LayerOption = Annotated[
+    str | None,
+    typer.Option("--layer", help="Layer to explain; list them with `scorecam layers`."),
+]
 VariantOption = Annotated[
-    str, typer.Option("--variant", help="official, algorithm1, increase, literal or consensus.")
+    str, typer.Option("--variant", help=f"How scores become weights: {any_of(VARIANTS)}.")
 ]
-ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite files that are there.")]
+BudgetOption = Annotated[
+    str,
+    typer.Option(
+        "--budget", help="Number of masks to score: exact (all), fast (about 50), or a number."
+    ),
+]
+ToleranceOption = Annotated[
+    float | None,
+    typer.Option(
+        "--tolerance",
+        help="Stop when the estimated error is below this (0-1). Replaces --budget.",
+    ),
+]
+PrecisionOption = Annotated[
+    str, typer.Option("--precision", help=f"Precision of the masked passes: {any_of(PRECISIONS)}.")
+]
+RuntimeOption = Annotated[
+    str, typer.Option("--runtime", help=f"What runs the masked passes: {any_of(RUNTIMES)}.")
+]
+BatchSizeOption = Annotated[
+    str, typer.Option("--batch-size", help="Masked images per pass: a number, or auto.")
+]
+SeedOption = Annotated[int, typer.Option("--seed", help="Random seed.")]
+
+# ── data sets and files ──────────────────────────────────────────────────────────────────────
+
+ImagesArgument = Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Photos to explain.")]
+LimitOption = Annotated[
+    int | None, typer.Option("--limit", help="Use at most this many photos, chosen at random.")
+]
+RunOption = Annotated[
+    str, typer.Option("--out", help="Output folder. Resumes an unfinished run in it.")
+]
+ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
 
-def answering(command: Callable[P, int]) -> Callable[P, None]:
-    """End a command with its exit code, and every error with one paragraph."""
+# ── groups ───────────────────────────────────────────────────────────────────────────────────
+
+
+def with_option_groups(command: Callable[..., int]) -> Callable[..., int]:
+    """Replace every parameter that is a dataclass of options by those options.
+
+    On the command line, `def explain(*, source: ModelOptions)` has the options --model, --weights
+    and so on, in the place of `source`; the command receives them as one object.
+    """
+    types = typing.get_type_hints(command, include_extras=True)
+    parameters: list[inspect.Parameter] = []
+    groups: dict[str, type[Any]] = {}
+    for name, parameter in inspect.signature(command).parameters.items():
+        if dataclasses.is_dataclass(types[name]):
+            groups[name] = types[name]
+            parameters += inspect.signature(types[name], eval_str=True).parameters.values()
+        else:
+            parameters.append(parameter.replace(annotation=types[name]))
 
     @functools.wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            with interruptible():
-                code = command(*args, **kwargs)
-        except typer.Exit:  # the command has said why
-            raise
-        except ScorecamError as error:
-            say(f"scorecam: {error}")
-            code = BAD_INPUT
-        except KeyboardInterrupt:
-            say("scorecam: interrupted.")
-            code = INTERRUPTED
-        except BrokenPipeError:  # the reader has left, as `head` does
-            _print_no_more()
-            code = SOME_FAILED
-        except Exception as error:  # noqa: BLE001  (the last line of defence)
-            code = _unforeseen(error)
-        raise typer.Exit(code)
+    def run(**given: Any) -> int:
+        for name, group in groups.items():
+            fields = [field.name for field in dataclasses.fields(group)]
+            given[name] = group(**{field: given.pop(field) for field in fields})
+        return command(**given)
 
+    keyword_only = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in parameters]
+    run.__signature__ = inspect.Signature(keyword_only)  # type: ignore[attr-defined]
+    run.__annotations__ = {each.name: each.annotation for each in keyword_only}
     return run
 
 
-def _unforeseen(error: Exception) -> int:
-    """Say what no command has dealt with; the exit code."""
-    if isinstance(error, MemoryError):
-        say("scorecam: Memory ran out. Give fewer or smaller photos, or a smaller --batch-size.")
-        return SOME_FAILED
-    if isinstance(error, OSError) and error.errno in LASTING:
-        _print_no_more()
-        say(
-            f"scorecam: The answer could not be printed: {error.strerror}. Standard output may "
-            "lead to a full disk. Free some space, or print to another place."
-        )
-        return SOME_FAILED
-    say(
-        "scorecam: something went wrong that should not have, and it is our fault. What happened "
-        f"is written in {_log()}; please report it together with that file."
-    )
-    return BUG
-
-
-def _print_no_more() -> None:
-    """Nobody takes what is printed: Python shall not try again when it ends."""
-    with contextlib.suppress(OSError, ValueError):  # a stdout that is no file
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _log() -> str:
-    report = f"{sys.argv}\n{traceback.format_exc()}"
-    try:
-        handle, path = tempfile.mkstemp(prefix="scorecam-", suffix=".log")
-        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as log:
-            log.write(report)
-    except OSError:
-        return "no file, since none could be written: " + report[-300:]
-    return path
-
-
-def open_model(
-    model: str | None,
-    *,
-    weights: str | None = None,
-    preprocess: str | None = None,
-    labels: str | None = None,
-    head: str = "auto",
-    device: str | None = None,
-    quiet: bool = False,
-) -> Model:
-    """The model that the options mean; what was decided on the way is said on stderr."""
-    import scorecam
-    from scorecam.model.columns import check_head
-
-    if model is None:
-        model = DEFAULT_MODEL
-        say(f"Using the bundled model {DEFAULT_MODEL} (EfficientNet-Lite0, ImageNet).")
-    with redirect_stdout(sys.stderr):
-        opened = scorecam.open_model(
-            model,
-            weights=weights,
-            preprocess=preprocess,
-            labels=labels,
-            head=check_head(head),
-            device=device,
-        )
-    for remark in () if quiet else opened.remarks:
-        say(remark)
-    return opened
-
-
-def count(text: str) -> Any:
-    """A number where it is one; the library says what is wrong with anything else."""
+def number_or_word(text: str) -> Any:
+    """An option such as --budget as a number if it is one; the library checks the words."""
     from scorecam.io.ranges import whole
 
     number = whole(text)

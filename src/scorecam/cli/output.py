@@ -1,6 +1,6 @@
-"""The one place where the commands print: nothing foreign reaches a terminal as it is.
+"""Everything the commands print goes through here, so that no foreign text controls the terminal.
 
-A line is printed as one line of visible characters, whatever names are in it.
+One line is printed as one line of visible characters, whatever names it contains.
 """
 
 from __future__ import annotations
@@ -17,37 +17,37 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 
-def answer(*lines: str) -> None:
-    """Print what was asked for: each line as one line on stdout."""
+def print_lines(*lines: str) -> None:
+    """Print results on stdout, one line each."""
     for line in lines:
         typer.echo(visible(line))
 
 
-def answer_text(text: str) -> None:
-    """Print a text of several lines, such as a table, in which names were escaped already."""
-    answer(*text.rstrip("\n").split("\n"))
+def print_text(text: str) -> None:
+    """Print a text of several lines, such as a table."""
+    print_lines(*text.rstrip("\n").split("\n"))
 
 
-def answer_json(text: str) -> None:
+def print_document(text: str) -> None:
     """Print one JSON document on stdout."""
     typer.echo(json_safe(text))
 
 
-def say(line: str) -> None:
-    """Print one line on stderr: what the user should hear of beside the answer.
+def print_message(line: str) -> None:
+    """Print one line on stderr: an error, a warning or a remark.
 
-    That nobody can read it, as where stderr leads to a full disk, changes nothing else.
+    Errors while writing to stderr, such as a full disk, are ignored.
     """
     with contextlib.suppress(OSError):
         typer.echo(shortened(visible(line), LONGEST), err=True)
 
 
 def terminal_bar(name: str, *columns: str) -> tuple[Progress, TaskID] | None:
-    """A progress bar on stderr and its task, both begun; None where that is not a terminal.
+    """A started progress bar on stderr and its task; None if stderr is not a terminal.
 
     Args:
-        name: what is under way; its markup means nothing.
-        columns: fields of the task that are shown at the end of the bar.
+        name: shown before the bar, as it is: square brackets are not markup.
+        columns: fields of the task that are shown after the bar.
     """
     if not sys.stderr.isatty():
         return None

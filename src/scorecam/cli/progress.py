@@ -1,4 +1,4 @@
-"""Progress on a terminal, and what a long computation will cost."""
+"""Progress bars on a terminal, and messages about the cost of long computations."""
 
 from __future__ import annotations
 
@@ -6,104 +6,106 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from scorecam.cli.output import say, terminal_bar
+from scorecam.cli.output import print_message, terminal_bar
 
 if TYPE_CHECKING:
     from scorecam.runs.evaluate import Progress as RunProgress
     from scorecam.scoring.progress import Progress
 
-LONG = 10.0
-"""Seconds from which a computation's cost is worth saying before it is paid."""
+LONG_SECONDS = 10.0
+"""The cost of a computation that takes longer than this is printed before it is paid."""
+
+MESSAGE_SECONDS = 10.0
+"""Seconds between messages about a run where there is no terminal."""
 
 
-class Bar:
-    """A bar on a terminal's stderr; everywhere, one line that says what a long run will cost.
+class MaskProgressBar:
+    """Progress over one image's masks: a bar on a terminal, and one message if it takes long.
 
     Args:
         name: of the image.
-        where: the model, and what it runs on.
-        few: how many masks a reduced budget would ask about instead; None where one is chosen.
+        where: the model and its device.
+        fast_masks: how many masks --budget fast would score; None if a budget was chosen.
     """
 
-    def __init__(self, name: str, where: str, few: int | None = None) -> None:
+    def __init__(self, name: str, where: str, fast_masks: int | None = None) -> None:
         self.name = name
         self.where = where
-        self.few = few
-        self.began = time.perf_counter()
-        self.told = False
-        self.bar: Any = None
-        self.task: Any = None
+        self.fast_masks = fast_masks
+        self._began = time.perf_counter()
+        self._cost_is_printed = False
+        self._bar: Any = None
+        self._task: Any = None
 
     def __enter__(self) -> Callable[[Progress], None]:
-        if begun := terminal_bar(self.name):
-            self.bar, self.task = begun
+        if started := terminal_bar(self.name):
+            self._bar, self._task = started
         return self.update
 
     def __exit__(self, *_: object) -> None:
-        if self.bar is not None:
-            self.bar.stop()
+        if self._bar is not None:
+            self._bar.stop()
 
     def update(self, progress: Progress) -> None:
-        """Move the bar; after the first batch, say what all of them will cost."""
+        """Move the bar; after the first batch, estimate the cost of all of them."""
         if progress.done == 0:
-            self.began = time.perf_counter()
-        elif not self.told:
-            self.told = True
-            seconds = (time.perf_counter() - self.began) * progress.total / progress.done
-            if seconds > LONG:
-                what = f"{self.name}: {progress.total} masked images for {self.where}"
-                less = ""
-                if self.few is not None and self.few < progress.total:
-                    less = f"; with --budget fast about {seconds * self.few / progress.total:.0f} s"
-                say(f"{what}, about {seconds:.0f} s{less}.")
-        if self.bar is not None:
-            self.bar.update(self.task, completed=progress.done, total=progress.total)
+            self._began = time.perf_counter()
+        elif not self._cost_is_printed:
+            self._cost_is_printed = True
+            self._print_cost(progress)
+        if self._bar is not None:
+            self._bar.update(self._task, completed=progress.done, total=progress.total)
+
+    def _print_cost(self, progress: Progress) -> None:
+        seconds = (time.perf_counter() - self._began) * progress.total / progress.done
+        if seconds <= LONG_SECONDS:
+            return
+        faster = ""
+        if self.fast_masks is not None and self.fast_masks < progress.total:
+            fast_seconds = seconds * self.fast_masks / progress.total
+            faster = f"; with --budget fast about {fast_seconds:.0f} s"
+        print_message(
+            f"{self.name}: {progress.total} masked images for {self.where}, "
+            f"about {seconds:.0f} s{faster}."
+        )
 
 
-EVERY = 10.0
-"""Seconds between the lines that tell of a run where there is no terminal."""
-
-
-class RunBar:
-    """How far a run has come: a bar on a terminal's stderr, elsewhere a line now and then.
+class RunProgressBar:
+    """Progress over the photos of a run: a bar on a terminal, a message now and then elsewhere.
 
     Args:
         name: of the model.
-
-    Attributes:
-        fresh: photos that this process has finished.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.fresh = 0
-        self.bar: Any = None
-        self.task: Any = None
-        self._told = time.perf_counter()
+        self._bar: Any = None
+        self._task: Any = None
+        self._last_message = time.perf_counter()
 
     def __enter__(self) -> Callable[[RunProgress], None]:
-        if begun := terminal_bar(self.name, "rate"):
-            self.bar, self.task = begun
+        if started := terminal_bar(self.name, "rate"):
+            self._bar, self._task = started
         return self.update
 
     def __exit__(self, *_: object) -> None:
-        if self.bar is not None:
-            self.bar.stop()
+        if self._bar is not None:
+            self._bar.stop()
 
     def update(self, progress: RunProgress) -> None:
-        """Tell of one more photo."""
-        self.fresh = progress.fresh
+        """Show that one more photo is done."""
         rate = f"{progress.fresh / max(progress.seconds, 1e-9):.2g} photos/s"
         if progress.failed:
             rate += f", {progress.failed} failed"
-        if self.bar is not None:
-            self.bar.update(self.task, completed=progress.done, total=progress.total, rate=rate)
+        if self._bar is not None:
+            done, total = progress.done, progress.total
+            self._bar.update(self._task, completed=done, total=total, rate=rate)
             return
         now = time.perf_counter()
-        if now - self._told >= EVERY or progress.done == progress.total:
-            self._told = now
+        if now - self._last_message >= MESSAGE_SECONDS or progress.done == progress.total:
+            self._last_message = now
             left = "" if progress.left is None else f", about {_duration(progress.left)} left"
-            say(f"{self.name}: {progress.done} of {progress.total}, {rate}{left}.")
+            print_message(f"{self.name}: {progress.done} of {progress.total}, {rate}{left}.")
 
 
 def _duration(seconds: float) -> str:

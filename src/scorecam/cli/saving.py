@@ -1,95 +1,32 @@
-"""Explanations as files: the overlay, the bank, and a record a program can read."""
+"""The output folder of `scorecam explain`: overlays, banks and records."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
-from scorecam.errors import OutputError, ScorecamError
+from scorecam.cli.records import Item, explanation_item, json_document, path_text
+from scorecam.errors import OutputError
 from scorecam.explanation import Explanation
 from scorecam.io.arguments import path as as_path
-from scorecam.io.files import check_writable, sweep, together
+from scorecam.io.files import Batch, check_writable, sweep, together
 
-SCHEMA = 1
-Item = dict[str, Any]
-
-
-def document(items: Sequence[Item], encoding: str = "utf-8") -> str:
-    """Items as the one JSON document that users of `--json` read.
-
-    Args:
-        items: plain values.
-        encoding: of the stream it is written to; what it lacks is escaped.
-    """
-    text = json.dumps({"schema": SCHEMA, "items": list(items)}, ensure_ascii=False, indent=2)
-    try:
-        text.encode(encoding)
-    except UnicodeEncodeError:
-        return json.dumps({"schema": SCHEMA, "items": list(items)}, indent=2)
-    return text
+DrawMethods = Callable[[Explanation], Image.Image]
 
 
-def named(path: str | os.PathLike[str]) -> str:
-    """A path as text; bytes in a file name that are not Unicode become question marks."""
-    return os.fsencode(path).decode("utf-8", "replace")
-
-
-def item(explanation: Explanation, image: str, overlay: Path, bank: Path) -> Item:
-    """An explanation as a record of plain values."""
-    target, made, asked = explanation.target, explanation.provenance, explanation.bank.asked
-    activations = explanation.bank.activations.flatten(1)
-    flat = int((activations.amax(dim=1) == activations.amin(dim=1)).sum())
-    return {
-        "image": named(image),
-        "model": made.model,
-        "layer": explanation.layer,
-        "variant": explanation.variant.name,
-        "formula": explanation.formula,
-        "head": explanation.bank.head,
-        "target": {
-            "index": target.index,
-            "name": target.name,
-            "probability": target.probability,
-        },
-        "score": target.score,
-        "budget": made.budget,
-        "precision": made.precision,
-        "runtime": made.runtime,
-        "device": made.device,
-        "forward_passes": made.forward_passes,
-        "channels": {"total": len(activations), "flat": flat, "asked": len(asked)},
-        "seconds": round(made.seconds, 3),
-        "error": explanation.error,
-        "health": [dataclasses.asdict(note) for note in explanation.health],
-        "files": {"overlay": named(overlay), "bank": named(bank)},
-    }
-
-
-def failure(error: ScorecamError, image: str, model: str) -> Item:
-    """An image that could not be explained, as a record."""
-    return {
-        "image": named(image),
-        "model": model,
-        "failure": {"kind": type(error).__name__, "message": str(error)},
-    }
-
-
-class Folder:
-    """Where results go. Nothing in it is overwritten unless asked.
+class OutputFolder:
+    """A folder for results. Existing files are kept unless `force` is set.
 
     Args:
-        path: created when missing.
-        force: overwrite what is there.
+        path: created if missing.
+        force: overwrite existing files.
 
     Raises:
-        OutputError: it cannot be written to.
+        OutputError: the folder is not writable.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
@@ -99,11 +36,11 @@ class Folder:
         check_writable(self.path)
         sweep(self.path.glob(".*.tmp"))
 
-    def claim(self, image: str) -> str:
-        """The stem of an image's files: its own, with a number where two images share one.
+    def claim_stem(self, image: str) -> str:
+        """The stem of an image's files: its own, with a number if another image has the same.
 
         Raises:
-            OutputError: files of that stem are there already.
+            OutputError: files with that stem exist.
         """
         own = Path(image).stem or "image"
         stem, number = own, 1
@@ -111,11 +48,11 @@ class Folder:
             number += 1
             stem = f"{own}-{number}"
         self._stems.add(stem)
-        known = re.compile(re.escape(stem) + r"\.(json|safetensors|[^.]+(\.methods)?\.png)")
-        taken = [path for path in self.path.iterdir() if known.fullmatch(path.name)]
-        if taken and not self.force:
+        pattern = re.compile(re.escape(stem) + r"\.(json|safetensors|[^.]+(\.methods)?\.png)")
+        existing = [path for path in self.path.iterdir() if pattern.fullmatch(path.name)]
+        if existing and not self.force:
             raise OutputError(
-                f"{min(taken)} is there already.",
+                f"{min(existing)} already exists.",
                 do="Use --force to overwrite it, or --out for another folder.",
             )
         return stem
@@ -125,45 +62,67 @@ class Folder:
         explanations: Sequence[Explanation],
         image: str,
         stem: str,
-        grid: Callable[[Explanation], Image.Image] | None = None,
+        draw_methods: DrawMethods | None = None,
     ) -> list[Item]:
-        """Write one image's explanations, which share a bank; returns one record each.
+        """Write the explanations of one image, which share a bank; returns one item each.
 
         All files of the image appear together, or none does.
 
         Args:
             explanations: at least one.
             image: the photo's name, for the record.
-            stem: as `claim` gave it.
-            grid: draws several methods side by side, for one more picture of each explanation.
+            stem: from `claim_stem`.
+            draw_methods: draws several methods side by side: one more picture per explanation.
 
         Raises:
             OutputError: a file cannot be written.
         """
         bank = self.path / f"{stem}.safetensors"
-        items: list[Item] = []
-        names: dict[str, int] = {}
+        overlays = self._overlay_paths(explanations, stem)
         with together() as batch:
-            for explanation in explanations:
-                target = explanation.target
-                name = slug(target.name or str(target.index))
-                if names.setdefault(name, target.index) != target.index:
-                    name = f"{name}-{target.index}"  # another class of the same name in a file
-                overlay = self.path / f"{stem}.{name}.png"
-                with batch.replacing(overlay) as temporary:
-                    explanation.overlay().save(temporary, "PNG")
-                record = item(explanation, image, overlay, bank)
-                if grid is not None:
-                    methods = overlay.with_suffix(".methods.png")
-                    with batch.replacing(methods) as temporary:
-                        grid(explanation).save(temporary, "PNG")
-                    record["files"]["methods"] = named(methods)
-                items.append(record)
+            items = [
+                _save_overlay(
+                    batch, explanation, image, overlay=overlay, bank=bank, draw_methods=draw_methods
+                )
+                for explanation, overlay in zip(explanations, overlays, strict=True)
+            ]
             with batch.replacing(bank) as temporary:
                 explanations[0].bank.save(temporary)
             with batch.replacing(self.path / f"{stem}.json") as temporary:
-                temporary.write_text(document(items) + "\n", "utf-8")
+                temporary.write_text(json_document(items) + "\n", "utf-8")
         return items
+
+    def _overlay_paths(self, explanations: Sequence[Explanation], stem: str) -> list[Path]:
+        """A path per explanation; classes whose names look alike in a file name get their index."""
+        indices: dict[str, int] = {}
+        paths: list[Path] = []
+        for explanation in explanations:
+            target = explanation.target
+            name = slug(target.name or str(target.index))
+            if indices.setdefault(name, target.index) != target.index:
+                name = f"{name}-{target.index}"
+            paths.append(self.path / f"{stem}.{name}.png")
+        return paths
+
+
+def _save_overlay(
+    batch: Batch,
+    explanation: Explanation,
+    image: str,
+    *,
+    overlay: Path,
+    bank: Path,
+    draw_methods: DrawMethods | None,
+) -> Item:
+    with batch.replacing(overlay) as temporary:
+        explanation.overlay().save(temporary, "PNG")
+    item = explanation_item(explanation, image, overlay, bank)
+    if draw_methods is not None:
+        methods = overlay.with_suffix(".methods.png")
+        with batch.replacing(methods) as temporary:
+            draw_methods(explanation).save(temporary, "PNG")
+        item["files"]["methods"] = path_text(methods)
+    return item
 
 
 def slug(name: str) -> str:

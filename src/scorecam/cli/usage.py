@@ -1,4 +1,4 @@
-"""How a command line that cannot be parsed is answered."""
+"""Error messages for command lines that cannot be parsed."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typer.core import TyperGroup
 from scorecam.base.wording import one_line
 
 LONGEST_USAGE = 500
-"""The most characters of what is wrong with a command line; its usage is printed before it."""
+"""The most characters of a usage error; the usage line is printed before it."""
 
 
 class Commands(TyperGroup):
-    """The commands, with messages that quote the user's words visibly and shortly."""
+    """The commands; usage errors quote what the user typed on one short, visible line."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
         with _visible_messages():
@@ -28,11 +28,11 @@ class Commands(TyperGroup):
 
 @contextlib.contextmanager
 def _visible_messages() -> Generator[None]:
-    """Clean the message of a usage error, which typer prints as it is."""
+    """Clean the message of a usage error, which typer prints unchanged."""
     try:
         yield
     except Exception as error:
-        # The base class of usage errors has moved between typer's versions; they all have these.
+        # Usage errors have different base classes in different typer versions; all have these.
         message = getattr(error, "message", None)
         if isinstance(message, str) and hasattr(error, "format_message"):
             error.message = one_line(message, LONGEST_USAGE)  # type: ignore[attr-defined]

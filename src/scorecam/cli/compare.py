@@ -1,0 +1,153 @@
+"""The command that compares models, checkpoints, precisions or runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scorecam.cli.exits import DONE, GATE_FAILED
+from scorecam.cli.opening import check_dataset_path, open_model
+from scorecam.cli.options import (
+    BudgetOption,
+    DeviceOption,
+    HeadOption,
+    JsonOption,
+    LabelsOption,
+    LimitOption,
+    ModelOptions,
+    PreprocessOption,
+    RunOption,
+    number_or_word,
+)
+from scorecam.cli.output import print_document, print_lines, print_message, print_text
+from scorecam.cli.resuming import resumable
+from scorecam.errors import DatasetError, SettingError
+
+if TYPE_CHECKING:
+    from scorecam.datasets.sample import Dataset
+    from scorecam.model.model import Model
+
+FILES = "compare.html, compare.json, compare.md, focus.png"
+
+
+def compare(
+    *,
+    sides: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="A B... [DATASET]",
+            help="Models, such as lite0,precision=bfloat16, or run folders; then the photos.",
+        ),
+    ],
+    out: RunOption,
+    preprocess: PreprocessOption = None,
+    labels: LabelsOption = None,
+    head: HeadOption = "auto",
+    device: DeviceOption = None,
+    method: Annotated[str, typer.Option("--method", help="Method to compare.")] = "scorecam",
+    budget: BudgetOption = "exact",
+    limit: LimitOption = None,
+    fail_under: Annotated[
+        str | None,
+        typer.Option(
+            "--fail-under", help="Exit with 3 below these values: similarity=0.95,focus=0.4."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Compare models, checkpoints, precisions or runs on the same photos; can gate a release."""
+    import scorecam
+
+    gates = parse_gates(fail_under)
+    sides, photos = _split_photos(sides, limit)
+    defaults = ModelOptions(preprocess=preprocess, labels=labels, head=head, device=device)
+    with resumable("compare", out) as progress:
+        result = scorecam.compare(
+            sides,
+            photos,
+            out=out,
+            method=method,
+            budget=number_or_word(budget),
+            fail_under=gates,
+            opener=_opener(defaults),
+            progress=progress,
+        )
+    if as_json:
+        print_document((result.folder / "compare.json").read_text("utf-8"))
+    else:
+        print_text(result.table)
+        print_lines(f"Results are in {result.folder}: {FILES}.")
+    for sentence in result.failed:
+        print_message(f"scorecam: {sentence}. Gate failed.")
+    return GATE_FAILED if result.failed else DONE
+
+
+def _split_photos(names: list[str], limit: int | None) -> tuple[list[str], Dataset | None]:
+    """The sides, and the photos: the last name, unless all names are runs.
+
+    Raises:
+        DatasetError: the last name is not a data set.
+    """
+    from scorecam.datasets.opening import open_dataset
+    from scorecam.datasets.selection import select
+    from scorecam.runs.compare.sides import parse_side
+
+    if all(parse_side(name).is_run for name in names):
+        return names, None
+    *sides, last = names
+    try:
+        return sides, select(open_dataset(check_dataset_path(last)), limit=limit)
+    except DatasetError as error:
+        likely = f"The last argument names the photos, here {last}. {error.likely}".strip()
+        raise DatasetError(error.what, likely=likely, do=error.do) from error
+
+
+def _opener(defaults: ModelOptions) -> Callable[..., Model]:
+    """Opens the model of a side. Remarks are printed once, though a side is opened twice."""
+    import dataclasses
+
+    opened: set[str] = set()
+
+    def open_side(spec: str, **settings: str) -> Model:
+        side = f"{spec} {settings}"
+        quiet = side in opened
+        opened.add(side)
+        options = dataclasses.replace(defaults, model=spec, **settings)
+        return open_model(options, quiet=quiet)
+
+    return open_side
+
+
+def parse_gates(text: str | None) -> dict[str, float]:
+    """`similarity=0.95,focus=0.4` as numbers by name.
+
+    Raises:
+        SettingError: it has another form, or names a gate twice.
+    """
+    from scorecam.io.ranges import real
+
+    gates: dict[str, float] = {}
+    for part in (text or "").split(","):
+        if not part.strip():
+            continue
+        name, equals, value = part.partition("=")
+        number = real(value)
+        if not equals or number is None:
+            raise SettingError(
+                f"--fail-under {part:.80} is not of the form NAME=NUMBER.",
+                do="Use for example similarity=0.95,focus=0.4.",
+            )
+        if name.strip() in gates:
+            raise SettingError(
+                f"--fail-under has {name.strip():.80} twice.", do="Give each gate once."
+            )
+        gates[name.strip()] = number
+    if text is not None and not gates:
+        raise SettingError(
+            "--fail-under is empty.",
+            likely="It may come from a variable that is empty.",
+            do="Use for example similarity=0.95,focus=0.4, or leave it out.",
+        )
+    return gates

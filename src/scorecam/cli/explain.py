@@ -1,0 +1,165 @@
+"""The command that explains photos."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from scorecam.cli.opening import open_model
+from scorecam.cli.options import (
+    BatchSizeOption,
+    BudgetOption,
+    ForceOption,
+    ImagesArgument,
+    JsonOption,
+    LayerOption,
+    ModelOptions,
+    PrecisionOption,
+    RuntimeOption,
+    SeedOption,
+    ToleranceOption,
+    VariantOption,
+    number_or_word,
+)
+from scorecam.cli.output import print_lines, print_message
+from scorecam.cli.progress import MaskProgressBar
+
+if TYPE_CHECKING:  # imported when a command runs: --help must not wait for torch
+    from PIL import Image
+
+    from scorecam.cli.records import Item
+    from scorecam.cli.saving import OutputFolder
+    from scorecam.explanation import Explanation
+    from scorecam.methods.method import Method
+    from scorecam.model.model import Model
+
+TOP5 = "top5"
+
+
+def explain(
+    *,
+    images: ImagesArgument,
+    source: ModelOptions,
+    layer: LayerOption = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--target",
+            help=f"A class by name or index, or {TOP5}; may be repeated. [default: the prediction]",
+        ),
+    ] = None,
+    variant: VariantOption = "official",
+    budget: BudgetOption = "exact",
+    tolerance: ToleranceOption = None,
+    precision: PrecisionOption = "float32",
+    runtime: RuntimeOption = "auto",
+    batch_size: BatchSizeOption = "auto",
+    seed: SeedOption = 0,
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            "--methods",
+            help="Methods to draw side by side, such as "
+            "scorecam,scorecam:variant=algorithm1,gradcam.",
+        ),
+    ] = None,
+    out: Annotated[str, typer.Option("--out", help="Output folder.")] = "out",
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Explain what a model saw in photos: an overlay, a score bank and a record for each."""
+    from scorecam.cli.photos import process_photos
+    from scorecam.cli.saving import OutputFolder
+    from scorecam.explainer import check_target
+    from scorecam.methods.names import parse_methods
+
+    compared = parse_methods(methods) if methods is not None else []
+    targets = target or [None]
+    folder = OutputFolder(out, force=force)
+    model = open_model(source)
+    for name in {*targets} - {TOP5}:
+        check_target(model, name)
+    settings = {
+        "layer": layer,
+        "variant": variant,
+        "budget": number_or_word(budget),
+        "tolerance": tolerance,
+        "precision": precision,
+        "runtime": runtime,
+        "batch_size": number_or_word(batch_size),
+        "seed": seed,
+    }
+
+    def process(image: str) -> list[Item]:
+        return explain_photo(
+            model, image, folder, targets=targets, settings=settings, methods=compared
+        )
+
+    def report(items: list[Item]) -> None:
+        if not as_json:
+            print_items(items)
+
+    outcome = process_photos(images, model.spec, process, report)
+    return outcome.finish(as_json=as_json, saved_in=out)
+
+
+def explain_photo(
+    model: Model,
+    image: str,
+    folder: OutputFolder,
+    *,
+    targets: Sequence[str | None],
+    settings: dict[str, Any],
+    methods: Sequence[Method] = (),
+) -> list[Item]:
+    """Explain a photo and save the results; returns one item per target."""
+    import scorecam
+    from scorecam.budget.plan import FAST
+    from scorecam.cli.records import path_text
+    from scorecam.methods.names import heatmaps
+
+    stem = folder.claim_stem(image)
+    first = None if targets[0] == TOP5 else targets[0]
+    exact = settings.get("budget", "exact") == "exact" and settings.get("tolerance") is None
+    bar = MaskProgressBar(
+        path_text(Path(image).name),
+        f"{model.spec} on {model.device}",
+        FAST.expected if exact else None,
+    )
+    # Whatever the model itself prints goes to stderr: stdout is for results.
+    with bar as progress, redirect_stdout(sys.stderr):
+        explanation = scorecam.explain(model, image, first, progress=progress, **settings)
+    for remark in explanation.provenance.remarks:
+        print_message(remark)
+    explanations: list[Explanation] = []
+    for target in targets:
+        explanations += explanation.top(5) if target == TOP5 else [explanation.of(target)]
+
+    def draw_methods(explanation: Explanation) -> Image.Image:
+        return explanation.side_by_side(heatmaps(model, explanation, methods))
+
+    return folder.save(explanations, image, stem, draw_methods if methods else None)
+
+
+def print_items(items: Sequence[Item]) -> None:
+    """Print explanations, a few lines each; failures are printed when the command ends."""
+    from scorecam.cli.records import class_name
+
+    for item in items:
+        if "failure" in item:
+            continue
+        probability = item["target"]["probability"]
+        score = f"{item['score']:.4g}" if probability is None else f"{probability:.1%}"
+        print_lines(f"{item['image']}: {class_name(item)} {score}", f"  {item['files']['overlay']}")
+        if item["budget"] != "exact":
+            scored, total = item["channels"]["asked"], item["channels"]["total"]
+            print_lines(f"  {scored} of {total} masks; estimated error {item['error']:.2f}")
+        for note in item["health"]:
+            print_lines(f"  ! {note['code']}: {note['sentence']}")
+        if not item["health"]:
+            print_lines("  No warnings. This is not a trust check; run `scorecam check`.")

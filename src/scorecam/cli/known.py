@@ -1,0 +1,26 @@
+"""The values that options accept, by name, for help texts.
+
+The lists themselves live with the code that uses them, which imports torch; `--help` must not wait
+for that. A test compares these names with those lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+BUNDLED_MODELS: Final = ("lite0", "lite1", "lite2")
+VARIANTS: Final = ("official", "algorithm1", "increase", "literal", "consensus")
+HEADS: Final = ("auto", "logits", "probabilities", "sigmoid", "value")
+PRECISIONS: Final = ("float32", "bfloat16", "float16", "auto")
+RUNTIMES: Final = ("auto", "eager", "compile", "openvino")
+METRIC_PRESETS: Final = ("paper", "quick", "localisation", "all")
+DATASET_FORMATS: Final = ("folder", "imagenet", "voc", "coco", "list")
+RANDOMISATIONS: Final = ("cascading", "independent")
+MASKED_PIXELS: Final = ("run", "black")
+
+
+def any_of(names: Iterable[str]) -> str:
+    """The names in a sentence: `a, b or c`."""
+    *first, last = names
+    return f"{', '.join(first)} or {last}" if first else last

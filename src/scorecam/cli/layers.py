@@ -1,0 +1,39 @@
+"""The command that lists a model's layers."""
+
+from __future__ import annotations
+
+import json
+
+from scorecam.cli.exits import DONE
+from scorecam.cli.opening import open_model
+from scorecam.cli.options import JsonOption, ModelOption, ModelOptions, PreprocessOption
+from scorecam.cli.output import print_document, print_lines, print_message
+
+
+def layers(
+    *,
+    model: ModelOption = None,
+    preprocess: PreprocessOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """List the layers that can be explained; an arrow marks the default."""
+    import dataclasses
+
+    import scorecam
+
+    # Trained weights do not matter here, so none are required.
+    random = model is not None and model.startswith("torchvision:")
+    options = ModelOptions(model, "random" if random else None, preprocess)
+    found = scorecam.layers(open_model(options, quiet=True))
+    if as_json:
+        items = [dataclasses.asdict(layer) for layer in found]
+        print_document(json.dumps({"schema": 1, "items": items}, indent=2))
+        return DONE
+    if not found:
+        print_message("No layer of this network has a grid.")
+    width = max((len(layer.name) for layer in found), default=0)
+    for layer in found:
+        grid = "×".join(map(str, layer.grid))
+        mark = "→" if layer.default else " "
+        print_lines(f"{mark} {layer.name:<{width}}  {layer.channels:>5} × {grid:<9}  {layer.why}")
+    return DONE

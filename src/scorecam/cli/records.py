@@ -1,0 +1,87 @@
+"""Results as plain values: the items that `--json` prints and that are saved as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scorecam.errors import ScorecamError
+
+if TYPE_CHECKING:
+    from scorecam.explanation import Explanation
+
+SCHEMA = 1
+Item = dict[str, Any]
+
+
+def json_document(items: Sequence[Item], encoding: str = "utf-8") -> str:
+    """Items as the one JSON document that `--json` prints.
+
+    Args:
+        items: plain values.
+        encoding: of the stream it is written to; characters it lacks are escaped.
+    """
+    text = json.dumps({"schema": SCHEMA, "items": list(items)}, ensure_ascii=False, indent=2)
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return json.dumps({"schema": SCHEMA, "items": list(items)}, indent=2)
+    return text
+
+
+def path_text(path: str | os.PathLike[str]) -> str:
+    """A path as text; bytes of a file name that are not Unicode become question marks."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
+def explanation_item(explanation: Explanation, image: str, overlay: Path, bank: Path) -> Item:
+    """The item of an explanation and its files."""
+    target, provenance = explanation.target, explanation.provenance
+    activations = explanation.bank.activations.flatten(1)
+    flat = int((activations.amax(dim=1) == activations.amin(dim=1)).sum())
+    return {
+        "image": path_text(image),
+        "model": provenance.model,
+        "layer": explanation.layer,
+        "variant": explanation.variant.name,
+        "formula": explanation.formula,
+        "head": explanation.bank.head,
+        "target": {
+            "index": target.index,
+            "name": target.name,
+            "probability": target.probability,
+        },
+        "score": target.score,
+        "budget": provenance.budget,
+        "precision": provenance.precision,
+        "runtime": provenance.runtime,
+        "device": provenance.device,
+        "forward_passes": provenance.forward_passes,
+        "channels": {
+            "total": len(activations),
+            "flat": flat,
+            "asked": len(explanation.bank.asked),
+        },
+        "seconds": round(provenance.seconds, 3),
+        "error": explanation.error,
+        "health": [dataclasses.asdict(note) for note in explanation.health],
+        "files": {"overlay": path_text(overlay), "bank": path_text(bank)},
+    }
+
+
+def failure_item(error: ScorecamError, image: str, model: str) -> Item:
+    """The item of a photo that could not be processed."""
+    return {
+        "image": path_text(image),
+        "model": model,
+        "failure": {"kind": type(error).__name__, "message": str(error)},
+    }
+
+
+def class_name(item: Item) -> str:
+    """The class that an item explains, by name if it has one."""
+    return item["target"]["name"] or f"class {item['target']['index']}"

@@ -1,0 +1,67 @@
+"""Help texts: the names in them are those that the code accepts, and no option is retyped."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from typing import get_args, get_type_hints
+
+import pytest
+
+import scorecam as package
+from scorecam.backends.zoo import LITES
+from scorecam.cam import Head
+from scorecam.cli import known
+from scorecam.cli.app import COMMANDS
+from scorecam.cli.options import ModelOptions, with_option_groups
+from scorecam.datasets.opening import _KINDS
+from scorecam.metrics import PRESETS
+from scorecam.model.engine import Precision, Runtime
+from scorecam.runs.sanity.networks import MODES
+
+
+@pytest.mark.parametrize(
+    ("names", "accepted"),
+    [
+        (known.BUNDLED_MODELS, LITES),
+        (known.VARIANTS, package.VARIANTS),
+        (known.HEADS, ("auto", *get_args(Head))),
+        (known.PRECISIONS, get_args(Precision)),
+        (known.RUNTIMES, get_args(Runtime)),
+        (known.METRIC_PRESETS, PRESETS),
+        (known.DATASET_FORMATS, _KINDS),
+        (known.RANDOMISATIONS, MODES),
+        (known.MASKED_PIXELS, get_args(get_type_hints(package.evaluate)["fill"])),
+    ],
+)
+def test_help_names_what_the_code_accepts(names: Iterable[str], accepted: Iterable[str]) -> None:
+    assert tuple(names) == tuple(accepted)
+
+
+def test_names_are_listed_as_in_a_sentence() -> None:
+    assert [known.any_of(names) for names in ("a", "ab", "abc")] == ["a", "a or b", "a, b or c"]
+
+
+def test_an_option_has_one_help_text_in_all_commands() -> None:
+    texts: dict[str, set[str]] = {}
+    for command in COMMANDS:
+        for parameter in inspect.signature(with_option_groups(command)).parameters.values():
+            [option] = parameter.annotation.__metadata__
+            texts.setdefault(parameter.name, set()).add(option.help)
+    differ = {name for name, helps in texts.items() if len(helps) > 1}
+
+    assert differ <= {"out", "target", "methods", "method", "limit"}
+
+
+def test_a_group_of_options_arrives_as_one_object() -> None:
+    def command(*, source: ModelOptions, other: int = 1) -> int:
+        assert source == ModelOptions("lite1", device="cpu")
+        return other
+
+    run = with_option_groups(command)
+
+    assert list(inspect.signature(run).parameters) == [
+        *("model", "weights", "preprocess", "labels", "head", "device", "other")
+    ]
+    options = {"weights": None, "preprocess": None, "labels": None, "head": "auto"}
+    assert run(model="lite1", device="cpu", other=7, **options) == 7
