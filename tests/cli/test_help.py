@@ -13,21 +13,19 @@ from scorecam.backends.zoo import LITES
 from scorecam.cam import Head
 from scorecam.cli import known
 from scorecam.cli.app import COMMANDS
-from scorecam.cli.options import ModelOptions, with_option_groups
+from scorecam.cli.groups import with_option_groups
+from scorecam.cli.options import ModelOptions
 from scorecam.datasets.opening import _KINDS
 from scorecam.metrics import PRESETS
-from scorecam.model.engine import Precision, Runtime
 from scorecam.runs.sanity.networks import MODES
+from scorecam.settings import OPTIONS
 
 
 @pytest.mark.parametrize(
     ("names", "accepted"),
     [
         (known.BUNDLED_MODELS, LITES),
-        (known.VARIANTS, package.VARIANTS),
         (known.HEADS, ("auto", *get_args(Head))),
-        (known.PRECISIONS, get_args(Precision)),
-        (known.RUNTIMES, get_args(Runtime)),
         (known.METRIC_PRESETS, PRESETS),
         (known.DATASET_FORMATS, _KINDS),
         (known.RANDOMISATIONS, MODES),
@@ -36,6 +34,11 @@ from scorecam.runs.sanity.networks import MODES
 )
 def test_help_names_what_the_code_accepts(names: Iterable[str], accepted: Iterable[str]) -> None:
     assert tuple(names) == tuple(accepted)
+
+
+@pytest.mark.parametrize("setting", OPTIONS)
+def test_help_names_every_word_of_a_setting(setting: str) -> None:
+    assert known.SETTING_WORDS.get(setting, ()) == tuple(OPTIONS[setting].words())
 
 
 def test_names_are_listed_as_in_a_sentence() -> None:
@@ -50,7 +53,7 @@ def test_an_option_has_one_help_text_in_all_commands() -> None:
             texts.setdefault(parameter.name, set()).add(option.help)
     differ = {name for name, helps in texts.items() if len(helps) > 1}
 
-    assert differ <= {"out", "target", "methods", "method", "limit"}
+    assert differ <= {"out", "target", "methods", "method"}
 
 
 def test_a_group_of_options_arrives_as_one_object() -> None:

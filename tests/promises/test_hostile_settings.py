@@ -18,7 +18,6 @@ from scorecam.budget.plan import plan
 from scorecam.cam import find_variant
 from scorecam.cli.compare import parse_gates
 from scorecam.cli.evaluate import parse_shard
-from scorecam.cli.options import number_or_word
 from scorecam.datasets.sample import Dataset
 from scorecam.datasets.selection import select
 from scorecam.errors import ScorecamError, SettingError, TargetError
@@ -30,6 +29,7 @@ from scorecam.model.batches import first_batch_size
 from scorecam.model.target import find_target
 from scorecam.runs.compare.sides import parse_side
 from scorecam.runs.sanity.networks import all_jobs
+from scorecam.settings import OPTIONS
 
 LONGEST_MESSAGE = 600
 
@@ -172,8 +172,10 @@ def chosen(**given: Any) -> object:
 
 
 DOORS: dict[str, Callable[[Any], object]] = {
-    "--budget": lambda text: plan(number_or_word(text), None),
-    "--batch-size": lambda text: first_batch_size(number_or_word(text), torch.zeros(1, 3, 8, 8)),
+    "--budget": lambda text: plan(OPTIONS["budget"].read(text), None),
+    "--batch-size": lambda text: first_batch_size(
+        OPTIONS["batch_size"].read(text), torch.zeros(1, 3, 8, 8)
+    ),
     "--metrics": parse_metrics,
     "--methods": parse_methods,
     "--variant": find_variant,

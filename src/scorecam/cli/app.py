@@ -14,8 +14,8 @@ from scorecam.cli.doctor import doctor
 from scorecam.cli.evaluate import evaluate
 from scorecam.cli.exits import with_exit_codes
 from scorecam.cli.explain import explain
+from scorecam.cli.groups import with_option_groups
 from scorecam.cli.layers import layers
-from scorecam.cli.options import with_option_groups
 from scorecam.cli.sanity import sanity
 from scorecam.cli.show import show
 from scorecam.cli.usage import Commands

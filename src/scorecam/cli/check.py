@@ -8,18 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from scorecam.cli.groups import SettingOptions, SettingValues
 from scorecam.cli.opening import open_model
-from scorecam.cli.options import (
-    BudgetOption,
-    ImagesArgument,
-    JsonOption,
-    LayerOption,
-    ModelOptions,
-    RuntimeOption,
-    SeedOption,
-    VariantOption,
-    number_or_word,
-)
+from scorecam.cli.options import ImagesArgument, JsonOption, LayerOption, ModelOptions
 from scorecam.cli.output import print_lines, print_message
 from scorecam.cli.progress import MaskProgressBar
 
@@ -42,10 +33,10 @@ def check(
         str | None,
         typer.Option("--target", help="A class by name or index. [default: the prediction]"),
     ] = None,
-    variant: VariantOption = "official",
-    budget: BudgetOption = "fast",
-    runtime: RuntimeOption = "auto",
-    seed: SeedOption = 0,
+    settings: Annotated[
+        SettingValues,
+        SettingOptions(only=("variant", "budget", "runtime", "seed"), defaults={"budget": "fast"}),
+    ],
     without: Annotated[
         list[str] | None,
         typer.Option("--without", help="Evidence to leave out, by code; may be repeated."),
@@ -64,17 +55,10 @@ def check(
     excluded = known_codes(without or ())
     model = open_model(source)
     check_target(model, target)
-    settings: dict[str, Any] = {
-        "target": target,
-        "layer": layer,
-        "variant": variant,
-        "budget": number_or_word(budget),
-        "runtime": runtime,
-        "seed": seed,
-    }
+    chosen = {"target": target, "layer": layer, **settings}
 
     def process(image: str) -> list[Item]:
-        return [_check_photo(model, image, settings, excluded)]
+        return [_check_photo(model, image, chosen, excluded)]
 
     def report(items: list[Item]) -> None:
         if not as_json:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scorecam.cli.exits import DONE, GATE_FAILED
+from scorecam.cli.groups import SettingOptions, SettingValues
 from scorecam.cli.opening import check_dataset_path, open_model
 from scorecam.cli.options import (
-    BudgetOption,
     DeviceOption,
     HeadOption,
     JsonOption,
@@ -19,7 +19,6 @@ from scorecam.cli.options import (
     ModelOptions,
     PreprocessOption,
     RunOption,
-    number_or_word,
 )
 from scorecam.cli.output import print_document, print_lines, print_message, print_text
 from scorecam.cli.resuming import resumable
@@ -47,7 +46,7 @@ def compare(
     head: HeadOption = "auto",
     device: DeviceOption = None,
     method: Annotated[str, typer.Option("--method", help="Method to compare.")] = "scorecam",
-    budget: BudgetOption = "exact",
+    settings: Annotated[SettingValues, SettingOptions(only=("budget",))],
     limit: LimitOption = None,
     fail_under: Annotated[
         str | None,
@@ -69,10 +68,10 @@ def compare(
             photos,
             out=out,
             method=method,
-            budget=number_or_word(budget),
             fail_under=gates,
             opener=_opener(defaults),
             progress=progress,
+            **settings,
         )
     if as_json:
         print_document((result.folder / "compare.json").read_text("utf-8"))

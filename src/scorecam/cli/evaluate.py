@@ -8,21 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from scorecam.cli.exits import BAD_INPUT, DONE, SOME_FAILED
+from scorecam.cli.groups import SettingOptions, SettingValues
 from scorecam.cli.known import DATASET_FORMATS, MASKED_PIXELS, METRIC_PRESETS
 from scorecam.cli.opening import check_dataset_path, open_model
-from scorecam.cli.options import (
-    BatchSizeOption,
-    BudgetOption,
-    JsonOption,
-    LayerOption,
-    ModelOptions,
-    PrecisionOption,
-    RunOption,
-    RuntimeOption,
-    SeedOption,
-    ToleranceOption,
-    number_or_word,
-)
+from scorecam.cli.options import JsonOption, LayerOption, LimitOption, ModelOptions, RunOption
 from scorecam.cli.output import print_document, print_lines, print_message, print_text
 from scorecam.cli.resuming import resumable
 from scorecam.errors import SettingError
@@ -61,10 +50,7 @@ def evaluate(
     split: Annotated[
         str | None, typer.Option("--split", help="Split of a voc or coco data set, such as val.")
     ] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option("--limit", help="Use at most this many photos, at random (see --seed)."),
-    ] = None,
+    limit: LimitOption = None,
     single: Annotated[
         bool, typer.Option("--single", help="Use only photos with exactly one box of their class.")
     ] = False,
@@ -82,12 +68,8 @@ def evaluate(
         str, typer.Option("--target", help="Class to explain: label or predicted.")
     ] = "label",
     layer: LayerOption = None,
-    budget: BudgetOption = "exact",
-    tolerance: ToleranceOption = None,
-    precision: PrecisionOption = "float32",
-    runtime: RuntimeOption = "auto",
-    batch_size: BatchSizeOption = "auto",
-    seed: SeedOption = 0,
+    # --methods names the variants.
+    settings: Annotated[SettingValues, SettingOptions(without=("variant",))],
     fill: Annotated[
         str,
         typer.Option(
@@ -123,27 +105,25 @@ def evaluate(
         annotations=annotations and check_dataset_path(annotations),
         split=split,
     )
-    chosen = select(whole, limit=limit, seed=seed, single=single, at_most=at_most)
+    chosen = select(whole, limit=limit, seed=settings["seed"], single=single, at_most=at_most)
     model = open_model(source)
-    settings: dict[str, Any] = {
-        "out": out,
-        "layer": layer,
-        "target": target,
-        "budget": number_or_word(budget),
-        "tolerance": tolerance,
-        "precision": precision,
-        "runtime": runtime,
-        "batch_size": number_or_word(batch_size),
-        "seed": seed,
-        "shard": part,
-        "banks": banks,
-        "gallery": gallery,
-        "retry": retry,
-        "fill": fill,
-        "tell": print_message,
-    }
     with resumable(model.spec, out) as progress:
-        summary = scorecam.evaluate(model, chosen, **measured, **settings, progress=progress)
+        summary = scorecam.evaluate(
+            model,
+            chosen,
+            out=out,
+            layer=layer,
+            target=target,  # type: ignore[arg-type]
+            shard=part,
+            banks=banks,
+            gallery=gallery,
+            retry=retry,
+            fill=fill,  # type: ignore[arg-type]
+            tell=print_message,
+            progress=progress,
+            **measured,
+            **settings,
+        )
     _print_summary(summary, as_json=as_json)
     return _exit_code(summary)
 

@@ -10,22 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from scorecam.cli.groups import SettingOptions, SettingValues
 from scorecam.cli.opening import open_model
-from scorecam.cli.options import (
-    BatchSizeOption,
-    BudgetOption,
-    ForceOption,
-    ImagesArgument,
-    JsonOption,
-    LayerOption,
-    ModelOptions,
-    PrecisionOption,
-    RuntimeOption,
-    SeedOption,
-    ToleranceOption,
-    VariantOption,
-    number_or_word,
-)
+from scorecam.cli.options import ForceOption, ImagesArgument, JsonOption, LayerOption, ModelOptions
 from scorecam.cli.output import print_lines, print_message
 from scorecam.cli.progress import MaskProgressBar
 
@@ -53,13 +40,7 @@ def explain(
             help=f"A class by name or index, or {TOP5}; may be repeated. [default: the prediction]",
         ),
     ] = None,
-    variant: VariantOption = "official",
-    budget: BudgetOption = "exact",
-    tolerance: ToleranceOption = None,
-    precision: PrecisionOption = "float32",
-    runtime: RuntimeOption = "auto",
-    batch_size: BatchSizeOption = "auto",
-    seed: SeedOption = 0,
+    settings: Annotated[SettingValues, SettingOptions()],
     methods: Annotated[
         str | None,
         typer.Option(
@@ -84,20 +65,15 @@ def explain(
     model = open_model(source)
     for name in {*targets} - {TOP5}:
         check_target(model, name)
-    settings = {
-        "layer": layer,
-        "variant": variant,
-        "budget": number_or_word(budget),
-        "tolerance": tolerance,
-        "precision": precision,
-        "runtime": runtime,
-        "batch_size": number_or_word(batch_size),
-        "seed": seed,
-    }
 
     def process(image: str) -> list[Item]:
         return explain_photo(
-            model, image, folder, targets=targets, settings=settings, methods=compared
+            model,
+            image,
+            folder,
+            targets=targets,
+            settings={"layer": layer, **settings},
+            methods=compared,
         )
 
     def report(items: list[Item]) -> None:

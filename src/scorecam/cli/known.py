@@ -10,14 +10,17 @@ from collections.abc import Iterable
 from typing import Final
 
 BUNDLED_MODELS: Final = ("lite0", "lite1", "lite2")
-VARIANTS: Final = ("official", "algorithm1", "increase", "literal", "consensus")
 HEADS: Final = ("auto", "logits", "probabilities", "sigmoid", "value")
-PRECISIONS: Final = ("float32", "bfloat16", "float16", "auto")
-RUNTIMES: Final = ("auto", "eager", "compile", "openvino")
 METRIC_PRESETS: Final = ("paper", "quick", "localisation", "all")
 DATASET_FORMATS: Final = ("folder", "imagenet", "voc", "coco", "list")
 RANDOMISATIONS: Final = ("cascading", "independent")
 MASKED_PIXELS: Final = ("run", "black")
+SETTING_WORDS: Final = {
+    "variant": ("official", "algorithm1", "increase", "literal", "consensus"),
+    "precision": ("float32", "bfloat16", "float16", "auto"),
+    "runtime": ("auto", "eager", "compile", "openvino"),
+}
+"""By setting; `scorecam.settings` lists the settings."""
 
 
 def any_of(names: Iterable[str]) -> str:

@@ -9,18 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scorecam.cli.exits import DONE, SOME_FAILED
+from scorecam.cli.groups import SettingOptions, SettingValues
 from scorecam.cli.known import RANDOMISATIONS
 from scorecam.cli.opening import check_dataset_path, open_model
-from scorecam.cli.options import (
-    BudgetOption,
-    JsonOption,
-    LayerOption,
-    LimitOption,
-    ModelOptions,
-    RunOption,
-    RuntimeOption,
-    number_or_word,
-)
+from scorecam.cli.options import JsonOption, LayerOption, LimitOption, ModelOptions, RunOption
 from scorecam.cli.output import print_document, print_lines, print_message, print_text
 from scorecam.cli.resuming import resumable
 
@@ -52,8 +44,9 @@ def sanity(
     ] = None,
     limit: LimitOption = None,
     layer: LayerOption = None,
-    budget: BudgetOption = "fast",
-    runtime: RuntimeOption = "auto",
+    settings: Annotated[
+        SettingValues, SettingOptions(only=("budget", "runtime"), defaults={"budget": "fast"})
+    ],
     as_json: JsonOption = False,
 ) -> int:
     """Check that maps change when weights are re-initialised (model randomisation)."""
@@ -77,9 +70,8 @@ def sanity(
             seeds=seeds,
             shuffled=other,
             layer=layer,
-            runtime=runtime,  # type: ignore[arg-type]
-            budget=number_or_word(budget),
             progress=progress,
+            **settings,
         )
     for name, message in result.failures.items():
         print_message(f"scorecam: {name}: {message}")

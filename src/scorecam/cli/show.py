@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from scorecam.cli.exits import DONE
-from scorecam.cli.options import ForceOption, VariantOption
+from scorecam.cli.groups import SettingOptions, SettingValues
+from scorecam.cli.options import ForceOption
 from scorecam.cli.output import print_message
 from scorecam.errors import OutputError
 
@@ -22,7 +23,7 @@ def show(
         str | None,
         typer.Option("--target", help="A class by name or index. [default: the prediction]"),
     ] = None,
-    variant: VariantOption = "official",
+    settings: Annotated[SettingValues, SettingOptions(only=("variant",))],
     out: Annotated[
         str | None,
         typer.Option("--out", help="Picture to write. [default: a PNG file beside the bank]"),
@@ -41,7 +42,7 @@ def show(
     loaded = ScoreBank.load(bank)
     for remark in loaded.provenance.remarks:
         print_message(remark)
-    explanation = Explanation(loaded, loaded.target(target), find_variant(variant))
+    explanation = Explanation(loaded, loaded.target(target), find_variant(settings["variant"]))
     label, name = slug(explanation.target.label), explanation.variant.name
     picture = Path(out) if out else Path(bank).with_name(f"{Path(bank).stem}.{label}.{name}.png")
     if picture.exists() and not force:

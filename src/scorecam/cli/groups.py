@@ -1,0 +1,120 @@
+"""Parameters of a command that stand for several options.
+
+A parameter that is a dataclass of options, such as `ModelOptions`, stands for its fields. One that
+is annotated with `SettingOptions` stands for settings of Score-CAM.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, cast
+
+import typer
+
+from scorecam.cli.known import SETTING_WORDS, any_of
+from scorecam.settings import OPTIONS, Option
+
+
+@dataclass(frozen=True)
+class SettingOptions:
+    """Stands for options of a command: settings of Score-CAM, from the list in `scorecam.settings`.
+
+    A command has `settings: Annotated[SettingValues, SettingOptions(...)]` and receives the values
+    by name, as the library's functions take them.
+
+    Args:
+        only: names of the settings; all of them if empty.
+        without: settings to leave out.
+        defaults: where the command's differ from the library's.
+    """
+
+    only: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    defaults: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def parameters(self) -> list[inspect.Parameter]:
+        """One parameter per setting, for typer."""
+        return [self._parameter(setting) for setting in self._settings()]
+
+    def take(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Remove the settings from the values of all options; returns them."""
+        return {setting.name: setting.read(given.pop(setting.name)) for setting in self._settings()}
+
+    def _settings(self) -> list[Option]:
+        return [
+            setting
+            for setting in OPTIONS.values()
+            if setting.kind != "object"
+            and setting.name not in self.without
+            and (not self.only or setting.name in self.only)
+        ]
+
+    def _parameter(self, setting: Option) -> inspect.Parameter:
+        text = setting.sentence
+        if words := SETTING_WORDS.get(setting.name):
+            text = f"{text.removesuffix('.')}: {any_of(words)}."
+        default = self.defaults.get(setting.name, setting.default)
+        kind: Any = setting.type if setting.default is not None else setting.type | None
+        return inspect.Parameter(
+            setting.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=default,
+            annotation=Annotated[kind, typer.Option(setting.flag, help=text)],
+        )
+
+
+SettingValues = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _OptionGroup:
+    """A dataclass of options, as a parameter of a command."""
+
+    kind: type[Any]
+
+    def parameters(self) -> list[inspect.Parameter]:
+        return list(inspect.signature(self.kind, eval_str=True).parameters.values())
+
+    def take(self, given: dict[str, Any]) -> Any:
+        return self.kind(
+            **{name: given.pop(name) for name in inspect.signature(self.kind).parameters}
+        )
+
+
+def with_option_groups(command: Callable[..., int]) -> Callable[..., int]:
+    """Replace each parameter that stands for several options by those options.
+
+    On the command line, `def explain(*, source: ModelOptions)` has the options --model, --weights
+    and so on, in the place of `source`; the command receives them as one object.
+    """
+    annotations = typing.get_type_hints(command, include_extras=True)
+    groups = {name: found for name, kind in annotations.items() if (found := _group(kind))}
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        if name in groups:
+            parameters += groups[name].parameters()
+        else:
+            parameters.append(parameter.replace(annotation=annotations[name]))
+
+    @functools.wraps(command)
+    def run(**given: Any) -> int:
+        values = {name: group.take(given) for name, group in groups.items()}
+        return command(**given, **values)
+
+    keyword_only = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in parameters]
+    run.__signature__ = inspect.Signature(keyword_only)  # type: ignore[attr-defined]
+    run.__annotations__ = {each.name: each.annotation for each in keyword_only}
+    return run
+
+
+def _group(kind: Any) -> _OptionGroup | SettingOptions | None:
+    """What stands for several options, if a parameter of this type does."""
+    if dataclasses.is_dataclass(kind):
+        return _OptionGroup(cast("type[Any]", kind))
+    metadata = getattr(kind, "__metadata__", ())
+    return next((each for each in metadata if isinstance(each, SettingOptions)), None)
