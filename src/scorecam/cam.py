@@ -27,7 +27,8 @@ from scorecam.base.interpolation import extremes, upsample
 from scorecam.base.products import exact_products
 from scorecam.base.wording import constructor, quoted
 from scorecam.errors import SettingError, did_you_mean
-from scorecam.io.arguments import choice, flag, number, tensor
+from scorecam.io.arguments import choice, flag, tensor
+from scorecam.io.ranges import Real
 from scorecam.shapes import (
     Activations,
     BatchedScores,
@@ -39,6 +40,8 @@ from scorecam.shapes import (
     Scores,
     Weights,
 )
+
+EPSILON = Real(0, 1e30, closed=True)
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class Masking:
         object.__setattr__(self, "fill", _numbers(self.fill))
         object.__setattr__(self, "align_corners", flag("align_corners", self.align_corners))
         choice("scale", self.scale, ("after", "before"))
-        object.__setattr__(self, "epsilon", number("epsilon", self.epsilon, 0, 1e30))
+        object.__setattr__(self, "epsilon", EPSILON.check("epsilon", self.epsilon))
 
     def fill_like(self, image: Image) -> Image:
         """The image with everything muted: `fill` at every pixel, in the image's shape."""

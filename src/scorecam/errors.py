@@ -27,12 +27,12 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any, Final
 
-from scorecam.base.wording import LONGEST, one_line, quoted, shortened, summary
+from scorecam.base.wording import LONGEST_PARAGRAPH, one_line, quoted, shortened, summary
 
-MOST: Final = LONGEST - 20
+LONGEST_ERROR: Final = LONGEST_PARAGRAPH - 20
 """The most characters of an error's paragraph; a command puts its name before it."""
 
-ADVICE: Final = 320
+LONGEST_ADVICE: Final = 320
 """The most characters of what to try, which is never cut for the sake of the rest."""
 
 
@@ -63,10 +63,10 @@ class ScorecamError(Exception):
 
 def _fitting(what: str, likely: str, do: str) -> tuple[str, str, str]:
     """The three parts, shortened where they are longer than one paragraph together."""
-    room = MOST - 6  # for the spaces and full stops between them
+    room = LONGEST_ERROR - 6  # for the spaces and full stops between them
     if len(what) + len(likely) + len(do) <= room:
         return what, likely, do
-    do = shortened(do, ADVICE)
+    do = shortened(do, LONGEST_ADVICE)
     likely = shortened(likely, max(80, room - len(do) - len(what)))
     return shortened(what, room - len(do) - len(likely)), likely, do
 
@@ -126,7 +126,7 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
     to a word that is too long for one.
     """
     text = word if isinstance(word, str) else quoted(word)
-    if len(text) > LONGEST:
+    if len(text) > LONGEST_PARAGRAPH:
         return ""
     spelled = {name.casefold(): name for name in known}
     folded = text.casefold()

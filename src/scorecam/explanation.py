@@ -20,9 +20,10 @@ from scorecam.cam import Masking, Variant, find_variant
 from scorecam.errors import PhotoError, SettingError
 from scorecam.images.overlay import Legend, overlay, side_by_side
 from scorecam.images.preprocess import Preprocess
-from scorecam.io.arguments import instance, tensor, whole
+from scorecam.io.arguments import instance, tensor
 from scorecam.io.arguments import path as as_path
 from scorecam.io.files import write_text
+from scorecam.io.ranges import COUNT, INTEGER
 from scorecam.model.target import Target, in_short
 from scorecam.shapes import Heatmap
 
@@ -123,7 +124,7 @@ class Explanation:
 
     def top(self, count: int = 5) -> list[Explanation]:
         """The explanations of the `count` largest columns, largest first; no model runs."""
-        count = whole("count", count)
+        count = INTEGER.check("count", count)
         if count < 1:
             raise SettingError(f"top({count}) asks for no class.", do="Ask for at least one.")
         columns = self.bank.image_scores
@@ -163,7 +164,7 @@ class Explanation:
         Raises:
             PhotoError: the image is not two-dimensional.
         """
-        columns = whole("columns", columns, 1)
+        columns = COUNT.check("columns", columns)
         do = "Give a dict from a method's name to its heatmap."
         for name, heatmap in instance("maps", maps, Mapping, do).items():
             if tensor(heatmap, f"The map {quoted(name)}").shape != self.scaled.shape:

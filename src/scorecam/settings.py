@@ -79,9 +79,9 @@ class Option:
         """The setting of a value from the command line; `Settings` refuses what is wrong."""
         if self.kind != "word or count" or not isinstance(value, str):
             return value
-        from scorecam.io.ranges import whole
+        from scorecam.io.ranges import parse_whole
 
-        number = whole(value)
+        number = parse_whole(value)
         return value if number is None else number
 
 

@@ -531,7 +531,7 @@ class TestOverlayMask:
 
     @pytest.mark.parametrize("alpha", [-0.1, 1.0, 2.0])
     def test_an_alpha_without_sense_is_refused(self, alpha: float) -> None:
-        with refused(str(alpha)):
+        with refused(f"{alpha:g}"):
             torchcam.overlay_mask(self.photo, Image.fromarray(self.values), alpha=alpha)
 
     def test_another_colour_map_is_refused_in_words(self) -> None:

@@ -16,7 +16,7 @@ from torch import nn
 
 import scorecam
 from command_line import PREPROCESS, picture
-from scorecam.base.wording import LONGEST
+from scorecam.base.wording import LONGEST_PARAGRAPH
 from scorecam.compat import official, pytorch_grad_cam, torchcam
 
 SIDE = 16
@@ -316,7 +316,7 @@ def faults(call: Call, parameter: str) -> list[str]:
             call.function(**{**call.given, parameter: value})
         except scorecam.ScorecamError as error:
             text = str(error)
-            if len(text) > LONGEST or not text.isprintable():
+            if len(text) > LONGEST_PARAGRAPH or not text.isprintable():
                 found.append(f"{name}: {len(text)} characters: {text[:80]!r}")
         except Exception as error:  # noqa: BLE001  (that none is raised is what is tested)
             if not (parameter in CALLED_BACK and callable(value)):

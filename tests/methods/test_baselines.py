@@ -554,7 +554,7 @@ def test_settings_are_read_and_names_are_kept_as_written() -> None:
         ("occlusion:window=0", "window=0 must be greater than 0"),
         ("occlusion:window=0.1:stride=0.2", "stride=0.2 is more than window=0.1"),
         ("smoothgrad:sigma=-1", "sigma=-1 must be greater than 0"),
-        ("mask:l1=-1", "l1 must be a number of at least 0"),
+        ("mask:l1=-1", "l1=-1 must be at least 0"),
         ("mask:steps=0", "steps=0 is less than 1"),
         ("integrated:steps=-4", "steps=-4 is less than 1"),
         ("centre:sigma=0", "sigma=0 must be greater"),

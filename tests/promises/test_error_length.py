@@ -22,8 +22,10 @@ import toy_models
 from command_line import PREPROCESS, Answer, picture
 from command_line import scorecam as command
 from scorecam import ScorecamError, SettingError
-from scorecam.base.wording import LONGEST, quoted, reason
-from scorecam.errors import ADVICE, did_you_mean
+from scorecam.base.wording import LONGEST_PARAGRAPH, quoted, reason
+from scorecam.cli.app import COMMANDS
+from scorecam.cli.groups import with_option_groups
+from scorecam.errors import LONGEST_ADVICE, did_you_mean
 
 LONG = "x" * 38_000
 FILLER = "Sentences of a foreign library.\n\tThey go on.\r\n" * 900
@@ -31,7 +33,7 @@ FILLER = "Sentences of a foreign library.\n\tThey go on.\r\n" * 900
 
 def paragraph(text: str) -> None:
     """That a message can be read: short, in one piece, and shown as it is."""
-    assert 0 < len(text) <= LONGEST
+    assert 0 < len(text) <= LONGEST_PARAGRAPH
     assert text.isprintable() or not re.search(r"[\x00-\x1f\x7f-\x9f]", text)
     assert "\n" not in text
 
@@ -54,7 +56,7 @@ def test_an_error_is_a_short_paragraph_whatever_it_is_made_of(
     paragraph(str(pickle.loads(pickle.dumps(error))))  # as from another process
 
 
-@given(what=parts, likely=parts, do=st.text("abc -", min_size=1, max_size=ADVICE))
+@given(what=parts, likely=parts, do=st.text("abc -", min_size=1, max_size=LONGEST_ADVICE))
 def test_what_to_try_is_never_cut(what: str, likely: str, do: str) -> None:
     advice = " ".join(do.split())
     assert advice in str(SettingError(f"It: {what}", likely=likely, do=do))
@@ -215,8 +217,8 @@ OF_PYTHON_ALONE = {"output", "masked_input", "masking", "progress", "image", "ex
 
 def options() -> set[str]:
     """The options of all commands, as Python would name them."""
-    text = "".join(path.read_text("utf-8") for path in SOURCES if path.name.startswith("c"))
-    return {name.replace("-", "_") for name in re.findall(r'"--([a-z-]+)"', text)}
+    commands = [inspect.signature(with_option_groups(command)) for command in COMMANDS]
+    return {name for command in commands for name in command.parameters}
 
 
 def advice() -> Iterator[tuple[str, str]]:

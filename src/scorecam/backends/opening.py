@@ -13,7 +13,7 @@ from scorecam.backends.copies import copied
 from scorecam.backends.pytorch.model import TorchModel
 from scorecam.backends.weights import load_weights
 from scorecam.backends.zoo import build
-from scorecam.base.wording import LONGEST, one_line, quoted, reason
+from scorecam.base.wording import LONGEST_PARAGRAPH, one_line, quoted, reason
 from scorecam.cam import Head
 from scorecam.errors import ModelError, SettingError
 from scorecam.images.preprocess import Preprocess
@@ -99,7 +99,7 @@ def open_model(
         head=check_head(head),
         readout=readout_for(output),
         masked_input=masked_input,
-        remarks=tuple(one_line(remark, LONGEST) for remark in remarks),
+        remarks=tuple(one_line(remark, LONGEST_PARAGRAPH) for remark in remarks),
     )
 
 

@@ -32,7 +32,8 @@ from scorecam.errors import BankError, OutputError, SettingError
 from scorecam.images.opening import VIEW, Accepts, opened
 from scorecam.images.photo import MAX_PIXELS
 from scorecam.io.arguments import path as as_path
-from scorecam.io.arguments import sizes, whole
+from scorecam.io.arguments import sizes
+from scorecam.io.ranges import INDEX
 from scorecam.model.columns import reduced
 from scorecam.model.target import Target, find_target, in_short
 from scorecam.shapes import Activations, Columns, Grid, Heatmap, Scores, Weights
@@ -336,7 +337,7 @@ class ScoreBank:
         Raises:
             BankError: the bank was saved without it.
         """
-        index = whole("index", index, 0)
+        index = INDEX.check("index", index)
         if self.columns is None:
             return index
         found = (self.columns == index).nonzero()

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 
-LONGEST: Final = 600
+LONGEST_PARAGRAPH: Final = 600
 """The most characters of anything that is said to a user in one paragraph."""
 
 LONGEST_REPR: Final = 400

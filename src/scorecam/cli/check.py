@@ -49,7 +49,7 @@ def check(
     photos could not be checked, and 2 if none could.
     """
     from scorecam.cli.photos import process_photos
-    from scorecam.explainer import check_target
+    from scorecam.model.target import check_target
     from scorecam.trust.checking import known_codes
 
     excluded = known_codes(without or ())

@@ -125,14 +125,14 @@ def parse_gates(text: str | None) -> dict[str, float]:
     Raises:
         SettingError: it has another form, or names a gate twice.
     """
-    from scorecam.io.ranges import real
+    from scorecam.io.ranges import parse_real
 
     gates: dict[str, float] = {}
     for part in (text or "").split(","):
         if not part.strip():
             continue
         name, equals, value = part.partition("=")
-        number = real(value)
+        number = parse_real(value)
         if not equals or number is None:
             raise SettingError(
                 f"--fail-under {part:.80} is not of the form NAME=NUMBER.",

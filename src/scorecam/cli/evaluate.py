@@ -136,10 +136,10 @@ def parse_shard(text: str | None) -> tuple[int, int] | None:
     """
     if text is None:
         return None
-    from scorecam.io.ranges import whole
+    from scorecam.io.ranges import parse_whole
 
     first, slash, second = text.partition("/")
-    index, count = whole(first), whole(second)
+    index, count = parse_whole(first), parse_whole(second)
     if slash and index is not None and count is not None:
         return index, count
     raise SettingError(

@@ -56,8 +56,8 @@ def explain(
     """Explain what a model saw in photos: an overlay, a score bank and a record for each."""
     from scorecam.cli.photos import process_photos
     from scorecam.cli.saving import OutputFolder
-    from scorecam.explainer import check_target
     from scorecam.methods.names import parse_methods
+    from scorecam.model.target import check_target
 
     compared = parse_methods(methods) if methods is not None else []
     targets = target or [None]

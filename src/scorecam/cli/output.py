@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from scorecam.base.wording import LONGEST, json_safe, shortened, visible
+from scorecam.base.wording import LONGEST_PARAGRAPH, json_safe, shortened, visible
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -39,7 +39,7 @@ def print_message(line: str) -> None:
     Errors while writing to stderr, such as a full disk, are ignored.
     """
     with contextlib.suppress(OSError):
-        typer.echo(shortened(visible(line), LONGEST), err=True)
+        typer.echo(shortened(visible(line), LONGEST_PARAGRAPH), err=True)
 
 
 def terminal_bar(name: str, *columns: str) -> tuple[Progress, TaskID] | None:

@@ -23,7 +23,8 @@ import scorecam
 from scorecam.compat.maps import Each, column_of, minmax, softmax_map
 from scorecam.errors import SettingError
 from scorecam.images.overlay import colour
-from scorecam.io.arguments import flag, instance, number, several, tensor
+from scorecam.io.arguments import flag, instance, several, tensor
+from scorecam.io.ranges import SHARE
 from scorecam.model.columns import POSITIVE, SIDES
 
 Target = Callable[[Any], Tensor]
@@ -167,7 +168,7 @@ def show_cam_on_image(
         colormap: not accepted.
         image_weight: how much of the image shows, in [0, 1].
     """
-    image_weight = number("image_weight", image_weight, 0, 1)
+    image_weight = SHARE.check("image_weight", image_weight)
     use_rgb = flag("use_rgb", use_rgb)
     for name, array, axes in (("img", img, 3), ("mask", mask, 2)):
         instance(name, array, np.ndarray, "Give a numpy array of floats in [0, 1].")

@@ -27,7 +27,8 @@ from scorecam.base.wording import quoted
 from scorecam.compat.maps import Each, column_of, minmax, softmax_map
 from scorecam.errors import ModelError, SettingError, TargetError
 from scorecam.images.overlay import colour
-from scorecam.io.arguments import flag, instance, number, several, sizes, tensor
+from scorecam.io.arguments import flag, instance, several, sizes, tensor
+from scorecam.io.ranges import Real
 
 Layer = nn.Module | str
 Target = Callable[[Any], Tensor]
@@ -232,7 +233,7 @@ def overlay_mask(
         raise SettingError(
             "colormap is not supported: the map is drawn in inferno.", do="Leave it out."
         )
-    alpha = number("alpha", alpha, 0, math.nextafter(1, 0))
+    alpha = Real(0, math.nextafter(1, 0), closed=True).check("alpha", alpha)
     do = "Give a PIL image; Image.fromarray makes one of an array."
     img, mask = instance("img", img, Image.Image, do), instance("mask", mask, Image.Image, do)
     mask = mask if mask.mode == "F" else mask.convert("L")

@@ -25,7 +25,7 @@ from scorecam.base.wording import constructor, excerpt, quoted
 from scorecam.errors import SettingError, did_you_mean
 from scorecam.images.photo import MAX_PIXELS
 from scorecam.io.arguments import path as as_path
-from scorecam.io.arguments import whole
+from scorecam.io.ranges import COUNT
 from scorecam.io.reading import Kind, parse_json, read_text
 
 Fit = Literal["resize_crop", "crop_resize", "squash"]
@@ -102,7 +102,7 @@ class Preprocess:
     @classmethod
     def lite(cls, size: int) -> Self:
         """What EfficientNet-Lite expects; 224, 240, 260, 280 and 300 for Lite0 to Lite4."""
-        size = whole("size", size, 1)
+        size = COUNT.check("size", size)
         return cls(
             size=(size, size),
             fit="crop_resize",

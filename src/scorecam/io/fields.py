@@ -13,7 +13,7 @@ from typing import Any, TypeGuard, cast
 
 from scorecam.base.wording import excerpt
 
-LONGEST = 10_000
+LONGEST_TEXT = 10_000
 """Characters of a name or a sentence."""
 
 
@@ -25,7 +25,7 @@ def number(value: object, low: float = -math.inf, high: float = math.inf) -> flo
     """
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError(f"{_quoted(value)} is not a number")  # noqa: TRY004  one kind of error
-    if isinstance(value, str) and len(value) > LONGEST:
+    if isinstance(value, str) and len(value) > LONGEST_TEXT:
         raise ValueError(f"{_quoted(value)} is not a number")
     try:
         found = float(value)
@@ -54,7 +54,7 @@ def is_whole(value: object) -> TypeGuard[int]:
     return type(value) is int and 0 <= value <= 2**31
 
 
-def is_text(value: object, most: int = LONGEST) -> TypeGuard[str]:
+def is_text(value: object, most: int = LONGEST_TEXT) -> TypeGuard[str]:
     """Whether something is a text that is not too long; it may hold halves of characters."""
     return isinstance(value, str) and len(value) <= most
 

@@ -1,7 +1,7 @@
-"""The numbers that users give, as text or in Python: the type and the range of each.
+"""Numbers that users give, in Python or as text: the type and the range of each.
 
-A number that is out of range is refused here, in words, before anything is allocated for it or run
-that often.
+A number that is out of range is refused here, before anything is allocated for it or repeated that
+often.
 """
 
 from __future__ import annotations
@@ -16,21 +16,27 @@ import numpy as np
 from scorecam.base.wording import quoted
 from scorecam.errors import SettingError
 
-LONGEST: Final = 100
-"""Characters that a number may be written with."""
+LONGEST_NUMBER: Final = 100
+"""Characters in the text of a number."""
+
+MOST: Final = 2**62
+"""The largest whole number without a limit of its own: torch and files have 64 bits."""
+
+LISTABLE: Final = 10**9
+"""Up to this many, a range is named in full when a number is refused; beyond, an example is."""
 
 
-def whole(text: str) -> int | None:
-    """The whole number in a text, written as Python writes it; None where it is not one."""
-    if len(text) <= LONGEST:
+def parse_whole(text: str) -> int | None:
+    """The whole number that a text spells as Python does; None if it does not."""
+    if len(text) <= LONGEST_NUMBER:
         with contextlib.suppress(ValueError):
             return int(text)
     return None
 
 
-def real(text: str) -> float | None:
-    """The finite number in a text, written as Python writes it; None where it is not one."""
-    if len(text) <= LONGEST:
+def parse_real(text: str) -> float | None:
+    """The finite number that a text spells as Python does; None if it does not."""
+    if len(text) <= LONGEST_NUMBER:
         with contextlib.suppress(ValueError):
             number = float(text)
             return number if math.isfinite(number) else None
@@ -42,7 +48,7 @@ class Whole:
     """Whole numbers from `least` to `most`.
 
     Args:
-        costly: whether larger ones would take more time or memory.
+        costly: whether larger numbers take more time or memory.
     """
 
     least: int
@@ -50,31 +56,36 @@ class Whole:
     costly: bool = True
 
     def holds(self, value: object) -> bool:
-        """Whether a value is one of them, as Python's, NumPy's or another type of integer."""
+        """Whether a value is in the range. Python's and NumPy's integers are; booleans are not."""
         if isinstance(value, bool) or not isinstance(value, int | np.integer):
             return False
         return bool(self.least <= value <= self.most)
 
-    def check(self, name: str, value: Any) -> None:
-        """Refuse a value that is not one of them.
+    def check(self, name: str, value: Any) -> int:
+        """The value as an int.
 
         Raises:
-            SettingError: it is not.
+            SettingError: it is not a whole number in the range.
         """
         if self.holds(value):
-            return
+            return int(value)
         if isinstance(value, bool) or not isinstance(value, int | np.integer):
-            raise SettingError(
-                f"{name}={quoted(value)} is not a whole number.",
-                do=f"Give one from {self.least:,} to {self.most:,}.",
-            )
+            raise SettingError(f"{name}={quoted(value)} is not a whole number.", do=self._advice)
         if value < self.least:
-            raise SettingError(f"{name}={quoted(value)} is less than {self.least:,}.")
+            raise SettingError(
+                f"{name}={quoted(value)} is less than {self.least:,}.", do=self._advice
+            )
         raise SettingError(
             f"{name}={quoted(value)} is more than {self.most:,}, which is the limit.",
             likely="It would take more time or memory than there is." if self.costly else "",
             do="Give a smaller number.",
         )
+
+    @property
+    def _advice(self) -> str:
+        if self.most - self.least <= LISTABLE:
+            return f"Give a number from {self.least:,} to {self.most:,}."
+        return f"Give a number such as {max(self.least, 1)}."
 
 
 @dataclass(frozen=True)
@@ -82,7 +93,7 @@ class Real:
     """Numbers above `low`, or from `low` on, up to `high`.
 
     Args:
-        closed: whether `low` is one of them.
+        closed: whether `low` is in the range.
     """
 
     low: float
@@ -90,39 +101,53 @@ class Real:
     closed: bool = False
 
     def holds(self, value: object) -> bool:
-        """Whether a value is one of them."""
+        """Whether a value is in the range; booleans and complex numbers are not."""
         if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.number):
             return False
         if isinstance(value, np.complexfloating):
             return False
         return bool(self.low < value <= self.high or (self.closed and value == self.low))
 
-    def check(self, name: str, value: Any) -> None:
-        """Refuse a value that is not one of them.
+    def check(self, name: str, value: Any) -> float:
+        """The value as a float.
 
         Raises:
-            SettingError: it is not.
+            SettingError: it is not a number in the range.
         """
         if self.holds(value):
-            return
-        said = f"{value:g}" if isinstance(value, float) else quoted(value)
-        if self.closed:
-            raise SettingError(
-                f"{name} must be a number of at least {self.low:g} and at most {self.high:g}, "
-                f"not {said}."
-            )
-        raise SettingError(
-            f"{name}={said} must be greater than {self.low:g} and at most {self.high:g}."
-        )
+            return _as_float(value)
+        given = f"{value:g}" if isinstance(value, float) else quoted(value)
+        bound = "at least" if self.closed else "greater than"
+        limits = f"{bound} {self.low:g} and at most {self.high:g}"
+        if isinstance(value, int | float | np.number) and not isinstance(value, bool):
+            raise SettingError(f"{name}={given} must be {limits}.", do=self._advice)
+        raise SettingError(f"{name}={given} is not a number.", do=f"Give a number, {limits}.")
+
+    @property
+    def _advice(self) -> str:
+        return f"Give a number such as {(self.low + min(self.high, self.low + 1)) / 2:g}."
+
+
+def _as_float(value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # an integer beyond all floats
+        return math.inf
 
 
 Range = Whole | Real
 
+INTEGER: Final = Whole(-MOST, MOST, costly=False)
+INDEX: Final = Whole(0, MOST, costly=False)
+COUNT: Final = Whole(1, MOST, costly=False)
+NUMBER: Final = Real(-math.inf, math.inf, closed=True)
+SHARE: Final = Real(0, 1, closed=True)
+
 SEED: Final = Whole(-(2**63), 2**64 - 1, costly=False)
-"""What torch's generators take."""
+"""The seeds that torch's generators accept."""
 
 FOLDED_SEED: Final = Whole(-(2**256), 2**256, costly=False)
-"""What is taken modulo 2^63 before a generator sees it."""
+"""Seeds that are taken modulo 2^63 before a generator sees them."""
 
 BATCH_SIZE: Final = Whole(1, 1_000_000)
 BUDGET: Final = Whole(1, 1_000_000_000)
@@ -130,4 +155,4 @@ TOLERANCE: Final = Real(0, 1)
 PHOTOS: Final = Whole(1, 1_000_000_000)
 SHARDS: Final = Whole(1, 1_000_000)
 NETWORKS: Final = Whole(1, 1000)
-"""How many networks the sanity check may draw for each stage."""
+"""How many networks the sanity check re-initialises for each stage."""

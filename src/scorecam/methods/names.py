@@ -11,7 +11,7 @@ from scorecam.cam import Variant, find_variant
 from scorecam.errors import PhotoError, SettingError, did_you_mean
 from scorecam.explanation import Explanation
 from scorecam.io.arguments import several
-from scorecam.io.ranges import real, whole
+from scorecam.io.ranges import parse_real, parse_whole
 from scorecam.methods.cams import GradientCAM
 from scorecam.methods.controls import Centre, Edges, FakeCAM, Random, Uniform
 from scorecam.methods.files import Maps
@@ -207,7 +207,7 @@ def _value(kind: str, key: str, text: str, default: Value) -> Value:
             )
         return text
     wanted = "a whole number" if isinstance(default, int) else "a number"
-    value = whole(text) if isinstance(default, int) else real(text)
+    value = parse_whole(text) if isinstance(default, int) else parse_real(text)
     if value is None:
         raise SettingError(
             f"{kind}:{key}={text:.60} is not {wanted}.",

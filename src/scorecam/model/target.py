@@ -14,7 +14,7 @@ import torch
 from scorecam.base.wording import constructor, excerpt, quoted
 from scorecam.cam import Head, probabilities
 from scorecam.errors import TargetError, did_you_mean
-from scorecam.io.ranges import whole
+from scorecam.io.ranges import parse_whole
 from scorecam.model.columns import prediction, two_names, two_sided
 from scorecam.model.model import Model
 from scorecam.shapes import Columns
@@ -118,7 +118,7 @@ def _index_of(name: str, columns: int, names: Sequence[str] | None) -> int:
             f"{len(found)} classes are called {quoted(name)}.",
             do=f"Use the index: {', '.join(map(str, found))}.",
         )
-    if folded.isdecimal() and (number := whole(folded)) is not None:
+    if folded.isdecimal() and (number := parse_whole(folded)) is not None:
         return _checked(number, columns)
     if not names:
         raise TargetError(

@@ -34,9 +34,9 @@ from scorecam.errors import (
     did_you_mean,
 )
 from scorecam.images.photo import read_photo
-from scorecam.io.arguments import flag, function, several, whole
+from scorecam.io.arguments import flag, function, several
 from scorecam.io.arguments import path as as_path
-from scorecam.io.ranges import SEED
+from scorecam.io.ranges import INTEGER, SEED
 from scorecam.methods.method import Method
 from scorecam.methods.names import methods_of
 from scorecam.metrics.metric import Metric
@@ -398,7 +398,7 @@ def _pair(shard: Any) -> tuple[int, int]:
     pair = several("shard", shard, object, do)
     if len(pair) != 2:
         raise SettingError(f"shard={quoted(shard)} is not a pair.", do=do)
-    return whole("shard", pair[0]), whole("shard", pair[1])
+    return INTEGER.check("shard", pair[0]), INTEGER.check("shard", pair[1])
 
 
 def _check_names(methods: Sequence[Method], metrics: Sequence[Metric]) -> None:

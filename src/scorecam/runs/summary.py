@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scorecam.base.wording import LONGEST, excerpt, one_line, summary
+from scorecam.base.wording import LONGEST_PARAGRAPH, excerpt, one_line, summary
 from scorecam.datasets.sample import Dataset
 from scorecam.errors import MissingExtra
 from scorecam.io.extras import require
@@ -143,7 +143,7 @@ def _write_once(
     lost = set.intersection(*(set(tally.failures) for tally in tallies.values()))
     first = next(iter(tallies.values())).failures
     failures = Counter(first[sample]["failure"]["kind"] for sample in lost)
-    said = [one_line(remark, LONGEST) for remark in (*remarks[0], *remarks[1])]
+    said = [one_line(remark, LONGEST_PARAGRAPH) for remark in (*remarks[0], *remarks[1])]
     if done < len(samples):
         said.append(f"{len(samples) - done} of {len(samples)} photos are not done yet.")
     said += [f"Records left out, {why}: {count:,}." for why, count in sorted(left_out.items())]

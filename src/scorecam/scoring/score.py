@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from scorecam.bank.bank import Provenance, ScoreBank
-from scorecam.base.wording import LONGEST, one_line
+from scorecam.base.wording import LONGEST_PARAGRAPH, one_line
 from scorecam.errors import ModelError, SettingError
 from scorecam.model.batches import Batches, first_batch_size
 from scorecam.model.columns import two_names, two_sided
@@ -172,7 +172,7 @@ class _Run:
             budget=settings.budget_text,
             runtime=engine.runtime,
             seed=0 if settings.exact else settings.seed,
-            remarks=tuple(one_line(remark, LONGEST) for remark in remarks if remark),
+            remarks=tuple(one_line(remark, LONGEST_PARAGRAPH) for remark in remarks if remark),
             unrepeated=check.unrepeated,
             mixed=check.mixed,
         )

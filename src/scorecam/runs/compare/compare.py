@@ -24,9 +24,9 @@ from scorecam.datasets.opening import open_dataset
 from scorecam.datasets.sample import Dataset
 from scorecam.errors import MissingExtra, OutputError, RunError, SettingError, did_you_mean
 from scorecam.io.arguments import function, instance, several
-from scorecam.io.arguments import number as a_number
 from scorecam.io.arguments import path as as_path
 from scorecam.io.files import sweep, write_text
+from scorecam.io.ranges import NUMBER
 from scorecam.methods.names import parse_methods
 from scorecam.metrics.faithfulness import pearson
 from scorecam.metrics.statistics import interval, paired
@@ -148,7 +148,7 @@ def _check(sides: Sequence[Candidate], dataset: object, fail_under: Mapping[str,
         )
     do = "Give a dict from a gate to the least that is accepted."
     for gate, least in instance("fail_under", fail_under, Mapping, do).items():
-        a_number(f"fail_under[{quoted(gate)}]", least, -math.inf, math.inf)
+        NUMBER.check(f"fail_under[{quoted(gate)}]", least)
         if gate not in GATES:
             raise SettingError(
                 f"There is no gate {quoted(gate)}.",

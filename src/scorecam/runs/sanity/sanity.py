@@ -30,9 +30,10 @@ from scorecam.budget.plan import BudgetSpec
 from scorecam.datasets.opening import open_dataset
 from scorecam.datasets.sample import Dataset, Sample
 from scorecam.errors import MissingExtra, ModelError, OutputError, SettingError
-from scorecam.io.arguments import function, several, whole
+from scorecam.io.arguments import function, several
 from scorecam.io.arguments import path as as_path
 from scorecam.io.files import write_text
+from scorecam.io.ranges import COUNT
 from scorecam.methods.method import Method
 from scorecam.methods.names import methods_of
 from scorecam.metrics.similarity import SIMILARITIES
@@ -148,7 +149,7 @@ def sanity(
     asked = methods_of(methods)
     do = f"There are {' and '.join(MODES)}."
     modes = [modes] if isinstance(modes, str) else several("modes", modes, str, do)
-    seeds = whole("seeds", seeds, 1)
+    seeds = COUNT.check("seeds", seeds)
     settings = Settings(budget=budget, runtime=runtime)
     _check(modes)
     image, where = first_image(opened, chosen, layer)
