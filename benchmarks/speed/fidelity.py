@@ -43,7 +43,8 @@ from benchmarks.speed.subjects import SUFFIXES
 from scorecam import Masking, Model, ScoreBank, ScoreCAM, cam, open_model, scaled
 from scorecam.bank.bank import Provenance
 from scorecam.budget.gaussian_process import Surrogate
-from scorecam.budget.plan import BudgetedSearch, Plan, plan
+from scorecam.budget.plan import Plan, plan
+from scorecam.budget.search import BudgetedSearch
 from scorecam.cam import find_variant
 from scorecam.images.photo import read_photo
 

@@ -29,7 +29,8 @@ from networks import NETWORKS, Network, build, flatten_channels, images_for
 from scorecam import ScoreBank, ScoreCAM
 from scorecam.bank.health import RULES
 from scorecam.budget import plan
-from scorecam.budget.plan import FAST, ROUND
+from scorecam.budget.plan import FAST
+from scorecam.budget.search import ROUND
 from scorecam.cam import VARIANTS
 from scorecam.cli.records import explanation_item
 from scorecam.errors import SettingError

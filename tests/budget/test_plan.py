@@ -1,7 +1,7 @@
 """Few masks instead of all, without a model: what is predicted, what is asked next, what is stated.
 
 The process is written down once more here, in float64 and as a textbook has it, from the constants
-of `scorecam.budget.plan` and nothing else of it.
+of `scorecam.budget` and nothing else of it.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ from torch import Tensor
 
 from process_draws import Array, Process, maps_of, scores_of
 from scorecam import cam
+from scorecam.budget import estimate as estimates
 from scorecam.budget import gaussian_process as gp
-from scorecam.budget import plan as budget
+from scorecam.budget.estimate import MapEstimate, error_of, estimate
 from scorecam.budget.gaussian_process import Posterior, Surrogate
-from scorecam.budget.plan import CAREFUL, FAST, ROUND, BudgetedSearch, Plan, Reading, plan
+from scorecam.budget.plan import FAST, MIN_FOR_TOLERANCE, Plan, described, plan
+from scorecam.budget.search import FLOOR, ROUND, BudgetedSearch
 from scorecam.cam import VARIANTS, Head, Masking, Variant
 from scorecam.errors import SettingError
 
@@ -42,9 +44,9 @@ def reading_of(
     variant: str | Variant = "increase",
     head: Head = "logits",
     column: int = 0,
-) -> Reading:
+) -> MapEstimate:
     aim = column, cam.find_variant(variant)
-    return budget.read(posterior, answers, ends_of(answers), head, aim)
+    return estimate(posterior, answers, ends_of(answers), head, aim)
 
 
 def ends_of(answers: Tensor) -> Tensor:
@@ -121,7 +123,7 @@ def test_a_columns_amplitude_is_its_likeliest_factor_on_the_covariance() -> None
 
     deviation = np.sqrt(process.covariance(asked).diagonal() * truth[1])
     deviation[asked] = 0
-    np.testing.assert_allclose(posterior.doubt(scores[:, 1]).numpy(), deviation, rtol=1e-2)
+    np.testing.assert_allclose(posterior.deviation(scores[:, 1]).numpy(), deviation, rtol=1e-2)
 
 
 def test_surprise_is_how_far_each_answer_is_from_what_the_others_predict() -> None:
@@ -195,8 +197,8 @@ def test_what_was_answered_stays_as_it_is(seed: int, asked: list[int], count: in
     completed = posterior.complete(scores)
     assert completed.shape == (15, 3)
     assert torch.equal(completed[asked], scores)
-    assert not posterior.doubt(scores[:, 0])[asked].any()
-    assert not posterior.deviations()[asked].any()
+    assert not posterior.deviation(scores[:, 0])[asked].any()
+    assert not posterior.sampled_errors()[asked].any()
     for column in range(3):  # one column says nothing of another
         alone = posterior.complete(scores[:, [column]])
         torch.testing.assert_close(alone[:, 0], completed[:, column], rtol=0, atol=1e-4)
@@ -228,7 +230,7 @@ def test_the_scale_of_the_activations_does_not_matter(seed: int, scale: int) -> 
     for posterior in (one, other):
         reading = reading_of(posterior, answers, "official")
         effects.append(reading.effects(posterior.surrogate))
-        errors.append(budget.error_of(posterior, answers, reading))
+        errors.append(error_of(posterior, answers, reading))
     torch.testing.assert_close(effects[1], effects[0], rtol=1e-4, atol=1e-6)
     assert errors[1] == pytest.approx(errors[0], abs=1e-5)
 
@@ -301,7 +303,7 @@ def test_channels_whose_weight_seems_fixed_still_count_a_little() -> None:
     reading = reading_of(surrogate.given(asked), answers, "official")
     assert not reading.effects(surrogate)[:5].any()
     assert reading.effects(surrogate)[5:].any(dim=1).all()
-    counted = reading.effects(surrogate, budget.FLOOR)
+    counted = reading.effects(surrogate, FLOOR)
     assert counted.any(dim=1).all()
     assert counted[:5].abs().max() < 0.5 * counted[5:].abs().max()
 
@@ -315,7 +317,7 @@ def test_effects_on_a_map_that_shows_nothing_are_finite(variant: str, factor: fl
         maps[:, 0, 0] = torch.linspace(-2, -1, 9)
     surrogate = surrogate_of(maps)
     reading = reading_of(surrogate.given([0]), torch.zeros(1, 2), variant)
-    effects = reading.effects(surrogate, budget.FLOOR)
+    effects = reading.effects(surrogate, FLOOR)
     assert effects.isfinite().all()
     chosen = surrogate.given([0]).choose(effects, len(surrogate) - 1, [0])
     assert sorted(chosen) == list(range(1, len(surrogate)))
@@ -325,10 +327,10 @@ def test_slopes_are_chords_over_what_is_in_doubt() -> None:
     scores = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
     ends = torch.zeros(2, 3)
     doubt = torch.linspace(0, 3, 40)
-    step = doubt.clamp(min=budget.STEP)
+    step = doubt.clamp(min=estimates.STEP)
 
     def slopes(variant: str, head: Head) -> Tensor:
-        return Reading(scores, ends, head, 1, VARIANTS[variant], doubt).slopes
+        return MapEstimate(scores, ends, head, 1, VARIANTS[variant], doubt).slopes
 
     def probability(moved: Tensor) -> Tensor:
         return torch.cat([scores[:, :1], moved[:, None], scores[:, 2:]], dim=1).softmax(1)[:, 1]
@@ -382,7 +384,7 @@ def test_what_is_drawn_varies_as_the_process_says(monkeypatch: pytest.MonkeyPatc
     passed_on = np.eye(12)
     passed_on[:, asked] -= process.prior[:, asked] @ np.linalg.inv(process.observed(asked))
     passed_on[asked] = 0
-    within(posterior.deviations(), truth, np.abs(passed_on) @ missed @ np.abs(passed_on).T / 12)
+    within(posterior.sampled_errors(), truth, np.abs(passed_on) @ missed @ np.abs(passed_on).T / 12)
 
 
 def world(seed: int, count: int = 50) -> tuple[Tensor, Tensor]:
@@ -406,7 +408,7 @@ def stated_and_true(
     reading = dataclasses.replace(reading_of(posterior, answers, variant, head), ends=ends)
     exact = VARIANTS[variant].weights(cam.Answers(scores, ends[0], head), 0)
     off = scaled_map(maps, reading.weights) - scaled_map(maps, exact)
-    return budget.error_of(posterior, answers, reading), float(off.abs().max())
+    return error_of(posterior, answers, reading), float(off.abs().max())
 
 
 @pytest.mark.parametrize(
@@ -481,9 +483,9 @@ def test_the_error_of_a_scaled_map_does_not_hang_on_the_size_of_its_weights(powe
 
     def found(how: Callable[[cam.Answers, int], Tensor]) -> tuple[float, list[int]]:
         reading = reading_of(posterior, scores[asked], Variant("own", "own", how), "value")
-        effects = reading.effects(posterior.surrogate, budget.FLOOR)
+        effects = reading.effects(posterior.surrogate, FLOOR)
         return (
-            budget.error_of(posterior, scores[asked], reading),
+            error_of(posterior, scores[asked], reading),
             posterior.choose(effects, 6, asked),
         )
 
@@ -591,12 +593,12 @@ def test_whatever_the_maps_and_scores_nothing_becomes_nan(
     posterior = surrogate.given(asked)
     completed = posterior.complete(answers)
     reading = reading_of(posterior, answers, variant, head)
-    effects = reading.effects(surrogate, budget.FLOOR)
-    for found in (completed, posterior.variance, reading.doubt, reading.weights, reading.slopes):
+    effects = reading.effects(surrogate, FLOOR)
+    for found in (completed, posterior.variance, reading.deviation, reading.weights, reading.slopes):
         assert found.isfinite().all()
     assert effects.isfinite().all()
-    assert posterior.deviations().isfinite().all()
-    assert 0 <= budget.error_of(posterior, answers, reading) <= 1
+    assert posterior.sampled_errors().isfinite().all()
+    assert 0 <= error_of(posterior, answers, reading) <= 1
     rest = posterior.choose(effects, len(surrogate) - len(asked), asked)
     assert sorted(asked + rest) == list(range(len(surrogate)))
     # The predictions of a smooth process do not run away from what was answered.
@@ -614,7 +616,7 @@ def test_a_budget_is_all_or_the_fast_few_or_a_count() -> None:
         assert (found.least, found.most) == (count, count)
         assert found.until == math.inf
     tight = plan("exact", 0.02)
-    assert (tight.least, tight.most, tight.until) == (CAREFUL, math.inf, 0.02)
+    assert (tight.least, tight.most, tight.until) == (MIN_FOR_TOLERANCE, math.inf, 0.02)
 
 
 def test_the_fast_plan_leaves_something_to_gain() -> None:
@@ -652,10 +654,10 @@ def test_a_budget_and_a_tolerance_are_not_taken_together(given_budget: Any) -> N
 
 
 def test_a_budget_is_recorded_in_the_users_words() -> None:
-    assert budget.described("exact", None) == "exact"
-    assert budget.described("fast", None) == "fast"
-    assert budget.described(40, None) == "40"
-    assert budget.described("exact", 0.02) == "tolerance 0.02"
+    assert described("exact", None) == "exact"
+    assert described("fast", None) == "fast"
+    assert described(40, None) == "40"
+    assert described("exact", 0.02) == "tolerance 0.02"
 
 
 # ── asking in rounds ─────────────────────────────────────────────────────────────────────────
@@ -720,11 +722,11 @@ def test_asking_stops_as_soon_as_the_stated_error_is_small_enough(until: float) 
     scores = scores_of(maps, 1)
     search, rounds = inquired(maps, scores, Plan(12, math.inf, until), head="value")
     assert len(search.asked) < 120
-    assert search.estimate <= until
+    assert search.error <= until
     before = search.asked[: -rounds[-1]]
     earlier, _ = inquired(maps, scores, Plan(len(before), len(before), until), head="value")
     assert earlier.asked == before
-    assert len(before) < 12 or earlier.estimate > until
+    assert len(before) < 12 or earlier.error > until
 
 
 def test_least_masks_are_asked_though_the_error_is_small_and_no_more_than_most_though_not() -> None:
@@ -735,7 +737,7 @@ def test_least_masks_are_asked_though_the_error_is_small_and_no_more_than_most_t
     rough = torch.randn(60, 2)
     search, _ = inquired(maps, rough, Plan(10, 33, 0.001))
     assert len(search.asked) == 33
-    assert search.estimate > 0.001
+    assert search.error > 0.001
 
 
 def test_which_masks_a_count_asks_does_not_hang_on_the_seed() -> None:
@@ -793,7 +795,7 @@ def test_where_no_answer_is_finite_asking_ends_where_it_must_and_no_weight_is_kn
     maps = maps_of(40, 5, 5)
     search, _ = inquired(maps, torch.full((40, 3), math.nan), wanted)
     assert len({*search.asked}) == 20
-    assert search.estimate == math.inf
+    assert search.error == math.inf
     assert not search.weights().any()
 
 

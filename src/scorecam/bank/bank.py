@@ -25,8 +25,9 @@ from scorecam.bank.parts import MOST_PAIRS, TYPES, check_lengths, check_parts, c
 from scorecam.bank.record import Provenance, Record
 from scorecam.base.once import cached_property
 from scorecam.base.wording import excerpt, quoted, summary
+from scorecam.budget.estimate import error_of, estimate
 from scorecam.budget.gaussian_process import Posterior, Surrogate
-from scorecam.budget.plan import error_of, large_columns, read
+from scorecam.budget.search import large_columns
 from scorecam.cam import Answers, Head, Masking, Variant, find_variant
 from scorecam.errors import BankError, OutputError, SettingError
 from scorecam.images.opening import VIEW, Accepts, opened
@@ -233,8 +234,8 @@ class ScoreBank:
                 columns, column = large_columns(self.image_scores, column)
                 answers = reduced(answers, columns, self.head)
                 ends = reduced(ends, columns, self.head)
-            reading = read(posterior, answers, ends, self.head, (column, how))
-            return error_of(posterior, answers, reading)
+            estimated = estimate(posterior, answers, ends, head=self.head, aim=(column, how))
+            return error_of(posterior, answers, estimated)
 
     def heatmap(
         self,

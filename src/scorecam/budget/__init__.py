@@ -1,1 +1,1 @@
-"""Which few masks to score, when to stop, and how far the map may be off."""
+"""Maps from few masks: when to stop, which masks to score, and how large the error is."""

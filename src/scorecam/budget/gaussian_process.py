@@ -1,11 +1,11 @@
-"""What masks that were not asked about must have scored: a Gaussian process over masks.
+"""A Gaussian process over masks, which predicts the scores of masks that were not scored.
 
-A score is a smooth function of the few numbers a mask is made of: its content on the layer's grid.
-The process, conditioned on the masks that were asked, predicts the scores of the others, linearly
-in the scores and for every column at once (Rasmussen and Williams, Gaussian Processes for Machine
-Learning, 2006, eq. 2.25 and 2.26), and knows how far it may be off.
+A score is a smooth function of the mask, which is a few numbers on the layer's grid. Given some
+scores, the process predicts the others, linearly in the scores and for all columns at once, and
+gives their uncertainty (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006,
+eq. 2.25 and 2.26).
 
-Nothing here runs a model, or knows what the scores are for.
+Nothing here runs a model.
 """
 
 from __future__ import annotations
@@ -21,47 +21,59 @@ from scorecam.base.interpolation import upsample
 from scorecam.base.once import cached_property
 from scorecam.shapes import Activations, Columns, Grid, Scores, Weights
 
-# How scores vary with masks, in units of one another: found on EfficientNet-Lite0; what they give
-# on other networks is in docs/speed.md.
-CONSTANT = 30.0  # what all masks share
-LINEAR = 24.5  # in the mask's mean content
-SMOOTH = 13.3  # in its shape ...
-REACH = 0.77  # ... up to this distance, in medians of the distances between masks
-OWN = 1.9  # what no other mask tells
-NOISE = 0.002  # of the variance: rounding, and what half precision adds
+# The parts of the covariance of scores, relative to each other. They were fitted on
+# EfficientNet-Lite0; docs/speed.md has results on other networks.
+CONSTANT = 30.0
+"""Variance that all masks share."""
+
+LINEAR = 24.5
+"""Variance that is linear in the mask's content."""
+
+SMOOTH = 13.3
+"""Variance that is a smooth function of the mask's content (a squared exponential)."""
+
+REACH = 0.77
+"""The length scale of the smooth part, relative to the median distance between masks."""
+
+OWN = 1.9
+"""Variance of each mask that is independent of all others."""
+
+NOISE = 0.002
+"""Variance from rounding and half precision, relative to the mean variance."""
+
 SAMPLED = 256
-"""Masks from which the median distance is taken."""
+"""Masks from which the median distance is computed."""
 
 BLOCK = 512
-"""Rows of the covariance that are made at a time."""
+"""Rows of the covariance that are computed at a time."""
 
 CELLS = 256
 """A mask's content is pooled to at most this many numbers."""
 
 STEPS = 10
-"""Places on the way from the empty to the whole mask where the evidence field is read."""
+"""Points between the empty and the whole mask at which the evidence field is integrated."""
 
 DRAWS = 48
-"""Functions that are drawn from the process ..."""
+"""Functions that are sampled from the process."""
 
 WAVES = 512
-"""... each a sum of so many waves."""
+"""Random waves that a sampled function is the sum of."""
 
 
 class Surrogate:
     """A Gaussian process over the distinct masks of one image.
 
-    The covariance of every mask with every other is never kept, only made a few rows at a time:
-    memory grows with the number of masks, not its square. (But for `field`, which inverts it.)
+    The covariance is computed a few rows at a time, so memory grows with the number of masks, not
+    with its square. Only `field` needs all of it.
 
     Args:
         activations: `l *g` float32, live channels only (see `cam.live`).
-        first, inverse: which of them have a mask of their own (see `cam.distinct`).
-        seed: for what is drawn to estimate errors.
+        first, inverse: the distinct masks (see `cam.distinct`).
+        seed: for the samples that errors are estimated from.
 
     Attributes:
-        maps: what each mask's weight multiplies: the sum of its channels' maps, `k cells`.
-        variance: of every score before anything was asked, `k`.
+        maps: the sum of the maps of each mask's channels, which its weight multiplies, `k cells`.
+        variance: of every score before any is known, `k`.
     """
 
     def __init__(
@@ -91,28 +103,29 @@ class Surrogate:
         return len(self.maps)
 
     def given(self, asked: Sequence[int]) -> Posterior:
-        """What is known once these masks have been asked."""
+        """The process given the scores of these masks."""
         return Posterior(self, list(asked))
 
     def rows(self, masks: Tensor) -> Annotated[Tensor, "s k"]:
-        """How these masks' scores vary with all others, before anything was asked."""
+        """The prior covariance of these masks' scores with all scores."""
         rows = self._smooth(masks).addmm_(self._linear[masks], self._linear.T).add_(CONSTANT)
         rows[torch.arange(len(masks)), masks] += OWN
         return rows
 
     def spread(self, effects: Annotated[Tensor, "k cells"]) -> Annotated[Tensor, "k cells"]:
-        """The covariance of every score with every cell, before anything was asked."""
+        """The prior covariance of every score with every cell of the map."""
         blocks = torch.arange(len(self)).split(BLOCK)
         smooth = torch.cat([self._smooth(block) @ effects for block in blocks])
         rest = CONSTANT * effects.sum(dim=0) + OWN * effects
         return smooth.add_(rest).addmm_(self._linear, self._linear.T @ effects)
 
     def field(self, scores: Scores, empty: Columns, whole: Columns) -> Annotated[Tensor, "cells n"]:
-        """How much each cell's being shown adds to the scores, on the way from nothing to all.
+        """The evidence field: how much showing each cell adds to the scores.
 
-        The integrated gradients (Sundararajan et al. 2017) of the process's mean, from the empty
-        mask to the whole one: E = ∫ ∂f/∂h at h = t·1 over t in (0, 1), where f is conditioned on
-        every mask's score and on the scores of those two. No network is differentiated.
+        These are the integrated gradients (Sundararajan et al. 2017) of the process's mean, from
+        the empty mask to the whole one: E = ∫ ∂f/∂h at h = t·1 over t in (0, 1), where f is given
+        the scores of every mask, of the empty mask and of the whole mask. No network is
+        differentiated.
 
         Args:
             scores: of every mask, `k n`.
@@ -120,24 +133,24 @@ class Surrogate:
             whole: of the image itself, Z(X), `n`.
 
         Returns:
-            Linear in the scores.
+            The field of each column. It is linear in the scores.
         """
         mean = scores.mean(dim=0)
         known = torch.cat([scores, empty[None], whole[None]]) - mean
         return (self._pull @ known.double()).to(scores.dtype).nan_to_num(0.0, 0.0, 0.0)
 
     def on_grid(self, cells: Annotated[Tensor, "cells"]) -> Grid:
-        """Numbers for the cells of the content as a map on the layer's grid."""
+        """A map on the process's cells, upsampled to the layer's grid."""
         return upsample(cells.reshape(1, *self._pooled), self._grid)[0]
 
     @property
     def pull(self) -> Annotated[Tensor, "cells k"]:
-        """How much each cell of the evidence field moves per unit of each mask's score."""
+        """The change of each cell of the evidence field per unit of each mask's score."""
         return self._pull[:, :-2]
 
     @cached_property
     def _pull(self) -> Annotated[Tensor, "cells k+2"]:
-        """The same for the scores of the empty and the whole mask too, which come last; float64."""
+        """As `pull`, with the empty and the whole mask as the last two; float64."""
         content = self._content.double()
         cells = content.shape[1]
         content = torch.cat([content, content.new_zeros(1, cells), content.new_ones(1, cells)])
@@ -159,9 +172,9 @@ class Surrogate:
 
     @cached_property
     def draws(self) -> tuple[Annotated[Tensor, "k draws"], Annotated[Tensor, "k draws"]]:
-        """Scores as the process thinks them possible before anything was asked, and noise.
+        """Scores sampled from the prior, and noise.
 
-        Every part of the covariance is drawn by itself, the smooth one as a sum of random waves
+        Each part of the covariance is sampled separately, the smooth one as a sum of random waves
         (Rahimi and Recht, Random Features for Large-Scale Kernel Machines, 2007).
         """
         generator = torch.Generator().manual_seed(self._seed % 2**63)
@@ -202,15 +215,19 @@ def _unit(maps: Activations) -> Activations:
 
 
 def _typical_distance(content: Annotated[Tensor, "k cells"]) -> float:
-    """The median distance between masks: every so many-th of them tells it well enough."""
+    """The median distance between masks, from an evenly spaced sample."""
     some = content[:: max(1, len(content) // SAMPLED)]
-    # Distances are told from products: what is much smaller than those is rounding.
+    # Distances are computed from products; smaller ones are rounding errors.
     least = 0.01 * float(some.norm(dim=1).mean()) if len(some) else 0.0
     return max(float(torch.cdist(some, some).median()), least, 1e-6)
 
 
 class Posterior:
-    """What the process knows of every mask's score, given those asked."""
+    """The process given the scores of some masks.
+
+    Args:
+        asked: the numbers of those masks.
+    """
 
     def __init__(self, surrogate: Surrogate, asked: list[int]) -> None:
         self.surrogate = surrogate
@@ -223,10 +240,10 @@ class Posterior:
         self.variance = (surrogate.variance - (self.factor**2).sum(dim=1)).clamp(min=0)
 
     def complete(self, scores: Scores) -> Scores:
-        """The scores of every mask: those asked as they are, the others predicted.
+        """The scores of every mask: the known ones unchanged, the others predicted.
 
         Args:
-            scores: of the masks asked, in that order, `s n`.
+            scores: the known ones, in the order of `asked`, `s n`.
 
         Returns:
             `k n`, linear in `scores`.
@@ -237,21 +254,21 @@ class Posterior:
         return completed
 
     def amplitudes(self, scores: Scores) -> Columns:
-        """How much each column varies, `n`: the likeliest factor on the covariance."""
+        """The most likely factor on the covariance for each column, `n`."""
         _, rest = self._centred(scores)
         return (self._whitened(rest) ** 2).mean(dim=0)
 
-    def doubt(self, scores: Columns) -> Columns:
-        """One standard deviation of every mask's score in one column, given it where asked."""
-        doubt = (self.variance * self.amplitudes(scores[:, None])).sqrt()
-        doubt[self.asked] = 0
-        return doubt
+    def deviation(self, scores: Columns) -> Columns:
+        """The standard deviation of every mask's score in one column, from the known scores."""
+        deviation = (self.variance * self.amplitudes(scores[:, None])).sqrt()
+        deviation[self.asked] = 0
+        return deviation
 
     def surprise(self, scores: Columns, importance: Weights) -> float:
-        """How many standard deviations each asked score is from what the others predict of it.
+        """How far each known score is from its leave-one-out prediction, in standard deviations.
 
-        The root mean square over the masks asked, by importance: the process may fit the many
-        scores that hardly count better than the few that do.
+        The root mean square over the known scores; or over them weighted by importance, if that is
+        larger: the process may fit unimportant scores better than important ones.
         """
         _, rest = self._centred(scores[:, None])
         inverse = torch.cholesky_inverse(self._root)
@@ -260,7 +277,7 @@ class Posterior:
         return float(torch.maximum(weighted, left_out.mean()).sqrt())
 
     def _centred(self, scores: Scores) -> tuple[Columns, Scores]:
-        """The mean of the process, by generalised least squares, and the scores less it."""
+        """The mean of the process, by generalised least squares, and the scores minus the mean."""
         ones = self._whitened(torch.ones_like(scores[:, :1]))
         mean = (ones.T @ self._whitened(scores))[0] / (ones**2).sum()
         return mean, scores - mean
@@ -271,50 +288,50 @@ class Posterior:
     def choose(
         self, effects: Annotated[Tensor, "k cells"], count: int, closed: Sequence[int]
     ) -> list[int]:
-        """The masks whose scores would tell most about the map, greedily.
+        """The masks whose scores reduce the uncertainty of the map the most, chosen greedily.
 
         Args:
-            effects: what one unit of each score does to each cell of the map.
-            count: how many; no more than there are open.
-            closed: masks that are not to be chosen.
+            effects: the change of each cell of the map per unit of each score.
+            count: how many masks; at most those that are not in `closed`.
+            closed: masks that must not be chosen.
         """
         noise = self.surrogate.noise
         factor, variance = self.factor, self.variance.clone()
-        # Only proportions matter, and the squares of very large ones would overflow.
+        # Only ratios matter, and the squares of very large effects would overflow.
         effects = effects / divisor(effects.abs().max())
-        seen = self._seen(effects)  # the covariance of every score with every cell
+        covariance = self._covariance(effects)
         barred = torch.zeros_like(variance)
         barred[list(closed)] = -math.inf
         chosen: list[int] = []
         for _ in range(count):
-            gains = (seen**2).sum(dim=1) / (variance + noise) + barred
+            gains = (covariance**2).sum(dim=1) / (variance + noise) + barred
             best = int(gains.argmax())
             chosen.append(best)
             barred[best] = -math.inf
             column = self.surrogate.rows(torch.tensor([best]))[0] - factor @ factor[best]
             column = column / (variance[best] + noise).sqrt()
-            seen = seen - torch.outer(column, column @ effects)
+            covariance = covariance - torch.outer(column, column @ effects)
             variance = (variance - column**2).clamp(min=0)
             factor = torch.cat([factor, column[:, None]], dim=1)
         return chosen
 
-    def deviations(self) -> Annotated[Tensor, "k draws"]:
-        """How far the scores may be from what is predicted, drawn; zero where they were asked.
+    def sampled_errors(self) -> Annotated[Tensor, "k draws"]:
+        """Posterior samples of the scores minus the posterior mean; zero for known scores.
 
-        Draws of the prior, each corrected by what it predicts of itself (Matheron's rule: Wilson
-        et al., Pathwise Conditioning of Gaussian Processes, 2021, eq. 11).
+        Samples of the prior minus their own predictions (Matheron's rule: Wilson et al., Pathwise
+        Conditioning of Gaussian Processes, 2021, eq. 11).
         """
         drawn, noise = self.surrogate.draws
         predicted = self.factor @ self._whitened(drawn[self.asked] + noise[self.asked])
-        deviations = drawn - predicted
-        deviations[self.asked] = 0
-        return deviations
+        errors = drawn - predicted
+        errors[self.asked] = 0
+        return errors
 
-    def _seen(self, effects: Tensor) -> Tensor:
-        """The posterior covariance times `effects`."""
+    def _covariance(self, effects: Tensor) -> Tensor:
+        """The posterior covariance of every score with every cell of the map."""
         return self.surrogate.spread(effects) - self.factor @ (self.factor.T @ effects)
 
 
 def divisor(span: Tensor) -> Tensor:
-    """The span, or 1 where it is none: maps of improbable classes may be 1e-35 high."""
+    """The span, or 1 where it is 0. It may be tiny: maps of improbable classes reach 1e-35."""
     return torch.where(span > 0, span, 1.0)

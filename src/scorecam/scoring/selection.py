@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from scorecam.budget.plan import BudgetedSearch, Plan
+from scorecam.budget.plan import Plan
+from scorecam.budget.search import BudgetedSearch
 from scorecam.cam import Variant
 from scorecam.model.head import Found
 from scorecam.scoring.mask_scorer import MaskScorer, Request

@@ -1,0 +1,205 @@
+"""A heatmap estimated from the scores of a few masks, and its error.
+
+The Gaussian process over masks predicts the scores that were not computed, and how uncertain they
+are. The variant turns both into a map and its uncertainty. Nothing here runs a model.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from torch import Tensor
+
+from scorecam.base.once import cached_property
+from scorecam.budget.gaussian_process import Posterior, Surrogate, divisor
+from scorecam.cam import Answers, Head, Variant, agreeing
+from scorecam.shapes import Columns, Scores, Weights
+
+QUANTILE = 0.9
+CALIBRATION = 1.25
+"""The estimated error is this quantile of the errors of sampled maps, times the calibration."""
+
+SMALL_SAMPLE = 2
+"""The scores also determine how much scores vary: from m of them, the error grows by 1 + 2/m."""
+
+FAINT = 0.05
+"""Values of a scaled map below which the slope of a geometric mean is too steep to use."""
+
+STEP = 0.05
+"""The smallest step of a score for a numerical derivative."""
+
+
+def evidence(scores: Scores, head: Head, column: int, variant: Variant) -> Columns:
+    """The quantity each weight depends on, `k`: the score, or its log-odds.
+
+    Weights that are probabilities of logits depend on the log-odds, because the other columns are
+    as uncertain as the target's.
+    """
+    if variant.reads != "p" or head != "logits" or scores.shape[1] == 1:
+        return scores[:, column]
+    others = torch.arange(scores.shape[1], device=scores.device) != column
+    return scores[:, column] - scores[:, others].logsumexp(dim=1)
+
+
+@dataclass(frozen=True)
+class MapEstimate:
+    """One heatmap of completed scores, and how it depends on the scores.
+
+    Args:
+        scores: of every distinct mask, `k n`: computed or predicted.
+        ends: Z(fill) and Z(X), `2 n`.
+        head: what the scores are.
+        column: the target's column.
+        variant: how scores become weights.
+        deviation: the standard deviation of each mask's evidence, `k`.
+    """
+
+    scores: Scores
+    ends: Scores
+    head: Head
+    column: int
+    variant: Variant
+    deviation: Columns
+
+    @cached_property
+    def weights(self) -> Weights:
+        """α, `k` float32."""
+        return self._weights(self.scores)
+
+    @cached_property
+    def slopes(self) -> Weights:
+        """The change of each weight per unit of its own score, `k`, for any variant.
+
+        A central difference over one standard deviation, with alternating signs, so that changes
+        which all weights share, such as those of a softmax's sum, nearly cancel.
+        """
+        steps = self.deviation.clamp(min=STEP)
+        signed = steps.clone()
+        signed[1::2] *= -1
+        return (self.moved(signed) - self.moved(-signed)) / (2 * signed)
+
+    def moved(self, change: Columns) -> Weights:
+        """α after each mask's evidence changes by `change`, `k`.
+
+        Changing a logit changes its log-odds by as much.
+        """
+        scores = self.scores.clone()
+        scores[:, self.column] += change
+        return self._weights(scores)
+
+    def _weights(self, scores: Scores) -> Weights:
+        weights = self.variant.weights(Answers(scores, self.ends[0], self.head), self.column)
+        return weights.nan_to_num(0.0, 0.0, 0.0)
+
+    def grid(self, surrogate: Surrogate) -> Annotated[Tensor, "cells"]:
+        """The map on the surrogate's cells, at least 0."""
+        signed = self.weights @ surrogate.maps
+        return agreeing(signed, self.field(surrogate)) if self.variant.field else signed.relu()
+
+    def field(self, surrogate: Surrogate) -> Annotated[Tensor, "cells"]:
+        """The evidence field on the surrogate's cells, signed."""
+        return self._fields(surrogate, self.scores[:, self.column, None])[0]
+
+    def possible(
+        self, surrogate: Surrogate, changes: Annotated[Tensor, "k draws"]
+    ) -> Annotated[Tensor, "draws cells"]:
+        """The map after each of these changes of the evidence."""
+        weights = torch.stack([self.moved(change) for change in changes.T])
+        maps = weights @ surrogate.maps
+        if not self.variant.field:
+            return maps.relu()
+        moved = self.scores[:, self.column, None] + changes
+        return agreeing(maps, self._fields(surrogate, moved))
+
+    def _fields(self, surrogate: Surrogate, scores: Scores) -> Annotated[Tensor, "b cells"]:
+        """The evidence fields of these scores of the column, `k b`."""
+        empty, whole = self.ends[:, self.column, None].expand(-1, scores.shape[1])
+        return surrogate.field(scores, empty, whole).T
+
+    def effects(self, surrogate: Surrogate, floor: float = 0.0) -> Annotated[Tensor, "k cells"]:
+        """The change of each cell of the scaled map per unit of each score, to first order.
+
+        Cells at 0 after ReLU do not change, nor does the cell of the maximum, which the map is
+        scaled by.
+
+        Args:
+            floor: added to every slope, relative to their mean.
+        """
+        slopes = self.slopes
+        slopes = slopes + floor * slopes.abs().mean()
+        signed = self.weights @ surrogate.maps
+        effects = slopes[:, None] * surrogate.maps
+        if not self.variant.field:
+            return scaled_effects(signed, effects)
+        field = self.field(surrogate)
+        result = agreeing(signed, field)
+        # The logarithm of a geometric mean is half the sum of the logarithms. Where either part is
+        # almost 0, the map is too.
+        parts = (signed, effects), (field, surrogate.pull.T.to(signed))
+        share = [effect / torch.where(result > FAINT, part, math.inf) for part, effect in parts]
+        return scaled_effects(result, result * (share[0] + share[1]) / 2)
+
+
+def scaled_effects(
+    map_: Annotated[Tensor, "cells"], effects: Annotated[Tensor, "k cells"]
+) -> Annotated[Tensor, "k cells"]:
+    """The derivative of the scaled map by each score, from the derivative of the map itself."""
+    peak = int(map_.argmax())
+    high = divisor(map_[peak])
+    effects = effects * (map_ > 0)
+    return ((effects - effects[:, peak, None] * (map_.relu() / high)) / high).nan_to_num()
+
+
+def estimate(
+    posterior: Posterior, asked: Scores, ends: Scores, head: Head, aim: tuple[int, Variant]
+) -> MapEstimate:
+    """The map for a column and a variant, from the scores of the masks in the posterior.
+
+    Args:
+        asked: the scores of those masks, `s n`.
+        ends: Z(fill) and Z(X), `2 n`.
+        aim: the column and the variant.
+    """
+    column, variant = aim
+    deviation = posterior.deviation(evidence(asked, head, column, variant))
+    return MapEstimate(
+        scores=posterior.complete(asked),
+        ends=ends,
+        head=head,
+        column=column,
+        variant=variant,
+        deviation=deviation,
+    )
+
+
+def error_of(posterior: Posterior, asked: Scores, estimate: MapEstimate) -> float:
+    """The estimated largest absolute error of the scaled heatmap, in [0, 1].
+
+    Scores are sampled from the posterior and turned into maps by the variant itself: if weights
+    are exponentials of scores, a linear approximation would be too small.
+
+    Args:
+        asked: the scores of the masks in the posterior, `s n`.
+    """
+    if len(posterior.asked) < 2:
+        return 1.0  # one score does not show how much scores vary
+    grid = estimate.grid(posterior.surrogate)
+    if estimate.variant.field and not grid.any():
+        return 1.0  # one more score could change the empty map completely
+    importance = estimate.slopes[posterior.asked].abs()
+    known = evidence(asked, estimate.head, estimate.column, estimate.variant)
+    surprise = posterior.surprise(known, importance)
+    changes = surprise * posterior.sampled_errors()
+    sampled = _min_max(estimate.possible(posterior.surrogate, changes))
+    errors = (sampled - _min_max(grid[None])).abs().amax(dim=1)
+    small_sample = 1 + SMALL_SAMPLE / len(posterior.asked)
+    return min(1.0, small_sample * CALIBRATION * float(errors.quantile(QUANTILE)))
+
+
+def _min_max(maps: Annotated[Tensor, "b cells"]) -> Annotated[Tensor, "b cells"]:
+    """Each map min-max scaled."""
+    low, high = maps.aminmax(dim=1, keepdim=True)
+    return (maps - low) / divisor(high - low)
