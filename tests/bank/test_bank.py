@@ -274,7 +274,7 @@ def test_a_class_that_was_not_kept_is_missed_by_name_with_those_that_were() -> N
         lambda name: kept.keep(["a", name]),
     ):
         with pytest.raises(
-            scorecam.BankError, match=r"lacks d: it keeps 2 .* 5 .*\(a, c\)"
+            scorecam.BankError, match=r"lacks d: it holds 2 .* 5 .*\(a, c\)"
         ) as raised:
             ask("d")
         assert raised.value.likely
@@ -285,7 +285,7 @@ def test_a_class_that_was_not_kept_is_missed_by_name_with_those_that_were() -> N
     with pytest.raises(scorecam.TargetError, match="no class 5"):
         kept.heatmap(5)
     many = dataclasses.replace(nameless, columns=torch.arange(50, 100))
-    with pytest.raises(scorecam.BankError, match=r"it keeps 50 .*, 68, 69, \.\.\.\)"):
+    with pytest.raises(scorecam.BankError, match=r"it holds 50 .*, 68, 69, \.\.\.\)"):
         many.place(3)
 
 

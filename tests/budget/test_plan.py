@@ -594,7 +594,13 @@ def test_whatever_the_maps_and_scores_nothing_becomes_nan(
     completed = posterior.complete(answers)
     reading = reading_of(posterior, answers, variant, head)
     effects = reading.effects(surrogate, FLOOR)
-    for found in (completed, posterior.variance, reading.deviation, reading.weights, reading.slopes):
+    for found in (
+        completed,
+        posterior.variance,
+        reading.deviation,
+        reading.weights,
+        reading.slopes,
+    ):
         assert found.isfinite().all()
     assert effects.isfinite().all()
     assert posterior.sampled_errors().isfinite().all()
