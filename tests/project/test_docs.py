@@ -21,7 +21,8 @@ import scorecam
 from command_line import scorecam as command
 from scorecam import cam
 from scorecam.backends import opening
-from scorecam.backends.zoo import Built
+from scorecam.backends.opener import Opener
+from scorecam.backends.pytorch.opening import Built, torch_model
 from scorecam.bank import health
 from scorecam.cli.app import app
 from scorecam.model.labels import imagenet
@@ -44,7 +45,12 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         nn.Linear(8, 1000),
     )  # fmt: skip
     built = Built(network, scorecam.Preprocess.lite(224), imagenet())
-    monkeypatch.setattr(opening, "build", lambda *_: built)
+    small = Opener(
+        "any",
+        takes=lambda given: isinstance(given, str),
+        open=lambda spec, options: torch_model(built, spec, options),
+    )
+    monkeypatch.setattr(opening, "OPENERS", (small, *opening.OPENERS))
     monkeypatch.chdir(tmp_path)
     with resources.as_file(resources.files("scorecam").joinpath("data/chelsea.jpg")) as photo:
         shutil.copy(photo, "cat.jpg")

@@ -1,36 +1,34 @@
-"""What runs models, and how one is opened."""
+"""How a model is opened."""
 
 from __future__ import annotations
 
-import itertools
 import os
+import pathlib
 from typing import Literal
 
 import torch
 from torch import nn
 
-from scorecam.backends.copies import copied
-from scorecam.backends.pytorch.model import TorchModel
-from scorecam.backends.weights import load_weights
-from scorecam.backends.zoo import build
-from scorecam.base.wording import LONGEST_PARAGRAPH, one_line, quoted, reason
+from scorecam.backends.opener import Opener, Options
+from scorecam.backends.pytorch import opening as pytorch
+from scorecam.backends.zoo import factory, lite, torchvision
+from scorecam.base.wording import quoted
 from scorecam.cam import Head
-from scorecam.errors import ModelError, SettingError
+from scorecam.errors import ModelError, did_you_mean
 from scorecam.images.preprocess import Preprocess
-from scorecam.io.arguments import instance
-from scorecam.model.columns import check_head
-from scorecam.model.labels import Labels, read_labels
+from scorecam.model.labels import Labels
 from scorecam.model.model import Model
-from scorecam.model.readout import Readout, readout_for
+from scorecam.model.readout import Readout
 
 __all__ = ["open_model"]
 
-WRAPPERS = {
-    "DataParallel": "module",
-    "DistributedDataParallel": "module",
-    "OptimizedModule": "_orig_mod",
-}
-"""Wrappers around a network, and where each keeps it."""
+OPENERS: tuple[Opener, ...] = (
+    lite.OPENER,
+    torchvision.OPENER,
+    factory.OPENER,  # takes any NAME:NAME, so it comes after the other specs
+    pytorch.OPENER,
+)
+"""The kinds of models; the first that takes what the user gives opens it."""
 
 
 def open_model(
@@ -75,72 +73,34 @@ def open_model(
         MissingExtra: it needs a library that is not installed.
         SettingError: another argument makes no sense.
     """
-    if isinstance(model, str):
-        built = build(model, weights)
-        module, remarks, ours = built.module, list(built.remarks), True
-        spec, own_preprocess, names = model, built.preprocess, built.names
-    elif isinstance(model, nn.Module):
-        module, remarks = _unwrapped(model)
-        spec, own_preprocess, names = type(module).__name__, None, None
-        ours = weights is not None
-        if weights is not None:
-            module = copied(module)
-            remarks += load_weights(module, weights)
-    else:
-        raise ModelError(
+    for opener in OPENERS:
+        if opener.takes(model):
+            options = Options(
+                weights=weights,
+                preprocess=preprocess,
+                labels=labels,
+                head=head,
+                output=output,
+                masked_input=masked_input,
+                device=device,
+            )
+            return opener.open(model, options)
+    raise _unknown(model)
+
+
+def _unknown(model: object) -> ModelError:
+    """The error for what no opener takes."""
+    if not isinstance(model, str):
+        return ModelError(
             f"A model is a spec or a torch.nn.Module, not a {type(model).__name__}.",
             do='For example scorecam.open_model("lite0") or scorecam.open_model(net).',
         )
-    return TorchModel(
-        _on_device(module, device, ours=ours),
-        spec=spec,
-        preprocess=_preprocess(preprocess, own_preprocess),
-        names=names if labels is None else read_labels(labels),
-        head=check_head(head),
-        readout=readout_for(output),
-        masked_input=masked_input,
-        remarks=tuple(one_line(remark, LONGEST_PARAGRAPH) for remark in remarks),
+    likely = did_you_mean(model, (name for opener in OPENERS for name in opener.names))
+    if pathlib.Path(model).suffix:
+        likely = "A file of weights goes to weights= (--weights), beside the model it belongs to."
+    *others, last = (opener.specs for opener in OPENERS if opener.specs)
+    return ModelError(
+        f"There is no model {quoted(model)}.",
+        likely=likely,
+        do=f"A model is {', '.join(others)}, or {last}.",
     )
-
-
-def _unwrapped(module: nn.Module) -> tuple[nn.Module, list[str]]:
-    """The network inside DataParallel, DDP and torch.compile, and what was taken off."""
-    remarks: list[str] = []
-    while isinstance(inner := getattr(module, _kept_in(module), None), nn.Module):
-        remarks.append(f"The {type(module).__name__} around the network was taken off.")
-        module = inner
-    return module, remarks
-
-
-def _kept_in(module: nn.Module) -> str:
-    """The attribute in which torch's wrapper keeps its network; empty for any other module."""
-    torchs_own = type(module).__module__.startswith("torch.")
-    return WRAPPERS.get(type(module).__name__, "") if torchs_own else ""
-
-
-def _preprocess(
-    given: str | os.PathLike[str] | Preprocess | None, own: Preprocess | None
-) -> Preprocess | None:
-    if given is None:
-        return own
-    return given if isinstance(given, Preprocess) else Preprocess.load(given)
-
-
-def _on_device(module: nn.Module, device: str | torch.device | None, *, ours: bool) -> nn.Module:
-    """The module on the device; the user's own is copied there, never moved."""
-    if device is None:
-        return module
-    do = "Give a name such as 'cpu' or 'cuda:0', or a torch.device."
-    device = instance("device", device, (str, torch.device), do)
-    try:
-        wanted = torch.device(device)
-        tensors = itertools.chain(module.parameters(), module.buffers())
-        here = next((tensor.device for tensor in tensors), wanted)
-        if torch.empty(0, device=wanted).device == torch.empty(0, device=here).device:
-            return module
-        return (module if ours else copied(module)).to(wanted)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise SettingError(
-            f"The device {quoted(str(device))} cannot be used: {reason(error)}",
-            do="`scorecam doctor` lists the devices of this machine.",
-        ) from error

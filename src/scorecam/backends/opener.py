@@ -1,0 +1,48 @@
+"""What `open_model` needs to know of each kind of model: one `Opener` per file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from scorecam.cam import Head
+from scorecam.images.preprocess import Preprocess
+from scorecam.model.labels import Labels
+from scorecam.model.model import Model
+from scorecam.model.readout import Readout
+
+Path = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of `open_model`, as the user gave them; their meaning is described there."""
+
+    weights: Path | None = None
+    preprocess: Path | Preprocess | None = None
+    labels: Labels | None = None
+    head: Head | Literal["auto"] = "auto"
+    output: int | str | Readout | None = None
+    masked_input: int | str | None = None
+    device: str | torch.device | None = None
+
+
+@dataclass(frozen=True)
+class Opener:
+    """How one kind of model is opened.
+
+    Args:
+        specs: what users write for such a model, for error messages; empty if not a text.
+        takes: whether this opener is for what the user gave.
+        open: opens it. It raises the errors that `open_model` lists.
+        names: every spec, where they can be listed.
+    """
+
+    specs: str
+    takes: Callable[[Any], bool]
+    open: Callable[[Any, Options], Model]
+    names: tuple[str, ...] = ()

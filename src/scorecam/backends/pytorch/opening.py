@@ -1,0 +1,122 @@
+"""A `torch.nn.Module` opened as a model."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from scorecam.backends.copies import copied
+from scorecam.backends.opener import Opener, Options
+from scorecam.backends.pytorch.model import TorchModel
+from scorecam.backends.weights import load_weights
+from scorecam.base.wording import LONGEST_PARAGRAPH, one_line, quoted, reason
+from scorecam.errors import SettingError
+from scorecam.images.preprocess import Preprocess
+from scorecam.io.arguments import instance
+from scorecam.model.columns import check_head
+from scorecam.model.labels import read_labels
+from scorecam.model.readout import readout_for
+
+WRAPPERS = {
+    "DataParallel": "module",
+    "DistributedDataParallel": "module",
+    "OptimizedModule": "_orig_mod",
+}
+"""Torch's wrappers around a network, and the attribute in which each keeps it."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """A network, and what comes with it.
+
+    Args:
+        module: the network.
+        preprocess: how a photo becomes its input, where known.
+        names: of its classes, where known.
+        remarks: what the user should know about it.
+    """
+
+    module: nn.Module
+    preprocess: Preprocess | None = None
+    names: tuple[str, ...] | None = None
+    remarks: tuple[str, ...] = ()
+
+
+def torch_model(built: Built, spec: str, options: Options, *, shared: bool = False) -> TorchModel:
+    """The model of a network that was just built, with the user's options.
+
+    Args:
+        spec: the model's name in records.
+        shared: the network belongs to the user: it is copied to another device, never moved.
+    """
+    given, labels = options.preprocess, options.labels
+    return TorchModel(
+        _on_device(built.module, options.device, shared=shared),
+        spec=spec,
+        preprocess=built.preprocess if given is None else _preprocess(given),
+        names=built.names if labels is None else read_labels(labels),
+        head=check_head(options.head),
+        readout=readout_for(options.output),
+        masked_input=options.masked_input,
+        remarks=tuple(one_line(remark, LONGEST_PARAGRAPH) for remark in built.remarks),
+    )
+
+
+def _open(given: nn.Module, options: Options) -> TorchModel:
+    module, remarks = _unwrapped(given)
+    spec = type(module).__name__
+    if options.weights is not None:
+        module = copied(module)
+        remarks += load_weights(module, options.weights)
+    built = Built(module, remarks=tuple(remarks))
+    return torch_model(built, spec, options, shared=options.weights is None)
+
+
+def _takes(given: Any) -> bool:
+    return isinstance(given, nn.Module)
+
+
+OPENER = Opener("", _takes, _open)
+
+
+def _unwrapped(module: nn.Module) -> tuple[nn.Module, list[str]]:
+    """The network inside DataParallel, DDP and torch.compile, and a remark per wrapper."""
+    remarks: list[str] = []
+    while isinstance(inner := getattr(module, _attribute(module), None), nn.Module):
+        remarks.append(f"The {type(module).__name__} around the network was taken off.")
+        module = inner
+    return module, remarks
+
+
+def _attribute(module: nn.Module) -> str:
+    """The attribute in which torch's wrapper keeps its network; empty for any other module."""
+    by_torch = type(module).__module__.startswith("torch.")
+    return WRAPPERS.get(type(module).__name__, "") if by_torch else ""
+
+
+def _preprocess(given: Any) -> Preprocess:
+    return given if isinstance(given, Preprocess) else Preprocess.load(given)
+
+
+def _on_device(module: nn.Module, device: str | torch.device | None, *, shared: bool) -> nn.Module:
+    """The module on the device; one that belongs to the user is copied there."""
+    if device is None:
+        return module
+    do = "Give a name such as 'cpu' or 'cuda:0', or a torch.device."
+    device = instance("device", device, (str, torch.device), do)
+    try:
+        wanted = torch.device(device)
+        tensors = itertools.chain(module.parameters(), module.buffers())
+        here = next((tensor.device for tensor in tensors), wanted)
+        if torch.empty(0, device=wanted).device == torch.empty(0, device=here).device:
+            return module
+        return (copied(module) if shared else module).to(wanted)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise SettingError(
+            f"The device {quoted(str(device))} cannot be used: {reason(error)}",
+            do="`scorecam doctor` lists the devices of this machine.",
+        ) from error

@@ -1,0 +1,1 @@
+"""Models by spec: one file for each kind of spec."""

@@ -1,0 +1,24 @@
+"""What openers of specs share: reading the user's weights, and class names that fit them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from scorecam.backends.checkpoints import State, read_state
+from scorecam.backends.opener import Path
+from scorecam.backends.pytorch.opening import Built
+
+
+def state_of(weights: Path) -> State:
+    """The tensors of a file; none for "random", the network's own initialisation."""
+    return {} if weights == "random" else read_state(weights)
+
+
+def with_fitting_names(built: Built, classes: int) -> Built:
+    """The same without class names, where the weights have another number of classes."""
+    if built.names is None or classes == len(built.names):
+        return built
+    remark = (
+        f"The weights have {classes} classes, so the model was built with {classes}, without names."
+    )
+    return dataclasses.replace(built, names=None, remarks=(*built.remarks, remark))
