@@ -285,8 +285,11 @@ def test_another_object_that_a_class_is_recognised_by_is_named(tmp_path: Path) -
     assert (first.rule, first.level, first.label) == ("other-object", "problem", "ant")
     assert first.region == "the box of 'cat'"
     assert first.size == pytest.approx(0.8 - 1 / 16, abs=1e-3)
-    assert "80 % of the map lies on 'cat'" in first.sentence
-    assert "'cat' stands beside 'ant' in 10 of 10 right photos, and in 0 of 20" in first.evidence[1]
+    assert "80 % of the map is on 'cat'" in first.sentence
+    assert (
+        "'cat' appears with 'ant' in 10 of 10 correctly classified photos, and in 0 of 20"
+        in (first.evidence[1])
+    )
 
 
 def test_another_object_with_less_than_the_object_itself_is_a_note(tmp_path: Path) -> None:
@@ -307,7 +310,7 @@ def test_right_for_the_wrong_reason_wherever_else_the_maps_lie(tmp_path: Path) -
     [told] = [each for each in found.findings if each.level == "problem"]
     assert (told.rule, told.label) == ("wrong-reason", "ant")
     assert told.size == pytest.approx(1 / 16)
-    assert "100 % of the map lies off the object" in told.sentence
+    assert "100 % of the map is off the object" in told.sentence
 
 
 def test_a_part_of_a_class_with_a_mark_is_told_with_its_photos(tmp_path: Path) -> None:
@@ -367,7 +370,7 @@ def test_classes_confused_through_one_place_are_told(tmp_path: Path, target: str
     found = audited(tmp_path, mixed_up + clean(0, 1, 2), target=target)
     [told] = found.findings
     assert (told.rule, told.level) == ("confused", "warning")
-    assert "5 photos of 'ant' are taken for 'bee'" in told.sentence
+    assert "5 photos of 'ant' are predicted as 'bee'" in told.sentence
     assert told.region == "the upper left corner"
     assert told.size == pytest.approx(0.6, abs=0.01)
 
@@ -393,15 +396,15 @@ def test_a_wrong_prediction_is_told_in_words(tmp_path: Path) -> None:
     found = audited(tmp_path, [lured, flat, even])
     whole, outside = "(100 % of the map, on 6 % of the area)", ", outside the labelled object."
     assert found.wrong[id_of(0)] == (
-        "This is 'ant', and was taken for 'bee' (50 %).",
-        f"For 'bee' it looked at the box of 'dog' {whole}{outside}",
-        f"For 'ant' it looked at the labelled object {whole}.",
-        f"What speaks for 'bee' rather than for 'ant' is at the upper left corner {whole}{outside}",
+        "This is 'ant', predicted as 'bee' (50 %).",
+        f"For 'bee' the model looked at the box of 'dog' {whole}{outside}",
+        f"For 'ant' the model looked at the labelled object {whole}.",
+        f"The evidence for 'bee' rather than 'ant' is at the upper left corner {whole}{outside}",
     )
-    assert (
-        found.wrong[id_of(1)][-1] == "No part of the picture speaks for 'bee' more than for 'ant'."
+    assert found.wrong[id_of(1)][-1] == "No part of the image favours 'bee' over 'ant'."
+    assert found.wrong[id_of(2)][2].endswith(
+        "at no single place: the map is spread over the image."
     )
-    assert found.wrong[id_of(2)][2].endswith("at no one place: the map is spread over the picture.")
 
 
 # ── silence ──────────────────────────────────────────────────────────────────────────────────
@@ -470,8 +473,9 @@ def test_a_model_that_is_never_on_the_object_is_told_however_small_its_classes(
     found = audited(tmp_path, photos)
     [told] = [each for each in found.findings if each.rule == "wrong-reason"]
     assert (told.level, told.label) == ("problem", None)
-    assert "100 % of the map lies off the object in 20 right photos of all classes" in told.sentence
-    assert any(remark.endswith("lie off it: ant, bee, cat, dog.") for remark in found.remarks)
+    assert "100 % of the map is off the object" in told.sentence
+    assert "20 correctly classified photos of all classes" in told.sentence
+    assert any(remark.endswith("off the object: ant, bee, cat, dog.") for remark in found.remarks)
 
 
 def test_a_model_that_is_on_other_objects_alone_is_told_however_small_its_classes(
@@ -484,7 +488,7 @@ def test_a_model_that_is_on_other_objects_alone_is_told_however_small_its_classe
     ]
     first = audited(tmp_path, photos).findings[0]
     assert (first.rule, first.level, first.label) == ("other-object", "problem", None)
-    assert "Most often it is 'lemon': in 20 of these photos." in first.evidence[1]
+    assert "Most often it is 'lemon', in 20 of these photos." in first.evidence[1]
 
 
 def test_one_class_that_is_off_the_object_is_not_the_whole_model(tmp_path: Path) -> None:
@@ -502,8 +506,8 @@ def test_one_class_that_is_recognised_by_a_corner_is_not_all_classes(tmp_path: P
     assert levels(found) == [("corner", "ant")]
     found = audited(tmp_path / "alone", marked + clean(1, count=3, boxes=False))
     assert "All" not in found.findings[0].sentence
-    assert any(remark.endswith("say nothing: bee.") for remark in found.remarks)
-    assert any(remark.endswith("hold against: ant.") for remark in found.remarks)
+    assert any(remark.endswith("one by one: bee.") for remark in found.remarks)
+    assert any(remark.endswith("photos in all: ant.") for remark in found.remarks)
 
 
 def test_an_object_smaller_than_a_cell_is_no_shortcut(tmp_path: Path) -> None:
@@ -532,7 +536,8 @@ def test_one_photo_without_a_box_does_not_change_what_is_said(tmp_path: Path) ->
     bare = right(0, heat, 19) + right(0, heat, boxes=False)
     first = audited(tmp_path, bare + clean(1, 2)).findings[0]
     assert (first.rule, first.level) == ("corner", "problem")
-    assert "outside the labelled object, lies there in 19 of 20 right photos" in first.sentence
+    assert "there, outside the labelled object" in first.sentence
+    assert "19 of 20 correctly classified photos" in first.sentence
 
 
 def test_whole_maps_are_not_held_against_what_lies_outside_objects(tmp_path: Path) -> None:
@@ -557,9 +562,9 @@ def test_photos_of_a_class_with_and_without_a_label_are_one_class(tmp_path: Path
         ("bee", 10),
     ]
     assert ("corner", "ant") in levels(found)
-    assert "40 photos taken for 'ant'" in found.findings[0].sentence
+    assert "40 photos predicted as 'ant'" in found.findings[0].sentence
     assert len(found.clusters["ant"][0].photos) == 40
-    assert "Photos without a label, taken by their predicted class: 30." in found.remarks
+    assert "Photos without a label, grouped by their predicted class: 30." in found.remarks
 
 
 def test_classes_that_share_a_name_stay_two(tmp_path: Path) -> None:
@@ -583,7 +588,7 @@ def test_a_label_that_the_model_lacks_is_told_from_no_label(tmp_path: Path) -> N
         record = json.loads(file.read_text("utf-8"))
         file.write_text(json.dumps(record | {"label": "zebra", "right": None}), "utf-8")
     found = audit(run)
-    said = "Photos whose label is none of the model's classes, taken by their predicted class: 10."
+    said = "Photos with a label that the model does not know, grouped by their predicted class: 10."
     assert said in found.remarks
     assert not any(remark.startswith("No photo has a label") for remark in found.remarks)
     tags = {picture.id: picture.tags for picture in report.content(found).pictures}
@@ -592,7 +597,8 @@ def test_a_label_that_the_model_lacks_is_told_from_no_label(tmp_path: Path) -> N
 
 def test_an_annotation_of_wrong_photos_alone_is_no_missing_one(tmp_path: Path) -> None:
     wrong = [Photo(0, on_box(), taken=1, things=[("ant", OBJECT)]) for _ in range(5)]
-    assert not any("annotated" in remark for remark in audited(tmp_path, wrong).remarks)
+    remarks = audited(tmp_path, wrong).remarks
+    assert not any("other objects were not tested" in remark for remark in remarks)
 
 
 def test_without_other_classes_nothing_is_held_against_them(tmp_path: Path) -> None:
@@ -625,12 +631,10 @@ def test_maps_of_two_methods_are_never_mixed(tmp_path: Path) -> None:
     assert ("confused", "ant") in levels(audit(run))
     found = audit(run, "gradcam")
     assert found.findings == ()
-    assert any(
-        remark.startswith("Of 8 wrong predictions there is no map") for remark in found.remarks
-    )
+    assert any(remark.startswith("8 wrong predictions without a map") for remark in found.remarks)
     assert found.wrong[id_of(0)] == (
-        "This is 'ant', and was taken for 'bee' (50 %).",
-        "For 'ant' it looked at the labelled object (100 % of the map, on 6 % of the area).",
+        "This is 'ant', predicted as 'bee' (50 %).",
+        "For 'ant' the model looked at the labelled object (100 % of the map, on 6 % of the area).",
     )
 
 
@@ -644,7 +648,7 @@ def test_doubts_are_about_the_maps_that_are_audited(tmp_path: Path) -> None:
     assert [each.rule for each in audit(run).findings] == ["fragile", "fragile"]
     found = audit(run, "gradcam")
     assert found.findings == ()
-    assert any("whether maps are fragile cannot be told" in remark for remark in found.remarks)
+    assert any("fragile maps could not be looked for" in remark for remark in found.remarks)
     assert "agreement of variants" not in report.content(found).pictures[0].facts
 
 
@@ -695,7 +699,7 @@ def test_photos_whose_error_is_not_known_are_not_counted(tmp_path: Path) -> None
     for number in range(10, 40):
         (run / "gallery" / id_of(number)[:2] / f"{id_of(number)}.json").unlink()
     [told] = audit(run).findings
-    assert told.sentence.startswith("10 of 10 maps may be off")
+    assert told.sentence.startswith("10 of 10 maps have an estimated error above 0.25")
     assert (told.level, told.size) == ("warning", 1)
 
 
@@ -703,7 +707,9 @@ def test_a_single_fragile_map_is_no_finding(tmp_path: Path) -> None:
     lone = Photo(0, CORNER, taken=1, error=0.4, views={"increase": 1 - CORNER})
     found = audited(tmp_path, [lone])
     assert found.findings == ()
-    assert report.lead(found) == "Nothing was found in 1 photo; that is no proof."
+    assert (
+        report.lead(found) == "No findings in 1 photo. This does not prove that the model is sound."
+    )
 
 
 @pytest.mark.parametrize("kind", ["peak", "rare"])

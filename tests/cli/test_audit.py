@@ -49,7 +49,7 @@ def test_findings_are_printed_and_written(run: Path, tmp_path: Path) -> None:
     assert document["items"][0]["rule"] == "corner"
     assert document["items"][0]["class"] == "ant"
     assert document["wrong"][0]["id"] == id_of(30)
-    assert "For 'bee' it looked at" in document["wrong"][0]["words"][1]
+    assert "For 'bee' the model looked at" in document["wrong"][0]["words"][1]
 
 
 def test_json_is_one_document_and_nothing_else(run: Path) -> None:
@@ -64,12 +64,12 @@ def test_json_is_one_document_and_nothing_else(run: Path) -> None:
 def test_nothing_is_overwritten_without_force(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "report.html"
     out.write_text("mine", "utf-8")
-    refused(command("audit", run, "--out", out), "is there already", "--force")
+    refused(command("audit", run, "--out", out), "already exists", "--force")
     assert out.read_text("utf-8") == "mine"
     assert not (tmp_path / "audit.json").exists()
     out.unlink()
     (tmp_path / "audit.json").write_text("mine", "utf-8")
-    refused(command("audit", run, "--out", out), "is there already")
+    refused(command("audit", run, "--out", out), "already exists")
     assert not out.exists()
     assert command("audit", run, "--out", out, "--force").code == 0
     assert "mine" not in out.read_text("utf-8")[:4]
@@ -104,8 +104,10 @@ def test_all_rules_are_explained_at_once_and_an_unknown_one_is_refused() -> None
 
 def test_a_run_has_to_be_named_and_has_to_be_one(tmp_path: Path) -> None:
     refused(command("audit"), "No run was given")
-    refused(command("audit", tmp_path / "nowhere"), "is no run")
-    refused(command("audit", tmp_path / "nowhere", "--out", tmp_path / "r.html"), "is no run")
+    refused(command("audit", tmp_path / "nowhere"), "isn't a run folder")
+    refused(
+        command("audit", tmp_path / "nowhere", "--out", tmp_path / "r.html"), "isn't a run folder"
+    )
     assert not (tmp_path / "r.html").exists()
 
 
@@ -123,7 +125,7 @@ def test_the_page_has_every_photo_wrong_ones_first(run: Path) -> None:
     first = page.pictures[0]
     assert first.id == id_of(30)
     assert first.tags[0] == "wrong"
-    assert first.words[0] == "This is 'ant', and was taken for 'bee' (50 %)."
+    assert first.words[0] == "This is 'ant', predicted as 'bee' (50 %)."
     assert first.contrast is not None
     assert first.contrast[0] == "bee rather than ant"
     assert first.contrast[1][7, 7] == 255
@@ -153,13 +155,13 @@ def test_a_thumbnail_that_is_no_picture_becomes_a_grey_tile(run: Path) -> None:
     file.write_text(json.dumps(entry | {"jpeg": entry["jpeg"][:80]}), "utf-8")
     page = report.content(audit(run))
     assert [picture.id for picture in page.pictures if picture.jpeg is None] == [id_of(3)]
-    assert page.remarks[-1] == "Thumbnails that cannot be decoded, shown as grey tiles: 1."
+    assert page.remarks[-1] == "Thumbnails that cannot be decoded, shown in grey: 1."
 
 
 def test_an_audit_without_findings_says_that_this_is_no_proof(tmp_path: Path) -> None:
     run = write(tmp_path / "run", right(0, on_box(), 6) + right(1, on_box(), 6))
     answer = command("audit", run)
-    assert answer.out.startswith("Nothing was found in 12 photos; that is no proof.")
+    assert answer.out.startswith("No findings in 12 photos.")
 
 
 @pytest.mark.needs("eval")

@@ -7,7 +7,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from scorecam.page import Channel, Finding, Grid8, Page, Picture, Shown
+from scorecam.page import Channel, FindingCard, Grid8, Page, Picture, Shown
 
 HOSTILE = "</script><img src=x onerror=alert(1)>.png"
 MARKUP = ("<b>cat</b>", "\"'&", "<!--<script>", "&lt;dog&gt;")
@@ -55,9 +55,11 @@ def picture(number: int, **changes: object) -> Picture:
 
 def page(count: int, **changes: object) -> Page:
     findings = (
-        Finding("stamp", "problem", "A stamp speaks.", ("3 of 4 maps.",), "It fails.", ("id-1",)),
-        Finding("edges", "warning", "The edges speak.", (), "", ("id-0", "id-2", "elsewhere")),
-        Finding("far", "note", "Not here.", (), "", ("elsewhere",)),
+        FindingCard(
+            "stamp", "problem", "A stamp speaks.", ("3 of 4 maps.",), "It fails.", ("id-1",)
+        ),
+        FindingCard("edges", "warning", "The edges speak.", (), "", ("id-0", "id-2", "elsewhere")),
+        FindingCard("far", "note", "Not here.", (), "", ("elsewhere",)),
     )
     settings: dict[str, object] = {
         "title": "A run",
@@ -86,7 +88,7 @@ def hostile() -> Page:
         "channels": (Channel(HOSTILE, 0.5, one_hot(0)),),
     }
     pictures = tuple(picture(number, **texts) for number in range(2))
-    finding = Finding(HOSTILE, "note", HOSTILE, (HOSTILE,), HOSTILE, ("id-0",))
+    finding = FindingCard(HOSTILE, "note", HOSTILE, (HOSTILE,), HOSTILE, ("id-0",))
     return page(
         0,
         title=HOSTILE,

@@ -14,7 +14,7 @@ import pytest
 import page_samples
 from page_samples import HOSTILE, MARKUP, page, picture
 from scorecam.images.overlay import COLOURS
-from scorecam.page import Finding, Page, Shown, write
+from scorecam.page import FindingCard, Page, Shown, write
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -40,7 +40,7 @@ def browser() -> Iterator[Browser]:
 
 @dataclass
 class Heard:
-    """What the browser reported beside the page."""
+    """What the browser reported besides the page."""
 
     complaints: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
@@ -226,18 +226,18 @@ def test_the_map_fades_and_goes(show: Opener) -> None:
     tab.get_by_label("Opacity").fill("40")
     assert tab.evaluate(opacity) == "0.4"
     assert tab.locator("#gallery canvas").first.is_visible()
-    tab.get_by_label("Draw the map").uncheck()
+    tab.get_by_label("Show map").uncheck()
     assert not tab.locator("#gallery canvas").first.is_visible()
     assert tab.locator("#gallery img").first.is_visible()
     photo = "getComputedStyle(document.querySelector('#gallery img')).filter"
     assert tab.evaluate(photo) == "none"
 
 
-def test_wrong_predictions_show_label_prediction_and_contrast_beside_each_other(
+def test_wrong_predictions_show_label_prediction_and_contrast_side_by_side(
     show: Opener,
 ) -> None:
     tab = show(page(4))
-    tab.get_by_label("Label | prediction | contrast").check()
+    tab.get_by_label("Label, prediction and contrast side by side").check()
     tab.wait_for_selector("#gallery li:first-child figure")
     first = tab.locator("#gallery li").first
     captions = [text.split("\n") for text in first.locator("figcaption").all_inner_texts()]
@@ -326,7 +326,7 @@ def test_what_is_typed_is_looked_for_in_file_and_class_names(show: Opener) -> No
     assert count(tab) == "1 of 12 pictures"
     field_.fill(" dog ")
     assert numbers(tab) == [1, 3, 5, 7, 9, 11]
-    tab.get_by_role("button", name="Clear the filters").click()
+    tab.get_by_role("button", name="Clear filters").click()
     assert count(tab) == "All 12 pictures"
     assert field_.input_value() == ""
 
@@ -350,22 +350,22 @@ def test_tags_are_combined(show: Opener) -> None:
     assert wrong.get_attribute("aria-pressed") == "true"
     tab.locator("#tags").get_by_role("button", name="right").click()
     assert numbers(tab) == []
-    assert tab.get_by_text("No picture matches these filters.").is_visible()
+    assert tab.get_by_text("No pictures match these filters.").is_visible()
     assert count(tab) == "0 of 12 pictures"
-    tab.locator("#none").get_by_role("button", name="Clear the filters").click()
+    tab.locator("#none").get_by_role("button", name="Clear filters").click()
     assert len(numbers(tab)) == 12
     assert wrong.get_attribute("aria-pressed") == "false"
 
 
 def test_a_range_leaves_out_what_is_undefined(show: Opener) -> None:
     tab = show(page(12))
-    tab.get_by_label("Which number").select_option("deletion")
+    tab.get_by_label("Number", exact=True).select_option("deletion")
     assert count(tab) == "All 12 pictures"
-    tab.get_by_label("Least").fill("0.95")
+    tab.get_by_label("Minimum").fill("0.95")
     assert numbers(tab) == [1, 2, 3, 5]
-    tab.get_by_label("Most").fill("0.975")
+    tab.get_by_label("Maximum").fill("0.975")
     assert numbers(tab) == [3, 5]
-    tab.get_by_label("Which number").select_option("drop")
+    tab.get_by_label("Number", exact=True).select_option("drop")
     assert numbers(tab) == []
 
 
@@ -388,8 +388,8 @@ def test_a_finding_shows_its_examples_and_lets_go(show: Opener) -> None:
     button.click()
     assert numbers(tab) == [0, 2]
     assert button.get_attribute("aria-pressed") == "true"
-    assert focused(tab) == "unfind"
-    tab.get_by_role("button", name="Finding: edges").click()
+    assert focused(tab) == "leave-finding"
+    tab.get_by_role("button", name="FindingCard: edges").click()
     assert count(tab) == "All 12 pictures"
     assert button.get_attribute("aria-pressed") == "false"
     assert focused(tab) == "count"
@@ -399,7 +399,7 @@ def test_a_finding_shows_its_examples_and_lets_go(show: Opener) -> None:
 
 def test_a_finding_draws_the_class_that_it_is_about(show: Opener) -> None:
     findings = tuple(
-        Finding(f"of {role or 'none'}", "note", "", (), "", ("id-0", "id-3"), role)
+        FindingCard(f"of {role or 'none'}", "note", "", (), "", ("id-0", "id-3"), role)
         for role in ("predicted", "label", "")
     )
     tab = show(page(12, findings=findings))
@@ -416,7 +416,7 @@ def test_a_finding_draws_the_class_that_it_is_about(show: Opener) -> None:
 def test_a_class_that_no_picture_has_is_not_chosen_for_a_finding(show: Opener) -> None:
     classes = (page_samples.shown("cat", 0.6, "target"),)
     pictures = tuple(picture(number, classes=classes, contrast=None) for number in range(3))
-    finding = Finding("rule", "note", "", (), "", ("id-1",), "label")
+    finding = FindingCard("rule", "note", "", (), "", ("id-1",), "label")
     tab = show(page(0, pictures=pictures, findings=(finding,)))
     tab.get_by_role("button", name="Show 1 example").click()
     assert tab.locator("#kind").input_value() == "target"
@@ -549,7 +549,7 @@ def test_back_closes_the_opened_picture_and_forward_opens_it(show: Opener) -> No
     assert not dialog.is_visible()
 
 
-@pytest.mark.parametrize("how", ["Escape", "Close", "beside"])
+@pytest.mark.parametrize("how", ["Escape", "Close", "outside"])
 def test_closing_leaves_no_step_behind(show: Opener, how: str) -> None:
     tab = show(page(6))
     for index in (2, 4):
@@ -699,7 +699,7 @@ def test_a_page_without_pictures_shows_the_rest(show: Opener) -> None:
 def test_a_page_of_bare_pictures_shows_no_empty_controls(show: Opener) -> None:
     bare = {"classes": (), "contrast": None, "facts": {}, "tags": (), "words": (), "channels": ()}
     tab = show(page(0, pictures=tuple(picture(number, **bare) for number in range(2))))
-    for control in ("#kind", "#view", "#beside", "#sort", "#range", "#tags"):
+    for control in ("#kind", "#view", "#compare", "#sort", "#range", "#tags"):
         assert not tab.locator(control).is_visible()
     tab.locator("#gallery .open").first.click()
     assert tab.locator("#detail .part").count() == 0
@@ -761,7 +761,7 @@ def test_names_from_right_to_left_leave_the_percentage_behind_them(show: Opener)
         const [percent, word] = [range.getBoundingClientRect(), name.getBoundingClientRect()];
         return [percent.left - word.right, percent.width, word.width];
     }"""
-    tab.get_by_label("Label | prediction | contrast").check()
+    tab.get_by_label("Label, prediction and contrast side by side").check()
     tab.wait_for_selector("#gallery li:first-child figure")
     tab.locator("#gallery .open").nth(1).click()
     for caption in ("#gallery .caption b", "#gallery figcaption b", "#detail .large figcaption b"):
@@ -807,7 +807,7 @@ def test_a_phone_never_scrolls_sideways(show: Opener, width: int) -> None:
     tab.locator("#filters summary").click()
     assert tab.locator("#text").is_visible()
     assert tab.evaluate(OVERFLOW) == 0
-    tab.get_by_label("Label | prediction | contrast").check()
+    tab.get_by_label("Label, prediction and contrast side by side").check()
     assert tab.evaluate(OVERFLOW) == 0
     tab.locator("#gallery .open").first.click()
     detail = tab.locator("#detail")

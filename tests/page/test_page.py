@@ -22,8 +22,18 @@ import page_samples
 from page_samples import HOSTILE, MARKUP, jpeg, one_hot, page, picture
 from scorecam import MissingExtra, OutputError, PhotoError, SettingError
 from scorecam.images.overlay import COLOURS
-from scorecam.page import Channel, Finding, Page, Picture, Shown, decodable, encoding, html, write
-from scorecam.page.encoding import crowded
+from scorecam.page import (
+    Channel,
+    FindingCard,
+    Page,
+    Picture,
+    Shown,
+    decodable,
+    encoding,
+    html,
+    write,
+)
+from scorecam.page.encoding import has_too_many_cells
 
 needs_jinja = pytest.mark.needs("audit")
 
@@ -108,12 +118,12 @@ def test_findings_point_at_the_pictures_that_are_on_the_page() -> None:
     text = html(page(3))
     assert "Show 1 example<" in text
     assert "Show 2 examples<" in text
-    assert "None of its examples is on this page." in text
+    assert "Its examples are not on this page." in text
 
 
 @needs_jinja
 def test_a_picture_named_twice_by_a_finding_is_counted_once() -> None:
-    twice = Finding("rule", "note", "Twice.", (), "", ("id-1", "id-1"))
+    twice = FindingCard("rule", "note", "Twice.", (), "", ("id-1", "id-1"))
     made = page(2, findings=(twice,))
     assert content(made)["findings"][0]["places"] == [1]
     assert "Show 1 example<" in html(made)
@@ -211,9 +221,9 @@ def speckled(count: int, side: int) -> tuple[Picture, ...]:
 @pytest.mark.parametrize("side", [17, 20, 28, 56])
 def test_two_thousand_pictures_of_any_grid_stay_under_thirty_megabytes(side: int) -> None:
     made = page(0, pictures=speckled(2_000, side))
-    assert crowded(made) == (side > 17)  # 17 x 17 are just few enough
+    assert has_too_many_cells(made) == (side > 17)  # 17 x 17 are just few enough
     text = html(made)
-    assert ("maps of more than 16 × 16 cells are averaged" in text) == crowded(made)
+    assert ("maps of more than 16 × 16 cells are averaged" in text) == has_too_many_cells(made)
     thumbnails = 2_000 * 5_000  # those of the test weigh next to nothing
     assert len(text) + thumbnails < 30e6
 
@@ -224,7 +234,7 @@ def test_few_pictures_keep_all_their_cells(monkeypatch: pytest.MonkeyPatch) -> N
     text = html(fine)
     assert "averaged" not in text
     assert content(fine)["pictures"][0]["classes"][0]["maps"][0].startswith("28x28,")
-    monkeypatch.setattr(encoding, "MOST_CELLS", 100)
+    monkeypatch.setattr(encoding, "MAX_CELLS", 100)
     assert content(fine)["pictures"][0]["classes"][0]["maps"][0].startswith("16x16,")
     small = page(0, pictures=speckled(3, 14))
     assert "averaged" not in html(small)
@@ -235,7 +245,7 @@ def test_few_pictures_keep_all_their_cells(monkeypatch: pytest.MonkeyPatch) -> N
 def test_fewer_cells_hold_the_mean_of_their_area_and_the_largest_stays(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(encoding, "MOST_CELLS", 100)
+    monkeypatch.setattr(encoding, "MAX_CELLS", 100)
     draw = np.random.default_rng(0)
     blocks = draw.integers(0, 200, (16, 16)).astype(np.uint8)
     blocks[3, 5] = 250
@@ -253,7 +263,7 @@ def test_fewer_cells_hold_the_mean_of_their_area_and_the_largest_stays(
 
 
 @needs_jinja
-def test_an_image_at_seven_by_seven_costs_two_kilobytes_beside_its_jpeg() -> None:
+def test_an_image_at_seven_by_seven_costs_two_kilobytes_besides_its_jpeg() -> None:
     draw = np.random.default_rng(0)
 
     def grids() -> dict[str, Any]:
@@ -359,7 +369,7 @@ def test_a_page_without_pictures_says_so() -> None:
 def test_a_page_of_one_has_nothing_to_filter_and_comes_to_the_picture_first() -> None:
     text = html(page(1))
     assert 'id="filters"' not in text
-    assert text.index('id="pictures"') < text.index("How it was made")
+    assert text.index('id="pictures"') < text.index("Details")
     assert html(page(2)).index("Overview") < html(page(2)).index('id="pictures"')
 
 
@@ -431,20 +441,20 @@ def test_a_map_is_two_axes_of_bytes(grid: Any) -> None:
 
 def test_six_classes_are_too_many() -> None:
     classes = tuple(Shown(str(place), None, "", {}) for place in range(6))
-    with pytest.raises(SettingError, match="comes with 6 classes; a page shows 5"):
+    with pytest.raises(SettingError, match="has 6 classes; a page shows at most 5"):
         picture(0, classes=classes)
 
 
 def test_a_role_is_one_of_three_or_none() -> None:
-    assert Finding("rule", "note", "", (), "", ()).role == ""
-    assert Finding("rule", "note", "", (), "", (), "label").role == "label"
+    assert FindingCard("rule", "note", "", (), "", ()).role == ""
+    assert FindingCard("rule", "note", "", (), "", (), "label").role == "label"
     with pytest.raises(SettingError, match=r"'explained'.*label, predicted, target"):
-        Finding("rule", "note", "", (), "", (), "explained")
+        FindingCard("rule", "note", "", (), "", (), "explained")
 
 
 def test_a_level_is_one_of_three() -> None:
     with pytest.raises(SettingError, match=r"'severe'.*problem, warning, note"):
-        Finding("rule", "severe", "", (), "", ())
+        FindingCard("rule", "severe", "", (), "", ())
 
 
 def test_two_pictures_of_one_id_are_refused() -> None:

@@ -1,4 +1,4 @@
-"""What is wrong with a model, read from a run."""
+"""Findings about a model, from the results of a run."""
 
 from scorecam.audit.auditing import Audit, audit
 from scorecam.audit.finding import Finding

@@ -1,4 +1,4 @@
-"""What is wrong with a model, read from a run: findings, ranked, with their evidence."""
+"""`audit`: findings about a model, from a finished or unfinished run."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from typing import Any
 from scorecam.audit.finding import LEVELS, Finding
 from scorecam.audit.item import Item
 from scorecam.audit.map_clusters import Cluster
-from scorecam.audit.map_location import instead
+from scorecam.audit.map_location import where_instead
 from scorecam.audit.photos import Photos
 from scorecam.audit.photos_by_class import PhotosByClass, by_class
-from scorecam.audit.reading import MethodMaps, read
+from scorecam.audit.reading import MethodResults, read
 from scorecam.audit.rules import RULES
 from scorecam.base.wording import excerpt, shown, summary
 
 
 @dataclass(frozen=True, eq=False)
 class Audit:
-    """What an audit found.
+    """The result of an audit.
 
     Args:
-        reading: the run as it was read.
-        findings: the gravest first.
-        remarks: what is missing or left out, and what could not be told.
-        wrong: of every wrong prediction, by id, where the model looked instead, in words.
-        classes: photos by class.
-        clusters: the groups that the maps of each class fall into.
+        reading: what was read of the run.
+        findings: most severe first.
+        remarks: what is missing, left out or could not be tested.
+        wrong: for every wrong prediction, by id, sentences about where the model looked instead.
+        classes: the photos by class.
+        clusters: the clusters of each class's maps.
     """
 
-    reading: MethodMaps
+    reading: MethodResults
     findings: tuple[Finding, ...]
     remarks: tuple[str, ...]
     wrong: Mapping[str, tuple[str, ...]]
@@ -61,11 +61,11 @@ class Audit:
 
     @property
     def worst(self) -> str | None:
-        """The gravest level there is; None without findings."""
+        """The most severe level; None without findings."""
         return self.findings[0].level if self.findings else None
 
     def plain(self) -> dict[str, Any]:
-        """The same as plain values, without the maps: what `audit.json` holds."""
+        """The content of `audit.json`: plain values without the maps."""
         names = {item.id: item.name for item in self.items}
         return {
             "schema": 1,
@@ -79,39 +79,40 @@ class Audit:
                 for sample, words in self.wrong.items()
             ],
             "clusters": {
-                title: [{"part": each.part, "photos": list(each.photos)} for each in found]
-                for title, found in self.clusters.items()
+                title: [{"part": each.part, "photos": list(each.photos)} for each in clusters]
+                for title, clusters in self.clusters.items()
             },
             "remarks": list(self.remarks),
         }
 
 
 def audit(run: str | os.PathLike[str], method: str | None = None) -> Audit:
-    """Look for what is wrong with a model in the folder of a run; the model is not asked.
+    """Look for problems of a model in the results of a run; the model itself is not needed.
 
     Args:
-        run: the folder of `scorecam evaluate`. It may be half finished: what is there is read.
-        method: whose maps; None for the run's first method.
+        run: the folder of `scorecam evaluate`. It may be unfinished.
+        method: the method to audit; None for the run's first.
 
     Returns:
-        Findings ranked by level, then from the most to the least telling rule, then by size.
+        Findings ranked by level, then by rule, then by size.
 
     Raises:
-        RunError: it is no run, of another schema or damaged; it lacks the method or has no maps.
+        RunError: the folder isn't a run, has another schema or is damaged; or the run lacks the
+            method or its maps.
         MissingExtra: scipy or scikit-learn is not installed.
     """
-    reading = _own(read(Path(run), method))
+    reading = _without_other_methods(read(Path(run), method))
     items = reading.items
     classes = by_class(items)
     photos = Photos(items, classes)
     results = [rule.find(photos) for rule in RULES.values()]
     remarks = [*reading.remarks, *(remark for result in results for remark in result.remarks)]
-    remarks += _unjudged(items)
+    remarks += _unlabelled(items)
     return Audit(
         reading,
         _ranked(finding for result in results for finding in result.findings),
         tuple(dict.fromkeys(remarks)),
-        wrong={item.id: instead(item, classes) for item in items if item.right is False},
+        wrong={item.id: where_instead(item, classes) for item in items if item.right is False},
         classes=classes,
         clusters={each.title: each.clusters for each in classes.all},
     )
@@ -128,11 +129,11 @@ def _ranked(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     )
 
 
-def _own(reading: MethodMaps) -> MethodMaps:
-    """The same, without what the gallery says of other methods' maps.
+def _without_other_methods(reading: MethodResults) -> MethodResults:
+    """Drop what a gallery entry holds about other methods' maps.
 
-    Its error and its health are of the map of the first method that asks about masks, its contrast
-    is Score-CAM's.
+    Its error and health notes are about the run's first Score-CAM method; its contrast is
+    Score-CAM's.
     """
     variants = reading.variants
     view = variants[reading.method]
@@ -147,14 +148,14 @@ def _own(reading: MethodMaps) -> MethodMaps:
     return replace(reading, items=tuple(items))
 
 
-def _unjudged(items: Sequence[Item]) -> list[str]:
-    """What is known of photos whose prediction is neither right nor wrong."""
+def _unlabelled(items: Sequence[Item]) -> list[str]:
+    """Remarks about photos whose prediction is neither right nor wrong."""
     if all(item.label is None for item in items):
-        return ["No photo has a label: photos are taken by their predicted class."]
+        return ["No photo has a label: photos are grouped by their predicted class."]
     unknown = sum(item.right is None and item.label is not None for item in items)
-    bare = sum(item.label is None for item in items)
-    found = (
-        (unknown, "Photos whose label is none of the model's classes"),
-        (bare, "Photos without a label"),
+    unlabelled = sum(item.label is None for item in items)
+    counts = (
+        (unknown, "Photos with a label that the model does not know"),
+        (unlabelled, "Photos without a label"),
     )
-    return [f"{what}, taken by their predicted class: {n:,}." for n, what in found if n]
+    return [f"{what}, grouped by their predicted class: {n:,}." for n, what in counts if n]

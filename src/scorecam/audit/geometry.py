@@ -1,7 +1,7 @@
-"""Places in a picture: named regions and boxes, and how much of a map lies in them.
+"""Named regions and boxes in an image, and how much of a map is inside them.
 
-A map is spread evenly over each of its cells; a cell that a region cuts counts in part. Boxes are
-x1 y1 x2 y2 in units of the model's input, 0 to 1 along each axis.
+A cell partly inside a region counts in proportion. Boxes are x1 y1 x2 y2 in units of the model's
+input, 0 to 1 along each axis.
 """
 
 from __future__ import annotations
@@ -15,31 +15,30 @@ import numpy as np
 import numpy.typing as npt
 
 Map = Annotated[npt.NDArray[np.float64], "u v"]
-"""A heatmap on the layer's grid, nowhere negative."""
+"""A heatmap on the layer's grid, without negative values."""
 
 Box = tuple[float, float, float, float]
 
 Kind = Literal["corner", "border", "part"]
 
 CORNER = 0.25
-"""Side of a corner's square."""
+"""The side of a corner's square."""
 
 EDGE = 0.1
-"""Depth of an edge, and of the border all round: as in `scorecam.bank.health`."""
-
+"""The depth of an edge and of the border, as in `scorecam.bank.health`."""
 
 RESOLVED = 3
-"""Cells along an axis from which a box is large enough that what spreads beyond it is little."""
+"""Boxes with at least this many cells along an axis lose little of their map beyond them."""
 
 
 @dataclass(frozen=True)
 class Region:
-    """A place that has a name.
+    """A named region.
 
     Args:
-        name: as it stands in a sentence: "the upper left corner".
+        name: "the upper left corner", for sentences.
         kind: "corner"; "border" for an edge and the frame of all four; "part" for a ninth.
-        boxes: that it is made of, none over another.
+        boxes: its parts, which do not overlap.
     """
 
     name: str
@@ -48,7 +47,7 @@ class Region:
 
     @property
     def area(self) -> float:
-        """Its share of the picture: what an even map has in it."""
+        """Its share of the image, which is a uniform map's share in it."""
         return sum((x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in self.boxes)
 
 
@@ -88,11 +87,11 @@ def _ninths() -> tuple[Region, ...]:
 
 
 REGIONS: tuple[Region, ...] = _corners() + _borders() + _ninths()
-"""Every named place, the smallest first."""
+"""Every named region: corners, then edges and the border, then ninths."""
 
 
 def overlap(box: Box, grid: tuple[int, int]) -> Map:
-    """How much of each cell lies in a box, [0, 1]."""
+    """The share of each cell inside a box, [0, 1]."""
     x1, y1, x2, y2 = box
     return np.outer(_along(y1, y2, grid[0]), _along(x1, x2, grid[1]))
 
@@ -104,9 +103,9 @@ def _along(start: float, end: float, cells: int) -> npt.NDArray[np.float64]:
 
 
 def inside(boxes: Sequence[Box], grid: tuple[int, int]) -> Map:
-    """How much of each cell lies in any of some boxes, which may lie over each other, [0, 1].
+    """The share of each cell inside boxes, which may overlap, [0, 1].
 
-    Of boxes that share a cell the larger part counts, as in `scorecam.metrics.localisation`.
+    If several boxes cover a cell, the largest share counts, as in `scorecam.metrics.localisation`.
     """
     found = np.zeros(grid)
     for box in boxes:
@@ -115,11 +114,11 @@ def inside(boxes: Sequence[Box], grid: tuple[int, int]) -> Map:
 
 
 def around(boxes: Sequence[Box], grid: tuple[int, int]) -> Map:
-    """The cells that a map of what lies in some boxes can cover, 0 or 1.
+    """The cells that a map of objects in boxes can cover, 0 or 1.
 
-    A cell that a box cuts is whole: a map cannot say where in a cell something is. Where a box has
-    one cell or two along an axis, one more on either side counts: a map is averaged from one that
-    was upsampled, and a quarter of what lies on a single cell ends up beside it.
+    Every cell that a box touches counts fully, because a map does not resolve positions within a
+    cell. A box of one or two cells along an axis gets one more on either side: the stored maps were
+    upsampled and averaged again, which moves a quarter of a cell's value to its neighbours.
     """
     found = np.zeros(grid)
     for x1, y1, x2, y2 in boxes:
@@ -129,7 +128,7 @@ def around(boxes: Sequence[Box], grid: tuple[int, int]) -> Map:
 
 
 def _reach(start: float, end: float, cells: int) -> slice:
-    # A corner that was rounded to four digits doesn't touch the next cell.
+    # An edge rounded to four digits must not reach the next cell.
     first, last = math.floor(start * cells + 1e-2), math.ceil(end * cells - 1e-2)
     if last - first < RESOLVED:
         first, last = max(first - 1, 0), last + 1
@@ -137,7 +136,7 @@ def _reach(start: float, end: float, cells: int) -> slice:
 
 
 def of_region(region: Region, grid: tuple[int, int]) -> Map:
-    """How much of each cell lies in a named region, [0, 1]."""
+    """The share of each cell inside a named region, [0, 1]."""
     found = np.zeros(grid)
     for box in region.boxes:
         found += overlap(box, grid)
@@ -145,13 +144,13 @@ def of_region(region: Region, grid: tuple[int, int]) -> Map:
 
 
 def share(heat: Map, place: Map) -> float:
-    """The part of a map's sum that lies in a place; 0 for a map that is zero everywhere."""
+    """The share of a map's sum inside a place; 0 for a map that is zero everywhere."""
     total = float(heat.sum())
     return float((heat * place).sum()) / total if total > 0 else 0.0
 
 
 def resampled(heat: Map, side: int) -> Map:
-    """A map on `side` by `side` cells, by area, with a sum of 1 where it has one."""
+    """A map resampled by area to `side` by `side` cells, with a sum of 1 unless it is zero."""
     rows = np.stack([_along(i / side, (i + 1) / side, heat.shape[0]) for i in range(side)])
     columns = np.stack([_along(i / side, (i + 1) / side, heat.shape[1]) for i in range(side)])
     found: Any = rows @ heat @ columns.T

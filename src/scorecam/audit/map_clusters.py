@@ -1,7 +1,7 @@
-"""Groups of a class's maps, and the photos that stand for each.
+"""Clusters of a class's maps, with the most typical photos of each.
 
-As in SpRAy (Lapuschkin et al. 2019), with k-means instead of spectral clustering: a class of a
-run has tens of photos rather than thousands.
+As in SpRAy (Lapuschkin et al. 2019), with k-means instead of spectral clustering, because a class
+has tens of photos rather than thousands.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from scorecam.audit.item import Item
 from scorecam.io.extras import require
 
 SIDE = 8
-"""Cells along each axis that maps of any grid are brought to."""
+"""Maps are resampled to this many cells along each axis."""
 
-FEWEST = 8
-"""Maps of a class that are worth dividing."""
+MIN_MAPS = 8
+"""Maps that a class needs to be clustered."""
 
-MOST = 4
+MAX_CLUSTERS = 4
 """Clusters of a class, at most."""
 
-CLEAR = 0.25
-"""The silhouette from which a division counts (Kaufman and Rousseeuw 1990: below, no structure)."""
+MIN_SILHOUETTE = 0.25
+"""Below, there is no structure (Kaufman and Rousseeuw 1990)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Cluster:
-    """Photos of a class whose maps are alike.
+    """Photos of a class with similar maps.
 
     Args:
         mean: their mean map, `SIDE SIDE`, with a sum of 1.
-        photos: ids, those nearest to the mean first.
-        part: of the class's photos.
+        photos: ids, nearest to the mean first.
+        part: their share of the class's photos.
     """
 
     mean: Map
@@ -45,7 +45,7 @@ class Cluster:
 
 
 def clusters(items: Sequence[Item]) -> tuple[Cluster, ...]:
-    """The groups that the maps of a class fall into, the largest first; one where they don't.
+    """The clusters of a class's maps, largest first; a single one if there is no structure.
 
     Maps are compared as distributions, by Hellinger's distance.
     """
@@ -54,7 +54,7 @@ def clusters(items: Sequence[Item]) -> tuple[Cluster, ...]:
         return ()
     maps = np.stack([resampled(item.map, SIDE) for item in known])
     points = np.sqrt(maps.reshape(len(known), -1))
-    groups = _groups(points) if len(known) >= FEWEST else np.zeros(len(known), int)
+    groups = _groups(points) if len(known) >= MIN_MAPS else np.zeros(len(known), int)
     found: list[Cluster] = []
     for group in np.unique(groups):
         [members] = np.nonzero(groups == group)
@@ -66,15 +66,15 @@ def clusters(items: Sequence[Item]) -> tuple[Cluster, ...]:
 
 
 def _groups(points: Any) -> Any:
-    """The number of the cluster of each point, by the division with the best silhouette."""
-    purpose = "group the maps of an audit"
+    """The cluster number of each point, for the clustering with the best silhouette."""
+    purpose = "cluster the maps of an audit"
     cluster = require("sklearn.cluster", "audit", purpose)
     metrics = require("sklearn.metrics", "audit", purpose)
-    best, least = np.zeros(len(points), int), CLEAR
+    best, best_silhouette = np.zeros(len(points), int), MIN_SILHOUETTE
     distinct = len(np.unique(points.round(6), axis=0))
-    for count in range(2, min(MOST, distinct, len(points) - 1) + 1):
+    for count in range(2, min(MAX_CLUSTERS, distinct, len(points) - 1) + 1):
         groups = cluster.KMeans(count, n_init="auto", random_state=0).fit_predict(points)
-        clear = float(metrics.silhouette_score(points, groups))
-        if clear > least:
-            best, least = groups, clear
+        silhouette = float(metrics.silhouette_score(points, groups))
+        if silhouette > best_silhouette:
+            best, best_silhouette = groups, silhouette
     return best

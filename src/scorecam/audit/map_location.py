@@ -1,4 +1,4 @@
-"""In words: where a map lies."""
+"""Where a map is concentrated, in words."""
 
 from __future__ import annotations
 
@@ -10,101 +10,104 @@ from scorecam.audit.photos_by_class import PhotosByClass
 from scorecam.audit.sentences import percent
 
 ON_OBJECT = 0.5
-"""A map with this share on an object lies on it ..."""
+"""A map is on the labelled object if it has this share there."""
 
-SOME, DENSE = 0.25, 2.0
-"""... and elsewhere where it has this share, and so many times that of an even map."""
+MIN_SHARE, MIN_DENSITY = 0.25, 2.0
+"""A map is in another place if it has this share there and this multiple of a uniform map's."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """A place, and what of a map lies there.
+    """A place, and the share of a map there.
 
     Args:
-        words: as it stands in a sentence.
-        part: of the map's sum.
-        even: what an even map has there: the place's share of the picture.
+        words: its name, for sentences.
+        part: the share of the map's sum.
+        area: the place's share of the image.
     """
 
     words: str
     part: float
-    even: float
+    area: float
 
     @property
     def density(self) -> float:
-        """How many times the share of an even map; 0 for a place without area."""
-        return self.part / self.even if self.even > 0 else 0.0
+        """The map's share over a uniform map's; 0 for a place without area."""
+        return self.part / self.area if self.area > 0 else 0.0
 
     def __str__(self) -> str:
         return (
-            f"{self.words} ({percent(self.part)} of the map, on {percent(self.even)} of the area)"
+            f"{self.words} ({percent(self.part)} of the map, on {percent(self.area)} of the area)"
         )
 
 
 def objects(item: Item, heat: Map, classes: PhotosByClass) -> tuple[Place | None, list[Place]]:
-    """The labelled object, and what else is annotated, outside it; densest first."""
+    """The labelled object, and the other annotated objects outside it, densest first."""
     grid = (heat.shape[0], heat.shape[1])
     mine = inside(item.boxes(item.label), grid)
     own = None
     if mine.any():
-        own = Place("the labelled object", *_both(heat, mine))
+        own = Place("the labelled object", *_share_and_area(heat, mine))
     others: list[Place] = []
     for label in dict.fromkeys(thing.label for thing in item.other_objects):
         there = inside(item.boxes(label), grid) * (1 - mine)
         if there.any():
-            others.append(Place(f"the box of {classes.title(label)!r}", *_both(heat, there)))
+            others.append(
+                Place(f"the box of {classes.title(label)!r}", *_share_and_area(heat, there))
+            )
     return own, sorted(others, key=lambda place: -place.density)
 
 
-def _both(heat: Map, place: Map) -> tuple[float, float]:
+def _share_and_area(heat: Map, place: Map) -> tuple[float, float]:
     return share(heat, place), float(place.mean())
 
 
 def looked(item: Item, heat: Map, classes: PhotosByClass) -> str:
-    """Where a map lies: on the object, on another one, in a named place, or nowhere special."""
+    """Where a map is: on the object, on another object, in a named region, or spread out."""
     if not float(heat.sum()) > 0:
-        return "nowhere: the map is zero everywhere"
+        return "nothing: the map is zero everywhere"
     own, others = objects(item, heat, classes)
     if own is not None and own.part >= ON_OBJECT and own.density > 1:
         return str(own)
     outside = "" if own is None else ", outside the labelled object"
     for place in others:
-        if place.part >= SOME and place.density >= DENSE:
+        if place.part >= MIN_SHARE and place.density >= MIN_DENSITY:
             return f"{place}{outside}"
     if (place := _named(item, heat)) is not None:
         return f"{place}{outside}"
     if own is None:
-        return "no one place: the map is spread over the picture"
-    return f"no one place; {own.words} has {percent(own.part)} of the map"
+        return "no single place: the map is spread over the image"
+    return f"no single place; {own.words} has {percent(own.part)} of the map"
 
 
 def _named(item: Item, heat: Map) -> Place | None:
-    """The named region that holds most of a map for its area, outside the labelled object."""
+    """The named region where a map is densest, outside the labelled object."""
     grid = (heat.shape[0], heat.shape[1])
     mine = inside(item.boxes(item.label), grid)
     found = [
-        Place(region.name, *_both(heat, of_region(region, grid) * (1 - mine))) for region in REGIONS
+        Place(region.name, *_share_and_area(heat, of_region(region, grid) * (1 - mine)))
+        for region in REGIONS
     ]
-    dense = [place for place in found if place.part >= SOME and place.density >= DENSE]
+    dense = [place for place in found if place.part >= MIN_SHARE and place.density >= MIN_DENSITY]
     return max(dense, key=lambda place: place.density, default=None)
 
 
-def instead(item: Item, classes: PhotosByClass) -> tuple[str, ...]:
-    """Of a wrong prediction: where the model looked for it, for the label, and for the difference.
+def where_instead(item: Item, classes: PhotosByClass) -> tuple[str, ...]:
+    """For a wrong prediction: where the model looked for it, for the label, and for the difference.
 
-    The maps that Figure 11 of the paper puts side by side, in words.
+    Describes the three maps of the paper's Figure 11.
     """
-    label, taken = classes.title(item.label), classes.named(item.predicted)
+    label, predicted = classes.title(item.label), classes.named(item.predicted)
     sure = "" if item.predicted.probability is None else f" ({percent(item.predicted.probability)})"
-    words = [f"This is {label!r}, and was taken for {taken!r}{sure}."]
-    for role, name in (("predicted", taken), ("label", label)):
+    words = [f"This is {label!r}, predicted as {predicted!r}{sure}."]
+    for role, name in (("predicted", predicted), ("label", label)):
         heat = item.map_of(role)
         if heat is not None:
-            words.append(f"For {name!r} it looked at {looked(item, heat, classes)}.")
+            words.append(f"For {name!r} the model looked at {looked(item, heat, classes)}.")
     contrast = None if item.entry is None else item.entry.contrast
     if contrast is not None and float(contrast.sum()) > 0:
         place = looked(item, contrast, classes)
-        words.append(f"What speaks for {taken!r} rather than for {label!r} is at {place}.")
+        words.append(f"The evidence for {predicted!r} rather than {label!r} is at {place}.")
     elif contrast is not None:
-        words.append(f"No part of the picture speaks for {taken!r} more than for {label!r}.")
+        words.append(f"No part of the image favours {predicted!r} over {label!r}.")
     return tuple(words)

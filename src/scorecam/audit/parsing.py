@@ -1,4 +1,4 @@
-"""Records, maps and entries of the gallery as checked values: files may have been edited."""
+"""Records, maps and gallery entries as checked values, because files may have been edited."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ from scorecam.io.fields import between, is_key, is_list, is_table, is_text, is_w
 from scorecam.runs.config import SCHEMA
 from scorecam.runs.record import MANY, Unreadable, check_column, read_scaled
 
-MOST = 100
-"""PhotosByClass and views in an entry of the gallery: a run writes five and four."""
+MAX_ENTRY_LENGTH = 100
+"""Classes and views in a gallery entry, at most; a run writes five and four."""
 
 
 def item_of(record: Mapping[str, Any], *, explains_label: bool) -> Item:
-    """A record that was checked, without its map.
+    """A checked record as an item, without its map.
 
     Args:
-        explains_label: whether the run explains the label where there is one.
+        record: of one photo.
+        explains_label: whether the run explains the labelled class if there is one.
 
     Raises:
-        Unreadable: what it says cannot be true.
+        Unreadable: the record contradicts itself.
     """
     label, right = record["label"], record["right"]
-    target, predicted = _column(record["target"]), _column(record["predicted"])
+    target, predicted = _model_class(record["target"]), _model_class(record["predicted"])
     same = target.index == predicted.index
     if right is not None and label is None:
         raise Unreadable("record that contradicts itself")
@@ -41,27 +42,27 @@ def item_of(record: Mapping[str, Any], *, explains_label: bool) -> Item:
     if right is False and same == explains_label:
         raise Unreadable("record that contradicts itself")
     return Item(
-        str(record["id"]),
-        shown(record["name"]),
-        None if label is None else shown(str(label)),
-        target,
-        predicted,
-        right,
-        np.zeros((1, 1)),
-        {name: float(value) for name, value in record["values"].items()},
+        id=str(record["id"]),
+        name=shown(record["name"]),
+        label=None if label is None else shown(str(label)),
+        target=target,
+        predicted=predicted,
+        right=right,
+        map=np.zeros((1, 1)),
+        values={name: float(value) for name, value in record["values"].items()},
     )
 
 
-def _column(found: dict[str, Any]) -> ModelClass:
+def _model_class(found: dict[str, Any]) -> ModelClass:
     name = found["name"]
     return ModelClass(found["index"], None if name is None else shown(name), found["probability"])
 
 
 def map_of(file: Path) -> Map:
-    """A map from its file, nowhere negative.
+    """A map from its file, without negative values.
 
     Raises:
-        Unreadable: there is none, or it is not what a run writes.
+        Unreadable: the file is missing, or not what a run writes.
     """
     return np.maximum(read_scaled(file), 0.0)
 
@@ -70,75 +71,84 @@ def map_of(file: Path) -> Map:
 
 
 def entry_of(found: Any, sample: str, first: str | None) -> GalleryEntry:
-    """A photo's entry in the gallery.
+    """A photo's gallery entry.
 
     Args:
-        first: the view that comes first among the maps of a class.
+        found: the file's content.
+        sample: the photo's id.
+        first: the view that comes first among a class's maps.
 
     Raises:
-        Unreadable, ValueError: something in it is not what a run writes.
+        Unreadable, ValueError: the entry is not what a run writes.
     """
     if not isinstance(found, dict) or found.get("schema") != SCHEMA or found.get("id") != sample:
-        raise Unreadable("entry of another schema or photo")
+        raise Unreadable("gallery entry of another schema or photo")
     views, grid, classes = found.get("views"), found.get("grid"), found.get("classes")
-    if not is_list(views, MOST) or not is_list(classes, MOST) or not all(map(is_text, views)):
-        raise Unreadable("entry without its classes")
-    seen = tuple(_seen(each, views, grid, first) for each in classes)
+    if (
+        not is_list(views, MAX_ENTRY_LENGTH)
+        or not is_list(classes, MAX_ENTRY_LENGTH)
+        or not all(map(is_text, views))
+    ):
+        raise Unreadable("gallery entry without its classes")
+    class_maps = tuple(_class_maps(each, views, grid, first) for each in classes)
     contrast, error = found.get("contrast"), found.get("error")
     if error is not None and not between(error, 0.0, math.inf):
-        raise Unreadable("entry with a number out of its range")
-    jpeg = found.get("jpeg")
+        raise Unreadable("gallery entry with a number out of range")
+    jpeg, objects = found.get("jpeg"), found.get("things")
     return GalleryEntry(
-        None if jpeg is None else _bytes(jpeg),
-        seen,
-        None if contrast is None else _grid8(_dicts([contrast])[0].get("map"), grid),
-        tuple(_sentence(note) for note in _dicts(found.get("health") or [])),
-        error,
-        None
-        if found.get("things") is None
-        else tuple(_thing(thing) for thing in _dicts(found["things"])),
+        jpeg=None if jpeg is None else _bytes(jpeg),
+        class_maps=class_maps,
+        contrast=None if contrast is None else _grid8(_dicts([contrast])[0].get("map"), grid),
+        health=tuple(_sentence(note) for note in _dicts(found.get("health") or [])),
+        error=error,
+        annotations=None if objects is None else tuple(map(_annotation, _dicts(objects))),
     )
 
 
-def _seen(found: Any, views: list[Any], grid: Any, first: str | None) -> ClassMaps:
+def _class_maps(found: Any, views: list[Any], grid: Any, first: str | None) -> ClassMaps:
     check_column(found)
-    column = _column(found)
     roles, maps = found.get("roles"), found.get("maps")
-    if not is_list(roles, MOST) or not is_list(maps, MOST) or len(maps) != len(views):
-        raise Unreadable("entry without its maps")
+    if (
+        not is_list(roles, MAX_ENTRY_LENGTH)
+        or not is_list(maps, MAX_ENTRY_LENGTH)
+        or len(maps) != len(views)
+    ):
+        raise Unreadable("gallery entry without its maps")
     by_view = {
         shown(str(view)): _grid8(each, grid) / 255.0 for view, each in zip(views, maps, strict=True)
     }
     ordered = sorted(by_view, key=lambda view: view != first)
-    return ClassMaps(column, tuple(map(str, roles)), {view: by_view[view] for view in ordered})
+    return ClassMaps(
+        _model_class(found), tuple(map(str, roles)), {view: by_view[view] for view in ordered}
+    )
 
 
 def _sentence(note: dict[str, Any]) -> str:
     sentence = note.get("sentence")
     if not is_text(sentence):
-        raise Unreadable("entry with a note that says nothing")
+        raise Unreadable("gallery entry with an empty note")
     return shown(sentence)
 
 
-def _thing(found: dict[str, Any]) -> Annotation:
+def _annotation(found: dict[str, Any]) -> Annotation:
     box, label = found.get("box"), found.get("label")
     if not is_key(label):
-        raise Unreadable("entry with an object without a name")
+        raise Unreadable("gallery entry with an unnamed object")
     if not is_list(box, 4) or len(box) < 4 or not all(between(x, 0.0, 1.0) for x in box):
-        raise Unreadable("entry with a box that is none")
+        raise Unreadable("gallery entry with an invalid box")
     x1, y1, x2, y2 = (min(max(float(edge), 0.0), 1.0) for edge in box)
     checked: Box = (x1, y1, x2, y2)
     if not (x1 < x2 and y1 < y2):
-        raise Unreadable("entry with a box that is none")
+        raise Unreadable("gallery entry with an invalid box")
     return Annotation(shown(str(label)), checked)
 
 
 def _grid8(text: Any, grid: Any) -> Map:
     if not is_list(grid, 2) or len(grid) < 2 or not all(map(is_whole, grid)):
-        raise Unreadable("entry whose maps are no planes")
+        raise Unreadable("gallery entry with maps that are not 2-D")
     content = _bytes(text)
     if len(content) != grid[0] * grid[1]:
-        raise Unreadable("entry with a map of another grid")
+        raise Unreadable("gallery entry with a map of another grid")
     return np.frombuffer(content, np.uint8).reshape(grid).astype(np.float64)
 
 
@@ -146,10 +156,10 @@ def _bytes(text: Any) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (TypeError, ValueError, binascii.Error) as error:
-        raise Unreadable("entry that cannot be decoded") from error
+        raise Unreadable("gallery entry that cannot be decoded") from error
 
 
 def _dicts(found: Any) -> list[dict[str, Any]]:
     if not is_list(found, MANY) or not all(map(is_table, found)):
-        raise Unreadable("entry that is no entry")
+        raise Unreadable("malformed gallery entry")
     return found

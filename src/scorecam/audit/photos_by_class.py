@@ -1,4 +1,4 @@
-"""Photos by class, and what classes are called."""
+"""The photos of a run by class, and the names of classes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from scorecam.base.once import cached_property
 
 @dataclass(frozen=True, eq=False)
 class ClassPhotos:
-    """The photos of one class whose maps can be compared.
+    """The photos of one class that rules compare.
 
     Args:
-        title: the model's name of it; with its number where another class has the same name.
-        items: those the model gets right; where no label is known, those it takes for the class.
+        title: the model's name for it; with its index if another class has the same name.
+        items: the photos predicted as the class, without those known to be wrong.
     """
 
     title: str
@@ -26,20 +26,20 @@ class ClassPhotos:
 
     @cached_property
     def clusters(self) -> tuple[Cluster, ...]:
-        """The groups that their maps fall into."""
+        """The clusters of their maps."""
         return clusters(self.items)
 
     @property
     def photos(self) -> str:
-        """What they are, for a sentence."""
+        """A phrase for the photos."""
         if all(item.right for item in self.items):
-            return f"right photos of {self.title!r}"
+            return f"correctly classified photos of {self.title!r}"
         if all(item.label is None for item in self.items):
             return f"unlabelled photos of {self.title!r}"
-        return f"photos taken for {self.title!r}"
+        return f"photos predicted as {self.title!r}"
 
     def some(self, count: int) -> str:
-        """So many of them, for a sentence."""
+        """A phrase for some of the photos: "19 of 20 photos predicted as 'ant'"."""
         among = f"{count} of " if count < len(self.items) else ""
         return f"{among}{len(self.items)} {self.photos}"
 
@@ -50,32 +50,34 @@ class PhotosByClass:
 
     Args:
         all: every class with a usable photo, by title.
-        columns: the model's number of each label of the data set, where a photo tells it.
-        titles: of the model's classes, by number.
+        indices: the model's index of each label of the data set, as far as photos show it.
+        titles: of the model's classes, by index.
     """
 
     all: tuple[ClassPhotos, ...]
-    columns: Mapping[str, int]
+    indices: Mapping[str, int]
     titles: Mapping[int, str]
 
     def title(self, label: str | None) -> str:
-        """A label by the name people know."""
+        """The title of a label."""
         if label is None:
             return ""
-        return self.titles[self.columns[label]] if label in self.columns else label
+        return self.titles[self.indices[label]] if label in self.indices else label
 
-    def named(self, column: ModelClass) -> str:
-        """A class of the model by a name that no other class has."""
-        return self.titles.get(column.index, column.title)
+    def named(self, model_class: ModelClass) -> str:
+        """The title of a class of the model."""
+        return self.titles.get(model_class.index, model_class.title)
 
-    def shows(self, thing: Annotation, column: ModelClass) -> bool:
-        """Whether an annotated object is of a class of the model."""
-        known = self.columns.get(thing.label)
-        return thing.label == column.name if known is None else known == column.index
+    def shows(self, annotation: Annotation, model_class: ModelClass) -> bool:
+        """Whether an annotated object belongs to a class of the model."""
+        known = self.indices.get(annotation.label)
+        if known is None:
+            return annotation.label == model_class.name
+        return known == model_class.index
 
     @property
     def large(self) -> tuple[ClassPhotos, ...]:
-        """Those with enough photos to be tested."""
+        """The classes with enough photos to be tested."""
         return tuple(each for each in self.all if len(each.items) >= MIN_PHOTOS)
 
     @property
@@ -89,10 +91,7 @@ class PhotosByClass:
 
 
 def by_class(items: Sequence[Item]) -> PhotosByClass:
-    """The photos that rules compare: right, or of unknown label; their maps are not flat.
-
-    They are grouped by the class that the model takes them for, with or without a label.
-    """
+    """Group photos by predicted class, without wrong predictions and flat maps."""
     titles = _titles(items)
     groups: dict[int, list[Item]] = {}
     for item in items:
@@ -100,37 +99,37 @@ def by_class(items: Sequence[Item]) -> PhotosByClass:
             groups.setdefault(item.predicted.index, []).append(item)
     found = [ClassPhotos(titles[index], tuple(group)) for index, group in groups.items()]
     found.sort(key=lambda each: each.title)
-    return PhotosByClass(tuple(found), _columns(items), titles)
+    return PhotosByClass(tuple(found), _indices(items), titles)
 
 
 def _titles(items: Sequence[Item]) -> dict[int, str]:
-    """The model's names, with the number of those that several classes have ("crane (517)")."""
+    """The model's names; names of several classes get their index, as in "crane (517)"."""
     names: dict[int, str] = {}
-    for column in (column for item in items for column in _seen(item)):
-        names.setdefault(column.index, column.title)
+    for model_class in (each for item in items for each in _classes_of(item)):
+        names.setdefault(model_class.index, model_class.title)
     times = Counter(names.values())
     return {
         index: f"{name} ({index})" if times[name] > 1 else name for index, name in names.items()
     }
 
 
-def _seen(item: Item) -> Iterator[ModelClass]:
+def _classes_of(item: Item) -> Iterator[ModelClass]:
     yield item.predicted
     yield item.target
-    yield from () if item.entry is None else (seen.model_class for seen in item.entry.class_maps)
+    yield from () if item.entry is None else (each.model_class for each in item.entry.class_maps)
 
 
-def _columns(items: Sequence[Item]) -> dict[str, int]:
-    """The model's number of each label of the data set, where one photo tells it."""
+def _indices(items: Sequence[Item]) -> dict[str, int]:
+    """The model's index of each label of the data set, if a photo shows it."""
     found: dict[str, int] = {}
     for item in items:
         if item.label is None:
             continue
-        seen = None if item.entry is None else item.entry.by_role("label")
+        labelled = None if item.entry is None else item.entry.by_role("label")
         if item.right:
             found[item.label] = item.predicted.index
         elif item.right is False and item.target.index != item.predicted.index:
             found.setdefault(item.label, item.target.index)
-        elif seen is not None:
-            found.setdefault(item.label, seen.model_class.index)
+        elif labelled is not None:
+            found.setdefault(item.label, labelled.model_class.index)
     return found

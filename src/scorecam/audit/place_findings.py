@@ -13,12 +13,13 @@ from scorecam.audit.sentences import listed, p_value, percent
 from scorecam.audit.thresholds import EXAMPLES, MIN_PHOTOS, MOST_CLASSES
 
 STATISTIC = (
-    "the share of the map in the place, of right photos; where boxes are known on both sides only "
-    "what lies outside the cells of the labelled object, of photos with boxes; one-sided "
-    "Mann-Whitney test against the right photos of all other classes, and Wilcoxon's signed-rank "
-    "test of all right photos against an even map; Holm's correction over every class and place"
+    "the share of the map in the place, for correctly classified photos; if enough photos on both "
+    "sides have boxes, only cells outside the labelled object count, and only those photos; "
+    "one-sided Mann-Whitney test against the photos of all other classes, and Wilcoxon's "
+    "signed-rank test of all photos against a uniform map; Holm's correction over every class and "
+    "place"
 )
-LEVELS = "problem where boxes say that it is not the object; {unknown} where they are not known"
+LEVELS = "problem if boxes show that the place is off the object; {unknown} without boxes"
 
 
 def find_places(photos: Photos, code: str, kind: Kind, without_boxes: str) -> RuleResult:
@@ -43,32 +44,32 @@ def _untested(classes: PhotosByClass) -> tuple[str, ...]:
     if not classes.large:
         return (
             (
-                f"No class has {MIN_PHOTOS} photos that the model gets right: what its maps have "
-                "in common cannot be told."
+                f"No class has {MIN_PHOTOS} correctly classified photos, too few to test where its "
+                "maps are."
             ),
         )
     if len(classes.all) == 1:
-        return ("There is one class only: it cannot be held against others.",)
+        return ("There is only one class, so there are no other classes to compare with.",)
     remarks: list[str] = []
     if small := [each.title for each in classes.all if len(each.items) < MIN_PHOTOS]:
         remarks.append(
-            f"Classes with fewer than {MIN_PHOTOS} right photos, of which rules about a class say "
-            f"nothing: {listed(small)}."
+            f"Classes with fewer than {MIN_PHOTOS} correctly classified photos, not tested one by "
+            f"one: {listed(small)}."
         )
     count = len(classes.items)
     alone = [each.title for each in classes.large if count - len(each.items) < MIN_PHOTOS]
     if alone:
         remarks.append(
-            f"All other classes together have fewer than {MIN_PHOTOS} right photos, so there is "
-            f"nothing to hold against: {listed(alone)}."
+            f"Classes not compared with others, because the others have fewer than {MIN_PHOTOS} "
+            f"photos in all: {listed(alone)}."
         )
     return tuple(remarks)
 
 
 def _finding(test: PlaceTest, code: str, level: str) -> Finding:
     best = np.argsort(-test.own, kind="stable")[:EXAMPLES]
-    against = "an even map" if test.delta is None else "the other classes"
-    effect = f"{test.gain:+.2f} of the map against {against}"
+    reference = "a uniform map" if test.delta is None else "other classes"
+    effect = f"{test.gain:+.2f} of the map compared with {reference}"
     if test.delta is not None:
         effect += f", Cliff's delta {test.delta:.2f}"
     return Finding(
@@ -86,7 +87,7 @@ def _finding(test: PlaceTest, code: str, level: str) -> Finding:
 
 
 def _sentence(test: PlaceTest) -> str:
-    outside = ", outside the labelled object," if test.boxes else ""
+    outside = ", outside the labelled object" if test.boxes else ""
     if test.group is None:
         most = "Most" if test.classes > MOST_CLASSES else "Some"
         who = f"{'All' if test.classes == 1 else most} classes are"
@@ -95,9 +96,9 @@ def _sentence(test: PlaceTest) -> str:
         who = f"{test.group.title!r} is"
         photos = test.group.some(len(test.own))
     return (
-        f"{who} recognised by {test.region.name}: {percent(float(test.own.mean()))} of the map"
-        f"{outside} lies there in {photos}, {percent(test.reference)} "
-        f"{'would by chance' if test.delta is None else 'in other classes'}."
+        f"{who} recognised by {test.region.name}: {percent(float(test.own.mean()))} of the map is "
+        f"there{outside}, compared with {percent(test.reference)} "
+        f"{'by chance' if test.delta is None else 'in other classes'} ({photos})."
     )
 
 
@@ -106,8 +107,8 @@ def _evidence(test: PlaceTest) -> tuple[str, ...]:
     hits = int((test.own >= 2 * test.uniform).sum())
     evidence = [
         (
-            f"{place[0].upper()}{place[1:]} is {percent(test.region.area)} of the picture; an even "
-            f"map would have {percent(test.uniform)} there"
+            f"{place[0].upper()}{place[1:]} is {percent(test.region.area)} of the image; a uniform "
+            f"map has {percent(test.uniform)} there"
             f"{' outside the labelled object' if test.boxes else ''}."
         ),
         f"{hits} of {len(test.own)} photos have at least twice that.",
@@ -118,7 +119,7 @@ def _evidence(test: PlaceTest) -> tuple[str, ...]:
     ]
     if test.group is not None:
         if len(test.items) < len(test.group.items):
-            evidence.append("The class's other photos have no boxes, and are left out.")
+            evidence.append("The class's other photos have no boxes and are left out.")
         evidence += cluster_sentences(test.group)
     return tuple(evidence)
 
@@ -130,4 +131,4 @@ def cluster_sentences(group: ClassPhotos) -> list[str]:
         return []
     names = {item.id: item.name for item in group.items}
     sizes = "; ".join(f"{len(each.photos)} like {names[each.photos[0]]}" for each in clusters)
-    return [f"The class's maps fall into {len(clusters)} groups: {sizes}."]
+    return [f"The class's maps form {len(clusters)} clusters: {sizes}."]

@@ -19,7 +19,13 @@ from scorecam.audit.significance import findable, floor, holm, positive
 from scorecam.audit.thresholds import ALPHA, LARGE_DELTA, MIN_PHOTOS, MOST_CLASSES
 
 THRESHOLDS = MappingProxyType(
-    {"p": ALPHA, "photos": MIN_PHOTOS, "difference": 0.1, "delta": LARGE_DELTA, "times even": 2.0}
+    {
+        "p": ALPHA,
+        "photos": MIN_PHOTOS,
+        "difference": 0.1,
+        "delta": LARGE_DELTA,
+        "times uniform": 2.0,
+    }
 )
 """Of the rules that test named regions."""
 
@@ -130,7 +136,7 @@ class PlaceTest:
         """Whether it exceeds every threshold except p."""
         return (
             self.gain >= THRESHOLDS["difference"]
-            and float(self.own.mean()) >= THRESHOLDS["times even"] * self.uniform
+            and float(self.own.mean()) >= THRESHOLDS["times uniform"] * self.uniform
             and (self.delta is None or self.delta >= THRESHOLDS["delta"])
         )
 

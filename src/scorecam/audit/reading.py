@@ -1,4 +1,4 @@
-"""A run's folder as plain items: whatever is damaged or was edited is counted, and left out."""
+"""Reads a run's folder as items; damaged or edited files are counted and left out."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from scorecam.runs.store import Store
 
 
 @dataclass(frozen=True)
-class MethodMaps:
-    """What a run holds of one method.
+class MethodResults:
+    """A run's results for one method.
 
     Args:
-        folder: the run's.
-        config: what `run.json` says.
-        method: whose maps are read.
-        items: photos with a map, in the order of their names.
-        photos: that the run set out to do.
-        failures: photos that the method failed on, by kind of failure.
+        folder: the run's folder.
+        config: the content of `run.json`.
+        method: the method.
+        items: the photos with a map, by name.
+        photos: the number of photos in the finished run.
+        failures: the number of failed photos by kind of failure.
         remarks: what is missing, damaged or left out.
     """
 
@@ -42,19 +42,20 @@ class MethodMaps:
 
     @property
     def variants(self) -> dict[str, str | None]:
-        """The variant that each method reads; None for methods other than Score-CAM."""
+        """The variant of each method; None for methods other than Score-CAM."""
         return {each["name"]: _view(self.config, each["name"]) for each in self.config["methods"]}
 
 
-def read(folder: str | Path, method: str | None = None) -> MethodMaps:
+def read(folder: str | Path, method: str | None = None) -> MethodResults:
     """Read the records, maps and gallery of one method.
 
     Args:
-        folder: of `scorecam evaluate`; it may be half finished, or lack its gallery.
+        folder: of `scorecam evaluate`; it may be unfinished, or lack its gallery.
         method: None for the run's first.
 
     Raises:
-        RunError: it is no run, of another schema or damaged; it lacks the method, or has no maps.
+        RunError: the folder isn't a run, has another schema or is damaged; or the run lacks the
+            method or its maps.
     """
     place = Path(folder)
     config = _config(place)
@@ -68,14 +69,14 @@ def read(folder: str | Path, method: str | None = None) -> MethodMaps:
         raise _nothing(place, chosen, reader, len(ids))
     items.sort(key=lambda item: item.name)
     photos = _photos(config, len(ids))
-    return MethodMaps(
-        place,
-        config,
-        chosen,
-        tuple(items),
-        photos,
-        dict(sorted(reader.failures.items())),
-        tuple(_remarks(reader, items, len(ids), photos)),
+    return MethodResults(
+        folder=place,
+        config=config,
+        method=chosen,
+        items=tuple(items),
+        photos=photos,
+        failures=dict(sorted(reader.failures.items())),
+        remarks=tuple(_remarks(reader, items, len(ids), photos)),
     )
 
 
@@ -83,7 +84,8 @@ def _config(folder: Path) -> Config:
     config = Store(folder, ()).recorded()
     if config is None:
         raise RunError(
-            f"{excerpt(folder, 200)} is no run.", do="Give the folder of scorecam evaluate."
+            f"{excerpt(folder, 200)} isn't a run folder.",
+            do="Pass the --out of `scorecam evaluate`.",
         )
     return config
 
@@ -101,7 +103,7 @@ def _chosen(folder: Path, names: list[str], method: str | None) -> str:
 
 
 def _photos(config: Config, there: int) -> int:
-    """How many photos the run has in all, if it says so."""
+    """The number of photos in the finished run, if it is recorded."""
     dataset = config.get("dataset")
     photos = dataset.get("photos") if isinstance(dataset, dict) else None
     return photos if is_whole(photos) and photos >= there else there
@@ -110,16 +112,16 @@ def _photos(config: Config, there: int) -> int:
 def _nothing(folder: Path, method: str, reader: _Reader, there: int) -> RunError:
     if not there:
         return RunError(
-            f"The run {excerpt(folder, 150)} has no record of {excerpt(method)} yet.",
+            f"The run {excerpt(folder, 150)} has no records of {excerpt(method)} yet.",
             likely="It was stopped before the first photo.",
             do="Let scorecam evaluate finish.",
         )
     why = "; ".join(f"{count} × {reason}" for reason, count in reader.lost.items())
     failed = sum(reader.failures.values())
     return RunError(
-        f"The run {excerpt(folder, 150)} has {there} records of {excerpt(method)}, and no map that "
-        f"can be read ({excerpt(why, 200) or f'{failed} failures'}).",
-        likely="Its maps/ were removed, or every photo failed.",
+        f"The run {excerpt(folder, 150)} has {there} records of {excerpt(method)} but no readable "
+        f"map ({excerpt(why, 200) or f'{failed} failures'}).",
+        likely="Its folder maps/ was removed, or every photo failed.",
         do="Run scorecam evaluate again into another folder.",
     )
 
@@ -128,7 +130,7 @@ def _nothing(folder: Path, method: str, reader: _Reader, there: int) -> RunError
 
 
 class _Reader:
-    """Reads photo by photo, and counts what it has to leave out."""
+    """Reads photo by photo, and counts what it leaves out."""
 
     def __init__(self, store: Store, config: Config, method: str) -> None:
         self.store = store
@@ -141,7 +143,7 @@ class _Reader:
         self._others = [name for name in store.methods if name != method]
 
     def item(self, sample: str) -> Item | None:
-        """One photo; None where it failed, or cannot be used."""
+        """One photo; None if it failed or cannot be used."""
         try:
             record = self.store.checked(self.method, sample)
         except (FileNotFoundError, Unreadable) as error:
@@ -166,20 +168,20 @@ class _Reader:
             try:
                 others[name] = self._map(name, sample, None)
             except Unreadable:
-                continue  # the other method's audit tells of it
+                continue  # the other method's audit reports it
         return replace(item, map=found, entry=entry, others=others)
 
     def _map(self, method: str, sample: str, grid: tuple[int, int] | None) -> Map:
         file = self.store.folder / "maps" / self.store.slug(method) / sample[:2] / f"{sample}.npy"
         found = map_of(file)
         if grid is not None and found.shape != grid:
-            raise Unreadable("map of another grid than its record says")
+            raise Unreadable("map with another grid than its record")
         return found
 
     def _entry(self, sample: str) -> GalleryEntry | None:
         file = self.store.folder / "gallery" / sample[:2] / f"{sample}.json"
         try:
-            found = read_object(file, ENTRY, "entry that is no entry")
+            found = read_object(file, ENTRY, "malformed gallery entry")
             return entry_of(found, sample, self._view)
         except FileNotFoundError:
             self.galleries["missing"] += 1
@@ -188,19 +190,19 @@ class _Reader:
         return None
 
     def _contradicts(self, item: Item, entry: GalleryEntry, grid: tuple[int, int]) -> bool:
-        """Whether a gallery's entry belongs to another explanation than the record."""
+        """Whether a gallery entry belongs to another explanation than the record."""
         target, predicted = entry.by_role("target"), entry.by_role("predicted")
         if target is None or target.model_class.index != item.target.index:
             return True
         if predicted is None or predicted.model_class.index != item.predicted.index:
             return True
-        maps = [heat for seen in entry.class_maps for heat in seen.maps.values()]
+        maps = [heat for each in entry.class_maps for heat in each.maps.values()]
         maps += [] if entry.contrast is None else [entry.contrast]
         return any(heat.shape != grid for heat in maps)
 
 
 def _view(config: Config, method: str) -> str | None:
-    """The variant that a method of Score-CAM reads; None for other methods."""
+    """The variant of a Score-CAM method; None for other methods."""
     for each in config["methods"]:
         if each.get("name") == method and isinstance(each.get("settings"), dict):
             variant = each["settings"].get("variant")
@@ -212,9 +214,9 @@ def _grid(record: Record) -> tuple[int, int]:
     found = record.get("map")
     grid = found.get("grid") if isinstance(found, dict) else None
     if not is_list(grid, 8) or not all(map(is_whole, grid)):
-        raise Unreadable("record without a map's grid")
+        raise Unreadable("record without its map's grid")
     if len(grid) != 2:
-        raise Unreadable("map that is no plane of numbers")
+        raise Unreadable("map that is not 2-D")
     return grid[0], grid[1]
 
 
@@ -224,16 +226,16 @@ def _grid(record: Record) -> tuple[int, int]:
 def _remarks(reader: _Reader, items: list[Item], there: int, photos: int) -> list[str]:
     found: list[str] = []
     if there < photos:
-        found.append(f"The run is not finished: {there:,} of {photos:,} photos are done.")
+        found.append(f"The run is unfinished: {there:,} of {photos:,} photos are done.")
     for kind, count in sorted(reader.failures.items()):
-        found.append(f"Photos without an explanation, left out: {count:,} × {kind}.")
+        found.append(f"Failed photos, left out: {count:,} × {kind}.")
     for reason, count in sorted(reader.lost.items()):
-        found.append(f"Left out, damaged or edited: {count:,} × {reason}.")
+        found.append(f"Damaged or edited, left out: {count:,} × {reason}.")
     for state, count in sorted(reader.galleries.items()):
         found.append(
-            f"Photos whose entry in gallery/ is {state}: {count:,}. Other objects, other variants "
-            "and other classes are not known for them."
+            f"Photos with a {state} entry in gallery/: {count:,}. Their other objects, variants "
+            "and classes are unknown."
         )
     if flat := sum(item.flat for item in items):
-        found.append(f"Maps that are zero everywhere and lie nowhere: {flat:,}.")
+        found.append(f"Maps that are zero everywhere, left out of comparisons: {flat:,}.")
     return found

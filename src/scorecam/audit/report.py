@@ -1,4 +1,4 @@
-"""An audit as files: one page for people, and `audit.json` for programs."""
+"""An audit as files: an HTML page for people, and `audit.json` for programs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from scorecam import page
 from scorecam.audit.auditing import Audit
-from scorecam.audit.finding import LEVELS
+from scorecam.audit.finding import LEVELS, Finding
 from scorecam.audit.geometry import Map
 from scorecam.audit.item import ClassMaps, Item
 from scorecam.audit.rules import RULES
@@ -27,17 +27,18 @@ DOCUMENT = "audit.json"
 
 
 def write(audit: Audit, path: str | os.PathLike[str], *, force: bool = False) -> tuple[Path, Path]:
-    """Write the page, and `audit.json` beside it.
+    """Write the page, and `audit.json` next to it.
 
     Args:
+        audit: what to write.
         path: of the page.
-        force: overwrite what is there.
+        force: overwrite existing files.
 
     Returns:
         The two files.
 
     Raises:
-        OutputError: one of them is there already, or cannot be written.
+        OutputError: one of them exists already, or cannot be written.
         MissingExtra: jinja2 is not installed.
     """
     check(path, force=force)
@@ -53,25 +54,25 @@ def write(audit: Audit, path: str | os.PathLike[str], *, force: bool = False) ->
 
 
 def check(path: str | os.PathLike[str], *, force: bool) -> None:
-    """Raises OutputError, before anything is read, where a file would be overwritten."""
+    """Raises OutputError if the files cannot be written there, before anything is read."""
     final = Path(as_path("out", path, OutputError))
     if final.name == DOCUMENT:
         raise OutputError(
-            f"{final} would hold the page, and the plain values go under that name beside it.",
+            f"{final} is the name of the JSON file that is written next to the page.",
             do="Give the page another name, such as --out report.html.",
         )
     for file in (final, final.with_name(DOCUMENT)):
         if file.is_dir():
             raise OutputError(f"{file} is a folder.", do="Give a file, such as --out report.html.")
         if file.exists() and not force:
-            raise OutputError(f"{file} is there already.", do="Use --force, or another --out.")
+            raise OutputError(f"{file} already exists.", do="Use --force, or another --out.")
 
 
 # ── the page ─────────────────────────────────────────────────────────────────────────────────
 
 
 def content(audit: Audit) -> page.Page:
-    """The audit as a page's content: findings, then every photo, wrong ones first."""
+    """The audit as a page: findings, then every photo, wrong predictions first."""
     tags: dict[str, list[str]] = {}
     for finding in audit.findings:
         for photo in finding.photos:
@@ -80,43 +81,45 @@ def content(audit: Audit) -> page.Page:
     pictures = tuple(_picture(audit, item, tags.get(item.id, [])) for item in ordered)
     kept = sum(item.entry is not None and item.entry.jpeg is not None for item in ordered)
     lost = kept - sum(picture.jpeg is not None for picture in pictures)
-    said = (f"Thumbnails that cannot be decoded, shown as grey tiles: {lost:,}.",) if lost else ()
+    remarks = (f"Thumbnails that cannot be decoded, shown in grey: {lost:,}.",) if lost else ()
     return page.Page(
-        f"Audit of {audit.folder.resolve().name}",
-        lead(audit),
-        _about(audit),
-        tuple(
-            page.Finding(
-                found.rule,
-                found.level,
-                found.sentence,
-                (*found.evidence, f"Source: {RULES[found.rule].source}."),
-                found.effect,
-                found.photos,
-                RULES[found.rule].role,
-            )
-            for found in audit.findings
-        ),
-        pictures,
-        audit.remarks + said,
+        title=f"Audit of {audit.folder.resolve().name}",
+        lead=lead(audit),
+        about=_about(audit),
+        findings=tuple(map(_card, audit.findings)),
+        pictures=pictures,
+        remarks=audit.remarks + remarks,
+    )
+
+
+def _card(finding: Finding) -> page.FindingCard:
+    rule = RULES[finding.rule]
+    return page.FindingCard(
+        rule=finding.rule,
+        level=finding.level,
+        sentence=finding.sentence,
+        evidence=(*finding.evidence, f"Source: {rule.source}."),
+        effect=finding.effect,
+        pictures=finding.photos,
+        role=rule.role,
     )
 
 
 def lead(audit: Audit) -> str:
-    """The whole in a sentence."""
+    """The audit in one sentence."""
     counts = Counter(finding.level for finding in audit.findings)
     photos = counted(len(audit.items), "photo")
     if not counts:
-        return f"Nothing was found in {photos}; that is no proof."
-    told = [counted(counts[level], level) for level in LEVELS if counts[level]]
-    return f"{', '.join(told)} in {photos}."
+        return f"No findings in {photos}. This does not prove that the model is sound."
+    levels = [counted(counts[level], level) for level in LEVELS if counts[level]]
+    return f"{', '.join(levels)} in {photos}."
 
 
 def _about(audit: Audit) -> tuple[tuple[str, str], ...]:
     config = audit.reading.config
     known = [item.right for item in audit.items if item.right is not None]
     labels = any(item.label is not None for item in audit.items)
-    right = (
+    correct = (
         f"{sum(known):,} of {len(known):,} ({percent(sum(known) / len(known))})" if known else ""
     )
     rows = (
@@ -126,7 +129,7 @@ def _about(audit: Audit) -> tuple[tuple[str, str], ...]:
         ("explained", f"the {excerpt(config['target'])} class" if config.get("target") else ""),
         ("budget", excerpt(config.get("budget") or "", 300)),
         ("photos", f"{len(audit.items):,} of {audit.reading.photos:,}"),
-        ("right", right or ("no label is one of the model's classes" if labels else "no labels")),
+        ("correct", correct or ("the model knows none of the labels" if labels else "no labels")),
         ("failures", ", ".join(f"{n} × {kind}" for kind, n in audit.reading.failures.items())),
     )
     return tuple((name, value) for name, value in rows if value)
@@ -136,54 +139,55 @@ def _picture(audit: Audit, item: Item, rules: list[str]) -> page.Picture:
     entry = item.entry
     contrast = None
     if entry is not None and entry.contrast is not None:
-        taken, label = audit.classes.named(item.predicted), audit.classes.title(item.label)
-        contrast = f"{taken} rather than {label}", page.grid8(entry.contrast)
+        predicted, label = audit.classes.named(item.predicted), audit.classes.title(item.label)
+        contrast = f"{predicted} rather than {label}", page.grid8(entry.contrast)
     unknown = "unlabelled" if item.label is None else "unknown label"
     state = {True: "right", False: "wrong", None: unknown}[item.right]
     health = () if entry is None else entry.health
     return page.Picture(
-        item.id,
-        item.name,
-        None if entry is None else page.decodable(entry.jpeg),
-        _shown(audit, item),
-        contrast,
-        _facts(item),
-        (state, *dict.fromkeys(rules)),
-        (*audit.wrong.get(item.id, ()), *health),
+        id=item.id,
+        name=item.name,
+        jpeg=None if entry is None else page.decodable(entry.jpeg),
+        classes=_classes(audit, item),
+        contrast=contrast,
+        facts=_facts(item),
+        tags=(state, *dict.fromkeys(rules)),
+        words=(*audit.wrong.get(item.id, ()), *health),
     )
 
 
-def _shown(audit: Audit, item: Item) -> tuple[page.Shown, ...]:
+def _classes(audit: Audit, item: Item) -> tuple[page.Shown, ...]:
     own = {audit.reading.method: item.map} | dict(item.others)
     if item.entry is None or not item.entry.class_maps:
-        column = item.target
         maps = {name: page.grid8(heat) for name, heat in own.items()}
-        return (page.Shown(audit.classes.named(column), column.probability, "target", maps),)
+        return (
+            page.Shown(audit.classes.named(item.target), item.target.probability, "target", maps),
+        )
     return tuple(
         page.Shown(
-            audit.classes.named(seen.model_class),
-            seen.model_class.probability,
-            ", ".join(seen.roles),
-            _views(seen, own if "target" in seen.roles else {}, audit),
+            audit.classes.named(each.model_class),
+            each.model_class.probability,
+            ", ".join(each.roles),
+            _views(each, own if "target" in each.roles else {}, audit),
         )
-        for seen in item.entry.class_maps[:5]
+        for each in item.entry.class_maps[:5]
     )
 
 
-def _views(seen: ClassMaps, methods: Mapping[str, Map], audit: Audit) -> dict[str, page.Grid8]:
-    """A class's maps by view: the audited method's, the variants', those of other methods."""
+def _views(own: ClassMaps, methods: Mapping[str, Map], audit: Audit) -> dict[str, page.Grid8]:
+    """A class's maps: the audited method's first, then the variants', then other methods'."""
     variants = audit.reading.variants
-    others = {name: heat for name, heat in methods.items() if variants.get(name) not in seen.maps}
+    others = {name: heat for name, heat in methods.items() if variants.get(name) not in own.maps}
     first = {name: heat for name, heat in others.items() if name == audit.reading.method}
-    return {name: page.grid8(heat) for name, heat in (first | dict(seen.maps) | others).items()}
+    return {name: page.grid8(heat) for name, heat in (first | dict(own.maps) | others).items()}
 
 
 def _facts(item: Item) -> dict[str, float | None]:
     facts: dict[str, float | None] = {"probability": item.predicted.probability}
     if item.energy is not None:
         facts["energy on the object"] = item.energy[0]
-    if (found := lowest_agreement(item)) is not None:
-        facts["agreement of variants"] = found[0]
+    if (agreement := lowest_agreement(item)) is not None:
+        facts["agreement of variants"] = agreement[0]
     if item.entry is not None and item.entry.error:
         facts["estimated error"] = item.entry.error
     titles = _titles()
@@ -192,6 +196,6 @@ def _facts(item: Item) -> dict[str, float | None]:
 
 @cache
 def _titles() -> dict[str, str]:
-    """What people call what was measured, by the names of records."""
+    """Titles of the measurements by their names in records."""
     outcomes = [outcome for metric in parse_metrics("all") for outcome in metric.outcomes]
     return {outcome.name: outcome.title for outcome in outcomes}

@@ -1,7 +1,7 @@
-"""Is it more than chance? Rank tests, Holm's correction, and how large a difference is.
+"""Rank tests, Holm's correction, and effect sizes.
 
-Tests are one-sided and make no assumption about the shape of a distribution. With few photos, and
-shares of which most are 0, a normal approximation finds what is not there: small tests count.
+Tests are one-sided and assume no distribution. With few photos, and shares of which most are 0, a
+normal approximation finds differences where there are none, so small samples are tested exactly.
 """
 
 from __future__ import annotations
@@ -21,23 +21,24 @@ Columns = Annotated[npt.NDArray[np.float64], "n columns"]
 Ranks = Annotated[npt.NDArray[np.float64], "n"]
 Mask = Annotated[npt.NDArray[np.bool_], "n"]
 
-FEW = 25
-"""Up to so many values in the smaller group every way to draw it is counted ..."""
+EXACT_GROUP = 25
+"""The rank test is exact up to this many values in the smaller group; beyond, a normal distribution
+with the variance of all draws is used."""
 
-SIGNED = 50
-"""... and up to so many differences every way to give them signs. Beyond, a normal distribution
-with the variance of all ways."""
+EXACT_SIGNS = 50
+"""The signed-rank test is exact up to this many differences; beyond, likewise."""
 
-WORK = 1e8
-"""Additions that one count may cost."""
+MAX_ADDITIONS = 1e8
+"""Additions that one exact test may take; ranks are made coarser to stay below."""
 
 # ── many tests ───────────────────────────────────────────────────────────────────────────────
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """The p values of a family of tests, adjusted so that none of them is found by chance more
-    often than its p says, however many there are (Holm 1979): the smallest times m, the next times
-    m − 1, and so on, never falling, at most 1.
+    """The p values of a family of tests, corrected for their number (Holm 1979).
+
+    The smallest is multiplied by m, the next by m − 1, and so on; they never decrease and are at
+    most 1.
     """
     order = sorted(range(len(ps)), key=lambda place: ps[place])
     adjusted = [1.0] * len(ps)
@@ -49,12 +50,12 @@ def holm(ps: Sequence[float]) -> list[float]:
 
 
 def findable(floors: Sequence[float], alpha: float) -> list[bool]:
-    """Which tests of a family could be found at all, whatever their outcome (Tarone 1990).
+    """Which tests of a family can become significant at all (Tarone 1990).
 
-    The others would only make those harder to find.
+    Leaving out the others keeps the correction small.
 
     Args:
-        floors: the smallest p that each could have come out with.
+        floors: the smallest p that each test can have.
         alpha: of the family.
     """
     ordered, count = np.sort(floors), 1
@@ -67,7 +68,7 @@ def findable(floors: Sequence[float], alpha: float) -> list[bool]:
 
 
 class Pool:
-    """Values of many photos, in columns, of which any photos can be held against all the others."""
+    """Values of many photos, in columns, to compare any of the photos with all others."""
 
     def __init__(self, values: Columns) -> None:
         self._values = values
@@ -77,16 +78,16 @@ class Pool:
         return _stats().rankdata(self._values, axis=0)
 
     def compare(self, mine: Mask, min_delta: float = -1.0) -> tuple[list[float], list[float]]:
-        """For each column, how much larger some photos' values are than the others', and p.
+        """For each column, Cliff's delta and p of some photos against all others.
 
         Args:
-            mine: whether a photo is one of them.
-            min_delta: what the difference has to be at least to matter; where it is smaller p is 1.
+            mine: whether each photo is one of them.
+            min_delta: columns with a smaller delta are not tested; their p is 1.
 
         Returns:
             Cliff's delta (Cliff 1993): how much more often a value of theirs is above one of the
-            others' than below it, −1 to 1; 0 where there are none of either. And the p of the
-            Mann–Whitney test that theirs are larger.
+            others' than below it, −1 to 1; 0 if one side is empty. And p of the Mann-Whitney test
+            that theirs are larger.
         """
         count, columns = int(mine.sum()), self._values.shape[1]
         others = len(mine) - count
@@ -96,23 +97,22 @@ class Pool:
         above = ranks[:count].sum(axis=0) - count * (count + 1) / 2
         deltas: list[float] = (2 * above / (count * others) - 1).tolist()
         ps = [
-            _drawn(column, count) if delta >= min_delta else 1.0
+            _rank_sum_p(column, count) if delta >= min_delta else 1.0
             for column, delta in zip(ranks.T, deltas, strict=True)
         ]
         return deltas, ps
 
 
-def _drawn(ranks: Ranks, count: int) -> float:
-    """How likely so many ranks, drawn from all, sum up to as much as the first do."""
+def _rank_sum_p(ranks: Ranks, count: int) -> float:
+    """The probability that as many ranks drawn at random have at least the sum of the first."""
     few = min(count, len(ranks) - count)
-    if few > FEW:
+    if few > EXACT_GROUP:
         spread = math.sqrt(count * (len(ranks) - count) / len(ranks) * float(ranks.var(ddof=1)))
-        return _beyond(float(ranks[:count].sum()), count * float(ranks.mean()), spread)
-    # Counting needs whole numbers: twice the ranks, or coarser ones where those are too many.
-    # Any score can be counted; one that is the same in both groups tests the same.
-    levels = max(WORK / (len(ranks) * few**2), math.sqrt(WORK / few**3))
+        return _normal_tail(float(ranks[:count].sum()), count * float(ranks.mean()), spread)
+    # Counting needs whole numbers: twice the ranks, or coarser ones if those are too many.
+    levels = max(MAX_ADDITIONS / (len(ranks) * few**2), math.sqrt(MAX_ADDITIONS / few**3))
     scores = np.floor(2 * ranks * min(1.0, levels / (2 * len(ranks)))).astype(int)
-    if few < count:  # the smaller group's sum is small where the larger one's is large
+    if few < count:  # the smaller group's sum is small if the larger group's is large
         scores, drawn = scores.max() - scores, slice(count, None)
     else:
         scores, drawn = scores - scores.min(), slice(count)
@@ -123,12 +123,14 @@ def _drawn(ranks: Ranks, count: int) -> float:
 
 @functools.lru_cache(maxsize=1024)
 def _ways(scores: tuple[int, ...], times: tuple[int, ...], few: int) -> npt.NDArray[np.float64]:
-    """In how many ways so many of the scores can be drawn that sum up to 0, 1, 2 ...
+    """The number of ways to draw `few` of the scores with the sums 0, 1, 2 ...
 
-    Classes of one size that are held against all others draw from the same photos: it is kept.
+    Cached, because classes of one size draw from the same photos.
 
     Args:
-        times: how often each score is there.
+        scores: distinct scores.
+        times: how often each occurs.
+        few: how many to draw.
     """
     size = few * max(scores) + 1
     found = np.zeros((few + 1, size))
@@ -146,43 +148,43 @@ def _ways(scores: tuple[int, ...], times: tuple[int, ...], few: int) -> npt.NDAr
 
 
 def positive(values: Sequence[float]) -> float:
-    """The p of Wilcoxon's signed-rank test that values lie above 0; zeros are left out."""
+    """The p of Wilcoxon's signed-rank test that values are above 0; zeros are left out."""
     known = np.array([value for value in values if value != 0])
     if not len(known):
         return 1.0
     ranks = _stats().rankdata(np.abs(known))
     above = float(ranks[known > 0].sum())
-    if len(known) > SIGNED:
-        return _beyond(above, float(ranks.sum()) / 2, math.sqrt(float((ranks**2).sum()) / 4))
+    if len(known) > EXACT_SIGNS:
+        return _normal_tail(above, float(ranks.sum()) / 2, math.sqrt(float((ranks**2).sum()) / 4))
     ways = np.ones(1)
-    for score in (2 * ranks).astype(int):  # ties have halves of ranks
+    for score in (2 * ranks).astype(int):  # ties have half ranks
         ways = np.pad(ways, (0, score)) + np.pad(ways, (score, 0))
     return float(ways[round(2 * above) :].sum() / ways.sum())
 
 
 def floor(values: Sequence[float]) -> float:
-    """The smallest p that `positive` can have with so many values: all of them lie above 0."""
+    """The smallest p that `positive` can have for this many values: with all above 0."""
     return 0.5 ** sum(value != 0 for value in values)
 
 
-def _beyond(found: float, mean: float, spread: float) -> float:
-    """How likely a normal number is as large as what was found, which comes in steps of a half."""
+def _normal_tail(found: float, mean: float, spread: float) -> float:
+    """The upper tail of a normal distribution, with continuity correction for steps of a half."""
     if not spread > 0:
         return 1.0
     return 0.5 * math.erfc((found - 0.5 - mean) / (spread * math.sqrt(2)))
 
 
-# ── others ───────────────────────────────────────────────────────────────────────────────────
+# ── tables and correlations ─────────────────────────────────────────────────────────────────
 
 
 def more_often(hits: int, tries: int, other_hits: int, other_tries: int) -> float:
-    """The p of Fisher's exact test that hits are more frequent here than elsewhere."""
+    """The p of Fisher's exact test that hits are more frequent in the first group."""
     table = [[hits, tries - hits], [other_hits, other_tries - other_hits]]
     return float(_stats().fisher_exact(table, alternative="greater").pvalue)
 
 
 def rank_correlation(one: Any, other: Any) -> float | None:
-    """Spearman's correlation of two maps; None where one of them is flat."""
+    """Spearman's correlation of two maps; None if one is constant."""
     first, second = np.ravel(one), np.ravel(other)
     if first.shape != second.shape or np.ptp(first) == 0 or np.ptp(second) == 0:
         return None

@@ -1,13 +1,13 @@
-"""One self-contained HTML page of pictures with heatmaps; it knows plain data only."""
+"""A self-contained HTML page of pictures with heatmaps, made from plain data."""
 
-from scorecam.page.content import Channel, Finding, Grid8, Page, Picture, Shown, grid8
+from scorecam.page.content import Channel, FindingCard, Grid8, Page, Picture, Shown, grid8
 from scorecam.page.document import html, write
 from scorecam.page.thumbnails import decodable
 
 __all__ = [
     "Channel",
     "decodable",
-    "Finding",
+    "FindingCard",
     "Grid8",
     "grid8",
     "html",

@@ -1,4 +1,4 @@
-"""What a page shows: plain data, all of it."""
+"""The content of a page, as plain data."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import numpy.typing as npt
 from scorecam.errors import SettingError
 
 Grid8 = npt.NDArray[np.uint8]
-"""A map on the layer's grid, `u v`: 255 where it is largest, all 0 where it is flat."""
+"""A map on the layer's grid, `u v`, scaled to 0–255; a flat map is all 0."""
 
 LEVELS: Final = ("problem", "warning", "note")
-"""How bad a finding is, worst first."""
+"""Levels of findings, most severe first."""
 
 ROLES: Final = ("label", "predicted", "target")
-"""What a class can be to its picture."""
+"""The roles of a class in a picture."""
 
-MOST_CLASSES = 5
-"""Classes of one picture; more would make a page of thousands too heavy."""
+MAX_CLASSES = 5
+"""Classes per picture, at most; more would make pages of thousands of pictures too large."""
 
 
 def grid8(grid: npt.ArrayLike) -> Grid8:
-    """A heatmap, `u v`, as a page has it; what is below 0 counts as 0."""
+    """A heatmap, `u v`, in the page's format; negative values count as 0."""
     cells = np.maximum(np.asarray(grid), 0)
     top = float(cells.max())
     scaled = np.round(cells / top * 255) if top > 0 else cells
@@ -38,10 +38,9 @@ class Shown:
 
     Args:
         name: of the class.
-        probability: what the model gave it, in [0, 1]; None where the scores are no probabilities.
-        role: what the class is here, shown as badges: "label", "predicted", "target", several with
-            commas between, or "".
-        maps: its map in every view (a variant, a method, a side of a comparison).
+        probability: in [0, 1]; None if the scores aren't probabilities.
+        role: shown as badges: "label", "predicted", "target", several separated by commas, or "".
+        maps: by view (a variant, a method, or one side of a comparison).
 
     Raises:
         SettingError: a map is not `u v` uint8.
@@ -58,11 +57,11 @@ class Shown:
 
 @dataclass(frozen=True, eq=False)
 class Channel:
-    """A channel of the layer that carries a map.
+    """A channel of the layer with a large weight in a map.
 
     Args:
         name: of the channel.
-        share: of the absolute weight of all channels, signed, in [-1, 1].
+        share: its signed share of the sum of absolute weights, in [-1, 1].
         grid: its activation.
 
     Raises:
@@ -79,18 +78,18 @@ class Channel:
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """One picture, its maps, and what is known of it.
+    """One picture with its maps and everything known about it.
 
     Args:
-        id: by which findings name it.
+        id: findings refer to it.
         name: of the file.
-        jpeg: what the model saw, a JPEG or a PNG; None for a plain grey tile.
+        jpeg: the model's input as a JPEG or PNG; None for a grey tile.
         classes: at most 5.
-        contrast: what speaks for one class rather than another, and that in words.
+        contrast: "cat rather than dog", and the map of that evidence.
         facts: numbers to show, sort and filter by; None, NaN and infinity are undefined.
-        tags: to filter by: "right", "wrong", "flipped", the codes of rules.
-        words: sentences: what speaks against the map, where the model looked instead.
-        channels: those that carry the map of the first class.
+        tags: to filter by: "right", "wrong", "flipped", codes of rules.
+        words: sentences: health notes, and where the model looked instead.
+        channels: those with the largest weights in the first class's map.
 
     Raises:
         SettingError: there are more than 5 classes, or the contrast is not `u v` uint8.
@@ -107,29 +106,29 @@ class Picture:
     channels: tuple[Channel, ...] = ()
 
     def __post_init__(self) -> None:
-        if len(self.classes) > MOST_CLASSES:
+        if len(self.classes) > MAX_CLASSES:
             raise SettingError(
-                f"{self.name} comes with {len(self.classes)} classes; a page shows {MOST_CLASSES}.",
-                do="Keep the label, the prediction and the largest.",
+                f"{self.name} has {len(self.classes)} classes; a page shows at most {MAX_CLASSES}.",
+                do="Keep the label, the prediction and the classes with the highest scores.",
             )
         _check_grids([self.contrast] if self.contrast is not None else [])
 
 
 @dataclass(frozen=True)
-class Finding:
-    """Something found in many pictures at once.
+class FindingCard:
+    """A finding about many pictures.
 
     Args:
-        rule: its code.
+        rule: the code of its rule.
         level: "problem", "warning" or "note".
         sentence: what was found.
-        evidence: the numbers behind it, a sentence each.
-        effect: what it means for whoever relies on the model.
-        pictures: the ids of pictures that show it: examples, perhaps not all of them.
-        role: "label", "predicted" or "target": the class whose maps it is about; "" for none.
+        evidence: the numbers behind it, one sentence each.
+        effect: the effect size.
+        pictures: ids of example pictures; some may not be on the page.
+        role: the class whose maps it is about: "label", "predicted" or "target"; "" for none.
 
     Raises:
-        SettingError: there is no such level, or no such role.
+        SettingError: the level or the role is unknown.
     """
 
     rule: str
@@ -143,26 +142,26 @@ class Finding:
     def __post_init__(self) -> None:
         if self.level not in LEVELS:
             raise SettingError(
-                f"The finding {self.rule} has the level {self.level!r}.",
+                f"The finding {self.rule} has an unknown level, {self.level!r}.",
                 do=f"The levels are {', '.join(LEVELS)}.",
             )
         if self.role not in ("", *ROLES):
             raise SettingError(
-                f"The finding {self.rule} has the role {self.role!r}.",
+                f"The finding {self.rule} has an unknown role, {self.role!r}.",
                 do=f"The roles are {', '.join(ROLES)}.",
             )
 
 
 @dataclass(frozen=True, eq=False)
 class Page:
-    """Everything on a page, in the order in which it is read.
+    """Everything on a page, from top to bottom.
 
     Args:
         title: the heading.
         lead: the sentence under it.
-        about: rows of the overview: what, and its value.
+        about: rows of the overview: name and value.
         findings: the most important first.
-        pictures: in the order in which they are shown at first.
+        pictures: in their initial order.
         remarks: sentences under the overview.
 
     Raises:
@@ -172,7 +171,7 @@ class Page:
     title: str
     lead: str
     about: tuple[tuple[str, str], ...] = ()
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[FindingCard, ...] = ()
     pictures: tuple[Picture, ...] = ()
     remarks: tuple[str, ...] = ()
 
@@ -181,18 +180,18 @@ class Page:
         for picture in self.pictures:
             if picture.id in seen:
                 raise SettingError(
-                    f"Two pictures have the id {picture.id!r}: findings could not tell them apart."
+                    f"Two pictures have the same id, {picture.id!r}; findings need unique ids."
                 )
             seen.add(picture.id)
 
 
 def _check_grids(grids: Iterable[tuple[str, Grid8]]) -> None:
-    """That each is a map as a page draws it."""
+    """Raise unless each is a map that a page can draw."""
     for name, grid in grids:
         if not isinstance(grid, np.ndarray) or grid.dtype != np.uint8:
             raise SettingError(f"The map {name!r} is not a numpy array of uint8.")
         if grid.ndim != 2 or not grid.size:
             raise SettingError(
-                f"The map {name!r} has the shape {grid.shape}; a page draws two axes.",
+                f"The map {name!r} has the shape {grid.shape}; a page draws 2-D maps.",
                 do="Give rows and columns of cells.",
             )

@@ -5,12 +5,12 @@ function roleOf(picture, role) {
   return picture.classes.find((shown) => shown.roles.includes(role)) ?? null;
 }
 
-// What is read aloud in place of a picture with the map of a class.
+// The text alternative of a picture with the map of a class.
 function describe(picture, shown) {
   return shown ? `${isolated(picture.name)}: ${classText(shown)}` : picture.name;
 }
 
-// A picture with a map and what is written under it.
+// A picture with a map and a caption.
 function figure(picture, title, text, side, ...under) {
   const box = frame(picture, `${isolated(picture.name)}: ${title}`);
   const remark = fill(box, picture, text, side);
@@ -23,7 +23,7 @@ function classCaption(shown, what) {
   return [make("span", "what", what), classLine(shown)];
 }
 
-// Label (or what is explained), prediction, and what speaks for one over another, side by side.
+// Label (or explained class), prediction and contrast, side by side.
 function trio(picture, view, side) {
   const row = make("div", "trio");
   const first = roleOf(picture, "label");
@@ -46,7 +46,7 @@ function trio(picture, view, side) {
   return row;
 }
 
-// All classes × views as small maps; each is a button that shows it large.
+// All classes × views as small maps; each is a button that shows the large map.
 function table(picture, views, choose) {
   const head = make("tr", "", make("td", ""));
   for (const view of views) {
@@ -89,7 +89,7 @@ function channelList(picture) {
   const list = make("ul", "channels");
   for (const channel of picture.channels) {
     const share = channel.share === null ? "" : `${(100 * channel.share).toFixed(1)} %`;
-    const title = `${channel.name}, ${share} of the weight`;
+    const title = `${channel.name}, ${share} of the weights`;
     const caption = [make("b", "", channel.name), make("span", "quiet", share)];
     list.append(make("li", "", figure(picture, title, channel.map, 96, ...caption)));
   }
@@ -110,8 +110,8 @@ function part(title, content, ...more) {
   return make("section", "part", make("h3", "", title), content, ...more);
 }
 
-// The large picture, its caption, and a function that shows a class and view in it; `missing` is
-// said where there is no such class.
+// The large picture with its caption, and a function that shows a class and view in it. `missing` is
+// the caption if there is no such class.
 function largePicture(picture, views, missing) {
   const box = frame(picture, picture.name);
   const caption = make("figcaption", "");
@@ -136,35 +136,35 @@ function largePicture(picture, views, missing) {
   return { large, choose };
 }
 
-// Everything that is known of one picture; it opens with class `place` in the view `column`, or
-// with what is `missing`.
+// Everything known about one picture, opened at class `place` and view `column`, or with the caption
+// `missing`.
 function detail(picture, views, place, column, missing = "") {
   const title = make("h2", "name", picture.name);
   title.id = "detail-title";
   const { large, choose } = largePicture(picture, views, missing);
-  const aside = make("div", "beside", title);
+  const aside = make("div", "aside", title);
   if (picture.tags.length) {
     aside.append(make("p", "tagline", ...picture.tags.map((tag) => make("span", "tag", tag))));
   }
   if (picture.words.length) {
     const words = make("ul", "words", ...picture.words.map((word) => make("li", "", word)));
-    aside.append(part("What to know", words));
+    aside.append(part("Notes", words));
   }
   if (Object.keys(picture.facts).length) aside.append(part("Numbers", factTable(picture)));
   const root = make("div", "detail", make("div", "top", large, aside));
   const parts = make("div", "parts");
   if (picture.classes.length && views.length) {
-    parts.append(part("Every class and map", table(picture, views, choose)));
+    parts.append(part("All classes and maps", table(picture, views, choose)));
   }
   if (picture.contrast) {
-    const contrast = part("Beside each other", trio(picture, column, 224));
+    const contrast = part("Side by side", trio(picture, column, 224));
     contrast.classList.add("contrast");
     parts.append(contrast);
   }
   if (parts.children.length) root.append(parts);
   if (picture.channels.length) {
-    const hint = make("p", "quiet", "Their share of the weight, and where each is active.");
-    root.append(part("The channels that carry the map", hint, channelList(picture)));
+    const hint = make("p", "quiet", "Each channel's share of the weights, and where it is active.");
+    root.append(part("Channels with the largest weights", hint, channelList(picture)));
   }
   choose(place, column);
   return root;

@@ -1,4 +1,4 @@
-"""The page as one HTML file that asks for nothing: its style, its script and its data inside."""
+"""The page as one HTML file that loads nothing: style, script and data are inside."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import Any
 from scorecam.io.extras import require
 from scorecam.io.files import write_text
 from scorecam.page.content import LEVELS, Page
-from scorecam.page.encoding import COARSE, crowded, encoded, here
+from scorecam.page.encoding import COARSE, encoded, examples_on_page, has_too_many_cells
 
 SIGNS = {"problem": "✖", "warning": "▲", "note": "●"}
-"""A level is told by its word and its sign, never by colour alone."""
+"""Levels are shown by word and sign, never by colour alone."""
 
 AVERAGED = (
-    f"So that this page stays light, maps of more than {COARSE} × {COARSE} cells are averaged to "
-    "that."
+    f"To keep this page small, maps of more than {COARSE} × {COARSE} cells are averaged to that "
+    "size."
 )
 
 _SCRIPTS = ("drawing.js", "detail.js", "gallery.js", "page.js")
@@ -29,9 +29,8 @@ _SCRIPTS = ("drawing.js", "detail.js", "gallery.js", "page.js")
 def html(page: Page) -> str:
     """The page as one HTML document.
 
-    It makes no request, and its Content-Security-Policy lets nothing run but its own script. All
-    texts of the page stay texts, whatever markup they hold. Characters that have no UTF-8 (as in
-    file names of a foreign encoding) become question marks.
+    It makes no requests, and its Content-Security-Policy allows only its own script. All texts are
+    escaped. Characters that UTF-8 cannot encode (as in some file names) become question marks.
 
     Raises:
         MissingExtra: jinja2 is not installed.
@@ -39,7 +38,7 @@ def html(page: Page) -> str:
     """
     template = _template()
     style, script = _part("page.css"), "".join(map(_part, _SCRIPTS))
-    coarse = crowded(page)
+    coarse = has_too_many_cells(page)
     levels = Counter(finding.level for finding in page.findings)
     text: str = template.render(
         page=page,
@@ -50,16 +49,16 @@ def html(page: Page) -> str:
         data=encoded(page, coarse=coarse),
         signs=SIGNS,
         counts=[(level, levels[level]) for level in LEVELS if levels[level]],
-        here=[here(finding, page) for finding in page.findings],
+        examples=[examples_on_page(finding, page) for finding in page.findings],
     )
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def write(page: Page, path: str | os.PathLike[str]) -> None:
-    """Write the page to a file; one of that name is replaced.
+    """Write the page to a file, replacing an existing one.
 
     Raises:
-        OutputError: it cannot be written; nothing is left half-written.
+        OutputError: it cannot be written; no partial file is left.
         MissingExtra, PhotoError: see `html`.
     """
     write_text(path, html(page))
@@ -74,7 +73,7 @@ def _template() -> Any:
 
 
 def _policy(style: str, script: str) -> str:
-    """Nothing may load or run but these two texts, and pictures that are in the file itself."""
+    """Allow only this style, this script, and pictures inside the file."""
     return (
         f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'; "
         "img-src data:; base-uri 'none'; form-action 'none'"
@@ -87,6 +86,6 @@ def _digest(text: str) -> str:
 
 @functools.cache
 def _part(name: str) -> str:
-    """A file of this package; line ends as the browser sees them when it takes the digest."""
+    """A file of this package, with the line ends that the browser hashes."""
     text = resources.files("scorecam.page").joinpath(name).read_text("utf-8")
     return text.replace("\r\n", "\n")

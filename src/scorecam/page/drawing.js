@@ -40,7 +40,7 @@ function isFlat(grid) {
   return !grid.cells.some(Boolean);
 }
 
-// Where each pixel of an axis lies among the cells: linear, half-pixel, as in scorecam itself.
+// The cells between which each pixel of an axis is interpolated: linear, half-pixel, as in scorecam.
 function axis(cells, pixels) {
   const first = new Uint16Array(pixels);
   const part = new Float32Array(pixels);
@@ -52,7 +52,7 @@ function axis(cells, pixels) {
   return { first, part };
 }
 
-// The map over the whole canvas; the larger a value, the more of the photo it hides.
+// Draw a map on the whole canvas; larger values are more opaque.
 function paint(canvas, grid, width, height) {
   canvas.width = width;
   canvas.height = height;
@@ -91,7 +91,7 @@ function paintScale(canvas) {
   context.putImageData(image, 0, 0);
 }
 
-// ── elements: text always through textContent ──
+// ── elements; text is always set through textContent ──
 
 function make(tag, className, ...children) {
   const element = document.createElement(tag);
@@ -114,10 +114,10 @@ function numberText(value) {
   return String(Number(value.toPrecision(4)));
 }
 
-// A name inside a sentence, which it leaves in order whatever direction it is written in.
+// A name inside a sentence, isolated so that its writing direction does not reorder the rest.
 const isolated = (name) => `\u2068${name}\u2069`;
 
-// What a class is called beside its picture, "tabby 84 %": as a string, and as an element.
+// The caption of a class, "tabby 84 %": as a string, and as an element.
 function classText(shown) {
   return [isolated(shown.name), percent(shown.probability)].filter(Boolean).join(" ");
 }
@@ -131,14 +131,14 @@ function badges(roles) {
   return make("span", "badges", ...roles.map((role) => make("span", "badge", role)));
 }
 
-// Width and height to draw a picture's map at, its long side `side`.
+// Width and height of a picture's map with the long side `side`.
 function drawnSize(picture, grid, side) {
   const [width, height] = picture.size ?? [grid.columns, grid.rows];
   const scale = side / Math.max(width, height);
   return [Math.max(1, Math.round(width * scale)), Math.max(1, Math.round(height * scale))];
 }
 
-// The photo with an empty canvas over it. `describe` is read aloud in place of both.
+// The photo under an empty canvas. `describe` is the text alternative of both.
 function frame(picture, describe) {
   const box = make("span", "frame");
   if (picture.jpeg === null) {
@@ -162,7 +162,7 @@ function frame(picture, describe) {
   return box;
 }
 
-// Draw a map into a frame, or nothing where there is none.
+// Draw a map into a frame, or clear it if there is no map. Returns a remark for the caption.
 function fill(box, picture, text, side) {
   const canvas = box.querySelector("canvas");
   const grid = text ? gridOf(text) : { rows: 1, columns: 1, cells: Uint8Array.of(0) };

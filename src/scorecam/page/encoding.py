@@ -1,4 +1,4 @@
-"""A page's pictures as one JSON text that is safe inside a `<script>` element."""
+"""A page's pictures as JSON that is safe inside a `<script>` element."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from scorecam.page.content import Channel, Finding, Grid8, Page, Picture, Shown
+from scorecam.page.content import Channel, FindingCard, Grid8, Page, Picture, Shown
 from scorecam.page.thumbnails import thumbnail
 
-THUMBNAIL, ALONE = 112, 512
-"""The long side of a picture, in pixels: among others, and alone on its page."""
+THUMBNAIL, SINGLE = 112, 512
+"""The long side of a picture in pixels: in a gallery, and on a page with one picture."""
 
-MOST_CELLS = 12_000_000
-"""Of all maps together, a byte each: with more, a page of 2,000 pictures would pass 30 MB."""
+MAX_CELLS = 12_000_000
+"""Cells of all maps, a byte each; with more, a page of 2,000 pictures would exceed 30 MB."""
 
 COARSE = 16
-"""Rows and columns of a map on a page that would have too many cells."""
+"""Rows and columns of the maps on a page that would have too many cells."""
 
 _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
-"""What could end the element or begin a comment. U+2028 and 2029 are escaped with all non-ASCII."""
+"""Characters that could end the element or begin a comment. `json.dumps` escapes non-ASCII ones."""
 
 
 def views(pictures: Iterable[Picture]) -> list[str]:
-    """The names of all views, in the order in which they first occur."""
+    """The names of all views, in order of first occurrence."""
     names = (view for each in pictures for shown in each.classes for view in shown.maps)
     return list(dict.fromkeys(names))
 
 
-def crowded(page: Page) -> bool:
-    """Whether there are so many cells that maps of more than 16 x 16 are averaged to that."""
+def has_too_many_cells(page: Page) -> bool:
+    """Whether maps of more than 16 × 16 cells must be averaged to that size."""
     maps = [grid for picture in page.pictures for grid in _grids(picture)]
     fine = any(max(grid.shape) > COARSE for grid in maps)
-    return fine and sum(grid.size for grid in maps) > MOST_CELLS
+    return fine and sum(grid.size for grid in maps) > MAX_CELLS
 
 
 def _grids(picture: Picture) -> Iterable[Grid8]:
@@ -51,16 +51,17 @@ def _grids(picture: Picture) -> Iterable[Grid8]:
 
 
 def encoded(page: Page, *, coarse: bool) -> str:
-    """What the page's script reads, as JSON.
+    """The data of the page's script, as JSON.
 
     Args:
-        coarse: whether maps of more than 16 x 16 cells are averaged to that.
+        page: the page.
+        coarse: whether maps of more than 16 × 16 cells are averaged to that size.
 
     Raises:
         PhotoError: a picture cannot be decoded.
     """
     names = views(page.pictures)
-    side = ALONE if len(page.pictures) == 1 else THUMBNAIL
+    side = SINGLE if len(page.pictures) == 1 else THUMBNAIL
     places = {picture.id: place for place, picture in enumerate(page.pictures)}
     grid = _coarse if coarse else _grid
     content = {
@@ -74,12 +75,12 @@ def encoded(page: Page, *, coarse: bool) -> str:
     return text
 
 
-def here(finding: Finding, page: Page) -> int:
-    """How many of a finding's pictures are on the page."""
+def examples_on_page(finding: FindingCard, page: Page) -> int:
+    """How many of a finding's examples are on the page."""
     return len({picture.id for picture in page.pictures}.intersection(finding.pictures))
 
 
-def _finding(finding: Finding, places: dict[str, int]) -> dict[str, Any]:
+def _finding(finding: FindingCard, places: dict[str, int]) -> dict[str, Any]:
     there = dict.fromkeys(finding.pictures)
     return {
         "name": finding.rule,
@@ -122,13 +123,13 @@ def _channel(channel: Channel, grid: Callable[[Grid8], str]) -> dict[str, Any]:
 
 
 def _grid(grid: Grid8) -> str:
-    """`ROWSxCOLUMNS,CELLS`, the cells row by row, a byte each, in base64."""
+    """`ROWSxCOLUMNS,CELLS`: the cells row by row, one byte each, in base64."""
     rows, columns = grid.shape
     return f"{rows}x{columns},{base64.b64encode(grid.tobytes()).decode()}"
 
 
 def _coarse(grid: Grid8) -> str:
-    """The same, averaged to at most 16 x 16 cells; the largest value stays what it was."""
+    """The same, averaged to at most 16 × 16 cells, with the same largest value."""
     rows, columns = (_averaging(cells, min(cells, COARSE)) for cells in grid.shape)
     mean = rows @ grid @ columns.T
     top = float(mean.max())
@@ -138,7 +139,7 @@ def _coarse(grid: Grid8) -> str:
 
 @functools.cache
 def _averaging(cells: int, fewer: int) -> npt.NDArray[np.float64]:
-    """`fewer x cells`: how much of each cell lies in each of the fewer cells of the same axis."""
+    """`fewer × cells`: the weight of each cell in each of the fewer cells of an axis."""
     edges = np.linspace(0, cells, fewer + 1)[:, None]
     first = np.arange(cells)
     inside = np.minimum(edges[1:], first + 1) - np.maximum(edges[:-1], first)
@@ -146,5 +147,5 @@ def _averaging(cells: int, fewer: int) -> npt.NDArray[np.float64]:
 
 
 def _number(value: float | None) -> float | None:
-    """Six digits; None where it is undefined."""
+    """Rounded to six digits; None if undefined."""
     return None if value is None or not math.isfinite(value) else float(f"{value:.6g}")

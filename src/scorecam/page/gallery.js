@@ -1,5 +1,5 @@
 
-// ── the gallery: what is shown, and how ──
+// ── the gallery: filters and cards ──
 
 const BATCH = 60; // cards made at a time
 const CARD = 112; // pixels of a card's map
@@ -17,7 +17,7 @@ const KINDS = {
 const state = {
   kind: "",
   view: 0,
-  beside: false,
+  compare: false,
   text: "",
   name: "",
   tags: new Set(),
@@ -31,7 +31,7 @@ const state = {
 
 // ── which class of a picture is drawn ──
 
-// Places of the classes, the most probable first; as given where probabilities are not known.
+// Places of the classes, most probable first; in the given order if there are no probabilities.
 function ranked(picture) {
   const places = picture.classes.map((_, place) => place);
   if (picture.classes.some((shown) => shown.probability === null)) return places;
@@ -39,13 +39,13 @@ function ranked(picture) {
   return places.sort((one, two) => of(two) - of(one));
 }
 
-// The place of the class that is asked for; -1 where the picture has none.
+// The place of the chosen class; -1 if the picture does not have it.
 function placeOf(picture, kind) {
   if (!Object.hasOwn(KINDS, kind)) return ranked(picture)[Number(kind)] ?? -1;
   return picture.classes.findIndex((shown) => shown.roles.includes(kind));
 }
 
-// What is said where it has none.
+// The caption if it does not.
 function missing(picture, kind) {
   const role = picture.classes.length && Object.hasOwn(KINDS, kind);
   return role ? `no ${KINDS[kind].toLowerCase()}` : "no map";
@@ -63,7 +63,7 @@ function haystack(picture) {
   return haystacks.get(picture);
 }
 
-// The classes by which a picture is found: those with a role, or all where none has.
+// The classes to filter a picture by: those with a role, or all if none has one.
 function namesOf(picture) {
   const known = picture.classes.filter((shown) => shown.roles.length);
   return new Set((known.length ? known : picture.classes).map((shown) => shown.name));
@@ -113,10 +113,10 @@ function sorted(places) {
 const gallery = byId("gallery");
 let shownPlaces = [];
 let made = 0;
-let current = 0; // the card that Tab comes to
+let current = 0; // the card in the tab order
 
-// That a class was explained says little where it is the label or the prediction.
-function telling(shown) {
+// The roles to show: "target" is left out if the class is the label or the prediction.
+function shownRoles(shown) {
   const roles = shown.roles.filter((role) => role !== "target");
   return roles.length ? roles : shown.roles;
 }
@@ -128,7 +128,7 @@ function cardFigure(picture) {
   const drawn = fill(box, picture, shown?.maps[state.view], CARD);
   const remark = shown ? drawn : missing(picture, state.kind);
   const caption = make("span", "caption");
-  if (shown) caption.append(classLine(shown), badges(telling(shown)));
+  if (shown) caption.append(classLine(shown), badges(shownRoles(shown)));
   if (remark) caption.append(make("span", "quiet", remark));
   return make("span", "one", box, caption);
 }
@@ -136,7 +136,7 @@ function cardFigure(picture) {
 function draw(card) {
   const picture = pictures[Number(card.dataset.place)];
   const button = card.querySelector(".open");
-  const wide = state.beside && picture.contrast !== null;
+  const wide = state.compare && picture.contrast !== null;
   button.replaceChildren(wide ? trio(picture, state.view, CARD) : cardFigure(picture));
   card.classList.add("drawn");
   delete card.dataset.stale;
@@ -164,7 +164,7 @@ function card(place, index) {
   return item;
 }
 
-// Cards are drawn when they come near the window, and again when they come back after a change.
+// Cards are drawn when they come near the viewport, and redrawn there after a change.
 const near = new Set();
 const watch = new IntersectionObserver(
   (entries) => {
@@ -179,7 +179,7 @@ const watch = new IntersectionObserver(
   { rootMargin: "300px" },
 );
 
-// The first cards are drawn wherever they are; the mark, for measurements, is when they can be seen.
+// Draw the first cards at once. The performance mark is set when they are visible.
 function drawFirst() {
   const first = [...gallery.children].slice(0, FIRST);
   first.forEach(draw);
@@ -190,7 +190,7 @@ function drawFirst() {
 }
 
 function repaint() {
-  gallery.classList.toggle("wide", state.beside);
+  gallery.classList.toggle("wide", state.compare);
   for (const item of gallery.children) item.dataset.stale = "";
   for (const item of near) draw(item);
 }
@@ -204,7 +204,7 @@ function addCards() {
   byId("more").hidden = made >= shownPlaces.length;
 }
 
-// ── the gallery, as the filters have it ──
+// ── the filtered gallery ──
 
 function filtered() {
   return (
@@ -213,15 +213,15 @@ function filtered() {
   );
 }
 
-function say() {
+function showCounts() {
   const all = pictures.length.toLocaleString("en");
   const some = shownPlaces.length.toLocaleString("en");
   byId("count").textContent = filtered() ? `${some} of ${all} pictures` : `All ${all} pictures`;
   byId("clear").hidden = !filtered() || !shownPlaces.length;
   byId("none").hidden = shownPlaces.length > 0;
-  const unfind = byId("unfind");
-  unfind.hidden = state.finding === null;
-  if (state.finding !== null) unfind.textContent = `Finding: ${findings[state.finding].name} ✕`;
+  const leave = byId("leave-finding");
+  leave.hidden = state.finding === null;
+  if (state.finding !== null) leave.textContent = `Finding: ${findings[state.finding].name} ✕`;
   for (const button of document.querySelectorAll("[data-finding]")) {
     button.setAttribute("aria-pressed", String(Number(button.dataset.finding) === state.finding));
   }
@@ -236,7 +236,7 @@ function refresh() {
   made = 0;
   current = 0;
   addCards();
-  say();
+  showCounts();
 }
 
 function clear() {
@@ -247,5 +247,5 @@ function clear() {
     button.setAttribute("aria-pressed", "false");
   }
   refresh();
-  byId(byId("filters").open ? "text" : "count").focus(); // the button that was pressed is gone
+  byId(byId("filters").open ? "text" : "count").focus(); // the pressed button is hidden now
 }

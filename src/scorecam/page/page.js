@@ -31,7 +31,7 @@ const STEPS = {
   End: () => shownPlaces.length - 1,
 };
 
-// Whether a key is pressed alone; with others it is the browser's.
+// Whether a key is pressed without modifiers, which belong to the browser.
 const alone = (event) => !(event.ctrlKey || event.altKey || event.metaKey || event.shiftKey);
 
 function onArrow(event) {
@@ -58,7 +58,7 @@ function show(index) {
   const picture = pictures[shownPlaces[index]];
   const { kind, view } = state;
   const held = document.activeElement;
-  const lost = !dialog.open || content.contains(held); // what has the focus, and goes
+  const lost = !dialog.open || content.contains(held); // the focused element is replaced
   const place = placeOf(picture, kind);
   content.replaceChildren(detail(picture, views, place, view, missing(picture, kind)));
   byId("previous").setAttribute("aria-disabled", String(index === 0));
@@ -77,25 +77,25 @@ function turn(step) {
 
 // ── the browser's history: Back closes the dialog ──
 
-let leaving = false; // the dialog was closed, and its entry is being left
+let leaving = false; // the dialog was closed and its history entry is being left
 
 const remembered = () => history.state?.picture !== undefined;
 
 function remember() {
-  history.scrollRestoration = "manual"; // closing goes to the card, wherever one has turned to
+  history.scrollRestoration = "manual"; // closing scrolls to the current card
   const entry = { picture: shownPlaces[opened] };
   if (remembered()) history.replaceState(entry, "");
   else history.pushState(entry, "");
 }
 
 function forget() {
-  if (dialog.open) return; // opened again meanwhile
+  if (dialog.open) return; // reopened in the meantime
   moveTo(opened);
   leaving = remembered();
   if (leaving) history.back();
 }
 
-// Back closes, Forward opens again, and so does loading the page again.
+// Back closes; Forward and reloading open again.
 function follow() {
   const index = shownPlaces.indexOf(history.state?.picture);
   if (index >= 0) show(index);
@@ -104,7 +104,7 @@ function follow() {
 
 function onHistory() {
   if (!leaving) follow();
-  else if (dialog.open) remember(); // opened again meanwhile
+  else if (dialog.open) remember(); // reopened in the meantime
   leaving = false;
   if (!dialog.open) history.scrollRestoration = "auto";
 }
@@ -114,7 +114,7 @@ function listenToDialog() {
   byId("previous").addEventListener("click", () => turn(-1));
   byId("next").addEventListener("click", () => turn(1));
   dialog.addEventListener("click", (event) => {
-    if (event.target === dialog) dialog.close(); // beside it
+    if (event.target === dialog) dialog.close(); // a click outside the dialog
   });
   dialog.addEventListener("keydown", (event) => {
     if (event.key === "ArrowLeft" && alone(event)) turn(-1);
@@ -144,14 +144,14 @@ function setKinds() {
   const roles = new Set(pictures.flatMap((p) => p.classes.flatMap((shown) => shown.roles)));
   const most = pictures.reduce((sofar, { classes }) => Math.max(sofar, classes.length), 0);
   const rows = Object.entries(KINDS).filter(([role]) => roles.has(role));
-  const ranks = ["Largest class", "2nd largest", "3rd largest", "4th largest", "5th largest"];
+  const ranks = ["Highest score", "2nd highest", "3rd highest", "4th highest", "5th highest"];
   rows.push(...ranks.slice(0, most).map((text, rank) => [String(rank), text]));
   choices(byId("kind"), rows);
   state.kind = rows[0]?.[0] ?? "0";
   if (!rows.length) hideControl("kind");
 }
 
-// Draw the class that has a role, where one can choose it.
+// Choose the class with a role, if it can be chosen.
 function chooseKind(role) {
   const select = byId("kind");
   if (![...select.options].some((option) => option.value === role)) return;
@@ -162,7 +162,7 @@ function chooseKind(role) {
 function setViews() {
   choices(byId("view"), views.map((view, place) => [String(place), view]));
   if (!views.length) hideControl("view");
-  if (!pictures.some((picture) => picture.contrast)) hideControl("beside");
+  if (!pictures.some((picture) => picture.contrast)) hideControl("compare");
 }
 
 function listenToTools() {
@@ -182,8 +182,8 @@ function listenToTools() {
     state.view = Number(event.target.value);
     repaint();
   });
-  byId("beside").addEventListener("change", (event) => {
-    state.beside = event.target.checked;
+  byId("compare").addEventListener("change", (event) => {
+    state.compare = event.target.checked;
     repaint();
   });
 }
@@ -246,8 +246,8 @@ function listenToFilters() {
   });
   byId("clear").addEventListener("click", clear);
   byId("clear-none").addEventListener("click", clear);
-  onChange("unfind", "click", () => { state.finding = null; });
-  byId("unfind").addEventListener("click", () => byId("count").focus()); // it is gone itself
+  onChange("leave-finding", "click", () => { state.finding = null; });
+  byId("leave-finding").addEventListener("click", () => byId("count").focus()); // hidden itself
 }
 
 function listenToFindings() {
@@ -259,12 +259,12 @@ function listenToFindings() {
       refresh();
       if (state.finding === null) return;
       byId("count").scrollIntoView();
-      byId("unfind").focus({ preventScroll: true });
+      byId("leave-finding").focus({ preventScroll: true });
     });
   }
 }
 
-// ── beginning ──
+// ── start ──
 
 function showMany() {
   setKinds();

@@ -1,4 +1,4 @@
-"""Pictures made small; bytes that are none are told apart."""
+"""Small pictures; recognises bytes that are not a picture."""
 
 from __future__ import annotations
 
@@ -12,40 +12,41 @@ from scorecam.errors import PhotoError
 from scorecam.images.opening import PICTURE, VIEW, Accepts, opened
 
 QUALITY: Final = 70
-HEAVIEST: Final = 8 * 1024
-"""Bytes of a thumbnail; one of more is compressed anew."""
+MAX_BYTES: Final = 8 * 1024
+"""Larger thumbnails are compressed again."""
 
 _PICTURE = Accepts("a picture", PICTURE, PhotoError)
-_KEPT = Accepts("a picture", VIEW, PhotoError, pixels=2**24)
-"""Pictures in a run's gallery are thumbnails, and there may be thousands of them."""
+_GALLERY_PICTURE = Accepts("a picture", VIEW, PhotoError, pixels=2**24)
+"""A run's gallery may have thousands of pictures, all of them small."""
 
 
 def thumbnail(jpeg: bytes, side: int, name: str) -> tuple[str, tuple[int, int]]:
-    """A JPEG of at most `side` pixels a side in base64, and its (width, height).
+    """A JPEG of at most `side` × `side` pixels in base64, and its (width, height).
 
     Args:
-        jpeg: a JPEG, or a PNG.
+        jpeg: a JPEG or PNG.
+        side: the longest side in pixels.
         name: of the picture, for the error.
 
     Raises:
         PhotoError: it cannot be decoded.
     """
-    how, drawn = _decoded(jpeg, name, _PICTURE)
-    small = max(drawn.size) <= side and len(jpeg) <= HEAVIEST
-    if small and how == ("JPEG", "RGB"):
-        return base64.b64encode(jpeg).decode(), drawn.size
-    drawn.thumbnail((side, side), Image.Resampling.LANCZOS)
+    kind, image = _decoded(jpeg, name, _PICTURE)
+    small = max(image.size) <= side and len(jpeg) <= MAX_BYTES
+    if small and kind == ("JPEG", "RGB"):
+        return base64.b64encode(jpeg).decode(), image.size
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
     file = io.BytesIO()
-    drawn.save(file, "JPEG", quality=QUALITY, optimize=True)
-    return base64.b64encode(file.getvalue()).decode(), drawn.size
+    image.save(file, "JPEG", quality=QUALITY, optimize=True)
+    return base64.b64encode(file.getvalue()).decode(), image.size
 
 
 def decodable(jpeg: bytes | None) -> bytes | None:
-    """The same bytes; None where they are no JPEG, as in a file that someone edited."""
+    """The same bytes; None if they aren't a JPEG, as in an edited file."""
     if jpeg is None:
         return None
     try:
-        _decoded(jpeg, "", _KEPT)
+        _decoded(jpeg, "", _GALLERY_PICTURE)
     except PhotoError:
         return None
     return jpeg

@@ -20,7 +20,7 @@ RULE = Rule(
     title="a class is recognised by an edge or the border",
     looks_for="frames, captions and padding that go with the label",
     statistic=place_findings.STATISTIC,
-    source=f"{SPRAY}: padding at the border stood for 'aeroplane'; {RANK_TESTS}",
+    source=f"{SPRAY}: padding at the border was recognised as 'aeroplane'; {RANK_TESTS}",
     thresholds=THRESHOLDS,
     levels=place_findings.LEVELS.format(unknown="warning"),
     find=find,

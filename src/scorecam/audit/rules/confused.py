@@ -25,7 +25,7 @@ THRESHOLDS = MappingProxyType(
         "photos": 3,
         "difference": 0.1,
         "delta": LARGE_DELTA,
-        "times even": 2.0,
+        "times uniform": 2.0,
         "share": 0.2,
     }
 )
@@ -49,7 +49,7 @@ class _Prediction:
 
 @dataclass(frozen=True, eq=False)
 class _Pair:
-    """Photos of one class that are taken for another, tested in one place.
+    """Photos of one class predicted as another, tested in one place.
 
     Args:
         label, predicted: the titles of the two classes.
@@ -85,7 +85,7 @@ class _Pair:
     @property
     def large(self) -> bool:
         """Whether it exceeds every threshold except p."""
-        if self.share < THRESHOLDS["times even"] * self.uniform:
+        if self.share < THRESHOLDS["times uniform"] * self.uniform:
             return False
         if self.is_object:
             return self.share >= THRESHOLDS["share"]
@@ -152,8 +152,8 @@ def _without_map(items: Sequence[Item]) -> tuple[str, ...]:
         return ()
     return (
         (
-            f"Of {counted(lacking, 'wrong prediction')} there is no map of the predicted class: "
-            "where the model looked instead cannot be told."
+            f"{counted(lacking, 'wrong prediction')} without a map of the predicted class: where "
+            "the model looked instead is unknown."
         ),
     )
 
@@ -243,19 +243,19 @@ def _object_pair(
 
 
 def _finding(pair: _Pair) -> Finding:
-    against = "an even map" if pair.is_object else "other photos"
+    reference = "a uniform map" if pair.is_object else "other photos"
     outside = ", outside the labelled object" if pair.boxes else ""
     test = "Wilcoxon signed-rank" if pair.is_object else "Mann-Whitney"
     return Finding(
         rule="confused",
         level="warning" if pair.boxes else "note",
         sentence=(
-            f"{len(pair.items)} photos of {pair.label!r} are taken for {pair.predicted!r} for what "
-            f"is at {pair.place}{outside}: {percent(pair.share)} of the prediction's map lies "
-            f"there, {percent(pair.reference)} in {against}."
+            f"{len(pair.items)} photos of {pair.label!r} are predicted as {pair.predicted!r}, with "
+            f"the prediction's map at {pair.place}: {percent(pair.share)} of it is "
+            f"there{outside}, compared with {percent(pair.reference)} for {reference}."
         ),
         evidence=(f"{test} test, corrected for all pairs and places: {p_value(pair.p)}.",),
-        effect=f"{pair.gain:+.2f} of the map against {against}",
+        effect=f"{pair.gain:+.2f} of the map compared with {reference}",
         size=pair.gain,
         p=pair.p,
         label=pair.label,
@@ -268,19 +268,19 @@ RULE = Rule(
     code="confused",
     title="classes are confused through the same distractor",
     looks_for=(
-        "photos of one class that are taken for one other class, with the map of the prediction in "
-        "the same place or on the same other object"
+        "photos of one class predicted as one other class, with the prediction's map in the same "
+        "place or on the same other object"
     ),
     statistic=(
-        "the share of the prediction's map in the place, where boxes are known outside the "
+        "the share of the prediction's map in the place, if there are boxes only outside the "
         "labelled object and any object of the predicted class; one-sided Mann-Whitney test "
-        "against the predictions' maps of all other photos; on another object, Wilcoxon's "
-        "signed-rank test against an even map; Holm's correction over every pair of classes and "
+        "against the predictions' maps of all other photos; for another object, Wilcoxon's "
+        "signed-rank test against a uniform map; Holm's correction over every pair of classes and "
         "place"
     ),
     source=f"Wang et al. 2020, Figure 11 (distractors); {RANK_TESTS}",
     thresholds=THRESHOLDS,
-    levels="warning where boxes say that it is not the object; note where they are not known",
+    levels="warning if boxes show that the place is off the object; note without boxes",
     find=find,
     role="predicted",
 )

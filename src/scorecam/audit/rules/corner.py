@@ -21,8 +21,8 @@ RULE = Rule(
     looks_for="a mark in a corner that goes with the label: a logo, a copyright line, a date",
     statistic=place_findings.STATISTIC,
     source=(
-        f"{SPRAY}: a photographer's mark in the corner stood for 'horse'; DeGrave et al. 2021 "
-        f"(marks in the corners of radiographs); {RANK_TESTS}"
+        f"{SPRAY}: a photographer's mark in the corner was recognised as 'horse'; DeGrave et al. "
+        f"2021 (marks in the corners of radiographs); {RANK_TESTS}"
     ),
     thresholds=THRESHOLDS,
     levels=place_findings.LEVELS.format(unknown="warning"),

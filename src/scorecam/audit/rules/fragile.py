@@ -38,10 +38,10 @@ def find(photos: Photos) -> RuleResult:
     if agreements:
         return RuleResult(findings)
     if not all(comparable(item) for item in photos.items):
-        why = "The method's maps are not held against those of variants"
+        why = "The method's maps are not compared with those of variants"
     else:
-        why = "Other variants' maps are not known"
-    return RuleResult(findings, (f"{why}: whether maps are fragile cannot be told.",))
+        why = "The run has no maps of other variants"
+    return RuleResult(findings, (f"{why}, so fragile maps could not be looked for.",))
 
 
 def _disagreeing(agreements: Sequence[tuple[Item, float, str]]) -> list[Finding]:
@@ -51,12 +51,12 @@ def _disagreeing(agreements: Sequence[tuple[Item, float, str]]) -> list[Finding]
         return []
     [(names, _)] = Counter(names for _, _, names in low).most_common(1)
     sentence = (
-        f"{len(low)} of {counted(len(agreements), 'map')} are other maps by another variant: their "
-        f"rank correlation is below {limit:g}."
+        f"{len(low)} of {counted(len(agreements), 'map')} change with the variant: their rank "
+        f"correlation with another variant's map is below {limit:g}."
     )
     evidence = (
         f"The median over all photos is {np.median([value for _, value, _ in agreements]):.2f}.",
-        f"Most often it is {names} that disagree.",
+        f"The variants that disagree most often are {names}.",
     )
     return _findings(sentence, evidence, [photo for _, photo, _ in low], len(agreements))
 
@@ -70,8 +70,8 @@ def _rough(items: Sequence[Item]) -> list[Finding]:
     ]
     rough = sorted((each for each in errors if each[0] > limit), key=lambda each: -each[0])
     sentence = (
-        f"{len(rough)} of {counted(len(errors), 'map')} may be off by more than {limit:g} of their "
-        "range: the budget left out masks that matter."
+        f"{len(rough)} of {counted(len(errors), 'map')} have an estimated error above {limit:g} of "
+        "their range: the budget left out masks that matter."
     )
     return _findings(sentence, (), [photo for _, photo in rough], len(errors))
 
@@ -79,7 +79,7 @@ def _rough(items: Sequence[Item]) -> list[Finding]:
 def _findings(
     sentence: str, evidence: tuple[str, ...], photos: Sequence[str], known: int
 ) -> list[Finding]:
-    """One finding if enough photos are concerned, otherwise none."""
+    """One finding if enough photos are affected, otherwise none."""
     rate = len(photos) / max(known, 1)
     if known < THRESHOLDS["photos"] or rate < THRESHOLDS["rate for a note"]:
         return []
@@ -88,7 +88,7 @@ def _findings(
         level="warning" if rate >= THRESHOLDS["rate for a warning"] else "note",
         sentence=sentence,
         evidence=evidence,
-        effect=f"{percent(rate)} of the photos whose maps could be judged",
+        effect=f"{percent(rate)} of the photos with known values",
         size=rate,
         photos=tuple(photos[:EXAMPLES]),
     )
@@ -98,14 +98,14 @@ def _findings(
 RULE = Rule(
     code="fragile",
     title="maps depend on how they are computed",
-    looks_for="photos whose map is another one by another variant, or may be by a larger budget",
+    looks_for="maps that change with the variant, or that a larger budget may change",
     statistic=(
-        "the lowest Spearman correlation, over the grid's cells, of the map with the same class's "
-        "map by another variant (but consensus, which is zero in most places); and the estimated "
-        "error of a reduced budget, of photos where they are known; described, not tested"
+        "the map's lowest Spearman correlation, over the grid's cells, with the same class's map "
+        "by another variant (except consensus, which is zero in most places); and the estimated "
+        "error of a reduced budget; only photos with known values count; described, not tested"
     ),
     source=(
-        "Adebayo et al. 2018 (a map has to depend on the model rather than the method); Spearman "
+        "Adebayo et al. 2018 (a map has to depend on the model, not on the method); Spearman "
         "1904; the rule 'rough' of docs/health.md for the error"
     ),
     thresholds=THRESHOLDS,

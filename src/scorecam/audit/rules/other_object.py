@@ -1,4 +1,4 @@
-"""The rule `other-object`: the map lies on another object."""
+"""The rule `other-object`: the map is on another object."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ THRESHOLDS = MappingProxyType(
         "p": ALPHA,
         "photos": MIN_PHOTOS_ALONE,
         "share": 0.2,
-        "times even": 1.5,
+        "times uniform": 1.5,
         "classes": MOST_CLASSES,
     }
 )
@@ -48,7 +48,7 @@ class _Shares(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class _Neighbour:
-    """The right photos of a class that also show an object of another class.
+    """The correctly classified photos of a class that also show an object of another class.
 
     Args:
         group: None for the photos of all classes, with any other object.
@@ -102,7 +102,7 @@ class _Neighbour:
         """Whether it exceeds every threshold except p."""
         return (
             self.share >= THRESHOLDS["share"]
-            and self.density >= THRESHOLDS["times even"]
+            and self.density >= THRESHOLDS["times uniform"]
             and self.classes > THRESHOLDS["classes"]
         )
 
@@ -114,9 +114,7 @@ def find(photos: Photos) -> RuleResult:
         return RuleResult()
     if not any(item.annotations for item in classes.items):
         return RuleResult(
-            remarks=(
-                "No right photo's objects are annotated: other objects cannot be told from it.",
-            )
+            remarks=("No correctly classified photo is annotated: other objects were not tested.",)
         )
     whole = _all_classes(classes)
     cases = [] if whole is None else [whole]
@@ -131,7 +129,10 @@ def find(photos: Photos) -> RuleResult:
     )
     if len(tested) == len(cases):
         return RuleResult(findings)
-    few = f"Pairs of a class and another object with too few right photos: {could.count(False):,}."
+    few = (
+        "Pairs of a class and another object with too few correctly classified photos: "
+        f"{could.count(False):,}."
+    )
     return RuleResult(findings, (few,))
 
 
@@ -164,7 +165,7 @@ def _shares_of(group: ClassPhotos, label: str | None) -> tuple[_Shares, ...]:
 
 
 def _shares(item: Item, label: str | None) -> _Shares | None:
-    """One photo's shares; None if it is wrong, or does not show both objects.
+    """One photo's shares; None if it is misclassified, or does not show both objects.
 
     Args:
         item: the photo.
@@ -195,13 +196,13 @@ def _finding(case: _Neighbour, p: float, classes: PhotosByClass) -> Finding:
         if case.group is None
         else _sentences_of_class(case, case.group, classes, also)
     )
-    test = "Wilcoxon signed-rank test against an even map, corrected for all pairs"
+    test = "Wilcoxon signed-rank test against a uniform map, corrected for all pairs"
     return Finding(
         rule="other-object",
         level="problem" if denser else "note",
         sentence=sentence,
         evidence=(*evidence, f"{test}: {p_value(p)}."),
-        effect=f"{gain:+.2f} of the map against an even one",
+        effect=f"{gain:+.2f} of the map compared with a uniform map",
         size=gain,
         p=p,
         label=None if case.group is None else case.group.title,
@@ -213,11 +214,11 @@ def _finding(case: _Neighbour, p: float, classes: PhotosByClass) -> Finding:
 
 
 def _area(case: _Neighbour, verb: str, own: str) -> str:
-    """How much of the picture the objects cover, and how dense the maps are there."""
+    """How much of the image the objects cover, and how dense the maps are there."""
     return (
-        f"{verb} {percent(case.uniform)} of the picture, so that the map there is "
-        f"{case.density:.1f} times as dense as an even one; {own} cover "
-        f"{percent(case.own_uniform)}, with {case.own_density:.1f} times."
+        f"{verb} {percent(case.uniform)} of the image, where the map is {case.density:.1f} times "
+        f"as dense as a uniform map; {own} cover {percent(case.own_uniform)}, where it is "
+        f"{case.own_density:.1f} times as dense."
     )
 
 
@@ -226,14 +227,14 @@ def _sentences_of_all(case: _Neighbour, classes: PhotosByClass, also: str) -> tu
     holds = sum(bool(photo.item.boxes(case.other)) for photo in case.photos)
     return (
         (
-            f"The model recognises its classes {also}by other objects beside them: "
-            f"{percent(case.share)} of the map lies on those in {len(case.photos)} right photos of "
-            f"all classes, {percent(case.own)} on the labelled ones."
+            f"The model recognises its classes {also}by other objects nearby: "
+            f"{percent(case.share)} of the map is on those and {percent(case.own)} on the labelled "
+            f"objects ({len(case.photos)} correctly classified photos of all classes)."
         ),
-        f"The other objects {_area(case, 'cover', 'the labelled ones')}",
+        f"The other objects {_area(case, 'cover', 'the labelled objects')}",
         (
-            f"Most often it is {classes.title(case.other)!r}: in {holds} of these photos. So it is "
-            f"in {percent(case.classes)} of the classes."
+            f"Most often it is {classes.title(case.other)!r}, in {holds} of these photos. This "
+            f"holds for {percent(case.classes)} of the classes."
         ),
     )
 
@@ -252,30 +253,30 @@ def _sentences_of_class(
     elsewhere = sum(bool(item.boxes(case.other)) for item in rest)
     return (
         (
-            f"{own!r} is recognised {also}by {other} beside it: {percent(case.share)} of the map "
-            f"lies on {other} in {group.some(len(case.photos))}, {percent(case.own)} on {own!r} "
-            "itself."
+            f"{own!r} is recognised {also}by {other} nearby: {percent(case.share)} of the map is "
+            f"on {other} and {percent(case.own)} on {own!r} itself "
+            f"({group.some(len(case.photos))})."
         ),
         f"{other} {_area(case, 'covers', f'the boxes of {own!r}')}",
         (
-            f"{other} stands beside {own!r} in {len(case.photos)} of {len(annotated)} right "
-            f"photos, and in {elsewhere} of {len(rest)} of other classes."
+            f"{other} appears with {own!r} in {len(case.photos)} of {len(annotated)} correctly "
+            f"classified photos, and in {elsewhere} of {len(rest)} photos of other classes."
         ),
     )
 
 
 RULE = Rule(
     code="other-object",
-    title="the map lies on another object",
+    title="the map is on another object",
     looks_for=(
-        "right predictions of a class whose maps lie on an annotated object of another class: "
-        "what always stands beside the object, rather than the object"
+        "correct predictions with maps on an annotated object of another class: the model "
+        "recognises what usually appears with the object, not the object"
     ),
     statistic=(
         "the share of the map on the other object's boxes outside the labelled object's, less the "
-        "share of an even map; one-sided Wilcoxon signed-rank test, for every pair of a class and "
-        "another object, and for all right photos with any other object; Holm's correction over "
-        "all of them that have enough photos to be found at all (Tarone 1990)"
+        "share of a uniform map; one-sided Wilcoxon signed-rank test for every pair of a class "
+        "and another object, and for all correctly classified photos with any other object; Holm's "
+        "correction over all tests with enough photos to become significant (Tarone 1990)"
     ),
     source=(
         f"Ribeiro et al. 2016 (husky or wolf: the snow); {SPRAY}; Wilcoxon 1945; Holm 1979; "
@@ -283,8 +284,8 @@ RULE = Rule(
     ),
     thresholds=THRESHOLDS,
     levels=(
-        "problem where the other object has more of the map, by area, than the labelled one, else "
-        "note; of all photos together only where it is so in more than the part 'classes' of the "
+        "problem if the map is denser on the other object than on the labelled one, otherwise "
+        "note; for all photos together only if it holds in more than the share 'classes' of the "
         "classes"
     ),
     find=find,

@@ -1,4 +1,4 @@
-"""The rule `same-region`: the maps of a class lie in one place."""
+"""The rule `same-region`: the maps of a class are in one place."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from scorecam.audit.thresholds import RANK_TESTS, SPRAY
 
 
 def find(photos: Photos) -> RuleResult:
-    """Classes whose maps have too much in one ninth of the picture."""
+    """Classes whose maps have too much in one ninth of the image."""
     return place_findings.find_places(photos, "same-region", "part", "note")
 
 
 RULE = Rule(
     code="same-region",
-    title="the maps of a class lie in one place",
-    looks_for="the same ninth of the picture over a whole class",
+    title="the maps of a class are in one place",
+    looks_for="maps in the same ninth of the image across a whole class",
     statistic=place_findings.STATISTIC,
     source=f"{SPRAY}; {RANK_TESTS}",
     thresholds=THRESHOLDS,

@@ -1,4 +1,4 @@
-"""The rule `subgroup`: some photos of a class look alike for the wrong reason."""
+"""The rule `subgroup`: part of a class is recognised by one place."""
 
 from __future__ import annotations
 
@@ -105,15 +105,15 @@ def _finding(found: _Subgroup, p: float) -> Finding:
         rule="subgroup",
         level="warning" if compared.boxes else "note",
         sentence=(
-            f"A part of {group.title!r} is recognised by {found.region.name}: {len(chosen)} of "
-            f"{len(compared.items)} {group.photos}{boxes} have their map there{outside}, "
-            f"{percent(found.other_rate)} of other classes' photos do."
+            f"Part of {group.title!r} is recognised by {found.region.name}: {len(chosen)} of "
+            f"{len(compared.items)} {group.photos}{boxes} have their map there{outside}, compared "
+            f"with {percent(found.other_rate)} of other classes' photos."
         ),
         evidence=(
             f"Fisher's exact test, corrected for all classes and places: {p_value(p)}.",
             *cluster_sentences(group),
         ),
-        effect=f"{rate - found.other_rate:+.2f} of the class's photos against other classes'",
+        effect=f"{rate - found.other_rate:+.2f} of the class's photos compared with other classes'",
         size=rate - found.other_rate,
         p=p,
         label=group.title,
@@ -124,19 +124,19 @@ def _finding(found: _Subgroup, p: float) -> Finding:
 
 RULE = Rule(
     code="subgroup",
-    title="some photos of a class look alike for the wrong reason",
+    title="part of a class is recognised by one place",
     looks_for=(
-        "a part of a class whose maps lie in a place where those of other classes do not: a mark "
+        "part of a class whose maps are in a place where those of other classes are not: a mark "
         "that only some photos have"
     ),
     statistic=(
-        "right photos with at least 3 times an even map's share, and at least 0.25, in the place; "
-        "one-sided Fisher's exact test against the other classes; Holm's correction over every "
-        "class and place; the exemplars are those of the cluster (k-means of the maps, k by the "
-        "silhouette) that holds most of them"
+        "the correctly classified photos with a share of at least 0.25 and at least 3 times a "
+        "uniform map's in the place; one-sided Fisher's exact test against the other classes; "
+        "Holm's correction over every class and place; examples come first from the largest "
+        "cluster (k-means of the maps, k by the silhouette)"
     ),
     source=f"{SPRAY}; Fisher 1935; Holm 1979; Rousseeuw 1987 (silhouette)",
     thresholds=THRESHOLDS,
-    levels="warning where boxes say that it is not the object; note where they are not known",
+    levels="warning if boxes show that the place is off the object; note without boxes",
     find=find,
 )

@@ -44,10 +44,10 @@ THRESHOLDS = MappingProxyType(
 
 @dataclass(frozen=True, eq=False)
 class _Focus:
-    """How the maps of right photos with a known object are on it, for one class or for all.
+    """How much of the maps is on the object, for correctly classified photos with a known object.
 
     Args:
-        group: None for all photos.
+        group: the class; None for all photos.
         items: the photos.
         energy: the mean share of the maps on the object.
         chance: the mean share of a uniform map.
@@ -129,8 +129,8 @@ def find(photos: Photos) -> RuleResult:
 
 def _none_tested() -> str:
     return (
-        f"No class has {THRESHOLDS['photos alone']} right photos whose object is known: whether "
-        "the model is right for the wrong reason cannot be told from boxes or masks."
+        f"No class has {THRESHOLDS['photos alone']} annotated, correctly classified photos: too "
+        "few to test with boxes or masks whether the model is right for the wrong reason."
     )
 
 
@@ -139,8 +139,8 @@ def _too_few(titles: Sequence[str]) -> tuple[str, ...]:
         return ()
     return (
         (
-            "Classes with too few right photos of a known object to say of them alone whether "
-            f"their maps lie off it: {listed(titles)}."
+            "Classes with too few annotated, correctly classified photos to test one by one "
+            f"whether their maps are off the object: {listed(titles)}."
         ),
     )
 
@@ -216,7 +216,9 @@ def _against_other_classes(by_class: Sequence[_Focus]) -> list[_Test]:
 def _finding(test: _Test, p: float) -> Finding:
     focus = test.focus
     worst = np.argsort(focus.scores, kind="stable")[:EXAMPLES]
-    effect = f"{focus.energy - focus.chance:+.2f} of the map on the object against an even map"
+    effect = (
+        f"{focus.energy - focus.chance:+.2f} of the map on the object compared with a uniform map"
+    )
     if test.others is not None:
         effect += f", Cliff's delta {-test.delta:.2f} against other classes"
     return Finding(
@@ -242,18 +244,18 @@ def _level(test: _Test) -> str:
 def _sentence(test: _Test) -> str:
     focus, count = test.focus, len(test.focus.items)
     if focus.group is None:
-        who, photos = "The model", f"{count} right photos of all classes"
+        who, photos = "The model", f"{count} correctly classified photos of all classes"
     else:
         who, photos = repr(focus.group.title), focus.group.some(count)
     if test.others is None:
         return (
-            f"{who} is right for the wrong reason: {percent(1 - focus.energy)} of "
-            f"the map lies off the object in {photos}, more than the "
-            f"{percent(1 - focus.chance)} of an even map."
+            f"{who} is right for the wrong reason: {percent(1 - focus.energy)} of the map is off "
+            f"the object, more than the {percent(1 - focus.chance)} of a uniform map ({photos})."
         )
     return (
-        f"The maps of {who} lie less on the object than those of other classes: "
-        f"{percent(focus.energy)} of the map in {photos}, {percent(focus.chance)} for an even map."
+        f"The maps of {who} focus less on the object than those of other classes: "
+        f"{percent(focus.energy)} of the map is on it, {percent(focus.chance)} for a uniform map "
+        f"({photos})."
     )
 
 
@@ -261,11 +263,11 @@ def _evidence(test: _Test, p: float) -> tuple[str, ...]:
     name = "Wilcoxon signed-rank" if test.others is None else "Mann-Whitney"
     compared = "" if test.others is None else f", {test.others:.2f} in other classes"
     sentences = [
-        f"On a scale of 1 (on the object), 0 (spread evenly): {test.focus.mean:.2f}{compared}.",
+        f"Mean score (1 on the object, 0 for a uniform map): {test.focus.mean:.2f}{compared}.",
         f"{name} test, corrected for all classes: {p_value(p)}.",
     ]
     if test.focus.group is None:
-        sentences.append(f"So it is in {percent(test.focus.classes)} of the classes.")
+        sentences.append(f"This holds for {percent(test.focus.classes)} of the classes.")
     return (*sentences, *_densest_place(test.focus.items))
 
 
@@ -282,8 +284,8 @@ def _densest_place(items: Sequence[Item]) -> tuple[str, ...]:
         return ()
     return (
         (
-            f"What lies off the object is densest in {REGIONS[best].name}: {percent(own[best])} "
-            f"of the map, {percent(uniform[best])} of an even one."
+            f"Off the object, the maps are densest in {REGIONS[best].name}: {percent(own[best])} "
+            f"of the map, {percent(uniform[best])} of a uniform map."
         ),
     )
 
@@ -291,14 +293,14 @@ def _densest_place(items: Sequence[Item]) -> tuple[str, ...]:
 RULE = Rule(
     code="wrong-reason",
     title="right for the wrong reason",
-    looks_for="right predictions whose map does not lie on the object",
+    looks_for="correct predictions with maps off the object",
     statistic=(
-        "(energy - chance) / (1 - chance) of right photos, where energy is the map's share on the "
-        "object and chance the object's share of the picture: 1 on the object, 0 spread evenly, "
-        "below 0 off it; a one-sided Wilcoxon signed-rank test that it is below 0, per class and "
-        "of all right photos together, and per class a one-sided Mann-Whitney test against the "
-        "other classes; Holm's correction over all of them that have enough photos to be found at "
-        "all (Tarone 1990)"
+        "score = (energy - chance) / (1 - chance) of correctly classified photos, with energy the "
+        "map's share on the object and chance the object's share of the image: 1 on the object, 0 "
+        "for a uniform map, below 0 off the object; one-sided Wilcoxon signed-rank test that the "
+        "score is below 0, for each class and for all photos, and one-sided Mann-Whitney test of "
+        "each class against the others; Holm's correction over all tests with enough photos to "
+        "become significant (Tarone 1990)"
     ),
     source=(
         f"Ribeiro et al. 2016; {SPRAY}; Wang et al. 2020, section 4.3 (energy); {RANK_TESTS}; "
@@ -306,10 +308,10 @@ RULE = Rule(
     ),
     thresholds=THRESHOLDS,
     levels=(
-        "problem where the mean is below 'off' and the first test finds it, of all photos together "
-        "only where it is so in more than the part 'classes' of the classes; where only the "
-        "class's difference to the others is large: warning with a mean below 'hardly', else note; "
-        "of objects smaller than a cell the cells around have to be as low"
+        "problem if the mean is below 'off' by the first test, for all photos together only if it "
+        "holds in more than the share 'classes' of the classes; if only the difference to the "
+        "other classes is large, warning with a mean below 'hardly', otherwise note; for objects "
+        "smaller than a cell the surrounding cells count too"
     ),
     find=find,
 )
