@@ -14,7 +14,7 @@ import numpy as np
 from scorecam.audit.geometry import Box, Map
 from scorecam.audit.item import Annotation, ClassMaps, GalleryEntry, Item, ModelClass
 from scorecam.base.wording import shown
-from scorecam.io.fields import between, is_key, is_list, is_table, is_text, is_whole
+from scorecam.io.json_values import in_range, is_count, is_id, is_list, is_object, is_text
 from scorecam.runs.config import SCHEMA
 from scorecam.runs.record import MANY, Unreadable, check_column, read_scaled
 
@@ -92,7 +92,7 @@ def entry_of(found: Any, sample: str, first: str | None) -> GalleryEntry:
         raise Unreadable("gallery entry without its classes")
     class_maps = tuple(_class_maps(each, views, grid, first) for each in classes)
     contrast, error = found.get("contrast"), found.get("error")
-    if error is not None and not between(error, 0.0, math.inf):
+    if error is not None and not in_range(error, 0.0, math.inf):
         raise Unreadable("gallery entry with a number out of range")
     jpeg, objects = found.get("jpeg"), found.get("things")
     return GalleryEntry(
@@ -132,9 +132,9 @@ def _sentence(note: dict[str, Any]) -> str:
 
 def _annotation(found: dict[str, Any]) -> Annotation:
     box, label = found.get("box"), found.get("label")
-    if not is_key(label):
+    if not is_id(label):
         raise Unreadable("gallery entry with an unnamed object")
-    if not is_list(box, 4) or len(box) < 4 or not all(between(x, 0.0, 1.0) for x in box):
+    if not is_list(box, 4) or len(box) < 4 or not all(in_range(x, 0.0, 1.0) for x in box):
         raise Unreadable("gallery entry with an invalid box")
     x1, y1, x2, y2 = (min(max(float(edge), 0.0), 1.0) for edge in box)
     checked: Box = (x1, y1, x2, y2)
@@ -144,7 +144,7 @@ def _annotation(found: dict[str, Any]) -> Annotation:
 
 
 def _grid8(text: Any, grid: Any) -> Map:
-    if not is_list(grid, 2) or len(grid) < 2 or not all(map(is_whole, grid)):
+    if not is_list(grid, 2) or len(grid) < 2 or not all(map(is_count, grid)):
         raise Unreadable("gallery entry with maps that are not 2-D")
     content = _bytes(text)
     if len(content) != grid[0] * grid[1]:
@@ -160,6 +160,6 @@ def _bytes(text: Any) -> bytes:
 
 
 def _dicts(found: Any) -> list[dict[str, Any]]:
-    if not is_list(found, MANY) or not all(map(is_table, found)):
+    if not is_list(found, MANY) or not all(map(is_object, found)):
         raise Unreadable("malformed gallery entry")
     return found

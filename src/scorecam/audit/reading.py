@@ -12,7 +12,7 @@ from scorecam.audit.item import GalleryEntry, Item
 from scorecam.audit.parsing import entry_of, item_of, map_of
 from scorecam.base.wording import excerpt
 from scorecam.errors import RunError, did_you_mean
-from scorecam.io.fields import is_list, is_whole
+from scorecam.io.json_values import is_count, is_list
 from scorecam.runs.config import Config
 from scorecam.runs.record import ENTRY, Record, Unreadable, method_names, read_object
 from scorecam.runs.store import Store
@@ -106,7 +106,7 @@ def _photos(config: Config, there: int) -> int:
     """The number of photos in the finished run, if it is recorded."""
     dataset = config.get("dataset")
     photos = dataset.get("photos") if isinstance(dataset, dict) else None
-    return photos if is_whole(photos) and photos >= there else there
+    return photos if is_count(photos) and photos >= there else there
 
 
 def _nothing(folder: Path, method: str, reader: _Reader, there: int) -> RunError:
@@ -213,7 +213,7 @@ def _view(config: Config, method: str) -> str | None:
 def _grid(record: Record) -> tuple[int, int]:
     found = record.get("map")
     grid = found.get("grid") if isinstance(found, dict) else None
-    if not is_list(grid, 8) or not all(map(is_whole, grid)):
+    if not is_list(grid, 8) or not all(map(is_count, grid)):
         raise Unreadable("record without its map's grid")
     if len(grid) != 2:
         raise Unreadable("map that is not 2-D")

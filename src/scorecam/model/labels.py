@@ -13,7 +13,7 @@ import numpy as np
 
 from scorecam.base.wording import excerpt
 from scorecam.errors import SettingError
-from scorecam.io.fields import is_clean, is_text
+from scorecam.io.json_values import is_encodable, is_text
 from scorecam.io.reading import Kind, parse_json, read_text
 
 Labels = str | os.PathLike[str] | Sequence[str] | Mapping[int, str] | Mapping[str, int]
@@ -71,7 +71,7 @@ def read_labels(labels: Labels) -> tuple[str, ...]:
 def _check(names: Sequence[str]) -> None:
     """That every name can be printed and written. Raises ValueError."""
     for place, name in enumerate(names):
-        if not is_text(name) or not is_clean(name) or "\0" in name:
+        if not is_text(name) or not is_encodable(name) or "\0" in name:
             raise ValueError(f"name {place} is too long, or holds what is no character")
 
 

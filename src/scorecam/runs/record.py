@@ -19,7 +19,15 @@ import numpy.typing as npt
 from scorecam.base.wording import excerpt
 from scorecam.errors import RunError
 from scorecam.io.arrays import read_npy
-from scorecam.io.fields import between, is_clean, is_key, is_list, is_table, is_text, is_whole
+from scorecam.io.json_values import (
+    in_range,
+    is_count,
+    is_encodable,
+    is_id,
+    is_list,
+    is_object,
+    is_text,
+)
 from scorecam.io.reading import Kind, parse_json, read_bytes
 from scorecam.metrics.names import parse_metrics
 from scorecam.runs.config import SCHEMA, Config
@@ -68,7 +76,7 @@ def read_object(file: Path, kind: Kind, damaged: str) -> dict[str, Any]:
     except (RunError, ValueError, RecursionError) as error:
         _missing(error)
         raise Unreadable(damaged) from error
-    if not is_table(found):
+    if not is_object(found):
         raise Unreadable(damaged)
     return found
 
@@ -92,7 +100,7 @@ def read_config(file: Path) -> Config | None:
     """
     try:
         found = parse_json(read_bytes(file, CONFIG))
-        if not is_table(found) or "schema" not in found:
+        if not is_object(found) or "schema" not in found:
             raise ValueError("it names no schema")
     except (RunError, ValueError) as error:
         if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
@@ -114,7 +122,7 @@ def read_config(file: Path) -> Config | None:
     used = [found.get("runtime used"), found.get("precision used")]
     if used != [None, None] and not all(map(is_text, used)):
         raise _damaged(file, ValueError("it does not say what ran the model"))
-    if not is_clean(json.dumps(found, ensure_ascii=False)):
+    if not is_encodable(json.dumps(found, ensure_ascii=False)):
         raise _damaged(file, ValueError("it holds what is no character"))
     return found
 
@@ -132,13 +140,13 @@ def method_names(config: Config) -> list[str]:
     """The names of a run's methods, by which its folders are called; empty where one is wrong."""
     listed = config.get("methods")
     known = listed if is_list(listed, MANY) else []
-    names = [each.get("name") if is_table(each) else None for each in known]
+    names = [each.get("name") if is_object(each) else None for each in known]
     good = [name for name in names if is_text(name) and _can_be_a_folder(name)]
     return good if len(good) == len(names) == len(set(good)) else []
 
 
 def _can_be_a_folder(name: str) -> bool:
-    return is_clean(name) and bool(name.strip(".")) and "\0" not in name
+    return is_encodable(name) and bool(name.strip(".")) and "\0" not in name
 
 
 # ── records ──────────────────────────────────────────────────────────────────────────────────
@@ -164,7 +172,7 @@ def read_record(
     if not unbroken(record, always=sealed):
         raise Unreadable(EDITED)
     name, label = record["name"], record.setdefault("label", None)
-    if not is_text(name) or not (label is None or is_key(label)):
+    if not is_text(name) or not (label is None or is_id(label)):
         raise Unreadable("record whose name or label is none")
     if "failure" in record:
         _check_failure(record["failure"])
@@ -177,28 +185,28 @@ def read_record(
 
 
 def _check_failure(failure: Any) -> None:
-    said = [failure.get("kind"), failure.get("message")] if is_table(failure) else [None]
+    said = [failure.get("kind"), failure.get("message")] if is_object(failure) else [None]
     if not all(is_text(each) for each in said):
         raise Unreadable("damaged record")
 
 
 def _check_likeness(values: Any) -> None:
-    methods = list(values.values()) if is_table(values) else None
-    if methods is None or not all(map(is_table, methods)):
+    methods = list(values.values()) if is_object(values) else None
+    if methods is None or not all(map(is_object, methods)):
         raise Unreadable("damaged record")
     numbers = [number for each in methods for number in each.values()]
-    if not all(number is None or between(number, -1.0, 1.0) for number in numbers):
+    if not all(number is None or in_range(number, -1.0, 1.0) for number in numbers):
         raise Unreadable("record with a number out of its range")
 
 
 def _check_values(record: Record) -> None:
     values = record.get("values")
-    if not is_table(values):
+    if not is_object(values):
         raise Unreadable("damaged record")
     bounded = SHARES if record.get("head") == "value" else SHARES | _fractions()
     for name, value in values.items():
         limits = (0.0, 1.0) if name in bounded else (-LARGE, LARGE)
-        if not between(value, *limits, slack=1e-4):
+        if not in_range(value, *limits, slack=1e-4):
             raise Unreadable("record with a number out of its range")
 
 
@@ -216,10 +224,10 @@ def _check_rest(record: Record) -> None:
         raise Unreadable("record that contradicts itself")
     if record.get("group") not in (None, *GROUPS) or not _are_texts(record.get("undefined")):
         raise Unreadable("record with a field of another kind")
-    if record.get("share") is not None and not between(record["share"], 0.0, 1.0):
+    if record.get("share") is not None and not in_range(record["share"], 0.0, 1.0):
         raise Unreadable("record with a number out of its range")
     curves = record.get("curves")
-    if curves is not None and not (is_table(curves) and all(map(_is_curve, curves.values()))):
+    if curves is not None and not (is_object(curves) and all(map(_is_curve, curves.values()))):
         raise Unreadable("record with a curve that is none")
 
 
@@ -229,21 +237,21 @@ def check_column(found: Any) -> None:
     Raises:
         Unreadable: it is not.
     """
-    if not is_table(found):
+    if not is_object(found):
         raise Unreadable("record without its classes")
     name, probability = found.setdefault("name", None), found.setdefault("probability", None)
-    if not is_whole(found.get("index")) or not (name is None or is_text(name)):
+    if not is_count(found.get("index")) or not (name is None or is_text(name)):
         raise Unreadable("record with a class that is none")
-    if probability is not None and not between(probability, 0.0, 1.0):
+    if probability is not None and not in_range(probability, 0.0, 1.0):
         raise Unreadable("record with a number out of its range")
 
 
 def _are_texts(found: Any) -> bool:
-    return found is None or (is_table(found) and all(is_text(each) for each in found.values()))
+    return found is None or (is_object(found) and all(is_text(each) for each in found.values()))
 
 
 def _is_curve(found: Any) -> bool:
-    return is_list(found, MANY) and all(between(each, -LARGE, LARGE) for each in found)
+    return is_list(found, MANY) and all(in_range(each, -LARGE, LARGE) for each in found)
 
 
 # ── maps ─────────────────────────────────────────────────────────────────────────────────────

@@ -14,7 +14,7 @@ from scorecam.datasets.photos import Size, upright_size
 from scorecam.datasets.sample import Box, Thing
 from scorecam.errors import DatasetError, PhotoError
 from scorecam.io.extras import require
-from scorecam.io.fields import is_text, number
+from scorecam.io.json_values import is_text, to_number
 from scorecam.io.reading import Kind, read_bytes
 
 XML = Kind("a Pascal VOC annotation", 2**23, DatasetError)
@@ -131,7 +131,7 @@ def _clipped(box: Box, size: Size | None, tally: Tally) -> Box | None:
 
 def finite(value: object) -> float:
     """A number that can be a corner or a side of something in a photo. Raises ValueError."""
-    return number(value, -_FARTHEST, _FARTHEST)
+    return to_number(value, -_FARTHEST, _FARTHEST)
 
 
 def size_of(width: object, height: object) -> Size | None:

@@ -16,7 +16,7 @@ from scorecam.datasets.formats.voc import area, largest
 from scorecam.datasets.photos import Size, check_name, is_file, nowhere
 from scorecam.datasets.sample import Box, Dataset, Sample, Thing
 from scorecam.errors import DatasetError, did_you_mean
-from scorecam.io.fields import is_key, is_list, is_table, is_text
+from scorecam.io.json_values import is_id, is_list, is_object, is_text
 from scorecam.io.reading import Kind, parse_json, read_bytes
 
 RULE = "The class of a photo is that of its largest object that is not a crowd."
@@ -103,9 +103,9 @@ def _read(path: Path) -> tuple[list[Entry], list[Entry], dict[Any, str]]:
     content = read_bytes(path, INSTANCES)
     try:
         found = parse_json(content)
-        images = _entries(found, "images", {"id": is_key, "file_name": is_text})
-        objects = _entries(found, "annotations", {"image_id": is_key})
-        categories = _entries(found, "categories", {"id": is_key, "name": is_text})
+        images = _entries(found, "images", {"id": is_id, "file_name": is_text})
+        objects = _entries(found, "annotations", {"image_id": is_id})
+        categories = _entries(found, "categories", {"id": is_id, "name": is_text})
     except ValueError as error:
         raise DatasetError(
             f"The JSON file {name} cannot be used: {excerpt(error)}.",
@@ -120,7 +120,7 @@ def _read(path: Path) -> tuple[list[Entry], list[Entry], dict[Any, str]]:
 
 
 def _entries(found: Any, key: str, needed: dict[str, Callable[[object], bool]]) -> list[Entry]:
-    entries = found.get(key) if is_table(found) else None
+    entries = found.get(key) if is_object(found) else None
     if not isinstance(entries, list):
         raise ValueError(f"it has no list {key!r}")  # noqa: TRY004  it is the file's error
     for number, each in enumerate(cast("list[Any]", entries), 1):
@@ -128,7 +128,7 @@ def _entries(found: Any, key: str, needed: dict[str, Callable[[object], bool]]) 
         for field, fits in needed.items():
             if not fits(fields.get(field)):
                 raise ValueError(f"entry {number} of {key!r} has no usable {field!r}")
-        if "id" in fields and not is_key(fields["id"]):
+        if "id" in fields and not is_id(fields["id"]):
             raise ValueError(f"entry {number} of {key!r} has no usable 'id'")
     return cast("list[Entry]", entries)
 
@@ -172,7 +172,7 @@ def _sample(
 
 def _class(entry: Entry, classes: dict[Any, str]) -> str:
     number = entry.get("category_id")
-    if not is_key(number) or number not in classes:
+    if not is_id(number) or number not in classes:
         raise ValueError(f"an object has the category {excerpt(repr(number))}, which is not listed")
     return classes[number]
 

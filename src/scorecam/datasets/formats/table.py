@@ -24,7 +24,7 @@ from scorecam.datasets.formats.parquet import read_parquet
 from scorecam.datasets.photos import check_name, nowhere
 from scorecam.datasets.sample import Box, Dataset, Label, Sample, Thing
 from scorecam.errors import DatasetError, did_you_mean
-from scorecam.io.fields import is_key
+from scorecam.io.json_values import is_id
 from scorecam.io.reading import Kind, read_text
 
 LIST: Final = Kind("a CSV list of photos", 2**30, DatasetError)
@@ -121,7 +121,7 @@ def _label(name: str, rows: list[Row], path: Path) -> Label | None:
             do="Keep the rows of one class for each photo.",
         )
     label = labels[0]
-    if label is not None and not is_key(label):
+    if label is not None and not is_id(label):
         raise DatasetError(
             f"The list {excerpt(path, 100)} has {excerpt(repr(label), 60)} for a class.",
             do="Write names, WordNet ids or whole numbers.",

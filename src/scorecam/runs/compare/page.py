@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scorecam.io.fields import is_text
+from scorecam.io.json_values import is_text
 from scorecam.page import Page, Picture, Shown, decodable, grid8
 from scorecam.runs.compare.sides import Side
 from scorecam.runs.plots import told_apart

@@ -1,8 +1,8 @@
-"""Values of foreign records, checked one by one: type, range and length.
+"""Values from JSON and other foreign records, checked one by one: type, range and length.
 
-JSON has numbers without end, texts with halves of characters, and anything where a list should be.
-Every reader of a format takes its values through these functions, so that what passes can be
-computed with, compared, printed and written.
+JSON allows numbers of any length, strings with lone surrogates, and any type in place of a list.
+Readers of formats take values through these functions, so that whatever passes can be computed
+with, compared, printed and written.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Any, TypeGuard, cast
 from scorecam.base.wording import excerpt
 
 LONGEST_TEXT = 10_000
-"""Characters of a name or a sentence."""
+"""The most characters of a name or a sentence."""
 
 
-def number(value: object, low: float = -math.inf, high: float = math.inf) -> float:
-    """A finite number in a range; a text that says one counts.
+def to_number(value: object, low: float = -math.inf, high: float = math.inf) -> float:
+    """A finite number in a range, from a number or its text.
 
     Raises:
-        ValueError: it is none, or lies outside.
+        ValueError: the value is not a number, or is out of range.
     """
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError(f"{_quoted(value)} is not a number")  # noqa: TRY004  one kind of error
@@ -29,7 +29,7 @@ def number(value: object, low: float = -math.inf, high: float = math.inf) -> flo
         raise ValueError(f"{_quoted(value)} is not a number")
     try:
         found = float(value)
-    except OverflowError:  # a whole number beyond all floats
+    except OverflowError:  # an integer beyond all floats
         found = math.inf
     except ValueError as error:
         raise ValueError(f"{_quoted(value)} is not a number") from error
@@ -40,42 +40,42 @@ def number(value: object, low: float = -math.inf, high: float = math.inf) -> flo
     return found
 
 
-def between(value: object, low: float, high: float, slack: float = 1e-6) -> bool:
-    """Whether something is a finite number in a range, give or take what rounding does."""
+def in_range(value: object, low: float, high: float, slack: float = 1e-6) -> bool:
+    """Whether a value is a finite number in a range, up to rounding errors."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    # Compared with the largest float, not converted to one: JSON's whole numbers have no end.
+    # The value is not converted to a float: an integer in JSON may be larger than any float.
     largest = sys.float_info.max
     return max(low - slack, -largest) <= value <= min(high + slack, largest)
 
 
-def is_whole(value: object) -> TypeGuard[int]:
-    """Whether something counts or numbers things: 0, 1 and so on."""
+def is_count(value: object) -> TypeGuard[int]:
+    """Whether a value is a whole number from 0 to 2^31."""
     return type(value) is int and 0 <= value <= 2**31
 
 
 def is_text(value: object, most: int = LONGEST_TEXT) -> TypeGuard[str]:
-    """Whether something is a text that is not too long; it may hold halves of characters."""
+    """Whether a value is a text of at most `most` characters; it may have lone surrogates."""
     return isinstance(value, str) and len(value) <= most
 
 
-def is_key(value: object) -> TypeGuard[int | str]:
-    """Whether something can be an id or a class: a whole number, or a text."""
+def is_id(value: object) -> TypeGuard[int | str]:
+    """Whether a value can be an id or a class: a whole number or a text."""
     return -(2**63) < value < 2**63 if type(value) is int else is_text(value)
 
 
-def is_clean(value: str) -> bool:
-    """Whether a text can be written: it holds no halves of characters."""
+def is_encodable(value: str) -> bool:
+    """Whether a text can be encoded as UTF-8: it has no lone surrogates."""
     return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
 
 
-def is_table(value: object) -> TypeGuard[dict[str, Any]]:
-    """Whether something is a JSON object."""
+def is_object(value: object) -> TypeGuard[dict[str, Any]]:
+    """Whether a value is a JSON object."""
     return isinstance(value, dict)
 
 
 def is_list(value: object, most: int) -> TypeGuard[list[Any]]:
-    """Whether something is a list that is not too long."""
+    """Whether a value is a list of at most `most` entries."""
     return isinstance(value, list) and len(cast("list[Any]", value)) <= most
 
 
