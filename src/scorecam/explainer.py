@@ -18,10 +18,9 @@ from scorecam.bank.bank import ScoreBank
 from scorecam.base.wording import excerpt, summary
 from scorecam.budget.plan import BudgetSpec
 from scorecam.cam import Masking, Variant, find_variant
-from scorecam.errors import PhotoError, SettingError, TargetError
+from scorecam.errors import SettingError, TargetError
 from scorecam.explanation import Explanation
 from scorecam.images.photo import read
-from scorecam.images.preprocess import Preprocess
 from scorecam.io.arguments import function
 from scorecam.model.batches import BatchSize
 from scorecam.model.inputs import check_batch, is_several, one_image
@@ -74,7 +73,7 @@ class ScoreCAM:
         seed: int = 0,
         progress: Callable[[Progress], None] | None = None,
     ) -> None:
-        self.model = model if isinstance(model, Model) else opening.open_model(model)
+        self.model = opening.as_model(model)
         self.layer = layer
         self.settings = Settings(
             variant=find_variant(variant),
@@ -265,7 +264,7 @@ def explain(
         bank = method.bank(image, target)
         x = one_image(image, method.model)[0] if isinstance(image, Tensor) else None
         return Explanation(bank, bank.target(wanted), method.settings.variant, x)
-    preprocess = _preprocess_of(method.model)
+    preprocess = method.model.photo_preprocess()
     photo = read(image)
     x = preprocess(photo.image)
     bank = method.bank(x, target)
@@ -296,7 +295,7 @@ def layers(model: Model | nn.Module, image: Tensor | None = None) -> list[Layer]
     Returns:
         Name, grid, channels and layout of each; which one is the default, and why.
     """
-    opened = model if isinstance(model, Model) else opening.open_model(model)
+    opened = opening.as_model(model)
     if image is not None:
         return opened.layers(one_image(image, opened))
     preprocess = opened.preprocess
@@ -308,17 +307,6 @@ def layers(model: Model | nn.Module, image: Tensor | None = None) -> list[Layer]
         )
     blank = torch.zeros(1, len(preprocess.mean), *preprocess.size, dtype=torch.float32)
     return opened.layers(blank)
-
-
-def _preprocess_of(model: Model) -> Preprocess:
-    if model.preprocess is None:
-        raise PhotoError(
-            "How a photo becomes this model's input is not known, and nothing is guessed.",
-            do='Say it once: scorecam.open_model(net, preprocess="imagenet"), a JSON file or a '
-            "scorecam.Preprocess (--preprocess on the command line); or explain a tensor that is "
-            "already preprocessed.",
-        )
-    return model.preprocess
 
 
 def _one_per_image(target: TargetSpec | Sequence[TargetSpec], images: int) -> list[TargetSpec]:

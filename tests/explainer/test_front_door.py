@@ -255,7 +255,7 @@ def test_a_device_may_be_named_or_given(net: nn.Module) -> None:
 
 def test_a_photo_without_preprocessing_is_refused_with_the_line_to_add(net: nn.Module) -> None:
     line = 'scorecam.open_model(net, preprocess="imagenet")'
-    with pytest.raises(PhotoError, match="nothing is guessed") as caught:
+    with pytest.raises(PhotoError, match="not known how to turn a photo") as caught:
         scorecam.explain(net, "cat.png")
 
     assert line in str(caught.value)

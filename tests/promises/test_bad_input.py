@@ -301,6 +301,6 @@ def test_a_preprocessing_that_is_not_there_is_refused() -> None:
 
 
 def test_without_preprocessing_the_option_to_add_is_named() -> None:
-    refused(explain(preprocess=None), "nothing is guessed", "--preprocess")
+    refused(explain(preprocess=None), "not known how to turn a photo", "--preprocess")
     answer = scorecam("layers", "--model", "toy_models:spied")
     refused(answer, "size of the model's input", "--preprocess")

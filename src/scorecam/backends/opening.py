@@ -20,7 +20,7 @@ from scorecam.model.labels import Labels
 from scorecam.model.model import Model
 from scorecam.model.readout import Readout
 
-__all__ = ["open_model"]
+__all__ = ["as_model", "open_model"]
 
 OPENERS: tuple[Opener, ...] = (
     lite.OPENER,
@@ -104,3 +104,8 @@ def _unknown(model: object) -> ModelError:
         likely=likely,
         do=f"A model is {', '.join(others)}, or {last}.",
     )
+
+
+def as_model(model: Model | nn.Module) -> Model:
+    """A model from `open_model` as it is; a network, opened with the defaults."""
+    return model if isinstance(model, Model) else open_model(model)

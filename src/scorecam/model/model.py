@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from scorecam.base.wording import constructor, excerpt, summary
 from scorecam.cam import Head
+from scorecam.errors import PhotoError
 from scorecam.images.preprocess import Preprocess
 from scorecam.model.engine import Engine, Probe, Speed
 from scorecam.model.readout import Readout
@@ -97,6 +98,22 @@ class Model(ABC):
     @abstractmethod
     def precision(self) -> str:
         """The floating-point type that it computes in, such as "float32"."""
+
+    def photo_preprocess(self) -> Preprocess:
+        """How a photo becomes the model's input.
+
+        Raises:
+            PhotoError: it is not known.
+        """
+        if self.preprocess is None:
+            raise PhotoError(
+                "It is not known how to turn a photo into this model's input.",
+                likely="The model was opened without preprocess=.",
+                do='Use scorecam.open_model(net, preprocess="imagenet"), a JSON file or a '
+                "scorecam.Preprocess (--preprocess on the command line); or explain a tensor that "
+                "is already preprocessed.",
+            )
+        return self.preprocess
 
     def fingerprint(self) -> str:
         """SHA-256 of the weights; empty where they cannot be had."""

@@ -101,7 +101,7 @@ def _checked_map(model: Model | nn.Module, explanation: Explanation, seed: int) 
             likely="It may be a heatmap only.",
             do="scorecam.check(model, scorecam.explain(model, photo)).",
         )
-    opened = model if isinstance(model, Model) else opening.open_model(model)
+    opened = opening.as_model(model)
     SEED.check("seed", seed)
     return CheckedMap(opened, explanation, int(seed))
 
