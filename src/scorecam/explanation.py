@@ -18,7 +18,8 @@ from scorecam.base.once import cached_property
 from scorecam.base.wording import excerpt, quoted, summary
 from scorecam.cam import Masking, Variant, find_variant
 from scorecam.errors import PhotoError, SettingError
-from scorecam.images.overlay import Legend, overlay, side_by_side
+from scorecam.images.legend import Legend
+from scorecam.images.overlay import overlay, side_by_side
 from scorecam.images.preprocess import Preprocess
 from scorecam.io.arguments import instance, tensor
 from scorecam.io.arguments import path as as_path

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from networks import Signed, build, images_for
 from scorecam.compat import official, pytorch_grad_cam, torchcam
 from scorecam.errors import LayerError, ModelError, ScorecamError, TargetError
-from scorecam.images.overlay import colour
+from scorecam.images.colours import colour
 from scorecam.testing import Spy
 
 

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageChops
 
 from scorecam.errors import SettingError
-from scorecam.images.overlay import COLOURS, Legend, colour, overlay, side_by_side
+from scorecam.images.colours import COLOURS, colour
+from scorecam.images.legend import Legend
+from scorecam.images.overlay import overlay, side_by_side
 from scorecam.images.preprocess import Preprocess
 
 LEGEND = Legend(

@@ -13,7 +13,7 @@ import pytest
 
 import page_samples
 from page_samples import HOSTILE, MARKUP, page, picture
-from scorecam.images.overlay import COLOURS
+from scorecam.images.colours import COLOURS
 from scorecam.page import FindingCard, Page, Shown, write
 
 if TYPE_CHECKING:

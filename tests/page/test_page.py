@@ -21,7 +21,7 @@ from PIL import Image
 import page_samples
 from page_samples import HOSTILE, MARKUP, jpeg, one_hot, page, picture
 from scorecam import MissingExtra, OutputError, PhotoError, SettingError
-from scorecam.images.overlay import COLOURS
+from scorecam.images.colours import COLOURS
 from scorecam.page import (
     Channel,
     FindingCard,

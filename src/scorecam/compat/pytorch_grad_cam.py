@@ -22,7 +22,7 @@ from torch.nn import functional
 import scorecam
 from scorecam.compat.maps import Each, column_of, minmax, softmax_map
 from scorecam.errors import SettingError
-from scorecam.images.overlay import colour
+from scorecam.images.colours import colour
 from scorecam.io.arguments import flag, instance, several, tensor
 from scorecam.io.ranges import SHARE
 from scorecam.model.columns import POSITIVE, SIDES

@@ -26,7 +26,7 @@ import scorecam
 from scorecam.base.wording import quoted
 from scorecam.compat.maps import Each, column_of, minmax, softmax_map
 from scorecam.errors import ModelError, SettingError, TargetError
-from scorecam.images.overlay import colour
+from scorecam.images.colours import colour
 from scorecam.io.arguments import flag, instance, several, sizes, tensor
 from scorecam.io.ranges import Real
 
