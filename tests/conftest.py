@@ -32,6 +32,7 @@ import torchvision_ops
 torch.set_num_threads(1)  # the suite runs in two processes, on machines with two cores
 torchvision_ops.define()
 for module in (
+    "scorecam.images.geometry",
     "scorecam.images.preprocess",
     "scorecam.cam",
 ):  # what a module imports from comes before it

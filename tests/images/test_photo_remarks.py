@@ -75,7 +75,7 @@ def test_what_is_stretched_is_said(values: np.ndarray, says: str, tmp_path: Path
     Image.fromarray(values).save(tmp_path / "it.tif")
 
     assert read(tmp_path / "it.tif").remarks == (
-        f"it.tif holds values {says}, stretched from black to white.",
+        f"it.tif has values {says}, stretched from black to white.",
     )
 
 
@@ -275,14 +275,14 @@ NIFTI = struct.pack("<I", 348) + bytes(340) + b"n+1\0" + bytes(100)
         ("a.nef", tiff(plain(4, 4), bytes(16)), "raw file", "rawpy"),
         ("a.tif", tiff(plain(4, 4, t50706=(1, 4, 1)), bytes(16)), "raw file", "rawpy"),
         ("a.raf", b"FUJIFILMCCD-RAW 0201" + bytes(90), "raw file", "rawpy"),
-        ("a.zip", _zip("cat.jpg"), "zip archive", "Take the photo out"),
+        ("a.zip", _zip("cat.jpg"), "zip archive", "Extract the photo from"),
         ("a.pth", _zip("archive/data.pkl"), "weights", "--weights"),
         ("a.safetensors", b"\x40\0\0\0\0\0\0\0" + b'{"a":{}}', "score bank", "scorecam show"),
         ("a.psd", b"8BPS\0\1" + bytes(90), "Photoshop", "PNG"),
         ("a.exr", b"v/1\1" + bytes(90), "OpenEXR", "pass the array"),
         ("a.jxl", b"\xff\x0a" + bytes(90), "JPEG XL", "PNG"),
         ("a.ico", b"\0\0\1\0\1\0" + bytes(90), "icon", "PNG"),
-        ("a.bin", b"\x13\x37" * 200, "a kind that is not read", "PNG or JPEG"),
+        ("a.bin", b"\x13\x37" * 200, "format is not supported", "PNG or JPEG"),
     ],
 )
 def test_other_kinds_of_file_are_called_what_they_are(

@@ -40,13 +40,13 @@ def test_only_the_door_opens_images() -> None:
     opens = re.compile(r"Image\.open\(|ImageFile\.Parser|\bImageShow\b|from PIL\.Image import")
     found = [file for file in SOURCES.rglob("*.py") if opens.search(file.read_text("utf-8"))]
 
-    assert found == [SOURCES / "images" / "door.py"]
+    assert found == [SOURCES / "images" / "opening.py"]
 
 
 def test_the_door_always_names_the_formats() -> None:
-    text = (SOURCES / "images" / "door.py").read_text("utf-8")
+    text = (SOURCES / "images" / "opening.py").read_text("utf-8")
 
-    assert text.count("Image.open(") == text.count("formats=_formats(accepts)") == 1
+    assert text.count("Image.open(") == text.count("formats=_formats(kind)") == 1
 
 
 # ── every place that reads an image, and what it must refuse ─────────────────────────────────

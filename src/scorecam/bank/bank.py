@@ -30,7 +30,7 @@ from scorecam.budget.estimate import error_of, estimate
 from scorecam.budget.search import large_columns
 from scorecam.cam import Answers, Head, Masking, Variant, find_variant
 from scorecam.errors import BankError, OutputError, SettingError
-from scorecam.images.opening import VIEW, Accepts, opened
+from scorecam.images.opening import VIEW_FORMATS, ImageKind, open_image
 from scorecam.images.photo import MAX_PIXELS
 from scorecam.io.arguments import path as as_path
 from scorecam.io.arguments import sizes
@@ -41,7 +41,7 @@ from scorecam.shapes import Activations, Columns, Grid, Heatmap, Scores, Weights
 
 __all__ = ["Provenance", "ScoreBank"]
 
-_VIEW = Accepts("a picture", VIEW, BankError)
+_VIEW = ImageKind("a picture", VIEW_FORMATS, BankError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,7 +253,7 @@ class ScoreBank:
         """
         if self.view is None:
             return None
-        with opened(self.view, _VIEW, "The bank's picture") as picture:
+        with open_image(self.view, _VIEW, "The bank's picture") as picture:
             if picture.image.size[::-1] != self.size:
                 raise BankError(
                     f"The bank's picture has {picture.image.width} × {picture.image.height} "

@@ -11,7 +11,7 @@ from typing import Final, NoReturn
 
 from scorecam.base.wording import excerpt
 from scorecam.errors import DatasetError, PhotoError
-from scorecam.images.opening import PHOTO, Accepts, opened, orientation
+from scorecam.images.opening import PHOTO_FORMATS, ImageKind, open_image, orientation
 
 Size = tuple[int, int]
 """(width, height) in pixels, as in Pillow."""
@@ -20,7 +20,7 @@ _KINDS = "avif bmp gif jfif jp2 jpe jpeg jpg pgm png ppm tif tiff webp"
 SUFFIXES: Final = frozenset(f".{kind}" for kind in _KINDS.split())
 """How the names of photos end, in lower case."""
 
-_PHOTO = Accepts("a photo", PHOTO, PhotoError)
+_PHOTO = ImageKind("a photo", PHOTO_FORMATS, PhotoError)
 
 
 def photos_under(root: Path, skip: Collection[str] = ()) -> list[str]:
@@ -133,7 +133,7 @@ def upright_size(path: Path) -> Size:
         PhotoError: the header cannot be read.
     """
     try:
-        with opened(path, _PHOTO, excerpt(path.name)) as found:
+        with open_image(path, _PHOTO, excerpt(path.name)) as found:
             # Pillow gives the size of a TIFF as if it were upright, depending on its version.
             stored = [(page.width, page.height) for page in found.pages[:1]]
             width, height = stored[0] if stored else found.image.size

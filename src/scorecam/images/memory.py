@@ -1,4 +1,4 @@
-"""How much memory an image may take, and how much it would take, told from its header."""
+"""How much memory an image may take, and an estimate from its header of how much it would."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from PIL import Image
 from scorecam.errors import ScorecamError, SettingError
 
 MAX_PIXELS: Final = 178_956_970
-"""The most pixels of an image, whatever it takes: the hard limit that Pillow comes with."""
+"""The most pixels of an image: Pillow's default hard limit."""
 
 PHOTO_MEMORY: Final = 2**30
-"""The most memory that reading an image may take, in bytes, unless `SETTING` says otherwise."""
+"""The most memory for reading an image, in bytes, unless `SETTING` is set."""
 
 SETTING: Final = "SCORECAM_PHOTO_MEMORY"
-"""The environment variable for another limit: bytes, or a number with a unit, such as 4GiB."""
+"""The environment variable for another limit: bytes, or an amount such as 4GiB."""
 
 HEADER: Final = 64 * 2**20
 """The most bytes of metadata that are read."""
 
 JPEG_HEADER: Final = 16 * 2**20
-"""The same for JPEG: Pillow makes Python numbers of its EXIF when it opens the file."""
+"""The same for JPEG: Pillow turns its EXIF into Python numbers when it opens the file."""
 
 COPIED: Final = 8.0
-"""Bytes a pixel that reading takes in any case: the decoded image and its copy in RGB."""
+"""Bytes per pixel for the decoded image and its copy in RGB."""
 
 _WORKING: Final = 16 * 2**20
-"""Bytes for the parts in which a photo is converted."""
+"""Bytes for the tiles in which a photo is converted."""
 
 WHOLE: Final = frozenset({"AVIF", "HEIF", "WEBP"})
-"""Formats whose files are held in memory as they are, some three times."""
+"""Formats whose files are kept in memory, in up to three copies."""
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _BINARY_UNITS = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 
 def memory_limit() -> int:
-    """The most memory that reading an image may take, in bytes.
+    """The most memory for reading an image, in bytes.
 
     Raises:
-        SettingError: the environment variable holds no amount of memory.
+        SettingError: the environment variable is not an amount of memory.
     """
     text = os.environ.get(SETTING, "").strip()
     if not text:
@@ -59,7 +59,7 @@ def memory_limit() -> int:
 
 
 def check_pixels(width: int, height: int, name: str, error: type[ScorecamError]) -> None:
-    """Refuse images of too many pixels, and of none.
+    """Refuse images with too many pixels, or none.
 
     Raises:
         ScorecamError: `error`: there are more than `MAX_PIXELS`, or none.
@@ -67,8 +67,8 @@ def check_pixels(width: int, height: int, name: str, error: type[ScorecamError])
     if width * height > MAX_PIXELS:
         raise error(
             f"{name} has more than {MAX_PIXELS:,} pixels.",
-            likely="It is a scan, a map or a panorama, or a file made to exhaust memory.",
-            do="Cut out or scale down the part that matters.",
+            likely="It is a scan, a map or a panorama, or designed to exhaust memory.",
+            do="Crop it or scale it down.",
         )
     if not (width > 0 and height > 0):
         raise error(f"{name} is {width} × {height}: it has no pixels.")
@@ -78,7 +78,7 @@ def check_memory(image: Image.Image, name: str, error: type[ScorecamError], cont
     """Refuse images that would take more memory than the limit, before they are decoded.
 
     Args:
-        content: bytes of the file, 0 where there is none.
+        content: bytes of the file, 0 if there is none.
 
     Raises:
         ScorecamError: `error`: reading it would take too much.
@@ -90,10 +90,13 @@ def check_memory(image: Image.Image, name: str, error: type[ScorecamError], cont
 
 
 def check_needed(size: tuple[int, int], needed: int, name: str, error: type[ScorecamError]) -> None:
-    """Refuse an image of this (width, height) that would need so many bytes.
+    """Refuse an image of this (width, height) that needs more memory than the limit.
+
+    Args:
+        needed: bytes.
 
     Raises:
-        ScorecamError: `error`: that is more than the limit.
+        ScorecamError: `error`: it needs more.
         SettingError: see `memory_limit`.
     """
     limit = memory_limit()
@@ -102,14 +105,14 @@ def check_needed(size: tuple[int, int], needed: int, name: str, error: type[Scor
     raise error(
         f"{name} has {size[0]:,} × {size[1]:,} pixels; reading it could take "
         f"{_amount(needed)} of memory, and the limit is {_amount(limit)}.",
-        likely="It is a scan, a map or a panorama, or a file made to exhaust memory.",
-        do=f"Scale it down, or cut out the part that matters. With enough memory, set {SETTING}, "
+        likely="It is a scan, a map or a panorama, or designed to exhaust memory.",
+        do=f"Scale it down or crop it. If there is enough memory, set {SETTING}, "
         f"for example to {-(-needed // 2**30) + 1}GiB.",
     )
 
 
 def _held(kind: str | None, content: int) -> int:
-    """Bytes that the file itself, or the metadata in it, may take."""
+    """Bytes that the file itself or its metadata may take."""
     if kind in WHOLE:
         return 3 * content
     if kind in {"JPEG", "MPO"}:
@@ -118,7 +121,7 @@ def _held(kind: str | None, content: int) -> int:
 
 
 def _decoding(image: Image.Image) -> float:
-    """Bytes a pixel at the peak of decoding, measured for each format, the result included."""
+    """Bytes per pixel at the peak of decoding, with the result, as measured for each format."""
     mode = image.mode
     stored = 1 if mode in {"1", "L", "P"} else 2 if mode.startswith("I;16") else 4
     bands = len(image.getbands())
@@ -132,13 +135,13 @@ def _decoding(image: Image.Image) -> float:
 
 
 def _in_one_scan(image: Image.Image) -> bool:
-    """Whether a JPEG is decoded row by row; of several scans, all coefficients are kept."""
+    """Whether a JPEG is decoded row by row; otherwise all coefficients are kept in memory."""
     if image.info.get("progressive"):
         return False
     file: Any = getattr(image, "fp", None)
-    if file is None:  # decoded already
+    if file is None:  # already decoded
         return True
-    # Pillow has just read the header of the first scan; here it is if it has all bands.
+    # Pillow has just read the header of the first scan. Look for one that has all bands.
     length = 6 + 2 * len(image.getbands())
     end = file.tell()
     file.seek(max(0, end - length - 2))

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from scorecam.errors import SettingError
 from scorecam.images.colours import colour
+from scorecam.images.geometry import Box
 from scorecam.images.legend import Legend, draw_legend
 from scorecam.images.lettering import BACKGROUND, TEXT, em_size, line_height, wrap, write
-from scorecam.images.preprocess import Box
 
 _LONG_SIDE: Final = (480, 1600)
 """The least and the most pixels of a picture's long side."""

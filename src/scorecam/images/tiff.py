@@ -1,7 +1,7 @@
-"""What a TIFF file says of its pages, read without decoding any.
+"""The pages of a TIFF file, read from its directories without decoding them.
 
-Pillow shows the first page and keeps silent about the others. It also makes a Python number of
-every value in a directory, which a small file can ask for by the million.
+Pillow reads the first page and does not mention the others. It also turns every value in a
+directory into a Python number, and a small file can have millions of them.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from typing import BinaryIO, Final
 BEGINNINGS: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 MOST_VALUES: Final = 2**20
-"""Numbers in all directories together; 130 million pixels in tiles of 16 × 16 take half."""
+"""The most numbers in all directories; 130 million pixels in tiles of 16 × 16 need half."""
 
 MOST_PAGES: Final = 100
-"""Pages that are looked at."""
+"""The most pages that are read."""
 
 _MOST_ENTRIES = 4096
 _SIZES = {1: 1, 3: 2, 4: 4, 13: 4, 16: 8}
-"""Bytes of a value, for the types of whole numbers."""
+"""Bytes per value, for the integer types."""
 
 _TEXTS = frozenset({1, 2, 7})
-"""Types whose values stay bytes."""
+"""Types whose values Pillow keeps as bytes."""
 
 _INNER = frozenset({34665, 34853, 40965})
-"""Tags that point at further directories which Pillow reads: EXIF, GPS and interoperability."""
+"""Tags of directories that Pillow reads too: EXIF, GPS and interoperability."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Page:
 
     Args:
         width, height: in pixels, as stored.
-        bands: samples a pixel.
+        bands: samples per pixel.
         bits: of the first sample.
         compression: its number in TIFF.
         reduced: whether it is a smaller copy of another page.
@@ -54,10 +54,10 @@ class Page:
 
 
 def pages(file: BinaryIO) -> tuple[Page, ...]:
-    """The first pages of a TIFF file, as far as they can be read.
+    """The first pages of a TIFF file that can be read.
 
     Raises:
-        ValueError: the directories hold more than a photo's can.
+        ValueError: the directories have more entries or numbers than those of photos.
     """
     return tuple(itertools.islice(_Reader(file).pages(), MOST_PAGES))
 
@@ -80,7 +80,7 @@ class _Reader:
         while offset and offset not in self._seen:
             tags, offset = self._directory(offset)
             if not {256, 257} <= tags.keys():
-                return  # no page, or nothing more to read
+                return  # not a page, or the end
             yield Page(
                 width=tags[256],
                 height=tags[257],
@@ -92,7 +92,7 @@ class _Reader:
             )
 
     def _directory(self, offset: int) -> tuple[dict[int, int], int]:
-        """Each tag's first number (0 where it has none), and where the next directory is."""
+        """The first number of each tag (0 if it has none), and the offset of the next directory."""
         self._seen.add(offset)
         wide = 8 if self._big else 2
         count = self._number(self._at(offset, wide))
@@ -115,7 +115,7 @@ class _Reader:
     def _entry(self, kind: int, count: int, field: bytes) -> int:
         self._values += 0 if kind in _TEXTS else count
         if self._values > MOST_VALUES:
-            raise ValueError(f"its directories hold more than {MOST_VALUES:,} numbers")
+            raise ValueError(f"its directories have more than {MOST_VALUES:,} numbers")
         size = _SIZES.get(kind, 0)
         if not (size and count):
             return 0
@@ -124,7 +124,7 @@ class _Reader:
         return self._number(field[:size])
 
     def _at(self, offset: int, size: int) -> bytes:
-        """What is there; nothing beyond the end. Whoever decodes the file misses it, too."""
+        """The bytes at an offset; fewer at the end of the file, where Pillow will fail too."""
         try:
             self._file.seek(offset)
         except (OSError, OverflowError, ValueError):

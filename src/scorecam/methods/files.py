@@ -13,7 +13,7 @@ import torch
 from scorecam.base.interpolation import upsample
 from scorecam.base.wording import reason
 from scorecam.errors import PhotoError, SettingError
-from scorecam.images.opening import MASK, Accepts, opened
+from scorecam.images.opening import MASK_FORMATS, ImageKind, open_image
 from scorecam.io.arrays import read_npy
 from scorecam.io.reading import Kind
 from scorecam.methods.differentiable import finished
@@ -26,7 +26,7 @@ MOST_CELLS = 2**27
 """Pixels, or cells where a map's axis has more of them, to which it is drawn."""
 
 MAP = Kind("a map that numpy.save wrote", 8 * MOST_CELLS + 10_000, PhotoError)
-IMAGE = Accepts("a map", MASK, PhotoError)
+IMAGE = ImageKind("a map", MASK_FORMATS, PhotoError)
 
 
 class Maps(Method):
@@ -60,7 +60,7 @@ class Maps(Method):
             if path.suffix == ".npy":
                 values = read_npy(path, MAP)
             else:
-                with opened(path, IMAGE) as found:
+                with open_image(path, IMAGE) as found:
                     values = np.asarray(found.image.convert("F"))
             with np.errstate(over="ignore"):  # what is infinite is refused with its reason
                 grid = torch.from_numpy(np.array(values, dtype=np.float32))

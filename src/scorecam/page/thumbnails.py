@@ -9,15 +9,15 @@ from typing import Final
 from PIL import Image
 
 from scorecam.errors import PhotoError
-from scorecam.images.opening import PICTURE, VIEW, Accepts, opened
+from scorecam.images.opening import PAGE_FORMATS, VIEW_FORMATS, ImageKind, open_image
 
 QUALITY: Final = 70
 MAX_BYTES: Final = 8 * 1024
 """Larger thumbnails are compressed again."""
 
-_PICTURE = Accepts("a picture", PICTURE, PhotoError)
-_GALLERY_PICTURE = Accepts("a picture", VIEW, PhotoError, pixels=2**24)
-"""A run's gallery may have thousands of pictures, all of them small."""
+_PICTURE = ImageKind("a picture", PAGE_FORMATS, PhotoError)
+_GALLERY_PICTURE = ImageKind("a picture", VIEW_FORMATS, PhotoError, pixels=2**24)
+"""Pictures in a run's gallery are thumbnails, and there may be thousands of them."""
 
 
 def thumbnail(jpeg: bytes, side: int, name: str) -> tuple[str, tuple[int, int]]:
@@ -53,11 +53,11 @@ def decodable(jpeg: bytes | None) -> bytes | None:
 
 
 def _decoded(
-    jpeg: bytes, name: str, accepts: Accepts
+    jpeg: bytes, name: str, accepts: ImageKind
 ) -> tuple[tuple[str | None, str], Image.Image]:
     """A picture's format and mode, and the picture in RGB."""
     try:
-        with opened(jpeg, accepts, f"The picture of {name}") as found:
+        with open_image(jpeg, accepts, f"The picture of {name}") as found:
             image = found.image
             return (image.format, image.mode), image.convert("RGB")
     except PhotoError as error:

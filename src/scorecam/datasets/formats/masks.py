@@ -11,9 +11,9 @@ from scorecam.base.wording import excerpt
 from scorecam.datasets.photos import upright_size
 from scorecam.datasets.sample import PhotoMask
 from scorecam.errors import DatasetError
-from scorecam.images.opening import MASK, Accepts, opened
+from scorecam.images.opening import MASK_FORMATS, ImageKind, open_image
 
-_MASK = Accepts("a mask", MASK, DatasetError)
+_MASK = ImageKind("a mask", MASK_FORMATS, DatasetError)
 
 
 def read_masks(paths: Sequence[Path], photo: Path) -> PhotoMask:
@@ -33,7 +33,7 @@ def read_masks(paths: Sequence[Path], photo: Path) -> PhotoMask:
 def _read(path: Path, size: tuple[int, int]) -> PhotoMask:
     """The size is (height, width)."""
     try:
-        with opened(path, _MASK, excerpt(path.name)) as mask_file:
+        with open_image(path, _MASK, excerpt(path.name)) as mask_file:
             image = mask_file.image
             found = (image.height, image.width)
             mask = np.asarray(image.convert("L")) > 127 if found == size else None

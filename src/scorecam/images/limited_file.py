@@ -1,7 +1,7 @@
-"""A file that says stop: whoever reads too much of it, or too often, is interrupted.
+"""A file that raises an error if too many bytes are read, or too many times.
 
-Formats with loops in them (chunks, blocks, directories) let a small file keep its reader busy for
-minutes, or make it copy the same bytes again and again.
+Some formats have chunks, blocks or directories that can repeat, so that a small file can keep its
+decoder busy for minutes, or make it copy the same bytes many times.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from typing import BinaryIO, Final
 from scorecam.errors import ScorecamError
 
 HEADER_READS: Final = 20_000
-"""Reads that may go into a header: photos take some hundred."""
+"""The most reads of a header; photos take a few hundred."""
 
 BODY_READS: Final = 600_000
-"""Reads that may go into the pixels: Pillow may take ten microseconds for each."""
+"""The most reads of the pixels; Pillow may take ten microseconds for each."""
 
 
-class Metered:
-    """A binary file of which only so much is read.
+class LimitedFile:
+    """A binary file of which a limited part can be read.
 
     Args:
-        file: what is read.
-        error: what is raised when the limit is reached.
-        most: bytes that may be read in parts of a given size.
+        file: the file.
+        error: raised at the limit.
+        most: the most bytes to read, not counting a read of the whole rest.
     """
 
     def __init__(self, file: BinaryIO, error: ScorecamError, most: int) -> None:
@@ -33,13 +33,13 @@ class Metered:
         self._reads = HEADER_READS
 
     def allow(self, most: int) -> None:
-        """Begin with the pixels: `most` bytes may be read from here on."""
+        """Start the limits for the pixels: at most `most` bytes from here on."""
         self._bytes = most
         self._reads = BODY_READS
 
     def read(self, size: int = -1, /) -> bytes:
         content = self._file.read(size)
-        if size >= 0:  # all of the rest is read once
+        if size >= 0:  # the whole rest can be read only once
             self._count(len(content))
         return content
 
@@ -61,7 +61,7 @@ class Metered:
         return None
 
     def close(self) -> None:
-        """Leave the file open: whoever opened it closes it."""
+        """Leave the file open; its owner closes it."""
 
     def _count(self, number: int) -> None:
         self._bytes -= number

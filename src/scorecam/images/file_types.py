@@ -1,4 +1,4 @@
-"""What a file is that is no photo, from its first bytes and its name, and what to do with it."""
+"""Recognise files that are not photos by their first bytes and name, and advise what to do."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from typing import Final
 from scorecam.images import tiff
 
 Words = tuple[str, str]
-"""What is likely, and what to do."""
+"""What the file probably is, and what to do."""
 
 HEAD: Final = 512
-"""Bytes from the beginning that tell what a file is."""
+"""How many of the first bytes are read to recognise a file."""
 
 DAMAGED: Final = (
-    "The file is cut short or damaged, as after an interrupted download or copy.",
-    "Fetch it again, or open it in an image editor and save it as PNG.",
+    "The file is cut short or damaged, for example by an interrupted download or copy.",
+    "Download it again, or open it in an image editor and save it as PNG.",
 )
 
 _ARRAY = "pass the array: (height, width, 3), uint8 in 0..255 or float in [0, 1]."
 _AS_PNG = "Export it as PNG first."
 _FRAME = "Save a frame of it as PNG, for example with `ffmpeg -i FILE -frames:v 1 frame.png`."
 _DEVELOP = "Develop it to JPEG or TIFF with a raw converter, such as rawpy or darktable."
-_TAKE_OUT = "Take the photo out of it."
+_EXTRACT = "Extract the photo from it."
 _UNPACK = "Unpack it first."
 _DRAWING = ("It is a PostScript drawing.", _AS_PNG)
-_WEB = ("It is a web page, perhaps an error page saved as a photo.", "Fetch it again.")
+_WEB = ("It is a web page, perhaps an error page saved as a photo.", "Download it again.")
 _VIDEO = ("It is a video.", _FRAME)
 RAW: Final = ("It is a camera's raw file.", _DEVELOP)
 _HEIC = (
-    "It is a HEIC photo, as phones make them.",
+    "It is a HEIC photo, probably from a phone.",
     "Save it as JPEG, or install pillow-heif and call its register_heif_opener() first.",
 )
 _NIFTI = (
@@ -86,15 +86,15 @@ _BEGINNINGS: Final[dict[bytes, Words]] = {
     b"iiro": RAW,
     b"iirs": RAW,
     b"iiu\0": RAW,
-    b"7z\xbc\xaf\x27\x1c": ("It is a 7z archive.", _TAKE_OUT),
-    b"rar!\x1a": ("It is a RAR archive.", _TAKE_OUT),
+    b"7z\xbc\xaf\x27\x1c": ("It is a 7z archive.", _EXTRACT),
+    b"rar!\x1a": ("It is a RAR archive.", _EXTRACT),
     b"\x1f\x8b": ("It is compressed with gzip.", _UNPACK),
     b"bzh": ("It is compressed with bzip2.", _UNPACK),
     b"\xfd7zxz": ("It is compressed with xz.", _UNPACK),
     b"\x28\xb5\x2f\xfd": ("It is compressed with Zstandard.", _UNPACK),
     b"par1": ("It is a Parquet table.", f"Load the picture in it, and {_ARRAY}"),
 }
-"""How files begin that are no photos, in lower case."""
+"""Files that are not photos, by their first bytes in lower case."""
 
 _INSIDE: Final[tuple[tuple[int, bytes, Words], ...]] = (
     (128, b"DICM", _DICOM),
@@ -104,7 +104,7 @@ _INSIDE: Final[tuple[tuple[int, bytes, Words], ...]] = (
     (8, b"AVI ", _VIDEO),
     (8, b'{"', _TENSORS),
 )
-"""What tells them further inside, and where it stands."""
+"""More of them: position, bytes there, and description."""
 
 _ZIP, _GZIP = b"PK\x03\x04", b"\x1f\x8b"
 
@@ -114,22 +114,22 @@ _ZIPPED: Final[dict[str, Words]] = {
 }
 
 _PHOTOS: Final = (b"\x89png", b"\xff\xd8\xff", b"gif8", b"riff", b"bm", b"\0\0\0\x0cjp  ")
-"""How photos begin: one that cannot be read is damaged."""
+"""First bytes of photos: a file that starts so and cannot be read is damaged."""
 
 _RAW_KINDS = "3fr arw cr2 dcr dng erf iiq k25 kdc nef nrw pef sr2 srf srw"
 _RAW_SUFFIXES: Final = frozenset(f".{kind}" for kind in _RAW_KINDS.split())
-"""Raw files that begin like TIFF files, where Pillow would find a small preview."""
+"""Raw files that start like TIFF files; Pillow would read a small preview from them."""
 
 _FTYP: Final[dict[str, Words]] = {
     **dict.fromkeys(("heic", "heix", "heim", "heis", "hevc", "hevx", "mif1", "msf1"), _HEIC),
     **dict.fromkeys(("avif", "avis"), DAMAGED),
     "crx ": RAW,
 }
-"""The brands of files of the MP4 family; all others are videos."""
+"""Files of the MP4 family by brand; all other brands are videos."""
 
 
-def refused(name: str, head: bytes) -> Words | None:
-    """What a file is that is certainly no photo; None for any other.
+def describe_other(name: str, head: bytes) -> Words | None:
+    """Describe a file that is certainly not a photo; None for any other.
 
     Args:
         name: of the file.
@@ -144,22 +144,22 @@ def refused(name: str, head: bytes) -> Words | None:
     if head.startswith(_GZIP) and name.lower().endswith(".nii.gz"):
         return _NIFTI
     if head.startswith(_ZIP):
-        return _ZIPPED.get(suffix, ("It is a zip archive or an office document.", _TAKE_OUT))
+        return _ZIPPED.get(suffix, ("It is a zip archive or an office document.", _EXTRACT))
     start = _start(head)
     found = [words for place, own, words in _INSIDE if head[place:].startswith(own)]
     found += [words for own, words in _BEGINNINGS.items() if start.startswith(own)]
     return found[0] if found else None
 
 
-def unreadable(name: str, head: bytes, pages: tuple[tiff.Page, ...] = ()) -> Words:
-    """What a file is that no allowed format could read.
+def describe_unreadable(name: str, head: bytes, pages: tuple[tiff.Page, ...] = ()) -> Words:
+    """Describe a file that no accepted format could read.
 
     Args:
         name: of the file.
         head: its first `HEAD` bytes.
         pages: of a TIFF file.
     """
-    if words := refused(name, head):
+    if words := describe_other(name, head):
         return words
     if head[4:8] == b"ftyp":
         return _brand(head)
@@ -170,8 +170,8 @@ def unreadable(name: str, head: bytes, pages: tuple[tiff.Page, ...] = ()) -> Wor
     suffix = PurePath(name).suffix.lower()
     known = {".dcm": _DICOM, ".mat": _MATLAB, ".npy": _NUMPY}
     if suffix in known:
-        return known[suffix][0].removesuffix(".") + ", or called so.", known[suffix][1]
-    return "It is of a kind that is not read, or damaged.", "Save it as PNG or JPEG."
+        return known[suffix][0].removesuffix(".") + ", or has its suffix.", known[suffix][1]
+    return "Its format is not supported, or it is damaged.", "Save it as PNG or JPEG."
 
 
 def _start(head: bytes) -> bytes:
@@ -179,7 +179,7 @@ def _start(head: bytes) -> bytes:
 
 
 def _brand(head: bytes) -> Words:
-    """What a file of the MP4 family is."""
+    """Describe a file of the MP4 family."""
     return _FTYP.get(head[8:12].decode("latin-1"), _VIDEO)
 
 

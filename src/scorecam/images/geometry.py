@@ -1,0 +1,95 @@
+"""Crops, boxes and maps between the pixels of a photo and those of a model's input.
+
+Positions are continuous: pixel i covers [i, i + 1), and its centre is i + 0.5.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from scorecam.errors import SettingError
+
+Box = tuple[float, float, float, float]
+"""(left, top, right, bottom), in pixels of the photo."""
+
+Boxes = Annotated[Tensor, "m 4"]
+
+
+def resized_size(photo: tuple[int, int], size: tuple[int, int], fraction: float) -> tuple[int, int]:
+    """The (width, height) to which resize_crop resizes a photo; neither side is below `size`.
+
+    The short side is rounded and the long side truncated, as torchvision does it.
+
+    Args:
+        photo: (width, height).
+        size: (height, width) of the input.
+        fraction: the part of the short side that is kept.
+    """
+    width, height = photo
+    rows, columns = (round(side / fraction) for side in size)
+    if width * rows <= height * columns:
+        return columns, int(columns * height / width)
+    return int(rows * width / height), rows
+
+
+def centre_corner(photo: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+    """(left, top) of the centre crop of `size` (height, width) in a resized photo."""
+    return round((photo[0] - size[1]) / 2), round((photo[1] - size[0]) / 2)
+
+
+def centre_cut(photo: tuple[int, int], size: tuple[int, int], fraction: float) -> Box:
+    """The part of a photo that crop_resize cuts out; at least one pixel."""
+    width, height = photo
+    rows, columns = size
+    if width * rows <= height * columns:
+        wide, high = float(width), width * rows / columns
+    else:
+        wide, high = height * columns / rows, float(height)
+    wide, high = max(1, int(fraction * wide)), max(1, int(fraction * high))
+    left, top = (width - wide + 1) // 2, (height - high + 1) // 2
+    return float(left), float(top), float(left + wide), float(top + high)
+
+
+def stretch(values: Tensor, start: float, stop: float) -> tuple[Tensor, slice]:
+    """The rows of a map that covers [start, stop), resampled to the pixels of an axis.
+
+    Returns:
+        A row for each pixel that the map touches, and the range of these pixels.
+    """
+    first, last = math.floor(start + 1e-6), math.ceil(stop - 1e-6)  # tolerate rounding errors
+    pixels = torch.arange(first, last, dtype=torch.float64, device="cpu")
+    where = (pixels + 0.5 - start) * (len(values) / (stop - start)) - 0.5
+    where = where.clamp(0, len(values) - 1)
+    before = where.long()
+    after = (before + 1).clamp(max=len(values) - 1)
+    part = (where - before)[:, None].float()
+    return values[before].lerp(values[after], part), slice(first, last)
+
+
+def pixels_under_centres(
+    start: float, stop: float, count: int, length: int
+) -> npt.NDArray[np.intp]:
+    """For each of `count` equal parts of a span: which of `length` pixels its centre is in."""
+    centres = start + (np.arange(count) + 0.5) * ((stop - start) / count)
+    return centres.astype(np.intp).clip(0, length - 1)
+
+
+def as_boxes(boxes: Tensor | npt.NDArray[Any]) -> Boxes:
+    """Boxes as a tensor, (m, 4) float64.
+
+    Raises:
+        SettingError: they have another shape.
+    """
+    values = torch.as_tensor(boxes).detach().cpu().double()
+    if values.ndim != 2 or values.shape[1] != 4:
+        raise SettingError(
+            f"Boxes of shape {tuple(values.shape)} do not have four numbers each.",
+            do="Give boxes as (m, 4): x1, y1, x2, y2.",
+        )
+    return values
