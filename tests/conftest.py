@@ -1,9 +1,8 @@
-"""What holds for every test: capabilities, seeds, and shapes checked at run time.
+"""Setup for every test: capabilities, seeds, and shapes checked at run time.
 
-A test that needs more than the core says so: `@pytest.mark.needs("torchvision")`. Where that is
-absent, the test is skipped and the end of the run says what was not run and why. Where it is
-absent although `SCORECAM_REQUIRE` (a comma-separated list) names it, the test fails: what was asked
-for and is missing is an error.
+A test that needs more than the core is marked, for example `@pytest.mark.needs("torchvision")`.
+Without that capability the test is skipped, and the end of the run lists why. If
+`SCORECAM_REQUIRE` (a comma-separated list) names the capability, the test fails instead.
 """
 
 from __future__ import annotations
@@ -35,10 +34,10 @@ for module in (
     "scorecam.images.geometry",
     "scorecam.images.preprocess",
     "scorecam.cam",
-):  # what a module imports from comes before it
+):  # a module comes after those it imports from
     shape_checks.install(module)
 
-# Whether converting a network pays depends on the clock: no test but those of that may hang on it.
+# Whether a conversion pays off depends on the clock; only the tests of that rule may depend on it.
 importlib.import_module("scorecam.backends.runtimes.openvino").CONVERTING = math.inf, 0.0
 
 hypothesis.settings.register_profile(
@@ -48,6 +47,18 @@ hypothesis.settings.load_profile("scorecam")
 
 
 PROJECT = Path(__file__).parents[1]
+
+# ── fixtures ─────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def photo_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with two photos, their preprocessing and class names."""
+    command_line = importlib.import_module("command_line")  # after the shape checks are installed
+    command_line.furnish(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
 
 # ── capabilities ─────────────────────────────────────────────────────────────────────────────
 
@@ -62,8 +73,8 @@ def _importable(*modules: str) -> str:
 
 
 def _compiler() -> str:
-    found = shutil.which(os.environ.get("CXX", "g++"))
-    return "" if found else "there is no C++ compiler, which torch.compile calls"
+    path = shutil.which(os.environ.get("CXX", "g++"))
+    return "" if path else "there is no C++ compiler, which torch.compile calls"
 
 
 def _cuda() -> str:
@@ -71,8 +82,9 @@ def _cuda() -> str:
 
 
 def _openvino() -> str:
-    door = importlib.import_module("scorecam.backends.runtimes.openvino")  # else it would report
-    return "" if door.RUNTIME.installed() else "`import openvino` fails"
+    # Not a plain import: the package switches off OpenVINO's telemetry first.
+    openvino = importlib.import_module("scorecam.backends.runtimes.openvino")
+    return "" if openvino.RUNTIME.installed() else "`import openvino` fails"
 
 
 def _registry() -> str:
@@ -95,7 +107,7 @@ def _checkout() -> str:
     with contextlib.suppress(OSError):
         if subprocess.run(inside, cwd=PROJECT, capture_output=True, check=False).returncode == 0:
             return ""
-    return "this is no git checkout, or there is no git"
+    return "this is not a git checkout, or git is not installed"
 
 
 CAPABILITIES: dict[str, Callable[[], str]] = {
@@ -123,7 +135,7 @@ CAPABILITIES: dict[str, Callable[[], str]] = {
     "registry": _registry,
     "torchvision": functools.partial(_importable, "torchvision"),
 }
-"""What a test may need; each function says why it is absent, or an empty string."""
+"""Each function returns why the capability is absent, or an empty string if it is present."""
 
 REQUIRED = frozenset(filter(None, os.environ.get("SCORECAM_REQUIRE", "").split(",")))
 
@@ -134,11 +146,11 @@ def why_absent(capability: str) -> str:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "needs(name, ...): capabilities the test cannot do without")
-    config.addinivalue_line("markers", "early: takes long, so start it first")
+    config.addinivalue_line("markers", "needs(name, ...): capabilities that the test requires")
+    config.addinivalue_line("markers", "early: a slow test; start it first")
     if unknown := sorted(REQUIRED - CAPABILITIES.keys()):
         raise pytest.UsageError(
-            f"SCORECAM_REQUIRE names {', '.join(unknown)}; it knows {', '.join(CAPABILITIES)}."
+            f"SCORECAM_REQUIRE names {', '.join(unknown)}; known are {', '.join(CAPABILITIES)}."
         )
 
 
@@ -149,10 +161,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for name in [name for mark in item.iter_markers("needs") for name in mark.args]:
         if name not in CAPABILITIES:
-            pytest.fail(f"needs {name!r}? There are {', '.join(CAPABILITIES)}.", pytrace=False)
+            pytest.fail(
+                f"No capability {name!r}; known are {', '.join(CAPABILITIES)}.", pytrace=False
+            )
         if reason := why_absent(name):
             if name in REQUIRED:
-                pytest.fail(f"SCORECAM_REQUIRE asks for {name}, but {reason}", pytrace=False)
+                pytest.fail(f"SCORECAM_REQUIRE names {name}, but {reason}", pytrace=False)
             pytest.skip(f"needs {name}, but {reason}")
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002  other libraries draw from it

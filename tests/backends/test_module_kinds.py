@@ -20,7 +20,7 @@ from torch.nn.utils import parametrizations, parametrize
 
 import scorecam
 from scorecam.backends.copies import copied
-from shared_networks import CALLS, IMAGE, MORE, Headed, trunk
+from shared_networks import CALLS, EVAL_CALLS, IMAGE, Headed, make_trunk
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning",  # torch's own, of TorchScript and of its older parts
@@ -525,7 +525,10 @@ def doubles() -> Iterator[None]:
 
 EVERY = [
     *(pytest.param(call, id=name) for name, call in CALLS.items()),
-    *(pytest.param(call, id=name, marks=pytest.mark.needs("eval")) for name, call in MORE.items()),
+    *(
+        pytest.param(call, id=name, marks=pytest.mark.needs("eval"))
+        for name, call in EVAL_CALLS.items()
+    ),
 ]
 
 
@@ -533,7 +536,7 @@ EVERY = [
 def test_every_call_is_the_same_where_torchs_default_is_float64(
     call: Callable[[nn.Module], Tensor],
 ) -> None:
-    network = Headed(trunk(), 0)
+    network = Headed(make_trunk(), 0)
     truth = call(network)
     torch.set_default_dtype(torch.float64)
     try:
@@ -541,7 +544,9 @@ def test_every_call_is_the_same_where_torchs_default_is_float64(
     finally:
         torch.set_default_dtype(torch.float32)
     assert found.shape == truth.shape
-    if call is not MORE["smoothgrad"]:  # Captum draws its noise in the default type: other numbers
+    if (
+        call is not EVAL_CALLS["smoothgrad"]
+    ):  # Captum draws its noise in the default type: other numbers
         torch.testing.assert_close(found.double(), truth.double(), rtol=1e-5, atol=1e-5)
 
 

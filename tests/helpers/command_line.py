@@ -1,4 +1,4 @@
-"""Running the command in this process, and what every answer must be like."""
+"""Run the command in this process, and check what every answer must satisfy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import toy_models
 from scorecam.cli.app import main
 
 SIDE = 16
-"""The toy models' input is this wide and high: photos of that size reach them pixel by pixel."""
+"""Width and height of the toy models' input; photos of this size are not resized."""
 
 PREPROCESS = {
     "size": [SIDE, SIDE],
@@ -30,10 +30,17 @@ PREPROCESS = {
 }
 NAMES = ("tabby", "tiger cat", "Egyptian cat", "lynx", "sunglasses")
 
+MODEL = ("--model", "toy_models:tiny", "--preprocess", "preprocess.json", "--labels", "names.json")
+EXPLAIN_OPTIONS = (
+    *("model", "weights", "preprocess", "labels", "head", "device", "layer", "target", "variant"),
+    *("budget", "precision", "runtime", "batch-size", "seed", "methods", "tolerance"),
+)
+"""Options of `explain` that take a text."""
+
 
 @dataclass(frozen=True)
 class Answer:
-    """How a command ended."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str
@@ -41,7 +48,7 @@ class Answer:
 
     @property
     def document(self) -> dict[str, Any]:
-        """What `--json` printed: one document in strict JSON, and nothing else."""
+        """The output of `--json`: one document in strict JSON, and nothing else."""
         assert self.out.startswith("{"), self
         return strict_json(self.out)
 
@@ -53,7 +60,7 @@ class Answer:
 def scorecam(*words: str | os.PathLike[str], encoding: str = "utf-8") -> Answer:
     """Run the command in this process; an exception that escapes it fails the test.
 
-    `encoding` is what stdout and stderr can print.
+    `encoding` is the encoding of stdout and stderr.
     """
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding) for _ in range(2))
     arguments = ["scorecam", *map(os.fspath, words)]
@@ -74,40 +81,40 @@ def scorecam(*words: str | os.PathLike[str], encoding: str = "utf-8") -> Answer:
 
 
 def shell_environment(**changes: str) -> dict[str, str]:
-    """The environment, in which the toy models can be imported from any folder."""
+    """An environment in which the toy models can be imported from any folder."""
     paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     return os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"} | changes
 
 
 def options(model: str = "spied", **changes: str | None) -> list[str]:
-    """`--model` and what belongs to it; an option that is None is left out."""
-    chosen = {"preprocess": "preprocess.json", "labels": "names.txt"} | changes
+    """`--model` and the options for it; an option that is None is left out."""
+    settings = {"preprocess": "preprocess.json", "labels": "names.txt"} | changes
     words = ["--model", f"toy_models:{model}"]
-    for name, value in chosen.items():
+    for name, value in settings.items():
         if value is not None:
             words += ["--" + name.replace("_", "-"), value]
     return words
 
 
 def refused(answer: Answer, *phrases: str) -> str:
-    """The paragraph on stderr of a command that did nothing: exit code 2, nothing on stdout."""
+    """The error of a command that did nothing: exit code 2, nothing on stdout."""
     assert answer.code == 2, answer
     assert answer.out == ""
     return paragraph(answer, *phrases)
 
 
 def paragraph(answer: Answer, *phrases: str) -> str:
-    """The one paragraph on stderr, which is for people and says all of `phrases`."""
-    [said] = [line for line in answer.err.splitlines() if line.startswith("scorecam: ")]
+    """The error on stderr: one paragraph that contains all of `phrases`."""
+    [message] = [line for line in answer.err.splitlines() if line.startswith("scorecam: ")]
     assert "Traceback" not in answer.err
-    assert said.count(". ") >= 1, f"one sentence says too little: {said}"
+    assert message.count(". ") >= 1, f"one sentence says too little: {message}"
     for phrase in phrases:
-        assert phrase in said, f"{phrase!r} is not in: {said}"
-    return said
+        assert phrase in message, f"{phrase!r} is not in: {message}"
+    return message
 
 
 def strict_json(text: str) -> Any:
-    """What JSON says to any reader: Python's own also takes NaN and Infinity."""
+    """The value of strict JSON; Python's own parser also accepts NaN and Infinity."""
 
     def refuse(constant: str) -> None:
         raise ValueError(f"{constant} is not JSON")
@@ -128,12 +135,12 @@ def whole(path: str | os.PathLike[str]) -> Image.Image:
 
 
 def listing(folder: Path) -> set[str]:
-    """The files below a folder, hidden ones too; empty when it is not there."""
+    """The files below a folder, including hidden ones; empty if there is no such folder."""
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
 def furnish(folder: Path) -> None:
-    """Put two photos, and what the toy models need, into a folder; forget what spies saw."""
+    """Write two photos, preprocessing and class names into a folder; forget all spies."""
     toy_models.SPIES.clear()
     for seed, name in enumerate(("cat.png", "dog.png")):
         picture(seed).save(folder / name)

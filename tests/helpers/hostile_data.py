@@ -1,9 +1,9 @@
-"""Every reader of foreign data, and mutations of sound files for them.
+"""Every reader of foreign data, and mutations of valid files for them.
 
-`READERS` is the one table: a reader that is not in it is not tested. Each makes a sound folder,
-names the file that is attacked, and reads everything that rests on it. `attack` gives numbered
-mutations of the file's bytes: structured ones first (each field replaced by each hostile value),
-then cuts, then seeded changes of bytes.
+Only the readers in `READERS` are tested. Each makes a valid folder, names the file that is
+changed, and reads everything that depends on it. `mutations` yields changed contents of the file:
+first structured ones (each field replaced by each hostile value) mixed with shortened ones, then
+seeded random changes of bytes.
 
     python tests/helpers/hostile_data.py 2000 coco table   # 2000 files for each reader named
 """
@@ -38,14 +38,14 @@ from scorecam.errors import ScorecamError
 from scorecam.images.preprocess import Preprocess
 from scorecam.model.labels import read_labels
 
-SLOWEST = 10.0
-"""Seconds that one file may take."""
+MAX_SECONDS = 10.0
+"""The longest time that reading one file may take."""
 
-MEMORY = 1 << 30
-"""Bytes by which the largest resident set of all of them may grow."""
+MAX_MEMORY = 1 << 30
+"""The most bytes by which the peak resident set may grow."""
 
-LONGEST = 600
-"""Characters of an error."""
+MAX_CHARACTERS = 600
+"""The longest error."""
 
 HUGE = 10**400
 
@@ -71,10 +71,10 @@ class Reader:
     """A reader of foreign data.
 
     Args:
-        make: makes a sound folder, and returns the file that is attacked.
-        read: reads it, given the folder; raises ScorecamError, or checks what it got.
-        kind: how the file is changed: "json", "words", "bytes", or "array".
-        needs: the extra that it takes.
+        make: makes a valid folder, and returns the file that will be changed.
+        read: reads the folder; raises ScorecamError, or checks the result.
+        kind: how the file is changed: "json", "words", "bytes" or "array".
+        needs: the extra that it requires.
     """
 
     make: Callable[[Path], Path]
@@ -86,44 +86,44 @@ class Reader:
 # ── mutations ────────────────────────────────────────────────────────────────────────────────
 
 
-def attack(sound: bytes, kind: str, seed: str) -> Iterator[bytes]:
-    """Mutations of a sound file, without end; the same for the same seed."""
-    yield from (b"", b"\xef\xbb\xbf" + sound, sound.replace(b"\n", b"\r\n"), b"[" * 100_000)
+def mutations(valid: bytes, kind: str, seed: str) -> Iterator[bytes]:
+    """Endless mutations of a valid file, the same for the same seed."""
+    yield from (b"", b"\xef\xbb\xbf" + valid, valid.replace(b"\n", b"\r\n"), b"[" * 100_000)
     if kind in ("json", "words"):
-        yield sound.decode("utf-8").encode("utf-16")
-    structured = {"json": _fields, "words": _words, "array": _headers, "bytes": _nothing}[kind]
+        yield valid.decode("utf-8").encode("utf-16")
+    make = {"json": _fields, "words": _words, "array": _headers, "bytes": _nothing}[kind]
     draw = random.Random(seed)
-    every = list(structured(sound, draw))
-    draw.shuffle(every)
-    places = [len(sound) * i // 40 for i in range(40)]
+    structured = list(make(valid, draw))
+    draw.shuffle(structured)
+    places = [len(valid) * i // 40 for i in range(40)]
     yield from itertools.chain.from_iterable(
-        itertools.zip_longest(every, [sound[:place] for place in places], fillvalue=sound)
+        itertools.zip_longest(structured, [valid[:place] for place in places], fillvalue=valid)
     )
     while True:
-        yield _changed(sound, draw)
+        yield _changed(valid, draw)
 
 
-def _nothing(_sound: bytes, _draw: random.Random) -> Iterator[bytes]:
+def _nothing(_valid: bytes, _draw: random.Random) -> Iterator[bytes]:
     yield from ()
 
 
-def _fields(sound: bytes, _draw: random.Random) -> Iterator[bytes]:
-    """A JSON text with each field replaced, left out, or there twice."""
-    whole = json.loads(sound)
-    for path in _paths(whole):
+def _fields(valid: bytes, _draw: random.Random) -> Iterator[bytes]:
+    """A JSON text with each field replaced, left out or repeated."""
+    document = json.loads(valid)
+    for path in _paths(document):
         for value in VALUES:
-            changed = copy.deepcopy(whole)
+            changed = copy.deepcopy(document)
             changed = _put(changed, path, value)
             yield json.dumps(changed).encode()
         if path:
-            changed = copy.deepcopy(whole)
-            holder: Any = changed
+            changed = copy.deepcopy(document)
+            container: Any = changed
             for step in path[:-1]:
-                holder = holder[step]
-            del holder[path[-1]]
+                container = container[step]
+            del container[path[-1]]
             yield json.dumps(changed).encode()
-            if isinstance(holder, list):
-                holder += copy.deepcopy(whole if not path[:-1] else _at(whole, path[:-1]))
+            if isinstance(container, list):
+                container += copy.deepcopy(document if not path[:-1] else _at(document, path[:-1]))
                 yield json.dumps(changed).encode()
 
 
@@ -131,8 +131,8 @@ def _paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     yield path
     inner = value.items() if isinstance(value, dict) else enumerate(value[:4]) if isinstance(
         value, list) else ()  # fmt: skip
-    for key, each in inner:
-        yield from _paths(each, (*path, key))
+    for key, entry in inner:
+        yield from _paths(entry, (*path, key))
 
 
 def _at(value: Any, path: tuple[Any, ...]) -> Any:
@@ -141,26 +141,26 @@ def _at(value: Any, path: tuple[Any, ...]) -> Any:
     return value
 
 
-def _put(whole: Any, path: tuple[Any, ...], value: Any) -> Any:
+def _put(document: Any, path: tuple[Any, ...], value: Any) -> Any:
     if not path:
         return value
-    _at(whole, path[:-1])[path[-1]] = value
-    return whole
+    _at(document, path[:-1])[path[-1]] = value
+    return document
 
 
-def _words(sound: bytes, _draw: random.Random) -> Iterator[bytes]:
-    """A text with each word replaced, each line left out or there twice."""
-    for found in list(re.finditer(rb"[^\s<>,\"/]+", sound))[:60]:
+def _words(valid: bytes, _draw: random.Random) -> Iterator[bytes]:
+    """A text with each word replaced, and each line left out or repeated."""
+    for match in list(re.finditer(rb"[^\s<>,\"/]+", valid))[:60]:
         for word in WORDS:
-            yield sound[: found.start()] + word + sound[found.end() :]
-    lines = sound.splitlines(keepends=True)
+            yield valid[: match.start()] + word + valid[match.end() :]
+    lines = valid.splitlines(keepends=True)
     for place in range(min(len(lines), 20)):
         yield b"".join(lines[:place] + lines[place + 1 :])
         yield b"".join([*lines[: place + 1], *lines[place:]])
 
 
-def _headers(_sound: bytes, _draw: random.Random) -> Iterator[bytes]:
-    """Arrays of other kinds and shapes, and headers that promise what is not there."""
+def _headers(_valid: bytes, _draw: random.Random) -> Iterator[bytes]:
+    """Arrays of other types and shapes, and headers that promise more data than follow."""
     shapes = [(), (0,), (0, 8), (8,), (8, 8), (7, 8), (2, 2, 2), (1,) * 20]
     for shape, kind in itertools.product(shapes, KINDS):
         file = io.BytesIO()
@@ -176,20 +176,20 @@ def _headers(_sound: bytes, _draw: random.Random) -> Iterator[bytes]:
         yield b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(128)
 
 
-def _changed(sound: bytes, draw: random.Random) -> bytes:
-    """Some bytes flipped, or a piece left out, doubled, or swapped for noise."""
-    content = bytearray(sound)
+def _changed(valid: bytes, draw: random.Random) -> bytes:
+    """Some bytes changed, or a part left out, doubled or replaced by noise."""
+    content = bytearray(valid)
     for _ in range(draw.choice((1, 1, 2, 4, 16))):
         place = draw.randrange(len(content) + 1)
         length = draw.choice((1, 2, 4, 8, 64))
-        what = draw.randrange(5)
-        if what == 0 and place < len(content):
+        action = draw.randrange(5)
+        if action == 0 and place < len(content):
             content[place] ^= 1 << draw.randrange(8)
-        elif what == 1 and place < len(content):
+        elif action == 1 and place < len(content):
             content[place] = draw.choice(b'\x00\x01\x7f\x80\xff0919-,:"[]{}<>/\n eN')
-        elif what == 2:
+        elif action == 2:
             del content[place : place + length]
-        elif what == 3:
+        elif action == 3:
             content[place:place] = content[place : place + length]
         else:
             content[place : place + length] = draw.randbytes(length)
@@ -204,21 +204,21 @@ def _photo(path: Path) -> None:
     Image.new("RGB", (40, 30), (90, 120, 150)).save(path)
 
 
-def _opened(source: str | Path, **how: Any) -> None:
+def _opened(source: str | Path, **options: Any) -> None:
     """Open a data set and use all of it."""
-    found = open_dataset(source, **how)
-    _check(found)
+    dataset = open_dataset(source, **options)
+    _check(dataset)
     try:
-        _check(select(found, at_most=0.5))
-        _check(select(found, limit=2))
+        _check(select(dataset, at_most=0.5))
+        _check(select(dataset, limit=2))
     except ScorecamError as error:
-        is_short(error)
+        check_short(error)
 
 
-def _check(found: Dataset) -> None:
-    for sample in found.samples:
+def _check(dataset: Dataset) -> None:
+    for sample in dataset.samples:
         assert sample.id
-        is_short(sample.failure)
+        check_short(sample.failure)
         for thing in sample.things or ():
             x1, y1, x2, y2 = thing.box
             assert all(map(math.isfinite, thing.box))
@@ -228,15 +228,15 @@ def _check(found: Dataset) -> None:
             try:
                 assert sample.mask().shape == (30, 40)
             except ScorecamError as error:
-                is_short(error)
+                check_short(error)
         outside = [part for part in (sample.path,) if ".." in part.parts]
-        assert found.kind == "list" or not outside
-    assert all(len(remark) < 1_000 for remark in found.remarks)
+        assert dataset.kind == "list" or not outside
+    assert all(len(remark) < 1_000 for remark in dataset.remarks)
 
 
-def is_short(error: ScorecamError | None) -> None:
-    """That an error is one paragraph that can be read."""
-    assert error is None or len(str(error)) <= LONGEST
+def check_short(error: ScorecamError | None) -> None:
+    """Check the length of an error."""
+    assert error is None or len(str(error)) <= MAX_CHARACTERS
 
 
 def _coco(folder: Path) -> Path:
@@ -288,10 +288,10 @@ def _voc(folder: Path) -> Path:
 
 
 def _imagenet_xml(folder: Path) -> Path:
-    made = _voc(folder)
+    file = _voc(folder)
     (folder / "JPEGImages").rename(folder / "images")
     (folder / "masks").mkdir()
-    return made
+    return file
 
 
 def _split(folder: Path) -> Path:
@@ -326,7 +326,7 @@ def _parquet(folder: Path) -> Path:
     return folder / "list.parquet"
 
 
-def _flat(folder: Path, text: str) -> Path:
+def _imagenet(folder: Path, text: str) -> Path:
     for number in range(3):
         _photo(folder / "val" / f"ILSVRC2012_val_0000000{number}.JPEG")
     file = folder / "val.txt"
@@ -334,10 +334,10 @@ def _flat(folder: Path, text: str) -> Path:
     return file
 
 
-def _meta(folder: Path) -> Path:
+def _development_kit(folder: Path) -> Path:
     from scipy.io import savemat
 
-    _flat(folder, "490\n361\n171\n")
+    _imagenet(folder, "490\n361\n171\n")
     kinds = [("ILSVRC2012_ID", "O"), ("WNID", "O")]
     wnids = ((490, "n01751748"), (361, "n09193705"), (171, "n02105855"))
     savemat(
@@ -346,11 +346,13 @@ def _meta(folder: Path) -> Path:
     return folder / "meta.mat"
 
 
-def _read_flat(folder: Path) -> None:
+def _read_imagenet(folder: Path) -> None:
     _opened(folder / "val", annotations=folder / "val.txt")
 
 
-NAMED = "".join(f"ILSVRC2012_val_0000000{number}.JPEG n0144076{number}\n" for number in range(3))
+CLASSES_BY_NAME = "".join(
+    f"ILSVRC2012_val_0000000{number}.JPEG n0144076{number}\n" for number in range(3)
+)
 
 
 # ── names and preprocessing ──────────────────────────────────────────────────────────────────
@@ -372,8 +374,12 @@ def _read_labels(folder: Path) -> None:
 
 
 def _read_preprocess(folder: Path) -> None:
-    found = Preprocess.load(folder / "preprocess.json")
-    assert found(Image.new("RGB", (40, 30))).isfinite().all() if found.size == (16, 16) else found
+    preprocess = Preprocess.load(folder / "preprocess.json")
+    assert (
+        preprocess(Image.new("RGB", (40, 30))).isfinite().all()
+        if preprocess.size == (16, 16)
+        else preprocess
+    )
 
 
 # ── runs ─────────────────────────────────────────────────────────────────────────────────────
@@ -401,7 +407,7 @@ def _first(pattern: str) -> Callable[[Path], Path]:
 
 
 def _read_run(folder: Path) -> None:
-    """Everything that reads a run: the audit, a comparison's side, and its results."""
+    """Everything that reads a run: the audit, a side of a comparison, and the results."""
     from scorecam.metrics.names import parse_metrics
     from scorecam.runs import summary
     from scorecam.runs.compare.compare import _versus
@@ -410,14 +416,14 @@ def _read_run(folder: Path) -> None:
     from scorecam.runs.store import Store
 
     run = folder / "run"
-    refused = None
+    refusal = None
     try:
         for item in read_run(run).items:
             assert all(map(math.isfinite, item.values.values()))
             assert np.isfinite(item.map).all()
     except ScorecamError as error:
-        is_short(error)
-        refused = error
+        check_short(error)
+        refusal = error
     sides = [read_side(Candidate("run", str(run)), run, "scorecam") for _ in range(2)]
     if sides[0].records:
         assert math.isfinite(_versus(sides[0], sides[1]).agreement.mean)
@@ -432,8 +438,8 @@ def _read_run(folder: Path) -> None:
         assert not row.found.n or math.isfinite(row.found.mean)
     for curve in tallies["scorecam"].curves.values():
         assert np.isfinite(curve.band()[0]).all()
-    if refused is not None:
-        raise refused
+    if refusal is not None:
+        raise refusal
 
 
 JOB = "cascading body 0"
@@ -463,15 +469,15 @@ def _read_likeness(folder: Path) -> None:
     assert not point.found.n or math.isfinite(point.found.mean)
 
 
-def _begin(folder: Path) -> None:
-    """What a run that goes on, and another one, make of a run.json."""
+def _resume(folder: Path) -> None:
+    """Resume a run, or refuse to, given its run.json."""
     from scorecam.model.engine import Speed
     from scorecam.runs.store import Store
 
     config = json.loads(CONFIG) | {"methods": [{"name": "scorecam", "settings": {}}]}
-    found, _ = Store(folder / "run", ["scorecam"]).begin(config)
-    if "runtime used" in found:
-        Speed(found["runtime used"], found["precision used"])
+    resumed, _ = Store(folder / "run", ["scorecam"]).begin(config)
+    if "runtime used" in resumed:
+        Speed(resumed["runtime used"], resumed["precision used"])
 
 
 CONFIG = json.dumps(
@@ -498,14 +504,20 @@ READERS: dict[str, Reader] = {
     "voc split": Reader(_split, lambda folder: _opened(folder, split="val"), "words", "eval"),
     "table": Reader(_table, lambda folder: _opened(folder / "list.csv"), "words"),
     "parquet": Reader(_parquet, lambda f: _opened(f / "list.parquet"), "bytes", "eval"),
-    "classes by name": Reader(lambda folder: _flat(folder, NAMED), _read_flat, "words"),
+    "classes by name": Reader(
+        lambda folder: _imagenet(folder, CLASSES_BY_NAME), _read_imagenet, "words"
+    ),
     "classes in order": Reader(
-        lambda folder: _flat(folder, "n01440764\nn01443537\nn01440764\n"), _read_flat, "words"
+        lambda folder: _imagenet(folder, "n01440764\nn01443537\nn01440764\n"),
+        _read_imagenet,
+        "words",
     ),
     "indices": Reader(
-        lambda folder: _flat(folder, NAMED.replace("n0144076", "")), _read_flat, "words"
+        lambda folder: _imagenet(folder, CLASSES_BY_NAME.replace("n0144076", "")),
+        _read_imagenet,
+        "words",
     ),
-    "development kit": Reader(_meta, _read_flat, "bytes", "eval"),
+    "development kit": Reader(_development_kit, _read_imagenet, "bytes", "eval"),
     "labels": Reader(_written("names.txt", "cat\ndog\nfox\n"), _read_labels, "words"),
     "labels as a list": Reader(
         _written("names.json", '["cat", "dog", "fox"]'), _read_labels, "json"
@@ -523,7 +535,7 @@ READERS: dict[str, Reader] = {
         "json",
     ),
     "run.json": Reader(_first("run.json"), _read_run, "json", "eval"),
-    "run.json of a run that goes on": Reader(_recorded, _begin, "json"),
+    "run.json of a resumed run": Reader(_recorded, _resume, "json"),
     "record": Reader(_first("items/*/*/*.json"), _read_run, "json", "eval"),
     "gallery": Reader(_first("gallery/*/*.json"), _read_run, "json", "eval"),
     "map": Reader(_first("maps/*/*/*.npy"), _read_run, "array", "eval"),
@@ -531,12 +543,12 @@ READERS: dict[str, Reader] = {
 }
 
 
-# ── one reader under attack ──────────────────────────────────────────────────────────────────
+# ── testing one reader ───────────────────────────────────────────────────────────────────────
 
 
 @dataclass
 class Report:
-    """What became of many mutations."""
+    """Results of many mutations."""
 
     inputs: int = 0
     refused: int = 0
@@ -544,41 +556,41 @@ class Report:
 
 
 def try_all(name: str, count: int, folder: Path) -> Report:
-    """Read so many mutations; an assertion fails where one ends otherwise than it may."""
+    """Read `count` mutations; an assertion fails on any other result than data or an error."""
     reader = READERS[name]
     folder.mkdir(parents=True)
     file = reader.make(folder)
-    sound = file.read_bytes()
-    reader.read(folder)  # what is sound is read
+    valid = file.read_bytes()
+    reader.read(folder)  # the valid file must be accepted
     report = Report()
-    for number, content in enumerate(itertools.islice(attack(sound, reader.kind, name), count)):
+    for number, content in enumerate(itertools.islice(mutations(valid, reader.kind, name), count)):
         file.write_bytes(content)
-        began = time.perf_counter()
+        start = time.perf_counter()
         try:
             reader.read(folder)
         except ScorecamError as error:
             report.refused += 1
-            is_short(error)
+            check_short(error)
         except BaseException as error:
             raise AssertionError(f"{name} {number}: {error!r} of {content[:300]!r}") from error
-        took = time.perf_counter() - began
+        seconds = time.perf_counter() - start
         report.inputs += 1
-        report.slowest = max(report.slowest, took)
-        assert took < SLOWEST, f"{name} {number}: {took:.1f} s"
+        report.slowest = max(report.slowest, seconds)
+        assert seconds < MAX_SECONDS, f"{name} {number}: {seconds:.1f} s"
     return report
 
 
 def main(count: int, names: list[str]) -> None:
-    """The long mode: says what was found."""
+    """The long mode: print the results of each reader."""
     total = 0
     for name in names or READERS:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         with tempfile.TemporaryDirectory() as folder:
-            found = try_all(name, count, Path(folder) / "data")
+            report = try_all(name, count, Path(folder) / "data")
         grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024
-        total += found.inputs
-        line = f"{name}: {found.inputs} inputs, {found.refused} refused, slowest "
-        sys.stdout.write(f"{line}{found.slowest:.2f} s, resident set +{grown} MiB\n")
+        total += report.inputs
+        line = f"{name}: {report.inputs} inputs, {report.refused} refused, slowest "
+        sys.stdout.write(f"{line}{report.slowest:.2f} s, resident set +{grown} MiB\n")
         sys.stdout.flush()
     sys.stdout.write(f"{total} inputs\n")
 

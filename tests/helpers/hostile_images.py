@@ -1,6 +1,7 @@
-"""Small image files that ask for much: made by hand, each after one way to exhaust a reader.
+"""Small image files that need much memory or time, each exhausting a reader in another way.
 
-Run as a program, it reads the files that are named and says what each took: a JSON list.
+Run as a program, this reads the files named on the command line and prints a JSON list with the
+memory, time and result of each.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from PIL import Image
 
 
 def zeros(length: int, wrap: int = 15) -> bytes:
-    """That many zero bytes, compressed without ever existing."""
+    """`length` zero bytes, compressed without ever being in memory at once."""
     packer = zlib.compressobj(9, wbits=wrap)
     block = bytes(2**20)
     packed = [packer.compress(block) for _ in range(length // len(block))]
@@ -74,15 +75,17 @@ def tiff(tags: dict[int, tuple[int, int, int]], body: bytes = b"", pages: int = 
         for tag, (kind, count, value) in sorted(tags.items())
     )
     start = 8 + len(body)
-    whole = struct.pack("<2sHI", b"II", 42, start) + body
+    content = struct.pack("<2sHI", b"II", 42, start) + body
     for page in range(pages):
         last = page == pages - 1
         following = 0 if last else start + (page + 1) * (len(directory) + 4)
-        whole += directory + struct.pack("<I", following)
-    return whole
+        content += directory + struct.pack("<I", following)
+    return content
 
 
-def plain(width: int, height: int, **more: tuple[int, int, int]) -> dict[int, tuple[int, int, int]]:
+def uncompressed(
+    width: int, height: int, **more: tuple[int, int, int]
+) -> dict[int, tuple[int, int, int]]:
     tags = {
         256: (4, 1, width),
         257: (4, 1, height),
@@ -103,7 +106,7 @@ def deflated(width: int, height: int, *, bits: int, kind: int, bands: int = 1) -
     depths = struct.pack("<4H", *[bits] * 4)
     at = 8 + len(body)
     return tiff(
-        plain(
+        uncompressed(
             width,
             height,
             t258=(3, bands, at) if bands > 2 else (3, bands, bits),
@@ -118,9 +121,9 @@ def deflated(width: int, height: int, *, bits: int, kind: int, bands: int = 1) -
 
 
 def overlapping(entries: int, length: int) -> bytes:
-    """Many tags whose data are the same bytes."""
+    """Many tags that point to the same bytes."""
     many = {1000 + tag: (7, length, 8) for tag in range(entries)}
-    return tiff(plain(4, 4) | many, bytes(length))
+    return tiff(uncompressed(4, 4) | many, bytes(length))
 
 
 # ── GIF, JPEG, and what Pillow can write ─────────────────────────────────────────────────────
@@ -134,13 +137,13 @@ def gif_comment(blocks: int) -> bytes:
 def gif_frames(frames: int) -> bytes:
     file = io.BytesIO()
     Image.new("P", (1, 1)).save(file, "GIF")
-    whole = file.getvalue()
-    at = whole.index(b",\0\0\0\0\1\0\1\0")
-    return whole[:at] + whole[at:-1] * frames + b";"
+    content = file.getvalue()
+    start = content.index(b",\0\0\0\0\1\0\1\0")
+    return content[:start] + content[start:-1] * frames + b";"
 
 
 def jpeg_exif(megabytes: int) -> bytes:
-    """An EXIF of so many rational numbers, in segment after segment."""
+    """EXIF data of this size, full of rational numbers, spread over many segments."""
     length = megabytes * 2**20
     entry = struct.pack("<HHHII", 1, 0x011A, 5, length // 8, 26)
     blob = b"II*\0\x08\0\0\0" + entry + bytes(4) + b"\1\0\0\0" * (length // 4)
@@ -164,10 +167,10 @@ def _segment(marker: int, content: bytes) -> bytes:
 
 
 def scans(side: int) -> bytes:
-    """A sequential JPEG with a scan for each colour, so that its reader keeps all coefficients."""
+    """A sequential JPEG with one scan per colour, so that its reader keeps all coefficients."""
     bands = b"".join(bytes([band, 0x11, 0]) for band in (1, 2, 3))
     tables = b"".join(_segment(0xC4, bytes([kind, 1]) + bytes(15) + b"\0") for kind in (0, 16))
-    bits = 2 * (-(-side // 8)) ** 2  # for each block: no difference, and no further coefficient
+    bits = 2 * (-(-side // 8)) ** 2  # for each block: no difference, no further coefficient
     pixels = bytes(bits // 8) + bytes([0xFF >> bits % 8] if bits % 8 else [])
     return b"".join(
         [
@@ -181,13 +184,13 @@ def scans(side: int) -> bytes:
     )
 
 
-def saved(mode: str, kind: str, size: tuple[int, int], **how: Any) -> bytes:
+def saved(mode: str, kind: str, size: tuple[int, int], **options: Any) -> bytes:
     file = io.BytesIO()
-    Image.new(mode, size).save(file, kind, **how)
+    Image.new(mode, size).save(file, kind, **options)
     return file.getvalue()
 
 
-def turned(side: int) -> bytes:
+def rotated(side: int) -> bytes:
     exif = Image.Exif()
     exif[0x0112] = 6
     return saved("L", "PNG", (side, side), exif=exif)
@@ -206,12 +209,12 @@ def icon(width: int, height: int) -> bytes:
 
 
 def side(limit: int, cost: float) -> int:
-    """The side of a square image that takes nearly all of the limit, at so many bytes a pixel."""
+    """The side of a square image that takes nearly the limit, at `cost` bytes per pixel."""
     return int(((limit - 20 * 2**20) / cost) ** 0.5)
 
 
 def files(limit: int) -> dict[str, Callable[[], bytes]]:
-    """Hostile files, those near the limit on memory by how much they may take."""
+    """Hostile files by name; the large ones are sized to stay just below the memory limit."""
     s8, s10, s12, s16, s26 = (side(limit, cost) for cost in (8, 10, 12, 16, 26))
     return {
         "rgb.png": lambda: png(s8, s8),
@@ -224,7 +227,7 @@ def files(limit: int) -> dict[str, Callable[[], bytes]]:
         "interlaced.png": lambda: png(s8, s8, interlaced=True),
         "row.png": lambda: png(s8 * s8, 1, colours=0),
         "column.png": lambda: png(1, s8 * s8 // 4, bits=16, colours=0),
-        "turned.png": lambda: turned(s8),
+        "rotated.png": lambda: rotated(s8),
         "too-large.png": lambda: png(3 * s8, 3 * s8, pixels=zeros(2**20)),
         "animated.png": lambda: animated("PNG", 300, 40),
         "ztxt.png": lambda: png(1, 1, before=_text(b"zTXt")),
@@ -245,14 +248,16 @@ def files(limit: int) -> dict[str, Callable[[], bytes]]:
         "lab.tif": lambda: saved("LAB", "TIFF", (s10, s10), compression="tiff_lzw"),
         "overlapping-tags.tif": lambda: overlapping(4000, 200_000),
         "many-tags.tif": lambda: overlapping(60_000, 5),
-        "strips.tif": lambda: tiff(plain(4, 4, t273=(4, 5_000_000, 8)), bytes(20_000_000)),
-        "rationals.tif": lambda: tiff(plain(4, 4, t33550=(5, 2_000_000, 8)), b"\1" * 16_000_000),
+        "strips.tif": lambda: tiff(uncompressed(4, 4, t273=(4, 5_000_000, 8)), bytes(20_000_000)),
+        "rationals.tif": lambda: tiff(
+            uncompressed(4, 4, t33550=(5, 2_000_000, 8)), b"\1" * 16_000_000
+        ),
         "exif-rationals.tif": lambda: tiff(
-            plain(4, 4, t34665=(4, 1, 16_000_008)),
+            uncompressed(4, 4, t34665=(4, 1, 16_000_008)),
             b"\1" * 16_000_000 + struct.pack("<HHHII", 1, 37500, 5, 2_000_000, 8) + bytes(4),
         ),
-        "pages.tif": lambda: tiff(plain(4, 4), bytes(16), pages=20_000),
-        "endless.tif": lambda: tiff(plain(4, 4), bytes(16))[:-4] + struct.pack("<I", 24),
+        "pages.tif": lambda: tiff(uncompressed(4, 4), bytes(16), pages=20_000),
+        "endless.tif": lambda: tiff(uncompressed(4, 4), bytes(16))[:-4] + struct.pack("<I", 24),
         "comment.gif": lambda: gif_comment(60_000),
         "frames.gif": lambda: gif_frames(100_000),
         "large.gif": lambda: saved("P", "GIF", (s8, s8)),
@@ -277,32 +282,32 @@ def files(limit: int) -> dict[str, Callable[[], bytes]]:
     }
 
 
-def _reads(path: str) -> dict[str, Any]:
-    before, began = _memory("VmRSS"), time.perf_counter()
+def _measure(path: str) -> dict[str, Any]:
+    before, start = _memory("VmRSS"), time.perf_counter()
     try:
         photo = read(path)
-        said = f"{photo.image.size}, {len(photo.remarks)} remarks"
+        outcome = f"{photo.image.size}, {len(photo.remarks)} remarks"
     except ScorecamError as error:
-        said = str(error)
-    seconds = time.perf_counter() - began
+        outcome = str(error)
+    seconds = time.perf_counter() - start
     return {
         "file": Path(path).name,
         "bytes": Path(path).stat().st_size,
         "peak": _memory("VmHWM") - before,
         "seconds": round(seconds, 2),
-        "said": said,
+        "outcome": outcome,
     }
 
 
-def _alone(path: str) -> dict[str, Any]:
-    """The same in a process of its own: what one file leaves behind is not the next one's."""
-    here, there = os.pipe()
+def _in_child(path: str) -> dict[str, Any]:
+    """The same in a child process, so that memory used for one file is not counted for the next."""
+    reading_end, writing_end = os.pipe()
     child = os.fork()
     if child == 0:
-        os.write(there, json.dumps(_reads(path)).encode())
+        os.write(writing_end, json.dumps(_measure(path)).encode())
         os._exit(0)
-    os.close(there)
-    with os.fdopen(here, "rb") as file:
+    os.close(writing_end)
+    with os.fdopen(reading_end, "rb") as file:
         answer = file.read()
     os.waitpid(child, 0)
     return json.loads(answer)
@@ -317,5 +322,5 @@ if __name__ == "__main__":
     from scorecam.errors import ScorecamError
     from scorecam.images.photo import read
 
-    _reads(__file__)  # what is allocated once
-    sys.stdout.write(json.dumps([_alone(path) for path in sys.argv[1:]]))
+    _measure(__file__)  # allocates what is allocated only once
+    sys.stdout.write(json.dumps([_in_child(path) for path in sys.argv[1:]]))

@@ -1,4 +1,4 @@
-"""Networks that share a trunk, a loop that trains one of them, and every public call."""
+"""Networks that share a trunk, a training loop for one of them, and every public call."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PREPROCESS = scorecam.Preprocess(
 
 
 class Trunk(nn.Module):
-    """Layers that the mode changes, and hooks, lists and attributes that a view has to follow."""
+    """Layers that depend on the mode, in a plain list that a view must follow; logs its passes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,19 +32,19 @@ class Trunk(nn.Module):
         self.relu = nn.ReLU()
         self.steps = [self.conv, self.drop, self.relu]  # modules in a plain list
         self.modes: list[bool] = []
-        self.wanted: list[bool] = []
+        self.gradients: list[bool] = []
 
     def forward(self, images: Tensor) -> Tensor:
         if self.training:
             self.modes.append(all(step.training for step in self.steps))
-            self.wanted.append(all(weight.requires_grad for weight in self.parameters()))
+            self.gradients.append(all(weight.requires_grad for weight in self.parameters()))
         for step in self.steps:
             images = step(images)
         return images
 
 
 class Headed(nn.Module):
-    """A trunk, which other networks may have too, and a head of its own."""
+    """A trunk that networks may share, and its own head."""
 
     def __init__(self, trunk: Trunk, seed: int) -> None:
         super().__init__()
@@ -60,15 +60,15 @@ class Headed(nn.Module):
         return self.classes(self.flatten(self.pool(self.trunk(images))))
 
 
-def trunk() -> Trunk:
-    """The same weights every time; in training mode."""
+def make_trunk() -> Trunk:
+    """A trunk in training mode, with the same weights every time."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return Trunk()
 
 
 def train(network: Headed, steps: int) -> Tensor:
-    """Train the head, with dropout from torch's own generator; the head's weights afterwards."""
+    """Train the head, with dropout from torch's global generator; return its weights."""
     torch.manual_seed(7)
     network.train()
     optimiser = torch.optim.SGD(network.classes.parameters(), lr=0.1, momentum=0.9)
@@ -109,10 +109,10 @@ def _evaluated(network: nn.Module) -> Tensor:
         return torch.stack([torch.from_numpy(np.load(path)).float() for path in maps])
 
 
-def _sane(network: nn.Module) -> Tensor:
+def _sanity(network: nn.Module) -> Tensor:
     with tempfile.TemporaryDirectory() as folder:
         model = scorecam.open_model(network, preprocess=PREPROCESS, head="logits")
-        found = scorecam.sanity(
+        result = scorecam.sanity(
             model,
             photos(Path(folder)),
             "scorecam",
@@ -121,28 +121,28 @@ def _sane(network: nn.Module) -> Tensor:
             budget="exact",
             runtime="eager",
         )
-        assert found.points
-        return torch.tensor([float(point.found.mean) for point in found.points])
+        assert result.points
+        return torch.tensor([float(point.result.mean) for point in result.points])
 
 
 def _trust(network: nn.Module) -> Tensor:
     model = scorecam.open_model(network, head="logits")
     explanation = scorecam.explain(model, IMAGE, 1, runtime="eager")
-    found = scorecam.check(model, explanation)
-    return torch.tensor([float(evidence.value or 0) for evidence in found.evidence])
+    trust = scorecam.check(model, explanation)
+    return torch.tensor([float(evidence.value or 0) for evidence in trust.evidence])
 
 
 def _layers(network: nn.Module) -> Tensor:
-    found = scorecam.layers(network, IMAGE)
-    return torch.tensor([[layer.channels, *layer.grid, layer.default] for layer in found])
+    layers = scorecam.layers(network, IMAGE)
+    return torch.tensor([[layer.channels, *layer.grid, layer.default] for layer in layers])
 
 
-def _by(method: str) -> Callable[[nn.Module], Tensor]:
+def with_method(method: str) -> Callable[[nn.Module], Tensor]:
     def call(network: nn.Module) -> Tensor:
         model = scorecam.open_model(network, head="logits")
         explanation = scorecam.explain(model, IMAGE, 1, runtime="eager")
-        [found] = heatmaps(model, explanation, parse_methods(method)).values()
-        return found
+        [heatmap] = heatmaps(model, explanation, parse_methods(method)).values()
+        return heatmap
 
     return call
 
@@ -153,7 +153,7 @@ def _scorecam(network: nn.Module, **settings: Any) -> scorecam.ScoreCAM:
 
 CALLS: dict[str, Callable[[Any], Tensor]] = {
     "explain": lambda net: scorecam.explain(net, IMAGE, 1, runtime="eager").heatmap,
-    "explain, few masks": lambda net: scorecam.explain(net, IMAGE, 1, budget="fast").heatmap,
+    "explain, fast budget": lambda net: scorecam.explain(net, IMAGE, 1, budget="fast").heatmap,
     "ScoreCAM": lambda net: _scorecam(net)(torch.stack([IMAGE, -IMAGE]), [1, 2]),
     "ScoreCAM, a layer": lambda net: _scorecam(net, layer="trunk.conv")(IMAGE[None], 1),
     "bank": lambda net: _scorecam(net).bank(IMAGE).scores,
@@ -168,14 +168,14 @@ CALLS: dict[str, Callable[[Any], Tensor]] = {
     ),
 }
 
-MORE: dict[str, Callable[[Any], Tensor]] = {
+EVAL_CALLS: dict[str, Callable[[Any], Tensor]] = {
     "check": _trust,
     "evaluate": _evaluated,
-    "sanity": _sane,
-    "gradient": _by("gradient"),
-    "smoothgrad": _by("smoothgrad:samples=4"),
-    "gradcam": _by("gradcam"),
-    "guided": _by("guided"),
-    "rise": _by("rise:masks=20"),
+    "sanity": _sanity,
+    "gradient": with_method("gradient"),
+    "smoothgrad": with_method("smoothgrad:samples=4"),
+    "gradcam": with_method("gradcam"),
+    "guided": with_method("guided"),
+    "rise": with_method("rise:masks=20"),
 }
-"""Calls that need the libraries of the extra `eval`."""
+"""Calls that need the extra `eval`."""

@@ -17,7 +17,7 @@ from torch import nn
 
 import scorecam as package
 from command_line import SIDE, furnish, options, scorecam
-from hostile_images import plain, png, tiff
+from hostile_images import png, tiff, uncompressed
 from scorecam.datasets.photos import upright_size
 from scorecam.errors import PhotoError
 from scorecam.images.photo import read, read_photo
@@ -130,8 +130,8 @@ def test_a_stack_of_grey_pages_is_refused(kind: type[np.generic], tmp_path: Path
 
 
 def test_a_smaller_copy_behind_a_grey_page_is_no_stack(tmp_path: Path) -> None:
-    first = plain(16, 16)
-    preview = plain(16, 16, t254=(4, 1, 1))
+    first = uncompressed(16, 16)
+    preview = uncompressed(16, 16, t254=(4, 1, 1))
     whole = tiff(first, bytes(256))
     second = tiff(preview, bytes(256))
     directory = second[264:]
@@ -143,7 +143,7 @@ def test_a_smaller_copy_behind_a_grey_page_is_no_stack(tmp_path: Path) -> None:
 
 def test_a_fourth_band_that_is_no_alpha_is_said_not_to_be_read(tmp_path: Path) -> None:
     body = bytes(8 * 8 * 4) + struct.pack("<4H", 8, 8, 8, 8)
-    tags = plain(
+    tags = uncompressed(
         8,
         8,
         t258=(3, 4, 8 + 256),
@@ -159,7 +159,7 @@ def test_a_fourth_band_that_is_no_alpha_is_said_not_to_be_read(tmp_path: Path) -
 
 def test_pixels_of_five_bands_are_called_that(tmp_path: Path) -> None:
     body = bytes(8 * 8 * 10) + struct.pack("<5H", *[16] * 5)
-    tags = plain(8, 8, t258=(3, 5, 8 + 640), t277=(3, 1, 5), t279=(4, 1, 640))
+    tags = uncompressed(8, 8, t258=(3, 5, 8 + 640), t277=(3, 1, 5), t279=(4, 1, 640))
     (tmp_path / "it.tif").write_bytes(tiff(tags, body))
 
     with pytest.raises(PhotoError, match=r"a TIFF file with 5 bands of 16 bits.*rasterio"):
@@ -272,8 +272,8 @@ NIFTI = struct.pack("<I", 348) + bytes(340) + b"n+1\0" + bytes(100)
         ("a.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC", "pillow-heif"),
         ("a.cr3", b"\0\0\0\x18ftypcrx \0\0\0\1crx isom", "raw file", "rawpy"),
         ("a.cr2", b"II*\0\x10\0\0\0CR\2\0" + bytes(90), "raw file", "rawpy"),
-        ("a.nef", tiff(plain(4, 4), bytes(16)), "raw file", "rawpy"),
-        ("a.tif", tiff(plain(4, 4, t50706=(1, 4, 1)), bytes(16)), "raw file", "rawpy"),
+        ("a.nef", tiff(uncompressed(4, 4), bytes(16)), "raw file", "rawpy"),
+        ("a.tif", tiff(uncompressed(4, 4, t50706=(1, 4, 1)), bytes(16)), "raw file", "rawpy"),
         ("a.raf", b"FUJIFILMCCD-RAW 0201" + bytes(90), "raw file", "rawpy"),
         ("a.zip", _zip("cat.jpg"), "zip archive", "Extract the photo from"),
         ("a.pth", _zip("archive/data.pkl"), "weights", "--weights"),

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 import scorecam
-from left_as_found import Everything, as_found, left_as_found
 from method_cases import case_of, heatmap
+from network_state import Everything, snapshot, unchanged
 from networks import InPlace, Residual, Signal, Volume, build, images_for
 from scorecam.errors import MissingExtra, ModelError, SettingError
 from scorecam.methods.method import Case
@@ -281,7 +281,7 @@ def test_the_network_is_left_as_it_was_found(name: str, mode: str) -> None:
     image = torch.rand(3, 24, 40)
     before, version = image.clone(), image._version
     case = case_of(network, image, 2, "body")
-    with left_as_found(network):
+    with unchanged(network):
         heatmap(name, case)
     assert torch.equal(image, before)
     assert image._version == version
@@ -336,11 +336,11 @@ def test_the_network_is_left_as_it_was_found_after_an_error(name: str, when: str
     total, network.passes = network.passes, 0
     assert total > 0
     network.at = 1 if when == "first" else total
-    watched = as_found(network)
+    watched = snapshot(network)
     with pytest.raises(ModelError, match="boom"):
         heatmap(name, dataclasses.replace(case))
     network.passes = 0
-    found = as_found(network)
+    found = snapshot(network)
     assert [key for key in watched if watched[key] != found[key]] == []
 
 

@@ -1,4 +1,4 @@
-"""Every error is one short paragraph of visible characters, whatever is in it."""
+"""Every error is one short paragraph of printable characters, whatever it quotes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from torch import nn
 
 import scorecam as package
 import toy_models
-from command_line import PREPROCESS, Answer, picture
+from command_line import EXPLAIN_OPTIONS, MODEL, Answer
 from command_line import scorecam as command
 from scorecam import ScorecamError, SettingError
 from scorecam.base.wording import LONGEST_PARAGRAPH, quoted, reason
@@ -27,12 +27,12 @@ from scorecam.cli.app import COMMANDS
 from scorecam.cli.groups import with_option_groups
 from scorecam.errors import LONGEST_ADVICE, did_you_mean
 
-LONG = "x" * 38_000
-FILLER = "Sentences of a foreign library.\n\tThey go on.\r\n" * 900
+LONG_WORD = "x" * 38_000
+LONG_TEXT = "Sentences of a foreign library.\n\tThey go on.\r\n" * 900
 
 
-def paragraph(text: str) -> None:
-    """That a message can be read: short, in one piece, and shown as it is."""
+def check_paragraph(text: str) -> None:
+    """A message is short, one paragraph, and has no control characters."""
     assert 0 < len(text) <= LONGEST_PARAGRAPH
     assert text.isprintable() or not re.search(r"[\x00-\x1f\x7f-\x9f]", text)
     assert "\n" not in text
@@ -44,37 +44,35 @@ parts = st.one_of(st.text(max_size=60), st.text().map(lambda text: text * 500))
 
 
 @given(what=st.text(min_size=1).map(lambda text: f"What: {text * 300}"), likely=parts, do=parts)
-@example(what=LONG, likely=LONG, do=LONG)
-@example(what=FILLER, likely=FILLER, do=FILLER)
-@example(what="Short.", likely="", do=LONG)
-@example(what=LONG, likely="", do="Do this.")
-def test_an_error_is_a_short_paragraph_whatever_it_is_made_of(
-    what: str, likely: str, do: str
-) -> None:
+@example(what=LONG_WORD, likely=LONG_WORD, do=LONG_WORD)
+@example(what=LONG_TEXT, likely=LONG_TEXT, do=LONG_TEXT)
+@example(what="Short.", likely="", do=LONG_WORD)
+@example(what=LONG_WORD, likely="", do="Do this.")
+def test_an_error_is_a_short_paragraph_whatever_it_quotes(what: str, likely: str, do: str) -> None:
     error = SettingError(what, likely=likely, do=do)
-    paragraph(str(error))
-    paragraph(str(pickle.loads(pickle.dumps(error))))  # as from another process
+    check_paragraph(str(error))
+    check_paragraph(str(pickle.loads(pickle.dumps(error))))  # as from another process
 
 
 @given(what=parts, likely=parts, do=st.text("abc -", min_size=1, max_size=LONGEST_ADVICE))
-def test_what_to_try_is_never_cut(what: str, likely: str, do: str) -> None:
+def test_the_advice_is_never_shortened(what: str, likely: str, do: str) -> None:
     advice = " ".join(do.split())
     assert advice in str(SettingError(f"It: {what}", likely=likely, do=do))
 
 
-def test_a_short_error_is_said_whole() -> None:
+def test_a_short_error_is_not_shortened() -> None:
     error = SettingError("What happened.", likely="Why it did.", do="What to try.")
     assert str(error) == "What happened. Why it did. What to try."
 
 
-def test_the_beginning_and_the_end_of_what_happened_stay() -> None:
-    said = str(SettingError(f"The path /first/{LONG}/last.png is too long.", do="Move it."))
-    assert said.startswith("The path /first/xxx")
-    assert said.endswith("xxx/last.png is too long. Move it.")
+def test_a_long_sentence_keeps_its_beginning_and_end() -> None:
+    message = str(SettingError(f"The path /first/{LONG_WORD}/last.png is too long.", do="Move it."))
+    assert message.startswith("The path /first/xxx")
+    assert message.endswith("xxx/last.png is too long. Move it.")
 
 
-class Rude:
-    """Everything about it fails."""
+class Unprintable:
+    """Its `repr` and `str` fail."""
 
     def __repr__(self) -> str:
         raise RuntimeError("no repr")
@@ -85,13 +83,13 @@ class Rude:
 @pytest.mark.parametrize(
     "value",
     [
-        LONG,
-        LONG.encode(),
-        [LONG] * 9,
-        {LONG: LONG},
+        LONG_WORD,
+        LONG_WORD.encode(),
+        [LONG_WORD] * 9,
+        {LONG_WORD: LONG_WORD},
         10**9000,
-        Rude(),
-        [Rude()],
+        Unprintable(),
+        [Unprintable()],
         torch.zeros(99, 99),
     ],
     ids=lambda value: type(value).__name__,
@@ -101,21 +99,21 @@ def test_a_quoted_value_is_short_and_never_fails(value: object) -> None:
     assert did_you_mean(value, ["exact", "fast"]) == ""
 
 
-def test_a_foreign_exception_is_quoted_on_one_short_line() -> None:
-    class Silent(ValueError):
+def test_a_foreign_exception_is_quoted_in_one_short_line() -> None:
+    class WithoutText(ValueError):
         def __str__(self) -> str:
-            raise RuntimeError("no words")
+            raise RuntimeError("no text")
 
-    assert reason(ValueError(FILLER)).startswith("Sentences of a foreign library. They go on.")
-    assert len(reason(ValueError(FILLER))) <= 200
+    assert reason(ValueError(LONG_TEXT)).startswith("Sentences of a foreign library. They go on.")
+    assert len(reason(ValueError(LONG_TEXT))) <= 200
     assert reason(ValueError()) == "ValueError"
-    assert reason(Silent()) == "Silent"
+    assert reason(WithoutText()) == "WithoutText"
 
 
 # ── where errors come from ───────────────────────────────────────────────────────────────────
 
 
-class Loud(nn.Module):
+class Failing(nn.Module):
     """Fails, with a message of 40,000 characters."""
 
     def __init__(self) -> None:
@@ -124,13 +122,13 @@ class Loud(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         self.convolution(images)
-        raise ValueError(FILLER)
+        raise ValueError(LONG_TEXT)
 
 
-def test_what_a_network_raises_is_cut() -> None:
+def test_the_message_of_a_networks_exception_is_shortened() -> None:
     with pytest.raises(ScorecamError) as caught:
-        package.explain(Loud(), torch.zeros(1, 3, 16, 16))
-    paragraph(str(caught.value))
+        package.explain(Failing(), torch.zeros(1, 3, 16, 16))
+    check_paragraph(str(caught.value))
     assert "Sentences of a foreign library." in str(caught.value)
     assert "Check that model(x) itself works" in str(caught.value)
 
@@ -141,42 +139,49 @@ def _longest_name(folder: Path, text: str) -> str:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    picture(1).save(tmp_path / "cat.png")
-    (tmp_path / "preprocess.json").write_text(json.dumps(PREPROCESS), "utf-8")
-    (tmp_path / "names.json").write_text(json.dumps([f"{i}{LONG}" for i in range(5)]), "utf-8")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+def folder(photo_folder: Path) -> Path:
+    """Photos, and class names of 38,000 characters."""
+    names = [f"{i}{LONG_WORD}" for i in range(5)]
+    (photo_folder / "names.json").write_text(json.dumps(names), "utf-8")
+    return photo_folder
 
 
-MODEL = ("--model", "toy_models:tiny", "--preprocess", "preprocess.json", "--labels", "names.json")
-EXPLAIN = (
-    *("model", "weights", "preprocess", "labels", "head", "device", "layer", "target", "variant"),
-    *("budget", "precision", "runtime", "batch-size", "seed", "methods", "tolerance"),
+EVALUATE_OPTIONS = (
+    "methods",
+    "metrics",
+    "annotations",
+    "split",
+    "shard",
+    "target",
+    "fill",
+    "budget",
 )
-EVALUATE = ("methods", "metrics", "annotations", "split", "shard", "target", "fill", "budget")
 
 
-def said_shortly(answer: Answer) -> None:
-    """Every line on stderr is short, and none is a traceback."""
+def check_short_errors(answer: Answer) -> None:
+    """Every line on stderr is short, and there is no traceback."""
     assert answer.code in (0, 1, 2), answer.err[:2000]
     for line in answer.err.splitlines():
-        paragraph(line.removeprefix("scorecam: ") or "-")
+        check_paragraph(line.removeprefix("scorecam: ") or "-")
 
 
-@pytest.mark.parametrize("text", [LONG, "word " * 8000, "a/" * 2000], ids=["x", "words", "path"])
+@pytest.mark.parametrize(
+    "text", [LONG_WORD, "word " * 8000, "a/" * 2000], ids=["x", "words", "path"]
+)
 class TestLongValues:
-    @pytest.mark.parametrize("option", EXPLAIN)
-    def test_of_explain(self, desk: Path, text: str, option: str) -> None:
-        said_shortly(command("explain", desk / "cat.png", *MODEL, f"--{option}={text}"))
+    @pytest.mark.parametrize("option", EXPLAIN_OPTIONS)
+    def test_in_an_option_of_explain(self, folder: Path, text: str, option: str) -> None:
+        check_short_errors(command("explain", folder / "cat.png", *MODEL, f"--{option}={text}"))
 
     @pytest.mark.needs("eval")
-    @pytest.mark.parametrize("option", EVALUATE)
-    def test_of_evaluate(self, desk: Path, text: str, option: str) -> None:
-        said_shortly(command("evaluate", desk, "--out", "run", *MODEL, f"--{option}={text}"))
+    @pytest.mark.parametrize("option", EVALUATE_OPTIONS)
+    def test_in_an_option_of_evaluate(self, folder: Path, text: str, option: str) -> None:
+        check_short_errors(
+            command("evaluate", folder, "--out", "run", *MODEL, f"--{option}={text}")
+        )
 
-    def test_of_names_of_files(self, desk: Path, text: str) -> None:
-        for path in (text, _longest_name(desk, text)):
+    def test_as_a_file_name(self, folder: Path, text: str) -> None:
+        for path in (text, _longest_name(folder, text)):
             for words in (
                 *(
                     ["explain", path],
@@ -191,38 +196,38 @@ class TestLongValues:
                 ["explain", "cat.png", *MODEL, "--out", path],
                 ["compare", path, path, path, "--out", "both"],
             ):
-                said_shortly(command(*words))
+                check_short_errors(command(*words))
 
-    def test_of_words_that_are_no_command(self, desk: Path, text: str) -> None:
-        del desk
+    def test_as_an_unknown_command_or_option(self, folder: Path, text: str) -> None:
+        del folder
         for words in (
             [text],
             ["explain", f"--{text}"],
             ["explain", "--seed", text],
             ["demo", text],
         ):
-            said_shortly(command(*words))
+            check_short_errors(command(*words))
 
 
-def test_class_names_of_any_length_make_short_errors(desk: Path) -> None:
+def test_long_class_names_make_short_errors(folder: Path) -> None:
     for target in ("0x", "x", "tabby"):
-        said_shortly(command("explain", desk / "cat.png", *MODEL, "--target", target))
+        check_short_errors(command("explain", folder / "cat.png", *MODEL, "--target", target))
 
 
-# ── what errors advise ───────────────────────────────────────────────────────────────────────
+# ── advice ───────────────────────────────────────────────────────────────────────────────────
 
 SOURCES = sorted(Path(package.__file__).parent.rglob("*.py"))
-OF_PYTHON_ALONE = {"output", "masked_input", "masking", "progress", "image", "explanation"}
+PYTHON_ONLY = {"output", "masked_input", "masking", "progress", "image", "explanation"}
 
 
 def options() -> set[str]:
-    """The options of all commands, as Python would name them."""
+    """The options of all commands, spelt as Python names."""
     commands = [inspect.signature(with_option_groups(command)) for command in COMMANDS]
     return {name for command in commands for name in command.parameters}
 
 
 def advice() -> Iterator[tuple[str, str]]:
-    """Every sentence of what to try in the package, and where it stands."""
+    """Every piece of advice in the package: file and line, source text."""
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.keyword) and node.arg == "do":
@@ -231,34 +236,34 @@ def advice() -> Iterator[tuple[str, str]]:
 
 
 def test_advice_that_names_an_argument_names_the_option_too() -> None:
-    """On a command line without such an option, it says that it is about Python."""
+    """Where no such option exists, the advice says that it is for Python."""
     parameters = set(inspect.signature(package.explain).parameters)
     parameters |= set(inspect.signature(package.open_model).parameters)
     for where, text in advice():
         for name in set(re.findall(r"\b([a-z_]+)=", text)) & parameters:
-            # A setting of a model is written so on the command line too: lite0,head=value.
+            # The command line writes settings of a model like this too: lite0,head=value.
             in_python = "scorecam." in text or "In Python" in text or f",{name}=" in text
             as_option = name in options() and f"--{name.replace('_', '-')}" in text
             assert in_python or as_option, f"{where}: {text}"
-            if name in OF_PYTHON_ALONE:
+            if name in PYTHON_ONLY:
                 assert in_python, f"{where}: {text}"
 
 
-def test_where_the_scores_are_is_advised_for_the_command_line(desk: Path) -> None:
-    answer = command("explain", desk / "cat.png", "--model", "toy_models:detects", *MODEL[2:4])
+def test_an_ambiguous_output_has_advice_for_the_command_line(folder: Path) -> None:
+    answer = command("explain", folder / "cat.png", "--model", "toy_models:detects", *MODEL[2:4])
     assert answer.code == 2
     assert "On the command line, let the model's factory return" in answer.err
 
 
-def test_advice_for_a_video_is_about_videos() -> None:
+def test_the_advice_for_a_video_names_its_axes() -> None:
     with pytest.raises(SettingError) as caught:
         package.explain(toy_models.tiny(), torch.zeros(1, 5, 3, 16, 16))
-    said = str(caught.value)
-    assert "x[None]" not in said
-    assert "the shape (1, 5, 3, 16, 16), so 5 axes" in said
-    assert "video (b t c h w)" in said
+    message = str(caught.value)
+    assert "x[None]" not in message
+    assert "the shape (1, 5, 3, 16, 16), so 5 axes" in message
+    assert "video (b t c h w)" in message
 
 
-def test_advice_for_an_image_without_a_batch_is_the_batch() -> None:
+def test_an_image_without_batch_axis_is_told_to_add_one() -> None:
     with pytest.raises(SettingError, match=r"Give x\[None\]"):
         package.ScoreCAM(toy_models.tiny())(torch.zeros(3, 16, 16))

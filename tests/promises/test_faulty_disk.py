@@ -1,4 +1,4 @@
-"""Whatever call of the disk fails: a message, nothing half-written, and the next try succeeds."""
+"""If a disk call fails: an error, no partial files, and the next attempt succeeds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.needs("eval", "audit")
 
 PHOTOS = 20
 STEP = 37
-"""Every so many calls are tried in an ordinary run; all of them in a long one."""
+"""An ordinary run lets every 37th call fail; a long run lets each call fail in turn."""
 
 
 @pytest.fixture(scope="module")
@@ -31,91 +31,96 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a run computes of a photo is computed once: the disk is what is tried here."""
+def cached_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compute each photo once and reuse the result, because only the disk is tested here."""
     work, entry = evaluate.work, evaluate.entry
-    done: dict[str, tuple[list[Any], list[Any]]] = {}
+    cache: dict[str, tuple[list[Any], list[Any]]] = {}
     entries: dict[str, Any] = {}
 
-    def remembered(sample: Any, setup: Any, methods: Any, keep: Any) -> Iterator[Any]:
-        if sample.id not in done:
-            kept: list[Any] = []
-            found = list(work(sample, setup, methods, lambda *seen: kept.extend(seen)))
-            done[sample.id] = found, kept
-        found, kept = done[sample.id]
-        keep(*kept)
-        yield from found
+    def cached_work(sample: Any, setup: Any, methods: Any, keep: Any) -> Iterator[Any]:
+        if sample.id not in cache:
+            kept_values: list[Any] = []
+            results = list(work(sample, setup, methods, lambda *values: kept_values.extend(values)))
+            cache[sample.id] = results, kept_values
+        results, kept_values = cache[sample.id]
+        keep(*kept_values)
+        yield from results
 
-    def shown(subject: Any, *rest: Any) -> Any:
+    def cached_entry(subject: Any, *rest: Any) -> Any:
         if subject.sample.id not in entries:
             entries[subject.sample.id] = entry(subject, *rest)
         return entries[subject.sample.id]
 
-    monkeypatch.setattr(evaluate, "work", remembered)
-    monkeypatch.setattr(evaluate, "entry", shown)
+    monkeypatch.setattr(evaluate, "work", cached_work)
+    monkeypatch.setattr(evaluate, "entry", cached_entry)
     monkeypatch.setattr(summary, "draw", lambda to, *_: write_bytes(to / "curves.png", b"PNG" * 99))
 
 
-def told(answer: Answer, disk: FaultyDisk, place: Path) -> None:
-    """How a command ended says what has happened, in words."""
+def check_error(answer: Answer, disk: FaultyDisk, folder: Path) -> None:
+    """The command reports the failed call, and its exit code fits what was saved."""
     assert "Traceback" not in answer.err
     assert "our fault" not in answer.err, answer.err
     if disk.failed == "unlink" and answer.code == 0:
-        return  # what could not be removed was not needed any more
+        return  # the file that could not be removed was obsolete
     assert os.strerror(disk.error) in answer.err, (disk.failed, answer)
-    saved = any(place.glob("items/*/??/*.json"))
+    saved = any(folder.glob("items/*/??/*.json"))
     assert answer.code == (1 if saved else 2), (disk.failed, answer)
 
 
-def sound(place: Path, disk: FaultyDisk) -> None:
-    """Nothing in a folder is half-written, and nothing temporary is left."""
+def check_sound(folder: Path, disk: FaultyDisk) -> None:
+    """A folder holds no partial and no temporary files."""
     if disk.failed != "unlink":
-        assert not [path for path in place.rglob(".*") if path.is_file()], disk.failed
-    if (place / "run.json").exists():
-        found = scorecam.verify(place)
-        assert found.sound, (disk.failed, found.faults)
+        assert not [path for path in folder.rglob(".*") if path.is_file()], disk.failed
+    if (folder / "run.json").exists():
+        verification = scorecam.verify(folder)
+        assert verification.sound, (disk.failed, verification.faults)
+
+
+def finished_files(folder: Path) -> dict[str, Any]:
+    """The files of a folder, without temporary ones."""
+    everything = contents(folder).items()
+    return {name: content for name, content in everything if not name.endswith(".tmp")}
 
 
 def sweep(run: Callable[[Path], Answer], tmp_path: Path, step: int) -> Counter[str]:
-    """Let every `step`-th call fail, each in a run of its own; how many calls of each kind did."""
+    """Let every `step`-th call fail, each in its own run; count the failed calls by kind."""
     with pytest.MonkeyPatch.context() as patch:
-        disk = FaultyDisk(tmp_path / "whole").install(patch)
-        assert run(tmp_path / "whole").code == 0
-    whole, count = contents(tmp_path / "whole"), len(disk.calls)
-    tried: Counter[str] = Counter()
+        disk = FaultyDisk(tmp_path / "complete").install(patch)
+        assert run(tmp_path / "complete").code == 0
+    complete, count = contents(tmp_path / "complete"), len(disk.calls)
+    failures: Counter[str] = Counter()
     for number in range(count % step, count, step):
         out = tmp_path / f"run{number}"
         with pytest.MonkeyPatch.context() as patch:
             disk = FaultyDisk(out, number).install(patch)
             answer = run(out)
         assert disk.failed is not None
-        tried[disk.failed] += 1
-        told(answer, disk, out)
-        sound(out, disk)
-        again = run(out)
-        assert again.code == 0, (number, disk.failed, again)
-        now = {name: it for name, it in contents(out).items() if not name.endswith(".tmp")}
-        assert now == whole, (number, disk.failed)
-    return tried
+        failures[disk.failed] += 1
+        check_error(answer, disk, out)
+        check_sound(out, disk)
+        retry = run(out)
+        assert retry.code == 0, (number, disk.failed, retry)
+        assert finished_files(out) == complete, (number, disk.failed)
+    return failures
 
 
-def evaluated(folder: Path) -> Callable[[Path], Answer]:
+def evaluation(folder: Path) -> Callable[[Path], Answer]:
     more = ("--methods", "scorecam", "--metrics", "recognition", "--banks")
     return lambda out: command(*words(folder, out, *more))
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("cached_results")
 def test_a_run_survives_a_call_that_fails(folder: Path, tmp_path: Path) -> None:
-    tried = sweep(evaluated(folder), tmp_path, STEP)
-    assert len(tried) >= 5, "the sample misses kinds of calls"
+    failures = sweep(evaluation(folder), tmp_path, STEP)
+    assert len(failures) >= 5, "the sample misses some kinds of calls"
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-@pytest.mark.usefixtures("quick")
-def test_a_run_survives_whatever_call_fails(folder: Path, tmp_path: Path) -> None:
-    tried = sweep(evaluated(folder), tmp_path, 1)
-    assert tried.total() > 1000
+@pytest.mark.usefixtures("cached_results")
+def test_a_run_survives_any_call_that_fails(folder: Path, tmp_path: Path) -> None:
+    failures = sweep(evaluation(folder), tmp_path, 1)
+    assert failures.total() > 1000
     assert {
         "open",
         "open for writing",
@@ -125,8 +130,8 @@ def test_a_run_survives_whatever_call_fails(folder: Path, tmp_path: Path) -> Non
         "mkdir",
         "replace",
         "link",
-    } < set(tried)
-    print(dict(tried))  # noqa: T201
+    } < set(failures)
+    print(dict(failures))  # noqa: T201
 
 
 # ── other commands ───────────────────────────────────────────────────────────────────────────
@@ -134,7 +139,7 @@ def test_a_run_survives_whatever_call_fails(folder: Path, tmp_path: Path) -> Non
 
 @pytest.fixture(scope="module")
 def runs(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Two runs that are whole."""
+    """Two complete runs."""
     both = tmp_path_factory.mktemp("runs")
     more = ("--methods", "scorecam,centre", "--metrics", "energy", "--limit", "5")
     for name, target in (("one", "label"), ("two", "predicted")):
@@ -161,9 +166,9 @@ def test_a_sanity_check_survives_a_call_that_fails(
 
 def test_a_comparison_survives_a_call_that_fails(tmp_path: Path, runs: tuple[Path, Path]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        disk = FaultyDisk(tmp_path / "whole").install(patch)
-        command("compare", *runs, "--out", tmp_path / "whole")
-    whole, count = contents(tmp_path / "whole"), len(disk.calls)
+        disk = FaultyDisk(tmp_path / "complete").install(patch)
+        command("compare", *runs, "--out", tmp_path / "complete")
+    complete, count = contents(tmp_path / "complete"), len(disk.calls)
     for number in range(0, count, 3):
         out = tmp_path / f"run{number}"
         with pytest.MonkeyPatch.context() as patch:
@@ -173,21 +178,23 @@ def test_a_comparison_survives_a_call_that_fails(tmp_path: Path, runs: tuple[Pat
             assert answer.code == (1 if (out / "compare.json").exists() else 2)
             assert os.strerror(disk.error) in answer.err
         assert command("compare", *runs, "--out", out).code == 0
-        assert contents(out).keys() - whole.keys() <= leftovers(out)
-        assert {name: it for name, it in contents(out).items() if name in whole} == whole
+        assert contents(out).keys() - complete.keys() <= leftovers(out)
+        assert {
+            name: content for name, content in contents(out).items() if name in complete
+        } == complete
 
 
 def leftovers(out: Path) -> set[str]:
-    """What calls of unlink that failed have left: the process is alive, so nobody sweeps it."""
+    """Temporary files that failed unlink calls left; their process is alive, so they stay."""
     return {str(path.relative_to(out)) for path in out.rglob(".*.tmp")}
 
 
-def test_an_audit_survives_whatever_call_fails(tmp_path: Path, runs: tuple[Path, Path]) -> None:
+def test_an_audit_survives_any_call_that_fails(tmp_path: Path, runs: tuple[Path, Path]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        disk = FaultyDisk(tmp_path / "whole").install(patch)
-        assert command("audit", runs[0], "--out", tmp_path / "whole" / "page.html").code == 0
-    whole, count = contents(tmp_path / "whole"), len(disk.calls)
-    assert set(whole) == {"page.html", "audit.json"}
+        disk = FaultyDisk(tmp_path / "complete").install(patch)
+        assert command("audit", runs[0], "--out", tmp_path / "complete" / "page.html").code == 0
+    complete, count = contents(tmp_path / "complete"), len(disk.calls)
+    assert set(complete) == {"page.html", "audit.json"}
     for number in range(count):
         out = tmp_path / f"audit{number}"
         with pytest.MonkeyPatch.context() as patch:
@@ -196,11 +203,15 @@ def test_an_audit_survives_whatever_call_fails(tmp_path: Path, runs: tuple[Path,
         if answer.code != 0:
             assert answer.code == 2
             assert os.strerror(disk.error) in answer.err
-            assert contents(out).keys() <= leftovers(out), "a file is there, which blocks a retry"
+            assert contents(out).keys() <= leftovers(out), (
+                "a remaining file blocks the next attempt"
+            )
             assert command("audit", runs[0], "--out", out / "page.html").code == 0
         else:
             assert disk.failed == "unlink"
-        assert {name: it for name, it in contents(out).items() if name in whole} == whole
+        assert {
+            name: content for name, content in contents(out).items() if name in complete
+        } == complete
 
 
 def explained(folder: Path, out: Path, names: list[str]) -> Answer:
@@ -212,17 +223,17 @@ def explained(folder: Path, out: Path, names: list[str]) -> Answer:
     )  # fmt: skip
 
 
-def pictures(out: Path) -> dict[str, Any]:
-    """What `explain` leaves, but for what a clock says."""
-    found = {name: it for name, it in contents(out).items() if not name.endswith(".tmp")}
-    for name, content in found.items():
+def explanation_files(out: Path) -> dict[str, Any]:
+    """The files of `explain`, without times."""
+    files = finished_files(out)
+    for name, content in files.items():
         if name.endswith(".json"):
             for item in content["items"]:
                 item.pop("seconds")
                 item["files"] = sorted(Path(file).name for file in item["files"].values())
         elif name.endswith(".safetensors"):
-            found[name] = scorecam.ScoreBank.load(out / name).scores.tolist()
-    return found
+            files[name] = scorecam.ScoreBank.load(out / name).scores.tolist()
+    return files
 
 
 @pytest.mark.parametrize(
@@ -231,27 +242,27 @@ def pictures(out: Path) -> dict[str, Any]:
 def test_explanations_survive_a_call_that_fails(folder: Path, tmp_path: Path, step: int) -> None:
     names = ["red/000.png", "green/001.png"]
     with pytest.MonkeyPatch.context() as patch:
-        disk = FaultyDisk(tmp_path / "whole").install(patch)
-        assert explained(folder, tmp_path / "whole", names).code == 0
-    whole = pictures(tmp_path / "whole")
-    assert len(whole) == 8
+        disk = FaultyDisk(tmp_path / "complete").install(patch)
+        assert explained(folder, tmp_path / "complete", names).code == 0
+    complete = explanation_files(tmp_path / "complete")
+    assert len(complete) == 8
     for number in range(step // 2, len(disk.calls), step):
         out = tmp_path / f"out{number}"
         with pytest.MonkeyPatch.context() as patch:
             faulty = FaultyDisk(out, number).install(patch)
             answer = explained(folder, out, names)
-        there = [name for name in names if (out / f"{Path(name).stem}.json").exists()]
+        saved = [name for name in names if (out / f"{Path(name).stem}.json").exists()]
         if faulty.failed != "unlink":
-            assert answer.code == (1 if there else 2), (faulty.failed, answer)
+            assert answer.code == (1 if saved else 2), (faulty.failed, answer)
             assert os.strerror(faulty.error) in answer.err
-        missing = [name for name in names if name not in there]
+        missing = [name for name in names if name not in saved]
         if missing:
-            again = explained(folder, out, missing)
-            assert again.code == 0, (faulty.failed, again)
-        assert pictures(out) == whole
+            retry = explained(folder, out, missing)
+            assert retry.code == 0, (faulty.failed, retry)
+        assert explanation_files(out) == complete
 
 
-def test_a_bank_that_cannot_be_replaced_stays(folder: Path, tmp_path: Path) -> None:
+def test_a_bank_that_cannot_be_replaced_is_kept(folder: Path, tmp_path: Path) -> None:
     explained(folder, tmp_path / "out", ["red/000.png"])
     file = tmp_path / "out" / "000.safetensors"
     bank, before = scorecam.ScoreBank.load(file), file.read_bytes()

@@ -1,4 +1,4 @@
-"""A process may fork while it explains: the children explain too, and end."""
+"""A process may fork while it computes explanations; the children can explain, and exit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PROGRAM = """
     import os, sys, threading, time, torch
     from torch import nn
     import scorecam, scorecam.backends.runtimes.openvino
-    scorecam.backends.runtimes.openvino.CONVERTING = ({price}, 0.0)
+    scorecam.backends.runtimes.openvino.CONVERTING = ({seconds}, 0.0)
     torch.set_num_threads(1)  # libgomp, which torch computes with, cannot be used after a fork
 
     net = nn.Sequential(
@@ -40,7 +40,7 @@ PROGRAM = """
         pid = os.fork()
         if pid == 0:
             try:
-                close = torch.allclose(explain()[0], truth, rtol=0, atol={within} * truth.max())
+                close = torch.allclose(explain()[0], truth, rtol=0, atol={tolerance} * truth.max())
                 os._exit(0 if close else 3)
             finally:
                 os._exit(4)
@@ -62,15 +62,15 @@ PROGRAM = """
 SETTINGS = {
     "eager": ("runtime='eager'", "float('inf')", 0.0),
     "few masks": ("runtime='eager', budget='fast'", "float('inf')", 0.0),
-    "converted": ("", "-1.0", 1e-4),  # as soon as there is anything to convert
+    "converted": ("", "-1.0", 1e-4),  # converts at the first opportunity
 }
 
 
 @pytest.mark.parametrize("kind", SETTINGS)
-def test_every_child_of_a_process_that_explains_ends_with_the_right_map(kind: str) -> None:
-    settings, price, within = SETTINGS[kind]
+def test_every_forked_child_computes_the_right_map(kind: str) -> None:
+    settings, seconds, tolerance = SETTINGS[kind]
     program = textwrap.dedent(PROGRAM).format(
-        settings=settings, children=CHILDREN, price=price, within=within
+        settings=settings, children=CHILDREN, seconds=seconds, tolerance=tolerance
     )
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", program],
@@ -101,7 +101,7 @@ LOCKS = """
         if pid == 0:
             for lock in locks:
                 with lock: pass
-            stuck = threading.Thread(target=mine.__enter__, daemon=True)  # still the child's own
+            stuck = threading.Thread(target=mine.__enter__, daemon=True)  # the child still holds it
             stuck.start()
             stuck.join(0.2)
             os._exit(0 if stuck.is_alive() and locks else 3)
@@ -110,7 +110,7 @@ LOCKS = """
 """
 
 
-def test_locks_of_other_threads_are_free_in_a_child_and_its_own_are_held() -> None:
+def test_a_child_keeps_its_own_locks_and_no_others() -> None:
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", textwrap.dedent(LOCKS)],
         capture_output=True,
@@ -121,7 +121,7 @@ def test_locks_of_other_threads_are_free_in_a_child_and_its_own_are_held() -> No
     assert done.stdout.strip() == "0", done.stderr
 
 
-def test_every_lock_in_the_package_is_one_that_survives_a_fork() -> None:
+def test_every_lock_in_the_package_survives_a_fork() -> None:
     import re
     from pathlib import Path
 
@@ -129,11 +129,11 @@ def test_every_lock_in_the_package_is_one_that_survives_a_fork() -> None:
 
     made = re.compile(r"(=|return) *threading\.\w*(Lock|Condition|Semaphore|Event|Barrier)\(")
     cached = re.compile(r"@functools\.cached_property\b|from functools import .*cached_property")
-    found = [
+    unsafe = [
         f"{path.name}: {line.strip()}"
         for path in Path(scorecam.__file__).parent.rglob("*.py")
         if path.name != "forks.py"
         for line in path.read_text("utf-8").splitlines()
         if made.search(line) or cached.search(line)
     ]
-    assert found == []
+    assert unsafe == []

@@ -1,4 +1,4 @@
-"""Foreign data files and run folders: refused in words or left out, whatever is in them."""
+"""Damaged or hostile data files and run folders are refused with an error or left out."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from pathlib import Path
 
 import pytest
 
-import fence
 import hostile_data
-from hostile_data import LONGEST, READERS, SLOWEST, is_short
+import watched_process
+from hostile_data import MAX_CHARACTERS, MAX_SECONDS, READERS, check_short
 from scorecam.datasets.opening import open_dataset
 from scorecam.errors import ScorecamError
 
-FEW = 150
+MUTATIONS = 150
 
 
 def readers() -> list[object]:
-    """Every reader of the table, with what it needs."""
+    """Every reader of the table, marked with the extra it needs."""
     return [
         pytest.param(name, marks=[pytest.mark.needs(reader.needs)] if reader.needs else [])
         for name, reader in READERS.items()
@@ -30,11 +30,11 @@ def readers() -> list[object]:
 
 @pytest.mark.parametrize("name", readers())
 def test_no_mutation_of_a_file_ends_in_a_traceback(name: str, tmp_path: Path) -> None:
-    found = hostile_data.try_all(name, FEW, tmp_path / "data")
-    assert found.inputs == FEW
+    report = hostile_data.try_all(name, MUTATIONS, tmp_path / "data")
+    assert report.inputs == MUTATIONS
 
 
-# ── what stands in a file's place ────────────────────────────────────────────────────────────
+# ── pipes, devices and folders instead of files ──────────────────────────────────────────────
 
 
 def _pipe(file: Path) -> None:
@@ -46,7 +46,7 @@ def _huge(file: Path) -> None:
         stream.truncate(2**33)
 
 
-PLACES = {
+REPLACEMENTS = {
     "a pipe": _pipe,
     "a device": lambda file: file.symlink_to("/dev/zero"),
     "a folder": lambda file: file.mkdir(),
@@ -56,22 +56,22 @@ PLACES = {
 }
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("replacement", REPLACEMENTS)
 @pytest.mark.parametrize("name", readers())
-def test_what_is_no_file_in_a_files_place_is_refused_at_once(
-    name: str, place: str, tmp_path: Path
+def test_anything_but_a_regular_file_is_refused_at_once(
+    name: str, replacement: str, tmp_path: Path
 ) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
     file = READERS[name].make(folder)
     file.unlink()
-    PLACES[place](file)
+    REPLACEMENTS[replacement](file)
     began = time.perf_counter()
     try:
         READERS[name].read(folder)
     except ScorecamError as error:
-        is_short(error)
-    assert time.perf_counter() - began < SLOWEST
+        check_short(error)
+    assert time.perf_counter() - began < MAX_SECONDS
 
 
 # ── names in data files ──────────────────────────────────────────────────────────────────────
@@ -90,9 +90,7 @@ NAMES = {
 
 @pytest.mark.needs("eval")
 @pytest.mark.parametrize("name", NAMES)
-def test_a_name_in_coco_that_leaves_the_folder_is_a_failure_of_its_photo_alone(
-    name: str, tmp_path: Path
-) -> None:
+def test_a_coco_name_outside_the_folder_fails_only_its_photo(name: str, tmp_path: Path) -> None:
     file = READERS["coco"].make(tmp_path)
     content = json.loads(file.read_text())
     content["images"][1]["file_name"] = name
@@ -106,9 +104,7 @@ def test_a_name_in_coco_that_leaves_the_folder_is_a_failure_of_its_photo_alone(
 
 @pytest.mark.needs("eval")
 @pytest.mark.parametrize("name", ["../../../etc/passwd", "/etc/passwd", "x" * 300])
-def test_a_name_in_a_voc_list_that_leaves_the_folder_is_a_failure_of_its_photo_alone(
-    name: str, tmp_path: Path
-) -> None:
+def test_a_voc_name_outside_the_folder_fails_only_its_photo(name: str, tmp_path: Path) -> None:
     READERS["voc split"].make(tmp_path).write_text(f"a\n{name}\n")
     good, bad = sorted(
         open_dataset(tmp_path, split="val").samples, key=lambda sample: bool(sample.failure)
@@ -119,7 +115,7 @@ def test_a_name_in_a_voc_list_that_leaves_the_folder_is_a_failure_of_its_photo_a
 
 @pytest.mark.parametrize("column", ["path", "mask"])
 @pytest.mark.parametrize("name", ["a\0.png", "x" * 300 + ".png"])
-def test_a_name_in_a_table_that_no_file_can_have_is_a_failure_of_its_photo_alone(
+def test_an_impossible_name_in_a_table_fails_only_its_photo(
     name: str, column: str, tmp_path: Path
 ) -> None:
     file = READERS["table"].make(tmp_path)
@@ -131,21 +127,21 @@ def test_a_name_in_a_table_that_no_file_can_have_is_a_failure_of_its_photo_alone
 
 
 @pytest.mark.parametrize("name", ["x" * 5_000, "a\0b", "\ud800", "folder:" + "y/" * 3_000])
-def test_a_data_set_with_a_name_that_none_can_have_is_refused_in_words(name: str) -> None:
+def test_a_data_set_with_an_impossible_name_is_refused(name: str) -> None:
     with pytest.raises(ScorecamError) as caught:
         open_dataset(name)
-    assert len(str(caught.value)) <= LONGEST
+    assert len(str(caught.value)) <= MAX_CHARACTERS
 
 
-# ── odd folders ──────────────────────────────────────────────────────────────────────────────
+# ── unusual folders ──────────────────────────────────────────────────────────────────────────
 
 
-def test_folders_nested_deeper_than_python_calls_are_walked(tmp_path: Path) -> None:
+def test_folders_deeper_than_the_recursion_limit_are_walked(tmp_path: Path) -> None:
     start = Path.cwd()
     os.chdir(tmp_path)
     try:
         for _ in range(1_500):
-            os.mkdir("d")  # noqa: PTH102  a path of them all would be too long
+            os.mkdir("d")  # noqa: PTH102  one path for all of them would be too long
             os.chdir("d")
         Path("a.png").write_bytes(b"")
     finally:
@@ -153,42 +149,42 @@ def test_folders_nested_deeper_than_python_calls_are_walked(tmp_path: Path) -> N
     try:
         [sample] = open_dataset(tmp_path).samples
         assert sample.name == "d/" * 1_500 + "a.png"
-    finally:  # what removes temporary folders calls itself
+    finally:  # pytest removes temporary folders recursively
         for _ in range(1_499):
             (tmp_path / "d/d").rename(tmp_path / "e")
             (tmp_path / "d").rmdir()
             (tmp_path / "e").rename(tmp_path / "d")
 
 
-def test_links_that_go_round_and_names_of_any_bytes_are_walked(tmp_path: Path) -> None:
+def test_circular_links_and_names_of_any_bytes_are_walked(tmp_path: Path) -> None:
     for name in (b"new\nline.png", b"\xff\xfe.png", "Käse.png".encode(), b"A.png", b"a.png"):
         (tmp_path / os.fsdecode(name)).write_bytes(b"")
-    (tmp_path / "round").symlink_to(tmp_path)
+    (tmp_path / "parent").symlink_to(tmp_path)
     (tmp_path / "self").symlink_to("self")
     (tmp_path / "self.png").symlink_to("self.png")
-    found = open_dataset(tmp_path)
-    assert len(found.samples) == 6
-    assert len({sample.id for sample in found.samples}) == 6
+    samples = open_dataset(tmp_path).samples
+    assert len(samples) == 6
+    assert len({sample.id for sample in samples}) == 6
 
 
 @pytest.mark.needs("eval")
-def test_a_class_that_an_xml_file_names_is_no_path(tmp_path: Path) -> None:
+def test_a_class_name_in_an_xml_file_is_not_used_as_a_path(tmp_path: Path) -> None:
     file = READERS["imagenet xml"].make(tmp_path)
     text = file.read_text().replace("cat", "a/../../b").replace("dog", "a/../../b")
     file.write_text(text)
-    [sample] = [each for each in open_dataset(f"imagenet:{tmp_path}").samples if each.things]
+    [sample] = [item for item in open_dataset(f"imagenet:{tmp_path}").samples if item.things]
     assert (sample.label, sample.mask) == ("a/../../b", None)
 
 
-# ── bombs ────────────────────────────────────────────────────────────────────────────────────
+# ── small files that expand (bombs) ──────────────────────────────────────────────────────────
 
-PARQUET = """
+PARQUET_LONG_TEXT = """
 import pyarrow as pa, pyarrow.parquet as pq
 column = pa.DictionaryArray.from_arrays(pa.array([0] * 1000, pa.int32()), ["x" * 2**20])
 pq.write_table(pa.table({"path": column}), "list.parquet", compression="zstd")
 """
 
-ROWS = """
+PARQUET_MANY_ROWS = """
 import pyarrow as pa, pyarrow.parquet as pq
 table = pa.table({"label": pa.nulls(10**7, pa.int8()), "path": pa.nulls(10**7, pa.string())})
 with pq.ParquetWriter("list.parquet", table.schema) as writer:
@@ -211,19 +207,19 @@ Image.MAX_IMAGE_PIXELS = None
 Image.new("1", (12_000, 9_000)).save("data/val/a.png", compress_level=1)
 """
 
-ZIGZAG = "[[-12_000, -9_000, 24_000, 18_000] * 50_000]"
-MANY = "[[-12_000, -9_000, 24_000, 18_000, 5, 5]] * 20_000"
-RUNS = "{'size': [9_000, 12_000], 'counts': 'ooooooO' * 1_000}"
-NEGATIVE = "{'size': [9_000, 12_000], 'counts': '@' * 10_000}"
+LONG_OUTLINE = "[[-12_000, -9_000, 24_000, 18_000] * 50_000]"
+MANY_OUTLINES = "[[-12_000, -9_000, 24_000, 18_000, 5, 5]] * 20_000"
+LONG_RUNS = "{'size': [9_000, 12_000], 'counts': 'ooooooO' * 1_000}"
+NEGATIVE_RUNS = "{'size': [9_000, 12_000], 'counts': '@' * 10_000}"
 
-META = """
+DEVELOPMENT_KIT = """
 import zlib, struct, pathlib, hostile_data
-file = hostile_data._meta(pathlib.Path("data"))
+file = hostile_data._development_kit(pathlib.Path("data"))
 packed = zlib.compress(bytes(2**30), 1)
 file.write_bytes(file.read_bytes() + struct.pack("<II", 15, len(packed)) + packed)
 """
 
-CELLS = """
+CSV_MANY_BOXES = """
 import random
 draw = random.Random(0)
 rows = [f"a.png,cat,{draw.random() * 9},{draw.random() * 9},{9 + draw.random() * 9},"
@@ -237,18 +233,18 @@ TABLE = "hostile_data._opened('list.csv')"
 PHOTOS = "hostile_data._opened('data')"
 
 BOMBS = {
-    "a text in every row": (PARQUET, "hostile_data._opened('list.parquet')"),
-    "thirty million rows": (ROWS, "hostile_data._opened('list.parquet')"),
-    "a long outline": (COCO.replace("SEGMENTS", ZIGZAG), PHOTOS),
-    "many outlines": (COCO.replace("SEGMENTS", MANY), PHOTOS),
-    "runs beyond the photo": (COCO.replace("SEGMENTS", RUNS), PHOTOS),
-    "runs of no length": (COCO.replace("SEGMENTS", NEGATIVE), PHOTOS),
+    "a text in every row": (PARQUET_LONG_TEXT, "hostile_data._opened('list.parquet')"),
+    "thirty million rows": (PARQUET_MANY_ROWS, "hostile_data._opened('list.parquet')"),
+    "a long outline": (COCO.replace("SEGMENTS", LONG_OUTLINE), PHOTOS),
+    "many outlines": (COCO.replace("SEGMENTS", MANY_OUTLINES), PHOTOS),
+    "run lengths beyond the photo": (COCO.replace("SEGMENTS", LONG_RUNS), PHOTOS),
+    "negative run lengths": (COCO.replace("SEGMENTS", NEGATIVE_RUNS), PHOTOS),
     "a gigabyte of zeros": (
-        META,
-        "hostile_data._read_flat(pathlib.Path('data'))",
+        DEVELOPMENT_KIT,
+        "hostile_data._read_imagenet(pathlib.Path('data'))",
     ),
-    "many boxes": (CELLS.replace("COUNT", "5_000"), TABLE),
-    "too many boxes": (CELLS.replace("COUNT", "100_000"), TABLE),
+    "many boxes": (CSV_MANY_BOXES.replace("COUNT", "5_000"), TABLE),
+    "too many boxes": (CSV_MANY_BOXES.replace("COUNT", "100_000"), TABLE),
     "one long line": ("open('list.csv', 'w').write('path,' + 'x' * 2**27)", TABLE),
     "a long row": ("open('list.csv', 'w').write('path\\n' + ',' * 2**24)", TABLE),
 }
@@ -276,8 +272,8 @@ print("seconds", time.perf_counter() - began)
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_bomb_costs_little_memory_and_time(name: str, tmp_path: Path) -> None:
     make, read = BOMBS[name]
-    said = _python(CHILD.format(make=make, limit=hostile_data.MEMORY, read=read), tmp_path)
-    assert float(said.split()[-1]) < SLOWEST
+    code = CHILD.format(make=make, limit=hostile_data.MAX_MEMORY, read=read)
+    assert float(_python(code, tmp_path).split()[-1]) < MAX_SECONDS
 
 
 def _python(code: str, folder: Path) -> str:
@@ -295,9 +291,9 @@ def _python(code: str, folder: Path) -> str:
     return done.stdout
 
 
-# ── what it leaves behind ────────────────────────────────────────────────────────────────────
+# ── side effects ─────────────────────────────────────────────────────────────────────────────
 
-EVERY = """
+EVERY_READER = """
 import pathlib, hostile_data
 for name, reader in hostile_data.READERS.items():
     hostile_data.try_all(name, 20, pathlib.Path(name.replace(" ", "-")))
@@ -305,8 +301,8 @@ for name, reader in hostile_data.READERS.items():
 
 
 @pytest.mark.needs("eval")
-def test_reading_foreign_data_writes_nothing_elsewhere_and_starts_nothing(tmp_path: Path) -> None:
-    watched = fence.watch(EVERY, tmp_path)
+def test_reading_data_starts_nothing_and_writes_nothing_elsewhere(tmp_path: Path) -> None:
+    watched = watched_process.watch(EVERY_READER, tmp_path)
     assert watched.code == 0, watched.out[-2_000:]
     assert watched.connections() == []
     assert watched.processes() == []
@@ -314,7 +310,7 @@ def test_reading_foreign_data_writes_nothing_elsewhere_and_starts_nothing(tmp_pa
     assert watched.strays == frozenset()
 
 
-def test_the_limit_of_the_csv_reader_is_not_moved(tmp_path: Path) -> None:
+def test_the_csv_modules_field_limit_is_left_alone(tmp_path: Path) -> None:
     import csv
 
     before = csv.field_size_limit()

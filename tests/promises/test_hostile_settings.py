@@ -1,4 +1,4 @@
-"""Whatever is written where a setting is read is understood, or refused in words; never run."""
+"""Any text or value for a setting is accepted or refused with an error, and never executed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from scorecam.runs.compare.sides import parse_side
 from scorecam.runs.sanity.networks import all_jobs
 from scorecam.settings import OPTIONS
 
-LONGEST_MESSAGE = 600
+MAX_CHARACTERS = 600
 
 TEXTS = [
     "", " ", "0", "-1", "1", "2", "0.5", "1e3", "1e400", "-1e400", "nan", "inf", "-inf", "1_000",
@@ -51,14 +51,14 @@ OBJECTS: list[Any] = [
 ]  # fmt: skip
 
 
-def answered(ask: Callable[[], object]) -> str:
-    """What was said against it; empty where it was understood."""
+def refusal(parse: Callable[[], object]) -> str:
+    """The error of a call, or an empty text if it succeeds."""
     try:
-        ask()
+        parse()
     except ScorecamError as error:
-        said = str(error)
-        assert 0 < len(said) <= LONGEST_MESSAGE, said[:200]
-        return said
+        message = str(error)
+        assert 0 < len(message) <= MAX_CHARACTERS, message[:200]
+        return message
     return ""
 
 
@@ -67,14 +67,14 @@ def answered(ask: Callable[[], object]) -> str:
 
 def limits_of(kind: str) -> dict[str, Range]:
     """The declared ranges of a method's numbers."""
-    build_it: Any = METHODS[kind].build
-    if isinstance(build_it, functools.partial) or not dataclasses.is_dataclass(build_it):
+    build: Any = METHODS[kind].build
+    if isinstance(build, functools.partial) or not dataclasses.is_dataclass(build):
         return {}
-    fields = dataclasses.fields(build_it)
-    return {each.name: each.metadata["limits"] for each in fields if "limits" in each.metadata}
+    fields = dataclasses.fields(build)
+    return {entry.name: entry.metadata["limits"] for entry in fields if "limits" in entry.metadata}
 
 
-SETTINGS = [(kind, key) for kind, known in METHODS.items() for key in known.settings]
+SETTINGS = [(kind, key) for kind, method in METHODS.items() for key in method.settings]
 
 
 @pytest.mark.parametrize(("kind", "key"), SETTINGS)
@@ -88,13 +88,13 @@ def test_every_number_of_every_method_has_a_range(kind: str, key: str) -> None:
 
 
 @pytest.mark.parametrize(("kind", "key"), SETTINGS)
-def test_a_methods_setting_is_understood_or_refused_in_words(kind: str, key: str) -> None:
+def test_any_text_for_a_methods_setting_is_read_or_refused(kind: str, key: str) -> None:
     for text in TEXTS:
-        said = answered(lambda text=text: parse_methods(f"{kind}:{key}={text}"))
+        message = refusal(lambda text=text: parse_methods(f"{kind}:{key}={text}"))
         if limits := limits_of(kind).get(key):
             largest = limits.most if isinstance(limits, Whole) else limits.high
             if text.isascii() and text.isdigit() and (len(text) > 30 or int(text) > largest):
-                assert said
+                assert message
 
 
 @pytest.mark.parametrize(("kind", "key"), SETTINGS)
@@ -114,17 +114,17 @@ def test_a_number_beyond_its_range_is_refused(kind: str, key: str) -> None:
 
 
 @pytest.mark.parametrize(("kind", "key"), SETTINGS)
-def test_a_methods_setting_in_python_is_a_number_or_refused_in_words(kind: str, key: str) -> None:
+def test_any_value_for_a_methods_setting_is_read_or_refused(kind: str, key: str) -> None:
     if key not in limits_of(kind):
         return
     for value in OBJECTS:
-        answered(lambda value=value: METHODS[kind].build(kind, **{key: value}))
+        refusal(lambda value=value: METHODS[kind].build(kind, **{key: value}))
     for value in (None, "7", [], math.nan, 10**5000, True):
         with pytest.raises(SettingError):
             METHODS[kind].build(kind, **{key: value})
 
 
-def test_masks_that_do_not_fit_into_memory_together_are_refused() -> None:
+def test_settings_that_exceed_the_memory_are_refused() -> None:
     with pytest.raises(SettingError, match=f"{MOST_CELLS:,}"):
         parse_methods("rise:masks=1000000:cells=1000")
     rise: Any = parse_methods("rise:masks=1000:cells=200")[0]
@@ -132,7 +132,7 @@ def test_masks_that_do_not_fit_into_memory_together_are_refused() -> None:
         check_grids(rise, axes=3)
 
 
-# ── lists of methods, measures, sides ────────────────────────────────────────────────────────
+# ── lists of methods and metrics, sides of a comparison ──────────────────────────────────────
 
 PIECES = st.sampled_from(
     [*METHODS, *METRICS, *PRESETS, *{key for _, key in SETTINGS}, ":", "=", ",", " ", "1", "0.5",
@@ -143,35 +143,35 @@ SPECS = st.one_of(st.lists(PIECES, max_size=12).map("".join), st.text(max_size=6
 
 @settings(max_examples=500, deadline=None)
 @given(SPECS)
-def test_any_text_is_a_list_of_methods_or_refused_in_words(text: str) -> None:
-    answered(lambda: parse_methods(text))
+def test_any_text_for_methods_is_read_or_refused(text: str) -> None:
+    refusal(lambda: parse_methods(text))
 
 
 @settings(max_examples=200, deadline=None)
 @given(SPECS)
-def test_any_text_is_a_list_of_measures_a_side_gates_or_a_shard_or_refused(text: str) -> None:
+def test_any_text_for_metrics_sides_gates_or_shards_is_handled(text: str) -> None:
     for read in (parse_metrics, parse_side, parse_gates, parse_shard):
-        answered(lambda read=read: read(text))
+        refusal(lambda read=read: read(text))
 
 
 @pytest.mark.parametrize("repeat", [1000, 100_000])
-def test_a_list_as_long_as_a_file_is_refused_at_once(repeat: int) -> None:
-    assert answered(lambda: parse_methods("scorecam," * repeat))
-    assert answered(lambda: parse_methods("rise:" * repeat))
+def test_a_very_long_list_is_refused_at_once(repeat: int) -> None:
+    assert refusal(lambda: parse_methods("scorecam," * repeat))
+    assert refusal(lambda: parse_methods("rise:" * repeat))
     parse_methods("scorecam," + " " * 1000)
-    answered(lambda: parse_metrics("paper," * repeat))
+    refusal(lambda: parse_metrics("paper," * repeat))
 
 
-# ── every other place where a text is read ───────────────────────────────────────────────────
+# ── every other option and setting ───────────────────────────────────────────────────────────
 
 
-def chosen(**given: Any) -> object:
+def selected(**settings: Any) -> object:
     from pathlib import Path
 
-    return select(Dataset(Path(), "photos", (), ()), **given)
+    return select(Dataset(Path(), "photos", (), ()), **settings)
 
 
-DOORS: dict[str, Callable[[Any], object]] = {
+OPTION_PARSERS: dict[str, Callable[[Any], object]] = {
     "--budget": lambda text: plan(OPTIONS["budget"].read(text), None),
     "--batch-size": lambda text: first_batch_size(
         OPTIONS["batch_size"].read(text), torch.zeros(1, 3, 8, 8)
@@ -179,70 +179,70 @@ DOORS: dict[str, Callable[[Any], object]] = {
     "--metrics": parse_metrics,
     "--methods": parse_methods,
     "--variant": find_variant,
-    "--shard": lambda text: chosen(shard=parse_shard(text)),
+    "--shard": lambda text: selected(shard=parse_shard(text)),
     "--fail-under": parse_gates,
     "a side of compare": lambda text: parse_side(text).is_run,
 }
 
 
-@pytest.mark.parametrize("door", DOORS.values(), ids=DOORS)
-def test_any_text_for_an_option_is_understood_or_refused_in_words(
-    door: Callable[[str], object],
+@pytest.mark.parametrize("parse", OPTION_PARSERS.values(), ids=OPTION_PARSERS)
+def test_any_text_for_an_option_is_read_or_refused(
+    parse: Callable[[str], object],
 ) -> None:
     for text in TEXTS:
-        answered(lambda text=text: door(text))
+        refusal(lambda text=text: parse(text))
 
 
-IN_PYTHON: dict[str, Callable[[Any], object]] = {
+PYTHON_PARSERS: dict[str, Callable[[Any], object]] = {
     "budget": lambda value: plan(value, None),
     "tolerance": lambda value: plan("exact", value),
     "budget and tolerance": lambda value: plan(value, 0.1),
     "batch_size": lambda value: first_batch_size(value, torch.zeros(1, 3, 8, 8)),
     "seeds": lambda value: list(all_jobs(["fc"], ["cascading"], value)),
-    "limit": lambda value: chosen(limit=value),
-    "at_most": lambda value: chosen(at_most=value),
-    "shard": lambda value: chosen(shard=(1, value)),
-    "seed of a selection": lambda value: chosen(seed=value),
+    "limit": lambda value: selected(limit=value),
+    "at_most": lambda value: selected(at_most=value),
+    "shard": lambda value: selected(shard=(1, value)),
+    "seed of a selection": lambda value: selected(seed=value),
 }
 
 
-@pytest.mark.parametrize("door", IN_PYTHON.values(), ids=IN_PYTHON)
-def test_any_value_for_a_setting_is_understood_or_refused_in_words(
-    door: Callable[[object], object],
+@pytest.mark.parametrize("parse", PYTHON_PARSERS.values(), ids=PYTHON_PARSERS)
+def test_any_value_for_a_setting_is_read_or_refused(
+    parse: Callable[[object], object],
 ) -> None:
     for value in OBJECTS:
-        answered(lambda value=value: door(value))
+        refusal(lambda value=value: parse(value))
 
 
 def test_absurd_numbers_are_refused() -> None:
-    for door in ("budget", "batch_size", "seeds", "limit", "shard", "seed of a selection"):
+    for name in ("budget", "batch_size", "seeds", "limit", "shard", "seed of a selection"):
         for number in (10**30, -(10**5000), 10**5000):
-            assert answered(lambda door=door, number=number: IN_PYTHON[door](number)), door
-    for door in ("--budget", "--batch-size", "--shard"):
-        assert answered(lambda door=door: DOORS[door]("9" * 5000)), door
+            assert refusal(lambda name=name, number=number: PYTHON_PARSERS[name](number)), name
+    for name in ("--budget", "--batch-size", "--shard"):
+        assert refusal(lambda name=name: OPTION_PARSERS[name]("9" * 5000)), name
     with pytest.raises(TargetError):
         find_target("9" * 5000, torch.zeros(3), None, "logits")
 
 
 @pytest.mark.parametrize("seed", [SEED.least, -1, 0, 2**63, SEED.most])
-def test_every_seed_that_is_accepted_can_be_drawn_from(seed: int) -> None:
+def test_every_valid_seed_works_with_torch(seed: int) -> None:
     SEED.check("seed", seed)
     torch.Generator().manual_seed(seed)
 
 
 @pytest.mark.parametrize("text", ["similarity=0.9=", "similarity=nan", "similarity=1e400", "a,b"])
-def test_a_gate_that_is_not_a_number_is_refused(text: str) -> None:
+def test_an_invalid_gate_is_refused(text: str) -> None:
     with pytest.raises(SettingError, match="is not of the form NAME=NUMBER"):
         parse_gates(text)
 
 
-def test_a_setting_of_a_side_is_given_once() -> None:
+def test_a_repeated_setting_of_a_side_is_refused() -> None:
     with pytest.raises(SettingError, match="twice"):
         parse_side("lite0,head=value,head=logits")
 
 
-def test_a_seed_beyond_its_range_is_not_said_to_take_memory() -> None:
-    with pytest.raises(SettingError) as refused:
+def test_the_error_for_a_large_seed_does_not_mention_memory() -> None:
+    with pytest.raises(SettingError) as caught:
         SEED.check("seed", 2**64)
-    assert "which is the limit" in str(refused.value)
-    assert "memory" not in str(refused.value)
+    assert "which is the limit" in str(caught.value)
+    assert "memory" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""What belongs to the whole process is after any calls what it was before, however threads mix."""
+"""Calls leave the state of the process unchanged, also when threads run concurrently."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from scorecam.images.photo import read_photo
 SOURCE = Path(scorecam.__file__).parent
 
 
-def state() -> dict[str, Any]:
-    """Everything that a thread could leave changed for all others."""
+def process_state() -> dict[str, Any]:
+    """All state that a thread could change for the others."""
     numpy: Any = np.random.get_state()  # noqa: NPY002
     logger = logging.getLogger()
     return {
@@ -65,8 +65,8 @@ def in_thread(work: Callable[[], Any]) -> Any:
 
 
 @pytest.fixture
-def users_own() -> Any:
-    """Settings that differ from every default, as a program may have them."""
+def user_settings() -> Any:
+    """Settings that differ from every default, as a user's program may have them."""
     threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
     torch.set_num_threads(3)
     torch.set_float32_matmul_precision("medium")
@@ -87,91 +87,91 @@ def network() -> nn.Module:
     ).eval()
 
 
-def compiled_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+def skip_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     """`torch.compile` without the compiler, which takes a minute."""
-    by_hand = functools.partial(torch.compile, backend=lambda graph, _inputs: graph.forward)
-    monkeypatch.setattr(torch, "compile", by_hand)
+    traced = functools.partial(torch.compile, backend=lambda graph, _inputs: graph.forward)
+    monkeypatch.setattr(torch, "compile", traced)
 
 
 RUNTIMES = ["eager", "compile", pytest.param("openvino", marks=pytest.mark.needs("openvino"))]
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-@pytest.mark.usefixtures("users_own")
-def test_eight_threads_that_explain_leave_the_process_as_it_was(
+@pytest.mark.usefixtures("user_settings")
+def test_eight_threads_leave_the_process_state_unchanged(
     runtime: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    compiled_by_hand(monkeypatch)
+    skip_compiler(monkeypatch)
     networks = [network() for _ in range(4)]
     images = torch.rand(8, 3, 24, 24)
     photo = tmp_path / "photo.png"
     Image.new("RGB", (24, 24)).save(photo)
-    explain(networks[0], images[0], runtime)  # libraries are imported, and set up what is theirs
-    before, own = state(), []
-    meet = threading.Barrier(8)
+    explain(networks[0], images[0], runtime)  # libraries are imported and initialised
+    before, thread_counts = process_state(), []
+    barrier = threading.Barrier(8)
 
     def work(number: int) -> None:
         for turn in range(3):
-            meet.wait()
+            barrier.wait()
             explain(networks[(number + turn) % 4], images[number], runtime)
             read_photo(photo)
-            own.append(torch.get_num_threads())
+            thread_counts.append(torch.get_num_threads())
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(8)))
     gc.collect()
-    assert state() == before
-    assert set(own) == {3}
+    assert process_state() == before
+    assert set(thread_counts) == {3}
 
 
 def explain(net: nn.Module, image: torch.Tensor, runtime: str) -> None:
-    found = scorecam.explain(net, image, layer="1", runtime=runtime, budget=8)
-    assert found.provenance.runtime == runtime
-    assert found.heatmap.isfinite().all()
+    explanation = scorecam.explain(net, image, layer="1", runtime=runtime, budget=8)
+    assert explanation.provenance.runtime == runtime
+    assert explanation.heatmap.isfinite().all()
 
 
-# ── each of them by itself, in the order that goes wrong ─────────────────────────────────────
+# ── warnings, threads and environment variables ──────────────────────────────────────────────
 
 
-def test_warnings_are_ignored_in_one_thread_alone_and_filters_end_as_they_began() -> None:
+def test_ignored_warnings_of_two_threads_do_not_interfere() -> None:
     inside, warned, done = threading.Event(), threading.Event(), threading.Event()
 
     def other() -> None:
         with process.quietly():
-            warnings.warn("unheard", UserWarning, stacklevel=1)
+            warnings.warn("ignored", UserWarning, stacklevel=1)
             inside.set()
             assert warned.wait(10)
-            warnings.warn("unheard", UserWarning, stacklevel=1)
+            warnings.warn("ignored", UserWarning, stacklevel=1)
         done.set()
 
     before = list(warnings.filters)
     with ThreadPoolExecutor(1) as pool:
         work = pool.submit(other)
         assert inside.wait(10)
-        with process.quietly():  # the one that came first leaves first
+        with process.quietly():  # the first thread leaves first
             warned.set()
             assert done.wait(10)
-            warnings.warn("unheard", UserWarning, stacklevel=1)
-        with pytest.raises(UserWarning, match="heard"):  # the suite makes warnings errors
-            warnings.warn("heard", UserWarning, stacklevel=1)
+            warnings.warn("ignored", UserWarning, stacklevel=1)
+        with pytest.raises(UserWarning, match="shown"):  # the suite makes warnings errors
+            warnings.warn("shown", UserWarning, stacklevel=1)
         work.result()
     assert warnings.filters == before
 
 
-def test_a_warning_of_another_thread_is_heard_meanwhile() -> None:
+def test_warnings_of_other_threads_are_shown_meanwhile() -> None:
     def warned() -> str:
         try:
-            warnings.warn("heard", UserWarning, stacklevel=1)
+            warnings.warn("shown", UserWarning, stacklevel=1)
         except UserWarning as warning:
             return str(warning)
         return ""
 
     with process.quietly():
         assert warned() == ""
-        assert in_thread(warned) == "heard"
+        assert in_thread(warned) == "shown"
 
 
-def test_only_the_warnings_that_are_named_are_ignored() -> None:
+def test_only_the_named_warnings_are_ignored() -> None:
     with process.quietly(UserWarning, "this"):
         warnings.warn("this and that", UserWarning, stacklevel=1)
         with pytest.raises(UserWarning, match="that"):
@@ -180,16 +180,16 @@ def test_only_the_warnings_that_are_named_are_ignored() -> None:
             warnings.warn("this", DeprecationWarning, stacklevel=1)
 
 
-def test_fewer_threads_are_one_threads_own() -> None:
+def test_the_thread_count_changes_in_one_thread_only() -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(4)
     try:
         with process.threads(1):
-            within = torch.get_num_threads()
-            assert within in (1, 4)  # where torch's own library is not found, nothing changes
+            inside = torch.get_num_threads()
+            assert inside in (1, 4)  # if torch's OpenMP library is not found, nothing changes
             assert in_thread(torch.get_num_threads) == 4
             with process.threads(8):
-                assert torch.get_num_threads() == within
+                assert torch.get_num_threads() == inside
         assert torch.get_num_threads() == 4
         assert in_thread(torch.get_num_threads) == 4
         with pytest.raises(KeyboardInterrupt), process.threads(2):
@@ -199,24 +199,24 @@ def test_fewer_threads_are_one_threads_own() -> None:
         torch.set_num_threads(before)
 
 
-def test_an_environment_variable_is_lent_to_one_thread_at_a_time(
+def test_one_thread_at_a_time_sets_an_environment_variable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delenv("LENT_BY_A_TEST", raising=False)
-    monkeypatch.setenv("OWN_OF_A_TEST", "own")
+    monkeypatch.delenv("SET_BY_A_TEST", raising=False)
+    monkeypatch.setenv("OWNED_BY_A_TEST", "own")
 
     def work(number: int) -> None:
-        for name in ("LENT_BY_A_TEST", "OWN_OF_A_TEST"):
+        for name in ("SET_BY_A_TEST", "OWNED_BY_A_TEST"):
             with process.environment(name, str(number)):
                 assert os.environ[name] == str(number)
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(200)))
-    assert "LENT_BY_A_TEST" not in os.environ
-    assert os.environ["OWN_OF_A_TEST"] == "own"
+    assert "SET_BY_A_TEST" not in os.environ
+    assert os.environ["OWNED_BY_A_TEST"] == "own"
 
 
-# ── products ─────────────────────────────────────────────────────────────────────────────────
+# ── matrix products ──────────────────────────────────────────────────────────────────────────
 
 A, B, C = torch.rand(40, 30), torch.rand(30, 20), torch.rand(40, 20)
 SQUARE = A @ A.T / 30 + torch.eye(40)
@@ -238,23 +238,23 @@ PRODUCTS: dict[str, Callable[..., torch.Tensor]] = {
 @pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS)
 @pytest.mark.parametrize("precision", ["high", "medium"])
 @pytest.mark.parametrize("inference", [False, True])
-def test_products_are_exact_under_any_setting_and_never_touch_it(
+def test_products_are_exact_and_do_not_change_the_setting(
     product: Callable[..., torch.Tensor], precision: str, inference: bool
 ) -> None:
-    exact = product(*(each.double() for each in (A, B, C, SQUARE))).float()
+    exact = product(*(matrix.double() for matrix in (A, B, C, SQUARE))).float()
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(precision)
     try:
         with torch.inference_mode(inference), exact_products(torch.device("cpu")):
             assert torch.get_float32_matmul_precision() == precision
-            found = product(A, B, C, SQUARE)
+            computed = product(A, B, C, SQUARE)
     finally:
         torch.set_float32_matmul_precision(before)
-    assert found.dtype == torch.float32
-    assert torch.equal(found, exact)
+    assert computed.dtype == torch.float32
+    assert torch.equal(computed, exact)
 
 
-# ── and nothing else ─────────────────────────────────────────────────────────────────────────
+# ── the source text ──────────────────────────────────────────────────────────────────────────
 
 FORBIDDEN = {
     "catch_warnings",
@@ -279,18 +279,18 @@ FORBIDDEN = {
 }
 
 
-def test_nothing_in_the_source_sets_what_belongs_to_the_process() -> None:
-    found = [
+def test_the_source_calls_no_function_that_sets_global_state() -> None:
+    calls = [
         f"{path.relative_to(SOURCE)}:{node.lineno} {node.attr}"
         for path in sorted(SOURCE.rglob("*.py"))
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.Attribute) and node.attr in FORBIDDEN
     ]
-    assert found == []
+    assert calls == []
 
 
-def test_nothing_in_the_source_assigns_to_a_setting_of_torch_or_pillow() -> None:
-    found = [
+def test_the_source_assigns_to_no_setting_of_a_library() -> None:
+    assignments = [
         f"{path.relative_to(SOURCE)}:{node.lineno} {target}"
         for path in sorted(SOURCE.rglob("*.py"))
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
@@ -298,4 +298,4 @@ def test_nothing_in_the_source_assigns_to_a_setting_of_torch_or_pillow() -> None
         for target in map(ast.unparse, node.targets)
         if target.startswith(("torch.", "Image.", "np.", "numpy.", "warnings.", "locale."))
     ]
-    assert found == []
+    assert assignments == []

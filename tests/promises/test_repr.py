@@ -1,4 +1,4 @@
-"""What objects print: one short line, without numbers by the thousand."""
+"""The `repr` of every object is one short line without long lists of numbers."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def versus() -> Versus:
     return Versus("new", INTERVAL, 0, INTERVAL, INTERVAL, photos)
 
 
-FURTHER: dict[str, Callable[[], Any]] = {
+OTHER_EXAMPLES: dict[str, Callable[[], Any]] = {
     "Answers": lambda: Answers(torch.rand(1280, 1000), torch.rand(1000), "logits"),
     "Case": lambda: Case(
         model(), torch.rand(3, 224, 224), 1, "maps", bank, lambda: pytest.fail("called")
@@ -116,11 +116,11 @@ FURTHER: dict[str, Callable[[], Any]] = {
     "methods": lambda: parse_methods(",".join(METHODS.keys() - {"maps"})),
     "metrics": lambda: parse_metrics("all"),
 }
-"""What public functions return, and what methods, metrics and variants of users are given."""
+"""Results of public functions, and the arguments of users' methods, metrics and variants."""
 
 
 class _Reading:
-    """A run as an audit reads it."""
+    """A run, as an audit reads it."""
 
     folder, method, items = RUN, "scorecam", ()
 
@@ -157,7 +157,7 @@ def check_line(line: str) -> None:
 
 def public_classes() -> dict[str, type]:
     objects = {name: getattr(scorecam, name) for name in scorecam.__all__}
-    return {name: found for name, found in objects.items() if inspect.isclass(found)}
+    return {name: value for name, value in objects.items() if inspect.isclass(value)}
 
 
 def test_every_public_class_has_an_example() -> None:
@@ -166,73 +166,70 @@ def test_every_public_class_has_an_example() -> None:
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_an_example_is_of_its_class(name: str) -> None:
+def test_each_example_is_an_instance_of_its_class(name: str) -> None:
     assert isinstance(EXAMPLES[name](), public_classes()[name])
 
 
-@pytest.mark.parametrize("name", EXAMPLES | FURTHER)
-def test_every_object_prints_one_short_line(name: str) -> None:
-    made = EXAMPLES.get(name, FURTHER.get(name))
-    assert made is not None
-    found = made()
-    for each in found if isinstance(found, list) else [found]:
-        check_line(repr(each))
-        check_line(str(each))
+@pytest.mark.parametrize("name", EXAMPLES | OTHER_EXAMPLES)
+def test_every_object_prints_as_one_short_line(name: str) -> None:
+    example = (EXAMPLES | OTHER_EXAMPLES)[name]()
+    for item in example if isinstance(example, list) else [example]:
+        check_line(repr(item))
+        check_line(str(item))
 
 
 @pytest.mark.parametrize("name", EXACT)
-def test_objects_print_what_matters(name: str) -> None:
-    assert repr((EXAMPLES | FURTHER)[name]()) == EXACT[name]
+def test_objects_print_their_main_facts(name: str) -> None:
+    assert repr((EXAMPLES | OTHER_EXAMPLES)[name]()) == EXACT[name]
 
 
 @pytest.mark.parametrize("name", sorted(public_classes()))
-def test_a_half_built_object_prints(name: str) -> None:
+def test_an_unfinished_object_prints(name: str) -> None:
     kind = public_classes()[name]
     if issubclass(kind, ScorecamError):
-        made = kind("No.")
-        vars(made).clear()
+        unfinished = kind("No.")
+        vars(unfinished).clear()
     else:
-        made = object.__new__(type(EXAMPLES[name]()))
-    check_line(repr(made))
+        unfinished = object.__new__(type(EXAMPLES[name]()))
+    check_line(repr(unfinished))
 
 
 @pytest.mark.parametrize(
     "kind", [kind for kind in public_classes().values() if issubclass(kind, ScorecamError)]
 )
-def test_an_error_prints_as_it_is_raised(kind: type[ScorecamError]) -> None:
+def test_an_error_prints_as_the_call_that_raises_it(kind: type[ScorecamError]) -> None:
     assert repr(kind("No.", do="Go.")) == f"{kind.__name__}('No.', do='Go.')"
     check_line(repr(kind(HOSTILE, likely=HOSTILE, do=HOSTILE)))
 
 
-def test_a_bank_prints_the_masks_that_were_scored() -> None:
+def test_a_bank_prints_the_number_of_scored_masks() -> None:
     assert "2 of 3 masks" in repr(bank(budget=2))
 
 
-def test_a_bank_of_values_prints_the_score() -> None:
+def test_a_bank_with_head_value_prints_the_score() -> None:
     value = replace(bank(), head="value")
     assert repr(value) == "ScoreBank(cat 11, 3 of 3 masks, layer maps 6×6, official)"
 
 
-def test_a_bank_of_nan_prints() -> None:
+def test_a_bank_with_nan_scores_prints() -> None:
     scores = torch.full((3,), math.nan)
     assert "nan %" in repr(replace(bank(), image_scores=scores))
 
 
-def test_an_explanation_prints_the_size_of_its_photo() -> None:
+def test_an_explanation_prints_the_photos_size() -> None:
     photo = Image.new("RGB", (451, 300))
     assert repr(replace(explanation(), photo=photo)).endswith("6×6, photo 451×300)")
 
 
 def test_printing_an_explanation_computes_no_map() -> None:
-    found = explanation()
-    fresh = replace(found)
+    fresh = replace(explanation())
     repr(fresh)
     assert "heatmap" not in vars(fresh)
     assert "health" not in vars(fresh)
 
 
-def test_hostile_names_are_printed_short_and_visible() -> None:
-    for found in (
+def test_hostile_names_print_short_and_escaped() -> None:
+    for record in (
         scorecam.Target(0, HOSTILE, 1.0, None),
         replace(bank(), names=(HOSTILE,) * 3, layer=HOSTILE),
         replace(SAMPLES[0], name=HOSTILE, label=HOSTILE),
@@ -240,19 +237,19 @@ def test_hostile_names_are_printed_short_and_visible() -> None:
         replace(provenance(), model=HOSTILE),
         Comparison(Path(HOSTILE), (HOSTILE,) * 99, (), (), (), (), ()),
     ):
-        check_line(repr(found))
+        check_line(repr(record))
 
 
 @pytest.mark.parametrize("name", ["Layer", "Masking", "Note", "Preprocess", "Provenance", "Target"])
-def test_records_are_still_compared_hashed_and_pickled(name: str) -> None:
-    found = EXAMPLES[name]()
-    again = pickle.loads(pickle.dumps(found))
-    assert again == found == copy.deepcopy(found)
-    assert hash(again) == hash(found)
+def test_records_can_be_compared_hashed_copied_and_pickled(name: str) -> None:
+    record = EXAMPLES[name]()
+    unpickled = pickle.loads(pickle.dumps(record))
+    assert unpickled == record == copy.deepcopy(record)
+    assert hash(unpickled) == hash(record)
 
 
 @pytest.mark.parametrize(
     "record", [scorecam.Preprocess.imagenet(), scorecam.Masking(0.5), EXAMPLES["Layer"]()]
 )
-def test_a_settings_record_prints_as_python_that_builds_it(record: object) -> None:
+def test_a_settings_record_prints_as_valid_python(record: object) -> None:
     assert eval(repr(record), vars(scorecam) | public_classes()) == record

@@ -1,6 +1,6 @@
-"""Threads that share networks get the maps they would get alone, and training beside them goes on.
+"""Threads that share networks get the same maps as alone, and do not disturb training.
 
-Differences are 0.0: nothing here is a matter of tolerance.
+Every comparison is exact, without tolerance.
 """
 
 from __future__ import annotations
@@ -18,18 +18,23 @@ import scorecam
 import shared_networks
 from scorecam.backends.runtimes import conversions
 from scorecam.compat import torchcam
-from shared_networks import CALLS, IMAGE, MORE, Headed, Trunk, train, trunk
+from shared_networks import CALLS, EVAL_CALLS, IMAGE, Headed, Trunk, make_trunk, train
 
 THREADS = 8
 
-EVERY = [
+ALL_CALLS = [
     *(pytest.param(call, id=name) for name, call in CALLS.items()),
-    *(pytest.param(call, id=name, marks=pytest.mark.needs("eval")) for name, call in MORE.items()),
+    *(
+        pytest.param(call, id=name, marks=pytest.mark.needs("eval"))
+        for name, call in EVAL_CALLS.items()
+    ),
 ]
 
 
-def same(found: Tensor, truth: Tensor) -> bool:
-    return found.shape == truth.shape and torch.equal(found.nan_to_num(), truth.nan_to_num())
+def same(result: Tensor, expected: Tensor) -> bool:
+    if result.shape != expected.shape:
+        return False
+    return torch.equal(result.nan_to_num(), expected.nan_to_num())
 
 
 def in_threads(work: Callable[[int], Any], times: int) -> list[Any]:
@@ -37,41 +42,41 @@ def in_threads(work: Callable[[int], Any], times: int) -> list[Any]:
         return list(pool.map(work, range(times)))
 
 
-@pytest.mark.parametrize("call", EVERY)
-def test_every_call_beside_training_is_what_it_is_alone_and_no_step_is_lost(
+@pytest.mark.parametrize("call", ALL_CALLS)
+def test_calls_during_training_disturb_neither(
     call: Callable[[nn.Module], Tensor],
 ) -> None:
     """Eight heads on one trunk in training mode, while another thread trains a ninth."""
-    truths = [call(Headed(trunk(), seed)) for seed in range(2)]
-    alone = Headed(trunk(), 99)
-    trained_alone = train(alone, 60)
+    expected = [call(Headed(make_trunk(), seed)) for seed in range(2)]
+    learner_alone = Headed(make_trunk(), 99)
+    expected_weights = train(learner_alone, 60)
 
-    shared = trunk()
+    shared = make_trunk()
     networks = [Headed(shared, seed % 2) for seed in range(THREADS)]
     learner = Headed(shared, 99)
     weights: list[Tensor] = []
     training = threading.Thread(target=lambda: weights.append(train(learner, 60)))
 
     def work(number: int) -> bool:
-        return same(call(networks[number]), truths[number % 2])
+        return same(call(networks[number]), expected[number % 2])
 
     training.start()
-    found = in_threads(work, THREADS)
+    results = in_threads(work, THREADS)
     while training.is_alive():
-        found += in_threads(work, THREADS)
+        results += in_threads(work, THREADS)
     training.join()
 
-    assert found == [True] * len(found)
+    assert results == [True] * len(results)
     assert len(weights) == 1
-    assert torch.equal(weights[0], trained_alone)
+    assert torch.equal(weights[0], expected_weights)
     assert shared.modes == [True] * 60, "a step ran in evaluation mode"
-    assert shared.wanted == [True] * 60, "a step ran without gradients"
+    assert shared.gradients == [True] * 60, "a step ran without gradients"
     assert all(module.training for module in shared.modules())
 
 
-def test_a_thread_that_calls_the_network_does_not_change_a_map() -> None:
-    network = Headed(trunk(), 0).eval()
-    truth = scorecam.ScoreCAM(network, "trunk.conv", runtime="eager")(IMAGE[None], 1)
+def test_calling_the_network_in_a_thread_changes_no_map() -> None:
+    network = Headed(make_trunk(), 0).eval()
+    expected = scorecam.ScoreCAM(network, "trunk.conv", runtime="eager")(IMAGE[None], 1)
     done = threading.Event()
 
     def call() -> None:
@@ -89,12 +94,12 @@ def test_a_thread_that_calls_the_network_does_not_change_a_map() -> None:
     finally:
         done.set()
         caller.join()
-    assert all(torch.equal(found, truth) for found in maps)
+    assert all(torch.equal(heatmap, expected) for heatmap in maps)
 
 
-def test_a_thread_that_changes_the_networks_mode_does_not_change_a_map() -> None:
-    network = Headed(trunk(), 0)
-    truth = scorecam.ScoreCAM(network, runtime="eager")(IMAGE[None], 1)
+def test_changing_the_mode_in_a_thread_changes_no_map() -> None:
+    network = Headed(make_trunk(), 0)
+    expected = scorecam.ScoreCAM(network, runtime="eager")(IMAGE[None], 1)
     done = threading.Event()
 
     def toggle() -> None:
@@ -109,10 +114,10 @@ def test_a_thread_that_changes_the_networks_mode_does_not_change_a_map() -> None
     finally:
         done.set()
         toggler.join()
-    assert all(torch.equal(found, truth) for found in maps)
+    assert all(torch.equal(heatmap, expected) for heatmap in maps)
 
 
-class Wrap(nn.Module):
+class Wrapper(nn.Module):
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
@@ -123,26 +128,26 @@ class Wrap(nn.Module):
 
 @pytest.mark.parametrize("wrapped", [1, 2])
 def test_wrappers_of_one_network_do_not_disturb_each_other(wrapped: int) -> None:
-    network = Headed(trunk(), 0)
-    truth = scorecam.ScoreCAM(network, "trunk.conv", runtime="eager")(IMAGE[None], 1)
+    network = Headed(make_trunk(), 0)
+    expected = scorecam.ScoreCAM(network, "trunk.conv", runtime="eager")(IMAGE[None], 1)
 
     def work(number: int) -> bool:
         outer: nn.Module = network
         for _ in range(1 + (wrapped + number) % 2):
-            outer = Wrap(outer)
+            outer = Wrapper(outer)
         layer = "network." * (1 + (wrapped + number) % 2) + "trunk.conv"
-        found = scorecam.ScoreCAM(outer, layer, runtime="eager")(IMAGE[None], 1)
-        return torch.equal(found, truth)
+        heatmap = scorecam.ScoreCAM(outer, layer, runtime="eager")(IMAGE[None], 1)
+        return torch.equal(heatmap, expected)
 
     assert in_threads(work, 80) == [True] * 80
     assert all(module.training for module in network.modules())
 
 
-def test_overlapping_networks_never_wait_for_each_other_for_ever() -> None:
-    """Three trunks, three networks of two of them each, explained in every order."""
-    trunks = [trunk() for _ in range(3)]
+def test_overlapping_networks_do_not_deadlock() -> None:
+    """Three trunks, and three networks of two trunks each, explained in every order."""
+    trunks = [make_trunk() for _ in range(3)]
 
-    class Two(nn.Module):
+    class TwoTrunks(nn.Module):
         def __init__(self, one: Trunk, other: Trunk) -> None:
             super().__init__()
             self.one, self.other = one, other
@@ -150,7 +155,7 @@ def test_overlapping_networks_never_wait_for_each_other_for_ever() -> None:
         def forward(self, images: Tensor) -> Tensor:
             return (self.one(images) + self.other(images)).mean((2, 3))
 
-    networks = [Two(trunks[i], trunks[(i + 1) % 3]) for i in range(3)]
+    networks = [TwoTrunks(trunks[i], trunks[(i + 1) % 3]) for i in range(3)]
 
     def nested(number: int) -> Tensor:
         inner = networks[(number + 1) % 3]
@@ -163,18 +168,18 @@ def test_overlapping_networks_never_wait_for_each_other_for_ever() -> None:
         return cam(IMAGE[None], target)
 
     maps = in_threads(nested, 24)
-    assert all(torch.equal(found, maps[0]) for found in maps)
+    assert all(torch.equal(heatmap, maps[0]) for heatmap in maps)
 
 
 @pytest.mark.timeout(60)
-def test_a_call_within_a_pass_does_not_wait_for_a_conversion() -> None:
-    """The thread that converts may be waiting for this one's pass to end."""
-    network, inner = Headed(trunk(), 0), Headed(trunk(), 1)
-    held, release = threading.Event(), threading.Event()
+def test_a_nested_call_does_not_wait_for_a_conversion() -> None:
+    """The converting thread may itself wait for this thread's pass to end."""
+    network, inner = Headed(make_trunk(), 0), Headed(make_trunk(), 1)
+    locked, release = threading.Event(), threading.Event()
 
     def convert() -> None:
         with conversions._CONVERTING:
-            held.set()
+            locked.set()
             release.wait()
 
     def target(output: Tensor) -> Tensor:
@@ -183,7 +188,7 @@ def test_a_call_within_a_pass_does_not_wait_for_a_conversion() -> None:
 
     converting = threading.Thread(target=convert)
     converting.start()
-    held.wait()
+    locked.wait()
     try:
         scorecam.ScoreCAM(network, runtime="eager")(IMAGE[None], target)
     finally:
@@ -193,34 +198,34 @@ def test_a_call_within_a_pass_does_not_wait_for_a_conversion() -> None:
 
 @pytest.mark.needs("eval")
 @pytest.mark.parametrize("method", ["smoothgrad:samples=4", "rise:masks=20", "random"])
-def test_what_a_method_draws_is_its_own(method: str) -> None:
-    """Another thread draws from torch's generator meanwhile, and gets what it would get alone."""
-    network = Headed(trunk(), 0)
-    truth = shared_networks._by(method)(network)
+def test_random_numbers_of_a_method_are_independent(method: str) -> None:
+    """A thread that draws from torch's generator meanwhile gets the same numbers as alone."""
+    network = Headed(make_trunk(), 0)
+    expected = shared_networks.with_method(method)(network)
     torch.manual_seed(5)
     drawn: list[Tensor] = []
 
     def draw() -> None:
         for _ in range(400):
-            drawn.append(torch.randn(10))  # noqa: PERF401  (one at a time, on purpose)
+            drawn.append(torch.randn(10))  # noqa: PERF401  (one call at a time, on purpose)
 
     drawer = threading.Thread(target=draw)
     drawer.start()
-    maps = [shared_networks._by(method)(network) for _ in range(8)]
+    maps = [shared_networks.with_method(method)(network) for _ in range(8)]
     drawer.join()
     torch.manual_seed(5)
     assert torch.equal(torch.cat(drawn), torch.cat([torch.randn(10) for _ in range(400)]))
-    assert all(torch.equal(found, truth) for found in maps)
+    assert all(torch.equal(heatmap, expected) for heatmap in maps)
 
 
-def test_torchcams_extractors_explain_what_their_own_thread_showed_the_model() -> None:
-    network = Headed(trunk(), 0).eval()
+def test_torchcam_extractors_explain_their_own_threads_image() -> None:
+    network = Headed(make_trunk(), 0).eval()
 
     def extracted(number: int) -> Tensor:
         with torchcam.ScoreCAM(network, "trunk.relu", input_shape=(3, 20, 28)) as extractor:
             network(IMAGE[None] * (1 + number % 4))
             return extractor(1)[0]
 
-    truths = [extracted(number) for number in range(4)]
-    for number, found in enumerate(in_threads(extracted, 40)):
-        assert torch.equal(found, truths[number % 4])
+    expected = [extracted(number) for number in range(4)]
+    for number, heatmap in enumerate(in_threads(extracted, 40)):
+        assert torch.equal(heatmap, expected[number % 4])

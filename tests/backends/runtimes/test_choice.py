@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import scorecam
-from left_as_found import Everything, left_as_found
+from network_state import Everything, unchanged
 from networks import NETWORKS, InPlace, Network, build, images_for
 from scorecam.backends.runtimes import compile as torch_compile
 from scorecam.backends.runtimes import conversions, openvino
@@ -154,7 +154,7 @@ def test_the_network_is_left_as_it_was_found_by_converting_it(
     truth = bank(network, x, "body", runtime="eager")
     if fails:
         monkeypatch.setattr(openvino.load(), "convert_model", lambda: None)
-    with left_as_found(network):
+    with unchanged(network):
         found = bank(network, x, "body", runtime="openvino")
     assert ran(found)[0] == ("eager" if fails else "openvino")
     assert len(found.provenance.remarks) == fails
@@ -165,7 +165,7 @@ def test_the_network_is_left_as_it_was_found_by_converting_it(
 
 @pytest.mark.early
 @pytest.mark.needs("compiler")
-def test_compiled_networks_give_their_own_maps_once_compiled_and_are_left_as_found(
+def test_compiled_networks_give_their_own_maps_once_compiled_and_are_unchanged(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made: list[int] = []
@@ -179,7 +179,7 @@ def test_compiled_networks_give_their_own_maps_once_compiled_and_are_left_as_fou
     network = build(InPlace).train()  # whose batch norm must not learn from masks
     x = images_for(network, 2)
     truth = [bank(network, each, "norm", runtime="eager") for each in x]
-    with left_as_found(network):
+    with unchanged(network):
         found = [bank(network, each, "norm", runtime="compile") for each in x]
     for one, other in zip(found, truth, strict=True):
         assert ran(one) == ("compile", "float32", ())

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import scorecam
-from left_as_found import left_as_found
+from network_state import unchanged
 from networks import InPlace, Network, build, images_for
 from scorecam.backends.runtimes import casting, openvino
 from scorecam.backends.runtimes import compile as torch_compile
@@ -49,7 +49,7 @@ def test_a_network_that_cannot_be_converted_answers_itself_and_the_cause_is_told
 ) -> None:
     truth = bank(network, image, "norm", runtime="eager")
     converter.refusal = RuntimeError("Check failed at graph.cpp:151:\n  no rule for it\n")
-    with left_as_found(network):
+    with unchanged(network):
         found = bank(network, image, "norm", runtime="openvino")
     remark = "openvino cannot run this network (no rule for it): eager in float32 answers."
     assert ran(found) == ("eager", "float32", (remark,))
@@ -136,7 +136,7 @@ def test_what_openvino_cannot_express_is_answered_by_the_network_itself(
     network = Altered(change).train()
     image = images_for(network.network)[0]
     truth = bank(network, image, "network.norm", runtime="eager")
-    with left_as_found(network):
+    with unchanged(network):
         found = bank(network, image, "network.norm", runtime="openvino")
     [remark] = found.provenance.remarks
     assert cause in remark

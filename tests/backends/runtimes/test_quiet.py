@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-import fence
 import scorecam
+import watched_process
 from scorecam.base import cache
 
 SOURCE = Path(scorecam.__file__).parent
@@ -57,7 +57,9 @@ openvino_telemetry.Telemetry(
 def test_converting_sends_nothing_starts_nothing_and_writes_nothing(
     first: str, tmp_path: Path
 ) -> None:
-    watched = fence.watch(f"{first}{EXPLAINED}explain('openvino')\n{OWN_TELEMETRY}", tmp_path)
+    watched = watched_process.watch(
+        f"{first}{EXPLAINED}explain('openvino')\n{OWN_TELEMETRY}", tmp_path
+    )
     assert watched.code == 0, watched.out
     assert watched.connections() == []
     assert watched.processes() == []
@@ -70,7 +72,7 @@ def test_where_the_program_had_imported_openvino_before_converting_sends_nothing
     tmp_path: Path,
 ) -> None:
     code = f"{BEFORE}{EXPLAINED}step('ours')\nexplain('openvino')\n{OWN_TELEMETRY}"
-    watched = fence.watch(code, tmp_path)
+    watched = watched_process.watch(code, tmp_path)
     assert watched.code == 0, watched.out
     assert [event for event in watched.events if event.step == "ours"] == []
 
@@ -78,7 +80,9 @@ def test_where_the_program_had_imported_openvino_before_converting_sends_nothing
 @pytest.mark.needs("openvino")
 def test_conversions_that_are_not_through_our_door_do_report(tmp_path: Path) -> None:
     """Or the tests above would prove nothing."""
-    watched = fence.watch("import openvino, time; time.sleep(1)", tmp_path, CI="", TF_BUILD="")
+    watched = watched_process.watch(
+        "import openvino, time; time.sleep(1)", tmp_path, CI="", TF_BUILD=""
+    )
     assert watched.processes()
     assert watched.strays
 
@@ -123,7 +127,7 @@ assert before == after, (before, after)
 @pytest.mark.needs("compiler")
 def test_what_is_compiled_lies_in_the_cache_folder_or_where_the_user_says(tmp_path: Path) -> None:
     code, own = COMPILED.format(explained=EXPLAINED), tmp_path / "own"
-    theirs = fence.watch(code, tmp_path, TORCHINDUCTOR_CACHE_DIR=str(own))
+    theirs = watched_process.watch(code, tmp_path, TORCHINDUCTOR_CACHE_DIR=str(own))
     assert theirs.code == 0, theirs.out
     assert list(own.rglob("*.so"))
     assert theirs.writes_outside(own, tmp_path / "tmp") == []

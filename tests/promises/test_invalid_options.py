@@ -1,7 +1,7 @@
-"""Options without sense are refused, and the paragraph says how to put them right.
+"""Invalid options are refused, and the message says how to correct them.
 
-Refused means: exit code 2, nothing on stdout, and one paragraph on stderr that says what happened,
-what probably caused it, and what to try.
+Refused means: exit code 2, nothing on stdout, and one paragraph on stderr with what happened, the
+likely cause and what to try.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from command_line import (
     NAMES,
     PREPROCESS,
     Answer,
-    furnish,
     listing,
     options,
     refused,
@@ -25,13 +24,7 @@ from command_line import (
     whole,
 )
 
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with two photos, in which every test runs."""
-    furnish(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("photo_folder")
 
 
 def explain(*words: str, model: str = "spied", **changes: str | None) -> Answer:
@@ -39,12 +32,12 @@ def explain(*words: str, model: str = "spied", **changes: str | None) -> Answer:
     return scorecam("explain", "cat.png", *options(model, **changes), *words)
 
 
-def masked_images_asked() -> int:
-    """How many images beyond one photo's own the spied network was shown."""
+def masked_images_scored() -> int:
+    """The number of images, other than the photo itself, that the spied networks received."""
     return sum(max(0, len(spy.images.unique(dim=0)) - 1) for spy in toy_models.SPIES if spy.seen)
 
 
-# ── words that are not there ─────────────────────────────────────────────────────────────────
+# ── unknown names ────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -66,14 +59,14 @@ def masked_images_asked() -> int:
         ("model.pt", ["no model 'model.pt'"]),
     ],
 )
-def test_a_model_that_is_not_there_or_not_one_is_refused(model: str, phrases: list[str]) -> None:
+def test_an_unknown_or_invalid_model_is_refused(model: str, phrases: list[str]) -> None:
     words = ["--preprocess", "preprocess.json", "--out", "folder"]
     refused(scorecam("explain", "cat.png", "--model", model, *words), *phrases)
     assert listing(Path()) == {"cat.png", "dog.png", "names.txt", "preprocess.json"}
 
 
 def test_a_factory_that_ends_the_program_is_refused() -> None:
-    """Otherwise `explain` would end with its exit code: 0, as if all were done."""
+    """Otherwise `explain` would exit with its code, 0, as if it had succeeded."""
     refused(explain(model="gives_up"), "toy_models:gives_up")
 
 
@@ -125,12 +118,12 @@ def test_a_torchvision_model_needs_a_name_and_weights(model: str, phrases: list[
     ],
     ids=lambda value: "=".join(value) if value[0].startswith("--") else "",
 )
-def test_an_option_without_sense_is_refused_before_the_model_is_asked_much(
+def test_an_invalid_option_is_refused_before_any_masked_pass(
     words: list[str], phrases: list[str]
 ) -> None:
     refused(explain(*words), *phrases)
     assert listing(Path("out")) == set()
-    assert masked_images_asked() == 0
+    assert masked_images_scored() == 0
 
 
 @pytest.mark.parametrize(
@@ -138,28 +131,28 @@ def test_an_option_without_sense_is_refused_before_the_model_is_asked_much(
     [["--variant", "offical"], ["--layer", "body"], ["--target", "taby"], ["--batch-size", "0"]],
     ids=" ".join,
 )
-def test_what_is_wrong_for_every_photo_is_said_once(words: list[str]) -> None:
+def test_an_error_common_to_all_photos_is_printed_once(words: list[str]) -> None:
     refused(scorecam("explain", "cat.png", "dog.png", *options(), *words), words[1])
 
 
-def test_a_device_that_holds_no_numbers_is_refused() -> None:
+def test_the_meta_device_is_refused() -> None:
     refused(explain("--device", "meta", model="tiny"), "meta")
 
 
 @pytest.mark.parametrize("wrong", ["taby", "9"])
-def test_the_last_of_several_targets_is_looked_up_before_the_passes_too(wrong: str) -> None:
+def test_every_target_is_looked_up_before_any_masked_pass(wrong: str) -> None:
     refused(explain("--target", "tabby", "--target", wrong), wrong)
-    assert masked_images_asked() == 0
+    assert masked_images_scored() == 0
 
 
-def test_a_name_that_two_classes_share_is_refused_with_their_numbers() -> None:
+def test_an_ambiguous_class_name_is_refused_with_the_indices() -> None:
     Path("names.txt").write_text("crane\ncat\ndog\ncrane\nowl\n", "utf-8")
 
     refused(explain("--target", "crane"), "2 classes are called 'crane'", "0, 3")
-    assert masked_images_asked() == 0
+    assert masked_images_scored() == 0
 
 
-def test_a_name_for_a_model_without_names_is_refused() -> None:
+def test_a_class_name_is_refused_if_the_model_has_none() -> None:
     refused(explain("--target", "tabby", labels=None), "tabby", "no names", "--labels", "0 to 4")
 
 
@@ -167,11 +160,11 @@ def test_a_name_for_a_model_without_names_is_refused() -> None:
 
 
 @pytest.mark.parametrize("count", [4, 6])
-def test_labels_of_another_length_are_refused(count: int) -> None:
+def test_labels_of_the_wrong_length_are_refused(count: int) -> None:
     Path("names.txt").write_text("\n".join(f"class {i}" for i in range(count)), "utf-8")
 
     refused(explain(), f"{count} class names", "5", "--labels")
-    assert masked_images_asked() == 0
+    assert masked_images_scored() == 0
 
 
 @pytest.mark.parametrize(
@@ -189,17 +182,15 @@ def test_labels_of_another_length_are_refused(count: int) -> None:
         ("null.json", b"null", ["not a list of names"]),
     ],
 )
-def test_labels_that_are_none_are_refused(
-    name: str, content: bytes | None, phrases: list[str]
-) -> None:
+def test_invalid_labels_are_refused(name: str, content: bytes | None, phrases: list[str]) -> None:
     if content is not None:
         Path(name).write_bytes(content)
 
     refused(explain(labels=name), *phrases)
-    assert masked_images_asked() == 0
+    assert masked_images_scored() == 0
 
 
-def test_a_folder_of_labels_is_refused() -> None:
+def test_a_folder_as_labels_is_refused() -> None:
     Path("labels").mkdir()
 
     refused(explain(labels="labels"), "labels", "is a folder")
@@ -209,25 +200,25 @@ def test_a_folder_of_labels_is_refused() -> None:
     "name", ["[red]cat[/red]", "<script>alert(1)</script>", "{0} %s \\n", "猫🐈"]
 )
 def test_labels_are_printed_as_they_are(name: str) -> None:
-    """Markup, formats, escapes and scripts of any kind mean nothing here."""
+    """Markup, format fields, escapes and scripts have no effect."""
     Path("names.txt").write_text("\n".join([name, *NAMES[1:]]), "utf-8")
-    said = explain("--target", "0").out
+    printed = explain("--target", "0").out
     [item] = explain("--target", "0", "--json", "--force").items
 
-    assert f"cat.png: {name} " in said
+    assert f"cat.png: {name} " in printed
     assert item["target"]["name"] == name
     assert Path(item["files"]["overlay"]).parent == Path("out")
     assert whole(item["files"]["overlay"])
 
 
-def test_a_label_cannot_lead_out_of_the_folder() -> None:
+def test_a_label_cannot_name_a_file_outside_the_folder() -> None:
     Path("names.txt").write_text("\n".join(["../../cat", *NAMES[1:]]), "utf-8")
     [item] = explain("--target", "0", "--json", "--out", "deep/out").items
 
     assert Path(item["files"]["overlay"]).resolve().parent == Path("deep/out").resolve()
 
 
-def test_a_label_of_any_length_gives_a_file() -> None:
+def test_a_long_label_makes_a_valid_file_name() -> None:
     Path("names.txt").write_text("\n".join(["cat " * 200, *NAMES[1:]]), "utf-8")
 
     assert explain("--target", "0").code == 0
@@ -260,19 +251,19 @@ def test_a_label_of_any_length_gives_a_file() -> None:
     ],
     ids=str,
 )
-def test_preprocessing_without_sense_is_refused_with_the_key_that_is_wrong(
+def test_invalid_preprocessing_is_refused_with_its_key(
     change: dict[str, Any], phrases: list[str]
 ) -> None:
     Path("preprocess.json").write_text(json.dumps(PREPROCESS | change), "utf-8")
 
     refused(explain(), *phrases)
-    assert masked_images_asked() == 0
+    assert masked_images_scored() == 0
 
 
 @pytest.mark.parametrize("key", ["size", "fit", "mean", "std"])
-def test_preprocessing_that_lacks_something_is_refused(key: str) -> None:
-    left = {name: value for name, value in PREPROCESS.items() if name != key}
-    Path("preprocess.json").write_text(json.dumps(left), "utf-8")
+def test_incomplete_preprocessing_is_refused(key: str) -> None:
+    incomplete = {name: value for name, value in PREPROCESS.items() if name != key}
+    Path("preprocess.json").write_text(json.dumps(incomplete), "utf-8")
 
     refused(explain(), f"lacks `{key}`")
 
@@ -288,7 +279,7 @@ def test_preprocessing_that_lacks_something_is_refused(key: str) -> None:
         (b"\xff\xfe{\x00}\x00", ["preprocess.json"]),
     ],
 )
-def test_a_preprocessing_file_of_another_kind_is_refused(
+def test_a_preprocessing_file_that_is_no_table_is_refused(
     content: bytes, phrases: list[str]
 ) -> None:
     Path("preprocess.json").write_bytes(content)
@@ -296,11 +287,11 @@ def test_a_preprocessing_file_of_another_kind_is_refused(
     refused(explain(), *phrases)
 
 
-def test_a_preprocessing_that_is_not_there_is_refused() -> None:
+def test_an_unknown_preprocessing_is_refused() -> None:
     refused(explain(preprocess="imagnet"), "imagnet", "`imagenet`")
 
 
-def test_without_preprocessing_the_option_to_add_is_named() -> None:
+def test_missing_preprocessing_names_the_option_to_add() -> None:
     refused(explain(preprocess=None), "not known how to turn a photo", "--preprocess")
     answer = scorecam("layers", "--model", "toy_models:spied")
     refused(answer, "size of the model's input", "--preprocess")

@@ -1,4 +1,4 @@
-"""The user's network and tensors stay theirs: everything is left as it was found."""
+"""No call changes the user's network or tensors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import scorecam
-from left_as_found import Everything, as_found, left_as_found
+from network_state import Everything, snapshot, unchanged
 from networks import NETWORKS, InPlace, Network, build, images_for
 from scorecam.testing import Spy
 
@@ -29,7 +29,7 @@ def image() -> Tensor:
     return torch.rand(3, 24, 40)
 
 
-# ── what every call leaves behind: nothing ───────────────────────────────────────────────────
+# ── calls that succeed ───────────────────────────────────────────────────────────────────────
 
 CALLS: dict[str, Callable[[nn.Module, Tensor], object]] = {
     "a heatmap": lambda net, image: scorecam.ScoreCAM(net)(image[None]),
@@ -39,36 +39,36 @@ CALLS: dict[str, Callable[[nn.Module, Tensor], object]] = {
     "a bank": lambda net, image: scorecam.ScoreCAM(net, "body.0").bank(image),
     "an explanation": lambda net, image: scorecam.explain(net, image, 2).health,
     "a readout": lambda net, image: scorecam.explain(net, image, lambda output: output[:, 1]),
-    "its layers": scorecam.layers,
-    "a context": lambda net, image: scorecam.ScoreCAM(net).__enter__()(image[None]),
-    "opening it": lambda net, image: scorecam.open_model(net, device="cpu"),  # noqa: ARG005
+    "layers": scorecam.layers,
+    "a context manager": lambda net, image: scorecam.ScoreCAM(net).__enter__()(image[None]),
+    "opening the model": lambda net, image: scorecam.open_model(net, device="cpu"),  # noqa: ARG005
 }
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 @pytest.mark.parametrize("mode", ["mixed", "training", "evaluation"])
-def test_the_network_is_left_as_it_was_found(
+def test_no_call_changes_the_network(
     network: Everything, image: Tensor, mode: str, call: Callable[[nn.Module, Tensor], object]
 ) -> None:
     if mode != "mixed":
         network.train(mode == "training")
-    with left_as_found(network):
+    with unchanged(network):
         call(network, image)
 
 
-def test_the_check_above_notices_a_hook_a_mode_and_a_value(network: Everything) -> None:
-    with pytest.raises(AssertionError, match="_forward_hooks"), left_as_found(network):
+def test_the_comparison_notices_hooks_modes_and_values(network: Everything) -> None:
+    with pytest.raises(AssertionError, match="_forward_hooks"), unchanged(network):
         network.body.register_forward_hook(lambda _module, _inputs, _output: None)
-    with pytest.raises(AssertionError, match="training"), left_as_found(network):
+    with pytest.raises(AssertionError, match="training"), unchanged(network):
         network.drop.eval()
-    with pytest.raises(AssertionError, match="value"), left_as_found(network):
+    with pytest.raises(AssertionError, match="value"), unchanged(network):
         network.stem[1].running_mean += 1
-    with pytest.raises(AssertionError, match="random"), left_as_found(network):
+    with pytest.raises(AssertionError, match="random"), unchanged(network):
         torch.rand(1)
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
-def test_the_users_images_are_not_written_to(kind: type[Network]) -> None:
+def test_no_call_writes_to_the_users_images(kind: type[Network]) -> None:
     network = build(kind)
     images = images_for(network, count=2)
     before, version = images.clone(), images._version
@@ -90,7 +90,7 @@ class NormalisesInPlace(nn.Module):
         return self.network(images.sub_(0.3).mul_(2.0))
 
 
-def test_a_network_that_writes_into_its_input_changes_neither_image_nor_map() -> None:
+def test_a_network_may_write_into_its_input() -> None:
     inner = build(InPlace)
     network = NormalisesInPlace(inner)
     images = images_for(inner, count=2)
@@ -101,14 +101,14 @@ def test_a_network_that_writes_into_its_input_changes_neither_image_nor_map() ->
             return super().forward(images.clone())
 
     expected = scorecam.ScoreCAM(Normalises(inner), "network.norm")(images, 0)
-    found = scorecam.ScoreCAM(network, "network.norm")(images, 0)
+    maps = scorecam.ScoreCAM(network, "network.norm")(images, 0)
     scorecam.ScoreCAM(network)(images, 0)
     scorecam.layers(network, images[0])
     assert torch.equal(images, before)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(maps, expected, rtol=0, atol=1e-6)
 
 
-# ── when something goes wrong half way ───────────────────────────────────────────────────────
+# ── calls that fail ──────────────────────────────────────────────────────────────────────────
 
 
 class Fails(nn.Module):
@@ -131,7 +131,7 @@ class Fails(nn.Module):
         return self.network(images)
 
 
-PLACES = ("dry run", "unmasked", "first chunk", "middle chunk", "last chunk")
+STAGES = ("dry run", "unmasked", "first chunk", "middle chunk", "last chunk")
 
 
 def passes_of_one_call(network: nn.Module, image: Tensor) -> int:
@@ -141,28 +141,26 @@ def passes_of_one_call(network: nn.Module, image: Tensor) -> int:
 
 
 @pytest.mark.parametrize("error", [ValueError("boom"), KeyboardInterrupt(), SystemExit(3)])
-@pytest.mark.parametrize(
-    "when", ["dry run", "unmasked", "first chunk", "middle chunk", "last chunk"]
-)
-def test_a_model_that_raises_half_way_comes_back_as_it_was_found(
-    network: Everything, image: Tensor, when: str, error: BaseException
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_model_that_raises_is_unchanged(
+    network: Everything, image: Tensor, stage: str, error: BaseException
 ) -> None:
     last = passes_of_one_call(network, image)
     assert last >= 5
-    at = dict(zip(PLACES, (1, 2, 3, (3 + last) // 2, last), strict=True))[when]
+    at = dict(zip(STAGES, (1, 2, 3, (3 + last) // 2, last), strict=True))[stage]
     failing = Fails(network, at, error)
     expected = scorecam.ModelError if isinstance(error, Exception) else type(error)
-    watched = as_found(failing)
+    before = snapshot(failing)
     with pytest.raises(expected) as raised:
         scorecam.ScoreCAM(failing, batch_size=1)(image[None])
-    assert as_found(failing) == watched
+    assert snapshot(failing) == before
     assert failing.passes == at
     if isinstance(error, Exception):
         assert "ValueError: boom" in str(raised.value)
         assert raised.value.__cause__ is error
 
 
-WRONG: dict[str, Callable[[nn.Module, Tensor], object]] = {
+FAILING: dict[str, Callable[[nn.Module, Tensor], object]] = {
     "no such layer": lambda net, image: scorecam.ScoreCAM(net, "bdoy")(image[None]),
     "a layer without a grid": lambda net, image: scorecam.ScoreCAM(net, "classes")(image[None]),
     "no such class": lambda net, image: scorecam.ScoreCAM(net)(image[None], 99),
@@ -171,40 +169,38 @@ WRONG: dict[str, Callable[[nn.Module, Tensor], object]] = {
 }
 
 
-@pytest.mark.parametrize("call", WRONG.values(), ids=WRONG)
-def test_a_call_that_cannot_work_leaves_no_trace(
+@pytest.mark.parametrize("call", FAILING.values(), ids=FAILING)
+def test_a_call_that_fails_changes_nothing(
     network: Everything, image: Tensor, call: Callable[[nn.Module, Tensor], object]
 ) -> None:
-    with left_as_found(network), pytest.raises(scorecam.ScorecamError):
+    with unchanged(network), pytest.raises(scorecam.ScorecamError):
         call(network, image)
 
 
-def test_what_progress_raises_is_not_taken_for_the_models_failure(
-    network: Everything, image: Tensor
-) -> None:
-    with left_as_found(network), pytest.raises(ZeroDivisionError):
+def test_an_exception_in_progress_is_raised_unchanged(network: Everything, image: Tensor) -> None:
+    with unchanged(network), pytest.raises(ZeroDivisionError):
         scorecam.explain(network, image, progress=lambda progress: progress.done // 0)
 
 
-# ── whatever the caller's surroundings ───────────────────────────────────────────────────────
+# ── autograd modes ───────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("around", [torch.no_grad, torch.inference_mode, torch.enable_grad])
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
 def test_the_callers_autograd_mode_changes_nothing(
-    network: Everything, image: Tensor, around: Callable[[], contextlib.AbstractContextManager[Any]]
+    network: Everything, image: Tensor, mode: Callable[[], contextlib.AbstractContextManager[Any]]
 ) -> None:
     expected = scorecam.ScoreCAM(network)(image[None], 1)
-    with left_as_found(network), around():
-        found = scorecam.ScoreCAM(network)(image[None], 1)
-    assert torch.equal(found, expected)
+    with unchanged(network), mode():
+        heatmap = scorecam.ScoreCAM(network)(image[None], 1)
+    assert torch.equal(heatmap, expected)
 
 
-def test_images_that_require_gradients_get_none(network: Everything, image: Tensor) -> None:
+def test_no_gradient_reaches_images_that_require_one(network: Everything, image: Tensor) -> None:
     expected = scorecam.ScoreCAM(network)(image[None], 1)
     x = image[None].clone().requires_grad_()
-    found = scorecam.ScoreCAM(network)(x, 1)
-    assert torch.equal(found, expected)
-    assert not found.requires_grad
+    heatmap = scorecam.ScoreCAM(network)(x, 1)
+    assert torch.equal(heatmap, expected)
+    assert not heatmap.requires_grad
     assert x.grad is None
     assert x.requires_grad
 
@@ -221,7 +217,7 @@ def test_images_made_in_inference_mode_can_be_explained(network: Everything, ima
 
 def test_results_are_ordinary_tensors(network: Everything, image: Tensor) -> None:
     with torch.inference_mode():
-        scorecam.ScoreCAM(network, "body").bank(image)  # leaves nothing of its mode behind
+        scorecam.ScoreCAM(network, "body").bank(image)  # the results must not inherit this mode
     explanation = scorecam.explain(network, image, 1, layer="body")
     bank = explanation.bank
     results = {
@@ -243,7 +239,7 @@ def test_results_are_ordinary_tensors(network: Everything, image: Tensor) -> Non
         tensor.add_(0.0)
 
 
-def test_the_bank_does_not_share_memory_with_the_network_or_the_image() -> None:
+def test_the_bank_shares_no_memory_with_network_or_image() -> None:
     class Passes(nn.Module):
         """Its layer's output is its input, and its scores are its activations."""
 
@@ -264,7 +260,7 @@ def test_the_bank_does_not_share_memory_with_the_network_or_the_image() -> None:
     assert torch.equal(image, before)
 
 
-def test_a_layer_that_runs_several_times_means_its_last_call() -> None:
+def test_of_a_layer_called_twice_the_last_output_counts() -> None:
     class Twice(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -282,19 +278,17 @@ def test_a_layer_that_runs_several_times_means_its_last_call() -> None:
     torch.testing.assert_close(bank.activations, last)
 
 
-def test_opening_with_weights_leaves_the_users_network_alone(tmp_path: Any) -> None:
+def test_loading_weights_does_not_change_the_users_network(tmp_path: Any) -> None:
     network = Everything()
     other = {name: tensor + 1 for name, tensor in Everything().state_dict().items()}
     torch.save(other, tmp_path / "weights.pt")
     image = torch.rand(3, 24, 40)
-    with left_as_found(network):
+    with unchanged(network):
         model = scorecam.open_model(network, weights=tmp_path / "weights.pt")
         scorecam.explain(model, image)
 
 
-def test_a_network_can_be_copied_and_trained_after_it_was_explained(
-    network: Everything, image: Tensor
-) -> None:
+def test_a_network_can_be_copied_and_trained_afterwards(network: Everything, image: Tensor) -> None:
     scorecam.ScoreCAM(network)(image[None])
     copy.deepcopy(network)
     network(image[None]).sum().backward()
@@ -328,15 +322,15 @@ def test_a_thousand_calls_leak_neither_hooks_nor_memory() -> None:
             with contextlib.suppress(scorecam.LayerError):
                 scorecam.ScoreCAM(network, "classes")(images)
 
-    # Some calls later it would be converted: an import that is no leak.
+    # Later calls would convert the network; importing OpenVINO must not count as a leak.
     scorecam.ScoreCAM(network, "maps", runtime="openvino")(images)
     call(50)
     gc.collect()
     process = psutil.Process()
     objects, resident = len(gc.get_objects()), process.memory_info().rss
-    with left_as_found(network):
+    with unchanged(network):
         call(1000)
     gc.collect()
     assert len(gc.get_objects()) - objects < 90  # one object in ten calls would be 100
-    # A batch of masked images has 46 kB: leaked in one call of ten, it would be 4.6 MB.
+    # A batch of masked images takes 46 kB; leaked in one call of ten, that would be 4.6 MB.
     assert process.memory_info().rss - resident < 4_000_000

@@ -1,4 +1,4 @@
-"""No public call answers a wrong value with anything but words: one parameter at a time."""
+"""Public calls refuse an invalid value of any one parameter with a `ScorecamError`."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from pathlib import Path
 
 import pytest
 
+import invalid_values
 import scorecam
-import wrong_values
+from invalid_values import calls, faults, furnish
 from scorecam import compat
-from wrong_values import calls, faults, furnish
 
 pytestmark = pytest.mark.needs("eval")
 
 
 @pytest.fixture(scope="module")
-def public(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, wrong_values.Call]]:
-    """Every public call, in a folder of its own, where each has worked once.
+def public(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, invalid_values.Call]]:
+    """Every public call, in its own folder, where each has succeeded once.
 
-    So an error is about the wrong value, and a run that is there is the right one.
+    So an error is due to the invalid value, and an existing run matches the call.
     """
-    folder = tmp_path_factory.mktemp("wrong")
+    folder = tmp_path_factory.mktemp("invalid")
     furnish(folder)
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's remarks on sparse and quantised tensors
+        warnings.simplefilter("ignore")  # torch warns about sparse and quantised tensors
         patch.chdir(folder)
-        found = dict(calls(folder))
-        for call in found.values():
-            call.function(**call.given)
-        yield found
+        by_name = dict(calls(folder))
+        for call in by_name.values():
+            call.function(**call.arguments)
+        yield by_name
 
 
 CALLS = """
@@ -45,26 +45,26 @@ ScoreBank.error ScoreBank.heatmap ScoreBank.keep ScoreBank.load ScoreBank.place
 ScoreBank.save ScoreBank.target ScoreBank.weights ScoreCAM ScoreCAM.__call__ ScoreCAM.bank
 Target torchcam.ScoreCAM torchcam.__call__ torchcam.fuse_cams torchcam.overlay_mask verify
 Variant
-""".split()  # noqa: SIM905  (forty names are easier to read so)
+""".split()  # noqa: SIM905  (forty names are easier to read like this)
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_a_wrong_value_is_refused_in_words_or_works(
-    public: dict[str, wrong_values.Call], name: str
+def test_an_invalid_value_is_refused_or_works(
+    public: dict[str, invalid_values.Call], name: str
 ) -> None:
     call = public[name]
-    found = {parameter: faults(call, parameter) for parameter in call.names}
-    assert {parameter: wrong for parameter, wrong in found.items() if wrong} == {}
+    failures = {parameter: faults(call, parameter) for parameter in call.names}
+    assert {name: messages for name, messages in failures.items() if messages} == {}
 
 
-def test_every_public_call_is_tried(public: dict[str, wrong_values.Call]) -> None:
+def test_every_public_call_is_tested(public: dict[str, invalid_values.Call]) -> None:
     assert sorted(public) == sorted(CALLS)
     covered = {name.partition(".")[0] for name in CALLS}
     for name in scorecam.__all__:
         value = getattr(scorecam, name)
-        no_call = not callable(value) or inspect.isabstract(value)
-        an_error = inspect.isclass(value) and issubclass(value, Exception)
-        a_result = name in ("Trust", "Verification")  # records that only one function makes
-        assert name in covered or no_call or an_error or a_result, name
+        is_no_call = not callable(value) or inspect.isabstract(value)
+        is_error = inspect.isclass(value) and issubclass(value, Exception)
+        is_result = name in ("Trust", "Verification")  # users never build these records
+        assert name in covered or is_no_call or is_error or is_result, name
     modules = {path.stem for path in Path(compat.__path__[0]).glob("*.py")} - {"__init__", "maps"}
     assert modules <= covered

@@ -1,4 +1,4 @@
-"""The one door for writing: what it refuses, what it leaves, and what it sweeps."""
+"""Writing files: permissions, atomic replacement, refused places and leftover files."""
 
 from __future__ import annotations
 
@@ -19,36 +19,34 @@ from scorecam.io import files
 from scorecam.io.files import create_text, replacing, sweep, together, write_bytes, write_text
 
 
-def hidden(folder: Path) -> list[str]:
+def hidden_files(folder: Path) -> list[str]:
     return [path.name for path in folder.rglob(".*")]
 
 
-def test_a_file_is_synced_before_it_gets_its_name_and_its_folder_after(
+def test_the_file_is_synced_before_the_rename_the_folder_after(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order: list[str] = []
     sync, replace = os.fsync, os.replace
 
-    def synced(handle: int) -> None:
-        place = Path(f"/proc/self/fd/{handle}").readlink()
-        order.append(
-            f"sync {place.relative_to(tmp_path.parent)}" if place.is_dir() else "sync file"
-        )
+    def logged_sync(handle: int) -> None:
+        path = Path(f"/proc/self/fd/{handle}").readlink()
+        order.append(f"sync {path.relative_to(tmp_path.parent)}" if path.is_dir() else "sync file")
         sync(handle)
 
-    def replaced(one: Path, other: Path) -> None:
+    def logged_replace(one: Path, other: Path) -> None:
         order.append("rename")
         replace(one, other)
 
-    monkeypatch.setattr(os, "fsync", synced)
-    monkeypatch.setattr(os, "replace", replaced)
+    monkeypatch.setattr(os, "fsync", logged_sync)
+    monkeypatch.setattr(os, "replace", logged_replace)
     write_text(tmp_path / "new" / "file.txt", "whole")
     name = tmp_path.name
     assert order == ["sync file", "rename", f"sync {name}", f"sync {name}/new"]
 
 
 @pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
-def test_new_files_have_the_permissions_that_the_umask_leaves(tmp_path: Path, mask: int) -> None:
+def test_new_files_have_the_permissions_set_by_the_umask(tmp_path: Path, mask: int) -> None:
     before = os.umask(mask)
     try:
         write_text(tmp_path / "file", "text")
@@ -58,11 +56,9 @@ def test_new_files_have_the_permissions_that_the_umask_leaves(tmp_path: Path, ma
     assert (tmp_path / "file").stat().st_mode == (tmp_path / "twin").stat().st_mode
 
 
-def test_the_umask_of_other_threads_is_left_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[int] = []
-    monkeypatch.setattr(os, "umask", asked.append)
+def test_writing_does_not_change_the_umask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    umask_calls: list[int] = []
+    monkeypatch.setattr(os, "umask", umask_calls.append)
     threads = [
         threading.Thread(target=write_text, args=(tmp_path / str(number), "text"))
         for number in range(8)
@@ -71,7 +67,7 @@ def test_the_umask_of_other_threads_is_left_alone(
         thread.start()
     for thread in threads:
         thread.join()
-    assert asked == []
+    assert umask_calls == []
     assert len(list(tmp_path.iterdir())) == 8
 
 
@@ -101,7 +97,7 @@ def below_a_file(path: Path) -> Path:
     return path / "file"
 
 
-def below_a_link_that_leads_nowhere(path: Path) -> Path:
+def below_a_broken_link(path: Path) -> Path:
     path.symlink_to(path.with_name("nowhere"))
     return path / "file"
 
@@ -123,30 +119,30 @@ def with_a_surrogate(path: Path) -> Path:
     return path / "a\ud800b"
 
 
-PLACES = (
-    a_folder, a_pipe, a_socket, a_link_to_a_device, below_a_file, below_a_link_that_leads_nowhere,
+INVALID_PATHS = (
+    a_folder, a_pipe, a_socket, a_link_to_a_device, below_a_file, below_a_broken_link,
     below_a_link_to_itself, too_long, with_nul, with_a_surrogate,
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.__name__)
+@pytest.mark.parametrize("make", INVALID_PATHS, ids=lambda make: make.__name__)
 @pytest.mark.parametrize("write", [write_text, create_text])
-def test_a_place_where_no_file_can_be_is_refused_in_words(
-    tmp_path: Path, place: Callable[[Path], Path], write: Callable[[Path, str], object]
+def test_an_impossible_path_is_refused(
+    tmp_path: Path, make: Callable[[Path], Path], write: Callable[[Path, str], object]
 ) -> None:
-    path = place(tmp_path / "place")
+    path = make(tmp_path / "path")
     with pytest.raises(OutputError, match="Could not write") as caught:
         write(path, "text")
-    assert len(str(caught.value)) < 900  # a name of 300 characters is in it
+    assert len(str(caught.value)) < 900  # it quotes a name of 300 characters
     assert caught.value.do
-    assert hidden(tmp_path) == []
+    assert hidden_files(tmp_path) == []
 
 
-def test_a_link_is_replaced_and_what_it_leads_to_stays(tmp_path: Path) -> None:
-    (tmp_path / "mine").write_text("mine", "utf-8")
-    (tmp_path / "link").symlink_to("mine")
+def test_a_link_is_replaced_and_its_target_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "target").write_text("target", "utf-8")
+    (tmp_path / "link").symlink_to("target")
     write_text(tmp_path / "link", "new")
-    assert (tmp_path / "mine").read_text("utf-8") == "mine"
+    assert (tmp_path / "target").read_text("utf-8") == "target"
     assert (tmp_path / "link").read_text("utf-8") == "new"
 
 
@@ -176,24 +172,24 @@ def test_files_appear_together_or_not_at_all(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "old"]
 
 
-def test_of_many_that_create_a_file_one_succeeds(tmp_path: Path) -> None:
-    won: list[str] = []
+def test_only_one_of_several_threads_creates_a_file(tmp_path: Path) -> None:
+    created: list[str] = []
 
     def create(name: str) -> None:
         if create_text(tmp_path / "file", name):
-            won.append(name)
+            created.append(name)
 
     threads = [threading.Thread(target=create, args=(str(number),)) for number in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert won == [(tmp_path / "file").read_text("utf-8")]
-    assert hidden(tmp_path) == []
+    assert created == [(tmp_path / "file").read_text("utf-8")]
+    assert hidden_files(tmp_path) == []
 
 
 @pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS])
-def test_a_file_is_created_where_there_are_no_links(
+def test_a_file_is_created_if_hard_links_are_not_supported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     def link(*_: object) -> None:
@@ -205,7 +201,7 @@ def test_a_file_is_created_where_there_are_no_links(
     assert (tmp_path / "file").read_text("utf-8") == "one"
 
 
-def test_a_file_system_that_cannot_sync_is_written_to_all_the_same(
+def test_a_file_is_written_if_fsync_is_not_supported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def sync(_: int) -> None:
@@ -216,9 +212,9 @@ def test_a_file_system_that_cannot_sync_is_written_to_all_the_same(
     assert (tmp_path / "file").read_bytes() == b"whole"
 
 
-# ── leftovers ────────────────────────────────────────────────────────────────────────────────
+# ── leftover temporary files ─────────────────────────────────────────────────────────────────
 
-DIES = """
+KILLED = """
 import os, sys
 from scorecam.io.files import replacing
 with replacing(sys.argv[1]) as temporary:
@@ -227,31 +223,31 @@ with replacing(sys.argv[1]) as temporary:
 """
 
 
-def test_what_a_killed_process_left_is_swept_and_what_a_live_one_writes_is_not(
+def test_only_leftover_files_of_dead_processes_are_removed(
     tmp_path: Path,
 ) -> None:
-    subprocess.run([sys.executable, "-c", DIES, str(tmp_path / "file")], check=False)
-    [dead] = tmp_path.iterdir()
-    with replacing(tmp_path / "other") as alive:
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "file")], check=False)
+    [leftover] = tmp_path.iterdir()
+    with replacing(tmp_path / "other") as in_use:
         sweep(tmp_path.iterdir())
-        assert not dead.exists()
-        assert alive.exists()
+        assert not leftover.exists()
+        assert in_use.exists()
     assert [path.name for path in tmp_path.iterdir()] == ["other"]
 
 
-def test_files_of_other_machines_and_other_programs_are_judged_by_their_age(tmp_path: Path) -> None:
-    elsewhere = [tmp_path / f".file-01234567.1.{number:08x}.tmp" for number in range(2)]
-    mine = [tmp_path / ".config-abcdefgh", tmp_path / ".tmp", tmp_path / "x.tmp"]
-    for file in (*elsewhere, *mine):
+def test_leftover_files_of_other_hosts_are_removed_by_age(tmp_path: Path) -> None:
+    from_other_host = [tmp_path / f".file-01234567.1.{number:08x}.tmp" for number in range(2)]
+    foreign = [tmp_path / ".config-abcdefgh", tmp_path / ".tmp", tmp_path / "x.tmp"]
+    for file in (*from_other_host, *foreign):
         file.touch()
-    for file in (elsewhere[0], *mine):
+    for file in (from_other_host[0], *foreign):
         os.utime(file, (time.time() - 2 * files.STALE,) * 2)
     sweep(tmp_path.iterdir())
-    assert sorted(tmp_path.iterdir()) == sorted([elsewhere[1], *mine])
+    assert sorted(tmp_path.iterdir()) == sorted([from_other_host[1], *foreign])
 
 
-def test_a_link_that_is_called_like_a_leftover_is_left_alone(tmp_path: Path) -> None:
+def test_a_link_named_like_a_leftover_file_is_kept(tmp_path: Path) -> None:
     name = f".file-{files._host()}.999999999.00000000.tmp"
-    (tmp_path / name).symlink_to("mine")
+    (tmp_path / name).symlink_to("target")
     sweep(tmp_path.iterdir())
     assert (tmp_path / name).is_symlink()

@@ -1,13 +1,12 @@
-"""Every connection, process and write of this process, and of what it imports, as audit events.
+"""Run code in a child process and log its connections, processes and writes as audit events.
 
-Audit hooks cannot be taken off again, so what is watched runs in a process of its own:
+Audit hooks cannot be removed, so the code runs in its own process:
 
     watched = watch(code, folder)
 
-The code may name its parts with `step("name")`. Connections are logged and refused. `folder` then
-holds an empty home, a temporary folder and a working folder, and `watched` says what happened.
-Libraries that are not Python do not raise audit events for what they write: `strays` lists the
-files that were really left outside.
+The code may name its parts with `step("name")`. Connections are logged and refused. `folder`
+gets an empty home, a temporary folder and a working folder. Native libraries raise no audit events
+when they write, so `strays` lists the files that exist outside the working folder afterwards.
 """
 
 from __future__ import annotations
@@ -45,14 +44,14 @@ CHANGES = ("os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.syml
 HOOK = f"""
 import json, os, sys, traceback
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-log = os.open(os.environ["FENCE_LOG"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+log = os.open(os.environ["WATCHED_PROCESS_LOG"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 busy = False
-def say(event, what):
+def log_event(event, subject):
     frames = traceback.extract_stack()[:-2]
     caller = [f"{{f.filename}}:{{f.lineno}}" for f in frames if "importlib" not in f.filename][-6:]
-    os.write(log, (json.dumps([event, what, caller]) + "\\n").encode())
+    os.write(log, (json.dumps([event, subject, caller]) + "\\n").encode())
 def step(name):
-    say("step", name)
+    log_event("step", name)
 def hook(event, values):
     global busy
     if busy:
@@ -60,15 +59,15 @@ def hook(event, values):
     busy = True
     try:
         if event in {CONNECTIONS + PROCESSES!r}:
-            say(event, repr(values)[:300])
+            log_event(event, repr(values)[:300])
             if event in {CONNECTIONS!r}:
                 raise PermissionError("a test must not connect to anything")
         elif event in {CHANGES!r}:
-            say(event, os.path.realpath(os.fsdecode(values[0])))
+            log_event(event, os.path.realpath(os.fsdecode(values[0])))
         elif event == "open" and not isinstance(values[0], int):
             path, mode, flags = values
             if (isinstance(mode, str) and set(mode) & set("wax+")) or (flags or 0) & WRITING:
-                say("open", os.path.realpath(os.fsdecode(path)))
+                log_event("open", os.path.realpath(os.fsdecode(path)))
     finally:
         busy = False
 sys.addaudithook(hook)
@@ -77,23 +76,23 @@ sys.addaudithook(hook)
 
 @dataclass(frozen=True)
 class Event:
-    """One audit event: in which step, its name, what it was about, and the code that led to it."""
+    """One audit event: the step, the event's name, its subject, and the calling code."""
 
     step: str
     name: str
-    what: str
+    subject: str
     caller: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Watched:
-    """What a process did.
+    """The events and the output of a process.
 
     Args:
         code: its exit code.
-        out: what it printed on stdout and stderr.
+        out: its stdout and stderr.
         events: connections, processes and writes, in order.
-        strays: files that it left anywhere in `folder` but in the working folder.
+        strays: files that it strays in the home and the temporary folder.
     """
 
     code: int
@@ -114,15 +113,15 @@ class Watched:
             event
             for event in self.events
             if event.name not in CONNECTIONS + PROCESSES
-            and not any(Path(event.what).is_relative_to(place) for place in places)
+            and not any(Path(event.subject).is_relative_to(place) for place in places)
         ]
 
 
 def watch(code: str, folder: Path, **environment: str) -> Watched:
-    """Run Python code in a process of its own, in `folder/work`, with an empty home."""
+    """Run Python code in a child process, in `folder/work`, with an empty home."""
     home, temporary, work = (folder / name for name in ("home", "tmp", "work"))
-    for made in (home, temporary, work):
-        made.mkdir(parents=True, exist_ok=True)
+    for place in (home, temporary, work):
+        place.mkdir(parents=True, exist_ok=True)
     log = folder / "events.jsonl"
     paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     kept = {
@@ -130,10 +129,10 @@ def watch(code: str, folder: Path, **environment: str) -> Watched:
         for name, value in os.environ.items()
         if not name.startswith(("XDG_", "PYTEST", "SCORECAM_", "MPL", "TORCHINDUCTOR"))
     }
-    given = {
+    own = {
         "HOME": str(home),
         "TMPDIR": str(temporary),
-        "FENCE_LOG": str(log),
+        "WATCHED_PROCESS_LOG": str(log),
         "PYTHONPATH": os.pathsep.join(paths),
         "PYTHONDONTWRITEBYTECODE": "1",
         "OMP_NUM_THREADS": "1",
@@ -141,12 +140,12 @@ def watch(code: str, folder: Path, **environment: str) -> Watched:
     done = subprocess.run(
         [sys.executable, "-c", HOOK + code],
         cwd=work,
-        env=kept | given | environment,
+        env=kept | own | environment,
         capture_output=True,
         text=True,
         check=False,
     )
-    left = {
+    strays = {
         str(file.relative_to(folder))
         for place in (home, temporary)
         for file in place.rglob("*")
@@ -156,15 +155,15 @@ def watch(code: str, folder: Path, **environment: str) -> Watched:
         done.returncode,
         done.stdout + done.stderr,
         tuple(_events(log)),
-        frozenset(left),
+        frozenset(strays),
     )
 
 
 def _events(log: Path) -> Iterator[Event]:
     current = ""
     for line in log.read_text("utf-8").splitlines():
-        name, what, caller = json.loads(line)
+        name, subject, caller = json.loads(line)
         if name == "step":
-            current = what
+            current = subject
         else:
-            yield Event(current, name, what, tuple(caller))
+            yield Event(current, name, subject, tuple(caller))

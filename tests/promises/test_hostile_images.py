@@ -1,4 +1,4 @@
-"""What foreign image files may do: be read, or be refused. They run nothing and take little."""
+"""A hostile image file is read or refused; it starts no program and takes little memory."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,37 +34,37 @@ SOURCES = Path(scorecam.__file__).parent
 LIMIT = 96 * 2**20
 
 
-# ── one door ─────────────────────────────────────────────────────────────────────────────────
+# ── one module opens images ──────────────────────────────────────────────────────────────────
 
 
-def test_only_the_door_opens_images() -> None:
+def test_only_one_module_opens_images() -> None:
     opens = re.compile(r"Image\.open\(|ImageFile\.Parser|\bImageShow\b|from PIL\.Image import")
-    found = [file for file in SOURCES.rglob("*.py") if opens.search(file.read_text("utf-8"))]
+    openers = [file for file in SOURCES.rglob("*.py") if opens.search(file.read_text("utf-8"))]
 
-    assert found == [SOURCES / "images" / "opening.py"]
+    assert openers == [SOURCES / "images" / "opening.py"]
 
 
-def test_the_door_always_names_the_formats() -> None:
+def test_images_are_opened_with_a_list_of_formats() -> None:
     text = (SOURCES / "images" / "opening.py").read_text("utf-8")
 
     assert text.count("Image.open(") == text.count("formats=_formats(kind)") == 1
 
 
-# ── every place that reads an image, and what it must refuse ─────────────────────────────────
+# ── every reader of images, and the formats it must refuse ───────────────────────────────────
 
-Place = Callable[[Path], object]
+Reader = Callable[[Path], object]
 
 
 def _mask(path: Path) -> object:
-    folder = next(each for each in path.parents if len(str(each)) < 300 and each.is_dir())
+    parents = [parent for parent in path.parents if len(str(parent)) < 300]
+    folder = next(parent for parent in parents if parent.is_dir())
     photo = folder / "photo.png"
     Image.new("RGB", (9, 9)).save(photo)
     return read_masks([path], photo)
 
 
 def _map(path: Path) -> object:
-    own = path.with_name("map.png")
-    own.write_bytes(path.read_bytes())
+    path.with_name("map.png").write_bytes(path.read_bytes())
     image = torch.zeros(3, 9, 9)
     case = type("Case", (), {"name": "map.jpg", "image": image})()
     return Maps("maps", str(path.parent)).heatmap(case)  # type: ignore[arg-type]
@@ -77,21 +78,21 @@ def _bank(path: Path) -> object:
         torch.nn.Flatten(),
     )
     bank = scorecam.ScoreCAM(net, layer="1").bank(torch.rand(3, 9, 9))
-    object.__setattr__(bank, "view", path.read_bytes())  # as in a file that someone changed
+    object.__setattr__(bank, "view", path.read_bytes())  # as in an edited file
     return bank.picture()
 
 
 def _thumbnail(path: Path) -> object:
-    return thumbnail(path.read_bytes(), 64, "it")
+    return thumbnail(path.read_bytes(), 64, "the photo")
 
 
 def _gallery(path: Path) -> object:
     if decodable(path.read_bytes()) is None:
-        raise ScorecamError("not kept")
+        raise ScorecamError("The entry is not a JPEG.")
     return path
 
 
-PLACES: dict[str, Place] = {
+READERS: dict[str, Reader] = {
     "a photo": read_photo,
     "the size of a photo": upright_size,
     "a mask": _mask,
@@ -110,7 +111,7 @@ def _foreign(kind: str) -> bytes:
     return file.getvalue()
 
 
-NEVER = {
+UNSUPPORTED = {
     "EPS": EPS,
     "EPS in DOS": b"\xc5\xd0\xd3\xc6" + (30).to_bytes(4, "little") + bytes(22) + EPS,
     "WMF": b"\xd7\xcd\xc6\x9a\0\0" + bytes(16) + b"\1\0\x09\0" + bytes(60),
@@ -125,86 +126,86 @@ NEVER = {
 
 
 @pytest.fixture
-def no_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A `gs` that says when it is run, before any other."""
-    ran = tmp_path / "ran"
+def ghostscript_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that exists once Ghostscript was started; a fake `gs` comes first in PATH."""
+    log = tmp_path / "ran"
     program = tmp_path / "bin" / "gs"
     program.parent.mkdir()
-    program.write_text(f"#!/bin/sh\necho \"$@\" >> '{ran}'\nexit 1\n")
+    program.write_text(f"#!/bin/sh\necho \"$@\" >> '{log}'\nexit 1\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setattr("PIL.EpsImagePlugin.gs_binary", str(program))
-    return ran
+    return log
 
 
-@pytest.mark.parametrize("kind", NEVER)
-@pytest.mark.parametrize("place", PLACES)
-def test_a_format_off_the_list_is_refused_everywhere_and_runs_nothing(
-    place: str, kind: str, tmp_path: Path, no_programs: Path
+@pytest.mark.parametrize("kind", UNSUPPORTED)
+@pytest.mark.parametrize("reader", READERS)
+def test_an_unsupported_format_is_refused_and_runs_nothing(
+    reader: str, kind: str, tmp_path: Path, ghostscript_log: Path
 ) -> None:
     path = tmp_path / "it.png"
-    path.write_bytes(NEVER[kind])
+    path.write_bytes(UNSUPPORTED[kind])
     began = time.perf_counter()
 
     with pytest.raises(ScorecamError) as caught:
-        PLACES[place](path)
+        READERS[reader](path)
 
     assert len(str(caught.value)) <= 600
-    assert not no_programs.exists()
+    assert not ghostscript_log.exists()
     assert time.perf_counter() - began < 5
 
 
-def test_the_stand_in_for_ghostscript_is_the_one_that_pillow_would_run(
-    tmp_path: Path, no_programs: Path
-) -> None:
+def test_pillow_would_run_the_fake_ghostscript(tmp_path: Path, ghostscript_log: Path) -> None:
     """Otherwise the test above could not fail."""
     path = tmp_path / "it.eps"
     path.write_bytes(EPS)
     with Image.open(path) as image, pytest.raises((OSError, subprocess.CalledProcessError)):
         image.load()
 
-    assert no_programs.exists()
+    assert ghostscript_log.exists()
 
 
-def test_an_eps_that_the_user_opened_is_not_decoded(tmp_path: Path, no_programs: Path) -> None:
+def test_an_eps_image_opened_by_the_user_is_not_decoded(
+    tmp_path: Path, ghostscript_log: Path
+) -> None:
     path = tmp_path / "it.eps"
     path.write_bytes(EPS)
     with Image.open(path) as image, pytest.raises(scorecam.PhotoError, match="PostScript"):
         read_photo(image)
 
-    assert not no_programs.exists()
+    assert not ghostscript_log.exists()
 
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF", "WEBP", "TIFF", "BMP"])
-@pytest.mark.parametrize("place", ["the view in a bank", "a gallery entry"])
-def test_views_are_jpegs_alone(place: str, kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("reader", ["the view in a bank", "a gallery entry"])
+def test_views_must_be_jpegs(reader: str, kind: str, tmp_path: Path) -> None:
     path = tmp_path / "it.jpg"
     Image.new("RGB", (9, 9)).save(path, kind)
     with pytest.raises(ScorecamError):
-        PLACES[place](path)
+        READERS[reader](path)
 
     Image.new("RGB", (9, 9)).save(path, "JPEG")
-    assert PLACES[place](path)
+    assert READERS[reader](path)
 
 
-def test_a_view_of_another_size_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+def test_a_view_of_the_wrong_size_is_refused_undecoded(tmp_path: Path) -> None:
     path = tmp_path / "it.jpg"
     Image.new("RGB", (4000, 4000)).save(path, "JPEG")
     content = path.read_bytes()
-    path.write_bytes(content[:1000])  # decoding it would fail in other words
+    path.write_bytes(content[:1000])  # decoding it would raise another error
 
     with pytest.raises(scorecam.BankError, match="4000 × 4000"):
         _bank(path)
 
 
-def test_thousands_of_huge_pictures_do_not_hide_in_a_gallery(tmp_path: Path) -> None:
+def test_a_huge_picture_in_a_gallery_is_not_decoded(tmp_path: Path) -> None:
     path = tmp_path / "it.jpg"
     Image.new("L", (5000, 4000)).save(path, "JPEG")
 
     assert decodable(path.read_bytes()) is None
 
 
-# ── what is no regular file ──────────────────────────────────────────────────────────────────
+# ── pipes, sockets, devices and folders ──────────────────────────────────────────────────────
 
 
 def _fifo(path: Path) -> None:
@@ -223,34 +224,33 @@ def _device(path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [_fifo, _socket, _device, Path.mkdir])
-@pytest.mark.parametrize("place", ["a photo", "the size of a photo", "a mask"])
+@pytest.mark.parametrize("reader", ["a photo", "the size of a photo", "a mask"])
 @pytest.mark.timeout(20)
-def test_what_is_no_regular_file_is_refused_at_once(
-    place: str, make: Callable[[Path], None], tmp_path: Path
+def test_anything_but_a_regular_file_is_refused_at_once(
+    reader: str, make: Callable[[Path], None], tmp_path: Path
 ) -> None:
     path = tmp_path / "it.png"
     make(path)
 
     with pytest.raises(ScorecamError, match=r"not a regular file|is a folder|cannot be read"):
-        PLACES[place](path)
+        READERS[reader](path)
 
 
 @pytest.mark.parametrize("name", ["a\0b.png", "x" * 5000, "\ud800.png", "a/" * 3000])
-@pytest.mark.parametrize("place", ["a photo", "the size of a photo", "a mask"])
-def test_names_that_no_file_has_are_refused(place: str, name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("reader", ["a photo", "the size of a photo", "a mask"])
+def test_impossible_file_names_are_refused(reader: str, name: str, tmp_path: Path) -> None:
     with pytest.raises(ScorecamError):
-        PLACES[place](tmp_path / name)
+        READERS[reader](tmp_path / name)
 
 
 # ── memory and time ──────────────────────────────────────────────────────────────────────────
 
 
-def took(folder: Path, limit: int, names: list[str] | None = None) -> list[dict[str, object]]:
-    """What reading each hostile file took, in a process of its own."""
-    made = hostile_images.files(limit)
+def measured(folder: Path, limit: int) -> list[dict[str, Any]]:
+    """Memory, time and result of reading each hostile file, each in its own process."""
     paths: list[str] = []
-    for name in names or made:
-        (folder / name).write_bytes(made[name]())
+    for name, make in hostile_images.files(limit).items():
+        (folder / name).write_bytes(make())
         paths.append(str(folder / name))
     answer = subprocess.run(
         [sys.executable, hostile_images.__file__, *paths],
@@ -262,17 +262,17 @@ def took(folder: Path, limit: int, names: list[str] | None = None) -> list[dict[
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peaks are read from /proc")
-def test_no_photo_takes_more_memory_than_the_limit_nor_ten_seconds(tmp_path: Path) -> None:
-    found = took(tmp_path, LIMIT)
+def test_no_photo_exceeds_the_memory_limit_or_ten_seconds(tmp_path: Path) -> None:
+    results = measured(tmp_path, LIMIT)
 
-    assert len(found) == len(hostile_images.files(LIMIT))
-    assert [each for each in found if each["peak"] > LIMIT] == []  # type: ignore[operator]
-    assert [each for each in found if each["seconds"] > 10] == []  # type: ignore[operator]
-    assert max(each["peak"] for each in found) > LIMIT * 0.7, "some go to the limit"  # type: ignore[type-var]
-    assert all(len(str(each["said"])) <= 600 for each in found)
+    assert len(results) == len(hostile_images.files(LIMIT))
+    assert [result for result in results if result["peak"] > LIMIT] == []
+    assert [result for result in results if result["seconds"] > 10] == []
+    assert max(result["peak"] for result in results) > LIMIT * 0.7, "some reach the limit"
+    assert all(len(result["outcome"]) <= 600 for result in results)
 
 
-def test_the_limit_is_one_gibibyte_and_is_named_with_what_to_do(
+def test_the_default_limit_is_one_gibibyte_and_errors_name_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(SETTING, raising=False)
@@ -287,7 +287,7 @@ def test_the_limit_is_one_gibibyte_and_is_named_with_what_to_do(
     assert "set SCORECAM_PHOTO_MEMORY, for example to 3GiB" in str(caught.value)
 
     monkeypatch.setenv(SETTING, "3GiB")
-    with pytest.raises(scorecam.PhotoError, match="cut short"):  # it has no pixels after all
+    with pytest.raises(scorecam.PhotoError, match="cut short"):  # the file has no pixels
         read_photo(path)
 
 
@@ -295,7 +295,7 @@ def test_the_limit_is_one_gibibyte_and_is_named_with_what_to_do(
     ("text", "pixels"),
     [("20MB", 200), ("20 MiB", 500), ("0.02g", 300), ("20000000", 200), ("1TiB", 3000)],
 )
-def test_the_limit_can_be_set_in_units_that_people_write(
+def test_the_limit_accepts_common_units(
     text: str, pixels: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Image.new("L", (pixels, pixels)).save(tmp_path / "it.png")
@@ -309,7 +309,7 @@ def test_the_limit_can_be_set_in_units_that_people_write(
 
 
 @pytest.mark.parametrize("text", ["much", "-1", "0", "1e9", "12 apples", "inf"])
-def test_a_limit_that_is_no_amount_is_refused(
+def test_an_invalid_limit_is_refused(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Image.new("L", (9, 9)).save(tmp_path / "it.png")
@@ -320,7 +320,7 @@ def test_a_limit_that_is_no_amount_is_refused(
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "F", "I;16", "CMYK"])
-def test_pictures_that_the_user_opened_are_held_to_the_limit(
+def test_the_limit_applies_to_images_opened_by_the_user(
     mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(SETTING, "20MB")
@@ -330,6 +330,6 @@ def test_pictures_that_the_user_opened_are_held_to_the_limit(
         read_photo(np.zeros((3000, 3000, 3), np.uint8))
 
 
-def test_gallery_entries_in_base64_are_jpegs_too() -> None:
-    """The run's gallery holds base64; what it decodes to goes through the same door."""
+def test_gallery_entries_in_base64_must_be_jpegs() -> None:
+    """A run's gallery holds base64; the decoded bytes are opened by the same module."""
     assert decodable(base64.b64decode(base64.b64encode(EPS))) is None

@@ -1,4 +1,4 @@
-"""Values that users give by mistake, and every public call with one of them in each place."""
+"""Values that users pass by mistake, and every public call with its parameters."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SIDE = 16
 
 
 class Unprintable:
-    """An object whose `repr` fails, as those of half-built objects do."""
+    """An object with a failing `repr`, like many half-initialised objects."""
 
     def __repr__(self) -> str:
         raise RuntimeError("no repr")
@@ -37,7 +37,7 @@ def _quantised() -> torch.Tensor:
 
 
 def tensors() -> dict[str, Any]:
-    """Tensors and arrays, many of which are no images."""
+    """Tensors and arrays, most of them invalid as images."""
     image = torch.rand(1, 3, SIDE, SIDE)
     return {
         "an empty tensor": torch.empty(0),
@@ -52,7 +52,7 @@ def tensors() -> dict[str, Any]:
         "a sparse image": image.to_sparse(),
         "a meta image": image.to("meta"),
         "a quantised image": _quantised(),
-        "an image that wants a gradient": image.clone().requires_grad_(),
+        "an image that requires a gradient": image.clone().requires_grad_(),
         "an image with NaN": torch.full((1, 3, SIDE, SIDE), torch.nan),
         "a video": torch.rand(1, 5, 3, SIDE, SIDE),
         "two images": torch.rand(2, 3, SIDE, SIDE),
@@ -62,9 +62,9 @@ def tensors() -> dict[str, Any]:
         "an array of objects": np.array([None, "x"], dtype=object),
         "an array of text": np.array(["a", "b"]),
         "an empty array": np.empty(0),
-        "numpy's integer": np.int64(3),
-        "numpy's float": np.float64(3.0),
-        "numpy's boolean": np.bool_(1),
+        "a NumPy integer": np.int64(3),
+        "a NumPy float": np.float64(3.0),
+        "a NumPy boolean": np.bool_(1),
     }
 
 
@@ -91,7 +91,7 @@ def numbers() -> dict[str, Any]:
 
 def texts() -> dict[str, Any]:
     return {
-        "no text": "",
+        "an empty text": "",
         "x": "x",
         "12": "12",
         "Fast": "Fast",
@@ -101,7 +101,7 @@ def texts() -> dict[str, Any]:
         "a long word": "x" * 40_000,
         "a terminal's title": "\x1b]0;evil\x07\r\n\x9b2J\u202etxt\x08",
         "a lone surrogate": "\udcff",
-        "half of a pair": "\ud800",
+        "half of a surrogate pair": "\ud800",
         "NUL": "\x00",
         "38 KB of bytes": b"\xff" * 38_000,
         "a byte array": bytearray(b"xy"),
@@ -109,7 +109,7 @@ def texts() -> dict[str, Any]:
     }
 
 
-def things() -> dict[str, Any]:
+def objects() -> dict[str, Any]:
     return {
         "an empty list": [],
         "a list": [1],
@@ -126,9 +126,9 @@ def things() -> dict[str, Any]:
         "an object": object(),
         "an object without repr": Unprintable(),
         "a function": lambda *_: None,
-        "a function of nothing": lambda: None,
+        "a function without parameters": lambda: None,
         "a class": int,
-        "a module of Python": pathlib,
+        "a Python module": pathlib,
         "an exception": ValueError("x" * 10_000),
         "a PIL image": Image.new("RGB", (SIDE, SIDE)),
         "a list of photos": [Image.new("RGB", (SIDE, SIDE))],
@@ -140,12 +140,14 @@ def things() -> dict[str, Any]:
 
 
 def values() -> dict[str, Callable[[], Any]]:
-    """Every wrong value by name, made anew each time; generators are used up when read."""
-    made = {**numbers(), **texts(), **things(), **tensors()}
-    found: dict[str, Callable[[], Any]] = {name: lambda v=value: v for name, value in made.items()}
-    found["a generator"] = lambda: (number for number in (1, 2))
-    found["an iterator of text"] = lambda: iter("ab")
-    return found
+    """Functions that return each invalid value by name; generators can be read only once."""
+    fixed = {**numbers(), **texts(), **objects(), **tensors()}
+    makers: dict[str, Callable[[], Any]] = {
+        name: lambda v=value: v for name, value in fixed.items()
+    }
+    makers["a generator"] = lambda: (number for number in (1, 2))
+    makers["an iterator of text"] = lambda: iter("ab")
+    return makers
 
 
 # ── public calls ─────────────────────────────────────────────────────────────────────────────
@@ -153,16 +155,16 @@ def values() -> dict[str, Callable[[], Any]]:
 
 @dataclass(frozen=True)
 class Call:
-    """A public callable, and arguments with which it works.
+    """A public callable, and valid arguments for it.
 
     Args:
-        function: what is called; a method is bound.
-        given: by name; what is not given has its default.
-        names: the parameters, each of which is tried.
+        function: the callable; methods are bound.
+        arguments: by name; other parameters have their defaults.
+        names: the parameters to test.
     """
 
     function: Callable[..., Any]
-    given: Mapping[str, Any]
+    arguments: Mapping[str, Any]
     names: tuple[str, ...]
 
 
@@ -175,7 +177,7 @@ def network() -> nn.Sequential:
 
 
 def furnish(folder: Path) -> None:
-    """A photo, in the folder in which all calls are made."""
+    """Put a photo into the folder that all calls use."""
     (folder / "photos").mkdir()
     picture(1).save(folder / "photos/cat.png")
 
@@ -189,14 +191,14 @@ def calls(folder: Path) -> Iterator[tuple[str, Call]]:
     """Every public callable with parameters, by name."""
     net, model = network(), _model()
     image = torch.rand(1, 3, SIDE, SIDE)
-    explained = scorecam.explain(model, picture(1), runtime="eager")
-    bank, cam = explained.bank, scorecam.ScoreCAM(net, runtime="eager")
-    # What the records are made of is known from those that are there.
+    explanation = scorecam.explain(model, picture(1), runtime="eager")
+    bank, cam = explanation.bank, scorecam.ScoreCAM(net, runtime="eager")
+    # The arguments of a record are the fields of an existing one.
     records: dict[type, Any] = {
-        scorecam.Explanation: explained,
+        scorecam.Explanation: explanation,
         scorecam.ScoreBank: bank,
         scorecam.Provenance: bank.provenance,
-        scorecam.Target: explained.target,
+        scorecam.Target: explanation.target,
         scorecam.Variant: scorecam.VARIANTS["official"],
         scorecam.Masking: scorecam.Masking(),
         scorecam.Preprocess: model.preprocess,
@@ -205,18 +207,18 @@ def calls(folder: Path) -> Iterator[tuple[str, Call]]:
         scorecam.Progress: scorecam.Progress(1, 2, None),
     }
     for kind, record in records.items():
-        given = {name: getattr(record, name) for name in inspect.signature(kind).parameters}
-        yield kind.__name__, _call(kind, given)
+        arguments = {name: getattr(record, name) for name in inspect.signature(kind).parameters}
+        yield kind.__name__, _call(kind, arguments)
     run = {"dataset": str(folder / "photos"), "out": str(folder / "run"), "runtime": "eager"}
-    plain: dict[str, tuple[Any, dict[str, Any]]] = {
+    functions: dict[str, tuple[Any, dict[str, Any]]] = {
         "open_model": (scorecam.open_model, {"model": net}),
         "explain": (scorecam.explain, {"model": net, "image": image, "runtime": "eager"}),
         "layers": (scorecam.layers, {"model": net, "image": image}),
         "ScoreCAM": (scorecam.ScoreCAM, {"model": net}),
         "ScoreCAM.__call__": (cam, {"x": image}),
         "ScoreCAM.bank": (cam.bank, {"image": image}),
-        "check": (scorecam.check, {"model": model, "explanation": explained}),
-        "scaled": (inspect.unwrap(scorecam.scaled), {"heatmap": explained.heatmap}),
+        "check": (scorecam.check, {"model": model, "explanation": explanation}),
+        "scaled": (inspect.unwrap(scorecam.scaled), {"heatmap": explanation.heatmap}),
         "evaluate": (
             scorecam.evaluate,
             {"model": model, "methods": "uniform", "metrics": "quick", **run},
@@ -236,10 +238,13 @@ def calls(folder: Path) -> Iterator[tuple[str, Call]]:
             },
         ),
         "verify": (scorecam.verify, {"path": run["out"]}),
-        "Explanation.of": (explained.of, {}),
-        "Explanation.top": (explained.top, {}),
-        "Explanation.side_by_side": (explained.side_by_side, {"maps": {"a": explained.heatmap}}),
-        "Explanation.to_html": (explained.to_html, {"path": str(folder / "page.html")}),
+        "Explanation.of": (explanation.of, {}),
+        "Explanation.top": (explanation.top, {}),
+        "Explanation.side_by_side": (
+            explanation.side_by_side,
+            {"maps": {"a": explanation.heatmap}},
+        ),
+        "Explanation.to_html": (explanation.to_html, {"path": str(folder / "page.html")}),
         "ScoreBank.target": (bank.target, {}),
         "ScoreBank.weights": (bank.weights, {}),
         "ScoreBank.error": (bank.error, {}),
@@ -255,13 +260,13 @@ def calls(folder: Path) -> Iterator[tuple[str, Call]]:
         "Preprocess.from_dict": (scorecam.Preprocess.from_dict, {"values": PREPROCESS}),
         **_compat(net, image),
     }
-    for name, (function, given) in plain.items():
-        yield name, _call(function, given)
+    for name, (function, arguments) in functions.items():
+        yield name, _call(function, arguments)
 
 
 def _compat(net: nn.Module, image: torch.Tensor) -> dict[str, tuple[Any, dict[str, Any]]]:
     layer = net.get_submodule("1")
-    seen = torchcam.ScoreCAM(net, "1")
+    extractor = torchcam.ScoreCAM(net, "1")
     net(image)
     photo, map_ = np.random.default_rng(0).random((SIDE, SIDE, 3)), np.zeros((SIDE, SIDE))
     mask = Image.new("L", (SIDE, SIDE))
@@ -285,40 +290,40 @@ def _compat(net: nn.Module, image: torch.Tensor) -> dict[str, tuple[Any, dict[st
             {"img": photo, "mask": map_},
         ),
         "torchcam.ScoreCAM": (torchcam.ScoreCAM, {"model": net}),
-        "torchcam.__call__": (seen, {"class_idx": 0}),
+        "torchcam.__call__": (extractor, {"class_idx": 0}),
         "torchcam.fuse_cams": (torchcam.ScoreCAM.fuse_cams, {"cams": [image[0], image[0]]}),
         "torchcam.overlay_mask": (torchcam.overlay_mask, {"img": mask, "mask": mask}),
     }
 
 
-def _call(function: Callable[..., Any], given: Mapping[str, Any]) -> Call:
+def _call(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Call:
     names = tuple(
         name
         for name, parameter in inspect.signature(function).parameters.items()
         if parameter.kind is not inspect.Parameter.VAR_KEYWORD
     )
-    return Call(function, given, names)
+    return Call(function, arguments, names)
 
 
-CALLED_BACK = ("progress", "tell", "opener")
-"""Parameters that are functions of the user's, whose own errors are the user's."""
+CALLBACKS = ("progress", "tell", "opener")
+"""Parameters that take a function of the user's; its exceptions are not ours."""
 
 
 def faults(call: Call, parameter: str) -> list[str]:
-    """What goes wrong with each wrong value of one parameter: anything but an error of ours.
+    """Faults with invalid values of one parameter: exceptions other than a `ScorecamError`.
 
-    Every message must be one paragraph of visible characters, and short.
+    Messages that are too long or hold unprintable characters are faults too.
     """
-    found: list[str] = []
+    messages: list[str] = []
     for name, make in values().items():
         value = make()
         try:
-            call.function(**{**call.given, parameter: value})
+            call.function(**{**call.arguments, parameter: value})
         except scorecam.ScorecamError as error:
             text = str(error)
             if len(text) > LONGEST_PARAGRAPH or not text.isprintable():
-                found.append(f"{name}: {len(text)} characters: {text[:80]!r}")
-        except Exception as error:  # noqa: BLE001  (that none is raised is what is tested)
-            if not (parameter in CALLED_BACK and callable(value)):
-                found.append(f"{name}: {type(error).__name__}: {str(error)[:80]}")
-    return found
+                messages.append(f"{name}: {len(text)} characters: {text[:80]!r}")
+        except Exception as error:  # noqa: BLE001  (any exception is a fault)
+            if not (parameter in CALLBACKS and callable(value)):
+                messages.append(f"{name}: {type(error).__name__}: {str(error)[:80]}")
+    return messages

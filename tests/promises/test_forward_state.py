@@ -1,4 +1,4 @@
-"""What a network changes in its own forward is as it was found: value, identity, type."""
+"""State that a network's own forward changes is restored: value, identity and type."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Counter(Base):
 
 
 class Running(Base):
-    """Gathers statistics in evaluation mode too, and replaces its buffer."""
+    """Updates statistics in evaluation mode too, and replaces its buffer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class Running(Base):
 
 
 class Halves(Base):
-    """Changes its buffer's type."""
+    """Changes the dtype of its buffer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class Attention(Base):
 
 
 class Table(Base):
-    """A table that grows, its length beside it, as rotary embeddings have; and one in a dict."""
+    """Caches a growing table, as rotary embeddings do, and further tables in a dict."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ class Registers(Base):
 
 
 class Opaque(Base):
-    """Can be run in evaluation mode only: an object that it holds calls its modules."""
+    """Has no view: a plain object calls its modules. So only evaluation mode is supported."""
 
     class Runner:
         def __init__(self, network: Base) -> None:
@@ -122,22 +122,22 @@ class Opaque(Base):
         return self.runner.network.classes(self.runner.network.conv(images).mean((2, 3)))
 
 
-VIEWED = [Counter, Running, Halves, Attention, Table, Registers]
-KINDS = [*VIEWED, Opaque]
+WITH_VIEW = [Counter, Running, Halves, Attention, Table, Registers]
+ALL_KINDS = [*WITH_VIEW, Opaque]
 
 
 def state(network: nn.Module) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for name, module in network.named_modules():
-        for home in (vars(module), module._buffers, getattr(module, "tables", {})):
-            for key, value in home.items():
+        for attributes in (vars(module), module._buffers, getattr(module, "tables", {})):
+            for key, value in attributes.items():
                 if isinstance(value, Tensor):
                     value = (id(value), value.dtype, value.tolist())  # noqa: PLW2901
                 elif isinstance(value, dict | set | nn.Module):
                     value = sorted(map(str, value)) if not isinstance(value, nn.Module) else ""  # noqa: PLW2901
-                found[f"{name}.{key}"] = value
-    found["state_dict"] = list(network.state_dict())
-    return found
+                values[f"{name}.{key}"] = value
+    values["state_dict"] = list(network.state_dict())
+    return values
 
 
 def _gradient(network: nn.Module) -> None:
@@ -147,11 +147,11 @@ def _gradient(network: nn.Module) -> None:
         torch.autograd.grad(readable(image).sum(), [image])
 
 
-def _fails(_output: Tensor) -> Tensor:
+def _failing_readout(_output: Tensor) -> Tensor:
     raise ValueError("boom")
 
 
-def _failing(network: nn.Module) -> None:
+def _with_failing_forward(network: nn.Module) -> None:
     handle = network.register_forward_hook(lambda *_: 1 / 0)
     try:
         scorecam.ScoreCAM(network, "conv")(IMAGE[None])
@@ -161,22 +161,24 @@ def _failing(network: nn.Module) -> None:
 
 CALLS: dict[str, Callable[[nn.Module], object]] = {
     "a map": lambda net: scorecam.ScoreCAM(net, "conv", runtime="eager")(IMAGE[None], 1),
-    "its layers": lambda net: scorecam.layers(net, IMAGE),
+    "layers": lambda net: scorecam.layers(net, IMAGE),
     "a gradient": _gradient,
 }
 FAILING: dict[str, Callable[[nn.Module], object]] = {
-    "a readout that fails": lambda net: scorecam.explain(net, IMAGE, _fails, layer="conv"),
-    "a forward that fails": _failing,
+    "a readout that fails": lambda net: scorecam.explain(
+        net, IMAGE, _failing_readout, layer="conv"
+    ),
+    "a forward that fails": _with_failing_forward,
 }
 CASES = [
-    *((kind, training) for kind in VIEWED for training in (False, True)),
-    (Opaque, False),  # in training mode it is refused: see below
+    *((kind, training) for kind in WITH_VIEW for training in (False, True)),
+    (Opaque, False),  # training mode is refused, see the test below
 ]
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 @pytest.mark.parametrize(("kind", "training"), CASES)
-def test_what_forward_changes_is_put_back(
+def test_changes_by_forward_are_undone(
     kind: type[Base], training: bool, call: Callable[[nn.Module], object]
 ) -> None:
     network = kind().train(training)
@@ -187,7 +189,7 @@ def test_what_forward_changes_is_put_back(
 
 @pytest.mark.parametrize("call", FAILING.values(), ids=FAILING)
 @pytest.mark.parametrize(("kind", "training"), CASES)
-def test_what_forward_changes_is_put_back_after_an_error(
+def test_changes_by_forward_are_undone_after_an_error(
     kind: type[Base], training: bool, call: Callable[[nn.Module], object]
 ) -> None:
     network = kind().train(training)
@@ -197,20 +199,20 @@ def test_what_forward_changes_is_put_back_after_an_error(
     assert state(network) == before
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_such_networks_have_the_map_of_a_fresh_copy_and_can_be_trained_afterwards(
+@pytest.mark.parametrize("kind", ALL_KINDS)
+def test_the_map_is_a_fresh_copys_and_training_still_works(
     kind: type[Base],
 ) -> None:
     network = kind().eval()
     fresh = copy.deepcopy(network)
     scorecam.explain(network, IMAGE, 1, layer="conv", runtime="eager")
-    found = scorecam.ScoreCAM(network, "conv", runtime="eager")(IMAGE[None], 1)
-    assert torch.equal(found, scorecam.ScoreCAM(fresh, "conv", runtime="eager")(IMAGE[None], 1))
+    heatmap = scorecam.ScoreCAM(network, "conv", runtime="eager")(IMAGE[None], 1)
+    assert torch.equal(heatmap, scorecam.ScoreCAM(fresh, "conv", runtime="eager")(IMAGE[None], 1))
     network.train()(IMAGE[None]).sum().backward()
     assert network.conv.weight.grad is not None
 
 
-def test_a_network_in_training_that_cannot_be_viewed_is_refused_in_words() -> None:
+def test_training_mode_without_a_view_is_refused() -> None:
     network = Opaque().train()
     before = state(network)
     with pytest.raises(scorecam.ModelError, match=r"training mode.*net\.eval\(\)") as error:
@@ -220,7 +222,7 @@ def test_a_network_in_training_that_cannot_be_viewed_is_refused_in_words() -> No
     scorecam.explain(network.eval(), IMAGE, layer="conv")
 
 
-def test_a_cache_in_a_list_holds_ordinary_tensors_afterwards() -> None:
+def test_a_cache_in_a_list_holds_no_inference_tensors() -> None:
     class Caching(Base):
         def __init__(self) -> None:
             super().__init__()

@@ -1,4 +1,4 @@
-"""Whether a network was left as it was found."""
+"""Compare all state of a network before and after a call."""
 
 from __future__ import annotations
 
@@ -19,39 +19,42 @@ HOOKS = (
 )
 
 
-def as_found(module: nn.Module) -> dict[str, Any]:
-    """Everything about a network that a caller could notice."""
-    found: dict[str, Any] = {}
+def snapshot(module: nn.Module) -> dict[str, Any]:
+    """All state of a network that a caller could observe."""
+    state: dict[str, Any] = {}
     for name, part in module.named_modules():
-        found[name, "training"] = part.training
-        found[name, "attributes"] = sorted(vars(part))
+        state[name, "training"] = part.training
+        state[name, "attributes"] = sorted(vars(part))
         for hooks in HOOKS:
-            found[name, hooks] = list(getattr(part, hooks).items())
+            state[name, hooks] = list(getattr(part, hooks).items())
     tensors = [*module.named_parameters(), *module.named_buffers()]
     for name, tensor in tensors:
-        found[name, "is"] = (id(tensor), tensor.data_ptr(), tensor._version)
-        found[name, "kind"] = (tensor.dtype, tensor.device, tensor.requires_grad, tensor.stride())
-        found[name, "grad"] = tensor.grad
-        found[name, "value"] = tensor.detach().flatten().tolist()
-    found["state_dict"] = list(module.state_dict())
-    found["random"] = torch.random.get_rng_state().tolist()
-    found["autograd"] = (torch.is_grad_enabled(), torch.is_inference_mode_enabled())
-    return found
+        state[name, "is"] = (id(tensor), tensor.data_ptr(), tensor._version)
+        state[name, "kind"] = (tensor.dtype, tensor.device, tensor.requires_grad, tensor.stride())
+        state[name, "grad"] = tensor.grad
+        state[name, "value"] = tensor.detach().flatten().tolist()
+    state["state_dict"] = list(module.state_dict())
+    state["random"] = torch.random.get_rng_state().tolist()
+    state["autograd"] = (torch.is_grad_enabled(), torch.is_inference_mode_enabled())
+    return state
 
 
 @contextlib.contextmanager
-def left_as_found(module: nn.Module) -> Iterator[None]:
-    before = as_found(module)
+def unchanged(module: nn.Module) -> Iterator[None]:
+    """The block must not change the network."""
+    before = snapshot(module)
     try:
         yield
     finally:
-        after = as_found(module)
-        changed = [key for key in before.keys() | after.keys() if before.get(key) != after.get(key)]
-        assert changed == []
+        after = snapshot(module)
+        differences = [
+            key for key in before.keys() | after.keys() if before.get(key) != after.get(key)
+        ]
+        assert differences == [], differences
 
 
 class Everything(nn.Module):
-    """A network of many habits: dropout, batch norm, in-place, frozen and hooked parts."""
+    """A network with dropout, batch norm, in-place operations, frozen parts and hooks."""
 
     def __init__(self) -> None:
         super().__init__()

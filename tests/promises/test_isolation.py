@@ -1,7 +1,7 @@
-"""Libraries are guests: no connection, no process, and no file outside our own folders.
+"""No command and no public call connects, starts a process or writes outside its folders.
 
-Every command and every public call runs with every extra installed, in a process that logs and
-refuses (`fence.py`). A library that a later extra brings is caught here too.
+Each runs with every extra installed, in a process that logs such events and refuses connections
+(`watched_process.py`). So a library that a later extra adds is covered too.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-import fence
+import watched_process
 from command_line import furnish, options, picture
 
 pytestmark = [
@@ -96,7 +96,7 @@ CALLED = {
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
+def root(tmp_path: Path) -> Path:
     """A folder with photos, a data set, and an empty cache folder."""
     work = tmp_path / "work"
     (work / "photos").mkdir(parents=True)
@@ -107,33 +107,33 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def nothing_left_the_house(watched: fence.Watched, place: Path) -> None:
-    """No connection, no process, and no file but in the working and the cache folder.
+def check_isolated(watched: watched_process.Watched, root: Path) -> None:
+    """No connection, no process, and files only in the working and the cache folder.
 
-    Python itself tries out the folder for temporary files; nothing may be left there.
+    Python itself writes a trial file to the temporary folder; nothing may remain there.
     """
     assert watched.connections() == []
     assert watched.processes() == []
-    assert watched.writes_outside(place / "work", place / "cache", place / "tmp") == []
+    assert watched.writes_outside(root / "work", root / "cache", root / "tmp") == []
     assert watched.strays == frozenset()
 
 
-def test_no_command_connects_starts_a_program_or_writes_elsewhere(place: Path) -> None:
+def test_no_command_connects_starts_programs_or_writes_elsewhere(root: Path) -> None:
     code = f"COMMANDS = {json.dumps(COMMANDS)!r}\n{RUN_COMMANDS}"
-    watched = fence.watch(code, place, SCORECAM_CACHE=str(place / "cache"))
+    watched = watched_process.watch(code, root, SCORECAM_CACHE=str(root / "cache"))
     assert watched.code == 0, watched.out
     codes = [line.partition("]")[0] for line in watched.out.splitlines() if line.startswith("[")]
     assert codes == ["[0"] * 14 + ["[2", "[0"], watched.out
-    nothing_left_the_house(watched, place)
+    check_isolated(watched, root)
 
 
-def test_no_public_call_connects_starts_a_program_or_writes_elsewhere(place: Path) -> None:
-    watched = fence.watch(CALLS, place, SCORECAM_CACHE=str(place / "cache"))
+def test_no_call_connects_starts_programs_or_writes_elsewhere(root: Path) -> None:
+    watched = watched_process.watch(CALLS, root, SCORECAM_CACHE=str(root / "cache"))
     assert watched.code == 0, watched.out
-    nothing_left_the_house(watched, place)
+    check_isolated(watched, root)
 
 
-def test_every_public_function_is_among_the_calls() -> None:
+def test_every_public_function_is_called_here() -> None:
     import scorecam
 
     public = {name: getattr(scorecam, name) for name in scorecam.__all__}
@@ -143,7 +143,7 @@ def test_every_public_function_is_among_the_calls() -> None:
 
 
 @pytest.mark.parametrize(
-    ("deed", "kind"),
+    ("code", "kind"),
     [
         ("import socket; socket.create_connection(('127.0.0.1', 9))", "connections"),
         ("import subprocess; subprocess.run(['true'])", "processes"),
@@ -152,26 +152,30 @@ def test_every_public_function_is_among_the_calls() -> None:
         ("os.mkdir(os.path.expanduser('~/x'))", "writes"),
     ],
 )
-def test_the_fence_sees_each_kind_of_deed(tmp_path: Path, deed: str, kind: str) -> None:
-    watched = fence.watch(deed, tmp_path)
-    seen = {
+def test_each_kind_of_event_is_noticed(tmp_path: Path, code: str, kind: str) -> None:
+    watched = watched_process.watch(code, tmp_path)
+    noticed = {
         "connections": watched.connections(),
         "processes": watched.processes(),
         "writes": watched.writes_outside(tmp_path / "work"),
     }
-    assert [name for name, events in seen.items() if events] == [kind]
+    assert [name for name, events in noticed.items() if events] == [kind]
 
 
-def test_a_program_that_is_asked_for_by_name_is_the_compiler_alone(place: Path) -> None:
+def test_the_compile_runtime_starts_only_the_compiler(root: Path) -> None:
     if shutil.which("g++") is None:
         pytest.skip("there is no C++ compiler")
     code = """
 import torch, scorecam, toy_models
 scorecam.explain(toy_models.tiny(), torch.rand(1, 3, 16, 16), runtime="compile")
 """
-    watched = fence.watch(code, place, SCORECAM_CACHE=str(place / "cache"))
+    watched = watched_process.watch(code, root, SCORECAM_CACHE=str(root / "cache"))
     assert watched.code == 0, watched.out
     assert watched.connections() == []
-    assert watched.writes_outside(place / "work", place / "cache", place / "tmp") == []
-    programs = {event.what.split("'")[1] for event in watched.processes() if "'" in event.what}
-    assert programs <= {"g++", sys.executable}, "torch tries its vector library in a Python"
+    assert watched.writes_outside(root / "work", root / "cache", root / "tmp") == []
+    programs = {
+        event.subject.split("'")[1] for event in watched.processes() if "'" in event.subject
+    }
+    assert programs <= {"g++", sys.executable}, (
+        "torch tests vector instructions in a Python process"
+    )
