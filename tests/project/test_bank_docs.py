@@ -1,4 +1,4 @@
-"""docs/banks.md states the limits that hold."""
+"""docs/banks.md states the limits that the code sets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scorecam.bank import file, parts, record, storage
 PAGE = (Path(__file__).parents[2] / "docs" / "banks.md").read_text("utf-8")
 
 
-def test_the_limits_on_the_page_are_those_of_the_code() -> None:
+def test_the_page_states_the_limits_of_the_code() -> None:
     for row in (
         f"{file.MEMORY_FACTOR} times the file's size, and {file.MEMORY_BASE >> 20} MiB",
         f"| file | {file.LARGEST_FILE >> 30} GiB |",

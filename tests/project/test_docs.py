@@ -1,6 +1,6 @@
-"""What the documentation shows runs, and what it names exists.
+"""Examples in the documentation run, and the files and names it mentions exist.
 
-The pretrained network is replaced by a small one of the same input and classes; the real one
+The pretrained network is replaced by a small one with the same input and classes; the real one
 explains the bundled photo in test_packaging.py.
 """
 
@@ -37,8 +37,8 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a photo, where every spec opens a small network of ImageNet's classes."""
+def small_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Every model name opens a small ImageNet network; the current folder holds a photo."""
     torch.manual_seed(0)
     network = nn.Sequential(
         nn.Conv2d(3, 8, 9, stride=8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
@@ -60,7 +60,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def residual() -> nn.Module:
-    """Stands for the ResNet of the "coming from" pages: what matters is `layer4`."""
+    """A small replacement for the ResNet of the "coming from" pages; it has a `layer4`."""
     stem = nn.Sequential(nn.Conv2d(3, 6, 3, stride=4, padding=1), nn.ReLU())
     block = nn.Sequential(nn.Conv2d(6, 12, 3, padding=1), nn.ReLU())
     network = nn.Sequential()
@@ -73,8 +73,8 @@ def residual() -> nn.Module:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-@pytest.mark.usefixtures("desk")
-def test_python_on_the_page_runs_from_top_to_bottom(page: Path) -> None:
+@pytest.mark.usefixtures("small_network")
+def test_the_python_examples_of_a_page_run(page: Path) -> None:
     names = {
         "network": residual(),
         "input_tensor": torch.randn(1, 3, 64, 48),
@@ -87,8 +87,8 @@ def test_python_on_the_page_runs_from_top_to_bottom(page: Path) -> None:
 
 
 @pytest.mark.needs("eval", "plot")
-@pytest.mark.usefixtures("desk")
-def test_commands_in_the_readme_run() -> None:
+@pytest.mark.usefixtures("small_network")
+def test_the_commands_in_the_readme_run() -> None:
     lines = [line for block in blocks(ROOT / "README.md", "console") for line in block.splitlines()]
     commands = [
         shlex.split(line[2:], comments=True) for line in lines if line.startswith("$ scorecam")
@@ -106,7 +106,7 @@ def test_commands_in_the_readme_run() -> None:
         assert answer.code == 0, (words, answer)
 
 
-def test_every_link_in_the_documentation_leads_to_a_file() -> None:
+def test_every_relative_link_leads_to_a_file() -> None:
     for page in [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]:
         for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text("utf-8")):
             assert (page.parent / link).exists(), f"{page.name} links to {link}"
@@ -120,14 +120,14 @@ def test_every_variant_and_every_note_is_documented() -> None:
     assert [code for code in health.RULES if f"`{code}`" not in notes] == []
 
 
-def test_the_readme_states_the_formulas_as_the_code_does() -> None:
+def test_the_readme_states_the_formulas_of_the_code() -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
 
     for variant in cam.VARIANTS.values():
         assert variant.formula in readme
 
 
-def test_the_architecture_page_names_every_file_of_the_package() -> None:
+def test_the_design_page_names_every_module_and_package() -> None:
     page = (ROOT / "docs/design.md").read_text("utf-8")
     tree = ROOT / "src/scorecam"
     files = [path.name for path in tree.glob("*.py") if not path.name.startswith("__")]
@@ -136,7 +136,7 @@ def test_the_architecture_page_names_every_file_of_the_package() -> None:
     assert [name for name in files + folders if f"`{name}`" not in page] == []
 
 
-def test_every_command_has_help_for_each_of_its_options() -> None:
+def test_every_option_of_every_command_has_help() -> None:
     commands = [entry.callback.__name__ for entry in app.registered_commands]
 
     assert commands == [
@@ -161,8 +161,8 @@ def test_every_command_has_help_for_each_of_its_options() -> None:
             assert re.search(r"--[a-z-]+(\s+[A-Z]+)?\s{2,}\S|--[a-z-]+.*\s{2,}\S", line), line
 
 
-def test_the_example_of_a_note_is_what_the_rules_say() -> None:
-    """docs/health.md describes each rule by the number that `measure` gives it."""
+def test_the_health_rules_are_documented_in_measure() -> None:
+    """The docstring of `measure` defines the number behind each rule."""
     described = health.measure.__doc__ or ""
 
     assert [code for code in health.RULES if f"{code}:" not in described] == []

@@ -1,4 +1,4 @@
-"""The script that measures the house, on small trees with known numbers."""
+"""The script that measures the source tree, on small trees with known numbers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TREE = {
     "benchmarks/one.py": "import sys\nimport two\nsys.path.insert(0, '.')\n",
     "benchmarks/two.py": "from one import x\n",
 }
-"""One loose module above a package above another loose module."""
+"""A module at the root imports a package, which imports another module at the root."""
 
 EXPECTED = {
     "Loose modules at the root": "2",
@@ -67,32 +67,32 @@ def house(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return house
 
 
-def written(folder: Path, files: dict[str, str]) -> Path:
+def write_tree(folder: Path, files: dict[str, str]) -> Path:
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, "utf-8")
     return folder
 
 
-def test_a_known_tree_gives_known_numbers(house: Any, tmp_path: Path) -> None:
-    measured = house.measure(written(tmp_path, TREE))
+def test_a_known_tree_has_the_known_numbers(house: Any, tmp_path: Path) -> None:
+    measured = house.measure(write_tree(tmp_path, TREE))
     assert {title: str(measured[title]) for title in EXPECTED} == EXPECTED
 
 
-def test_imports_for_type_checking_close_a_circle(house: Any, tmp_path: Path) -> None:
+def test_imports_for_type_checking_count_as_imports(house: Any, tmp_path: Path) -> None:
     closing = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import scorecam.front\n"
-    measured = house.measure(written(tmp_path, TREE | {"src/scorecam/errors.py": closing}))
+    measured = house.measure(write_tree(tmp_path, TREE | {"src/scorecam/errors.py": closing}))
     assert str(measured["Circles between root modules and packages"]) == "1 (errors ↔ front ↔ io)"
     assert measured["Import floors"].value == 1
 
 
-def test_every_limit_is_of_a_measure(house: Any, tmp_path: Path) -> None:
-    measured = house.measure(written(tmp_path, TREE))
+def test_every_limit_belongs_to_a_measure(house: Any, tmp_path: Path) -> None:
+    measured = house.measure(write_tree(tmp_path, TREE))
     assert house.LIMITS.keys() <= measured.keys()
 
 
-def test_a_number_over_its_limit_is_reported(house: Any, tmp_path: Path) -> None:
-    measured = house.measure(written(tmp_path, TREE))
+def test_a_number_above_its_limit_is_reported(house: Any, tmp_path: Path) -> None:
+    measured = house.measure(write_tree(tmp_path, TREE))
     faults = house.exceeded(measured)
     assert "Test files that import another test file: 1; the limit is 0." in faults
     assert not any(fault.startswith("Packages") for fault in faults)

@@ -22,7 +22,7 @@ def test_every_sentence_of_the_threat_model_names_one_test() -> None:
         assert re.fullmatch(r"- .+[.] `tests/[\w/]+\.py::test_\w+`", sentence), sentence
 
 
-def test_every_test_that_is_named_exists() -> None:
+def test_every_named_test_exists() -> None:
     for sentence in sentences():
         file, _, name = sentence.rpartition("`tests/")[2].rstrip("`").partition("::")
         tree = ast.parse((PROJECT / "tests" / file).read_text("utf-8"))

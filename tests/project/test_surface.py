@@ -1,4 +1,4 @@
-"""What users meet first: the public names, and what importing the package costs."""
+"""The public names, and the time and libraries that importing the package takes."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ OPTIONAL = {
 }
 
 
-def fresh(code: str, **environment: str) -> str:
-    """What a new interpreter prints."""
+def run_python(code: str, **environment: str) -> str:
+    """The output of a new interpreter."""
     done = subprocess.run(
         [sys.executable, "-c", code],
         env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
@@ -59,17 +59,17 @@ def test_the_public_names_are_sorted_and_unique() -> None:
     assert scorecam.__all__ == sorted(set(scorecam.__all__), key=str.casefold)
 
 
-def test_every_public_name_is_there_and_completion_shows_nothing_else() -> None:
-    shown = fresh(
+def test_dir_lists_exactly_the_public_names() -> None:
+    names = run_python(
         "import scorecam\n"
         "for name in scorecam.__all__: getattr(scorecam, name)\n"
         "print(*(name for name in dir(scorecam) if not name.startswith('_')))"
     )
     public = [name for name in scorecam.__all__ if not name.startswith("_")]
-    assert sorted(shown.split()) == sorted(public)
+    assert sorted(names.split()) == sorted(public)
 
 
-def test_a_name_that_is_not_there_is_an_attribute_error_that_names_it() -> None:
+def test_an_unknown_name_raises_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="explian"):
         _ = scorecam.explian
 
@@ -88,22 +88,24 @@ def public() -> Iterator[tuple[str, object]]:
 
 
 def test_everything_public_has_a_docstring() -> None:
-    silent = [name for name, value in public() if not inspect.getdoc(value)]
-    assert silent == []
+    undocumented = [name for name, value in public() if not inspect.getdoc(value)]
+    assert undocumented == []
 
 
 def test_importing_the_package_loads_no_optional_library() -> None:
-    loaded = fresh("import scorecam, sys; scorecam.explain, scorecam.ScoreCAM; print(*sys.modules)")
+    loaded = run_python(
+        "import scorecam, sys; scorecam.explain, scorecam.ScoreCAM; print(*sys.modules)"
+    )
     roots = {name.partition(".")[0] for name in loaded.split()}
     assert {"scorecam", "torch"} <= roots
     assert not roots & OPTIONAL
 
 
 @pytest.mark.parametrize("command", ["", "explain", "demo"])
-def test_help_does_not_wait_for_torch(command: str) -> None:
-    # main() leaves through SystemExit or returns; atexit sees the modules either way.
+def test_help_does_not_import_torch(command: str) -> None:
+    # main() raises SystemExit or returns; atexit sees the modules in both cases.
     arguments = ["scorecam", *command.split(), "--help"]
-    printed = fresh(
+    printed = run_python(
         "import atexit, sys\n"
         "atexit.register(lambda: print('LOADED', *sys.modules))\n"
         f"sys.argv = {arguments}\n"
@@ -116,10 +118,10 @@ def test_help_does_not_wait_for_torch(command: str) -> None:
     assert not {"torch", "numpy", "PIL"} & set(loaded.split())
 
 
-def test_the_package_costs_at_most_a_tenth_more_than_torch(tmp_path: Path) -> None:
-    # CPU time of one process, torch first: other load makes both dearer. The least of a few runs.
-    # Bytecode is kept, as pip makes it when it installs. Whose import the garbage collector's
-    # largest pass falls into is chance (a tenth of torch's time): it is off.
+def test_the_import_takes_at_most_a_tenth_of_torchs(tmp_path: Path) -> None:
+    # CPU time of both imports in one process, so that other load affects both; the minimum of a few
+    # runs. Bytecode is cached, as after an installation with pip. The garbage collector is off:
+    # its largest pass takes a tenth of torch's time and falls into either import by chance.
     code = """
 import gc, sys; gc.disable(); sys.dont_write_bytecode = False
 from time import process_time as now
@@ -127,5 +129,5 @@ start = now(); import torch
 between = now(); import scorecam; scorecam.explain
 print((now() - between) / (between - start))
 """
-    extra = [float(fresh(code, PYTHONPYCACHEPREFIX=str(tmp_path))) for _ in range(4)]
-    assert min(extra) <= 0.1, extra
+    ratios = [float(run_python(code, PYTHONPYCACHEPREFIX=str(tmp_path))) for _ in range(4)]
+    assert min(ratios) <= 0.1, ratios
