@@ -20,7 +20,17 @@ import pytest
 import torch
 
 import scorecam
-from bank_files import Change, Tensors, apart, as_it_is, changed, raw, small_bank, together, used
+from bank_files import (
+    Change,
+    Tensors,
+    change_file,
+    read_parts,
+    small_bank,
+    use_bank,
+    write_as_is,
+    write_raw,
+    write_with_checksum,
+)
 from command_line import scorecam as command
 from scorecam.bank import file as bankfile
 from scorecam.bank import storage
@@ -46,9 +56,9 @@ def refused(path: Any) -> scorecam.BankError:
 
 def test_a_file_taken_apart_and_put_together_is_the_same_bank(saved: Path) -> None:
     before = saved.read_bytes()
-    changed(saved, lambda _record, _tensors: None)
+    change_file(saved, lambda _record, _tensors: None)
     assert saved.read_bytes() == before
-    used(scorecam.ScoreBank.load(saved), saved.parent)
+    use_bank(scorecam.ScoreBank.load(saved), saved.parent)
 
 
 # ── one lie each ─────────────────────────────────────────────────────────────────────────────
@@ -175,8 +185,8 @@ def test_a_file_with_one_lie_is_refused_although_its_checksum_is_right(
     saved: Path, change: Change
 ) -> None:
     if change is RECORD["maps of another image"]:
-        changed(saved, tensor("activations", lambda a: a.reshape(8, 20, 1)))
-    changed(saved, change)
+        change_file(saved, tensor("activations", lambda a: a.reshape(8, 20, 1)))
+    change_file(saved, change)
     refused(saved)
 
 
@@ -202,7 +212,7 @@ HEADERS: dict[str, bytes] = {
 @pytest.mark.parametrize("header", HEADERS.values(), ids=HEADERS)
 def test_a_header_that_no_library_writes_is_refused(tmp_path: Path, header: bytes) -> None:
     path = tmp_path / "odd.safetensors"
-    raw(path, header, bytes(8))
+    write_raw(path, header, bytes(8))
     refused(path)
 
 
@@ -218,7 +228,7 @@ def test_tensors_that_overlap_are_refused(saved: Path) -> None:
     length = int.from_bytes(whole[:8], "little")
     header = json.loads(whole[8 : 8 + length])
     header["fill_scores"]["data_offsets"] = header["image_scores"]["data_offsets"]
-    raw(saved, json.dumps(header).encode(), whole[8 + length :])
+    write_raw(saved, json.dumps(header).encode(), whole[8 + length :])
     refused(saved)
 
 
@@ -226,10 +236,10 @@ def test_names_may_hold_halves_of_characters_and_anything_else_that_is_text(
     saved: Path,
 ) -> None:
     names = ["\ud83d", "猫", "", 'a"\\\n', "x" * 5000]
-    changed(saved, put("names", storage.pack_text(names)))
+    change_file(saved, put("names", storage.pack_text(names)))
     loaded = scorecam.ScoreBank.load(saved)
     assert list(loaded.names or ()) == names
-    used(loaded, saved.parent)
+    use_bank(loaded, saved.parent)
 
 
 # ── the checksum ─────────────────────────────────────────────────────────────────────────────
@@ -257,26 +267,26 @@ CHANGES: dict[str, Change] = {
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_a_file_that_was_changed_after_it_was_saved_says_so(saved: Path, change: Change) -> None:
-    record, tensors = apart(saved)
+    record, tensors = read_parts(saved)
     change(record, tensors)
-    as_it_is(saved, record, tensors)
+    write_as_is(saved, record, tensors)
     assert "was changed or damaged after it was saved" in refused(saved).what
 
 
 def test_a_file_of_an_earlier_version_has_no_checksum_and_still_loads(saved: Path) -> None:
-    record, tensors = apart(saved)
+    record, tensors = read_parts(saved)
     del record[bankfile.CHECKSUM]
-    as_it_is(saved, record, tensors)
-    used(scorecam.ScoreBank.load(saved), saved.parent)
+    write_as_is(saved, record, tensors)
+    use_bank(scorecam.ScoreBank.load(saved), saved.parent)
 
 
 def test_a_flat_channel_is_read_from_an_earlier_version_which_rounded_it(saved: Path) -> None:
-    changed(saved, TENSORS["a live channel that is flat"])
+    change_file(saved, TENSORS["a live channel that is flat"])
     refused(saved)
-    record, tensors = apart(saved)
+    record, tensors = read_parts(saved)
     del record[bankfile.CHECKSUM]
-    as_it_is(saved, record, tensors)
-    used(scorecam.ScoreBank.load(saved), saved.parent)
+    write_as_is(saved, record, tensors)
+    use_bank(scorecam.ScoreBank.load(saved), saved.parent)
 
 
 def test_what_float16_would_make_flat_is_kept_in_float32(tmp_path: Path) -> None:
@@ -320,7 +330,7 @@ def test_an_open_file_a_folder_a_pipe_and_a_device_are_refused(saved: Path, tmp_
 
 
 def test_show_refuses_a_hostile_bank_in_words(saved: Path) -> None:
-    changed(saved, RECORD["a huge size"])
+    change_file(saved, RECORD["a huge size"])
     answer = command("show", saved)
     assert answer.code == 2
     assert "not a score bank" in answer.err
@@ -464,7 +474,7 @@ def attempt(path: Path) -> bool:
     except scorecam.BankError as error:
         said = str(error)
     else:
-        used(bank, path.parent)
+        use_bank(bank, path.parent)
         return True
     assert len(said) <= LONGEST_MESSAGE
     return False
@@ -486,14 +496,14 @@ def mutations(folder: Path, count: int, seed: int) -> int:
         if draw.random() < 0.4:
             path.write_bytes(mutated_bytes(seed_file.read_bytes(), draw))
         else:
-            record, tensors = apart(seed_file)
+            record, tensors = read_parts(seed_file)
             for _ in range(draw.choice([1, 1, 2])):
                 if draw.random() < 0.5:
                     mutate_record(record, draw)
                 else:
                     mutate_tensor(tensors, draw)
             tensors = {name: each.clone().contiguous() for name, each in tensors.items()}
-            together(path, record, tensors)
+            write_with_checksum(path, record, tensors)
         banks += attempt(path)
     return banks
 
@@ -570,7 +580,7 @@ BOMBS: dict[str, Change] = {
 def test_a_bomb_takes_no_more_memory_than_is_promised(saved: Path, change: Change) -> None:
     warm = saved.with_name("warm.safetensors")
     warm.write_bytes(saved.read_bytes())
-    changed(saved, change)
+    change_file(saved, change)
     assert loaded_within_its_limit(saved, warm).startswith("refused")
 
 
@@ -581,7 +591,7 @@ def test_the_largest_banks_take_no_more_memory_than_is_promised(
 ) -> None:
     warm = saved.with_name("warm.safetensors")
     warm.write_bytes(saved.read_bytes())
-    changed(saved, change)
+    change_file(saved, change)
     assert loaded_within_its_limit(saved, warm) == "a bank\n"
 
 

@@ -19,7 +19,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from process_draws import Array, Process, maps_of, scores_of
+from reference_process import Array, Process, maps_of, scores_of
 from scorecam import cam
 from scorecam.budget import estimate as estimates
 from scorecam.budget import gaussian_process as gp

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import scorecam
-from process_draws import Process, content_of, maps_of, scores_of
+from reference_process import Process, content_of, maps_of, scores_of
 from scorecam import ScoreBank, ScoreCAM, cam
 from scorecam.budget import gaussian_process as gp
 from scorecam.budget.gaussian_process import Surrogate

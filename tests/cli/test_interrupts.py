@@ -14,10 +14,10 @@ import pytest
 import scorecam
 from command_line import furnish, options, shell_environment
 from command_line import scorecam as command
+from command_runs import contents, words
+from command_runs import furnish as with_photos
 from scorecam import OutputError
 from scorecam.cli.interrupts import STOP_SIGNALS, interruptible
-from tiny_photos import contents, words
-from tiny_photos import furnish as with_photos
 
 ALL = [signal.SIGINT, *STOP_SIGNALS]
 

@@ -1,11 +1,11 @@
-"""Fuzz one kind of file in a process with limits; prints what was found as one line of JSON.
+"""Fuzz one kind of file in a process with limits; print the results as one line of JSON.
 
     python tests/fuzz/child.py KIND --seconds S --seed N --corpus FOLDER
 
-An input is at fault if reading it raises anything but a `ScorecamError`, takes more than `SLOW`
-seconds, raises the process's memory by more than `MEMORY`, starts a program or a connection, or
-writes outside the working folder; and if the error's text is longer than `LENGTH`. Faults are
-shrunk by Hypothesis and kept in the corpus.
+An input fails if reading it raises anything but a `ScorecamError`, takes more than `MAX_SECONDS`,
+raises the process's memory by more than `MAX_MEMORY`, starts a program or a connection, writes
+outside the working folder, or ends in an error longer than `MAX_CHARACTERS`. Hypothesis shrinks
+failing inputs, and the corpus keeps them.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ import hypothesis.configuration
 import scorecam
 from kinds import KINDS, Kind
 
-SLOW = 10
-MEMORY = 1 << 30
-LENGTH = 600
-ROUND = 100
+MAX_SECONDS = 10
+MAX_MEMORY = 1 << 30
+MAX_CHARACTERS = 600
+INPUTS_PER_ROUND = 100
 
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 FORBIDDEN = ("socket.connect", "os.fork", "os.posix_spawn", "os.exec", "os.system")
 
 
 class Fault(Exception):
-    """What an input must not do."""
+    """An input broke a limit or had a side effect."""
 
 
 @dataclass
 class Tally:
-    """What happened to the inputs of one kind."""
+    """The results of all inputs of one kind."""
 
     kind: str
     accepted: int = 0
@@ -64,17 +64,17 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--corpus", type=Path, required=True)
-    chosen = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="scorecam-fuzz-") as folder:
-        fuzzer = Fuzzer(chosen.kind, KINDS[chosen.kind], Path(folder), chosen.corpus)
+        fuzzer = Fuzzer(options.kind, KINDS[options.kind], Path(folder), options.corpus)
         hypothesis.configuration.set_hypothesis_home_dir(Path(folder) / "hypothesis")
         watch(Path(folder))
-        fuzzer.run(chosen.seconds, chosen.seed)
+        fuzzer.run(options.seconds, options.seed)
         print(json.dumps(asdict(fuzzer.tally)), flush=True)
 
 
 class Fuzzer:
-    """One kind's inputs, one after the other."""
+    """Generates and reads the inputs of one kind."""
 
     def __init__(self, name: str, kind: Kind, folder: Path, corpus: Path) -> None:
         self.kind = kind
@@ -87,7 +87,7 @@ class Fuzzer:
             kind.accepts(self.file)
 
     def run(self, seconds: float, seed: int) -> None:
-        """Rounds of inputs until the time is up; each round ends at its first fault."""
+        """Run rounds until the time is up; a round ends at its first failing input."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             self.round(seed)
@@ -98,7 +98,7 @@ class Fuzzer:
 
         @hypothesis.seed(seed)
         @hypothesis.settings(
-            max_examples=ROUND,
+            max_examples=INPUTS_PER_ROUND,
             deadline=None,
             database=None,
             report_multiple_bugs=False,
@@ -114,11 +114,11 @@ class Fuzzer:
 
         try:
             every_input_is_read_or_refused()
-        except Exception:  # noqa: BLE001  (that is what is looked for)
-            self.keep(last, traceback.format_exc())
+        except Exception:  # noqa: BLE001  (any exception is a failure)
+            self.save(last, traceback.format_exc())
 
-    def keep(self, content: bytes, report: str) -> None:
-        """Put an input at fault into the corpus, once for each last line of its traceback."""
+    def save(self, content: bytes, report: str) -> None:
+        """Put a failing input into the corpus, unless its traceback was seen before."""
         shortened = report[-1500:]
         if shortened in self.tally.faults.values():
             return
@@ -128,10 +128,10 @@ class Fuzzer:
         self.tally.faults[name] = shortened
 
     def read(self, content: bytes) -> None:
-        """Read one input, within the limits.
+        """Read one input and check the limits.
 
         Raises:
-            Fault: it goes beyond one. Anything but a ScorecamError is raised as it is.
+            Fault: a limit is exceeded. Exceptions other than ScorecamError pass through.
         """
         self.file.write_bytes(content)
         before, start = reset_peak(), time.monotonic()
@@ -141,34 +141,34 @@ class Fuzzer:
                 self.tally.accepted += 1
             except scorecam.ScorecamError as error:
                 self.tally.refused += 1
-                check_words(str(error))
-        took, grown = time.monotonic() - start, peak() - before
-        self.tally.slowest = max(self.tally.slowest, took)
-        self.tally.largest = max(self.tally.largest, grown)
-        if took > SLOW:
-            raise Fault(f"it took {took:.0f} s")
-        if grown > MEMORY:
-            raise Fault(f"it took {grown / 2**20:.0f} MiB")
-        if DEEDS:
-            raise Fault(f"it did {DEEDS.pop()}")
+                check_message(str(error))
+        seconds, growth = time.monotonic() - start, peak() - before
+        self.tally.slowest = max(self.tally.slowest, seconds)
+        self.tally.largest = max(self.tally.largest, growth)
+        if seconds > MAX_SECONDS:
+            raise Fault(f"it took {seconds:.0f} s")
+        if growth > MAX_MEMORY:
+            raise Fault(f"it took {growth / 2**20:.0f} MiB")
+        if SIDE_EFFECTS:
+            raise Fault(f"side effect: {SIDE_EFFECTS.pop()}")
 
 
-def check_words(text: str) -> None:
-    """An error's text is one short paragraph that a terminal can show."""
-    if len(text) > LENGTH:
+def check_message(text: str) -> None:
+    """Check the length of an error's text."""
+    if len(text) > MAX_CHARACTERS:
         raise Fault(f"its error has {len(text)} characters")
 
 
 @contextlib.contextmanager
 def limited_time() -> Iterator[None]:
-    """Interrupt what takes too long; what does not listen is ended with its traceback."""
+    """Interrupt a slow read; if that has no effect, exit the process with its traceback."""
 
     def interrupt(*_: Any) -> None:
-        raise Fault(f"it takes more than {SLOW} s")
+        raise Fault(f"it takes more than {MAX_SECONDS} s")
 
-    faulthandler.dump_traceback_later(3 * SLOW, exit=True)
+    faulthandler.dump_traceback_later(3 * MAX_SECONDS, exit=True)
     signal.signal(signal.SIGALRM, interrupt)
-    signal.alarm(SLOW + 1)
+    signal.alarm(MAX_SECONDS + 1)
     try:
         yield
     finally:
@@ -177,42 +177,42 @@ def limited_time() -> Iterator[None]:
 
 
 def reset_peak() -> int:
-    """Forget the largest memory so far; the memory now, in bytes."""
+    """Reset the peak resident memory; return the current one, in bytes."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
     return peak()
 
 
 def peak() -> int:
-    """The largest resident memory since it was reset, in bytes."""
+    """The peak resident memory since the last reset, in bytes."""
     status = Path("/proc/self/status").read_text("ascii")
-    found = re.search(r"VmHWM:\s+(\d+)", status)
-    return int(found[1]) * 1024 if found else 0
+    match = re.search(r"VmHWM:\s+(\d+)", status)
+    return int(match[1]) * 1024 if match else 0
 
 
-DEEDS: list[str] = []
+SIDE_EFFECTS: list[str] = []
 
 
 def watch(folder: Path) -> None:
-    """Note programs, connections, and files opened for writing elsewhere, from now on."""
+    """From now on, log programs, connections, and files opened for writing elsewhere."""
     home = os.path.realpath(folder)
 
     def hook(event: str, values: tuple[Any, ...]) -> None:
         if event in FORBIDDEN or event == "subprocess.Popen":
-            DEEDS.append(f"{event} {values!r}"[:200])
+            SIDE_EFFECTS.append(f"{event} {values!r}"[:200])
         elif event == "open" and not isinstance(values[0], int):
             path, mode, flags = values
             writing = isinstance(mode, str) and set(mode) & set("wax+")
             if not (writing or (flags or 0) & WRITING):
                 return
             real = os.path.realpath(os.fsdecode(path))
-            if not real.startswith((home, "/proc/", "/dev/null", *QUIET)):
-                DEEDS.append(f"open {real}")
+            if not real.startswith((home, "/proc/", "/dev/null", *ALLOWED)):
+                SIDE_EFFECTS.append(f"open {real}")
 
     sys.addaudithook(hook)
 
 
-QUIET = tuple(filter(None, [os.environ.get("SCORECAM_CACHE"), os.environ.get("FUZZ_CORPUS")]))
+ALLOWED = tuple(filter(None, [os.environ.get("SCORECAM_CACHE"), os.environ.get("FUZZ_CORPUS")]))
 
 if __name__ == "__main__":
     main()

@@ -1,7 +1,6 @@
-"""What is fuzzed: for each kind of foreign file, valid examples and whatever reads them.
+"""The kinds of foreign files that are fuzzed: valid examples, and the functions that read them.
 
-To add a kind: a function that writes valid files, a function that reads one as users would, and a
-line in `KINDS`.
+To add a kind: a function that makes valid files, a function that reads one, and a line in `KINDS`.
 """
 
 from __future__ import annotations
@@ -43,8 +42,8 @@ def network() -> nn.Module:
         ).eval()  # fmt: skip
 
 
-def opened() -> scorecam.Model:
-    """The network with preprocessing and names."""
+def model() -> scorecam.Model:
+    """The network with preprocessing and class names."""
     half = (0.5, 0.5, 0.5)
     preprocess = scorecam.Preprocess(size=(SIDE, SIDE), fit="squash", mean=half, std=half)
     return scorecam.open_model(network(), preprocess=preprocess, labels=list(CLASSES))
@@ -91,16 +90,16 @@ def read_as_photo(file: Path) -> None:
 
 
 def arrays() -> list[bytes]:
-    found: list[bytes] = []
+    files: list[bytes] = []
     for array in (np.random.default_rng(0).random((7, 7)), np.ones((7, 7), np.float16)):
         stream = io.BytesIO()
         np.save(stream, array)
-        found.append(stream.getvalue())
-    return found
+        files.append(stream.getvalue())
+    return files
 
 
 def read_as_map(file: Path) -> None:
-    """A map of another program, judged by `evaluate`."""
+    """A map of another program, read by `evaluate`."""
     data, maps = file.parent / "one", file.parent / "maps"
     for folder in (data, maps):
         folder.mkdir(exist_ok=True)
@@ -113,16 +112,16 @@ def read_as_map(file: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(out)
     with no_plots():
-        scorecam.evaluate(opened(), data, f"maps:dir={maps}", metrics="quick", out=out)
+        scorecam.evaluate(model(), data, f"maps:dir={maps}", metrics="quick", out=out)
 
 
 # ── banks, checkpoints ───────────────────────────────────────────────────────────────────────
 
 
 def banks() -> list[bytes]:
-    model = opened()
-    exact = scorecam.explain(model, picture(), runtime="eager").bank
-    few = scorecam.explain(model, picture(1), budget=2, runtime="eager").bank
+    opened = model()
+    exact = scorecam.explain(opened, picture(), runtime="eager").bank
+    few = scorecam.explain(opened, picture(1), budget=2, runtime="eager").bank
     return [saved(exact.save), saved(few.save), saved(lambda path: exact.save(path, classes=2))]
 
 
@@ -171,8 +170,11 @@ def read_as_labels(file: Path) -> None:
 
 
 def preprocessing() -> list[bytes]:
-    made = {"size": [SIDE, SIDE], "fit": "squash", "mean": [0.5] * 3, "std": [0.5] * 3}
-    return [json.dumps(made | {"interpolation": "nearest"}).encode(), json.dumps(made).encode()]
+    settings = {"size": [SIDE, SIDE], "fit": "squash", "mean": [0.5] * 3, "std": [0.5] * 3}
+    return [
+        json.dumps(settings | {"interpolation": "nearest"}).encode(),
+        json.dumps(settings).encode(),
+    ]
 
 
 def read_as_preprocessing(file: Path) -> None:
@@ -229,7 +231,7 @@ def voc() -> list[bytes]:
     ]
 
 
-def listed() -> list[bytes]:
+def lists() -> list[bytes]:
     text = io.StringIO()
     rows = csv.writer(text)
     rows.writerows([["path", "label", "x1", "y1", "x2", "y2"], ["0.png", "lynx", 4, 4, 24, 20]])
@@ -248,7 +250,7 @@ def parquet() -> list[bytes]:
 
 
 def read_as_data_set(file: Path, place: str = "", source: str = "") -> None:
-    """The samples of a data set with two photos in which the file has its place."""
+    """Read the samples of a data set with two photos that contains the file."""
     root = file.parent / "set"
     images = root / "JPEGImages" if place.startswith("Annotations") else root
     images.mkdir(parents=True, exist_ok=True)
@@ -269,15 +271,15 @@ def read_as_data_set(file: Path, place: str = "", source: str = "") -> None:
 # ── runs ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def evaluated(data: Path, out: Path) -> Path:
-    """A run, or the rest of one; plots would take longer than all the rest."""
+def evaluate(data: Path, out: Path) -> Path:
+    """Make or resume a run; without plots, which would take longer than everything else."""
     with no_plots():
-        scorecam.evaluate(opened(), data, "scorecam,random", metrics="quick", out=out)
+        scorecam.evaluate(model(), data, "scorecam,random", metrics="quick", out=out)
     return out
 
 
 def no_plots() -> contextlib.AbstractContextManager[Any]:
-    """As if matplotlib were not installed."""
+    """Behave as if matplotlib were not installed."""
     absent = scorecam.MissingExtra("there are no plots here")
     return mock.patch.object(plots, "_figure", side_effect=absent)
 
@@ -288,7 +290,7 @@ def run_in(folder: Path) -> Path:
     data.mkdir()
     for seed in range(3):
         picture(seed).save(data / f"{seed}.png")
-    return evaluated(data, folder / "run")
+    return evaluate(data, folder / "run")
 
 
 def files_of_run(pattern: str) -> Callable[[], list[bytes]]:
@@ -302,22 +304,22 @@ def files_of_run(pattern: str) -> Callable[[], list[bytes]]:
 
 
 def read_in_run(pattern: str) -> Callable[[Path], None]:
-    """Read a run in which one file was replaced: audit it, and evaluate again."""
+    """Read a run in which one file was replaced: audit it, and resume it."""
 
     def read(file: Path) -> None:
         from scorecam.audit.auditing import audit
         from scorecam.audit.report import write
 
-        pristine, run = file.parent / "pristine", file.parent / "damaged"
-        if not pristine.exists():
+        original, run = file.parent / "original", file.parent / "damaged"
+        if not original.exists():
             (file.parent / "making").mkdir()
-            shutil.copytree(run_in(file.parent / "making"), pristine)
+            shutil.copytree(run_in(file.parent / "making"), original)
         shutil.rmtree(run, ignore_errors=True)
-        shutil.copytree(pristine, run)
+        shutil.copytree(original, run)
         shutil.copy(file, min(run.glob(pattern)))
         with contextlib.suppress(scorecam.ScorecamError):
             write(audit(run), file.parent / "report.html", force=True)
-        evaluated(file.parent / "making" / "photos", run)
+        evaluate(file.parent / "making" / "photos", run)
 
     return read
 
@@ -332,9 +334,9 @@ class Kind:
     Args:
         valid: makes the contents of valid files.
         suffix: of such a file's name.
-        read: reads one as users would; raises a ScorecamError where it refuses it.
-        damage: valid contents → a strategy of damaged ones.
-        weight: its part of the time, relative to others.
+        read: reads one the way users do; raises a ScorecamError to refuse it.
+        damage: valid contents → a strategy for damaged ones.
+        weight: its share of the time, relative to others.
     """
 
     valid: Callable[[], list[bytes]]
@@ -344,14 +346,14 @@ class Kind:
     weight: float = 1.0
 
     def accepts(self, file: Path) -> None:
-        """Read a valid file; what cannot be a photo is refused all the same."""
+        """Read a valid file; only drawings and icons may be refused."""
         try:
             self.read(file)
         except scorecam.PhotoError:
-            assert file.read_bytes().startswith(NO_PHOTO)
+            assert file.read_bytes().startswith(NOT_PHOTOS)
 
 
-NO_PHOTO = (b"%!PS", b"\0\0\1\0")  # drawings and icons
+NOT_PHOTOS = (b"%!PS", b"\0\0\1\0")  # drawings and icons
 
 
 def _data_set(place: str = "", source: str = "") -> Callable[[Path], None]:
@@ -374,7 +376,7 @@ KINDS: Mapping[str, Kind] = {
         coco, ".json", _data_set("annotations/instances_val.json"), mutate.damaged_json, weight=2.0
     ),
     "voc": Kind(voc, ".xml", _data_set("Annotations/0.xml")),
-    "list": Kind(listed, ".csv", _data_set("list.csv", "list.csv")),
+    "list": Kind(lists, ".csv", _data_set("list.csv", "list.csv")),
     "parquet": Kind(parquet, ".parquet", _data_set("list.parquet", "list.parquet")),
     "run": Kind(files_of_run("run.json"), ".json", read_in_run("run.json"), mutate.damaged_json),
     "record": Kind(

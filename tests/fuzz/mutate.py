@@ -1,4 +1,4 @@
-"""Damaged and malicious variants of valid files, as Hypothesis strategies: seeded, and shrunk."""
+"""Hypothesis strategies that damage valid files or put malicious values into them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HOSTILE: tuple[Any, ...] = (
     "<script>alert(1)</script>", "$\\frac{", "x" * 5000, "9" * 5000,
     [], [[]], {}, {"": None}, [None] * 3, [1e308] * 4, ["a"] * 4,
 )  # fmt: skip
-"""Values that somebody might put where another is expected."""
+"""Unexpected values for any entry."""
 
 NUMBERS = (b"0", b"-1", b"1", b"4294967296", b"9" * 30, b"9" * 5000, b"nan", b"inf", b"1e308", b"")
 INTEGERS = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 2**63)
@@ -59,29 +59,29 @@ def _zero(data: bytearray, place: int, number: int) -> None:
 
 def _number(data: bytearray, place: int, number: int) -> None:
     """Replace the next decimal number in a text."""
-    found = re.compile(rb"-?\d+(\.\d+)?").search(data, place)
-    if found:
-        data[found.start() : found.end()] = NUMBERS[number % len(NUMBERS)]
+    match = re.compile(rb"-?\d+(\.\d+)?").search(data, place)
+    if match:
+        data[match.start() : match.end()] = NUMBERS[number % len(NUMBERS)]
 
 
 def _word(data: bytearray, place: int, number: int) -> None:
     """Replace the next word in a text."""
-    found = re.compile(rb"[A-Za-z_]{2,}").search(data, place)
-    if found:
+    match = re.compile(rb"[A-Za-z_]{2,}").search(data, place)
+    if match:
         text = str(HOSTILE[number % len(HOSTILE)]) if number % 3 else "é\u202e"
-        data[found.start() : found.end()] = text.encode("utf-8", "surrogatepass")
+        data[match.start() : match.end()] = text.encode("utf-8", "surrogatepass")
 
 
-_DEEDS = (_flip, _integer, _delete, _repeat, _truncate, _zero, _number, _word)
-_deeds = st.tuples(st.sampled_from(_DEEDS), _fractions, st.integers(0, 2**16))
+_CHANGES = (_flip, _integer, _delete, _repeat, _truncate, _zero, _number, _word)
+_changes = st.tuples(st.sampled_from(_CHANGES), _fractions, st.integers(0, 2**16))
 
 
 @st.composite
 def damaged_bytes(draw: st.DrawFn, valid: list[bytes]) -> bytes:
-    """One to four deeds on one of the valid contents."""
+    """One of the valid contents with one to four changes."""
     data = bytearray(draw(st.sampled_from(valid)))
-    for deed, fraction, number in draw(st.lists(_deeds, min_size=1, max_size=4)):
-        deed(data, int(fraction * len(data)), number)
+    for change, fraction, number in draw(st.lists(_changes, min_size=1, max_size=4)):
+        change(data, int(fraction * len(data)), number)
     return bytes(data)
 
 
@@ -95,43 +95,43 @@ def _places(value: Any) -> list[tuple[Any, Any]]:
         else enumerate(value) if isinstance(value, list)
         else ()
     )  # fmt: skip
-    found = [(value, key) for key, _ in entries]
-    return found + [place for container, key in found for place in _places(container[key])]
+    places = [(value, key) for key, _ in entries]
+    return places + [place for container, key in places for place in _places(container[key])]
 
 
 @st.composite
-def lying_json(draw: st.DrawFn, valid: Any) -> Any:
-    """A JSON value in which one to three entries were replaced, removed, moved or added."""
-    changed = {"": copy.deepcopy(valid)}
+def changed_json(draw: st.DrawFn, valid: Any) -> Any:
+    """A JSON value with one to three entries replaced, removed, moved or added."""
+    document = {"": copy.deepcopy(valid)}
     for _ in range(draw(st.integers(1, 3))):
-        places = _places(changed)
+        places = _places(document)
         container, key = places[draw(st.integers(0, len(places) - 1))]
-        deed = draw(st.sampled_from(["replace", "replace", "replace", "remove", "move", "add"]))
-        if deed == "replace" or container is changed:
+        action = draw(st.sampled_from(["replace", "replace", "replace", "remove", "move", "add"]))
+        if action == "replace" or container is document:
             container[key] = copy.deepcopy(draw(st.sampled_from(HOSTILE)))
-        elif deed == "remove":
+        elif action == "remove":
             del container[key]
-        elif deed == "move":
+        elif action == "move":
             other, place = places[draw(st.integers(0, len(places) - 1))]
             container[key] = copy.deepcopy(other[place])
         elif isinstance(container, list):
             container.append(copy.deepcopy(container[key]))
         else:
             container[f"{key}2"] = copy.deepcopy(container[key])
-    return changed[""]
+    return document[""]
 
 
 def json_text(value: Any) -> bytes:
-    """A value as JSON, lone surrogates and NaN included."""
+    """A value as JSON, also with lone surrogates and NaN."""
     return json.dumps(value).encode()
 
 
 @st.composite
 def damaged_json(draw: st.DrawFn, valid: list[bytes]) -> bytes:
-    """A JSON text that lies, or that is damaged as bytes."""
+    """A JSON text with changed entries or damaged bytes."""
     if draw(st.integers(0, 3)) == 0:
         return draw(damaged_bytes(valid))
-    return json_text(draw(lying_json(json.loads(draw(st.sampled_from(valid))))))
+    return json_text(draw(changed_json(json.loads(draw(st.sampled_from(valid))))))
 
 
 # ── containers with a JSON header ────────────────────────────────────────────────────────────
@@ -139,7 +139,7 @@ def damaged_json(draw: st.DrawFn, valid: list[bytes]) -> bytes:
 
 @st.composite
 def damaged_safetensors(draw: st.DrawFn, valid: list[bytes]) -> bytes:
-    """A safetensors file whose header lies, or that is damaged as bytes."""
+    """A safetensors file with a changed header or damaged bytes."""
     if draw(st.integers(0, 2)) == 0:
         return draw(damaged_bytes(valid))
     content = draw(st.sampled_from(valid))
@@ -147,10 +147,10 @@ def damaged_safetensors(draw: st.DrawFn, valid: list[bytes]) -> bytes:
     header: dict[str, Any] = json.loads(content[8 : 8 + length])
     record = header.get("__metadata__", {}).get("scorecam")
     if record is not None and draw(st.booleans()):
-        lying = draw(lying_json(json.loads(record)))
-        header["__metadata__"]["scorecam"] = json_text(lying).decode()
+        changed = draw(changed_json(json.loads(record)))
+        header["__metadata__"]["scorecam"] = json_text(changed).decode()
     else:
-        header = draw(lying_json(header))
+        header = draw(changed_json(header))
     packed = json_text(header)
     return len(packed).to_bytes(8, "little") + packed + content[8 + length :]
 

@@ -1,4 +1,4 @@
-"""Folders of runs made by hand, whose maps are known."""
+"""Write run folders with known maps for the tests of audits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from scorecam.datasets.sample import Sample
 from scorecam.runs.store import Store
 
 SIDE = 8
-"""Cells of a map along each axis: a corner is 2 by 2 of them."""
+"""Cells of a map along each axis; a corner has 2 by 2 cells."""
 
 CLASSES = ("ant", "bee", "cat", "dog")
 VIEWS = ("official", "algorithm1", "increase", "consensus")
@@ -32,12 +32,14 @@ class Photo:
     """One photo of a run.
 
     Args:
-        label: a place in CLASSES; None where nobody said.
-        taken: the predicted class; the label where it is None.
-        map: of the target.
-        prediction: the predicted class's map, where it is another class.
-        things: labels and boxes; None where nobody annotated.
-        views: the target's maps by variant, where they differ from `map`.
+        label: an index into CLASSES; None if the photo has no label.
+        map: the map of the target.
+        taken: the predicted class; None means the label.
+        prediction: the map of the predicted class, if that is not the target.
+        things: labels and boxes; None if the photo has no annotation.
+        views: the target's maps by variant, if they differ from `map`.
+        contrast: the map of the predicted class over the label.
+        error: the largest error of the map.
     """
 
     label: int | None
@@ -51,32 +53,32 @@ class Photo:
 
 
 def spot(*cells: tuple[int, int], rest: float = 0.0) -> np.ndarray:
-    """A map that is 1 in some cells."""
-    found = np.full((SIDE, SIDE), rest)
+    """A map that is 1 in the given cells and `rest` elsewhere."""
+    heatmap = np.full((SIDE, SIDE), rest)
     for row, column in cells:
-        found[row, column] = 1.0
-    return found
+        heatmap[row, column] = 1.0
+    return heatmap
 
 
 def on_box(box: Box = OBJECT) -> np.ndarray:
-    """A map that is 1 inside a box, which ends where cells end."""
+    """A map that is 1 inside a box; the box must align with the cells."""
     x1, y1, x2, y2 = (round(edge * SIDE) for edge in box)
-    found = np.zeros((SIDE, SIDE))
-    found[y1:y2, x1:x2] = 1.0
-    return found
+    heatmap = np.zeros((SIDE, SIDE))
+    heatmap[y1:y2, x1:x2] = 1.0
+    return heatmap
 
 
 def mixed(*parts: tuple[float, np.ndarray]) -> np.ndarray:
-    """A map with given shares on other maps."""
-    found = sum(share * heat / heat.sum() for share, heat in parts)
-    assert isinstance(found, np.ndarray)
-    return found / found.max()
+    """A weighted sum of maps, each normalised to sum 1, scaled to maximum 1."""
+    total = sum(share * heat / heat.sum() for share, heat in parts)
+    assert isinstance(total, np.ndarray)
+    return total / total.max()
 
 
 def right(
     label: int, heat: np.ndarray, count: int = 1, *, boxes: bool = True, others: Any = ()
 ) -> list[Photo]:
-    """Photos that the model gets right, with the object in the middle."""
+    """Correctly classified photos, with the object in the middle."""
     things = [(CLASSES[label], OBJECT), *others] if boxes else None
     return [Photo(label, heat, things=things) for _ in range(count)]
 
@@ -90,7 +92,7 @@ def write(
     total: int | None = None,
     methods: Sequence[str] = ("scorecam",),
 ) -> Path:
-    """A run's folder as `evaluate` leaves it, but for the results of all photos."""
+    """Write a run folder as `evaluate` does, without the aggregated results."""
     config = {
         "schema": 1,
         "model": "toy",
@@ -123,15 +125,15 @@ def _column(index: int) -> dict[str, Any]:
 
 
 def _target(photo: Photo, target: str) -> int:
-    taken = photo.label if photo.taken is None else photo.taken
-    found = photo.label if target == "label" and photo.label is not None else taken
-    assert found is not None
-    return found
+    predicted = photo.label if photo.taken is None else photo.taken
+    index = photo.label if target == "label" and photo.label is not None else predicted
+    assert index is not None
+    return index
 
 
 def _record(sample: Sample, photo: Photo, method: str, target: str) -> dict[str, Any]:
-    taken = photo.label if photo.taken is None else photo.taken
-    assert taken is not None
+    predicted = photo.label if photo.taken is None else photo.taken
+    assert predicted is not None
     return {
         "schema": 1,
         "id": sample.id,
@@ -139,8 +141,8 @@ def _record(sample: Sample, photo: Photo, method: str, target: str) -> dict[str,
         "label": None if photo.label is None else CLASSES[photo.label],
         "method": method,
         "target": _column(_target(photo, target)),
-        "predicted": _column(taken),
-        "right": None if photo.label is None else taken == photo.label,
+        "predicted": _column(predicted),
+        "right": None if photo.label is None else predicted == photo.label,
         "values": {},
         "map": {"grid": list(photo.map.shape), "maximum": 1.0},
     }
@@ -153,21 +155,23 @@ def packed(heat: np.ndarray) -> str:
 
 
 def _entry(sample: Sample, photo: Photo, target: str) -> dict[str, Any]:
-    taken = photo.label if photo.taken is None else photo.taken
-    assert taken is not None
-    aim = _target(photo, target)
+    predicted = photo.label if photo.taken is None else photo.taken
+    assert predicted is not None
+    target_index = _target(photo, target)
     classes: list[dict[str, Any]] = []
-    for index in dict.fromkeys(i for i in (photo.label, taken) if i is not None):
-        own = {"label": photo.label, "predicted": taken, "target": aim}
-        heat = photo.map
-        if index != aim and photo.prediction is not None:
-            heat = photo.prediction
-        maps = [photo.views.get(view, heat) if index == aim else heat for view in VIEWS]
-        roles = [role for role, place in own.items() if place == index]
-        classes.append(_column(index) | {"roles": roles, "maps": [packed(each) for each in maps]})
+    for index in dict.fromkeys(i for i in (photo.label, predicted) if i is not None):
+        roles_by_class = {"label": photo.label, "predicted": predicted, "target": target_index}
+        heatmap = photo.map
+        if index != target_index and photo.prediction is not None:
+            heatmap = photo.prediction
+        maps = [
+            photo.views.get(view, heatmap) if index == target_index else heatmap for view in VIEWS
+        ]
+        roles = [role for role, role_index in roles_by_class.items() if role_index == index]
+        classes.append(_column(index) | {"roles": roles, "maps": [packed(grid) for grid in maps]})
     contrast = None
     if photo.contrast is not None:
-        contrast = {"for": taken, "over": photo.label, "map": packed(photo.contrast)}
+        contrast = {"for": predicted, "over": photo.label, "map": packed(photo.contrast)}
     return {
         "schema": 1,
         "id": sample.id,
@@ -192,5 +196,5 @@ def _jpeg() -> str:
 
 
 def id_of(number: int) -> str:
-    """The id of the photo of a number."""
+    """The id of the photo with this number."""
     return Sample(f"{number:04}.jpg", Path()).id

@@ -1,4 +1,4 @@
-"""Bank files with a lie in them: taken apart, changed, and put together with a right checksum."""
+"""Read, change and write bank files, with a correct checksum or without."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ import scorecam
 from scorecam.bank import file as bankfile
 
 LARGE = 2**20
-"""Pixels above which not everything is tried."""
+"""Above this number of pixels, only the map is computed."""
 
 Tensors = dict[str, Tensor]
 Change = Callable[[dict[str, Any], Tensors], object]
 
 
 def small_bank(asked: int = 6, head: str = "logits", view: bytes | None = None) -> Any:
-    """A bank of eight channels, of which the last one is flat, and five classes."""
+    """A bank with five classes and eight channels, the last one flat."""
     generator = torch.Generator().manual_seed(3)
     maps = torch.rand(8, 4, 5, generator=generator)
     maps[7] = 0.25
@@ -45,41 +45,43 @@ def small_bank(asked: int = 6, head: str = "logits", view: bytes | None = None) 
     )
 
 
-def apart(path: Path) -> tuple[dict[str, Any], Tensors]:
+def read_parts(path: Path) -> tuple[dict[str, Any], Tensors]:
     """The record and the tensors of a file."""
     with safetensors.safe_open(path, framework="pt") as file:
         record = json.loads(file.metadata()["scorecam"])
     return record, safetensors.torch.load_file(path)
 
 
-def together(path: Path, record: dict[str, Any], tensors: Tensors) -> None:
-    """Write a file with the checksum of what is in it."""
+def write_with_checksum(path: Path, record: dict[str, Any], tensors: Tensors) -> None:
+    """Write a file with a correct checksum."""
     record.pop(bankfile.CHECKSUM, None)
     record[bankfile.CHECKSUM] = bankfile.checksum(record, tensors)
-    as_it_is(path, record, tensors)
+    write_as_is(path, record, tensors)
 
 
-def as_it_is(path: Path, record: dict[str, Any], tensors: Tensors) -> None:
-    """Write a file with the record as it is, whatever checksum it has."""
+def write_as_is(path: Path, record: dict[str, Any], tensors: Tensors) -> None:
+    """Write a file without updating the checksum in the record."""
     safetensors.torch.save_file(tensors, path, {"scorecam": json.dumps(record)})
 
 
-def changed(path: Path, change: Change) -> None:
-    """Change what is in a file, and its checksum with it."""
-    record, tensors = apart(path)
+def change_file(path: Path, change: Change) -> None:
+    """Change the content of a file and update its checksum."""
+    record, tensors = read_parts(path)
     change(record, tensors)
-    together(path, record, {name: tensor.contiguous() for name, tensor in tensors.items()})
+    write_with_checksum(
+        path, record, {name: tensor.contiguous() for name, tensor in tensors.items()}
+    )
 
 
-def raw(path: Path, header: bytes, data: bytes = b"") -> None:
-    """Write a safetensors file of a header that no library would write."""
+def write_raw(path: Path, header: bytes, data: bytes = b"") -> None:
+    """Write a safetensors file with any header, valid or not."""
     path.write_bytes(len(header).to_bytes(8, "little") + header + data)
 
 
-def used(bank: scorecam.ScoreBank, folder: Path) -> None:
-    """Everything that can be done with a bank; none of it may fail."""
+def use_bank(bank: scorecam.ScoreBank, folder: Path) -> None:
+    """Call every method of a bank; none may fail."""
     index = bank.target().index if bank.columns is None else int(bank.columns[0])
-    if math.prod(bank.size) > LARGE:  # as right, and as slow, as it is large
+    if math.prod(bank.size) > LARGE:  # every other method would be slow
         assert tuple(bank.heatmap(index).shape) == bank.size
         return
     explanation = scorecam.Explanation(bank, bank.target(index), scorecam.VARIANTS["official"])

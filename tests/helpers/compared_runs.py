@@ -1,4 +1,4 @@
-"""Two sides of a comparison, on disk."""
+"""Networks to compare, and comparisons of them."""
 
 from __future__ import annotations
 

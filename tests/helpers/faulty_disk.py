@@ -1,8 +1,8 @@
-"""A disk that fails at the n-th call: what SQLite's tests do with every call that can fail.
+"""A disk that fails at the n-th call, as in SQLite's tests.
 
-Every call by which a file below a folder is made, written, synced, renamed or removed goes through
-`os` or `open`. They are counted, and one of them fails as a disk does. `os.fsync` does nothing but
-that, so that thousands of runs are quick.
+Every call that creates, writes, syncs, renames or removes a file below a folder goes through `os`
+or `open`. The calls are counted, and one of them fails with an error of a real disk. `os.fsync`
+only counts, so that thousands of runs are fast.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ ERRORS = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EACCES, errno.EROFS)
 
 
 class FaultyDisk:
-    """Counts the calls, and lets one of them fail.
+    """Counts the calls and lets one of them fail.
 
     Args:
-        root: the folder that lies on this disk.
+        root: the folder on this disk.
         fails: the number of the call that fails, from 0; -1 for none.
     """
 
@@ -39,7 +39,7 @@ class FaultyDisk:
 
     @property
     def failed(self) -> str | None:
-        """The call that has failed; None where it was not reached."""
+        """The call that failed; None if it was not reached."""
         return self.calls[self.fails] if 0 <= self.fails < len(self.calls) else None
 
     def fault(self, call: str) -> None:
@@ -53,7 +53,7 @@ class FaultyDisk:
         return os.path.realpath(os.fspath(path)).startswith(self.root)
 
     def install(self, patch: pytest.MonkeyPatch) -> FaultyDisk:
-        """Put this disk in the place of the real one."""
+        """Replace the real disk by this one."""
         for name in ("mkdir", "unlink", "replace", "link", "rename", "rmdir"):
             patch.setattr(os, name, self._on_paths(name, getattr(os, name)))
         real_open, real_close, text_open = os.open, os.close, io.open
@@ -96,7 +96,7 @@ class FaultyDisk:
 
 
 class FaultyFile:
-    """An open file on such a disk: half of what should be written is, when that fails."""
+    """An open file on this disk; a write that fails writes half of the content."""
 
     def __init__(self, file: Any, disk: FaultyDisk) -> None:
         self._file = file
@@ -120,7 +120,7 @@ class FaultyFile:
             self._disk.fault("close")
 
     def fileno(self) -> int:
-        raise io.UnsupportedOperation("fileno")  # else C code writes past this object
+        raise io.UnsupportedOperation("fileno")  # otherwise C code writes without this object
 
     def __enter__(self) -> Self:
         return self

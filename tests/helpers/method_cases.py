@@ -22,7 +22,7 @@ def case_of(  # noqa: PLR0917
     seed: int = 0,
     head: Any = "auto",
 ) -> Case:
-    """A case of a network that is run as it is: its bank is only asked for when it is wanted."""
+    """A case for a network without conversion; its bank is computed on demand."""
     model = scorecam.open_model(network, head=head) if isinstance(network, nn.Module) else network
     name = model.find_layer(layer, image[None])
     return Case(

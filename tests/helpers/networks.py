@@ -1,8 +1,7 @@
-"""Small seeded networks, each with something that Score-CAM implementations get wrong.
+"""Small seeded networks, each with a feature that Score-CAM implementations get wrong.
 
-Each hands out the maps of its explained layer by computing them anew (`maps`), so that whatever
-its `forward` later writes into that layer's output cannot be mistaken for them. Channel 1 of every
-explained layer is zero everywhere, and channel 4 constant but not zero.
+`maps` recomputes the activations of the explained layer, so in-place changes in `forward` do not
+affect them. In every explained layer, channel 1 is zero and channel 4 is constant but not zero.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ CONVOLUTIONS = nn.Conv1d | nn.Conv2d | nn.Conv3d
 
 
 def flatten_channels(convolution: CONVOLUTIONS) -> None:
-    """Make channels 1 and 4 constant: −1, which ReLU turns into 0, and 0.5."""
+    """Make channels 1 and 4 constant: −1 (0 after ReLU) and 0.5."""
     assert convolution.bias is not None
     with torch.no_grad():
         for channel, constant in ((1, -1.0), (4, 0.5)):
@@ -49,7 +48,7 @@ class InPlace(nn.Module):
 
 
 class Block(nn.Module):
-    """relu(x + conv(relu(conv(x)))), the sum and its ReLU in place."""
+    """relu(x + conv(relu(conv(x)))), with the sum and the ReLU in place."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -63,7 +62,7 @@ class Block(nn.Module):
 
 
 class Residual(nn.Module):
-    """A residual block: its own output is explained, not that of a convolution inside it."""
+    """A residual block; its output is explained, not that of a convolution inside it."""
 
     layer = "block"
     image = (3, 30, 18)
@@ -103,7 +102,7 @@ class Signed(nn.Module):
 
 
 class ChannelsLastMemory(nn.Module):
-    """`b k u v` as ever, but laid out in memory with the channels last."""
+    """The usual axes `b k u v`, but channels-last memory format."""
 
     layer = "relu"
     image = (3, 28, 20)
@@ -124,7 +123,7 @@ class ChannelsLastMemory(nn.Module):
 
 
 class ChannelsLastLayout(nn.Module):
-    """The explained layer returns `b u v k`, as Swin's do."""
+    """The explained layer returns `b u v k`, as in Swin transformers."""
 
     layer = "norm"
     image = (3, 24, 40)
@@ -198,7 +197,7 @@ NETWORKS: tuple[type[Network], ...] = (
 
 
 def build(kind: type[Network], seed: int = 0) -> Network:
-    """The network in evaluation mode, the same at every call, with logits several units apart."""
+    """The network in evaluation mode, with fixed weights and well separated logits."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = kind()
@@ -208,7 +207,7 @@ def build(kind: type[Network], seed: int = 0) -> Network:
 
 
 def images_for(network: Network, count: int = 1, seed: int = 0) -> Tensor:
-    """Seeded images `b c *i` for it, smooth enough to have places, between −1 and 1."""
+    """Seeded images `b c *i` for the network: smooth patterns between −1 and 1."""
     generator = torch.Generator().manual_seed(seed)
     colours, *size = network.image
     coarse = torch.rand(count, colours, *[3] * len(size), generator=generator) * 2 - 1

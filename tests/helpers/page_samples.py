@@ -1,4 +1,4 @@
-"""Pages for the tests of pages: few pictures of known colours and maps."""
+"""Sample pages with a few pictures and known maps."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def one_hot(place: int, rows: int = 3, columns: int = 3, value: int = 255) -> Gr
 
 
 def shown(name: str, probability: float | None, role: str, place: int = 0) -> Shown:
-    """A class whose official map is one cell, and whose consensus map is the next."""
+    """A class; its official map is one cell, and its consensus map is the next cell."""
     maps = {"official": one_hot(place), "consensus": one_hot(place + 1)}
     return Shown(name, probability, role, maps)
 
 
 def picture(number: int, **changes: object) -> Picture:
-    """Every third is wrong, with a contrast; every fourth has no `deletion`."""
+    """Every third photo is misclassified and has a contrast; every fourth has no `deletion`."""
     wrong = number % 3 == 0
     classes = (
         shown("cat", 0.6, "predicted" if wrong else "label, predicted, target", 0),
@@ -73,7 +73,7 @@ def page(count: int, **changes: object) -> Page:
 
 
 def hostile() -> Page:
-    """Markup wherever a text can be."""
+    """Markup in every text."""
     classes = tuple(
         shown(name, 0.5, role, 0)
         for name, role in zip(MARKUP, ("label", "predicted", "target", ""), strict=True)

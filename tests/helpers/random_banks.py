@@ -1,4 +1,4 @@
-"""Banks with random contents, and what they hold after a file."""
+"""Banks of random networks, compared before and after saving."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ def make_bank(
 def identical(
     one: scorecam.ScoreBank, other: scorecam.ScoreBank, but: tuple[str, ...] = ()
 ) -> None:
-    """Every field is the same to the last bit, a NaN equal to a NaN."""
-    for entry in dataclasses.fields(one):
-        mine, theirs = getattr(one, entry.name), getattr(other, entry.name)
-        if entry.name in but:
+    """Check that all fields are equal to the last bit; NaN equals NaN."""
+    for field in dataclasses.fields(one):
+        expected, actual = getattr(one, field.name), getattr(other, field.name)
+        if field.name in but:
             continue
-        if isinstance(mine, Tensor):  # equal types too
-            torch.testing.assert_close(theirs, mine, rtol=0, atol=0, equal_nan=True)
+        if isinstance(expected, Tensor):  # compares dtypes too
+            torch.testing.assert_close(actual, expected, rtol=0, atol=0, equal_nan=True)
         else:
-            assert theirs == mine, entry.name
+            assert actual == expected, field.name
 
 
 def scaled(bank: scorecam.ScoreBank, target: int | str | None, variant: str = "official") -> Tensor:
@@ -48,11 +48,12 @@ def scaled(bank: scorecam.ScoreBank, target: int | str | None, variant: str = "o
 
 
 def through_a_file(bank: scorecam.ScoreBank, folder: Path) -> scorecam.ScoreBank:
-    """What comes back from the bank's file: all it holds, maps and logits rounded to float16.
+    """Save and load a bank, and check all fields; maps and logits are rounded to float16.
 
-    float16 has 11 binary digits, so a number moves by at most 2^-11 of its size. Maps have at least
-    2^13 for their largest number, and steps of 2^-24 at the smallest: half of that is 2^-38 of the
-    largest. Logits are counted from the largest of their row, which is kept in float32.
+    float16 has 11 significant bits, so rounding changes a number by at most 2^-11 of its size. Maps
+    are scaled so that their largest number is at least 2^13. The smallest step is 2^-24, and half
+    of it is 2^-38 of the largest number. Logits are stored relative to the largest of their row,
+    which is stored in float32.
     """
     bank.save(folder / "bank.safetensors")
     loaded = scorecam.ScoreBank.load(folder / "bank.safetensors")
@@ -63,14 +64,16 @@ def through_a_file(bank: scorecam.ScoreBank, folder: Path) -> scorecam.ScoreBank
         loaded.activations, bank.activations, rtol=2**-11, atol=2**-38 * largest, equal_nan=True
     )
     assert loaded.answered.tolist() == bank.answered.tolist()
-    before, after = (each.scores[bank.answered] for each in (bank, loaded))
+    before, after = (side.scores[bank.answered] for side in (bank, loaded))
     if bank.head != "logits":
         assert torch.equal(before, after)
     elif len(before):
-        off = before.amax(dim=1, keepdim=True) - before
-        float32 = 2**-23 * before.abs()  # the way there and back
-        assert ((after - before).abs() <= 2**-11 * off + 2**-25 + float32).all()
+        offset = before.amax(dim=1, keepdim=True) - before
+        float32 = 2**-23 * before.abs()  # error of subtracting and adding the largest logit
+        assert ((after - before).abs() <= 2**-11 * offset + 2**-25 + float32).all()
 
     loaded.save(folder / "again.safetensors")
-    identical(loaded, scorecam.ScoreBank.load(folder / "again.safetensors"))  # rounds only once
+    identical(
+        loaded, scorecam.ScoreBank.load(folder / "again.safetensors")
+    )  # saving again does not round again
     return loaded

@@ -1,7 +1,7 @@
-"""Score-CAM as the paper tells it: one map at a time, in float64, slow and plain.
+"""A reference implementation of Score-CAM: one map at a time, in float64, slow and simple.
 
-What the package is compared with. It shares no code with it: the networks hand out their own
-activations, torch does the upsampling, and every masked image is scored alone.
+It shares no code with the package: the networks return their own activations, torch upsamples, and
+every masked image is scored in its own pass.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ VARIANTS = ("official", "algorithm1", "increase", "literal")
 MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
-class HandsOutMaps(Protocol):
-    """A network that gives its scores, and the maps of its explained layer (`b k *g`)."""
+class NetworkWithMaps(Protocol):
+    """A network that also returns the maps of its explained layer (`b k *g`)."""
 
     def __call__(self, images: Tensor) -> Tensor: ...
 
@@ -31,27 +31,27 @@ def upsampled(grid: Tensor, size: tuple[int, ...]) -> Tensor:
 
 
 def min_max(values: Tensor) -> Tensor:
-    """(values − min) / (max − min); zeros where that is 0/0."""
+    """(values − min) / (max − min); zeros if all values are equal."""
     if values.max() == values.min():
         return torch.zeros_like(values)
     return (values - values.min()) / (values.max() - values.min())
 
 
-def live_maps(network: HandsOutMaps, image: Tensor) -> list[tuple[int, Tensor]]:
+def live_maps(network: NetworkWithMaps, image: Tensor) -> list[tuple[int, Tensor]]:
     """The channels that are not flat, each with its map."""
     with torch.no_grad():
         maps = network.maps(image[None])[0]
     return [(k, maps[k]) for k in range(len(maps)) if maps[k].max() != maps[k].min()]
 
 
-def masked_images(network: HandsOutMaps, image: Tensor) -> list[Tensor]:
+def masked_images(network: NetworkWithMaps, image: Tensor) -> list[Tensor]:
     """X·H_k for every channel that is not flat."""
     size = tuple(image.shape[1:])
     return [image * min_max(upsampled(grid, size)) for _, grid in live_maps(network, image)]
 
 
-def score_cam(network: HandsOutMaps, image: Tensor, target: int, variant: str) -> Tensor:
-    """The heatmap, min-max scaled, for a network that answers with logits.
+def score_cam(network: NetworkWithMaps, image: Tensor, target: int, variant: str) -> Tensor:
+    """The min-max scaled heatmap of a network that returns logits.
 
     Args:
         network: in float64.
@@ -62,8 +62,8 @@ def score_cam(network: HandsOutMaps, image: Tensor, target: int, variant: str) -
         logits = [network(masked[None])[0] for masked in masked_images(network, image)]
         baseline = network(torch.zeros_like(image)[None])[0]
 
-    z = torch.stack([each[target] for each in logits])
-    p = torch.stack([each.exp()[target] / each.exp().sum() for each in logits])
+    z = torch.stack([row[target] for row in logits])
+    p = torch.stack([row.exp()[target] / row.exp().sum() for row in logits])
     if variant == "official":
         weights = p
     elif variant == "algorithm1":

@@ -1,9 +1,9 @@
-"""Checks the shapes written in signatures, while the tests run.
+"""Check the shapes in signatures while the tests run.
 
-The package annotates tensors as `Annotated[Tensor, "k *i"]` and never imports jaxtyping. Here those
-annotations become jaxtyping's, so that every call made by any test proves that one letter means one
-number throughout the call. Other annotations are left alone: what a user may pass wrongly is for
-the package to refuse, in its own words.
+The package annotates tensors as `Annotated[Tensor, "k *i"]` and does not import jaxtyping. Here the
+annotations are replaced by jaxtyping's, so every call in any test checks that one letter means one
+length throughout the call. Other annotations are not checked: the package itself refuses invalid
+values, with its own errors.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from torch import Tensor
 
 
 def install(module_name: str) -> None:
-    """Check the functions and methods of a module from now on.
+    """From now on, check the functions and methods of a module.
 
-    To be called before anything imports names from that module, since those stay unchecked.
+    Call this before anything imports names from the module; such names stay unchecked.
     """
     module = importlib.import_module(module_name)
     for owner in [module, *_classes(module)]:

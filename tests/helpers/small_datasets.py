@@ -1,4 +1,4 @@
-"""Small data sets in every format, written as their makers write them."""
+"""Write small data sets in every supported format."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from scorecam.datasets.sample import Dataset, Sample, Thing
 TENCH, GOLDFISH, SNAKE = "n01440764", "n01443537", "n01751748"
 
 
-def photo(path: Path, width: int = 40, height: int = 30, **how: Any) -> Path:
+def photo(path: Path, width: int = 40, height: int = 30, **options: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (width, height), "grey").save(path, **how)
+    Image.new("RGB", (width, height), "grey").save(path, **options)
     return path
 
 
 def xml(path: Path, *objects: tuple[Any, ...], size: tuple[int, int] | None = (40, 30)) -> Path:
-    """Objects are (name, xmin, ymin, xmax, ymax[, difficult])."""
+    """A VOC annotation; objects are (name, xmin, ymin, xmax, ymax[, difficult])."""
     path.parent.mkdir(parents=True, exist_ok=True)
     text = "<annotation>"
     if size:
         text += f"<size><width>{size[0]}</width><height>{size[1]}</height></size>"
-    for name, x1, y1, x2, y2, *hard in objects:
-        text += f"<object><name>{name}</name><difficult>{int(bool(hard))}</difficult><bndbox>"
+    for name, x1, y1, x2, y2, *difficult in objects:
+        text += f"<object><name>{name}</name><difficult>{int(bool(difficult))}</difficult><bndbox>"
         text += f"<xmin>{x1}</xmin><ymin>{y1}</ymin><xmax>{x2}</xmax><ymax>{y2}</ymax>"
         text += "</bndbox><part><name>head</name><bndbox><xmin>1</xmin></bndbox></part></object>"
     path.write_text(f"{text}</annotation>")
@@ -40,10 +40,10 @@ def only(dataset: Dataset) -> Sample:
     return sample
 
 
-def boxed(folder: Path, *objects: tuple[Any, ...], **how: Any) -> Dataset:
-    """One tench with these boxes; its photo is 40 × 30."""
+def boxed(folder: Path, *objects: tuple[Any, ...], **options: Any) -> Dataset:
+    """A data set of one photo of a tench, 40 × 30 pixels, with these boxes."""
     photo(folder / TENCH / "a.png")
-    xml(folder / "Annotations" / TENCH / "a.xml", *objects, **how)
+    xml(folder / "Annotations" / TENCH / "a.xml", *objects, **options)
     return open_dataset(folder)
 
 
@@ -86,5 +86,6 @@ def table(path: Path, *rows: dict[str, Any]) -> Path:
 
 
 def made(count: int, things: tuple[Thing, ...] | None = None) -> Dataset:
-    samples = [Sample(f"{i:03}.png", Path(f"/nowhere/{i:03}.png"), "cat", things) for i in range(count)]  # fmt: skip  # noqa: E501
+    names = [f"{i:03}.png" for i in range(count)]
+    samples = [Sample(name, Path("/nowhere", name), "cat", things) for name in names]
     return Dataset(Path("/nowhere"), "folder", tuple(samples), ("cat",))

@@ -1,4 +1,4 @@
-"""A small network, a few photos with boxes, and runs over them."""
+"""A small network, a few photos, and runs over them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SIDE = 8
 
 
 def photos(folder: Path, count: int, side: int = SIDE) -> Path:
-    """Photos of coloured noise in class folders, the class's colour the strongest."""
+    """Photos of coloured noise in class folders; the colour of the class is the strongest."""
     random = np.random.default_rng(count)
     for number in range(count):
         label = number % 3
@@ -47,7 +47,7 @@ def preprocess(side: int = SIDE) -> Preprocess:
 
 
 def network() -> Regions:
-    """Knows three colours."""
+    """A network that distinguishes three colours."""
     return Regions(0.1 * torch.eye(3))
 
 
@@ -68,13 +68,13 @@ def records(out: Path) -> list[dict[str, Any]]:
 
 
 def with_truth(folder: Path) -> Dataset:
-    """The same photos, annotated: the object is the bright corner."""
-    found = open_dataset(folder)
+    """A data set of the same photos with annotations; the object is the bright corner."""
+    dataset = open_dataset(folder)
 
     def mask(quarter: int = SIDE // 2) -> np.ndarray:
-        inside = np.zeros((SIDE, SIDE), bool)
-        inside[:quarter, :quarter] = True
-        return inside
+        pixels = np.zeros((SIDE, SIDE), bool)
+        pixels[:quarter, :quarter] = True
+        return pixels
 
     samples = tuple(
         Sample(
@@ -84,6 +84,6 @@ def with_truth(folder: Path) -> Dataset:
             (Thing(sample.label, (0.0, 0.0, SIDE / 2, SIDE / 2)),),
             mask,
         )
-        for sample in found.samples
+        for sample in dataset.samples
     )
-    return Dataset(found.root, found.kind, samples, found.classes)
+    return Dataset(dataset.root, dataset.kind, samples, dataset.classes)

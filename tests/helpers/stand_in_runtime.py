@@ -1,4 +1,4 @@
-"""A stand-in for OpenVINO: converting is instant and counted, and anything can go wrong with it."""
+"""A stand-in for OpenVINO: conversions are instant and counted, and can be made to fail."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ PRECISIONS = ["bfloat16", "float16", "float32"]
 
 
 class Converter:
-    """Converts by copying the network as it is, or what a wrapper such as `Spy` has inside.
+    """Converts by copying the network, or the network inside a wrapper such as `Spy`.
 
     Attributes:
         made: the precision of every conversion, in order.
-        passes: how many images each pass of a converted network had.
-        refusal: what converting raises, if anything.
-        spoil: (number of the pass, from 1; its scores) → what is answered instead.
-        copies: whether a copy answers; else the network itself, read as it was when converted.
+        passes: the number of images in each pass of a converted network.
+        refusal: an exception that every conversion raises, or None.
+        spoil: (number of the pass, from 1; its scores) → the scores to return instead.
+        copies: whether to run a copy; otherwise the network itself, in its converted state.
     """
 
     def __init__(self) -> None:
@@ -45,19 +45,19 @@ class Converter:
             raise self.refusal
         network = prepared.network
         assert not any(module.training for module in network.modules())
-        asked = copy.deepcopy(getattr(network, "network", network)) if self.copies else prepared
+        converted = copy.deepcopy(getattr(network, "network", network)) if self.copies else prepared
 
         def scores(images: Tensor) -> Tensor:
             assert 1 <= len(images) <= len(example)
             self.passes.append(len(images))
             with torch.no_grad():
-                return self.spoil(len(self.passes), asked(images).float())
+                return self.spoil(len(self.passes), converted(images).float())
 
         return scores
 
 
 def install(monkeypatch: pytest.MonkeyPatch) -> Converter:
-    """Put a stand-in where OpenVINO was."""
+    """Replace OpenVINO by a stand-in."""
     converter = Converter()
     monkeypatch.setattr(openvino, "converted", converter)
     monkeypatch.setattr(openvino.OpenVINO, "version", lambda _self: "0")
@@ -67,7 +67,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Converter:
 
 
 class Clock:
-    """A time that only `Slow` networks spend, so that what pays is known on paper."""
+    """A clock that only `Slow` networks advance, so that tests know when a conversion pays off."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0.0
@@ -80,7 +80,7 @@ class Clock:
 
 
 class Slow(nn.Module):
-    """A network that takes a second for each image. The clock is no part of the network."""
+    """A network that takes a second per image; the clock is not an attribute of the network."""
 
     def __init__(self, network: nn.Module, _clock: Clock) -> None:
         super().__init__()
@@ -116,22 +116,23 @@ def bank(network: nn.Module, x: Any, layer: str, **settings: Any) -> scorecam.Sc
     return scorecam.ScoreCAM(network, layer, **settings).bank(x)
 
 
-def ran(found: scorecam.ScoreBank) -> tuple[str, str, tuple[str, ...]]:
-    """What answered, in which precision, and what was remarked about it."""
-    record = found.provenance
+def ran(bank: scorecam.ScoreBank) -> tuple[str, str, tuple[str, ...]]:
+    """The runtime, the precision and the remarks of a bank."""
+    record = bank.provenance
     return record.runtime, record.precision, record.remarks
 
 
 def distance(one: scorecam.ScoreBank, other: scorecam.ScoreBank, *variants: str) -> float:
-    """The furthest that any class's scaled map is from the other's.
+    """The largest difference between the scaled maps of two banks, over all classes.
 
-    Of weighted sums, if nothing else is said: the root in `consensus` makes 1e-10 of a part 1e-5.
+    By default over the variants that are weighted sums: the root in `consensus` turns a difference
+    of 1e-10 into 1e-5.
     """
-    weighted = [name for name, each in scorecam.VARIANTS.items() if not each.field]
+    weighted = [name for name, variant in scorecam.VARIANTS.items() if not variant.field]
     assert torch.equal(one.asked, other.asked)
-    furthest = 0.0
+    largest = 0.0
     for target in range(one.image_scores.shape[0]):
         for variant in variants or weighted:
-            maps = (scorecam.scaled(each.heatmap(target, variant)) for each in (one, other))
-            furthest = max(furthest, float(torch.sub(*maps).abs().max()))
-    return furthest
+            maps = (scorecam.scaled(bank.heatmap(target, variant)) for bank in (one, other))
+            largest = max(largest, float(torch.sub(*maps).abs().max()))
+    return largest

@@ -1,8 +1,8 @@
-"""Lets torchvision be imported beside a torch it was not compiled for.
+"""Make torchvision importable with a build of torch that it was not compiled for.
 
-torchvision's wheels are built for CUDA: next to CPU torch their compiled library does not load, and
-the import then fails on two operators that nothing here calls. Declaring them is enough for its
-Python models, and for the libraries that import it. Tests and benchmarks only.
+torchvision's wheels are built for CUDA. With a CPU build of torch their compiled library does not
+load, and the import fails on two operators that nothing here calls. Declaring these operators is
+enough for torchvision's Python models and for libraries that import it. For tests and benchmarks.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from pathlib import Path
 import torch
 
 
-@functools.cache  # torch forgets the operators when the Library object is collected
+@functools.cache  # torch removes the operators once the Library object is collected
 def define() -> torch.library.Library | None:
-    """Declare `torchvision::nms` and `torchvision::qnms`; None where torchvision brings its own.
+    """Declare `torchvision::nms` and `torchvision::qnms`; None if torchvision's own ones load.
 
-    To be called before the first import of torchvision; a second call does nothing.
+    Call this before the first import of torchvision; a second call does nothing.
     """
     if _compiled_library_loads():
         return None
@@ -29,10 +29,10 @@ def define() -> torch.library.Library | None:
 
 
 def _compiled_library_loads() -> bool:
-    found = importlib.util.find_spec("torchvision")
-    if found is None or found.origin is None:
+    spec = importlib.util.find_spec("torchvision")
+    if spec is None or spec.origin is None:
         return False
-    for file in Path(found.origin).parent.glob("_C*"):
+    for file in Path(spec.origin).parent.glob("_C*"):
         try:
             torch.ops.load_library(file)
         except OSError:

@@ -1,7 +1,6 @@
-"""Models as users write them, for `toy_models:NAME` specs: tiny networks on colour photos.
+"""Factories of small networks, for `--model toy_models:NAME` on the command line.
 
-Each factory is what a test names on the command line. Those that go wrong do it on purpose, in the
-way their docstring says.
+Some fail on purpose; their docstrings say how.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ CLASSES = 5
 CHANNELS = 6
 
 SPIES: list[Spy] = []
-"""Every network that `spied` built, in order; tests empty it."""
+"""Every network that `spied` built, in order; tests clear the list."""
 
 
 class Tiny(nn.Module):
-    """Two convolutions, the second on a grid half as fine as the photo, and a linear head."""
+    """Two convolutions, the second with stride 2, and a linear head."""
 
     def __init__(self, classes: int = CLASSES) -> None:
         super().__init__()
@@ -46,7 +45,7 @@ class Tiny(nn.Module):
 
 
 class Altered(nn.Module):
-    """A network, and a function of its input and output that has the last word."""
+    """A network whose output is replaced by a function of its input and output."""
 
     def __init__(self, network: nn.Module, change: Callable[[Tensor, Tensor], Any]) -> None:
         super().__init__()
@@ -58,7 +57,7 @@ class Altered(nn.Module):
 
 
 def tiny(classes: int = CLASSES, seed: int = 0) -> Tiny:
-    """The same weights every time, and no flat channel on a photo that shows anything."""
+    """A network with the same weights every time; no channel is flat on an ordinary photo."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = Tiny(classes)
@@ -74,24 +73,24 @@ def tiny(classes: int = CLASSES, seed: int = 0) -> Tiny:
 two_classes = functools.partial(tiny, classes=2)
 
 a_module = tiny(seed=1)
-"""A network itself, instead of a function that makes one."""
+"""A network instead of a factory."""
 
 
 def spied() -> Spy:
-    """Keeps every image it is shown where the test finds it: in `SPIES`."""
+    """Records every image it receives; the network is appended to `SPIES`."""
     SPIES.append(Spy(tiny()))
     return SPIES[-1]
 
 
 def grey() -> nn.Module:
-    """Takes one colour."""
+    """Takes grey images: one channel."""
     network = tiny()
     network.body[0] = nn.Conv2d(1, 4, 3, padding=1)
     return network
 
 
 def talkative() -> nn.Module:
-    """Prints, like many a factory, and when it runs, like many a network under repair."""
+    """Prints when it is built and in every pass, as during debugging."""
     sys.stdout.write("Loading my weights …\n")
 
     def print_shape(images: Tensor, output: Tensor) -> Tensor:
@@ -102,11 +101,11 @@ def talkative() -> nn.Module:
 
 
 def standardising() -> nn.Module:
-    """Divides by each image's own deviation, so the empty image's scores are 0 / 0."""
+    """Divides by each image's standard deviation, so the empty image scores 0 / 0."""
     return Altered(tiny(), lambda images, output: output / images.flatten(1).std(1, keepdim=True))
 
 
-# ── models that do not ───────────────────────────────────────────────────────────────────────
+# ── models that fail ─────────────────────────────────────────────────────────────────────────
 
 not_callable = 3
 
@@ -117,12 +116,12 @@ def raises() -> nn.Module:
 
 
 def gives_up() -> nn.Module:
-    """Ends the program, as a training script does that finds its arguments wrong."""
+    """Exits the program, like a training script with invalid arguments."""
     sys.exit(0)
 
 
 def state_dict() -> dict[str, Tensor]:
-    """Returns the weights alone: a common mistake."""
+    """Returns only the weights, a common mistake."""
     return tiny().state_dict()
 
 
@@ -132,7 +131,7 @@ def needs_depth(depth: int) -> nn.Module:
 
 
 def with_nan() -> nn.Module:
-    """Answers everything with NaN."""
+    """Scores of NaN for every image."""
     network = tiny()
     network.classifier.weight.data[0, 0] = torch.nan
     return network
@@ -148,7 +147,7 @@ def fails() -> nn.Module:
 
 
 def never_fits() -> nn.Module:
-    """Runs out of memory, however few images it is shown."""
+    """Runs out of memory for any number of images."""
 
     def allocate(_images: Tensor, _output: Tensor) -> Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
@@ -162,8 +161,8 @@ def detects() -> nn.Module:
 
 
 def waits_on_white() -> nn.Module:
-    """Shown a white photo, makes the file `waiting`, and hangs until it is interrupted."""
-    # Shells start what runs in the background deaf to Ctrl-C, and that is inherited.
+    """On a white photo, creates the file `waiting` and hangs until it is interrupted."""
+    # Background processes of a shell ignore Ctrl-C, and children inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def wait(images: Tensor, output: Tensor) -> Tensor:

@@ -13,10 +13,10 @@ import pytest
 import scorecam
 from command_line import Answer
 from command_line import scorecam as command
+from command_runs import contents, furnish, words
 from faulty_disk import FaultyDisk
 from scorecam.io.files import write_bytes
 from scorecam.runs import evaluate, summary
-from tiny_photos import contents, furnish, words
 
 pytestmark = pytest.mark.needs("eval", "audit")
 

@@ -19,12 +19,12 @@ import numpy as np
 import pytest
 import torch
 
+from child_runs import METHODS, PHOTOS, run
 from command_line import scorecam as command
 from command_line import shell_environment
+from command_runs import furnish, photos
+from command_runs import words as evaluating
 from scorecam import OutputError
-from tiny_photos import furnish, photos
-from tiny_photos import words as evaluating
-from tiny_runs import METHODS, PHOTOS, run
 
 pytestmark = [pytest.mark.needs("eval"), pytest.mark.early]
 
@@ -128,9 +128,9 @@ import sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-import tiny_runs
+import child_runs
 folder, out, part = sys.argv[1:]
-tiny_runs.run(Path(folder), Path(out), shard=(int(part), 2))
+child_runs.run(Path(folder), Path(out), shard=(int(part), 2))
 """
 
 

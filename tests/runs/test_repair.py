@@ -19,11 +19,11 @@ import scorecam
 import toy_models
 from command_line import Answer, shell_environment
 from command_line import scorecam as command
+from command_runs import contents, furnish, words
 from scorecam import OutputError
 from scorecam.runs import store
 from scorecam.runs.sanity import networks
 from scorecam.runs.seals import checksum
-from tiny_photos import contents, furnish, words
 
 pytestmark = pytest.mark.needs("eval", "audit")
 

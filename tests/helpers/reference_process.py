@@ -1,4 +1,4 @@
-"""Draws from the Gaussian process's prior, as scores of masks."""
+"""A plain reference for the Gaussian process, and random maps and scores for it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
 def maps_of(count: int, *grid: int, seed: int = 0) -> Tensor:
-    """Activations `k *g` after a ReLU, each with a place or two."""
+    """Activations `k *g` after a ReLU, each with one or two active regions."""
     generator = torch.Generator().manual_seed(seed)
     size = [min(cells, 4) for cells in grid]
     coarse = torch.randn(count, 1, *size, generator=generator)
@@ -28,7 +28,7 @@ def maps_of(count: int, *grid: int, seed: int = 0) -> Tensor:
 
 
 def scores_of(maps: Tensor, columns: int, seed: int = 0) -> Tensor:
-    """Scores that vary with a mask's content, and not only linearly, `k n`."""
+    """Scores `k n` that depend non-linearly on the content of the masks."""
     generator = torch.Generator().manual_seed(seed)
     content = torch.from_numpy(content_of(maps)).float()
     content = content / content.shape[1] ** 0.5
@@ -37,7 +37,7 @@ def scores_of(maps: Tensor, columns: int, seed: int = 0) -> Tensor:
 
 
 def pooled(maps: Array) -> Array:
-    """Averages over the fewest cells that leave at most `CELLS` of them, axis by axis."""
+    """Average-pool maps, axis by axis, to at most `CELLS` cells."""
     side = max(s for s in range(1, gp.CELLS + 1) if s ** (maps.ndim - 1) <= gp.CELLS)
     for axis in range(1, maps.ndim):
         cells = maps.shape[axis]
@@ -50,7 +50,7 @@ def pooled(maps: Array) -> Array:
 
 
 def content_of(maps: Tensor) -> Array:
-    """Every mask on the layer's grid: 0 where its map is lowest, 1 where it is highest."""
+    """Every mask on the layer's grid, scaled to [0, 1], pooled and flattened."""
     precise = maps.double().numpy()
     axes = tuple(range(1, maps.ndim))
     low, high = precise.min(axes, keepdims=True), precise.max(axes, keepdims=True)
@@ -58,7 +58,7 @@ def content_of(maps: Tensor) -> Array:
 
 
 class Process:
-    """A Gaussian process over these masks, whose constant mean is its generalised least squares."""
+    """A Gaussian process over the masks; its mean is the generalised least-squares estimate."""
 
     def __init__(self, maps: Tensor) -> None:
         content = content_of(maps)

@@ -1,4 +1,4 @@
-"""A run over tiny photos that a child process can start."""
+"""A run that a child process can start."""
 
 from __future__ import annotations
 
