@@ -1,10 +1,10 @@
-# The project's manual: `make` lists what can be done.
+# `make` without a target lists the targets.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STAMP := .venv/.installed
-# -qq: errors only. Everything installed is pinned in constraints.txt.
+# -qq prints only errors. Every package is pinned in constraints.txt.
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 
 .PHONY: help
@@ -12,17 +12,17 @@ help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
-setup: $(STAMP)  ## create .venv with everything pinned (again only when the pins changed)
+setup: $(STAMP)  ## create .venv with pinned packages (again only if the pins changed)
 
 $(STAMP): pyproject.toml constraints.txt
 	@echo "Setting up .venv with $(PYTHON) (a few minutes the first time)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "scorecam needs Python 3.11 or newer: make setup PYTHON=python3.12"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@# CI gives HASHES: then every file must have the hash that .ci/lock.py wrote down for it.
+	@# CI sets HASHES: every file must then have the hash that .ci/lock.py recorded.
 	@$(if $(HASHES),$(PIP) install --no-deps --require-hashes -r $(HASHES))
-	@$(PIP) install -c constraints.txt "pip>=25.1"  # the first that knows --group
-	@# Torch first: the libraries beside it must accept this one, never fetch another.
+	@$(PIP) install -c constraints.txt "pip>=25.1"  # the first version with --group
+	@# Torch first: the other libraries must use this build and not download another.
 	@$(PIP) install -c constraints.txt torch
 	@$(PIP) install -c constraints.txt --group dev \
 		$(if $(HASHES),--no-build-isolation) -e ".[all]"
@@ -34,11 +34,11 @@ demo: setup  ## explain the bundled photo with the bundled model; results in out
 	@$(BIN)/scorecam demo
 
 .PHONY: test
-test: lint  ## everything that must hold: lint, then the tests
+test: lint  ## lint, then the tests
 	@$(BIN)/pytest -n 2 --dist worksteal
 
 .PHONY: test-long
-test-long: setup test-lowest  ## the long suites: every fault in turn, and five minutes of fuzzing
+test-long: setup test-lowest  ## the long suites: every disk fault in turn, and five minutes of fuzzing
 	@$(BIN)/pytest -n 2 --dist worksteal -m long
 	@$(BIN)/python tests/fuzz/run.py --minutes 5
 
@@ -50,7 +50,7 @@ LOWEST_TESTS := $(addprefix tests/,cam/test_known_answers.py cam/test_properties
 	methods/test_baselines.py cli/test_explain.py backends/runtimes/test_choice.py)
 
 .PHONY: test-lowest
-test-lowest: setup  ## the tests of what libraries do, with the oldest ones that are allowed
+test-lowest: setup  ## tests with the oldest versions of libraries that are allowed
 	@test -x $(LOWEST)/bin/python || $(BIN)/python -m venv $(LOWEST)
 	@$(LOWEST_PIP) install -c constraints-lowest.txt torch
 	@$(LOWEST_PIP) install -c constraints-lowest.txt -e ".[all]" \
@@ -61,11 +61,11 @@ MINUTES ?= 60
 SEED ?= $(shell date +%j%H%M)
 
 .PHONY: fuzz
-fuzz: setup  ## an hour of damaged files for every reader (MINUTES=, SEED=); faults go to its corpus
+fuzz: setup  ## an hour of damaged files for every reader (MINUTES=, SEED=); failing files go to the corpus
 	@$(BIN)/python tests/fuzz/run.py --minutes $(MINUTES) --seed $(SEED)
 
 .PHONY: lint
-lint: setup  ## style, formatting, types, which module may import which, and the limits of size
+lint: setup  ## style, formatting, types, import layers, and size limits
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --quiet --check
 	@$(BIN)/pyright
@@ -73,7 +73,7 @@ lint: setup  ## style, formatting, types, which module may import which, and the
 	@$(BIN)/python .ci/house.py --check
 
 .PHONY: fmt
-fmt: setup  ## put code into the project's format and fix what can be fixed
+fmt: setup  ## format the code and fix what ruff can fix
 	@$(BIN)/ruff format
 	@$(BIN)/ruff check --fix
 
@@ -82,7 +82,7 @@ BENCH_DEVICE ?= cpu
 SPEED := benchmarks/results/speed
 
 .PHONY: bench
-bench: setup  ## measure fidelity, speed, the runner's overhead, the page; an hour and a half
+bench: setup  ## measure fidelity, speed, runner overhead and page; takes 90 minutes
 	@$(PIP) install -c constraints.txt --group bench
 	@$(BIN)/python -m benchmarks.speed.fidelity --photos $(PHOTOS) --out $(SPEED)/fidelity.json
 	@$(BIN)/python -m benchmarks.speed.measure --photos $(PHOTOS) --device $(BENCH_DEVICE) \
@@ -97,7 +97,7 @@ REPRODUCED_PHOTOS ?= out/photos
 REPRODUCED := --photos $(REPRODUCED_PHOTOS) --work $(REPRODUCTION)
 
 .PHONY: reproduce
-reproduce: setup  ## the paper's tables on photographs with exact masks: many hours; resumable
+reproduce: setup  ## the paper's tables on photos with exact masks; takes many hours; resumable
 	@$(PIP) install -c constraints.txt --group bench
 	@test -d $(REPRODUCED_PHOTOS)/composites \
 		|| $(BIN)/python -m benchmarks.paper.photos.make --out $(REPRODUCED_PHOTOS)
@@ -115,6 +115,6 @@ wheel: setup  ## build dist/scorecam-*.whl
 	@$(BIN)/python -m build --wheel --no-isolation
 
 .PHONY: clean
-clean:  ## remove everything that was made: .venv, dist, out, caches
+clean:  ## remove all generated files: .venv, dist, out, caches
 	@rm -rf .venv .venv-lowest dist out .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,11 +1,11 @@
-"""Measure the house: the tree, its imports, its functions, its tests and benchmarks.
+"""Measure the structure of the source: its tree, imports, functions, tests and benchmarks.
 
-    python .ci/house.py               # a Markdown table of this working tree
-    python .ci/house.py --tree REV    # that commit in a column before this working tree
-    python .ci/house.py --check       # exit 1 where a number exceeds its limit
+    python .ci/house.py               # a Markdown table for this working tree
+    python .ci/house.py --tree REV    # with a first column for that commit
+    python .ci/house.py --check       # exit with 1 if a number exceeds its limit
 
-Only the standard library is needed, so any Python from 3.11 on can run it. Circles between root
-modules and packages always exit 1, because then the number of floors means little.
+Only the standard library is needed, so any Python from 3.11 on can run it. With import cycles
+between root modules and packages the exit code is always 1: the number of layers is then undefined.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from sources import (
     Graph,
     arguments,
     body_lines,
-    circles,
+    cycles,
     import_graph,
     longest_path,
     parameters,
@@ -42,14 +42,14 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = "scorecam"
 
 LIMITS: dict[str, float] = {
-    "Loose modules at the root": 8,
+    "Modules at the root": 8,
     "Packages": 19,
-    "Import floors": 12,
-    "Circles between root modules and packages": 0,
-    "Circles between files of src": 0,
-    "Circles between files of benchmarks": 0,
+    "Import layers": 12,
+    "Import cycles between root modules and packages": 0,
+    "Import cycles between files of src": 0,
+    "Import cycles between files of benchmarks": 0,
     "Most parameters": 29,
-    "Most parameters below the front door": 10,
+    "Most parameters of internal functions": 10,
     "Functions over 8 parameters": 10,
     "Longest body in lines": 87,
     "Bodies over 40 lines": 10,
@@ -61,12 +61,12 @@ LIMITS: dict[str, float] = {
     "Uses of sys.path in benchmarks": 0,
     "Median length of test names": 60,
 }
-"""The most that `--check` accepts; lower a limit when the house gets better."""
+"""The largest numbers that `--check` accepts; lower a limit when its number falls."""
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A number, and where it was found."""
+    """A number, and the place with the largest value or the list of places."""
 
     value: float
     where: str = ""
@@ -76,8 +76,8 @@ class Measure:
 
 
 @dataclass(frozen=True)
-class House:
-    """The three folders that are measured."""
+class SourceTree:
+    """The three measured folders: src, tests and benchmarks."""
 
     root: Path
 
@@ -88,7 +88,7 @@ class House:
 
     @cached_property
     def tests(self) -> dict[str, File]:
-        """Every file of the tests; most are no test files themselves."""
+        """Every Python file below tests, including helpers."""
         return read(self.root / "tests", "tests")
 
     @property
@@ -98,7 +98,7 @@ class House:
 
     @cached_property
     def benchmarks(self) -> dict[str, File]:
-        """The scripts that measure."""
+        """The benchmark scripts."""
         return read(self.root / "benchmarks", "benchmarks")
 
     @cached_property
@@ -111,17 +111,17 @@ class House:
         }
 
     @cached_property
-    def front_door(self) -> set[ast.AST]:
-        """What users call: the names of `__all__` with their methods, and the commands."""
-        door: set[ast.AST] = set()
+    def public_functions(self) -> set[ast.AST]:
+        """The functions users call: the names in `__all__` with their methods, and the commands."""
+        public: set[ast.AST] = set()
         for name in _exported(self.src[PACKAGE]):
-            found = resolve(self.src, PACKAGE, name)
-            if found:
-                door.update(ast.walk(found) if isinstance(found, ast.ClassDef) else [found])
+            node = resolve(self.src, PACKAGE, name)
+            if node:
+                public.update(ast.walk(node) if isinstance(node, ast.ClassDef) else [node])
         for file in self.src.values():
             if file.name.startswith(f"{PACKAGE}.cli"):
-                door.update(node for node in file.definitions.values() if _is_command(node))
-        return door
+                public.update(node for node in file.definitions.values() if _is_command(node))
+        return public
 
 
 def _exported(file: File) -> list[str]:
@@ -132,7 +132,7 @@ def _exported(file: File) -> list[str]:
 
 
 def _is_command(node: Definition) -> bool:
-    """Whether a function takes options of the command line, as only commands do."""
+    """Whether a function is a command: only commands have command-line options."""
     if not isinstance(node, Function) or node.name.startswith("_"):
         return False
     annotations = [ast.unparse(arg.annotation) for arg in arguments(node) if arg.annotation]
@@ -142,99 +142,99 @@ def _is_command(node: Definition) -> bool:
 # ── the tree ─────────────────────────────────────────────────────────────────────────────────
 
 
-def loose_modules(house: House) -> Measure:
-    """Loose modules at the root."""
-    return Measure(sum(not file.is_package for file in _root_units(house)))
+def root_modules(source: SourceTree) -> Measure:
+    """Modules at the root."""
+    return Measure(sum(not file.is_package for file in _root_units(source)))
 
 
-def packages(house: House) -> Measure:
+def packages(source: SourceTree) -> Measure:
     """Packages."""
-    return Measure(sum(file.is_package for file in _root_units(house)))
+    return Measure(sum(file.is_package for file in _root_units(source)))
 
 
-def _root_units(house: House) -> Iterator[File]:
-    for file in house.src.values():
+def _root_units(source: SourceTree) -> Iterator[File]:
+    for file in source.src.values():
         if file.name.count(".") == 1 and not file.name.endswith("__main__"):
             yield file
 
 
-def import_floors(house: House) -> Measure:
-    """Import floors."""
-    path = longest_path(_unit_graph(house))
+def import_layers(source: SourceTree) -> Measure:
+    """Import layers."""
+    path = longest_path(_unit_graph(source))
     return Measure(len(path), " → ".join(path))
 
 
-def unit_circles(house: House) -> Measure:
-    """Circles between root modules and packages."""
-    return _circles(_unit_graph(house))
+def unit_cycles(source: SourceTree) -> Measure:
+    """Import cycles between root modules and packages."""
+    return _cycles(_unit_graph(source))
 
 
-def source_circles(house: House) -> Measure:
-    """Circles between files of src."""
-    return _circles(import_graph(house.src))
+def source_cycles(source: SourceTree) -> Measure:
+    """Import cycles between files of src."""
+    return _cycles(import_graph(source.src))
 
 
-def benchmark_circles(house: House) -> Measure:
-    """Circles between files of benchmarks."""
-    return _circles(import_graph(house.benchmarks, scripts=True))
+def benchmark_cycles(source: SourceTree) -> Measure:
+    """Import cycles between files of benchmarks."""
+    return _cycles(import_graph(source.benchmarks, scripts=True))
 
 
-def _unit_graph(house: House) -> Graph:
-    """The imports between root modules and packages, the package itself and __main__ left out."""
+def _unit_graph(source: SourceTree) -> Graph:
+    """The imports between root modules and packages, without the package itself and __main__."""
 
     def unit(module: str) -> str:
         return module.split(".")[1] if "." in module else PACKAGE
 
-    units: Graph = {unit(module): set() for module in house.src}
-    for module, imported in import_graph(house.src).items():
+    units: Graph = {unit(module): set() for module in source.src}
+    for module, imported in import_graph(source.src).items():
         units[unit(module)] |= {unit(other) for other in imported} - {unit(module)}
     left_out = {PACKAGE, "__main__"}
     return {name: uses - left_out for name, uses in units.items() if name not in left_out}
 
 
-def _circles(graph: Graph) -> Measure:
-    groups = circles(graph)
+def _cycles(graph: Graph) -> Measure:
+    groups = cycles(graph)
     return Measure(len(groups), "; ".join(" ↔ ".join(group) for group in groups))
 
 
 # ── functions ────────────────────────────────────────────────────────────────────────────────
 
 
-def most_parameters(house: House) -> Measure:
+def most_parameters(source: SourceTree) -> Measure:
     """Most parameters."""
-    return _largest((count, name) for name, count in house.functions.values())
+    return _largest((count, name) for name, count in source.functions.values())
 
 
-def most_parameters_inside(house: House) -> Measure:
-    """Most parameters below the front door."""
+def most_parameters_inside(source: SourceTree) -> Measure:
+    """Most parameters of internal functions."""
     return _largest(
         (count, name)
-        for node, (name, count) in house.functions.items()
-        if node not in house.front_door
+        for node, (name, count) in source.functions.items()
+        if node not in source.public_functions
     )
 
 
-def many_parameters(house: House) -> Measure:
+def many_parameters(source: SourceTree) -> Measure:
     """Functions over 8 parameters."""
-    return Measure(sum(count > 8 for _, count in house.functions.values()))
+    return Measure(sum(count > 8 for _, count in source.functions.values()))
 
 
-def longest_body(house: House) -> Measure:
+def longest_body(source: SourceTree) -> Measure:
     """Longest body in lines."""
-    return _largest((body_lines(node), name) for node, (name, _) in house.functions.items())
+    return _largest((body_lines(node), name) for node, (name, _) in source.functions.items())
 
 
-def long_bodies(house: House) -> Measure:
+def long_bodies(source: SourceTree) -> Measure:
     """Bodies over 40 lines."""
-    return Measure(sum(body_lines(node) > 40 for node in house.functions))
+    return Measure(sum(body_lines(node) > 40 for node in source.functions))
 
 
-def positional_calls(house: House) -> Measure:
+def positional_calls(source: SourceTree) -> Measure:
     """Calls with over 4 positional arguments."""
     return Measure(
         sum(
-            _positional(node) > 4 and _is_own(house, file, node.func)
-            for file in house.src.values()
+            _positional(node) > 4 and _is_own(source, file, node.func)
+            for file in source.src.values()
             for node in ast.walk(file.tree)
             if isinstance(node, ast.Call)
         )
@@ -245,52 +245,52 @@ def _positional(call: ast.Call) -> int:
     return sum(not isinstance(arg, ast.Starred) for arg in call.args)
 
 
-def _is_own(house: House, file: File, called: ast.expr) -> bool:
-    """Whether a call means a function, class or method that the package defines."""
+def _is_own(source: SourceTree, file: File, called: ast.expr) -> bool:
+    """Whether a call refers to a function, class or method of the package."""
     if isinstance(called, ast.Name):
         inner = any(
             node.name == called.id for _, node, is_method in file.functions if not is_method
         )
-        return inner or resolve(house.src, file.name, called.id) is not None
+        return inner or resolve(source.src, file.name, called.id) is not None
     if not isinstance(called, ast.Attribute):
         return False
     if isinstance(called.value, ast.Name) and called.value.id in file.imports:
-        source, name = file.imports[called.value.id]
-        module = f"{source}.{name}" if name else source
-        return module in house.src and resolve(house.src, module, called.attr) is not None
-    return sum(node.name == called.attr for node in house.functions) == 1
+        origin, name = file.imports[called.value.id]
+        module = f"{origin}.{name}" if name else origin
+        return module in source.src and resolve(source.src, module, called.attr) is not None
+    return sum(node.name == called.attr for node in source.functions) == 1
 
 
-def _largest(found: Iterable[tuple[int, str]]) -> Measure:
-    return Measure(*max(found, default=(0, "")))
+def _largest(values: Iterable[tuple[int, str]]) -> Measure:
+    return Measure(*max(values, default=(0, "")))
 
 
 # ── files ────────────────────────────────────────────────────────────────────────────────────
 
 
-def largest_file(house: House) -> Measure:
+def largest_file(source: SourceTree) -> Measure:
     """Largest file in lines."""
-    return _largest((file.lines, file.path) for file in house.src.values())
+    return _largest((file.lines, file.path) for file in source.src.values())
 
 
-def large_files(house: House) -> Measure:
+def large_files(source: SourceTree) -> Measure:
     """Files over 400 lines."""
-    return Measure(sum(file.lines > 400 for file in house.src.values()))
+    return Measure(sum(file.lines > 400 for file in source.src.values()))
 
 
-def source_lines(house: House) -> Measure:
+def source_lines(source: SourceTree) -> Measure:
     """Lines of src."""
-    return _lines(house.src)
+    return _lines(source.src)
 
 
-def test_lines(house: House) -> Measure:
+def test_lines(source: SourceTree) -> Measure:
     """Lines of tests."""
-    return _lines(house.tests)
+    return _lines(source.tests)
 
 
-def benchmark_lines(house: House) -> Measure:
+def benchmark_lines(source: SourceTree) -> Measure:
     """Lines of benchmarks."""
-    return _lines(house.benchmarks)
+    return _lines(source.benchmarks)
 
 
 def _lines(files: dict[str, File]) -> Measure:
@@ -300,10 +300,10 @@ def _lines(files: dict[str, File]) -> Measure:
 # ── tests and benchmarks ─────────────────────────────────────────────────────────────────────
 
 
-def tests_importing_tests(house: House) -> Measure:
+def tests_importing_tests(source: SourceTree) -> Measure:
     """Test files that import another test file."""
-    tests = {file.name.rpartition(".")[2] for file in house.test_files}
-    return Measure(sum(bool(tests & _imported_names(file)) for file in house.test_files))
+    tests = {file.name.rpartition(".")[2] for file in source.test_files}
+    return Measure(sum(bool(tests & _imported_names(file)) for file in source.test_files))
 
 
 def _imported_names(file: File) -> set[str]:
@@ -316,38 +316,38 @@ def _imported_names(file: File) -> set[str]:
     }
 
 
-def tests_at_the_root(house: House) -> Measure:
+def tests_at_the_root(source: SourceTree) -> Measure:
     """Test files at the root of tests."""
-    return Measure(sum("/" not in file.path for file in house.test_files))
+    return Measure(sum("/" not in file.path for file in source.test_files))
 
 
-def path_changes(house: House) -> Measure:
+def path_changes(source: SourceTree) -> Measure:
     """Uses of sys.path in benchmarks."""
     return Measure(
         sum(
             isinstance(node, ast.Attribute) and ast.unparse(node) == "sys.path"
-            for file in house.benchmarks.values()
+            for file in source.benchmarks.values()
             for node in ast.walk(file.tree)
         )
     )
 
 
-def test_names(house: House) -> Measure:
+def test_names(source: SourceTree) -> Measure:
     """Median length of test names."""
-    functions = (node for file in house.test_files for _, node, _ in file.functions)
+    functions = (node for file in source.test_files for _, node, _ in file.functions)
     lengths = [len(node.name) for node in functions if node.name.startswith("test_")]
     return Measure(statistics.median(lengths or [0]))
 
 
 # ── the command ──────────────────────────────────────────────────────────────────────────────
 
-MEASURES: list[Callable[[House], Measure]] = [
-    loose_modules,
+MEASURES: list[Callable[[SourceTree], Measure]] = [
+    root_modules,
     packages,
-    import_floors,
-    unit_circles,
-    source_circles,
-    benchmark_circles,
+    import_layers,
+    unit_cycles,
+    source_cycles,
+    benchmark_cycles,
     most_parameters,
     most_parameters_inside,
     many_parameters,
@@ -364,17 +364,17 @@ MEASURES: list[Callable[[House], Measure]] = [
     path_changes,
     test_names,
 ]
-"""The rows of the table; a function's docstring is the title of its row."""
+"""The rows of the table; the docstring of a function is the title of its row."""
 
 
 def measure(root: Path) -> dict[str, Measure]:
-    """Title → number, of the tree in a folder."""
-    house = House(root)
-    return {str(function.__doc__).rstrip("."): function(house) for function in MEASURES}
+    """Title → measure, for the tree in a folder."""
+    source = SourceTree(root)
+    return {str(function.__doc__).rstrip("."): function(source) for function in MEASURES}
 
 
 def measure_commit(revision: str) -> dict[str, Measure]:
-    """The same of a commit, unpacked into a temporary folder."""
+    """The same for a commit, unpacked into a temporary folder."""
     archive = subprocess.run(
         ["git", "archive", revision, "src", "tests", "benchmarks"],  # noqa: S607
         cwd=ROOT,
@@ -388,7 +388,7 @@ def measure_commit(revision: str) -> dict[str, Measure]:
 
 
 def table(columns: dict[str, dict[str, Measure]]) -> str:
-    """The Markdown table: a row for each title, a column for each tree."""
+    """The Markdown table: one row per title, one column per tree."""
     rows = [["", *columns], ["---", *("--:" for _ in columns)]]
     titles = next(iter(columns.values()))
     rows += [[title, *(str(column[title]) for column in columns.values())] for title in titles]
@@ -396,7 +396,7 @@ def table(columns: dict[str, dict[str, Measure]]) -> str:
 
 
 def exceeded(measured: dict[str, Measure]) -> list[str]:
-    """What exceeds its limit, one line each."""
+    """One line for each number that exceeds its limit."""
     return [
         f"{title}: {measured[title]}; the limit is {limit:g}."
         for title, limit in LIMITS.items()
@@ -405,19 +405,19 @@ def exceeded(measured: dict[str, Measure]) -> list[str]:
 
 
 def main() -> int:
-    """Measure, and print the table or what exceeds."""
+    """Measure, and print the table or the exceeded limits."""
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--tree", metavar="REV", help="measure this commit as well")
     parser.add_argument("--check", action="store_true", help="only compare with the limits")
-    given = parser.parse_args()
+    options = parser.parse_args()
     now = measure(ROOT)
-    if given.check:
+    if options.check:
         faults = exceeded(now)
         sys.stdout.write("".join(f"{fault}\n" for fault in faults))
         return int(bool(faults))
-    before = {given.tree: measure_commit(given.tree)} if given.tree else {}
+    before = {options.tree: measure_commit(options.tree)} if options.tree else {}
     sys.stdout.write(table({**before, "now": now}))
-    return int(now["Circles between root modules and packages"].value > 0)
+    return int(now["Import cycles between root modules and packages"].value > 0)
 
 
 if __name__ == "__main__":

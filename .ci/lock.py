@@ -1,10 +1,10 @@
-"""Write `.ci/hashes.txt`: the hash of every file that CI installs, for its platform.
+"""Write `.ci/hashes.txt`: the hash of every file that CI installs on its platform.
 
     .venv/bin/python .ci/lock.py    # after constraints.txt has changed
 
-pip resolves the development environment under constraints.txt and reports the hash of each file it
-would take; nothing is installed. torch is left out: its CPU and CUDA builds have the same version
-and other hashes, and which one a machine gets depends on its indexes. It is pinned by version.
+pip resolves the development environment with constraints.txt and reports the hash of each file it
+would install; nothing is installed. torch has no hash: its CPU and CUDA builds share a version but
+have different hashes, and the package index decides which one a machine gets.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 WITHOUT_HASH = {"scorecam", "torch"}
-HEADER = "# Made by .ci/lock.py from constraints.txt: what CI installs, file by file.\n"
+HEADER = "# Written by .ci/lock.py from constraints.txt: the files that CI installs.\n"
 
 
 def main() -> None:
-    """Resolve, and write the file."""
+    """Resolve the environment and write the file."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         resolve = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run"]
@@ -32,7 +32,7 @@ def main() -> None:
     lines = [
         f"{package['metadata']['name']}=={package['metadata']['version']} "
         f"--hash=sha256:{package['download_info']['archive_info']['hashes']['sha256']}\n"
-        for package in sorted(resolved, key=lambda each: each["metadata"]["name"].lower())
+        for package in sorted(resolved, key=lambda package: package["metadata"]["name"].lower())
         if package["metadata"]["name"].lower() not in WITHOUT_HASH
     ]
     (ROOT / ".ci" / "hashes.txt").write_text(HEADER + "".join(lines), "utf-8")

@@ -1,4 +1,4 @@
-"""Read Python files without running them: definitions, imports, and circles among imports."""
+"""Read Python files without running them: definitions, imports and import cycles."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Graph = dict[str, set[str]]
 
 @dataclass(frozen=True)
 class File:
-    """One Python file; `name` is dotted, relative to the folder that was read."""
+    """One Python file; `name` is its dotted name, relative to the folder that was read."""
 
     path: str
     name: str
@@ -24,32 +24,32 @@ class File:
 
     @cached_property
     def tree(self) -> ast.Module:
-        """Its syntax."""
+        """The syntax tree."""
         return ast.parse(self.text)
 
     @property
     def lines(self) -> int:
-        """How many lines it has."""
+        """The number of lines."""
         return self.text.count("\n")
 
     @cached_property
     def definitions(self) -> dict[str, Definition]:
-        """The functions and classes at the top of the file."""
+        """The functions and classes at the top level of the file."""
         return {node.name: node for node in self.tree.body if isinstance(node, Definition)}
 
     @cached_property
     def functions(self) -> list[tuple[str, Function, bool]]:
-        """Every function, however deep: its qualified name, itself, whether it is a method."""
+        """Every function, also nested ones: qualified name, node, whether it is a method."""
         return list(_functions(self.tree, "", in_class=False))
 
     @cached_property
     def imported(self) -> list[tuple[str, str]]:
-        """What the file imports, also inside functions: (module, name in it or nothing)."""
+        """Every import, also inside functions: (module, name in it or an empty text)."""
         return [(module, name) for _, module, name in self._imports()]
 
     @cached_property
     def imports(self) -> dict[str, tuple[str, str]]:
-        """Each name that an import binds → (module, name in it or nothing)."""
+        """Each name that an import binds → (module, name in it or an empty text)."""
         return {bound: (module, name) for bound, module, name in self._imports()}
 
     def _imports(self) -> Iterator[tuple[str, str, str]]:
@@ -95,14 +95,14 @@ def read(folder: Path, package: str = "") -> dict[str, File]:
 
 
 def find_module(files: dict[str, File], importer: str, module: str, *, scripts: bool) -> str | None:
-    """The file that an import means; a script also imports from its folder and from the top one."""
+    """The file that an import refers to; scripts also import from their own and the top folder."""
     folder, top = importer.rpartition(".")[0], importer.partition(".")[0]
-    wanted = (module, f"{folder}.{module}", f"{top}.{module}") if scripts else (module,)
-    return next((name for name in wanted if name in files), None)
+    candidates = (module, f"{folder}.{module}", f"{top}.{module}") if scripts else (module,)
+    return next((name for name in candidates if name in files), None)
 
 
 def resolve(files: dict[str, File], module: str, name: str, depth: int = 5) -> Definition | None:
-    """The function or class that a name means in a module, through re-exports."""
+    """The function or class that a name in a module refers to, following re-exports."""
     file = files[module]
     if name in file.definitions:
         return file.definitions[name]
@@ -113,19 +113,19 @@ def resolve(files: dict[str, File], module: str, name: str, depth: int = 5) -> D
 
 
 def import_graph(files: dict[str, File], *, scripts: bool = False) -> Graph:
-    """Which file imports which; `from package import name` means the module where there is one."""
+    """The files that each file imports; `from package import name` may import a module."""
     graph: Graph = {name: set() for name in files}
     for file in files.values():
         for module, name in file.imported:
-            for wanted in (f"{module}.{name}", module):
-                found = find_module(files, file.name, wanted, scripts=scripts)
-                if found:
-                    graph[file.name] |= {found} - {file.name}
+            for candidate in (f"{module}.{name}", module):
+                target = find_module(files, file.name, candidate, scripts=scripts)
+                if target:
+                    graph[file.name] |= {target} - {file.name}
                     break
     return graph
 
 
-def circles(graph: Graph) -> list[list[str]]:
+def cycles(graph: Graph) -> list[list[str]]:
     """The groups of nodes that reach each other."""
     reach = {node: _reached(graph, node) for node in graph}
     groups = {
@@ -148,8 +148,8 @@ def _reached(graph: Graph, start: str) -> set[str]:
 
 
 def longest_path(graph: Graph) -> list[str]:
-    """The longest chain of imports, from the top down; of each circle one member counts."""
-    first = {node: group[0] for group in circles(graph) for node in group}
+    """The longest chain of imports, from the top down; a cycle counts as one node."""
+    first = {node: group[0] for group in cycles(graph) for node in group}
     merged: Graph = {first.get(node, node): set() for node in graph}
     for node, uses in graph.items():
         merged[first.get(node, node)] |= {first.get(use, use) for use in uses}
@@ -165,19 +165,19 @@ def longest_path(graph: Graph) -> list[str]:
 
 
 def arguments(function: Function) -> list[ast.arg]:
-    """Every parameter of a function, `self` among them."""
-    given = function.args
-    stars = [star for star in (given.vararg, given.kwarg) if star]
-    return [*given.posonlyargs, *given.args, *given.kwonlyargs, *stars]
+    """Every parameter of a function, including `self`."""
+    spec = function.args
+    stars = [star for star in (spec.vararg, spec.kwarg) if star]
+    return [*spec.posonlyargs, *spec.args, *spec.kwonlyargs, *stars]
 
 
 def parameters(function: Function, is_method: bool) -> int:
-    """How many parameters a function has, without `self`."""
+    """The number of parameters of a function, without `self`."""
     decorators = {ast.unparse(decorator) for decorator in function.decorator_list}
     return len(arguments(function)) - (is_method and "staticmethod" not in decorators)
 
 
 def body_lines(function: Function) -> int:
-    """The lines of a function below its signature and docstring."""
+    """The number of lines below a function's signature and docstring."""
     body = function.body[1:] if ast.get_docstring(function) is not None else function.body
     return body[-1].end_lineno - body[0].lineno + 1 if body else 0
