@@ -6,9 +6,13 @@ explains the bundled photo in test_packaging.py.
 
 from __future__ import annotations
 
+import ast
+import itertools
+import pkgutil
 import re
 import shlex
 import shutil
+import tomllib
 from importlib import resources
 from pathlib import Path
 
@@ -127,13 +131,77 @@ def test_the_readme_states_the_formulas_of_the_code() -> None:
         assert variant.formula in readme
 
 
-def test_the_design_page_names_every_module_and_package() -> None:
-    page = (ROOT / "docs/design.md").read_text("utf-8")
-    tree = ROOT / "src/scorecam"
-    files = [path.name for path in tree.glob("*.py") if not path.name.startswith("__")]
-    folders = [path.parent.name + "/" for path in tree.glob("*/__init__.py")]
+def design() -> str:
+    return (ROOT / "docs/design.md").read_text("utf-8")
 
-    assert [name for name in files + folders if f"`{name}`" not in page] == []
+
+def floors() -> list[set[str]]:
+    """The rooms of each floor in the import contract, from the top down."""
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    [contract] = config["tool"]["importlinter"]["contracts"]
+    return [set(layer.split(" | ")) for layer in contract["layers"]]
+
+
+def test_the_architecture_page_has_a_line_for_every_room() -> None:
+    tree = ROOT / "src/scorecam"
+    rooms = {path.stem for path in tree.glob("*.py") if not path.name.startswith("__")}
+    rooms |= {path.parent.name for path in tree.glob("*/__init__.py")}
+
+    assert set(re.findall(r"^\| `(\w+)` \| [^|]+ \| [^|`]+ \|$", design(), re.MULTILINE)) == rooms
+
+
+def test_the_picture_of_the_house_is_the_import_contract() -> None:
+    [picture] = blocks(ROOT / "docs/design.md", "mermaid")
+    arrows = [
+        [set(side.split(" & ")) for side in line.strip().split(" --> ")]
+        for line in picture.splitlines()[1:]
+    ]
+
+    assert arrows == [list(pair) for pair in itertools.pairwise(floors())]
+
+
+def test_each_hop_of_the_walk_goes_down_and_its_names_exist() -> None:
+    hops = re.findall(r"^\| \d+ \| `([\w.]+)` \| `([\w.]+)` \|", design(), re.MULTILINE)
+    floor = {room: number for number, rooms in enumerate(floors()) for room in rooms}
+
+    assert 8 <= len(hops) <= 12
+    for caller, called in hops:
+        assert floor[caller.partition(".")[0]] < floor[called.partition(".")[0]], (caller, called)
+        for name in (caller, called):
+            assert pkgutil.resolve_name(f"scorecam.{name}"), name
+
+
+def defined_names() -> set[str]:
+    """Every name that the package defines: modules, classes, functions, arguments, variables."""
+    names: set[str] = set()
+    for file in (ROOT / "src/scorecam").rglob("*.py"):
+        names |= {file.stem, file.parent.name}
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef):
+                names.add(node.name)
+            elif isinstance(node, ast.arg):
+                names.add(node.arg)
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                names.add(node.id)
+    return names
+
+
+def test_every_name_in_the_glossary_is_in_the_code() -> None:
+    page = (ROOT / "docs/glossary.md").read_text("utf-8")
+    cells = re.findall(r"^\| \w.* \| .+ \| (`.*`) \|$", page, re.MULTILINE)
+    names = {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
+
+    assert len(names) > 70
+    assert names - defined_names() == set()
+
+
+def test_every_term_in_the_glossary_is_defined_once() -> None:
+    page = (ROOT / "docs/glossary.md").read_text("utf-8")
+    rows = re.findall(r"^\| (\w[^|]*) \| ", page, re.MULTILINE)
+    terms = [term for row in rows if row != "term" for term in row.split(", ")]
+
+    assert len(terms) > 70
+    assert sorted(terms) == sorted(set(terms))
 
 
 def test_every_option_of_every_command_has_help() -> None:
