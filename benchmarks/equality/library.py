@@ -160,18 +160,14 @@ def known_answers(out: Out) -> None:
         out.tensors[f"{size} other"] = bank.heatmap(1, "increase")
 
 
-def softmax(output: torch.Tensor) -> torch.Tensor:
-    """A target of pytorch-grad-cam's users: the probability of a class."""
-    return output.softmax(dim=-1)[..., 1]
-
-
 def compat(out: Out) -> None:
     network, images = networks.seeded(networks.Small, 2, 6), networks.images(2, 3, 40, 56)
     with pytorch_grad_cam.ScoreCAM(network, [network.second, network.relu]) as cam:
         target = pytorch_grad_cam.ClassifierOutputTarget(2)
         out.tensors["grad-cam"] = torch.from_numpy(cam(images))
         out.tensors["grad-cam target"] = torch.from_numpy(cam(images, [target, target]))
-        smooth = cam(images, [softmax, softmax], aug_smooth=True)
+        softmax = [lambda output: output.softmax(dim=-1)[..., 1]] * 2
+        smooth = cam(images, softmax, aug_smooth=True)
         out.tensors["grad-cam smooth"] = torch.from_numpy(smooth.copy())
     for layer in ("second", "relu"):
         with torchcam.ScoreCAM(network, layer) as extractor:
