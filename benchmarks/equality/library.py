@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from out import VARIANTS, Out
-from torch import nn
+from torch import Tensor, nn
 
 import networks
 import scorecam
@@ -115,13 +115,21 @@ def readouts(out: Out) -> None:
         model = scorecam.open_model(record, output=output)
         out.explanation(output, scorecam.explain(model, image, runtime="eager"))
     network = networks.seeded(networks.Small, 2, 6)
-    found = scorecam.explain(network, image, lambda scores: scores[:, 1] - scores[:, 4])
+    found = scorecam.explain(network, image, _contrast, runtime="eager")
     out.explanation("function", found)
     model = scorecam.open_model(network, labels=["a", "b", "c", "d", "e", "f"])
-    out.explanation("name", scorecam.explain(model, image, "d", variant="increase"))
+    out.explanation(
+        "name", scorecam.explain(model, image, "d", variant="increase", runtime="eager")
+    )
     for layer in ("first", "second", network.relu):
-        out.explanation(f"layer {layer}", scorecam.explain(network, image, layer=layer))
+        out.explanation(
+            f"layer {layer}", scorecam.explain(network, image, layer=layer, runtime="eager")
+        )
     out.values["layers"] = [[e.name, e.grid, e.default] for e in scorecam.layers(network, image)]
+
+
+def _contrast(scores: Tensor) -> Tensor:
+    return scores[:, 1] - scores[:, 4]
 
 
 def openvino(out: Out) -> None:
@@ -155,7 +163,7 @@ def known_answers(out: Out) -> None:
     weights = torch.tensor([[3.0, 1, -2], [0.5, 2, 1]])
     for size in ((30,), (8, 9), (4, 5, 6)):
         image = regions((5, 9, 4), *size)
-        bank = scorecam.ScoreCAM(Regions(weights, len(size)), "maps").bank(image)
+        bank = scorecam.ScoreCAM(Regions(weights, len(size)), "maps", runtime="eager").bank(image)
         out.bank(str(size), bank)
         out.tensors[f"{size} other"] = bank.heatmap(1, "increase")
 

@@ -9,7 +9,7 @@ import hashlib
 import shutil
 from pathlib import Path
 
-from commands import COLOUR, EAGER, LIST, PHOTOS, SMALL
+from commands import COLOUR, EAGER, LIST, PHOTOS, SIDES, SMALL
 from library import ask_all
 from out import Out
 
@@ -70,9 +70,8 @@ def folders(out: Out) -> None:
     before = {**digests("small"), **digests("close")}
     photos = (f"{PHOTOS}/chelsea.jpg", f"{PHOTOS}/left.png")
     out.expect("sanity", 0, "sanity", *photos, *SMALL, *EAGER, "--out", "small", "--json")
-    sides = ("networks:by_colour", "networks:by_colour,precision=bfloat16")
     how = (*COLOUR[2:], "--budget", "exact", "--json")
-    out.expect("compare", 0, "compare", *sides, LIST, *how, "--out", "close")
+    out.expect("compare", 0, "compare", *SIDES, LIST, *how, "--out", "close")
     for folder in ("small", "close"):
         out.expect(f"verify {folder}", 0, "verify", folder, "--json")
     after = {**digests("small"), **digests("close")}
