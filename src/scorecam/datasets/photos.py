@@ -1,4 +1,4 @@
-"""The photos in a folder, and how large they are, without decoding any."""
+"""The photos in a folder and their sizes, without decoding any."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ Size = tuple[int, int]
 
 _KINDS = "avif bmp gif jfif jp2 jpe jpeg jpg pgm png ppm tif tiff webp"
 SUFFIXES: Final = frozenset(f".{kind}" for kind in _KINDS.split())
-"""How the names of photos end, in lower case."""
+"""The endings of photos' names, in lower case."""
 
 _PHOTO = ImageKind("a photo", PHOTO_FORMATS, PhotoError)
 
 
 def photos_under(root: Path, skip: Collection[str] = ()) -> list[str]:
-    """The photos in a folder and the folders in it: paths relative to it, with slashes, sorted.
+    """The photos in a folder and its subfolders: paths relative to it, with slashes, sorted.
 
-    Hidden files and folders are passed over, and the folders directly in `root` that `skip` names.
-    Links are followed, but no folder is entered twice.
+    Hidden files and folders are skipped, and so are the folders directly in `root` that `skip`
+    names. Links are followed, but no folder is entered twice.
 
     Raises:
         DatasetError: a folder cannot be read.
@@ -77,27 +77,41 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
+def names_in(folder: Path) -> list[str]:
+    """The names of everything in a folder.
+
+    Raises:
+        DatasetError: it cannot be read.
+    """
+    try:
+        return [entry.name for entry in folder.iterdir()]
+    except OSError as error:
+        raise DatasetError(
+            f"The folder {excerpt(folder, 200)} cannot be read: {error.strerror or error}."
+        ) from error
+
+
 def is_photo(name: str) -> bool:
-    """Whether a file's name ends as those of photos do."""
+    """Whether a file is named like a photo."""
     return os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122  50,000 Paths are slow
 
 
 def is_file(path: Path) -> bool:
-    """Whether a regular file is there; False for names that no file can have."""
+    """Whether there is a regular file; False for names that no file can have."""
     try:
         return path.is_file()
-    except OSError:  # too long, or in a folder that may not be entered
+    except OSError:  # too long, or in a folder without permission
         return False
 
 
 def check_name(name: str, *, anywhere: bool = False) -> None:
-    """That a path which a data file names can be a file's, and stays in the data set's folder.
+    """Check a path from a data file: it must be a valid file name inside the data set's folder.
 
     Args:
-        anywhere: whether it may leave the folder.
+        anywhere: whether it may be outside the folder.
 
     Raises:
-        ValueError: it cannot, or leaves it.
+        ValueError: it is not.
     """
     if 0 < len(name) <= 255 and not _ODD.search(name):
         return
@@ -107,42 +121,42 @@ def check_name(name: str, *, anywhere: bool = False) -> None:
         written = b"\0"
     slashes = name.replace("\\", "/") if os.name == "nt" else name
     if not name.strip() or b"\0" in written:
-        raise ValueError(f"no file can be called {excerpt(repr(name))}")
+        raise ValueError(f"{excerpt(repr(name))} is not a valid file name")
     if len(written) > _LONGEST or any(len(os.fsencode(part)) > 255 for part in slashes.split("/")):
-        raise ValueError("the name of its file is too long")
+        raise ValueError("the file name is too long")
     if not anywhere and (os.path.isabs(name) or ".." in slashes.split("/")):  # noqa: PTH117
-        raise ValueError("its file is not in the data set's folder")
+        raise ValueError("the file is outside the data set's folder")
 
 
 def nowhere(root: Path, name: str) -> Path:
-    """A path without a file, for a photo whose name cannot be used."""
+    """A path without a file, for a photo with an invalid name."""
     return root / f".unusable-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
 _ODD = re.compile(r"\A[\s/]|\.\.|[^ -~]|[\\:]")
-"""What most names do not have, and takes a closer look."""
+"""Names that need a closer check."""
 
 _LONGEST = 4096
 """Bytes of a path."""
 
 
 def upright_size(path: Path) -> Size:
-    """The size of the photo once it is turned upright, from its header.
+    """The size of the upright photo, read from its header.
 
     Raises:
         PhotoError: the header cannot be read.
     """
     try:
         with open_image(path, _PHOTO, excerpt(path.name)) as found:
-            # Pillow gives the size of a TIFF as if it were upright, depending on its version.
+            # Some versions of Pillow give the upright size of a TIFF, others the stored size.
             stored = [(page.width, page.height) for page in found.pages[:1]]
             width, height = stored[0] if stored else found.image.size
-            lies = orientation(found.image) in range(5, 9)
-            return (height, width) if lies else (width, height)
+            rotated = orientation(found.image) in range(5, 9)
+            return (height, width) if rotated else (width, height)
     except PhotoError as error:
         raise PhotoError(
             f"The size of {excerpt(path, 150)} cannot be read: {excerpt(error.what, 200)}",
-            likely=error.likely or "The file is missing, damaged, or no photo.",
+            likely=error.likely or "The file is missing or damaged, or it is not a photo.",
             do=error.do,
         ) from error
 
@@ -150,6 +164,6 @@ def upright_size(path: Path) -> Size:
 def _refuse(error: OSError) -> NoReturn:
     raise DatasetError(
         f"The folder {excerpt(error.filename, 200)} cannot be read: {error.strerror or error}.",
-        likely="It belongs to someone else.",
-        do="Change its permissions, or copy the photos to a folder of your own.",
+        likely="You do not have permission.",
+        do="Change its permissions, or copy the photos to your own folder.",
     ) from error

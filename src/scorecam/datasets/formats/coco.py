@@ -11,6 +11,7 @@ from typing import Any, cast
 from scorecam.base.wording import excerpt, shown
 from scorecam.datasets.formats.annotation import finite, placed, size_of
 from scorecam.datasets.formats.building import Tally, finish, refuse_repeated
+from scorecam.datasets.formats.format import Format
 from scorecam.datasets.formats.segments import read_segments
 from scorecam.datasets.formats.voc import area, largest
 from scorecam.datasets.photos import Size, check_name, is_file, nowhere
@@ -65,7 +66,7 @@ def _instances(root: Path, split: str | None) -> Path:
     if split is None and len(found) == 1:
         return found[0]
     raise DatasetError(
-        f"Which JSON file in {excerpt(folder, 150)} to read is open.",
+        f"{excerpt(folder, 150)} has no single JSON file to read.",
         likely=did_you_mean(split[:200], known[:1_000])
         if split
         else f"There are {len(found)} of them.",
@@ -76,7 +77,7 @@ def _instances(root: Path, split: str | None) -> Path:
 
 
 def _inner(root: Path, path: Path, names: Sequence[str]) -> str:
-    """The folder in `root` that holds the photos, with a slash behind it."""
+    """The folder in `root` that holds the photos, with a slash at the end."""
     split = path.stem.removeprefix("instances_")
     for inner in ("", f"{split}/", "images/", f"images/{split}/"):
         if any(_usable(name) and is_file(root / (inner + name)) for name in names):
@@ -109,7 +110,7 @@ def _read(path: Path) -> tuple[list[Entry], list[Entry], dict[Any, str]]:
     except ValueError as error:
         raise DatasetError(
             f"The JSON file {name} cannot be used: {excerpt(error)}.",
-            likely="It is damaged, or not COCO's instances, with images, annotations, categories.",
+            likely="It is damaged, or has no images, annotations and categories as COCO has.",
         ) from error
     refuse_repeated(name, "image ids", [each["id"] for each in images])
     refuse_repeated(name, "files", [each["file_name"] for each in images])
@@ -186,7 +187,7 @@ def _box(entry: Entry) -> Box:
 
 
 def _area(thing: Thing, entry: Entry) -> float:
-    """Of the object where the JSON says it, of its box elsewhere."""
+    """The area of the object if the JSON gives it, otherwise of its box."""
     try:
         return finite(entry["area"])
     except (KeyError, ValueError):
@@ -197,3 +198,29 @@ def _size(image: Entry) -> Size | None:
     if "width" not in image or "height" not in image:
         return None
     return size_of(image["width"], image["height"])
+
+
+def _is_coco(path: Path, annotations: str | None) -> bool:
+    if path.is_file():
+        return path.suffix.lower() == ".json"
+    if annotations is not None and annotations.lower().endswith(".json"):
+        return True
+    return next((path / "annotations").glob("instances_*.json"), None) is not None
+
+
+def _open(path: Path, annotations: str | None, split: str | None) -> Dataset:
+    if path.is_dir():
+        return open_coco(path, None if annotations is None else Path(annotations), split)
+    # The path is the JSON itself. COCO keeps it in a folder `annotations` next to the photos.
+    parent = path.parent
+    return open_coco(parent.parent if parent.name == "annotations" else parent, path, split)
+
+
+COCO = Format(
+    "coco",
+    "COCO's JSON file, or a folder with photos and annotations/instances_*.json",
+    "file or folder",
+    recognises=_is_coco,
+    open=_open,
+    options=frozenset({"annotations", "split"}),
+)

@@ -1,16 +1,17 @@
-"""A folder of photos: a folder for each class, or no classes at all."""
+"""A folder of photos, with one folder per class, or without classes."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from scorecam.datasets.formats.building import Tally, finish
+from scorecam.datasets.formats.format import Format
 from scorecam.datasets.photos import photos_under
 from scorecam.datasets.sample import Dataset, Sample
 
 
 def open_folder(root: Path) -> Dataset:
-    """Every photo in the folder, at any depth; its class is the outermost folder it lies in.
+    """Every photo in the folder, at any depth; its class is its outermost folder.
 
     Photos directly in `root` have no class.
 
@@ -21,10 +22,19 @@ def open_folder(root: Path) -> Dataset:
     samples = [Sample(name, root / name, _label(name)) for name in photos_under(root)]
     without = sum(sample.label is None for sample in samples)
     if 0 < without < len(samples):
-        tally["Photos without a class, because they lie beside the classes' folders"] = without
+        tally["Photos without a class, because they are in no class folder"] = without
     return finish(root, "folder", samples, tally)
 
 
 def _label(name: str) -> str | None:
     outermost, slash, _ = name.partition("/")
     return outermost if slash else None
+
+
+FOLDER = Format(
+    "folder",
+    "photos in one folder per class, or without classes",
+    "folder",
+    recognises=lambda _, __: True,
+    open=lambda path, _, __: open_folder(path),
+)

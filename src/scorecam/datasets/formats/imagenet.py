@@ -10,33 +10,35 @@ from typing import Final
 from scorecam.base.wording import excerpt
 from scorecam.datasets.formats.annotation import Annotation, placed, read_xml
 from scorecam.datasets.formats.building import MISSING, Tally, finish
-from scorecam.datasets.formats.ground_truth import OFFICIAL, read_ground_truth
+from scorecam.datasets.formats.format import Format
+from scorecam.datasets.formats.ground_truth import OFFICIAL, WNID, read_ground_truth
 from scorecam.datasets.formats.masks import read_masks
-from scorecam.datasets.photos import is_file, photos_under
+from scorecam.datasets.photos import is_file, names_in, photos_under
 from scorecam.datasets.sample import Dataset, Label, Sample, Thing
 from scorecam.errors import DatasetError
 
-BESIDE: Final = ("Annotations", "Annotation", "masks")
-"""Folders beside the photos that hold no photos."""
+_XML_FOLDERS: Final = ("Annotations", "Annotation")
+_NO_PHOTOS: Final = (*_XML_FOLDERS, "masks")
+"""Folders next to the photos that hold no photos."""
 
-UNNAMED = "Photos without a class: no list names them, and no XML file says one class"
+UNNAMED = "Photos without a class: no list names them, and no XML file has exactly one class"
 
 
 def open_imagenet(root: Path, annotations: str | None) -> Dataset:
-    """The photos in `images`, where there is such a folder, and otherwise in `root`.
+    """The photos in `images` if there is such a folder, otherwise in `root`.
 
-    A photo's class is the outermost folder it lies in. Flat photos need a list of their classes
-    (see `ground_truth`); without one, a photo has the class of the objects in its XML, if they are
-    of one class. XML lies in `annotations`, or in `root/Annotations`, as <wnid>/<name>.xml,
-    <name>.xml or val/<name>.xml; exact masks, 0 and 255, in `root/masks` as <wnid>/<name>.png or,
-    where a photo shows several classes, as <wnid>/<name>_<class>.png.
+    A photo's class is its outermost folder. Flat photos need a list of their classes (see
+    `ground_truth`); without one, a photo has the class of the objects in its XML, if they are of
+    one class. XML files are in `annotations`, or in `root/Annotations`, as <wnid>/<name>.xml,
+    <name>.xml or val/<name>.xml. Exact masks, 0 and 255, are in `root/masks` as <wnid>/<name>.png
+    or, if a photo shows several classes, as <wnid>/<name>_<class>.png.
 
     Raises:
         DatasetError: there is no photo, or the list of classes cannot be used.
     """
     tally = Tally()
     inner = "images/" if (root / "images").is_dir() else ""
-    names = photos_under(root / inner, skip=BESIDE)
+    names = photos_under(root / inner, skip=_NO_PHOTOS)
     xml, listed = _found(root, annotations)
     flat = [name for name in names if "/" not in name]
     labels = read_ground_truth(listed, flat, tally) if listed and flat else {}
@@ -51,15 +53,15 @@ def open_imagenet(root: Path, annotations: str | None) -> Dataset:
 
 
 def _found(root: Path, annotations: str | None) -> tuple[Path | None, Path | None]:
-    """The folder with XML, and the list of classes: either may be missing."""
-    beside = next((root / name for name in BESIDE[:2] if (root / name).is_dir()), None)
+    """The folder with XML files, and the list of classes; either may be missing."""
+    default = next((root / name for name in _XML_FOLDERS if (root / name).is_dir()), None)
     if annotations is None:
-        return beside, None
+        return default, None
     path = Path(annotations)
     if path.is_dir():
         for inside in (path / OFFICIAL, path / "data" / OFFICIAL):  # the development kit
             if is_file(inside):
-                return beside, inside
+                return default, inside
         return path, None
     if not path.exists():
         raise DatasetError(
@@ -67,7 +69,7 @@ def _found(root: Path, annotations: str | None) -> tuple[Path | None, Path | Non
             likely="The path of the annotations is misspelled, or starts from another folder.",
             do="Name the folder with the XML files, or the list of the photos' classes.",
         )
-    return beside, path
+    return default, path
 
 
 def _sample(
@@ -108,3 +110,23 @@ def _xml_of(name: str, folder: Path | None) -> Path | None:
     file = Path(name).with_suffix(".xml")
     places: Sequence[Path] = (folder / file, folder / file.name, folder / "val" / file.name)
     return next((place for place in places if is_file(place)), None)
+
+
+def _is_imagenet(path: Path, annotations: str | None) -> bool:
+    if path.is_file():
+        return False
+    if annotations is not None or any((path / name).is_dir() for name in _XML_FOLDERS):
+        return True
+    folders = [path, path / "images"] if (path / "images").is_dir() else [path]
+    names = [name for folder in folders for name in names_in(folder)]
+    return any(WNID.fullmatch(name) or name.startswith("ILSVRC2012_val_") for name in names)
+
+
+IMAGENET = Format(
+    "imagenet",
+    "photos in folders named by WordNet ids, or ILSVRC2012_val_* with a list of classes",
+    "folder",
+    recognises=_is_imagenet,
+    open=lambda path, annotations, _: open_imagenet(path, annotations),
+    options=frozenset({"annotations"}),
+)

@@ -1,8 +1,8 @@
 """A list of photos: CSV or Parquet with the columns path, label, x1, y1, x2, y2, mask.
 
-Only `path` is needed. Paths start from the list's folder; they may be absolute, or lead out of it.
-Several rows of one path are several
-objects of one photo; boxes are continuous, in pixels of the upright photo, counted from 0.
+Only `path` is required. Paths are relative to the list's folder, or absolute; they may be outside
+it. Several rows with one path are several objects of one photo. Boxes are continuous, in pixels of
+the upright photo, counted from 0.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any, Final
 from scorecam.base.wording import excerpt, shown
 from scorecam.datasets.formats.annotation import finite, placed
 from scorecam.datasets.formats.building import Tally, finish, listed
+from scorecam.datasets.formats.format import Format
 from scorecam.datasets.formats.masks import read_masks
 from scorecam.datasets.formats.parquet import read_parquet
 from scorecam.datasets.photos import check_name, nowhere
@@ -27,18 +28,19 @@ from scorecam.errors import DatasetError, did_you_mean
 from scorecam.io.json_values import is_id
 from scorecam.io.reading import Kind, read_text
 
-LIST: Final = Kind("a CSV list of photos", 2**30, DatasetError)
+CSV: Final = Kind("a CSV list of photos", 2**30, DatasetError)
 COLUMNS: Final = ("path", "label", "x1", "y1", "x2", "y2", "mask")
 _CORNERS: Final = ("x1", "y1", "x2", "y2")
 
-Row = dict[str, Any]
+Cells = dict[str, Any]
+"""One row of a list, by column."""
 
 
 def open_table(path: Path) -> Dataset:
     """The photos that a list names.
 
-    Where no row of the list has a box, nothing is annotated; elsewhere a photo without a box has
-    none. Rows that repeat another are counted and left out.
+    If no row of the list has a box, photos count as not annotated; otherwise a photo without a box
+    has no object. Repeated rows are counted and left out.
 
     Raises:
         DatasetError: the list cannot be read, has other columns, or gives a photo two classes.
@@ -47,7 +49,7 @@ def open_table(path: Path) -> Dataset:
     tally = Tally()
     parquet = path.suffix.lower() in (".parquet", ".pq")
     rows = read_parquet(path, _check_columns) if parquet else _read_csv(path)
-    by_photo: dict[str, dict[tuple[Any, ...], Row]] = defaultdict(dict)
+    by_photo: dict[str, dict[tuple[Any, ...], Cells]] = defaultdict(dict)
     here = path.parent.absolute().as_posix()
     for number, row in enumerate(rows, 1):
         name = row.get("path")
@@ -56,7 +58,7 @@ def open_table(path: Path) -> Dataset:
         same = by_photo[_name(name, here)]
         cells = tuple(row.values())
         if cells in same:
-            tally["Rows that repeat another and were left out"] += 1
+            tally["Repeated rows that were left out"] += 1
         else:
             same[cells] = row
     boxed = any(row.get(corner) is not None for row in rows for corner in _CORNERS)
@@ -68,7 +70,7 @@ def open_table(path: Path) -> Dataset:
 
 
 def _name(written: str, here: str) -> str:
-    """The photo's path from the list's folder, however it is written.
+    """The photo's path relative to the list's folder, in its normal form.
 
     Args:
         here: the list's folder, absolute.
@@ -79,7 +81,7 @@ def _name(written: str, here: str) -> str:
     return posixpath.normpath(slashes)
 
 
-def _sample(name: str, rows: list[Row], path: Path, *, boxed: bool, tally: Tally) -> Sample:
+def _sample(name: str, rows: list[Cells], path: Path, *, boxed: bool, tally: Tally) -> Sample:
     label = _label(name, rows, path)
     masks = [each for each in dict.fromkeys(row.get("mask") for row in rows) if each]
     try:
@@ -97,13 +99,13 @@ def _sample(name: str, rows: list[Row], path: Path, *, boxed: bool, tally: Tally
     try:
         boxes = [box for box in map(_box, rows) if box] if boxed else []
         if boxes and label is None:
-            raise ValueError("it has a box, but no class")
+            raise ValueError("it has a box but no class")
         if boxed and label is not None:
             found = placed(boxes, None, photo, tally)
             things = tuple(Thing(label, box) for box in found if box)
     except ValueError as error:  # DatasetError is one
         failure = DatasetError(
-            f"What {excerpt(path, 100)} says of {excerpt(name)} cannot be used: {excerpt(error)}.",
+            f"The entry of {excerpt(name)} in {excerpt(path, 100)} is invalid: {excerpt(error)}.",
             likely="A cell of the list is wrong.",
         )
     files = [folder / each for each in masks]
@@ -111,25 +113,25 @@ def _sample(name: str, rows: list[Row], path: Path, *, boxed: bool, tally: Tally
     return Sample(name, photo, label, things, mask, failure)
 
 
-def _label(name: str, rows: list[Row], path: Path) -> Label | None:
+def _label(name: str, rows: list[Cells], path: Path) -> Label | None:
     labels = list(dict.fromkeys(row.get("label") for row in rows))
     if len(labels) > 1:
         raise DatasetError(
             f"The list {excerpt(path, 100)} gives {excerpt(repr(name))} {len(labels)} classes: "
             f"{listed([str(label) for label in labels])}.",
-            likely="Two lists were joined, or a photo shows objects of several classes.",
+            likely="Two lists were merged, or a photo shows objects of several classes.",
             do="Keep the rows of one class for each photo.",
         )
     label = labels[0]
     if label is not None and not is_id(label):
         raise DatasetError(
-            f"The list {excerpt(path, 100)} has {excerpt(repr(label), 60)} for a class.",
+            f"The list {excerpt(path, 100)} has the invalid class {excerpt(repr(label), 60)}.",
             do="Write names, WordNet ids or whole numbers.",
         )
     return label
 
 
-def _box(row: Row) -> Box | None:
+def _box(row: Cells) -> Box | None:
     cells = [row.get(corner) for corner in _CORNERS]
     if all(cell is None for cell in cells):
         return None
@@ -141,7 +143,7 @@ def _box(row: Row) -> Box | None:
 
 def _check_columns(found: list[str], path: Path) -> None:
     name = excerpt(path, 100)
-    do = f"The columns are {', '.join(COLUMNS)}; only path is needed."
+    do = f"The columns are {', '.join(COLUMNS)}; only path is required."
     unknown = [column for column in found if column not in COLUMNS]
     if unknown:
         hint = did_you_mean(unknown[0][:200], COLUMNS)
@@ -152,16 +154,16 @@ def _check_columns(found: list[str], path: Path) -> None:
     if "path" not in found:
         raise DatasetError(f"The list {name} has no column 'path'.", do=do)
     if len(set(found)) < len(found):
-        raise DatasetError(f"The list {name} has a column twice.", do=do)
+        raise DatasetError(f"The list {name} has two columns of one name.", do=do)
     corners = set(_CORNERS) & set(found)
     if corners and len(corners) < 4:
         lacking = listed(sorted(set(_CORNERS) - corners))
         raise DatasetError(f"The list {name} has boxes without {lacking}.", do=do)
 
 
-def _read_csv(path: Path) -> list[Row]:
-    # Names of files are bytes: those that are not UTF-8 come back as they were.
-    text = read_text(path, LIST, errors="surrogateescape")
+def _read_csv(path: Path) -> list[Cells]:
+    # File names are bytes: names that are not UTF-8 are kept unchanged.
+    text = read_text(path, CSV, errors="surrogateescape")
     try:
         lines = csv.reader(io.StringIO(text, newline=""), strict=True)
         header = [cell.strip() for cell in next(lines, [])]
@@ -172,11 +174,11 @@ def _read_csv(path: Path) -> list[Row]:
     except (csv.Error, ValueError) as error:
         raise DatasetError(
             f"The list {excerpt(path, 100)} is not a CSV file: {excerpt(error)}.",
-            likely="It is damaged, or cells with commas or quotes in them are not quoted.",
+            likely="It is damaged, or cells that contain commas or quotes are not quoted.",
         ) from error
 
 
-def _cells(header: list[str], line: list[str], number: int) -> Row:
+def _cells(header: list[str], line: list[str], number: int) -> Cells:
     if len(line) != len(header):
         raise ValueError(f"line {number} has {len(line)} cells for {len(header)} columns")
     cells = {
@@ -184,3 +186,14 @@ def _cells(header: list[str], line: list[str], number: int) -> Row:
         for key, cell in zip(header, line, strict=True)
     }
     return {key: cell or None for key, cell in cells.items()}
+
+
+_SUFFIXES: Final = (".csv", ".parquet", ".pq")
+
+LIST: Final = Format(
+    "list",
+    "a CSV or Parquet file that lists photos",
+    "file",
+    recognises=lambda path, _: path.is_file() and path.suffix.lower() in _SUFFIXES,
+    open=lambda path, _, __: open_table(path),
+)

@@ -7,14 +7,15 @@ from pathlib import Path
 from scorecam.base.wording import excerpt, shown
 from scorecam.datasets.formats.annotation import placed, read_xml
 from scorecam.datasets.formats.building import MISSING, Tally, finish
+from scorecam.datasets.formats.format import Format
 from scorecam.datasets.photos import check_name, is_file, nowhere, photos_under
 from scorecam.datasets.sample import Box, Dataset, Label, Sample, Thing
 from scorecam.errors import DatasetError, did_you_mean
 from scorecam.io.reading import Kind, read_text
 
 LIST = Kind("a list of photos", 2**28, DatasetError)
-MANY = 1_000
-"""Names among which one that is misspelled is looked up."""
+_HINT_NAMES = 1_000
+"""Names that are searched for the intended one."""
 
 RULE = "The class of a photo is that of its largest object that is not marked difficult."
 
@@ -27,14 +28,14 @@ def open_voc(root: Path, split: str | None) -> Dataset:
             ("cat_val"), the photos that are flagged 1.
 
     Raises:
-        DatasetError: there is no photo or no such list.
+        DatasetError: there is no photo, or no such list.
     """
     tally = Tally()
     photos = root / "JPEGImages"
     if not photos.is_dir():
         raise DatasetError(
             f"There is no folder JPEGImages in {excerpt(root, 200)}.",
-            likely="This is no Pascal VOC folder, or it lies one folder further in.",
+            likely="This is not a Pascal VOC folder, or the right one is inside it.",
             do="Name the folder that holds JPEGImages and Annotations, such as VOCdevkit/VOC2012.",
         )
     names = photos_under(photos) if split is None else _listed(root, split)
@@ -43,7 +44,7 @@ def open_voc(root: Path, split: str | None) -> Dataset:
 
 
 def largest(things: list[tuple[Thing, float]]) -> Label | None:
-    """The class of the largest of these, given with their areas; the first of equals."""
+    """The class of the largest object, given with their areas; the first of equals."""
     return max(things, key=lambda each: each[1])[0].label if things else None
 
 
@@ -89,9 +90,19 @@ def _listed(root: Path, split: str) -> list[str]:
         raise DatasetError(
             f"The split {excerpt(repr(split), 60)} cannot be read: "
             f"there is no list {excerpt(path, 150)}.",
-            likely=did_you_mean(split[:200], known[:MANY]),
+            likely=did_you_mean(split[:200], known[:_HINT_NAMES]),
             do=f"There are {there}." if known else "Leave the split out.",
         )
     lines = read_text(path, LIST, errors="surrogateescape").splitlines()
     rows = [line.split() for line in lines if line.strip()]
     return [f"{row[0]}.jpg" for row in rows if len(row) == 1 or row[1] == "1"]
+
+
+VOC = Format(
+    "voc",
+    "a folder with JPEGImages and Annotations, as Pascal VOC has it",
+    "folder",
+    recognises=lambda path, _: (path / "JPEGImages").is_dir(),
+    open=lambda path, _, split: open_voc(path, split),
+    options=frozenset({"split"}),
+)

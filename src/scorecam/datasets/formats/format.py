@@ -1,0 +1,35 @@
+"""The seam of all data set formats: what a format is called, takes, recognises and opens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from scorecam.datasets.sample import Dataset
+
+Option = Literal["annotations", "split"]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A layout of data sets on disk.
+
+    To add one, write a file with its `Format` and add that to `FORMATS` in `formats/__init__.py`.
+
+    Args:
+        name: as users write it before a colon, and as run.json records it.
+        help: what the layout looks like, in a few words.
+        source: what a path to it must be.
+        options: the options of `open_dataset` that it takes.
+        recognises: whether a path has this layout, given the path of the annotations, if any.
+        open: opens a data set from its path, annotations and split.
+    """
+
+    name: str
+    help: str
+    source: Literal["file", "folder", "file or folder"]
+    recognises: Callable[[Path, str | None], bool]
+    open: Callable[[Path, str | None, str | None], Dataset]
+    options: frozenset[Option] = frozenset()
