@@ -7,12 +7,9 @@ attributes. So other threads may train the network, call it and explain it meanw
 from __future__ import annotations
 
 import contextlib
-import functools
 import threading
-import types
-import weakref
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -21,17 +18,11 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from scorecam.backends.copies import copied
+from scorecam.backends.pytorch.rewiring import INERT, SCALARS, Rewiring
 
 NOT_SAVED = "_non_persistent_buffers_set"
 """Where a module has the names of buffers that it does not save."""
 
-LONG = 10_000
-"""Entries of a container that is not searched for modules."""
-
-SCALARS = (bool, int, float, str, types.NoneType)
-
-_INERT = (*SCALARS, bytes, complex, type)
-_INERT_KINDS = frozenset((*_INERT, torch.dtype, torch.device, torch.Size, torch.memory_format))
 _DICTS = (dict, OrderedDict, defaultdict)
 
 
@@ -135,7 +126,7 @@ class _View:
     def brought_up_to_date(self, module: nn.Module, *, detach: bool) -> nn.Module:
         pairs = [self._pair(child, detach=detach) for child in parts(module)]
         self._pairs = {id(pair.original): pair for pair in pairs}
-        rewire = _Rewiring()
+        rewire = Rewiring()
         for pair in pairs:
             rewire.becomes(pair.original, pair.view)
         own = [pair for pair in pairs if pair.view is not pair.original and not _script(pair)]
@@ -273,10 +264,10 @@ def _blank(module: nn.Module) -> nn.Module:
         raise Strayed from error
 
 
-def _tensors_again(found: dict[str, Any], rewire: _Rewiring, detach: bool) -> Iterator[Tensor]:
+def _tensors_again(found: dict[str, Any], rewire: Rewiring, detach: bool) -> Iterator[Tensor]:
     """The view's own tensors of one module: copies of all that are no parameters."""
     for value in found.values():
-        if type(value) in _INERT_KINDS:
+        if type(value) in INERT:
             continue
         entries = list(value.values()) if type(value) in _DICTS else (value,)
         for tensor in entries:
@@ -299,10 +290,10 @@ def _is_plain(value: Any) -> bool:
     return type(value) in SCALARS
 
 
-def _attribute(value: Any, rewire: _Rewiring) -> Any:
+def _attribute(value: Any, rewire: Rewiring) -> Any:
     """What an attribute is in the view. Dicts are caches, and the view has its own."""
     kind = type(value)
-    if kind in _INERT_KINDS:
+    if kind in INERT:
         return value
     if kind in _DICTS and not value:  # most of a module's tables of hooks
         return value.copy()
@@ -330,137 +321,3 @@ def _changed(pair: _Pair, fresh: dict[int, Tensor]) -> bool:
         key in fresh and fresh[key]._version > 0  # noqa: SLF001  (of a copy: 0 until it is written to)
         for key in after.values()
     )
-
-
-# ── rewiring ─────────────────────────────────────────────────────────────────────────────────
-
-
-class _Rewiring:
-    """What becomes of everything that refers to a network's modules and tensors.
-
-    Containers, functions and methods that refer to none are the same afterwards.
-    """
-
-    def __init__(self) -> None:
-        self._becomes: dict[int, Any] = {}
-        self._alive: list[Any] = []  # an `id` is unique among what is alive
-        self._open: set[int] = set()
-
-    def becomes(self, old: object, new: object) -> None:
-        self._alive.append(old)
-        self._becomes[id(old)] = new
-
-    def knows(self, thing: object) -> bool:
-        return id(thing) in self._becomes
-
-    def __call__(self, value: Any) -> Any:
-        kind = type(value)
-        if kind in _INERT_KINDS:
-            return value
-        key = id(value)
-        if key in self._becomes:
-            return self._becomes[key]
-        rewire = _REWIRED.get(kind)
-        if rewire is None or key in self._open:
-            return value
-        self._open.add(key)
-        found = rewire(self, value)
-        self._open.discard(key)
-        self.becomes(value, found)
-        return found
-
-    def sequence(self, value: Any) -> Any:
-        """A list, tuple or set."""
-        if len(value) > LONG:
-            return value
-        before = list(value)
-        after = [self(item) for item in before]
-        same = all(old is new for old, new in zip(before, after, strict=True))
-        return value if same else type(value)(after)
-
-    def mapping(self, value: Any) -> Any:
-        """A dict, by keys and values."""
-        if len(value) > LONG:
-            return value
-        before = list(value.items())
-        after = [(self(key), self(item)) for key, item in before]
-        if all(a[0] is b[0] and a[1] is b[1] for a, b in zip(before, after, strict=True)):
-            return value
-        again = value.copy()
-        again.clear()
-        again.update(after)
-        return again
-
-    def method(self, value: types.MethodType) -> Any:
-        """A bound method."""
-        owner, function = self(value.__self__), self(value.__func__)
-        if owner is value.__self__ and function is value.__func__:
-            return value
-        return types.MethodType(function, owner)
-
-    def partial(self, value: functools.partial[Any]) -> Any:
-        """A function with some of its arguments."""
-        before = (value.func, value.args, value.keywords)
-        after = tuple(self(part) for part in before)
-        if all(old is new for old, new in zip(before, after, strict=True)):
-            return value
-        return functools.partial(after[0], *after[1], **after[2])
-
-    def reference(self, value: weakref.ref[Any]) -> Any:
-        """A weak reference."""
-        target = value()
-        found = self._becomes.get(id(target), target)
-        return value if found is target else weakref.ref(found)
-
-    def cell(self, value: types.CellType) -> types.CellType:
-        """A variable of an enclosing function."""
-        try:
-            content = value.cell_contents
-        except ValueError:  # not set yet
-            return value
-        found = self(content)
-        return value if found is content else types.CellType(found)
-
-    def function(self, value: types.FunctionType) -> Any:
-        """A function: its closure, its defaults, and the global variables that it names."""
-        closure = value.__closure__ and tuple(self(cell) for cell in value.__closure__)
-        defaults, keywords = self(value.__defaults__), self(value.__kwdefaults__)
-        known = value.__globals__
-        named = {name: self._becomes[id(known[name])] for name in self._globals(value)}
-        same = (
-            not named
-            and defaults is value.__defaults__
-            and keywords is value.__kwdefaults__
-            and all(a is b for a, b in zip(closure or (), value.__closure__ or (), strict=True))
-        )
-        if same:
-            return value
-        scope = {**known, **named} if named else known
-        again = types.FunctionType(value.__code__, scope, value.__name__, defaults, closure)
-        again.__kwdefaults__ = keywords
-        again.__dict__.update(vars(value))
-        return again
-
-    def _globals(self, function: types.FunctionType) -> Iterator[str]:
-        codes = [function.__code__]
-        while codes:
-            code = codes.pop()
-            codes += [inner for inner in code.co_consts if isinstance(inner, types.CodeType)]
-            for name in code.co_names:
-                if id(function.__globals__.get(name)) in self._becomes:
-                    yield name
-
-
-_REWIRED: dict[type, Callable[[_Rewiring, Any], Any]] = {
-    list: _Rewiring.sequence,
-    tuple: _Rewiring.sequence,
-    set: _Rewiring.sequence,
-    dict: _Rewiring.mapping,
-    OrderedDict: _Rewiring.mapping,
-    defaultdict: _Rewiring.mapping,
-    types.MethodType: _Rewiring.method,
-    types.FunctionType: _Rewiring.function,
-    types.CellType: _Rewiring.cell,
-    functools.partial: _Rewiring.partial,
-    weakref.ref: _Rewiring.reference,
-}

@@ -1,0 +1,324 @@
+"""Reading one value of a network's state, and everything that it refers to."""
+
+from __future__ import annotations
+
+import collections
+import contextvars
+import datetime as dt
+import decimal
+import enum
+import fractions
+import functools
+import hashlib
+import logging
+import pathlib
+import re
+import threading
+import types
+import uuid
+import weakref
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from scorecam.backends.runtimes import code
+from scorecam.backends.runtimes.references import References
+
+DEEPEST = 50
+"""Containers and objects inside one another that are read at most."""
+
+PLAIN = frozenset((bool, int, float, complex, str, bytes, type(None), type(...), slice, range))
+_VALUES = (
+    np.generic,
+    bytearray,
+    dt.date,
+    dt.time,
+    dt.timedelta,
+    decimal.Decimal,
+    fractions.Fraction,
+    pathlib.PurePath,
+    uuid.UUID,
+)
+"""Kinds whose text says everything about them."""
+
+
+class _Named(NamedTuple):
+    field: int
+
+
+_TORCH = (torch.dtype, torch.device, torch.layout, torch.memory_format)
+_INERT = (
+    *_TORCH,
+    re.Pattern,
+    logging.Logger,
+    type(threading.Lock()),
+    type(threading.RLock()),
+    torch.fx.Graph,  # its module keeps the code that it made of it, and runs that
+    types.MethodDescriptorType,
+    types.WrapperDescriptorType,
+    types.GetSetDescriptorType,
+    types.MemberDescriptorType,
+    type(vars(_Named)["field"]),
+)
+"""Kinds whose text or class says all that matters."""
+
+
+# ── modules ──────────────────────────────────────────────────────────────────────────────────────
+
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks")
+
+_CONTENTS = ("_parameters", "_buffers", "_modules")
+
+_BOOKKEEPING = frozenset(vars(nn.Module())) - {*_CONTENTS, *_HOOKS}
+"""Attributes that torch manages, and its mode: a conversion is always in evaluation mode."""
+
+
+def module_attributes(module: nn.Module) -> Iterator[tuple[str, Any]]:
+    """A module's attributes; of its hooks only the functions, as their keys differ each time."""
+    for name, value in list(vars(module).items()):
+        if name in _HOOKS:
+            own = [hook for hook in value.values() if not _is_ours(hook)]
+            if own:
+                yield name, own
+        elif name not in _BOOKKEEPING and (name not in _CONTENTS or value):
+            yield name, value
+
+
+def _is_ours(hook: Any) -> bool:
+    return str(getattr(hook, "__module__", "")).startswith("scorecam.backends")
+
+
+# ── values ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def text_of(value: Any) -> bytes:
+    """A value of a `PLAIN` kind, told apart from equal values of other kinds."""
+    return f"{type(value).__name__} {value!r}".encode("utf-8", "backslashreplace")
+
+
+class Walk:
+    """Reads one part of a state: a value and everything that it refers to, each object once."""
+
+    def __init__(self, references: References) -> None:
+        self._references = references
+        self._hash = hashlib.blake2b(digest_size=16)
+        self._seen: dict[int, tuple[int, Any]] = {}
+        self._depth = 0
+
+    def digest(self) -> bytes:
+        return self._hash.digest()
+
+    def value(self, value: Any) -> None:
+        if type(value) in PLAIN:
+            self._add(text_of(value))
+            return
+        if id(value) in self._seen:
+            self._add(f"again {self._seen[id(value)][0]}")
+            return
+        if self._depth == DEEPEST or not self._references.spend(1):
+            self._unreadable(value)
+            return
+        self._seen[id(value)] = len(self._seen), value
+        self._depth += 1
+        for kinds, how in _HOW:
+            if isinstance(value, kinds):
+                how(self, value)
+                break
+        else:
+            self.instance(value)
+        self._depth -= 1
+
+    def _add(self, text: str | bytes) -> None:
+        own = text.encode("utf-8", "backslashreplace") if isinstance(text, str) else text
+        self._hash.update(f"{len(own)} ".encode() + own)
+
+    def _unreadable(self, value: Any) -> None:
+        self._add(_name(type(value)))
+        self._references.unread.add(_name(type(value)))
+
+    def _each(self, label: str, values: Iterable[Any]) -> None:
+        values = list(values)
+        self._add(f"{label} {len(values)}")
+        if self._references.spend(len(values)):
+            for value in values:
+                self.value(value)
+
+    # ── kinds of values ──────────────────────────────────────────────────────────────────────
+
+    def tensor(self, tensor: Tensor) -> None:
+        try:
+            self._add(self._references.sum_of(tensor))
+        except Exception:  # noqa: BLE001  (tensors without ordinary storage raise what they like)
+            self._unreadable(tensor)
+
+    def array(self, array: np.ndarray) -> None:
+        if array.dtype.hasobject:
+            self._each(f"array {array.shape}", array.reshape(-1).tolist())
+        else:
+            self._add(f"array {array.dtype} {array.shape} {zlib.crc32(array.tobytes())}")
+
+    def inert(self, value: Any) -> None:
+        self._add(
+            text_of(value) if isinstance(value, (*_TORCH, re.Pattern)) else _name(type(value))
+        )
+
+    def as_text(self, value: Any) -> None:
+        self._add(text_of(value))
+
+    def member(self, member: enum.Enum) -> None:
+        self._each(_name(type(member)), (member.name, member.value))
+
+    def mapping(self, mapping: Any) -> None:
+        self._each(_name(type(mapping)), (each for pair in mapping.items() for each in pair))
+        self.extras(mapping)
+
+    def sequence(self, sequence: Any) -> None:
+        self._each(_name(type(sequence)), sequence)
+        self.extras(sequence)
+
+    def members(self, members: Any) -> None:
+        if all(type(member) in PLAIN for member in members):
+            self._each(_name(type(members)), sorted(map(repr, members)))
+        else:
+            self._unreadable(members)  # they have no order
+
+    def extras(self, container: Any) -> None:
+        """The attributes of a container whose class is the user's own."""
+        if not code.trusted(type(container).__module__):
+            self._references.kinds[type(container)] = None
+            self._each("attributes", getattr(container, "__dict__", {}).items())
+
+    def function(self, function: types.FunctionType) -> None:
+        cells = function.__closure__ or ()
+        self._each(f"function {function.__module__}.{function.__qualname__}", map(_content, cells))
+        self._each("defaults", (function.__defaults__, function.__kwdefaults__))
+        self.value(vars(function))
+        if not code.trusted(function.__module__):
+            found = code.reads(function.__code__)
+            self._add(found.digest)
+            self._references.add_function(function, found)
+            if code.impure(function.__module__):
+                self._references.unread.add(f"{function.__module__}.{function.__qualname__}")
+
+    def built_in(self, function: Any) -> None:
+        owner = getattr(function, "__self__", None)
+        self._add(f"built in {function.__qualname__}")
+        if not isinstance(owner, types.ModuleType | type(None)):
+            self.value(owner)
+        if code.impure(function.__module__) or function in code.UNREADABLE:
+            self._references.unread.add(f"{function.__module__}.{function.__qualname__}")
+        if function in code.BY_ANY_NAME:
+            self._references.any_name = True
+
+    def method(self, method: types.MethodType) -> None:
+        self._each("method", (method.__func__, method.__self__))
+
+    def partial(self, partial: functools.partial[Any]) -> None:
+        self._each("partial", (partial.func, partial.args, partial.keywords))
+
+    def cached(self, wrapper: Any) -> None:
+        self._each("cached", (wrapper.__wrapped__,))
+        self._references.unread.add("functools.cache")  # its cached results
+
+    def wrapped(self, wrapper: Any) -> None:
+        self._each(_name(type(wrapper)), (wrapper.__func__,))
+
+    def property_(self, wrapper: property) -> None:
+        self._each("property", (wrapper.fget,))
+
+    def computed(self, wrapper: Any) -> None:
+        self._each("cached property", (wrapper.func,))
+
+    def kind(self, kind: type) -> None:
+        self._add(" ".join(map(_name, kind.__mro__)))
+        self._references.kinds[kind] = None
+        if code.impure(kind.__module__):
+            self._references.unread.add(_name(kind))
+
+    def python_module(self, module: types.ModuleType) -> None:
+        self._add(f"module {module.__name__}")
+        self._references.add_module(module)
+
+    def reference(self, reference: weakref.ref[Any]) -> None:
+        self._each("reference", (reference(),))
+
+    def variable(self, variable: contextvars.ContextVar[Any]) -> None:
+        self._each(f"variable {variable.name}", (variable.get(None),))
+
+    def network(self, module: nn.Module) -> None:
+        path = self._references.path_of(module)
+        if path is not None:
+            self._add(f"at {path}")
+            return
+        self._references.kinds[type(module)] = None
+        self._add(_name(type(module)))
+        self._each("attributes", (each for pair in module_attributes(module) for each in pair))
+
+    def local(self, local: threading.local) -> None:
+        self._references.kinds[type(local)] = None
+        self._each(_name(type(local)), (vars(local),))
+
+    def instance(self, thing: Any) -> None:
+        kind = type(thing)
+        if kind is object:
+            self._add("object")
+            return
+        attributes = getattr(thing, "__dict__", None)
+        slots = [
+            name
+            for base in kind.__mro__
+            for name in _words(vars(base).get("__slots__", ()))
+            if name not in ("__dict__", "__weakref__")
+        ]
+        if not code.written_in_python(kind) or (attributes is None and not slots):
+            self._unreadable(thing)
+            return
+        self._references.kinds[kind] = None
+        self._each(_name(kind), (getattr(thing, name, None) for name in slots))
+        self._each("attributes", dict(attributes or {}).items())
+
+
+def _words(slots: Any) -> tuple[str, ...]:
+    return (slots,) if isinstance(slots, str) else tuple(slots)
+
+
+def _name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _content(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # not set yet
+        return None
+
+
+_HOW: tuple[tuple[Any, Callable[[Walk, Any], None]], ...] = (
+    (Tensor, Walk.tensor),
+    (nn.Module, Walk.network),
+    (np.ndarray, Walk.array),
+    (_VALUES, Walk.as_text),
+    (enum.Enum, Walk.member),
+    (_INERT, Walk.inert),
+    (types.FunctionType, Walk.function),
+    (types.MethodType, Walk.method),
+    ((types.BuiltinFunctionType, types.MethodWrapperType), Walk.built_in),
+    (functools.partial, Walk.partial),
+    (type(functools.cache(len)), Walk.cached),
+    (type, Walk.kind),
+    (types.ModuleType, Walk.python_module),
+    ((staticmethod, classmethod), Walk.wrapped),
+    (property, Walk.property_),
+    (functools.cached_property, Walk.computed),
+    (weakref.ref, Walk.reference),
+    (contextvars.ContextVar, Walk.variable),
+    (threading.local, Walk.local),
+    ((dict, types.MappingProxyType), Walk.mapping),
+    ((list, tuple, collections.deque), Walk.sequence),
+    ((set, frozenset), Walk.members),
+)
+"""How each kind of value is read; anything else is an object with attributes."""
