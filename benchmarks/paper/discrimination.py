@@ -32,7 +32,7 @@ from scorecam.images.photo import read_photo
 from scorecam.methods.method import Case
 from scorecam.methods.names import parse_methods
 from scorecam.metrics.discrimination import discriminates
-from scorecam.metrics.faithfulness import pearson
+from scorecam.metrics.similarity import pearson
 from scorecam.metrics.statistics import interval, wilson
 from scorecam.model.labels import imagenet_wnids
 from scorecam.model.scorer import Scorer

@@ -21,7 +21,7 @@ import scorecam
 from benchmarks.paper.reproduced import NETWORKS
 from scorecam.datasets.opening import open_dataset
 from scorecam.datasets.selection import select
-from scorecam.runs.evaluate import Progress
+from scorecam.runs.progress import RunProgress
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def run(network: str, name: str, options: argparse.Namespace) -> None:
     shard = (part[0], part[1])
     began = time.perf_counter()
 
-    def report(progress: Progress) -> None:
+    def report(progress: RunProgress) -> None:
         if progress.done % 20 == 0:
             minutes = (time.perf_counter() - began) / 60
             print(

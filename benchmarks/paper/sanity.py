@@ -17,8 +17,8 @@ import scorecam
 from benchmarks.common.paths import DOCS, IMAGES, RESULTS
 from scorecam.datasets.opening import open_dataset
 from scorecam.datasets.selection import select
-from scorecam.runs.evaluate import Progress
-from scorecam.runs.sanity.sanity import Sanity
+from scorecam.runs.progress import RunProgress
+from scorecam.runs.sanity.results import Sanity
 
 VARIANTS = "scorecam:variant=algorithm1,scorecam:variant=consensus"
 RUNS = {
@@ -41,7 +41,7 @@ own initialiser. The explained class is always the prediction of the trained net
 """
 
 
-def report(progress: Progress) -> None:
+def report(progress: RunProgress) -> None:
     """Print a line every 100 items."""
     if progress.done % 100 == 0:
         minutes = progress.seconds / 60

@@ -37,7 +37,7 @@ from scorecam.datasets.opening import open_dataset
 from scorecam.images.photo import read_photo
 from scorecam.metrics.similarity import spearman
 from scorecam.metrics.statistics import interval
-from scorecam.runs.sanity.sanity import Sanity
+from scorecam.runs.sanity.results import Sanity
 
 METHODS = "scorecam,scorecam:variant=increase,gradcam,guided,gradient,edges"
 TESTED_ON, SEEDS = 40, 2

@@ -57,7 +57,7 @@ def test_what_is_no_run_is_refused(tmp_path: Path, run: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('{"schema": 2}', "has the schema 2"),
+        ('{"schema": 2}', "has schema 2"),
         ("{", "cannot be read"),
         ("[]", "names no schema"),
         ('{"schema": 1}', "names no methods"),
@@ -109,14 +109,14 @@ def test_failures_are_counted_by_kind(run: Path) -> None:
 
 
 EDITS: dict[str, Change] = {
-    "record with a number out of its range": lambda r: r["values"].update(energy_box=1.5),
+    "record with a number out of range": lambda r: r["values"].update(energy_box=1.5),
     "record without its classes": lambda r: r.pop("target"),
-    "record with a class that is none": lambda r: r["target"].update(index="3"),
+    "record with an invalid class": lambda r: r["target"].update(index="3"),
     "record that contradicts itself": lambda r: r.update(right=False),
-    "record without its map's grid": lambda r: r.pop("map"),
+    "record without a map's grid": lambda r: r.pop("map"),
     "map with another grid than its record": lambda r: r["map"].update(grid=[7, 7]),
     "map that is not 2-D": lambda r: r["map"].update(grid=[8]),
-    "record whose name or label is none": lambda r: r.update(label=[1]),
+    "record with an invalid name or label": lambda r: r.update(label=[1]),
 }
 
 
@@ -181,10 +181,10 @@ MAPS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "nested": ("damaged map", promising("-" * 9_000 + "1")),
     "cut long": ("damaged map", lambda file: file.write_bytes(file.read_bytes() + b"0")),
     "gone": ("missing map", lambda file: file.unlink()),
-    "nan": ("map with values outside its range", saved(np.full((8, 8), np.nan, np.float16))),
-    "large": ("map with values outside its range", saved(np.full((8, 8), 3, np.float16))),
+    "nan": ("map with values out of range", saved(np.full((8, 8), np.nan, np.float16))),
+    "large": ("map with values out of range", saved(np.full((8, 8), 3, np.float16))),
     "words": ("damaged map", saved(np.full((8, 8), "a"))),
-    "line": ("map that is no plane of numbers", saved(np.ones(8, np.float16))),
+    "line": ("map that is not 2-D", saved(np.ones(8, np.float16))),
     "grid": ("map with another grid than its record", saved(np.ones((7, 8), np.float16))),
     "objects": ("damaged map", saved(np.array([{}], dtype=object))),
 }

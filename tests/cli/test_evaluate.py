@@ -10,7 +10,7 @@ import pytest
 from command_line import PREPROCESS, Answer, listing, paragraph, refused, strict_json
 from command_line import scorecam as command
 from scorecam.cli import progress as bar
-from scorecam.runs.evaluate import Progress
+from scorecam.runs.progress import RunProgress
 from small_runs import photos
 
 pytestmark = pytest.mark.needs("eval")
@@ -39,7 +39,7 @@ def test_the_table_is_printed_and_the_files_are_named() -> None:
     answer = evaluate("--methods", "scorecam,random", "--metrics", "quick")
     assert answer.code == 0, answer
     assert "| scorecam |" in answer.out
-    assert "Differences to scorecam" in answer.out
+    assert "Differences from scorecam" in answer.out
     assert "results.parquet" in answer.out
     assert {"run/results.parquet", "run/summary.json", "run/table.md"} <= listing(Path())
 
@@ -103,7 +103,7 @@ def test_some_failures_end_with_1_and_all_of_them_with_2(desk: Path) -> None:
         (("--shard", "3/2"), "3"),
         (("--limit", "0"), "0"),
         (("--at-most", "50"), "50"),
-        (("--target", "best"), "no target 'best'"),
+        (("--target", "best"), "target='best' is invalid"),
         (("--budget", "quick"), "budget"),
         (("--layer", "bodi"), "bodi"),
         (("--single",), "photos"),
@@ -138,7 +138,7 @@ def test_off_a_terminal_a_line_now_and_then_says_the_rate_and_the_time_left(
     with bar.RunProgressBar("lite0") as tell:
         for fresh in range(1, 101):
             clock[0] += 0.5
-            tell(Progress(fresh + 100, 200, fresh, fresh // 50, clock[0]))
+            tell(RunProgress(fresh + 100, 200, fresh, fresh // 50, clock[0]))
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 5
     assert lines[0] == "lite0: 120 of 200, 2 photos/s, about 40 s left."
@@ -150,6 +150,6 @@ def test_off_a_terminal_a_line_now_and_then_says_the_rate_and_the_time_left(
     ("seconds", "said"), [(3, "3 s"), (89, "89 s"), (600, "10 min"), (9000, "2.5 h")]
 )
 def test_times_left_are_said_in_the_unit_that_fits(seconds: float, said: str) -> None:
-    progress = Progress(done=1, total=2, fresh=1, failed=0, seconds=seconds)
+    progress = RunProgress(done=1, total=2, fresh=1, failed=0, seconds=seconds)
     assert progress.left == seconds
     assert bar._duration(seconds) == said

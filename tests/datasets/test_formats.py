@@ -60,7 +60,7 @@ def test_flat_photos_have_no_class_and_a_mixture_is_said(tmp_path: Path) -> None
     assert only(open_dataset(tmp_path)).label is None
     photo(tmp_path / "cat/b.png")
     assert open_dataset(tmp_path).remarks == (
-        "Photos without a class, because they lie beside the classes' folders: 1.",
+        "Photos without a class, because they are in no class folder: 1.",
     )
 
 
@@ -338,7 +338,7 @@ def test_a_csv_list_has_several_rows_for_several_boxes(tmp_path: Path) -> None:
     assert (other.label, other.things, other.mask) == ("7", (), None)
     assert sample.mask is not None
     assert np.array_equal(sample.mask(), mask > 0)
-    assert "Rows that repeat another and were left out: 1." in found.remarks
+    assert "Repeated rows that were left out: 1." in found.remarks
 
 
 def test_a_list_without_boxes_annotates_nothing(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from torch import nn
 import mutate
 import scorecam
 from scorecam.images.photo import read_photo
-from scorecam.runs import plots
+from scorecam.runs import figures
 
 SIDE = 16
 CLASSES = ("tabby", "tiger cat", "lynx")
@@ -281,7 +281,7 @@ def evaluate(data: Path, out: Path) -> Path:
 def no_plots() -> contextlib.AbstractContextManager[Any]:
     """Behave as if matplotlib were not installed."""
     absent = scorecam.MissingExtra("there are no plots here")
-    return mock.patch.object(plots, "_figure", side_effect=absent)
+    return mock.patch.object(figures, "_figure_class", side_effect=absent)
 
 
 def run_in(folder: Path) -> Path:

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from scorecam.datasets.sample import Sample
+from scorecam.runs.record import parse_item
 from scorecam.runs.store import Store
 
 SIDE = 8
@@ -107,12 +108,12 @@ def write(
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "run.json").write_text(json.dumps(config), "utf-8")
-    store = Store(folder, methods)
+    store = Store(folder, methods, parse_item)
     for number, photo in enumerate(photos):
         sample = Sample(f"{number:04}.jpg", Path())
         for method in methods:
             record = _record(sample, photo, method, target)
-            store.write(record, photo.map.astype(np.float16))
+            store.write(parse_item(record), photo.map.astype(np.float16))
         if gallery:
             file = folder / "gallery" / sample.id[:2] / f"{sample.id}.json"
             file.parent.mkdir(parents=True, exist_ok=True)

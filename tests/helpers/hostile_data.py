@@ -409,11 +409,13 @@ def _first(pattern: str) -> Callable[[Path], Path]:
 def _read_run(folder: Path) -> None:
     """Everything that reads a run: the audit, a side of a comparison, and the results."""
     from scorecam.metrics.names import parse_metrics
-    from scorecam.runs import summary
-    from scorecam.runs.compare.compare import _versus
-    from scorecam.runs.compare.page import _thumbnail
+    from scorecam.runs.compare.changes import compare_with_first
     from scorecam.runs.compare.sides import Candidate, read_side
+    from scorecam.runs.gallery import read_thumbnail
+    from scorecam.runs.parquet import write_parquet
+    from scorecam.runs.record import parse_item
     from scorecam.runs.store import Store
+    from scorecam.runs.tally import rows_of
 
     run = folder / "run"
     refusal = None
@@ -426,15 +428,14 @@ def _read_run(folder: Path) -> None:
         refusal = error
     sides = [read_side(Candidate("run", str(run)), run, "scorecam") for _ in range(2)]
     if sides[0].records:
-        assert math.isfinite(_versus(sides[0], sides[1]).agreement.mean)
+        assert math.isfinite(compare_with_first(sides[0], sides[1]).agreement.mean)
     for sample in sides[0].records:
-        _thumbnail(sample, sides)
+        read_thumbnail([side.layout for side in sides], sample)
     outcomes = [outcome for metric in parse_metrics("paper") for outcome in metric.outcomes]
-    tallies: dict[str, summary.Tally] = {}
     ids = [audit_runs.id_of(number) for number in range(3)]
-    store = Store(run, ["scorecam"])
-    summary._write_parquet(folder / "results.parquet", store, ids, outcomes, tallies)
-    for row in summary._rows(tallies, outcomes):
+    store = Store(run, ["scorecam"], parse_item)
+    tallies, _ = write_parquet(folder / "results.parquet", store, ids, outcomes)
+    for row in rows_of(tallies, outcomes):
         assert not row.found.n or math.isfinite(row.found.mean)
     for curve in tallies["scorecam"].curves.values():
         assert np.isfinite(curve.band()[0]).all()
@@ -446,24 +447,24 @@ JOB = "cascading body 0"
 
 
 def _likeness(folder: Path) -> Path:
+    from scorecam.runs.record import LikenessRecord, parse_likeness
     from scorecam.runs.store import Store
 
-    record = {
-        "schema": 1, "id": "00ff00ff00ff00ff", "name": "a.png", "method": JOB,
-        "values": {"scorecam": {"spearman": 0.5, "ssim": None, "hog": 0.25}},
-    }  # fmt: skip
-    store = Store(folder, [JOB])
+    values = {"scorecam": {"spearman": 0.5, "ssim": None, "hog": 0.25}}
+    record = LikenessRecord("00ff00ff00ff00ff", "a.png", JOB, values)
+    store = Store(folder, [JOB], parse_likeness)
     store.write(record)
-    return store.path(JOB, record["id"])
+    return store.layout.item(JOB, record.id)
 
 
 def _read_likeness(folder: Path) -> None:
+    from scorecam.runs.record import parse_likeness
     from scorecam.runs.sanity.networks import Job
-    from scorecam.runs.sanity.sanity import _Told
+    from scorecam.runs.sanity.results import Similarities
     from scorecam.runs.store import Store
 
-    told = _Told()
-    for record in Store(folder, [JOB], likeness=True).records(JOB, ["00ff00ff00ff00ff"]):
+    told = Similarities()
+    for record in Store(folder, [JOB], parse_likeness).records(JOB, ["00ff00ff00ff00ff"]):
         told.add(Job("cascading", "body", 0, ("body",)), record)
     point = told.point("scorecam", "cascading", "body", "spearman")
     assert not point.found.n or math.isfinite(point.found.mean)
@@ -472,12 +473,13 @@ def _read_likeness(folder: Path) -> None:
 def _resume(folder: Path) -> None:
     """Resume a run, or refuse to, given its run.json."""
     from scorecam.model.engine import Speed
+    from scorecam.runs.record import parse_item
     from scorecam.runs.store import Store
 
     config = json.loads(CONFIG) | {"methods": [{"name": "scorecam", "settings": {}}]}
-    resumed, _ = Store(folder / "run", ["scorecam"]).begin(config)
-    if "runtime used" in resumed:
-        Speed(resumed["runtime used"], resumed["precision used"])
+    found, _ = Store(folder / "run", ["scorecam"], parse_item).begin(config)
+    if "runtime used" in found:
+        Speed(found["runtime used"], found["precision used"])
 
 
 CONFIG = json.dumps(

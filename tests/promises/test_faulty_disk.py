@@ -33,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def cached_results(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compute each photo once and reuse the result, because only the disk is tested here."""
-    work, entry = evaluate.work, evaluate.entry
+    work, entry = evaluate.explain_photo, evaluate.entry
     cache: dict[str, tuple[list[Any], list[Any]]] = {}
     entries: dict[str, Any] = {}
 
@@ -51,9 +51,9 @@ def cached_results(monkeypatch: pytest.MonkeyPatch) -> None:
             entries[subject.sample.id] = entry(subject, *rest)
         return entries[subject.sample.id]
 
-    monkeypatch.setattr(evaluate, "work", cached_work)
+    monkeypatch.setattr(evaluate, "explain_photo", cached_work)
     monkeypatch.setattr(evaluate, "entry", cached_entry)
-    monkeypatch.setattr(summary, "draw", lambda to, *_: write_bytes(to / "curves.png", b"PNG" * 99))
+    monkeypatch.setattr(summary, "draw", lambda to, *_: write_bytes(to.curves, b"PNG" * 99))
 
 
 def check_error(answer: Answer, disk: FaultyDisk, folder: Path) -> None:
@@ -150,12 +150,10 @@ def runs(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
 def test_a_sanity_check_survives_a_call_that_fails(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from scorecam.runs.sanity import sanity
+    from scorecam.runs.sanity import results
 
-    monkeypatch.setattr(
-        sanity, "draw_sanity", lambda to, *_: write_bytes(to / "curves.png", b"PNG")
-    )
-    monkeypatch.setattr(sanity, "draw_strips", lambda to, *_: write_bytes(to, b"PNG"))
+    monkeypatch.setattr(results, "draw_sanity", lambda to, *_: write_bytes(to.curves, b"PNG"))
+    monkeypatch.setattr(results, "draw_strips", lambda to, *_: write_bytes(to, b"PNG"))
     more = ("--methods", "edges", "--modes", "cascading", "--limit", "2")
 
     def run(out: Path) -> Answer:

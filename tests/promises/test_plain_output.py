@@ -24,7 +24,10 @@ from command_line import scorecam as command
 from scorecam.base.wording import json_safe, one_line, visible
 from scorecam.cli import progress
 from scorecam.metrics.statistics import Interval
-from scorecam.runs import markdown, plots
+from scorecam.runs import figures, markdown, plots
+from scorecam.runs.compare.plots import draw_training
+from scorecam.runs.layout import Layout
+from scorecam.runs.sanity.plots import draw_sanity, draw_strips
 from scorecam.runs.tables import Curve, Point, Row
 
 SOURCES = sorted(Path(package.__file__).parent.rglob("*.py"))
@@ -361,8 +364,8 @@ def test_a_progress_bar_shows_escaped_names(name: str, monkeypatch: pytest.Monke
 
 
 @pytest.fixture
-def figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Collects every figure that is drawn."""
+def drawn_figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Every figure that is drawn."""
     from matplotlib.figure import Figure
 
     drawn: list[Any] = []
@@ -372,13 +375,15 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
             super().__init__(*args, **kwargs)
             drawn.append(self)
 
-    monkeypatch.setattr(plots, "_figure", lambda: CollectedFigure)
+    monkeypatch.setattr(figures, "_figure_class", lambda: CollectedFigure)
     return drawn
 
 
 @pytest.mark.needs("plot")
 @names
-def test_figures_show_names_and_not_formulas(name: str, figures: list[Any], tmp_path: Path) -> None:
+def test_figures_show_names_and_not_formulas(
+    name: str, drawn_figures: list[Any], tmp_path: Path
+) -> None:
     from matplotlib.cbook import is_math_text
     from matplotlib.text import Text
 
@@ -394,14 +399,14 @@ def test_figures_show_names_and_not_formulas(name: str, figures: list[Any], tmp_
         curve.add([0.0, 0.5, 1.0])
     curves = {own: {name: curve}, other: {name: curve}}
     titles = dict.fromkeys(("average_drop", "average_increase"), name)
-    plots.draw(tmp_path, rows, curves, titles)
-    plots.draw_sanity(tmp_path, [Point(own, name, name, "spearman", interval, 0)])
+    plots.draw(Layout(tmp_path), rows, curves, titles)
+    draw_sanity(Layout(tmp_path), [Point(own, name, name, "spearman", interval, 0)])
     photo = np.zeros((4, 4, 3), np.uint8)
-    plots.draw_strips(tmp_path / "strip.png", photo, [name], {own: [np.eye(2)]})
-    plots.draw_training(tmp_path / "training.png", [own, other], [interval] * 2, [interval] * 2)
-    assert len(figures) == 6
-    for figure in figures:
+    draw_strips(tmp_path / "strip.png", photo, [name], {own: [np.eye(2)]})
+    draw_training(tmp_path / "training.png", [own, other], [interval] * 2, [interval] * 2)
+    assert len(drawn_figures) == 6
+    for figure in drawn_figures:
         texts = [text.get_text() for text in figure.findobj(Text)]
         assert not [text for text in texts if is_math_text(text) or control_characters(text)]
-    legends = [text.get_text() for text in figures[0].legends[0].get_texts()]
+    legends = [text.get_text() for text in drawn_figures[0].legends[0].get_texts()]
     assert len(legends) == 2  # matplotlib omits labels that begin with an underscore

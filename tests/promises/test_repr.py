@@ -25,11 +25,11 @@ from scorecam.methods.method import Case
 from scorecam.methods.names import METHODS, parse_methods
 from scorecam.metrics.names import parse_metrics
 from scorecam.metrics.statistics import Interval
-from scorecam.runs.compare.comparison import Comparison, Moved, Versus
-from scorecam.runs.sanity.sanity import Sanity
+from scorecam.runs.compare.comparison import Comparison, PhotoChange, Versus
+from scorecam.runs.sanity.results import Sanity
 from scorecam.runs.summary import Summary
 from scorecam.runs.tables import Row
-from scorecam.runs.verify.verify import Fault
+from scorecam.runs.verify.faults import Fault
 from scorecam.testing import Regions, regions
 from scorecam.trust.verdict import Evidence
 
@@ -87,7 +87,7 @@ EXAMPLES: dict[str, Callable[[], Any]] = {
 
 
 def versus() -> Versus:
-    photos = (Moved("0123", "a.jpg", 0.9, flipped=False, focus=(0.5, None)),) * 5000
+    photos = (PhotoChange("0123", "a.jpg", 0.9, flipped=False, focus=(0.5, None)),) * 5000
     return Versus("new", INTERVAL, 0, INTERVAL, INTERVAL, photos)
 
 

@@ -16,9 +16,9 @@ from command_line import scorecam as command
 from compared_runs import NETWORKS, compared
 from scorecam import Model, ModelError, RunError, SettingError
 from scorecam.metrics.statistics import Interval
-from scorecam.runs.compare.compare import alike
+from scorecam.runs.compare.changes import map_similarity
+from scorecam.runs.compare.plots import draw_training, short_names
 from scorecam.runs.compare.sides import parse_side
-from scorecam.runs.plots import draw_training, told_apart
 from scorecam.testing import Regions
 from small_runs import NAMES, opened, photos, run, with_truth
 
@@ -84,9 +84,9 @@ def test_the_photos_that_moved_most_come_first(folder: Path, tmp_path: Path) -> 
 def test_maps_of_other_grids_are_brought_to_one() -> None:
     ramp = torch.linspace(0, 1, 7).expand(7, 7)
     finer = torch.linspace(0, 1, 9).expand(9, 9)
-    assert alike(ramp, finer) == pytest.approx(1, abs=0.01)
-    assert alike(ramp, -finer) == pytest.approx(-1, abs=0.01)
-    assert alike(ramp, torch.ones(9, 9)) is None
+    assert map_similarity(ramp, finer) == pytest.approx(1, abs=0.01)
+    assert map_similarity(ramp, -finer) == pytest.approx(-1, abs=0.01)
+    assert map_similarity(ramp, torch.ones(9, 9)) is None
 
 
 def test_without_boxes_or_labels_it_says_which_figures_that_costs(tmp_path: Path) -> None:
@@ -96,9 +96,9 @@ def test_without_boxes_or_labels_it_says_which_figures_that_costs(tmp_path: Path
         path.rename(flat / f"{number}.png")
     found = compared(["right", "same"], flat, tmp_path / "out", fail_under={"focus": 0.4})
     said = " ".join(found.remarks)
-    assert "focus cannot be told" in said
-    assert "accuracy cannot be told" in said
-    assert "focus cannot be told, and at least 0.4" in found.failed[0]
+    assert "focus is unknown" in said
+    assert "accuracy is unknown" in said
+    assert "focus is unknown, and the gate requires at least 0.4" in found.failed[0]
     assert found.versus[0].similarity.mean == pytest.approx(1)
 
 
@@ -118,7 +118,7 @@ def test_models_of_other_classes_are_refused(folder: Path, tmp_path: Path) -> No
         model = opened(NETWORKS["right"])
         return scorecam.open_model(model.module, preprocess=model.preprocess, labels=names)
 
-    with pytest.raises(ModelError, match="place 0: 'red' and 'blue'"):
+    with pytest.raises(ModelError, match="column 0 is named 'red' and 'blue'"):
         compared(["right", "same"], folder, tmp_path / "out", opener=other)
 
     def fewer(spec: str, **_: str) -> Model:
@@ -173,7 +173,7 @@ def test_the_gate_is_exit_code_3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "1.000" in good.out
     bad = command("compare", *sides, "photos", *words, "bad", *gate)
     assert bad.code == 3, bad
-    assert "under 0.999. Gate failed." in bad.err
+    assert "below 0.999. Gate failed." in bad.err
     refused(command("compare", *same, "photos", *words, "x", "--fail-under", "similarity"))
     refused(command("compare", "toy_models:tiny", "photos", *words, "x"), "at least two")
 
@@ -195,7 +195,7 @@ def test_the_gate_is_exit_code_3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ],
 )
 def test_sides_are_called_by_what_tells_them_apart(names: list[str], short: list[str]) -> None:
-    assert told_apart(names) == short
+    assert short_names(names) == short
 
 
 @pytest.mark.needs("plot")

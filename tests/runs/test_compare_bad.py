@@ -52,7 +52,7 @@ def checkpoint(network: nn.Module, path: str = "weights.safetensors") -> str:
 @here
 def test_models_of_other_class_counts_are_refused_though_no_class_has_a_name() -> None:
     said = command("compare", TINY, "toy_models:two_classes,runtime=eager", "photos", *WORDS)
-    refused(said, "do not know the same classes (5 and 2 classes)")
+    refused(said, "have different classes (5 and 2 classes)")
     assert not Path("out").exists()  # it is said before the first model is run
 
 
@@ -103,9 +103,9 @@ def test_photos_without_boxes_cost_the_focus_and_nothing_else() -> None:
     words = [*WORDS, "--labels", "names.txt"]
     said = command("compare", TINY, TINY, "photos", *words, "--fail-under", "focus=0.4")
     assert said.code == 3, said
-    assert "No photo has a box or a mask: focus cannot be told." in said.out
-    assert "accuracy cannot be told" not in said.out
-    assert paragraph(said, "focus cannot be told, and at least 0.4 was asked for")
+    assert "No photo has a box or a mask, so focus is unknown." in said.out
+    assert "accuracy is unknown" not in said.out
+    assert paragraph(said, "focus is unknown, and the gate requires at least 0.4")
     held = command("compare", TINY, TINY, "photos", *words, "--fail-under", "similarity=0.99")
     assert held.code == 0, held
 
@@ -255,7 +255,7 @@ def test_a_checkpoint_whose_head_is_broken_is_caught() -> None:
     words = [*WORDS, "--labels", "names.txt", *gate]
     caught = command("compare", TINY, other, "photos", *words)
     assert caught.code == 3, caught
-    assert "agreement is 0, under 0.95" in caught.err
+    assert "agreement is 0, below 0.95" in caught.err
 
 
 # ── what must not slip through ───────────────────────────────────────────────────────────────
@@ -283,7 +283,7 @@ def test_means_are_of_the_photos_that_every_side_has(two_runs: list[str], tmp_pa
         file.unlink()
     found = compared_runs(two_runs, tmp_path / "out")
     assert [each.n for each in found.accuracy] == [1, 1]
-    assert "1 of 6 photos are on every side; the means are of those." in found.remarks
+    assert "1 of 6 photos have results on every side; the means are over those." in found.remarks
 
 
 def test_damaged_records_and_maps_of_another_shape_are_counted(
@@ -320,8 +320,8 @@ def test_what_else_differs_between_runs_is_said(tmp_path: Path) -> None:
     run(folder, Path(sides[1]), fill="black", budget=2)
     remarks = compared_runs(sides, tmp_path / "out").remarks
     assert [each.split(maxsplit=3)[3] for each in remarks] == [
-        "ask about another number of masks.",
-        "mute pixels otherwise.",
+        "score different numbers of masks.",
+        "fill muted pixels differently.",
     ]
 
 

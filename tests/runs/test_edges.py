@@ -19,9 +19,10 @@ from scorecam.datasets.opening import open_dataset
 from scorecam.errors import MissingExtra
 from scorecam.methods.method import Case, Method
 from scorecam.model.engine import Speed
-from scorecam.runs import evaluate, store
+from scorecam.runs import evaluate, start
 from scorecam.runs import summary as results
-from scorecam.runs.subject import Setup
+from scorecam.runs.layout import Layout
+from scorecam.runs.setup import Setup
 from scorecam.testing import Spy
 from small_runs import NAMES, network, opened, photos, records, run
 
@@ -186,19 +187,19 @@ def test_shards_that_begin_together_run_on_what_was_recorded_first(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used: set[str] = set()
-    true_work = evaluate.work
+    true_work = evaluate.explain_photo
 
     def spied(sample: Any, setup: Setup, *rest: Any) -> Any:
-        used.add(setup.speed.runtime)
+        used.add(setup.settings.runtime)
         return true_work(sample, setup, *rest)
 
     def slowly(*_: Any) -> Speed:
-        monkeypatch.setattr(evaluate, "settled", lambda *_: Speed("eager"))
+        monkeypatch.setattr(start, "chosen_speed", lambda *_: Speed("eager"))
         run(folder, tmp_path / "run", runtime="auto", shard=(2, 2))
         return Speed("openvino")
 
-    monkeypatch.setattr(evaluate, "work", spied)
-    monkeypatch.setattr(evaluate, "settled", slowly)
+    monkeypatch.setattr(evaluate, "explain_photo", spied)
+    monkeypatch.setattr(start, "chosen_speed", slowly)
     run(folder, tmp_path / "run", runtime="auto", shard=(1, 2))
     assert used == {"eager"}
 
@@ -269,7 +270,7 @@ def test_progress_after_a_resume_ends_at_the_total(folder: Path, tmp_path: Path)
     dataset = open_dataset(folder)
     told: list[Any] = []
     for sample in dataset.samples[:2]:
-        store.Store(tmp_path / "run", ["centre"]).path("centre", sample.id).unlink()
+        Layout(tmp_path / "run").item("centre", sample.id).unlink()
     run(folder, tmp_path / "run", "centre", progress=told.append)
     assert told[-1].done == told[-1].total
     assert told[-1].left == 0

@@ -20,6 +20,7 @@ from scorecam.datasets.opening import open_dataset
 from scorecam.datasets.sample import Dataset, Sample, Thing
 from scorecam.metrics.faithfulness import Recognition
 from scorecam.metrics.statistics import Interval
+from scorecam.runs.record import parse_item
 from scorecam.runs.store import Store
 from scorecam.testing import Regions, Spy
 from small_runs import (
@@ -486,8 +487,8 @@ def test_the_runtime_is_decided_once_and_recorded(folder: Path, tmp_path: Path) 
 
 def test_methods_have_folders_of_their_own(tmp_path: Path) -> None:
     names = ["gradcam", "gradcam++", "Gradcam", "a:b=1", "a/b=1", "a:b=1 ", "x" * 200, "x" * 201]
-    store = Store(tmp_path, names)
-    folders = {str(store.path(name, "ab" * 8).parent.parent).casefold() for name in names}
+    store = Store(tmp_path, names, parse_item)
+    folders = {str(store.layout.item(name, "ab" * 8).parent.parent).casefold() for name in names}
     assert len(folders) == len(names)
     assert all(len(Path(folder).name) < 100 for folder in folders)
     assert all(Path(folder).parent == tmp_path / "items" for folder in map(Path, folders))

@@ -22,7 +22,7 @@ from command_line import scorecam as command
 from command_runs import contents, furnish, words
 from scorecam import OutputError
 from scorecam.runs import store
-from scorecam.runs.sanity import networks
+from scorecam.runs.sanity import check
 from scorecam.runs.seals import checksum
 
 pytestmark = pytest.mark.needs("eval", "audit")
@@ -377,7 +377,7 @@ def test_a_sanity_check_does_not_take_a_full_disk_for_a_bad_photo(
     def full(*_: object) -> None:
         raise OutputError("Could not write: No space left on device.")
 
-    monkeypatch.setattr(networks, "write_bytes", full)
+    monkeypatch.setattr(check, "write_bytes", full)
     out = tmp_path / "out"
     answer = command(*words(folder, out, "--methods", "edges", command="sanity"))
     assert answer.code == 2

@@ -23,8 +23,9 @@ from scorecam.methods.method import Case, Method
 from scorecam.methods.names import parse_methods
 from scorecam.metrics.similarity import SIMILARITIES, hog, spearman, ssim
 from scorecam.metrics.statistics import Interval
-from scorecam.runs.sanity.networks import MODES, Check
-from scorecam.runs.sanity.sanity import Sanity
+from scorecam.runs.sanity.check import Check
+from scorecam.runs.sanity.networks import MODES
+from scorecam.runs.sanity.results import Sanity
 from scorecam.runs.sanity.verdict import verdict
 from scorecam.runs.tables import Point
 from small_runs import photos
@@ -310,7 +311,7 @@ def test_a_network_that_is_another_cannot_be_the_shuffled_one(
         check(network, tmp_path, shuffled=nn.Sequential(nn.Conv2d(3, 3, 1), nn.Flatten()))
     deeper = Small().eval()
     deeper.head = nn.Sequential(deeper.head, nn.Linear(deeper.head.out_features, 3))
-    with pytest.raises(ModelError, match="consists of"):
+    with pytest.raises(ModelError, match="has the stages"):
         check(network, tmp_path, shuffled=deeper)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,14 @@ from scorecam.audit.item import Annotation, ClassMaps, GalleryEntry, Item, Model
 from scorecam.base.wording import shown
 from scorecam.io.json_values import in_range, is_count, is_id, is_list, is_object, is_text
 from scorecam.runs.config import SCHEMA
-from scorecam.runs.record import MANY, Unreadable, check_column, read_scaled
+from scorecam.runs.maps import read_scaled
+from scorecam.runs.record import MANY, ClassScore, MeasuredRecord, Unreadable, parse_class
 
 MAX_ENTRY_LENGTH = 100
 """Classes and views in a gallery entry, at most; a run writes five and four."""
 
 
-def item_of(record: Mapping[str, Any], *, explains_label: bool) -> Item:
+def item_of(record: MeasuredRecord, *, explains_label: bool) -> Item:
     """A checked record as an item, without its map.
 
     Args:
@@ -32,8 +32,8 @@ def item_of(record: Mapping[str, Any], *, explains_label: bool) -> Item:
     Raises:
         Unreadable: the record contradicts itself.
     """
-    label, right = record["label"], record["right"]
-    target, predicted = _model_class(record["target"]), _model_class(record["predicted"])
+    label, right = record.label, record.right
+    target, predicted = _model_class(record.target), _model_class(record.predicted)
     same = target.index == predicted.index
     if right is not None and label is None:
         raise Unreadable("record that contradicts itself")
@@ -42,20 +42,20 @@ def item_of(record: Mapping[str, Any], *, explains_label: bool) -> Item:
     if right is False and same == explains_label:
         raise Unreadable("record that contradicts itself")
     return Item(
-        id=str(record["id"]),
-        name=shown(record["name"]),
+        id=record.id,
+        name=shown(record.name),
         label=None if label is None else shown(str(label)),
         target=target,
         predicted=predicted,
         right=right,
         map=np.zeros((1, 1)),
-        values={name: float(value) for name, value in record["values"].items()},
+        values={name: float(value) for name, value in record.values.items()},
     )
 
 
-def _model_class(found: dict[str, Any]) -> ModelClass:
-    name = found["name"]
-    return ModelClass(found["index"], None if name is None else shown(name), found["probability"])
+def _model_class(score: ClassScore) -> ModelClass:
+    name = None if score.name is None else shown(score.name)
+    return ModelClass(score.index, name, score.probability)
 
 
 def map_of(file: Path) -> Map:
@@ -106,7 +106,7 @@ def entry_of(found: Any, sample: str, first: str | None) -> GalleryEntry:
 
 
 def _class_maps(found: Any, views: list[Any], grid: Any, first: str | None) -> ClassMaps:
-    check_column(found)
+    model_class = _model_class(parse_class(found))
     roles, maps = found.get("roles"), found.get("maps")
     if (
         not is_list(roles, MAX_ENTRY_LENGTH)
@@ -118,9 +118,7 @@ def _class_maps(found: Any, views: list[Any], grid: Any, first: str | None) -> C
         shown(str(view)): _grid8(each, grid) / 255.0 for view, each in zip(views, maps, strict=True)
     }
     ordered = sorted(by_view, key=lambda view: view != first)
-    return ClassMaps(
-        _model_class(found), tuple(map(str, roles)), {view: by_view[view] for view in ordered}
-    )
+    return ClassMaps(model_class, tuple(map(str, roles)), {view: by_view[view] for view in ordered})
 
 
 def _sentence(note: dict[str, Any]) -> str:

@@ -12,10 +12,18 @@ from scorecam.audit.item import GalleryEntry, Item
 from scorecam.audit.parsing import entry_of, item_of, map_of
 from scorecam.base.wording import excerpt
 from scorecam.errors import RunError, did_you_mean
-from scorecam.io.json_values import is_count, is_list
-from scorecam.runs.config import Config
-from scorecam.runs.record import ENTRY, Record, Unreadable, method_names, read_object
-from scorecam.runs.store import Store
+from scorecam.io.json_values import is_count
+from scorecam.runs.config import Config, method_names, read_config
+from scorecam.runs.layout import Layout
+from scorecam.runs.record import (
+    FailureRecord,
+    ItemRecord,
+    MeasuredRecord,
+    Unreadable,
+    parse_item,
+    read_object,
+)
+from scorecam.runs.store import ENTRY, Store
 
 
 @dataclass(frozen=True)
@@ -61,7 +69,7 @@ def read(folder: str | Path, method: str | None = None) -> MethodResults:
     config = _config(place)
     names = method_names(config)
     chosen = _chosen(place, names, method)
-    store = Store(place, names)
+    store = Store(place, names, parse_item)
     reader = _Reader(store, config, chosen)
     ids = store.ids(chosen)
     items = [item for sample in ids if (item := reader.item(sample)) is not None]
@@ -81,7 +89,7 @@ def read(folder: str | Path, method: str | None = None) -> MethodResults:
 
 
 def _config(folder: Path) -> Config:
-    config = Store(folder, ()).recorded()
+    config = read_config(Layout(folder).config)
     if config is None:
         raise RunError(
             f"{excerpt(folder, 200)} isn't a run folder.",
@@ -132,7 +140,7 @@ def _nothing(folder: Path, method: str, reader: _Reader, there: int) -> RunError
 class _Reader:
     """Reads photo by photo, and counts what it leaves out."""
 
-    def __init__(self, store: Store, config: Config, method: str) -> None:
+    def __init__(self, store: Store[ItemRecord], config: Config, method: str) -> None:
         self.store = store
         self.method = method
         self.failures: Counter[str] = Counter()
@@ -145,12 +153,12 @@ class _Reader:
     def item(self, sample: str) -> Item | None:
         """One photo; None if it failed or cannot be used."""
         try:
-            record = self.store.checked(self.method, sample)
+            record = self.store.read(self.method, sample)
         except (FileNotFoundError, Unreadable) as error:
             self.lost[str(error) or "missing record"] += 1
             return None
-        if "failure" in record:
-            self.failures[excerpt(record["failure"]["kind"])] += 1
+        if isinstance(record, FailureRecord):
+            self.failures[excerpt(record.failure.kind)] += 1
             return None
         entry = self._entry(sample)
         try:
@@ -172,16 +180,14 @@ class _Reader:
         return replace(item, map=found, entry=entry, others=others)
 
     def _map(self, method: str, sample: str, grid: tuple[int, int] | None) -> Map:
-        file = self.store.folder / "maps" / self.store.slug(method) / sample[:2] / f"{sample}.npy"
-        found = map_of(file)
+        found = map_of(self.store.layout.map(method, sample))
         if grid is not None and found.shape != grid:
             raise Unreadable("map with another grid than its record")
         return found
 
     def _entry(self, sample: str) -> GalleryEntry | None:
-        file = self.store.folder / "gallery" / sample[:2] / f"{sample}.json"
         try:
-            found = read_object(file, ENTRY, "malformed gallery entry")
+            found = read_object(self.store.layout.entry(sample), ENTRY, "malformed gallery entry")
             return entry_of(found, sample, self._view)
         except FileNotFoundError:
             self.galleries["missing"] += 1
@@ -210,11 +216,10 @@ def _view(config: Config, method: str) -> str | None:
     return None
 
 
-def _grid(record: Record) -> tuple[int, int]:
-    found = record.get("map")
-    grid = found.get("grid") if isinstance(found, dict) else None
-    if not is_list(grid, 8) or not all(map(is_count, grid)):
-        raise Unreadable("record without its map's grid")
+def _grid(record: MeasuredRecord) -> tuple[int, int]:
+    grid = None if record.map is None else record.map.grid
+    if grid is None:
+        raise Unreadable("record without a map's grid")
     if len(grid) != 2:
         raise Unreadable("map that is not 2-D")
     return grid[0], grid[1]

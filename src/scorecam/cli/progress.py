@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from scorecam.cli.output import print_message, terminal_bar
 
 if TYPE_CHECKING:
-    from scorecam.runs.evaluate import Progress as RunProgress
+    from scorecam.runs.progress import RunProgress
     from scorecam.scoring.progress import Progress
 
 LONG_SECONDS = 10.0

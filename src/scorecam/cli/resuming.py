@@ -18,11 +18,11 @@ from scorecam.cli.progress import RunProgressBar
 from scorecam.errors import MemoryShortage, OutputError
 
 if TYPE_CHECKING:
-    from scorecam.runs.evaluate import Progress
+    from scorecam.runs.progress import RunProgress
 
 
 @contextlib.contextmanager
-def resumable(name: str, out: str) -> Generator[Callable[[Progress], None]]:
+def resumable(name: str, out: str) -> Generator[Callable[[RunProgress], None]]:
     """A progress bar; if the command has to stop, print how to resume it.
 
     Args:

@@ -1,8 +1,8 @@
-"""Whether the maps of two classes tell their objects apart.
+"""Class discrimination: whether the maps of two classes separate their objects.
 
-Figures 4, 6 and 7 of Wang et al. 2020 show it; here it is counted. On a photo with objects of two
-classes, the map of class a is right about a's object when it puts a larger share of its energy into
-that object's mask than the map of class b does.
+Figures 4, 6 and 7 of Wang et al. 2020 show examples; this module counts. On a photo with objects of
+two classes, the map of class a is right if it puts a larger share of its energy into the mask of
+a's object than the map of class b does.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from scorecam.shapes import Heatmap
 
 
 def energy(heatmap: Heatmap, region: Region) -> float:
-    """The share of a map's sum that lies in a region, in [0, 1]; NaN for a map of zeros."""
+    """The share of a map's sum that is in a region, in [0, 1]; NaN for a map of zeros."""
     positive = heatmap.clamp(min=0).double()
     total = float(positive.sum())
     return float((positive * region.to(positive)).sum()) / total if total > 0 else math.nan
 
 
 def discriminates(own: Heatmap, other: Heatmap, region: Region) -> bool | None:
-    """Whether the map of the object's class puts more of its energy there than the other's.
+    """Whether the map of the object's class puts more of its energy there than the other map.
 
-    None where one of the maps is zero everywhere, or both put the same share there.
+    None if one of the maps is zero everywhere, or if both put the same share there.
     """
     one, two = energy(own, region), energy(other, region)
     if math.isnan(one) or math.isnan(two) or one == two:

@@ -1,71 +1,30 @@
-"""How well a heatmap tells what the model's answer hangs on, by asking the model.
+"""Faithfulness: whether the pixels that a heatmap marks are those that the model's score needs.
 
-Everything is measured on the probability p of the explained column, Y = p(X), and is a fraction.
-Pixels are ranked by the heatmap; equal ones in reading order, so that every rank is one pixel's.
+Every metric is measured on the probability p of the explained column, Y = p(X), and is a fraction.
+Pixels are ranked by the heatmap, equal ones in reading order.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from scorecam.metrics.masks import blend, blurred, ranks, shown, soft_mask
 from scorecam.metrics.metric import Measured, Metric, Outcome, Seen
-from scorecam.shapes import Heatmap, Image, Images, Masks
+from scorecam.metrics.similarity import pearson
+from scorecam.shapes import Image
 
 CHUNK = 32
-"""Changed images that exist at a time."""
-
-Ranks = Annotated[Tensor, "*i"]
-"""The place of each pixel, int64, 0 for the most important."""
-
-
-def soft_mask(heatmap: Heatmap) -> Heatmap:
-    """The heatmap as a mask: min-max scaled to [0, 1].
-
-    A map that is the same everywhere hides nothing: ones; a map of zeros shows nothing: zeros.
-    """
-    low, high = heatmap.aminmax()
-    if high > low:
-        return (heatmap - low) / (high - low)
-    return (heatmap > 0).to(heatmap.dtype)
-
-
-def ranks(heatmap: Heatmap) -> Ranks:
-    """Each pixel's place when they are sorted by importance; equal ones in reading order."""
-    order = heatmap.flatten().argsort(descending=True, stable=True)
-    places = torch.empty_like(order)
-    places[order] = torch.arange(len(order), device=order.device)
-    return places.reshape(heatmap.shape)
-
-
-def shown(heatmap: Heatmap, muted: float = 0.5, *, soft: bool = True) -> Heatmap:
-    """What of the image is left: the mask of the more important pixels.
-
-    Args:
-        heatmap: `*i`, raw.
-        muted: the share of pixels that go, [0, 1]; as many whole pixels as that rounds to.
-        soft: the others keep the heatmap's scaled value; else 1.
-
-    Returns:
-        `*i` in [0, 1].
-    """
-    kept = heatmap.numel() - round(muted * heatmap.numel())
-    keep = (ranks(heatmap) < kept).to(heatmap.dtype)
-    return soft_mask(heatmap) * keep if soft else keep
-
-
-def blend(image: Image, mask: Masks, canvas: Image) -> Images:
-    """X·H + canvas·(1 − H) for every mask: `b *i` to `b c *i`."""
-    return torch.lerp(canvas[None], image[None], mask[:, None].to(image.dtype))
+"""Changed images in memory at a time."""
 
 
 @dataclass(frozen=True, repr=False)
 class Recognition(Metric):
-    """Average Drop, Average Increase and Average Gain: is the class still in what is shown.
+    """Average Drop, Average Increase and Average Gain: whether the class survives in what is shown.
 
     With O = p(X·H + fill·(1 − H)): drop = max(0, Y − O)/Y and increase = [O > Y] (Chattopadhyay et
     al., Grad-CAM++, WACV 2018), gain = max(0, O − Y)/(1 − Y) (Zhang et al., Opti-CAM, 2023). H is
@@ -93,7 +52,7 @@ class Recognition(Metric):
 
 
 def _recognised(outcomes: tuple[Outcome, ...], whole: float, left: float) -> Measured:
-    """Drop, increase and gain of one image."""
+    """The drop, increase and gain of one image."""
     drop, increase, gain = (outcome.name for outcome in outcomes)
     if why := _no_probability(whole, left):
         return Measured(undefined=dict.fromkeys((drop, increase, gain), why))
@@ -102,30 +61,30 @@ def _recognised(outcomes: tuple[Outcome, ...], whole: float, left: float) -> Mea
     if whole > 0:
         values[drop] = max(0.0, whole - left) / whole
     else:
-        undefined[drop] = "p(X) is 0: nothing can drop."
+        undefined[drop] = "p(X) is 0, so it cannot drop."
     if whole < 1:
         values[gain] = max(0.0, left - whole) / (1 - whole)
     else:
-        undefined[gain] = "p(X) is 1: nothing can be gained."
+        undefined[gain] = "p(X) is 1, so it cannot rise."
     return Measured(values, undefined)
 
 
-def _no_probability(*answers: float) -> str:
-    """Why these cannot be compared as probabilities; empty where they can."""
-    if not all(map(math.isfinite, answers)):
-        return "The model's answer is not finite."
-    if not all(-1e-3 <= answer <= 1 + 1e-3 for answer in answers):
-        return "The model's answers are values, not probabilities."
+def _no_probability(*scores: float) -> str:
+    """Why these are not probabilities; "" if they are."""
+    if not all(map(math.isfinite, scores)):
+        return "The model's score is not finite."
+    if not all(-1e-3 <= score <= 1 + 1e-3 for score in scores):
+        return "The model's scores are values, not probabilities."
     return ""
 
 
 @dataclass(frozen=True, repr=False)
 class Deletion(Metric):
-    """How p falls as pixels go, the most important first: the area under the curve.
+    """The area under the curve of p while pixels are deleted, the most important first.
 
-    Steps of 1 % of the pixels, rounded up; the last may be shorter. What is gone shows the fill.
-    The area is taken over the share of pixels, by trapezoids. Petsiuk et al., RISE, BMVC 2018; the
-    steps are those of Wang et al. 2020, section 4.2.
+    Steps of 1 % of the pixels, rounded up; the last may be shorter. Deleted pixels show the fill.
+    The area is over the share of pixels, by trapezoids. Petsiuk et al., RISE, BMVC 2018; the steps
+    are those of Wang et al. 2020, section 4.2.
     """
 
     name: str = "deletion"
@@ -141,11 +100,11 @@ class Deletion(Metric):
 
 @dataclass(frozen=True, repr=False)
 class Insertion(Metric):
-    """How p rises as pixels come, the most important first: the area under the curve.
+    """The area under the curve of p while pixels are inserted, the most important first.
 
     Steps and area as for `Deletion`. Wang et al. 2020, section 4.2, start from the empty image;
     RISE itself starts from a blurred one (here a Gaussian of 11 × 11 pixels, σ = 5), which gives
-    higher values: never compare across.
+    higher values. Never compare the two.
     """
 
     name: str = "insertion"
@@ -167,36 +126,27 @@ def _under(name: str, curve: list[float], shares: Tensor) -> Measured:
 
 
 def _between(seen: Seen, steps: int, first: Image, then: Image) -> tuple[Tensor, list[float]]:
-    """P where the most important pixels are `first`'s and the others `then`'s, at each inner step.
+    """P at each inner step, with the most important pixels from `first` and the others from `then`.
 
     Returns:
-        The share of pixels at every step, the ends included; and p at the steps between them.
+        The share of pixels at every step, the ends included; and p at the inner steps.
     """
     places = ranks(seen.heatmap)
     pixels = places.numel()
     counts = torch.tensor([*range(0, pixels, math.ceil(pixels / steps)), pixels])
-    found: list[float] = []
+    scores: list[float] = []
     for part in counts[1:-1].to(places.device).split(CHUNK):
         most = part.reshape(-1, *[1] * (places.ndim + 1))
         images = torch.where(places[None, None] < most, first[None], then[None])
-        found += seen.ask(images).tolist()
-    return counts.double() / pixels, found
-
-
-def blurred(image: Image, size: int = 11, sigma: float = 5.0) -> Image:
-    """The image, `c h w`, under a Gaussian of so many pixels; zeros beyond its edges."""
-    distance = torch.arange(size, dtype=image.dtype, device=image.device) - size // 2
-    bell = (-(distance**2) / (2 * sigma**2)).exp()
-    kernel = torch.outer(bell, bell) / bell.sum() ** 2
-    kernels = kernel.expand(len(image), 1, size, size)
-    return torch.conv2d(image[None], kernels, padding=size // 2, groups=len(image))[0]
+        scores += seen.ask(images).tolist()
+    return counts.double() / pixels, scores
 
 
 @dataclass(frozen=True, repr=False)
 class ADCC(Metric):
     """Average Drop, Coherency and Complexity, and their harmonic mean.
 
-    With the soft mask H of the whole heatmap: coherency = (Pearson(L(X), L(X·H)) + 1)/2, complexity
+    With the soft mask H of the whole heatmap, coherency = (Pearson(L(X), L(X·H)) + 1)/2, complexity
     = mean of H, ADCC = 3/(1/coherency + 1/(1 − complexity) + 1/(1 − drop)). Poppi et al.,
     Revisiting the Evaluation of Class Activation Mapping, CVPR workshops 2021. Costs one more
     explanation per heatmap.
@@ -222,28 +172,18 @@ class ADCC(Metric):
         elif whole > 0:
             values["drop_soft"] = max(0.0, whole - left) / whole
         else:
-            undefined["drop_soft"] = "p(X) is 0: nothing can drop."
+            undefined["drop_soft"] = "p(X) is 0, so it cannot drop."
         if seen.explain is None:
-            undefined["coherency"] = "The method is not at hand to explain the masked image."
+            undefined["coherency"] = "The method cannot explain the masked image."
         else:
             agreement = pearson(seen.heatmap, seen.explain(masked[0]))
             if math.isnan(agreement):
-                undefined["coherency"] = "A heatmap is the same everywhere: it has no correlation."
+                undefined["coherency"] = "A heatmap is constant, so the correlation is undefined."
             else:
                 values["coherency"] = (agreement + 1) / 2
         if undefined:
-            undefined["adcc"] = "One of its parts has no value."
+            undefined["adcc"] = "One of its parts is undefined."
         else:
             parts = values["coherency"], 1 - values["complexity"], 1 - values["drop_soft"]
             values["adcc"] = 3 / sum(1 / part for part in parts) if min(parts) > 0 else 0.0
         return Measured(values, undefined)
-
-
-def pearson(one: Heatmap, other: Heatmap) -> float:
-    """The correlation of two maps' pixels; NaN where one is the same everywhere."""
-    pair = torch.stack([one.flatten(), other.flatten().to(one)]).double()
-    centred = pair - pair.mean(dim=1, keepdim=True)
-    lengths = centred.norm(dim=1)
-    if float(lengths.min()) <= 1e-12 * float(pair.abs().max()):
-        return math.nan
-    return float(((centred[0] @ centred[1]) / lengths.prod()).clamp(-1, 1))

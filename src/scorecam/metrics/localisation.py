@@ -1,6 +1,6 @@
-"""How well a heatmap lies on the object, where boxes or masks say where that is.
+"""Localisation: whether a heatmap is on the object, given by boxes or a mask.
 
-No model is asked. Signed maps count where they are positive.
+No model runs. Signed maps count where they are positive.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from scorecam.metrics.faithfulness import soft_mask
+from scorecam.metrics.masks import soft_mask
 from scorecam.metrics.metric import Boxes, Measured, Metric, Outcome, Seen
 from scorecam.shapes import Heatmap
 
@@ -20,7 +20,7 @@ Region = Annotated[Tensor, "h w"]
 
 
 def covered(boxes: Boxes, size: tuple[int, int]) -> Region:
-    """How much of each pixel lies in the boxes: `[y1:y2, x1:x2]`, cut pixels in part.
+    """How much of each pixel is inside the boxes `[y1:y2, x1:x2]`; cut pixels count in part.
 
     Args:
         boxes: `m 4`, x1 y1 x2 y2, in pixels.
@@ -39,7 +39,7 @@ def covered(boxes: Boxes, size: tuple[int, int]) -> Region:
 
 @dataclass(frozen=True)
 class _Place:
-    """A region that a heatmap is held against, or why there is none."""
+    """A region to compare a heatmap with, or why there is none."""
 
     kind: str
     region: Region | None
@@ -47,7 +47,7 @@ class _Place:
 
 
 def _places(seen: Seen) -> list[_Place]:
-    """The boxes and the mask, where they are known and something of them is in the input."""
+    """The boxes and the mask of the object, as far as they are known and in the input."""
     size = (seen.heatmap.shape[-2], seen.heatmap.shape[-1])
     truth = seen.truth
     boxes = None if truth.boxes is None else covered(truth.boxes.to(seen.heatmap), size)
@@ -59,25 +59,25 @@ def _places(seen: Seen) -> list[_Place]:
         elif float(region.max()) > 0:
             places.append(_Place(kind, region, ""))
         else:
-            places.append(_Place(kind, None, "Nothing of the object is in the model's input."))
+            places.append(_Place(kind, None, "The object is outside the model's input."))
     return places
 
 
 @dataclass(frozen=True, repr=False)
 class Energy(Metric):
-    """Energy-based pointing game: the share of the heatmap's sum that lies on the object.
+    """Energy-based pointing game: the share of the heatmap's sum that is on the object.
 
     Σ_{object} L / Σ L, of the raw heatmap: subtracting its minimum would change it. The chance
-    level is what a uniform map gets, the object's share of the input. Wang et al. 2020, section 4.3
-    (boxes); with masks: relevance mass accuracy (Arras et al. 2022).
+    level is the value of a uniform map: the object's share of the input. Wang et al. 2020, section
+    4.3 (boxes); with masks: relevance mass accuracy (Arras et al. 2022).
     """
 
     name: str = "energy"
     outcomes: tuple[Outcome, ...] = (
-        Outcome("energy_box", "higher", "Energy in the box"),
-        Outcome("chance_box", "neither", "Chance: the box's area"),
-        Outcome("energy_mask", "higher", "Energy in the mask"),
-        Outcome("chance_mask", "neither", "Chance: the mask's area"),
+        Outcome("energy_box", "higher", "Energy in the box", bounds="fraction"),
+        Outcome("chance_box", "neither", "Chance: the box's area", bounds="fraction"),
+        Outcome("energy_mask", "higher", "Energy in the mask", bounds="fraction"),
+        Outcome("chance_mask", "neither", "Chance: the mask's area", bounds="fraction"),
     )
     source: str = "Wang et al. 2020, section 4.3: raw heatmap, boxes of the explained class"
 
@@ -101,9 +101,9 @@ class Energy(Metric):
 
 @dataclass(frozen=True, repr=False)
 class Pointing(Metric):
-    """Pointing game: whether the heatmap's maximum lies on the object.
+    """Pointing game: whether the heatmap's maximum is on the object.
 
-    A pixel lies on it when at least half of it does; of equal maxima the first in reading order
+    A pixel is on the object if at least half of it is; of equal maxima, the first in reading order
     counts. Zhang et al., Excitation Backprop, ECCV 2016, without its tolerance of 15 pixels.
     """
 
@@ -123,7 +123,7 @@ class Pointing(Metric):
             if place.region is None:
                 undefined[name] = place.why
             elif not high > low:
-                undefined[name] = "The heatmap is the same everywhere: it points nowhere."
+                undefined[name] = "The heatmap is constant, so it has no single maximum."
             else:
                 values[name] = float(place.region.flatten()[seen.heatmap.argmax()] >= 0.5)
         return Measured(values, undefined)
@@ -144,13 +144,13 @@ class Overlap(Metric):
             return Measured(undefined={"iou_mask": place.why})
         low, high = seen.heatmap.aminmax()
         if not high > low:
-            why = "The heatmap is the same everywhere: it has no upper half."
+            why = "The heatmap is constant, so it has no upper half."
             return Measured(undefined={"iou_mask": why})
         return Measured({"iou_mask": iou(seen.heatmap, place.region, self.threshold)})
 
 
 def iou(heatmap: Heatmap, region: Region, threshold: float) -> float:
-    """Of the pixels whose scaled value is at least `threshold`, with a region."""
+    """The intersection over union of a region and the pixels scaled to at least `threshold`."""
     chosen, inside = soft_mask(heatmap) >= threshold, region >= 0.5
     union = int((chosen | inside).sum())
     return int((chosen & inside).sum()) / union if union else 0.0

@@ -1,4 +1,4 @@
-"""What a measure is given, and what it gives back."""
+"""The seam of all metrics: their input, their outcomes, and the base class."""
 
 from __future__ import annotations
 
@@ -18,37 +18,38 @@ Boxes = Annotated[Tensor, "m 4"]
 """x1 y1 x2 y2, in pixels of the input, float32; pixel i covers [i, i + 1)."""
 
 Better = Literal["higher", "lower", "neither"]
+Bounds = Literal["fraction", "probability", "none"]
 
 
 @dataclass(frozen=True)
 class Truth:
-    """Where the object is, in pixels of the input; None where nobody said.
+    """Where the object is, in pixels of the input.
 
     Args:
-        boxes: of the explained class, `m 4`.
-        mask: of the explained class, `h w` bool.
-        why: why there are none, as a sentence.
+        boxes: of the explained class, `m 4`; None if they are unknown.
+        mask: of the explained class, `h w` bool; None if it is unknown.
+        why: why they are unknown, as a sentence.
     """
 
     boxes: Boxes | None = None
     mask: Annotated[Tensor, "h w"] | None = None
-    why: str = "The data set says not where the object is."
+    why: str = "No box or mask for this object."
 
     __repr__ = constructor
 
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """One heatmap, and everything it may be judged by.
+    """One heatmap, and everything that a metric may use.
 
     Args:
-        heatmap: `*i`, raw, larger is more important; any library's.
+        heatmap: `*i`, raw, larger is more important; from any library.
         image: `c *i`, preprocessed, on the same device.
-        ask: the probability of the explained column for any images: `b c *i` to `b` float32.
+        ask: returns the probability of the explained column for images: `b c *i` to `b` float32.
         truth: where the object is.
-        explain: the same method's heatmap of another image for the same column; None where it
-            cannot be had, as for maps that were read from files.
-        fill: what an empty image is, `c *i`; None for zeros, the training mean.
+        explain: returns the same method's heatmap of another image for the same column; None for
+            maps without a method, such as maps from files.
+        fill: the empty image, `c *i`; None for zeros, the training mean.
     """
 
     heatmap: Heatmap
@@ -65,12 +66,12 @@ class Seen:
             raise SettingError(
                 f"The heatmap has the shape {tuple(self.heatmap.shape)}, the image "
                 f"{tuple(self.image.shape)}.",
-                likely="It may be on the layer's grid, or of another photo.",
-                do="Bring it to the image's size first, as scorecam.cam.upsample does.",
+                likely="It may be on the layer's grid, or belong to another photo.",
+                do="Upsample it to the image's size first, as scorecam.cam.upsample does.",
             )
         if not self.heatmap.isfinite().all():
             raise SettingError(
-                "The heatmap holds NaN or infinity.", do="Look at the method that made it."
+                "The heatmap holds NaN or infinity.", do="Check the method that made it."
             )
 
     @cached_property
@@ -86,27 +87,30 @@ class Seen:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One number that a measure yields per image.
+    """One number of a metric per image.
 
     Args:
         name: as in `results.parquet`.
-        better: which way is better; "neither" for what only helps to read the others.
+        better: the better direction; "neither" for a number that only helps to read the others.
         title: as in tables.
+        bounds: "fraction": in [0, 1]; "probability": in [0, 1] if the model gives probabilities;
+            "none". Records with other values count as damaged.
     """
 
     name: str
     better: Better
     title: str
+    bounds: Bounds = "probability"
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What a measure found for one image.
+    """The outcomes of a metric for one image.
 
     Args:
         values: by outcome.
         undefined: by outcome, why it has no value.
-        curves: by name, what plots are made of.
+        curves: by name, for plots.
     """
 
     values: Mapping[str, float] = field(default_factory=dict[str, float])
@@ -115,12 +119,14 @@ class Measured:
 
 
 class Metric(ABC):
-    """A measure of one heatmap.
+    """A metric of one heatmap.
+
+    To add one, write a class and add it to `METRICS` in `names.py`.
 
     Attributes:
         name: as users write it.
-        outcomes: the numbers it yields.
-        source: whose protocol, and every setting of it.
+        outcomes: its numbers per image.
+        source: the paper that defines it, and every setting.
     """
 
     name: str
@@ -134,4 +140,4 @@ class Metric(ABC):
 
     @abstractmethod
     def measure(self, seen: Seen) -> Measured:
-        """The outcomes for one heatmap. What has no value is said to be undefined, and why."""
+        """The outcomes for one heatmap: a value, or the reason why it is undefined."""

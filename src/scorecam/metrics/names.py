@@ -1,4 +1,4 @@
-"""How good a heatmap is: the measures of the paper, and the ones it is criticised with."""
+"""The metrics by name: those of the paper, and those that it is criticised with."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from scorecam.metrics.faithfulness import ADCC, Deletion, Insertion, Recognition
 from scorecam.metrics.localisation import Energy, Overlap, Pointing
 from scorecam.metrics.metric import Metric, Outcome
 
-LONGEST = 10_000
-"""Characters of a list of measures."""
+LONGEST_LIST = 10_000
+"""Characters of a list of metrics."""
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
@@ -47,33 +47,33 @@ PRESETS: dict[str, tuple[str, ...]] = {
     "localisation": ("energy", "pointing", "iou"),
     "all": tuple(METRICS),
 }
-"""Several at once. `paper`: Tables 1, 2 and 3 of Wang et al. 2020, by its own protocol; the others
-are ours: `quick` costs a few passes a map, `localisation` none."""
+"""Groups of metrics. `paper`: Tables 1, 2 and 3 of Wang et al. 2020, by its own protocol. The rest
+are ours: `quick` costs a few passes per map, `localisation` none."""
 
 
 def parse_metrics(text: str) -> list[Metric]:
-    """The measures in a comma-separated list of names and presets, such as `paper,pointing`.
+    """The metrics in a comma-separated list of names and presets, such as `paper,pointing`.
 
     Raises:
-        SettingError: there is no such measure, or none is named.
+        SettingError: there is no such metric, or the list is empty.
     """
     found: dict[str, Metric] = {}
     known = (*PRESETS, *METRICS)
-    if len(text) > LONGEST:
+    if len(text) > LONGEST_LIST:
         raise SettingError(
-            f"The list of measures has {len(text):,} characters; at most {LONGEST:,} are read.",
-            likely="Something else may have been given.",
-            do=f"There are {', '.join(known)}.",
+            f"The list of measures has {len(text):,} characters; the limit is {LONGEST_LIST:,}.",
+            likely="Another text may have been passed.",
+            do=f"Use {', '.join(known)}.",
         )
     for name in (part.strip() for part in text.split(",") if part.strip()):
         if name not in known:
             raise SettingError(
-                f"There is no measure {quoted(name)}.",
+                f"There is no metric {quoted(name)}.",
                 likely=did_you_mean(name, known),
-                do=f"There are {', '.join(METRICS)}; together: {', '.join(PRESETS)}.",
+                do=f"The metrics are {', '.join(METRICS)}; the presets are {', '.join(PRESETS)}.",
             )
         for each in PRESETS.get(name, (name,)):
             found[each] = METRICS[each]
     if not found:
-        raise SettingError("No measures were named.", do=f"There are {', '.join(known)}.")
+        raise SettingError("No metric was named.", do=f"Use {', '.join(known)}.")
     return list(found.values())

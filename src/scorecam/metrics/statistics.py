@@ -1,4 +1,4 @@
-"""Means with intervals: what many images say, and how surely.
+"""Means over images, with intervals.
 
 Intervals are 95 % percentile bootstrap intervals of the mean (Efron 1979), resampling images.
 """
@@ -16,7 +16,7 @@ from scorecam.io.extras import require
 
 RESAMPLES = 9_999
 AT_ONCE = 4_000_000
-"""Numbers that exist at a time while resampling."""
+"""Numbers in memory at a time while resampling."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class Interval:
     """A mean and its 95 % interval.
 
     Args:
-        mean: NaN where there is nothing.
-        low, high: NaN where there are fewer than two values.
-        n: values.
+        mean: NaN without values.
+        low, high: NaN with fewer than two values.
+        n: the number of values.
     """
 
     mean: float
@@ -35,23 +35,23 @@ class Interval:
     n: int
 
     def plain(self) -> dict[str, float | int | None]:
-        """The same for JSON, which has no NaN: what is not known is null."""
+        """The interval as JSON values; JSON has no NaN, so an unknown number is null."""
         return {key: None if math.isnan(value) else value for key, value in asdict(self).items()}
 
     def excludes(self, value: float = 0.0) -> bool:
-        """Whether `value` lies outside the interval."""
+        """Whether `value` is outside the interval."""
         return self.low > value or self.high < value
 
 
 def interval(
     values: Sequence[float], *, clusters: Sequence[str] | None = None, seed: int = 0
 ) -> Interval:
-    """The mean of some numbers, and where it may lie.
+    """The mean of some numbers, and its 95 % interval.
 
     Args:
         values: one per image, all finite.
-        clusters: what each image shows, where several show the same and are not independent:
-            whole clusters are resampled then, not images.
+        clusters: the cluster of each image, if images are not independent: whole clusters are then
+            resampled, not images.
         seed: for resampling.
     """
     array = np.asarray(values, dtype=np.float64)
@@ -92,7 +92,7 @@ def paired(
     *,
     clusters: Sequence[str] | None = None,
 ) -> Interval:
-    """The mean of `one − other`, image by image, and where it may lie."""
+    """The mean of `one − other`, image by image, and its 95 % interval."""
     return interval(np.subtract(one, other).tolist(), clusters=clusters)
 
 

@@ -1,1 +1,1 @@
-"""A data set measured, in a folder that can be resumed."""
+"""Evaluate methods on a data set, check and compare them; results are in folders."""

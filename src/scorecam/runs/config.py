@@ -1,4 +1,7 @@
-"""What a run is: everything that its numbers depend on, as plain values in `run.json`."""
+"""The configuration of a run: everything that its numbers depend on, as JSON values in `run.json`.
+
+A folder is resumed only with the configuration that it was begun with.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +11,32 @@ import json
 import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from scorecam.base.wording import excerpt
 from scorecam.cam import Masking
 from scorecam.datasets.sample import Dataset
+from scorecam.errors import RunError
+from scorecam.io.json_values import is_encodable, is_list, is_object, is_text
+from scorecam.io.reading import Kind, parse_json, read_bytes
 from scorecam.methods.method import Method
 from scorecam.metrics.metric import Metric
 from scorecam.model.model import Model
 
 SCHEMA = 1
 MAY_DIFFER = frozenset({"versions", "runtime used", "precision used", "checksums"})
-"""What does not make another run: recorded choices, and what is only worth a remark."""
+"""Keys that may differ when a run is resumed: recorded choices, and the versions of libraries."""
+
+CONFIG = Kind("a run's run.json", 2**24, RunError)
+
+_MOST_METHODS = 10_000
 
 Config = dict[str, Any]
+
+# ── writing ──────────────────────────────────────────────────────────────────────────────────
 
 
 def describe(
@@ -34,11 +48,11 @@ def describe(
     settings: Mapping[str, Any],
     masking: Masking,
 ) -> Config:
-    """The configuration of a run, without the choices that are made when it starts.
+    """The configuration of a run, except the choices that are made when it starts.
 
     Args:
-        dataset: all of it, before it is divided into shards.
-        settings: layer, target rule, budget and so on.
+        dataset: the whole data set, not one shard of it.
+        settings: layer, target, budget and so on.
     """
     preprocess = model.preprocess
     return {
@@ -64,7 +78,7 @@ def describe(
 
 
 def digest(dataset: Dataset) -> str:
-    """SHA-256 of what is said of the photos, in order: not of where they lie."""
+    """SHA-256 of the names and annotations of the photos, in order; their folder does not count."""
     found = hashlib.sha256()
     for sample in dataset.samples:
         things = [(thing.label, *thing.box) for thing in sample.things or ()]
@@ -75,44 +89,13 @@ def digest(dataset: Dataset) -> str:
 
 
 def _fields(metric: Metric) -> dict[str, Any]:
-    """A measure's name, source and settings."""
+    """The name, source and settings of a metric."""
     fields = getattr(metric, "__dataclass_fields__", ("name", "source"))
     return {name: getattr(metric, name) for name in fields if name != "outcomes"}
 
 
-def differences(there: Config, wanted: Config) -> list[str]:
-    """In what another configuration differs from the one that is wanted, field by field."""
-    said: list[str] = []
-    for key in dict.fromkeys([*there, *wanted]):
-        one, other = there.get(key), wanted.get(key)
-        if key not in MAY_DIFFER and one != other:
-            there_is, now = _said(one, other)
-            said.append(f"{key}: {there_is} there, {now} now")
-    return said
-
-
-def _said(one: Any, other: Any) -> tuple[str, str]:
-    """Two values that differ, short enough to be read; lists by name where the names differ."""
-    if isinstance(one, list) and isinstance(other, list):
-        names = [", ".join(map(_named, some)) for some in (one, other)]
-        pairs = [(a, b) for a, b in zip(one, other, strict=False) if a != b]
-        if names[0] != names[1] or len(one) != len(other) or not pairs:
-            return _short(names[0]), _short(names[1])
-        return _short(pairs[0][0]), _short(pairs[0][1])
-    return _short(one), _short(other)
-
-
-def _named(value: Any) -> str:
-    return str(value.get("name", value) if isinstance(value, dict) else value)
-
-
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 120 else f"{text[:117]}..."
-
-
 def _plain(value: Any) -> Any:
-    """As JSON gives it back."""
+    """The value after a round trip through JSON."""
     return json.loads(json.dumps(value, default=str))
 
 
@@ -121,3 +104,105 @@ def _installed(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "not installed"
+
+
+# ── resuming ─────────────────────────────────────────────────────────────────────────────────
+
+
+def differences(recorded: Config, wanted: Config) -> list[str]:
+    """The settings in which a recorded configuration differs from the wanted one."""
+    found: list[str] = []
+    for key in dict.fromkeys([*recorded, *wanted]):
+        one, other = recorded.get(key), wanted.get(key)
+        if key not in MAY_DIFFER and one != other:
+            before, now = _short_values(one, other)
+            found.append(f"{key}: {before} there, {now} now")
+    return found
+
+
+def _short_values(one: Any, other: Any) -> tuple[str, str]:
+    """Two different values, shortened; lists by name where the names differ."""
+    if isinstance(one, list) and isinstance(other, list):
+        names = [", ".join(map(_name_of, values)) for values in (one, other)]
+        pairs = [(a, b) for a, b in zip(one, other, strict=False) if a != b]
+        if names[0] != names[1] or len(one) != len(other) or not pairs:
+            return _short(names[0]), _short(names[1])
+        return _short(pairs[0][0]), _short(pairs[0][1])
+    return _short(one), _short(other)
+
+
+def _name_of(value: Any) -> str:
+    return str(value.get("name", value) if isinstance(value, dict) else value)
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 120 else f"{text[:117]}..."
+
+
+# ── reading ──────────────────────────────────────────────────────────────────────────────────
+
+
+def read_config(file: Path) -> Config | None:
+    """The configuration in a file; None if there is no such file.
+
+    Raises:
+        RunError: the file is damaged, was edited, or has another schema.
+    """
+    try:
+        config = parse_json(read_bytes(file, CONFIG))
+        if not is_object(config) or "schema" not in config:
+            raise ValueError("it names no schema")
+    except (RunError, ValueError) as error:
+        if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
+            return None
+        raise _damaged(file, error) from error
+    if type(config["schema"]) is not int or config["schema"] != SCHEMA:
+        raise RunError(
+            f"{excerpt(file, 150)} has schema {excerpt(config['schema'], 40)}; "
+            f"this version reads schema {SCHEMA}.",
+            likely="Another version of scorecam wrote it.",
+            do="Use that version, or another folder.",
+        )
+    if not method_names(config):
+        raise RunError(
+            f"{excerpt(file, 150)} names no methods.",
+            likely="It was edited, or it does not belong to a run.",
+            do="Pass the --out folder of `scorecam evaluate`.",
+        )
+    used = [config.get("runtime used"), config.get("precision used")]
+    if used != [None, None] and not all(map(is_text, used)):
+        raise _damaged(file, ValueError("it names no valid runtime and precision"))
+    if not is_encodable(json.dumps(config, ensure_ascii=False)):
+        raise _damaged(file, ValueError("it holds invalid characters"))
+    return config
+
+
+def _damaged(file: Path, error: Exception) -> RunError:
+    why = error.what if isinstance(error, RunError) else f"{excerpt(error)}."
+    return RunError(
+        f"{excerpt(file, 150)} cannot be read: {why}",
+        likely="It was edited, or it does not belong to a run.",
+        do="Give another folder with --out.",
+    )
+
+
+def not_a_run(folder: Path) -> RunError:
+    """The error for a folder without run.json."""
+    return RunError(
+        f"{excerpt(folder, 200)} is not the folder of a run.",
+        do="Pass the --out folder of `scorecam evaluate`.",
+    )
+
+
+def method_names(config: Config) -> list[str]:
+    """The names of a run's methods; empty if one of them is not a valid folder name."""
+    methods = config.get("methods")
+    listed = methods if is_list(methods, _MOST_METHODS) else []
+    names = [each.get("name") if is_object(each) else None for each in listed]
+    valid = [name for name in names if is_text(name) and _can_be_a_folder(name)]
+    return valid if len(valid) == len(names) == len(set(valid)) else []
+
+
+def _can_be_a_folder(name: str) -> bool:
+    return is_encodable(name) and bool(name.strip(".")) and "\0" not in name

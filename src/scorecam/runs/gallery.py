@@ -1,22 +1,24 @@
-"""What a page shows of one photo: small enough to be kept for every photo of a run.
+"""The gallery of a run: what a page shows of one photo, small enough to keep for every photo.
 
-gallery/<2 hex>/<id>.json
-id, name        as in the records
-jpeg            what the model saw, at most 112 pixels long, base64
-grid            u, v: the axes of every map
-views           the variants whose maps there are; none where no method asked about masks
-classes         at most 5: the label, the prediction and the target, then the largest:
-index, name, probability, roles, and for each view u × v bytes in base64,
-row by row, 255 where the map is largest
-contrast        of a wrong prediction: what speaks for it rather than for the label
-health, error   of the target's map
-things          all annotated objects, boxes in units of the input, or null
+An entry is a JSON object:
+
+    id, name        as in the records
+    jpeg            the model's input as a thumbnail, at most 112 pixels along each side, base64
+    grid            u, v: the axes of every map
+    views           the variants of the maps; empty if no method of Score-CAM ran
+    classes         at most 5: the label, the prediction and the target, then the top scores:
+                    index, name, probability, roles, and per view u × v bytes in base64,
+                    row by row, 255 at the maximum of the map
+    contrast        for a wrong prediction: the evidence for it against the label
+    health, error   of the target's map
+    things          all annotated objects, their boxes as fractions of the input; or null
 """
 
 from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -27,108 +29,129 @@ from scorecam.bank import health
 from scorecam.bank.bank import ScoreBank
 from scorecam.base.wording import shown
 from scorecam.cam import find_variant
-from scorecam.page import grid8
+from scorecam.io.json_values import is_text
+from scorecam.page import decodable, grid8
 from scorecam.runs.config import SCHEMA
-from scorecam.runs.store import Record
-from scorecam.runs.subject import Setup, Subject, column
-from scorecam.shapes import Columns
+from scorecam.runs.layout import Layout
+from scorecam.runs.photo import PreparedPhoto
+from scorecam.runs.record import Unreadable, read_object
+from scorecam.runs.setup import Setup
+from scorecam.runs.store import ENTRY
 
 VIEWS = ("official", "algorithm1", "increase", "consensus")
 CLASSES = 5
-LONG = 112
+THUMBNAIL_SIDE = 112
 """Pixels of a thumbnail along its longer side."""
 
+_LONGEST_JPEG = 2**20
+"""Characters of a thumbnail in base64."""
 
-def entry(subject: Subject, setup: Setup, bank: ScoreBank | None) -> Record:
-    """What a page shows of a photo, as plain values.
+
+def entry(photo: PreparedPhoto, setup: Setup, bank: ScoreBank | None) -> dict[str, Any]:
+    """The gallery entry of a photo, as JSON values.
 
     Args:
-        bank: the answers, where a method asked for them; without them there are no maps.
+        bank: the scores of a method of Score-CAM; without it there are no maps.
     """
-    found: Record = {
+    values = {
         "schema": SCHEMA,
-        "id": subject.sample.id,
-        "name": shown(subject.sample.name),
-        "jpeg": _thumbnail(subject, setup),
+        "id": photo.sample.id,
+        "name": shown(photo.sample.name),
+        "jpeg": _thumbnail(photo, setup),
         "grid": None if bank is None else list(bank.activations.shape[1:]),
         "views": [] if bank is None else list(VIEWS),
-        "classes": [
-            _class(subject, bank, index) for index in _shown(subject, subject.scorer.columns)
-        ],
+        "classes": [_class(photo, bank, index) for index in _classes(photo)],
         "contrast": None,
         "health": [],
         "error": None,
-        "things": _things(subject, setup),
+        "things": _objects(photo, setup),
     }
-    if bank is None or setup.asking is None:
-        return found
-    if subject.labelled is not None and subject.labelled != subject.predicted:
-        pair = {"for": subject.predicted, "over": subject.labelled}
-        grid = bank.contrast(pair["for"], pair["over"], size=bank.activations.shape[1:])
-        found["contrast"] = pair | {"map": _packed(grid)}
-    variant = setup.asking.settings["variant"]
-    own = health.notes(
-        bank,
-        bank.target(subject.target),
-        find_variant(str(variant)),
-        bank.heatmap(subject.target, str(variant)),
-    )
-    found["health"] = [asdict(note) for note in own]
-    found["error"] = bank.error(subject.target, str(variant))
-    return found
+    if bank is None or setup.bank_method is None:
+        return values
+    variant = str(setup.bank_method.settings["variant"])
+    heatmap = bank.heatmap(photo.target, variant)
+    notes = health.notes(bank, bank.target(photo.target), find_variant(variant), heatmap)
+    return values | {
+        "contrast": _contrast(photo, bank),
+        "health": [asdict(note) for note in notes],
+        "error": bank.error(photo.target, variant),
+    }
 
 
-def _shown(subject: Subject, columns: Columns) -> list[int]:
-    """The classes that are shown, those of interest first."""
+def _classes(photo: PreparedPhoto) -> list[int]:
+    """The columns of an entry: the label, the prediction and the target first."""
+    columns = photo.scorer.columns
     largest = columns.topk(min(CLASSES, len(columns))).indices.tolist()
-    first = [subject.labelled, subject.predicted, subject.target]
+    first = [photo.labelled, photo.predicted, photo.target]
     return list(dict.fromkeys(i for i in [*first, *largest] if i is not None))[:CLASSES]
 
 
-def _class(subject: Subject, bank: ScoreBank | None, index: int) -> dict[str, Any]:
+def _class(photo: PreparedPhoto, bank: ScoreBank | None, index: int) -> dict[str, Any]:
     roles = {
-        "label": subject.labelled,
-        "predicted": subject.predicted,
-        "target": subject.target,
+        "label": photo.labelled,
+        "predicted": photo.predicted,
+        "target": photo.target,
     }
     maps: list[str] = []
     if bank is not None:
         grid = bank.activations.shape[1:]
         maps = [_packed(bank.heatmap(index, view, size=grid)) for view in VIEWS]
-    return column(subject, index) | {
-        "roles": [role for role, own in roles.items() if own == index],
+    return asdict(photo.class_score(index)) | {
+        "roles": [role for role, column in roles.items() if column == index],
         "maps": maps,
     }
 
 
+def _contrast(photo: PreparedPhoto, bank: ScoreBank) -> dict[str, Any] | None:
+    """The evidence for a wrong prediction against the label."""
+    if photo.labelled is None or photo.labelled == photo.predicted:
+        return None
+    grid = bank.contrast(photo.predicted, photo.labelled, size=bank.activations.shape[1:])
+    return {"for": photo.predicted, "over": photo.labelled, "map": _packed(grid)}
+
+
 def _packed(grid: Tensor) -> str:
-    """A map's bytes in base64."""
+    """The bytes of a map in base64."""
     return base64.b64encode(grid8(grid.cpu()).tobytes()).decode("ascii")
 
 
-def _thumbnail(subject: Subject, setup: Setup) -> str | None:
-    """What the model saw, as a small JPEG."""
+def _thumbnail(photo: PreparedPhoto, setup: Setup) -> str | None:
+    """The model's input as a small JPEG."""
     if setup.model.preprocess is None:
         return None
-    picture = setup.model.preprocess.unnormalise(subject.image)
-    picture.thumbnail((LONG, LONG))
+    picture = setup.model.preprocess.unnormalise(photo.image)
+    picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
     file = io.BytesIO()
     picture.save(file, "JPEG", quality=70, optimize=True)
     return base64.b64encode(file.getvalue()).decode("ascii")
 
 
-def _things(subject: Subject, setup: Setup) -> list[dict[str, Any]] | None:
-    """Every annotated object of which something is in the input."""
-    things, preprocess = subject.sample.things, setup.model.preprocess
+def _objects(photo: PreparedPhoto, setup: Setup) -> list[dict[str, Any]] | None:
+    """The annotated objects that are at least partly in the input."""
+    things, preprocess = photo.sample.things, setup.model.preprocess
     if things is None or preprocess is None:
         return None
     if not things:
         return []
-    boxes = preprocess.boxes_to_input(torch.tensor([thing.box for thing in things]), subject.size)
-    height, width = subject.image.shape[1:]
-    units = (boxes / torch.tensor([width, height, width, height])).clamp(0, 1)
+    boxes = preprocess.boxes_to_input(torch.tensor([thing.box for thing in things]), photo.size)
+    height, width = photo.image.shape[1:]
+    fractions = (boxes / torch.tensor([width, height, width, height])).clamp(0, 1)
     return [
         {"label": shown(str(thing.label)), "box": [round(edge, 4) for edge in box]}
-        for thing, box in zip(things, units.tolist(), strict=True)
+        for thing, box in zip(things, fractions.tolist(), strict=True)
         if box[2] > box[0] and box[3] > box[1]
     ]
+
+
+def read_thumbnail(layouts: Sequence[Layout], sample: str) -> bytes | None:
+    """The thumbnail of a photo from the first run that has a readable one."""
+    for layout in layouts:
+        try:
+            jpeg = read_object(layout.entry(sample), ENTRY, "invalid entry").get("jpeg")
+            known = is_text(jpeg, _LONGEST_JPEG)
+            picture = decodable(base64.b64decode(jpeg, validate=True)) if known else None
+        except (FileNotFoundError, Unreadable, ValueError):  # not kept, or edited
+            continue
+        if picture is not None:
+            return picture
+    return None

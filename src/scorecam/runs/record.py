@@ -1,303 +1,376 @@
-"""What a run's folder holds, as checked values: any file in it may be damaged, or edited.
+"""The records of a run: one JSON file per photo and method, written and read here alone.
 
-One reader for everybody: `evaluate` that goes on, `compare`, `sanity` and `audit` take records,
-maps and the configuration from here. What is not as a run writes it is `Unreadable`, with the
-reason in words; it is left out and counted, or made again.
+Any record may be damaged or edited. The reader checks every field and raises `Unreadable` with the
+reason; such a record is left out and counted, or made again.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any, TypeAlias, TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
-from scorecam.base.wording import excerpt
+from scorecam.datasets.sample import Label
 from scorecam.errors import RunError
-from scorecam.io.arrays import read_npy
-from scorecam.io.json_values import (
-    in_range,
-    is_count,
-    is_encodable,
-    is_id,
-    is_list,
-    is_object,
-    is_text,
-)
+from scorecam.io.json_values import in_range, is_count, is_id, is_list, is_object, is_text
 from scorecam.io.reading import Kind, parse_json, read_bytes
-from scorecam.metrics.names import parse_metrics
-from scorecam.runs.config import SCHEMA, Config
+from scorecam.metrics.metric import Bounds
+from scorecam.metrics.names import METRICS
+from scorecam.runs.config import SCHEMA
 from scorecam.runs.seals import EDITED, unbroken
 
-Record = dict[str, Any]
-
-Plane = Annotated[npt.NDArray[np.float64], "u v"]
-
-CONFIG = Kind("a run's run.json", 2**24, RunError)
 RECORD = Kind("a record of a run", 2**23, RunError)
-ENTRY = Kind("an entry of a run's gallery", 2**26, RunError)
-MAP = Kind("a map of a run", 2**26, RunError)
-
-SHARES = frozenset({"energy_box", "energy_mask", "chance_box", "chance_mask"})
-"""Values that are parts of a whole, whatever the model's answers are."""
 
 GROUPS = ("small", "large")
 LARGE = 1e100
-"""Beyond any number that is measured; squares of it can be summed."""
+"""A bound on measured numbers; their squares can be summed."""
 
 MANY = 10_000
-"""Values, points of a curve, objects of a photo: what nobody has more of."""
+"""A bound on the values, curve points and objects of a photo."""
 
 
 class Unreadable(Exception):
-    """Why something is left out, as it stands after "3 ×"."""
+    """Why a record or a map is left out; the reason must read well after "3 ×"."""
 
 
-def read_object(file: Path, kind: Kind, damaged: str) -> dict[str, Any]:
-    """The JSON object in a file; halves of characters are written out, as runs do it.
+# ── the kinds of records ─────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """A class of the model, and its probability for a photo."""
+
+    index: int
+    name: str | None
+    probability: float | None
+
+
+@dataclass(frozen=True)
+class MapInfo:
+    """The map that belongs to a record.
 
     Args:
-        damaged: what is said of it otherwise.
-
-    Raises:
-        FileNotFoundError: there is none.
-        Unreadable: it is no regular file, too large, or holds something else.
+        grid: its shape; None if the file gives none.
+        maximum: of the heatmap before it was scaled.
+        sha256: of the map's file; None in runs without checksums.
     """
-    try:
-        content = read_bytes(file, kind)
-        found = parse_json(content)
-        if b"\\u" in content or b"\xed" in content:
-            text = json.dumps(found, ensure_ascii=False)
-            found = parse_json(_HALVES.sub(lambda half: rf"\\u{ord(half[0]):04x}", text))
-    except (RunError, ValueError, RecursionError) as error:
-        _missing(error)
-        raise Unreadable(damaged) from error
-    if not is_object(found):
-        raise Unreadable(damaged)
-    return found
+
+    grid: tuple[int, ...] | None
+    maximum: float
+    sha256: str | None = None
 
 
-_HALVES = re.compile("[\\ud800-\\udfff]")
+@dataclass(frozen=True)
+class Failure:
+    """The error that ended an explanation.
 
-
-def _missing(error: Exception) -> None:
-    if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
-        raise FileNotFoundError from error
-
-
-# ── run.json ─────────────────────────────────────────────────────────────────────────────────
-
-
-def read_config(file: Path) -> Config | None:
-    """What `run.json` says; None where there is none.
-
-    Raises:
-        RunError: it is damaged, was edited, or is of another schema.
+    Args:
+        kind: the name of its class.
     """
-    try:
-        found = parse_json(read_bytes(file, CONFIG))
-        if not is_object(found) or "schema" not in found:
-            raise ValueError("it names no schema")
-    except (RunError, ValueError) as error:
-        if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
-            return None
-        raise _damaged(file, error) from error
-    if type(found["schema"]) is not int or found["schema"] != SCHEMA:
-        raise RunError(
-            f"{excerpt(file, 150)} has the schema {excerpt(found['schema'], 40)}; "
-            f"this version reads {SCHEMA}.",
-            likely="Another version of scorecam wrote it.",
-            do="Use that version, or another folder.",
-        )
-    if not method_names(found):
-        raise RunError(
-            f"{excerpt(file, 150)} names no methods.",
-            likely="It was edited, or is no run's.",
-            do="Give the folder of scorecam evaluate.",
-        )
-    used = [found.get("runtime used"), found.get("precision used")]
-    if used != [None, None] and not all(map(is_text, used)):
-        raise _damaged(file, ValueError("it does not say what ran the model"))
-    if not is_encodable(json.dumps(found, ensure_ascii=False)):
-        raise _damaged(file, ValueError("it holds what is no character"))
-    return found
+
+    kind: str
+    message: str
 
 
-def _damaged(file: Path, error: Exception) -> RunError:
-    why = error.what if isinstance(error, RunError) else f"{excerpt(error)}."
-    return RunError(
-        f"{excerpt(file, 150)} cannot be read: {why}",
-        likely="It was edited, or is no run's.",
-        do="Give another folder with --out.",
-    )
+@dataclass(frozen=True)
+class MeasuredRecord:
+    """One photo explained by one method, and the metrics of its heatmap.
+
+    Args:
+        id: of the photo.
+        name: of the photo.
+        label: its class in the data set.
+        right: whether the prediction is the label; None without a label.
+        share: the part of the photo that the object covers.
+        group: "small" or "large", by that share.
+        values: by outcome.
+        undefined: by outcome, why it has no value.
+        timings: seconds, seconds of the explanation alone, and forward passes.
+        remarks: about how the photo was read.
+    """
+
+    id: str
+    name: str
+    label: Label | None
+    method: str
+    target: ClassScore
+    predicted: ClassScore
+    right: bool | None = None
+    head: str | None = None
+    share: float | None = None
+    group: str | None = None
+    values: Mapping[str, float] = field(default_factory=dict[str, float])
+    undefined: Mapping[str, str] = field(default_factory=dict[str, str])
+    curves: Mapping[str, Sequence[float]] = field(default_factory=dict[str, Sequence[float]])
+    map: MapInfo | None = None
+    timings: Mapping[str, float] = field(default_factory=dict[str, float])
+    remarks: Sequence[str] = ()
 
 
-def method_names(config: Config) -> list[str]:
-    """The names of a run's methods, by which its folders are called; empty where one is wrong."""
-    listed = config.get("methods")
-    known = listed if is_list(listed, MANY) else []
-    names = [each.get("name") if is_object(each) else None for each in known]
-    good = [name for name in names if is_text(name) and _can_be_a_folder(name)]
-    return good if len(good) == len(names) == len(set(good)) else []
+@dataclass(frozen=True)
+class FailureRecord:
+    """One photo that one method could not explain."""
+
+    id: str
+    name: str
+    label: Label | None
+    method: str
+    failure: Failure
+    timings: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
-def _can_be_a_folder(name: str) -> bool:
-    return is_encodable(name) and bool(name.strip(".")) and "\0" not in name
+@dataclass(frozen=True)
+class LikenessRecord:
+    """One photo of a sanity check: how similar another network's heatmaps are to the original ones.
+
+    Args:
+        method: the name of the network.
+        values: by method and similarity; None where a heatmap is constant.
+        failure: why there are no values.
+    """
+
+    id: str
+    name: str
+    method: str
+    values: Mapping[str, Mapping[str, float | None]]
+    failure: Failure | None = None
 
 
-# ── records ──────────────────────────────────────────────────────────────────────────────────
+ItemRecord: TypeAlias = MeasuredRecord | FailureRecord
+AnyRecord = TypeVar("AnyRecord", bound=MeasuredRecord | FailureRecord | LikenessRecord)
+
+
+# ── writing ──────────────────────────────────────────────────────────────────────────────────
+
+
+def record_json(record: MeasuredRecord | FailureRecord | LikenessRecord) -> dict[str, Any]:
+    """A record as JSON values, in the order of the file."""
+    first = {"schema": SCHEMA, "id": record.id, "name": record.name}
+    match record:
+        case LikenessRecord():
+            failure = {} if record.failure is None else {"failure": asdict(record.failure)}
+            return first | {"method": record.method, "values": dict(record.values)} | failure
+        case FailureRecord():
+            timings = {"timings": dict(record.timings)} if record.timings else {}
+            own = {"label": record.label, "method": record.method}
+            return first | own | {"failure": asdict(record.failure)} | timings
+        case MeasuredRecord():
+            return first | _measured_json(record)
+
+
+def _measured_json(record: MeasuredRecord) -> dict[str, Any]:
+    values = {
+        "label": record.label,
+        "method": record.method,
+        "target": asdict(record.target),
+        "predicted": asdict(record.predicted),
+        "right": record.right,
+        "head": record.head,
+        "share": record.share,
+        "group": record.group,
+        "values": dict(record.values),
+        "undefined": dict(record.undefined),
+        "curves": dict(record.curves),
+    }
+    if record.map is not None:
+        known = {key: value for key, value in asdict(record.map).items() if value is not None}
+        values["map"] = known
+    values["timings"] = dict(record.timings)
+    return values | ({"remarks": list(record.remarks)} if record.remarks else {})
+
+
+# ── reading ──────────────────────────────────────────────────────────────────────────────────
 
 
 def read_record(
-    file: Path, method: str, sample: str, *, likeness: bool = False, sealed: bool = False
-) -> Record:
-    """A record of one photo and method, every field of which is as a run writes it.
+    file: Path,
+    method: str,
+    sample: str,
+    parse: Callable[[dict[str, Any]], AnyRecord],
+    *,
+    has_checksum: bool,
+) -> AnyRecord:
+    """The record of one photo and one method.
 
     Args:
-        likeness: whether it is of a sanity check, whose values are by method and measure.
-        sealed: whether its run gives every record a checksum.
+        parse: for its kind, `parse_item` or `parse_likeness`.
+        has_checksum: whether every record of the run has a checksum.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: there is no such file.
         Unreadable: it is damaged or was edited.
     """
-    record = read_object(file, RECORD, "damaged record")
-    own = record.get("schema") == SCHEMA and record.get("method") == method
-    if not own or record.get("id") != sample or "name" not in record:
+    values = read_object(file, RECORD, "damaged record")
+    own = values.get("schema") == SCHEMA and values.get("method") == method
+    if not own or values.get("id") != sample or "name" not in values:
         raise Unreadable("damaged record")
-    if not unbroken(record, always=sealed):
+    if not unbroken(values, always=has_checksum):
         raise Unreadable(EDITED)
-    name, label = record["name"], record.setdefault("label", None)
-    if not is_text(name) or not (label is None or is_id(label)):
-        raise Unreadable("record whose name or label is none")
-    if "failure" in record:
-        _check_failure(record["failure"])
-    elif likeness:
-        _check_likeness(record.get("values"))
-    else:
-        _check_values(record)
-        _check_rest(record)
-    return record
+    return parse(values)
 
 
-def _check_failure(failure: Any) -> None:
-    said = [failure.get("kind"), failure.get("message")] if is_object(failure) else [None]
-    if not all(is_text(each) for each in said):
+def parse_item(values: dict[str, Any]) -> ItemRecord:
+    """A record of `evaluate` from its JSON values. Raises Unreadable."""
+    name, label = _name_and_label(values)
+    sample, method = values["id"], values["method"]
+    if "failure" in values:
+        return FailureRecord(sample, name, label, method, _failure(values["failure"]))
+    measured = _numbers(values)
+    target, predicted = parse_class(values.get("target")), parse_class(values.get("predicted"))
+    right = values.get("right")
+    if not (right is None or isinstance(right, bool)):
+        raise Unreadable("record that contradicts itself")
+    group, undefined, share = (values.get(key) for key in ("group", "undefined", "share"))
+    if group not in (None, *GROUPS) or not _are_texts(undefined):
+        raise Unreadable("record with a field of the wrong type")
+    if share is not None and not in_range(share, 0.0, 1.0):
+        raise Unreadable("record with a number out of range")
+    curves = values.get("curves")
+    if curves is not None and not (is_object(curves) and all(map(_is_curve, curves.values()))):
+        raise Unreadable("record with an invalid curve")
+    return MeasuredRecord(
+        id=sample,
+        name=name,
+        label=label,
+        method=method,
+        target=target,
+        predicted=predicted,
+        right=right,
+        head=values.get("head"),
+        share=share,
+        group=group,
+        values=measured,
+        undefined=undefined or {},
+        curves=curves or {},
+        map=_map_info(values.get("map")),
+    )
+
+
+def parse_likeness(values: dict[str, Any]) -> LikenessRecord:
+    """A record of a sanity check from its JSON values. Raises Unreadable."""
+    name, _ = _name_and_label(values)
+    sample, network = values["id"], values["method"]
+    if "failure" in values:
+        return LikenessRecord(sample, name, network, {}, _failure(values["failure"]))
+    by_method = values.get("values")
+    if not is_object(by_method) or not all(map(is_object, by_method.values())):
         raise Unreadable("damaged record")
-
-
-def _check_likeness(values: Any) -> None:
-    methods = list(values.values()) if is_object(values) else None
-    if methods is None or not all(map(is_object, methods)):
-        raise Unreadable("damaged record")
-    numbers = [number for each in methods for number in each.values()]
+    numbers = [number for each in by_method.values() for number in each.values()]
     if not all(number is None or in_range(number, -1.0, 1.0) for number in numbers):
-        raise Unreadable("record with a number out of its range")
+        raise Unreadable("record with a number out of range")
+    return LikenessRecord(sample, name, network, by_method)
 
 
-def _check_values(record: Record) -> None:
-    values = record.get("values")
+def parse_class(values: object) -> ClassScore:
+    """A class of the model from its JSON values.
+
+    Raises:
+        Unreadable: the index, name or probability is invalid.
+    """
     if not is_object(values):
+        raise Unreadable("record without its classes")
+    index, name, probability = (values.get(key) for key in ("index", "name", "probability"))
+    if not is_count(index) or not (name is None or is_text(name)):
+        raise Unreadable("record with an invalid class")
+    if probability is not None and not in_range(probability, 0.0, 1.0):
+        raise Unreadable("record with a number out of range")
+    return ClassScore(index, name, probability)
+
+
+def _name_and_label(values: dict[str, Any]) -> tuple[str, Label | None]:
+    name, label = values["name"], values.get("label")
+    if not is_text(name) or not (label is None or is_id(label)):
+        raise Unreadable("record with an invalid name or label")
+    return name, label
+
+
+def _failure(values: object) -> Failure:
+    kind, message = (
+        (values.get("kind"), values.get("message")) if is_object(values) else (None, None)
+    )
+    if not is_text(kind) or not is_text(message):
         raise Unreadable("damaged record")
-    bounded = SHARES if record.get("head") == "value" else SHARES | _fractions()
-    for name, value in values.items():
+    return Failure(kind, message)
+
+
+def _numbers(values: dict[str, Any]) -> Mapping[str, float]:
+    """The outcomes of a record."""
+    measured = values.get("values")
+    if not is_object(measured):
+        raise Unreadable("damaged record")
+    bounded = _bounded("fraction")
+    if values.get("head") != "value":
+        bounded |= _bounded("probability")
+    for name, value in measured.items():
         limits = (0.0, 1.0) if name in bounded else (-LARGE, LARGE)
         if not in_range(value, *limits, slack=1e-4):
-            raise Unreadable("record with a number out of its range")
+            raise Unreadable("record with a number out of range")
+    return measured
 
 
 @cache
-def _fractions() -> frozenset[str]:
-    """The outcomes that lie in [0, 1] where the model's answers are probabilities: all of ours."""
-    return frozenset(each.name for metric in parse_metrics("all") for each in metric.outcomes)
+def _bounded(bounds: Bounds) -> frozenset[str]:
+    """The outcomes of our metrics with these bounds."""
+    outcomes = (outcome for metric in METRICS.values() for outcome in metric.outcomes)
+    return frozenset(outcome.name for outcome in outcomes if outcome.bounds == bounds)
 
 
-def _check_rest(record: Record) -> None:
-    check_column(record.get("target"))
-    check_column(record.get("predicted"))
-    right = record.setdefault("right", None)
-    if not (right is None or isinstance(right, bool)):
-        raise Unreadable("record that contradicts itself")
-    if record.get("group") not in (None, *GROUPS) or not _are_texts(record.get("undefined")):
-        raise Unreadable("record with a field of another kind")
-    if record.get("share") is not None and not in_range(record["share"], 0.0, 1.0):
-        raise Unreadable("record with a number out of its range")
-    curves = record.get("curves")
-    if curves is not None and not (is_object(curves) and all(map(_is_curve, curves.values()))):
-        raise Unreadable("record with a curve that is none")
+def _map_info(values: object) -> MapInfo | None:
+    if not is_object(values):
+        return None
+    grid, maximum, digest = (values.get(key) for key in ("grid", "maximum", "sha256"))
+    known = is_list(grid, 8) and all(map(is_count, grid))
+    return MapInfo(
+        tuple(grid) if known else None,
+        maximum if in_range(maximum, -LARGE, LARGE) else 0.0,
+        # The empty digest matches no file.
+        "" if "sha256" in values and not is_text(digest) else digest,
+    )
 
 
-def check_column(found: Any) -> None:
-    """That something is a class of the model: its index, name and probability.
-
-    Raises:
-        Unreadable: it is not.
-    """
-    if not is_object(found):
-        raise Unreadable("record without its classes")
-    name, probability = found.setdefault("name", None), found.setdefault("probability", None)
-    if not is_count(found.get("index")) or not (name is None or is_text(name)):
-        raise Unreadable("record with a class that is none")
-    if probability is not None and not in_range(probability, 0.0, 1.0):
-        raise Unreadable("record with a number out of its range")
+def _are_texts(values: object) -> bool:
+    return values is None or (is_object(values) and all(map(is_text, values.values())))
 
 
-def _are_texts(found: Any) -> bool:
-    return found is None or (is_object(found) and all(is_text(each) for each in found.values()))
+def _is_curve(values: object) -> bool:
+    return is_list(values, MANY) and all(in_range(each, -LARGE, LARGE) for each in values)
 
 
-def _is_curve(found: Any) -> bool:
-    return is_list(found, MANY) and all(in_range(each, -LARGE, LARGE) for each in found)
+# ── JSON files that may be damaged ───────────────────────────────────────────────────────────
 
 
-# ── maps ─────────────────────────────────────────────────────────────────────────────────────
+def read_object(file: Path, kind: Kind, damaged: str) -> dict[str, Any]:
+    """The JSON object in a file; lone surrogates are escaped, as in the texts that runs write.
 
-
-def read_map(file: Path) -> npt.NDArray[Any]:
-    """A map's file as a run writes it; a header that promises more than there is costs no memory.
+    Args:
+        damaged: the reason if it is not readable.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: it is damaged.
+        FileNotFoundError: there is no such file.
+        Unreadable: it is not a regular file, is too large, or holds something else.
     """
     try:
-        return read_npy(file, MAP)
-    except RunError as error:
-        _missing(error)
-        raise ValueError(error.what) from error
+        content = read_bytes(file, kind)
+        values = parse_json(content)
+        if b"\\u" in content or b"\xed" in content:
+            text = json.dumps(values, ensure_ascii=False)
+            values = parse_json(_SURROGATE.sub(lambda half: rf"\\u{ord(half[0]):04x}", text))
+    except (RunError, ValueError, RecursionError) as error:
+        raise_if_missing(error)
+        raise Unreadable(damaged) from error
+    if not is_object(values):
+        raise Unreadable(damaged)
+    return values
 
 
-def read_plane(file: Path) -> Plane:
-    """A map on a grid of rows and columns, finite.
-
-    Raises:
-        Unreadable: there is none, or it is not what a run writes.
-    """
-    try:
-        found = read_map(file)
-    except FileNotFoundError as error:
-        raise Unreadable("missing map") from error
-    except ValueError as error:
-        raise Unreadable("damaged map") from error
-    if found.dtype.kind != "f" or found.ndim != 2:
-        raise Unreadable("map that is no plane of numbers")
-    heat = found.astype(np.float64)
-    if not heat.size or not np.isfinite(heat).all():
-        raise Unreadable("map with values outside its range")
-    return heat
+_SURROGATE = re.compile("[\\ud800-\\udfff]")
 
 
-def read_scaled(file: Path) -> Plane:
-    """The same, of a map that was divided by its maximum.
-
-    Raises:
-        Unreadable: as for `read_plane`.
-    """
-    heat = read_plane(file)
-    if float(np.abs(heat).max()) > 1.01:
-        raise Unreadable("map with values outside its range")
-    return heat
+def raise_if_missing(error: Exception) -> None:
+    """Raises FileNotFoundError if that is the cause of an error."""
+    if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
+        raise FileNotFoundError from error

@@ -1,68 +1,50 @@
-"""Checksums of what a run writes: a value that was changed afterwards is noticed."""
+"""Checksums in the files of a run, so that later edits are noticed."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from scorecam.errors import OutputError
 
-Record = dict[str, Any]
-
 EDITED = "edited record"
-"""What is said of a record whose checksum is wrong."""
+"""Why a record with a wrong checksum is left out."""
 
-FREE = ("checksum", "timings")
-"""What a checksum does not cover: timings differ from run to run."""
+_NOT_COVERED = ("checksum", "timings")
+"""Keys that no checksum covers: timings differ from run to run."""
 
 
-def checksum(record: Record) -> str:
-    """SHA-256 of a record's values, however its text is laid out."""
-    values = {key: value for key, value in record.items() if key not in FREE}
-    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+def checksum(values: dict[str, Any]) -> str:
+    """SHA-256 of the values of a JSON object, however its text is formatted."""
+    covered = {key: value for key, value in values.items() if key not in _NOT_COVERED}
+    text = json.dumps(covered, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
-def sealed(record: Record) -> Record:
-    """A record with its checksum."""
-    return record | {"checksum": checksum(record)}
+def sealed(values: dict[str, Any]) -> dict[str, Any]:
+    """A JSON object with its checksum."""
+    return values | {"checksum": checksum(values)}
 
 
-def unbroken(record: Record, *, always: bool = True) -> bool:
-    """Whether a record is as it was written.
+def unbroken(values: dict[str, Any], *, always: bool = True) -> bool:
+    """Whether a JSON object is as it was written.
 
     Args:
-        always: one without a checksum is not; runs of earlier versions have none.
+        always: whether an object without a checksum counts as changed; earlier versions wrote none.
     """
-    if "checksum" not in record:
+    if "checksum" not in values:
         return not always
-    return record["checksum"] == checksum(record)
-
-
-def map_bytes(grid: npt.NDArray[Any]) -> bytes:
-    """A map as its file's content."""
-    stream = io.BytesIO()
-    np.save(stream, grid)
-    return stream.getvalue()
-
-
-def map_digest(grid: npt.NDArray[Any]) -> str:
-    """SHA-256 of a map's file."""
-    return hashlib.sha256(map_bytes(grid)).hexdigest()
+    return values["checksum"] == checksum(values)
 
 
 def digests(files: Iterable[Path]) -> dict[str, str]:
-    """SHA-256 of files by their names.
+    """The SHA-256 of each file, by file name.
 
     Raises:
-        OutputError: one of them cannot be read.
+        OutputError: a file cannot be read.
     """
     found: dict[str, str] = {}
     for file in files:
@@ -70,8 +52,8 @@ def digests(files: Iterable[Path]) -> dict[str, str]:
             found[file.name] = hashlib.sha256(file.read_bytes()).hexdigest()
         except OSError as error:
             raise OutputError(
-                f"{file} was written and cannot be read: {error.strerror}.",
+                f"{file} was written, but it cannot be read: {error.strerror}.",
                 likely="The folder was removed or renamed meanwhile, or the disk fails.",
-                do="Give the same command again.",
+                do="Run the same command again.",
             ) from error
     return found

@@ -1,23 +1,17 @@
-"""A run's folder: what is done, one small file for each, and nothing half-written.
+"""The files of one run: written as a whole or not at all, read back and checked.
 
-    run.json                            what was run
-    items/<method>/<2 hex>/<id>.json    one record for each photo and method, failures too
-    maps/<method>/<2 hex>/<id>.npy      the heatmap on the layer's grid, float16, its maximum 1
-    gallery/<2 hex>/<id>.json           what a page shows of a photo (see gallery.py)
-    banks/<2 hex>/<id>.safetensors      the answers, with `banks`
-
-A record is written last, so what it names is there. Shards write into the same folder.
+`Layout` knows the paths. A record is written after its map, so the map of every record exists.
+Shards write into the same folder at the same time.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Generic, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -27,194 +21,115 @@ from scorecam.bank.file import complete
 from scorecam.base.once import cached_property
 from scorecam.base.wording import excerpt
 from scorecam.errors import OutputError, RunError
-from scorecam.io.files import create_text, leftover, sweep, together, write_text
-from scorecam.runs.config import MAY_DIFFER, Config, differences
+from scorecam.io.files import create_text, together, write_text
+from scorecam.io.reading import Kind
+from scorecam.runs.config import MAY_DIFFER, Config, differences, read_config
+from scorecam.runs.layout import Layout
+from scorecam.runs.maps import map_bytes, map_digest, read_map
 from scorecam.runs.record import (
-    ENTRY,
-    Record,
+    AnyRecord,
+    FailureRecord,
+    LikenessRecord,
+    MeasuredRecord,
     Unreadable,
-    read_config,
-    read_map,
     read_object,
     read_record,
+    record_json,
 )
-from scorecam.runs.seals import EDITED, map_bytes, map_digest, sealed, unbroken
+from scorecam.runs.seals import EDITED, sealed, unbroken
+
+ENTRY = Kind("an entry of a run's gallery", 2**26, RunError)
 
 State = Literal["whole", "missing", "damaged", "edited"]
-"""What has become of a file: "edited" where its values are not those that were written."""
+"""The state of a file; "edited": its values are not those that were written."""
 
-INNER = ("items", "maps", "gallery", "banks", "originals")
-
-OWN = ("run", "results", "summary", "table", "curves", "drop-increase", "differences")
-"""What the files directly in the folder are called, without their suffixes."""
-
-KEPT = 20
-"""Classes that a kept bank holds."""
+BANK_CLASSES = 20
+"""Classes in a saved bank, besides the target."""
 
 
-class Store:
-    """The folder of one run.
+class Store(Generic[AnyRecord]):
+    """The files of one run.
 
     Args:
-        folder: made where it is not there.
+        folder: created when the run begins.
         methods: the names of the methods, in order.
-        likeness: whether its records are of a sanity check.
+        parse: reads the records of this run: `parse_item`, or `parse_likeness` for a sanity check.
     """
 
-    def __init__(self, folder: Path, methods: Sequence[str], *, likeness: bool = False) -> None:
-        self.folder = folder
-        self._likeness = likeness
+    def __init__(
+        self,
+        folder: Path,
+        methods: Sequence[str],
+        parse: Callable[[dict[str, Any]], AnyRecord],
+    ) -> None:
+        self.layout = Layout(folder)
         self.methods = tuple(methods)
-        self._slugs = {name: _slug(name) for name in methods}
+        self._parse = parse
+
+    @property
+    def folder(self) -> Path:
+        return self.layout.folder
+
+    # ── the folder ───────────────────────────────────────────────────────────────────────────
 
     def begin(self, config: Config) -> tuple[Config, list[str]]:
-        """The configuration as it is recorded, written where there is none yet; and remarks.
+        """Write run.json, or resume the run in the folder.
+
+        Returns:
+            The recorded configuration, and remarks.
 
         Raises:
             RunError: the folder holds another run, or something else.
             OutputError: it cannot be written.
         """
-        there = self.recorded()
-        if there is None:
-            if self.folder.exists() and not self.folder.is_dir():
-                raise RunError(f"{self.folder} is a file.", do="Give a folder with --out.")
-            if (self.folder / "items").exists():
-                raise RunError(
-                    f"{self.folder} holds records, and no run.json that says of what.",
-                    likely="It was deleted.",
-                    do="Put it back, or give another folder with --out.",
-                )
-            self._sweep()
+        recorded = self.recorded()
+        if recorded is None:
+            self._check_empty()
+            self.layout.sweep()
             config = config | {"checksums": True}
-            if self._claimed(config):
+            # One process creates run.json; every other shard reads it.
+            if create_text(self.layout.config, as_json(config)):
                 return config, []
-            there = self.recorded()  # another shard was first
-            if there is None:
+            recorded = self.recorded()
+            if recorded is None:
                 raise RunError(
-                    f"{excerpt(self.folder / 'run.json', 200)} is a link that leads nowhere.",
+                    f"{excerpt(self.layout.config, 200)} is a link to a missing file.",
                     do="Remove it, or give another folder with --out.",
                 )
-        if found := differences(there, config):
+        if found := differences(recorded, config):
             raise RunError(
                 f"{excerpt(self.folder, 120)} holds another run "
                 f"({excerpt('; '.join(found), 300)}).",
-                likely="Its numbers and these would not belong together.",
-                do="Give another folder with --out, or the settings of the run that is there.",
+                likely="The settings or the data set changed since the run was started.",
+                do="Give another folder with --out, or use the settings of the existing run.",
             )
         remarks: list[str] = []
-        if there.get("versions") != config.get("versions"):
+        if recorded.get("versions") != config.get("versions"):
             remarks.append(
-                f"The run was begun with other versions ({there.get('versions')}): its numbers may "
-                "differ in the last digits."
+                f"The run was started with other versions ({recorded.get('versions')}): its "
+                "numbers may differ in the last digits."
             )
-        self._sweep()
-        return config | {key: there[key] for key in MAY_DIFFER if key in there}, remarks
+        self.layout.sweep()
+        return config | {key: recorded[key] for key in MAY_DIFFER if key in recorded}, remarks
 
-    def _claimed(self, config: Config) -> bool:
-        """Whether run.json was written: by the first process that comes, and by no other."""
-        return create_text(self.folder / "run.json", as_json(config))
+    def _check_empty(self) -> None:
+        """Raises RunError unless a new run may begin here."""
+        if self.folder.exists() and not self.folder.is_dir():
+            raise RunError(f"{self.folder} is a file.", do="Give a folder with --out.")
+        if self.layout.items.exists():
+            raise RunError(
+                f"{self.folder} holds records but no run.json, so their settings are unknown.",
+                likely="run.json was deleted.",
+                do="Restore it, or give another folder with --out.",
+            )
 
     def recorded(self) -> Config | None:
-        """What `run.json` says; None where there is none.
+        """The configuration in run.json; None if there is no such file.
 
         Raises:
-            RunError: it is damaged, or of another schema.
+            RunError: it is damaged, or has another schema.
         """
-        return read_config(self.folder / "run.json")
-
-    def check_there(self) -> None:
-        """Raises OutputError if the folder was removed, emptied or renamed meanwhile."""
-        if not (self.folder / "run.json").is_file():
-            raise gone(self.folder)
-
-    def check_kept(self, methods: Iterable[str], samples: Sequence[str]) -> None:
-        """Raises OutputError unless there is a record of each of these methods and photos."""
-        self.check_there()
-        there = self.done(samples)
-        lost = [(m, sample) for m in methods for sample in samples if (m, sample) not in there]
-        if lost:
-            raise gone(self.folder)
-
-    # ── records ──────────────────────────────────────────────────────────────────────────────
-
-    def slug(self, method: str) -> str:
-        """A method's name as a folder's."""
-        return self._slugs.get(method) or _slug(method)
-
-    def path(self, method: str, sample: str) -> Path:
-        """Where the record of a photo (by id) and a method lies."""
-        return self.folder / "items" / self._slugs[method] / sample[:2] / f"{sample}.json"
-
-    def map_path(self, method: str, sample: str) -> Path:
-        """Where the map of a photo and a method lies."""
-        return self.folder / "maps" / self._slugs[method] / sample[:2] / f"{sample}.npy"
-
-    def entry_path(self, sample: str) -> Path:
-        """Where a photo's entry in the gallery lies."""
-        return self.folder / "gallery" / sample[:2] / f"{sample}.json"
-
-    def bank_path(self, sample: str) -> Path:
-        """Where a photo's bank lies."""
-        return self.folder / "banks" / sample[:2] / f"{sample}.safetensors"
-
-    def read(self, method: str, sample: str) -> Record | None:
-        """A record; None where it is missing, damaged or edited: then it is made again."""
-        return self.judge(method, sample)[0]
-
-    def checked(self, method: str, sample: str) -> Record:
-        """The same.
-
-        Raises:
-            FileNotFoundError, Unreadable: as for `read_record`.
-        """
-        file, sealed = self.path(method, sample), self.has_checksums
-        return read_record(file, method, sample, likeness=self._likeness, sealed=sealed)
-
-    def judge(self, method: str, sample: str) -> tuple[Record | None, State]:
-        """A record and the state of its file; None unless that is "whole"."""
-        try:
-            return self.checked(method, sample), "whole"
-        except FileNotFoundError:
-            return None, "missing"
-        except Unreadable as error:
-            return None, "edited" if str(error) == EDITED else "damaged"
-
-    def judge_map(self, record: Record) -> State:
-        """The state of the map that a record is of; "whole" where it is of none."""
-        told = record.get("map")
-        if "failure" in record or not isinstance(told, dict):
-            return "whole"
-        try:
-            found = read_map(self.map_path(record["method"], record["id"]))
-        except FileNotFoundError:
-            return "missing"
-        except ValueError:
-            return "damaged"
-        if told.get("sha256", digest := map_digest(found)) != digest:
-            return "edited"
-        return "whole" if list(found.shape) == told.get("grid") else "damaged"
-
-    def judge_entry(self, sample: str) -> State:
-        """The state of a photo's entry in the gallery."""
-        try:
-            found = read_object(self.entry_path(sample), ENTRY, "damaged entry")
-        except FileNotFoundError:
-            return "missing"
-        except Unreadable:
-            return "damaged"
-        if found.get("id") != sample:
-            return "damaged"
-        return "whole" if unbroken(found, always=self.has_checksums) else "edited"
-
-    def judge_bank(self, sample: str) -> State:
-        """The state of a photo's bank, as far as its size tells: it is not read."""
-        file = self.bank_path(sample)
-        if not os.path.lexists(file):
-            return "missing"
-        return "whole" if complete(file) else "damaged"
-
-    def _sealed(self, record: Record) -> Record:
-        return sealed(record) if self.has_checksums else record
+        return read_config(self.layout.config)
 
     @cached_property
     def has_checksums(self) -> bool:
@@ -224,88 +139,145 @@ class Store:
         except RunError:
             return False
 
+    def check_exists(self) -> None:
+        """Raises OutputError if the folder was removed, emptied or renamed meanwhile."""
+        check_exists(self.layout)
+
+    def check_complete(self, methods: Iterable[str], samples: Sequence[str]) -> None:
+        """Raises OutputError unless there is a record of each of these methods and photos."""
+        self.check_exists()
+        done = self.done(samples)
+        if any((method, sample) not in done for method in methods for sample in samples):
+            raise _results_gone(self.folder)
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────
+
+    def read(self, method: str, sample: str) -> AnyRecord:
+        """The record of a photo, given by its id.
+
+        Raises:
+            FileNotFoundError, Unreadable: as for `read_record`.
+        """
+        file = self.layout.item(method, sample)
+        return read_record(file, method, sample, self._parse, has_checksum=self.has_checksums)
+
+    def judge(self, method: str, sample: str) -> tuple[AnyRecord | None, State]:
+        """A record and the state of its file; None unless that is "whole"."""
+        try:
+            return self.read(method, sample), "whole"
+        except FileNotFoundError:
+            return None, "missing"
+        except Unreadable as error:
+            return None, "edited" if str(error) == EDITED else "damaged"
+
+    def records(self, method: str, samples: Sequence[str]) -> Iterator[AnyRecord]:
+        """The whole records of one method, in the order of `samples`."""
+        for sample in samples:
+            record, _ = self.judge(method, sample)
+            if record is not None:
+                yield record
+
+    def judge_map(self, record: MeasuredRecord | FailureRecord | LikenessRecord) -> State:
+        """The state of a record's map; "whole" for a record without a map."""
+        if not isinstance(record, MeasuredRecord) or record.map is None:
+            return "whole"
+        try:
+            array = read_map(self.layout.map(record.method, record.id))
+        except FileNotFoundError:
+            return "missing"
+        except ValueError:
+            return "damaged"
+        if record.map.sha256 not in (None, map_digest(array)):
+            return "edited"
+        return "whole" if array.shape == record.map.grid else "damaged"
+
+    def judge_entry(self, sample: str) -> State:
+        """The state of a photo's gallery entry."""
+        try:
+            entry = read_object(self.layout.entry(sample), ENTRY, "damaged entry")
+        except FileNotFoundError:
+            return "missing"
+        except Unreadable:
+            return "damaged"
+        if entry.get("id") != sample:
+            return "damaged"
+        return "whole" if unbroken(entry, always=self.has_checksums) else "edited"
+
+    def judge_bank(self, sample: str) -> State:
+        """The state of a photo's bank, judged by its size alone."""
+        file = self.layout.bank(sample)
+        if not os.path.lexists(file):
+            return "missing"
+        return "whole" if complete(file) else "damaged"
+
     def ids(self, method: str) -> list[str]:
-        """The photos of which there is a record by its file's name, sorted."""
-        place = self.folder / "items" / self.slug(method)
-        return sorted(path.stem for path in place.glob("??/*.json"))
+        """The photos with a record of a method, by file name, sorted."""
+        return sorted(file.stem for file in self.layout.items_of(method))
 
     def done(self, samples: Sequence[str]) -> set[tuple[str, str]]:
-        """What of these photos is there by its file's name: (method, id)."""
+        """The methods and photos with a record, by file name, among these photos."""
         wanted = set(samples)
-        found: set[tuple[str, str]] = set()
-        for method, slug in self._slugs.items():
-            for file in (self.folder / "items" / slug).glob("??/*.json"):
-                if file.stem in wanted:
-                    found.add((method, file.stem))
-        return found
+        return {
+            (method, file.stem)
+            for method in self.methods
+            for file in self.layout.items_of(method)
+            if file.stem in wanted
+        }
 
-    def write(self, record: Record, grid: npt.NDArray[np.float16] | None = None) -> None:
-        """A record, and the map it belongs to: both, or none.
+    # ── writing ──────────────────────────────────────────────────────────────────────────────
+
+    def write(
+        self,
+        record: MeasuredRecord | FailureRecord | LikenessRecord,
+        grid: npt.NDArray[np.float16] | None = None,
+    ) -> None:
+        """Write a record and its map: both, or none.
 
         Raises:
             OutputError: they cannot be written; nothing of them is left.
         """
-        method, sample = record["method"], record["id"]
         with together() as batch:
             if grid is not None:
-                if self.has_checksums:
-                    record = record | {"map": {**record["map"], "sha256": map_digest(grid)}}
-                with batch.replacing(self.map_path(method, sample)) as temporary:
+                if isinstance(record, MeasuredRecord) and record.map and self.has_checksums:
+                    own = replace(record.map, sha256=map_digest(grid))
+                    record = replace(record, map=own)
+                file = self.layout.map(record.method, record.id)
+                with batch.replacing(file) as temporary:
                     temporary.write_bytes(map_bytes(grid))
-            with batch.replacing(self.path(method, sample)) as temporary:
-                temporary.write_text(as_json(self._sealed(record)), "utf-8")
+            with batch.replacing(self.layout.item(record.method, record.id)) as temporary:
+                temporary.write_text(as_json(self._sealed(record_json(record))), "utf-8")
 
-    def keep(self, sample: str, bank: ScoreBank, target: int) -> None:
-        """A photo's bank, with the largest classes and the target."""
-        largest = bank.image_scores.topk(min(KEPT, len(bank.image_scores))).indices.tolist()
-        bank.save(self.bank_path(sample), classes=sorted({*largest, target}))
+    def write_bank(self, sample: str, bank: ScoreBank, target: int) -> None:
+        """Save a photo's bank, with the largest classes and the target."""
+        classes = min(BANK_CLASSES, len(bank.image_scores))
+        largest = bank.image_scores.topk(classes).indices.tolist()
+        bank.save(self.layout.bank(sample), classes=sorted({*largest, target}))
 
-    def show(self, entry: Record) -> None:
-        """What a page shows of a photo; maps that are there already are not given up for none."""
-        file = self.entry_path(entry["id"])
+    def write_entry(self, entry: dict[str, Any]) -> None:
+        """Write a gallery entry; one without maps never replaces a whole one."""
         if not entry["views"] and self.judge_entry(entry["id"]) == "whole":
             return
-        write_text(file, as_json(self._sealed(entry), indent=None))
+        write_text(self.layout.entry(entry["id"]), as_json(self._sealed(entry), indent=None))
 
-    def records(self, method: str, samples: Sequence[str]) -> Iterator[Record]:
-        """The records of one method that are there, in the order of `samples`."""
-        for sample in samples:
-            record = self.read(method, sample)
-            if record is not None:
-                yield record
-
-    def _sweep(self) -> None:
-        """Remove what processes that were killed have left behind."""
-        for inner in INNER:
-            sweep((self.folder / inner).rglob(".*-*"), older=True)
-        for name in OWN:
-            sweep(self.folder.glob(f".{name}-*"), older=True)
-        sweep(self.folder.glob(".*.tmp"))
-
-    def temporaries(self) -> Iterator[Path]:
-        """Temporary files that killed processes have left, and no other hidden files."""
-        for inner in INNER:
-            yield from (f for f in (self.folder / inner).rglob(".*-*") if leftover(f, older=True))
-        yield from (file for file in self.folder.glob(".*.tmp") if leftover(file))
+    def _sealed(self, values: dict[str, Any]) -> dict[str, Any]:
+        return sealed(values) if self.has_checksums else values
 
 
-def gone(folder: Path) -> OutputError:
-    """What is said where results have disappeared while more were made."""
+def check_exists(layout: Layout) -> None:
+    """Raises OutputError if the folder of a run was removed, emptied or renamed meanwhile."""
+    if not layout.config.is_file():
+        raise _results_gone(layout.folder)
+
+
+def _results_gone(folder: Path) -> OutputError:
+    """The error for results that disappeared while a command ran."""
     return OutputError(
         f"Results that were in {excerpt(folder, 200)} are gone.",
         likely="The folder was removed, emptied or renamed while the command ran.",
-        do="Put it back, or choose another folder with --out; then give the same command again.",
+        do="Restore it, or choose another folder with --out; then run the same command again.",
     )
 
 
 def as_json(value: Any, indent: int | None = 1) -> str:
-    """A file's text: strict JSON, which has no NaN."""
+    """The text of a JSON file; strict JSON has no NaN."""
     return json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False) + "\n"
-
-
-def _slug(method: str) -> str:
-    """A method's name as a folder's; unlike for unlike names, on any file system."""
-    plain = re.sub(r"[^\w.=+-]+", "_", method.lower())[:60]
-    if plain == method:
-        return plain
-    return f"{plain}-{hashlib.sha256(method.encode()).hexdigest()[:6]}"

@@ -1,7 +1,7 @@
-"""One photo: every method's heatmap, and what every measure says of it.
+"""One photo: the heatmap of every method, and its metrics.
 
-`work` is a function of its arguments alone. Whoever schedules photos, one process or a cluster,
-calls it.
+`explain_photo` depends on its arguments alone, so any scheduler may call it: one process or a
+cluster.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from scorecam.cam import find_variant
 from scorecam.datasets.sample import Sample
 from scorecam.errors import MissingExtra, ModelError, ScorecamError
 from scorecam.methods.method import Case, Method
-from scorecam.metrics.metric import Seen
+from scorecam.metrics.metric import Measured, Metric, Seen
 from scorecam.model.scorer import Scorer
 from scorecam.model.shortage import memory_errors_translated
-from scorecam.runs.config import SCHEMA
-from scorecam.runs.store import Record
-from scorecam.runs.subject import Setup, Subject, column, look
+from scorecam.runs.photo import PreparedPhoto, prepare_photo
+from scorecam.runs.record import Failure, FailureRecord, ItemRecord, MapInfo, MeasuredRecord
+from scorecam.runs.setup import Setup
 from scorecam.scoring.banks import make_bank
 from scorecam.shapes import Heatmap, Image
 
@@ -35,87 +35,146 @@ Float16 = npt.NDArray[np.float16]
 
 @dataclass(frozen=True, eq=False)
 class Done:
-    """What came of one photo and method.
+    """The result of one photo and one method.
 
     Args:
-        record: plain values.
-        grid: the heatmap on the layer's grid, its maximum 1; None after a failure.
+        grid: the heatmap on the layer's grid, scaled to maximum 1; None after a failure.
     """
 
-    record: Record
+    record: ItemRecord
     grid: Float16 | None = None
 
 
-def work(
+def explain_photo(
     sample: Sample,
     setup: Setup,
     methods: Sequence[Method],
-    keep: Callable[[Subject, ScoreBank | None], None] | None = None,
+    keep: Callable[[PreparedPhoto, ScoreBank | None], None] | None = None,
 ) -> Iterator[Done]:
-    """Explain and judge one photo by some of the methods, one after the other.
+    """Explain one photo by several methods, and measure every heatmap.
 
-    A photo that cannot be read, a network that fails on it, an annotation that makes no sense: all
-    are results, said in the record.
+    An unreadable photo, a network that fails on it or an invalid annotation is a result too: a
+    record of the failure.
 
     Args:
-        keep: is given the photo and the bank, where a method asked for it, before the first
-            result that rests on it: whoever has the record has the bank. Where none asks, it is
-            given the photo alone, before the last result.
+        keep: called once with the photo and its bank, before the first result that uses the bank;
+            without a bank, before the last result.
 
     Raises:
-        MissingExtra: a method's library is not installed: no photo's fault.
+        MissingExtra: the library of a method is not installed.
     """
     try:
         with memory_errors_translated():
-            subject = look(sample, setup)
+            photo = prepare_photo(sample, setup)
     except MissingExtra:
         raise
     except ScorecamError as error:
         for method in methods:
             yield Done(_failure(sample, method, error))
         return
-    # With a reduced budget there is a bank for each variant; the first one's is kept.
-    kept = setup.aim(setup.asking)
+    # With a reduced budget there is one bank per variant; the first one is kept.
+    kept = setup.bank_variant(setup.bank_method)
     for method in methods:
         began = time.perf_counter()
-        asked = subject.passes
         try:
             with memory_errors_translated():
-                done = _judged(subject, setup, method, began, asked)
+                done = _explained(photo, setup, method, began)
         except MissingExtra:
             raise
         except ScorecamError as error:
-            record = _failure(sample, method, error)
-            record["timings"] = {"seconds": time.perf_counter() - began}
-            done = Done(record)
-        bank = subject.banks.get(kept)
+            done = Done(_failure(sample, method, error, seconds=time.perf_counter() - began))
+        bank = photo.banks.get(kept)
         if keep is not None and (bank is not None or method is methods[-1]):
-            keep(subject, bank)
+            keep(photo, bank)
             keep = None
         yield done
 
 
-# ── one photo and method ──────────────────────────────────────────────────────────────────────
+# ── one photo and one method ─────────────────────────────────────────────────────────────────
 
 
-def _case(subject: Subject, setup: Setup, method: Method) -> Case:
-    """What a method is given; with a reduced budget each variant has a bank aimed at itself."""
-    aim = setup.aim(method)
+def _explained(photo: PreparedPhoto, setup: Setup, method: Method, began: float) -> Done:
+    passes = photo.passes
+    case = _case(photo, setup, method)
+    heatmap = method.heatmap(case)
+    if not heatmap.isfinite().all():
+        raise ModelError(f"The map of {method.name} holds NaN or infinity.")
+    explained = time.perf_counter()
+    seen = Seen(
+        heatmap,
+        photo.image,
+        case.probabilities,
+        truth=photo.truth,
+        explain=_explainer(photo, setup, method),
+        fill=setup.canvas(photo.image),
+    )
+    measured = _measured(setup.metrics, seen)
+    grid, maximum = _on_grid(heatmap, _layer_grid(photo, setup))
+    sample, labelled = photo.sample, photo.labelled
+    record = MeasuredRecord(
+        id=sample.id,
+        name=shown(sample.name),
+        label=shown(sample.label) if isinstance(sample.label, str) else sample.label,
+        method=method.name,
+        target=photo.class_score(photo.target),
+        predicted=photo.class_score(photo.predicted),
+        right=None if labelled is None else photo.predicted == labelled,
+        head=photo.scorer.head,
+        share=photo.share,
+        group=photo.group,
+        values=measured.values,
+        undefined=measured.undefined,
+        curves=measured.curves,
+        map=MapInfo(grid.shape, maximum),
+        timings={
+            "seconds": time.perf_counter() - began,
+            "explaining": explained - began,
+            "passes": photo.passes - passes,
+        },
+        remarks=[shown(remark) for remark in photo.remarks],
+    )
+    return Done(record, grid)
 
-    def ask() -> ScoreBank:
-        if aim not in subject.banks:
-            subject.banks[aim] = _bank(setup, aim, subject.image, subject.target)
-        return subject.banks[aim]
+
+def _measured(metrics: Sequence[Metric], seen: Seen) -> Measured:
+    """The outcomes of all metrics; those that are not finite are undefined."""
+    values: dict[str, float] = {}
+    undefined: dict[str, str] = {}
+    curves: dict[str, list[float]] = {}
+    for metric in metrics:
+        one = metric.measure(seen)
+        for name, value in one.values.items():
+            if math.isfinite(value):
+                values[name] = value
+            else:
+                undefined[name] = "The model's score was not finite."
+        undefined |= one.undefined
+        curves |= {
+            name: [round(p, 6) for p in curve]
+            for name, curve in one.curves.items()
+            if all(map(math.isfinite, curve))
+        }
+    return Measured(values, undefined, curves)
+
+
+def _case(photo: PreparedPhoto, setup: Setup, method: Method) -> Case:
+    """The input of a method; with a reduced budget, each variant has a bank of its own."""
+    variant = setup.bank_variant(method)
+
+    def bank() -> ScoreBank:
+        if variant not in photo.banks:
+            photo.banks[variant] = _bank(setup, variant, photo.image, photo.target)
+        return photo.banks[variant]
 
     return Case(
         setup.model,
-        subject.image,
-        subject.target,
+        photo.image,
+        photo.target,
         setup.layer,
-        ask=ask,
-        listen=lambda: subject.scorer,
+        ask=bank,
+        listen=lambda: photo.scorer,
         seed=setup.settings.seed,
-        name=subject.sample.name,
+        name=photo.sample.name,
     )
 
 
@@ -124,116 +183,55 @@ def _bank(setup: Setup, variant: str, image: Image, target: int) -> ScoreBank:
     return make_bank(setup.model, image, target, layer=setup.layer, settings=settings)
 
 
-def _another(subject: Subject, setup: Setup, method: Method) -> Callable[[Image], Heatmap]:
-    """The same method's heatmap of another image for the same column."""
+def _explainer(photo: PreparedPhoto, setup: Setup, method: Method) -> Callable[[Image], Heatmap]:
+    """Explains the same column of another image by the same method."""
+    variant = str(method.settings.get("variant", "official"))
 
     def explain(image: Image) -> Heatmap:
-        aim = str(method.settings.get("variant", "official"))
-        return method.heatmap(
-            Case(
+        case = Case(
+            setup.model,
+            image,
+            photo.target,
+            setup.layer,
+            ask=lambda: _bank(setup, variant, image, photo.target),
+            listen=lambda: Scorer(
                 setup.model,
                 image,
-                subject.target,
-                setup.layer,
-                ask=lambda: _bank(setup, aim, image, subject.target),
-                listen=lambda: Scorer(
-                    setup.model,
-                    image,
-                    head=subject.scorer.head,
-                    speed=setup.settings.speed,
-                    batch_size=setup.settings.batch_size,
-                ),
-                seed=setup.settings.seed,
-            )
+                head=photo.scorer.head,
+                speed=setup.settings.speed,
+                batch_size=setup.settings.batch_size,
+            ),
+            seed=setup.settings.seed,
         )
+        return method.heatmap(case)
 
     return explain
 
 
-def _judged(subject: Subject, setup: Setup, method: Method, began: float, asked: int) -> Done:
-    case = _case(subject, setup, method)
-    heatmap = method.heatmap(case)
-    if not heatmap.isfinite().all():
-        raise ModelError(f"The map of {method.name} holds NaN or infinity.")
-    explained = time.perf_counter()
-    seen = Seen(
-        heatmap,
-        subject.image,
-        case.probabilities,
-        subject.truth,
-        _another(subject, setup, method),
-        setup.canvas(subject.image),
-    )
-    values: dict[str, float] = {}
-    undefined: dict[str, str] = {}
-    curves: dict[str, list[float]] = {}
-    for metric in setup.metrics:
-        found = metric.measure(seen)
-        for name, value in found.values.items():
-            if math.isfinite(value):
-                values[name] = value
-            else:
-                undefined[name] = "The model's answer was not finite."
-        undefined |= found.undefined
-        curves |= {
-            name: [round(p, 6) for p in curve]
-            for name, curve in found.curves.items()
-            if all(map(math.isfinite, curve))
-        }
-    grid, top = _small(heatmap, _grid(subject, setup))
-    record = _record(subject.sample, method) | {
-        "target": column(subject, subject.target),
-        "predicted": column(subject, subject.predicted),
-        "right": None if subject.labelled is None else subject.predicted == subject.labelled,
-        "head": subject.scorer.head,
-        "share": subject.share,
-        "group": subject.group,
-        "values": values,
-        "undefined": undefined,
-        "curves": curves,
-        "map": {"grid": list(grid.shape), "maximum": top},
-        "timings": {
-            "seconds": time.perf_counter() - began,
-            "explaining": explained - began,
-            "passes": subject.passes - asked,
-        },
-    }
-    if subject.remarks:
-        record["remarks"] = [shown(remark) for remark in subject.remarks]
-    return Done(record, grid)
-
-
-def _grid(subject: Subject, setup: Setup) -> tuple[int, ...]:
-    """The explained layer's grid."""
-    for bank in subject.banks.values():
+def _layer_grid(photo: PreparedPhoto, setup: Setup) -> tuple[int, ...]:
+    for bank in photo.banks.values():
         return tuple(bank.activations.shape[1:])
-    maps, _ = setup.model.activations(subject.image[None], setup.layer)
+    maps, _ = setup.model.activations(photo.image[None], setup.layer)
     return tuple(maps.shape[2:])
 
 
-def _small(heatmap: Heatmap, grid: tuple[int, ...]) -> tuple[Float16, float]:
-    """The heatmap averaged over the cells of a grid and divided by its maximum, which comes too."""
+def _on_grid(heatmap: Heatmap, grid: tuple[int, ...]) -> tuple[Float16, float]:
+    """The heatmap averaged over the cells of a grid and divided by its maximum; the maximum."""
     pools = nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d
     pooled: Tensor = pools[len(grid) - 1](grid)(heatmap[None].float())[0]
-    top = float(pooled.abs().max())
-    scaled = pooled / top if top > 0 else pooled
-    return scaled.cpu().numpy().astype(np.float16), top
+    maximum = float(pooled.abs().max())
+    scaled = pooled / maximum if maximum > 0 else pooled
+    return scaled.cpu().numpy().astype(np.float16), maximum
 
 
-# ── records ──────────────────────────────────────────────────────────────────────────────────
-
-
-def _record(sample: Sample, method: Method) -> Record:
-    return {
-        "schema": SCHEMA,
-        "id": sample.id,
-        "name": shown(sample.name),
-        "label": shown(sample.label) if isinstance(sample.label, str) else sample.label,
-        "method": method.name,
-    }
-
-
-def _failure(sample: Sample, method: Method, error: ScorecamError) -> Record:
-    return _record(sample, method) | {
-        "failure": {"kind": type(error).__name__, "message": shown(str(error))}
-    }
+def _failure(
+    sample: Sample, method: Method, error: ScorecamError, seconds: float | None = None
+) -> FailureRecord:
+    return FailureRecord(
+        id=sample.id,
+        name=shown(sample.name),
+        label=shown(sample.label) if isinstance(sample.label, str) else sample.label,
+        method=method.name,
+        failure=Failure(type(error).__name__, shown(str(error))),
+        timings={} if seconds is None else {"seconds": seconds},
+    )

@@ -154,7 +154,7 @@ def _check_columns(found: list[str], path: Path) -> None:
     if "path" not in found:
         raise DatasetError(f"The list {name} has no column 'path'.", do=do)
     if len(set(found)) < len(found):
-        raise DatasetError(f"The list {name} has two columns of one name.", do=do)
+        raise DatasetError(f"The list {name} has a column twice.", do=do)
     corners = set(_CORNERS) & set(found)
     if corners and len(corners) < 4:
         lacking = listed(sorted(set(_CORNERS) - corners))

@@ -1,64 +1,58 @@
-"""Two or more models on the same photos: how alike their maps are, and what else changed.
+"""Compare two or more models on the same photos: their maps, predictions, focus and accuracy.
 
-Models, checkpoints of one training, precisions, runtimes, or runs that are there already. Every
-model is measured by a run of its own; what is compared is what those runs recorded.
+The sides are models, checkpoints of one training, precisions, runtimes, or existing runs. Each
+model is measured by a run of its own, and the records of the runs are compared.
 """
 
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
-from torch import Tensor
-
 from scorecam.backends.opening import open_model
-from scorecam.base.interpolation import upsample
 from scorecam.base.wording import quoted
 from scorecam.budget.plan import BudgetSpec
 from scorecam.datasets.opening import open_dataset
 from scorecam.datasets.sample import Dataset
-from scorecam.errors import MissingExtra, OutputError, RunError, SettingError, did_you_mean
+from scorecam.errors import MissingExtra, OutputError, SettingError, did_you_mean
 from scorecam.io.arguments import function, instance, several
 from scorecam.io.arguments import path as as_path
-from scorecam.io.files import sweep, write_text
+from scorecam.io.files import write_text
 from scorecam.io.ranges import NUMBER
 from scorecam.methods.names import parse_methods
-from scorecam.metrics.faithfulness import pearson
-from scorecam.metrics.statistics import interval, paired
+from scorecam.metrics.statistics import Interval
 from scorecam.model.model import Model
 from scorecam.page import write
 from scorecam.runs import markdown
-from scorecam.runs.compare.comparison import Comparison, Moved, Versus
-from scorecam.runs.compare.page import moved_page
+from scorecam.runs.compare.changes import compare_with_first, failed_gates, focus_and_accuracy
+from scorecam.runs.compare.classes import Classes, check_classes, classes_of
+from scorecam.runs.compare.comparison import Comparison, Versus
+from scorecam.runs.compare.page import change_page
+from scorecam.runs.compare.plots import draw_training
 from scorecam.runs.compare.sides import (
     Candidate,
-    Classes,
     Side,
-    apart,
-    check_classes,
-    check_records,
-    classes_of,
     parse_side,
     read_side,
-    slug,
+    setting_differences,
 )
 from scorecam.runs.config import SCHEMA
-from scorecam.runs.evaluate import OnProgress, evaluate
-from scorecam.runs.plots import draw_training
+from scorecam.runs.evaluate import evaluate
+from scorecam.runs.layout import Layout
+from scorecam.runs.progress import OnProgress
 from scorecam.runs.seals import sealed
-from scorecam.runs.store import Record, Store, as_json
+from scorecam.runs.store import as_json, check_exists
 from scorecam.settings import Settings
 
-SIDE = 56
-"""Cells that maps of different grids are compared on, along each axis."""
-
 GATES = ("similarity", "focus", "accuracy", "agreement")
-"""What a release may be held to: the last one's, against the first where it takes two."""
+"""Numbers of the last side that a release may require; two of them compare it with the first."""
+
+_RUN_SETTINGS = ("layer", "precision", "runtime")
+"""Settings of a side that belong to its run, not to its model."""
 
 
 def compare(
@@ -77,255 +71,209 @@ def compare(
     Args:
         sides: at least two: a model's spec, with settings after commas
             (`lite0,precision=bfloat16`; `my.net:make,weights=epoch9.pt`), or the folder of a run.
-            The first is what the others are compared with.
-        dataset: photos; None where all sides are runs.
-        out: a folder; the models' runs are in it, and go on where they were.
-        method: whose maps.
-        budget: which masks Score-CAM asks about.
-        fail_under: the least that is accepted of the last side: similarity, agreement (with the
-            first), focus, accuracy.
+            The others are compared with the first.
+        dataset: photos; None if all sides are runs.
+        out: a folder. It holds the runs of the models; unfinished ones are resumed.
+        method: the method to compare.
+        budget: how many masks Score-CAM scores.
+        fail_under: the least accepted value of the last side, by gate: similarity, agreement (with
+            the first side), focus, accuracy.
         opener: opens a model by its spec and settings.
         progress: called after every photo of every side.
 
     Raises:
-        SettingError: a side, setting or gate makes no sense.
-        ModelError: the sides have other classes, or the same in another order.
+        SettingError: a side, setting or gate is invalid.
+        ModelError: the sides have different classes, or the same in another order.
         LayerError: a model lacks its layer.
-        RunError: a run's folder is damaged, or lacks the method.
+        RunError: the folder of a run is damaged, or lacks the method.
         MissingExtra, DatasetError, OutputError: as for `evaluate`.
     """
-    folder = Path(as_path("out", out, OutputError))
-    function("progress", progress, "a Progress")
+    layout = Layout(Path(as_path("out", out, OutputError)))
+    function("progress", progress, "a RunProgress")
     function("opener", opener, "a model's spec and settings", optional=False)
     do = "Give a model's spec or a run's folder for each side."
-    chosen = [parse_side(text) for text in several("sides", sides, str, do)]
+    candidates = [parse_side(text) for text in several("sides", sides, str, do)]
     Settings(budget=budget)  # refuses a wrong budget before any model is opened
-    method = _one(method)
-    fail_under = {} if fail_under is None else fail_under
-    _check(chosen, dataset, fail_under)
+    method = _one_method(method)
+    gates = {} if fail_under is None else fail_under
+    _check_sides(candidates, dataset)
+    _check_gates(gates)
     photos = dataset
     if photos is not None and not isinstance(photos, Dataset):
         photos = open_dataset(as_path("dataset", photos))
-    _check_models(chosen, photos, opener)
-    sweep(folder.glob(".*.tmp"))
-    found: list[Side] = []
-    for number, candidate in enumerate(chosen):
+    _check_models(candidates, photos, opener)
+    layout.sweep_top()
+    results: list[Side] = []
+    for number, candidate in enumerate(candidates, start=1):
         if candidate.is_run:
-            found.append(read_side(candidate, Path(candidate.source), method))
+            results.append(read_side(candidate, Path(candidate.source), method))
             continue
-        model, run = _opened(candidate, opener)
-        place = folder / f"{number + 1}-{slug(candidate.text)}"
+        model, run_settings = _opened(candidate, opener)
+        folder = layout.side(number, candidate.text)
         evaluate(
             model,
             cast("Dataset", photos),
             method,
             "localisation",
-            out=place,
+            out=folder,
             budget=budget,
             progress=progress,
-            **run,
+            **run_settings,
         )
-        found.append(read_side(candidate, place, method))
-    return _compared(found, folder, fail_under)
+        results.append(read_side(candidate, folder, method))
+    comparison = _compared(layout, results, gates)
+    _write(comparison, results)
+    return comparison
 
 
-def _one(method: str) -> str:
-    """The name of the one method that is meant."""
+def _compared(layout: Layout, sides: Sequence[Side], gates: Mapping[str, float]) -> Comparison:
+    versus = tuple(compare_with_first(sides[0], other) for other in sides[1:])
+    common = set.intersection(*(set(side.records) for side in sides))
+    focus, accuracy = focus_and_accuracy(sides, common)
+    measured = {
+        "similarity": versus[-1].similarity,
+        "agreement": versus[-1].agreement,
+        "focus": focus[-1],
+        "accuracy": accuracy[-1],
+    }
+    remarks = _unknown(focus, accuracy) + _left_out(sides, versus, len(common))
+    return Comparison(
+        folder=layout.folder,
+        names=tuple(side.candidate.text for side in sides),
+        accuracy=accuracy,
+        focus=focus,
+        versus=versus,
+        failed=failed_gates(gates, measured),
+        remarks=tuple(remarks),
+    )
+
+
+# ── options ──────────────────────────────────────────────────────────────────────────────────
+
+
+def _one_method(method: str) -> str:
+    """The name of the method to compare."""
     named = parse_methods(instance("method", method, str, "Give a name, such as scorecam."))
     if len(named) != 1:
         raise SettingError(
-            f"{method} names {len(named)} methods.", do="Compare the maps of one: scorecam."
+            f"{method} names {len(named)} methods.", do="Compare one method, such as scorecam."
         )
     return named[0].name
 
 
-def _check(sides: Sequence[Candidate], dataset: object, fail_under: Mapping[str, float]) -> None:
+def _check_sides(sides: Sequence[Candidate], dataset: object) -> None:
     if len(sides) < 2:
-        raise SettingError("One side alone cannot be compared.", do="Name at least two.")
+        raise SettingError("A comparison needs at least two sides.", do="Name two or more.")
     if dataset is None and not all(side.is_run for side in sides):
         raise SettingError(
-            "There are models to compare and no photos.", do="Give a data set after them."
+            "There are models to compare, but no photos.", do="Give a data set after them."
         )
-    do = "Give a dict from a gate to the least that is accepted."
-    for gate, least in instance("fail_under", fail_under, Mapping, do).items():
+
+
+def _check_gates(gates: Mapping[str, float]) -> None:
+    do = "Give a dict from a gate to the least accepted value."
+    for gate, least in instance("fail_under", gates, Mapping, do).items():
         NUMBER.check(f"fail_under[{quoted(gate)}]", least)
         if gate not in GATES:
             raise SettingError(
                 f"There is no gate {quoted(gate)}.",
                 likely=did_you_mean(gate, GATES),
-                do=f"There are {', '.join(GATES)}.",
+                do=f"The gates are {', '.join(GATES)}.",
             )
 
 
 def _check_models(
     sides: Sequence[Candidate], photos: Dataset | None, opener: Callable[..., Model]
 ) -> None:
-    """What makes no sense of any model is said before the first is run; one is kept at a time."""
+    """Check every model before the first run begins; only one is in memory at a time."""
     classes: list[Classes] = []
     for candidate in sides:
         if photos is not None and not candidate.is_run:
-            model, run = _opened(candidate, opener)
-            classes.append(classes_of(model, photos, run.get("layer"), candidate))
+            model, run_settings = _opened(candidate, opener)
+            classes.append(classes_of(model, photos, run_settings.get("layer"), candidate))
             check_classes(classes, candidate)
 
 
 def _opened(candidate: Candidate, opener: Callable[..., Model]) -> tuple[Model, dict[str, Any]]:
-    """The model, and what of its settings belongs to the run."""
-    of_run = ("layer", "precision", "runtime")
-    own = {key: value for key, value in candidate.settings.items() if key not in of_run}
-    run = {key: value for key, value in candidate.settings.items() if key in of_run}
-    model = opener(candidate.source, **own)
-    return instance("opener", model, Model, "It must return a scorecam.Model."), run
+    """The model, and the settings of its run."""
+    settings = candidate.settings
+    of_model = {key: value for key, value in settings.items() if key not in _RUN_SETTINGS}
+    of_run = {key: value for key, value in settings.items() if key in _RUN_SETTINGS}
+    model = opener(candidate.source, **of_model)
+    return instance("opener", model, Model, "It must return a scorecam.Model."), of_run
 
 
-def _focus(record: Record) -> float | None:
-    """The energy in the object: in its mask where there is one, else in its boxes."""
-    values = record["values"]
-    return values.get("energy_mask", values.get("energy_box"))
+# ── remarks ──────────────────────────────────────────────────────────────────────────────────
 
 
-def alike(one: Tensor, other: Tensor) -> float | None:
-    """The correlation of two maps, brought to one grid; None where one is flat."""
-    if one.shape != other.shape:
-        size = (SIDE,) * one.ndim
-        one, other = upsample(one[None], size)[0], upsample(other[None], size)[0]
-    found = pearson(one, other)
-    return None if math.isnan(found) else found
-
-
-def _flat(map_: Tensor) -> bool:
-    low, high = map_.aminmax()
-    return not bool(high > low)
-
-
-def _moved(first: Side, other: Side) -> list[Moved]:
-    photos: list[Moved] = []
-    for sample, record in first.records.items():
-        twin = other.records.get(sample)
-        if twin is None:
-            continue
-        similarity = None
-        same = record["target"]["index"] == twin["target"]["index"]
-        if same and sample in first.maps and sample in other.maps:
-            one, two = first.maps[sample], other.maps[sample]
-            similarity = alike(one, two)
-            if similarity is None and _flat(one) != _flat(two):
-                similarity = 0.0  # a map and none are not alike at all
-        flipped = record["predicted"]["index"] != twin["predicted"]["index"]
-        focus = _focus(record), _focus(twin)
-        photos.append(Moved(sample, record["name"], similarity, flipped, focus))
-    # The most changed first: another class, then the least alike.
-    photos.sort(key=lambda m: (not m.flipped, 2.0 if m.similarity is None else m.similarity))
-    return photos
-
-
-def _versus(first: Side, other: Side) -> Versus:
-    check_records(first, other)
-    photos = _moved(first, other)
-    if not photos:
-        raise RunError(
-            f"{first.candidate.text} and {other.candidate.text} have no photo in common.",
-            likely="They were run on other data sets, or failed on every photo.",
-            do="Run both on the same photos.",
-        )
-    known = [each.similarity for each in photos if each.similarity is not None]
-    both = [each.focus for each in photos if None not in each.focus]
-    return Versus(
-        other.candidate.text,
-        interval(known),
-        len(photos) - len(known),
-        interval([float(not each.flipped) for each in photos]),
-        paired([float(b or 0) for _, b in both], [float(a or 0) for a, _ in both]),
-        tuple(photos),
-    )
-
-
-def _compared(sides: Sequence[Side], folder: Path, fail_under: Mapping[str, float]) -> Comparison:
-    versus = tuple(_versus(sides[0], other) for other in sides[1:])
-    common = set.intersection(*(set(side.records) for side in sides))
-    focus, accuracy = [], []
-    for side in sides:
-        own = [record for sample, record in side.records.items() if sample in common]
-        focus.append(interval([value for r in own if (value := _focus(r)) is not None]))
-        accuracy.append(interval([float(v) for r in own if (v := r.get("right")) is not None]))
+def _unknown(focus: Sequence[Interval], accuracy: Sequence[Interval]) -> list[str]:
+    """What no side can tell."""
     remarks: list[str] = []
-    if not any(each.n for each in focus):
-        remarks.append("No photo has a box or a mask: focus cannot be told.")
-    if not any(each.n for each in accuracy):
-        remarks.append("No photo has a label: accuracy cannot be told.")
-    remarks += [
+    if not any(mean.n for mean in focus):
+        remarks.append("No photo has a box or a mask, so focus is unknown.")
+    if not any(mean.n for mean in accuracy):
+        remarks.append("No photo has a label, so accuracy is unknown.")
+    return remarks
+
+
+def _left_out(sides: Sequence[Side], versus: Sequence[Versus], common: int) -> list[str]:
+    """What was left out, and how the sides differ besides their models."""
+    remarks = [
         f"{side.candidate.text} failed on {side.failures} photos."
         for side in sides
         if side.failures
     ]
-    remarks += _remarks(sides, versus, len(common))
-    held = {
-        "similarity": versus[-1].similarity,
-        "agreement": versus[-1].agreement,
-        "focus": focus[-1],
-        "accuracy": accuracy[-1],
-    }
-    failed = tuple(
-        f"{gate} is {held[gate].mean:.4g}, under {least:g}"
-        if held[gate].n
-        else f"{gate} cannot be told, and at least {least:g} was asked for"
-        for gate, least in fail_under.items()
-        if not held[gate].mean >= least
-    )
-    names = tuple(side.candidate.text for side in sides)
-    found = Comparison(folder, names, tuple(accuracy), tuple(focus), versus, failed, tuple(remarks))
-    _write(found, sides)
-    return found
-
-
-def _remarks(sides: Sequence[Side], versus: Sequence[Versus], common: int) -> list[str]:
-    """What was left out, and what differs beside the models."""
-    remarks: list[str] = []
     every = len({sample for side in sides for sample in side.records})
     if common < every:
-        remarks.append(f"{common:,} of {every:,} photos are on every side; the means are of those.")
-    for side in sides:
-        if side.damaged:
-            what = f"{side.damaged:,} damaged records or maps"
-            remarks.append(f"{side.candidate.text}: {what} were left out.")
+        remarks.append(
+            f"{common:,} of {every:,} photos have results on every side; the means are over those."
+        )
+    remarks += [
+        f"{side.candidate.text}: {side.damaged:,} damaged records or maps were left out."
+        for side in sides
+        if side.damaged
+    ]
     remarks += [
         f"{each.other}: {each.undefined:,} of {len(each.photos):,} photos have no similarity: "
-        "another class is explained, or there are no maps."
+        "the sides explain different classes, or a map is missing or constant."
         for each in versus
         if each.undefined
     ]
-    return remarks + [remark for other in sides[1:] for remark in apart(sides[0], other)]
+    differences = [setting_differences(sides[0], other) for other in sides[1:]]
+    return remarks + [remark for each in differences for remark in each]
 
 
 # ── writing ──────────────────────────────────────────────────────────────────────────────────
 
 
-def _write(found: Comparison, sides: Sequence[Side]) -> None:
+def _write(comparison: Comparison, sides: Sequence[Side]) -> None:
+    layout = Layout(comparison.folder)
     document: dict[str, Any] = {
         "schema": SCHEMA,
-        "models": list(found.names),
-        "accuracy": [each.plain() for each in found.accuracy],
-        "focus": [each.plain() for each in found.focus],
-        "items": [
-            {
-                "other": each.other,
-                "similarity": each.similarity.plain(),
-                "undefined": each.undefined,
-                "agreement": each.agreement.plain(),
-                "focus": each.focus.plain(),
-                "photos": [asdict(photo) for photo in each.photos],
-            }
-            for each in found.versus
-        ],
-        "failed": list(found.failed),
-        "remarks": list(found.remarks),
+        "models": list(comparison.names),
+        "accuracy": [mean.plain() for mean in comparison.accuracy],
+        "focus": [mean.plain() for mean in comparison.focus],
+        "items": [_item(versus) for versus in comparison.versus],
+        "failed": list(comparison.failed),
+        "remarks": list(comparison.remarks),
     }
     for side in sides:
-        Store(side.folder, ()).check_there()
-    write_text(found.folder / "compare.json", as_json(sealed(document)))
-    markdown.write(found.folder / "compare.md", found.table)
-    # Pictures and the page need libraries that the numbers do not.
+        check_exists(side.layout)
+    write_text(layout.comparison, as_json(sealed(document)))
+    markdown.write(layout.comparison_table, comparison.table)
+    # The page and the figure need libraries that the numbers do not need.
     with contextlib.suppress(MissingExtra):
-        write(moved_page(found, sides), found.folder / "compare.html")
+        write(change_page(comparison, sides), layout.comparison_page)
     with contextlib.suppress(MissingExtra):
-        draw_training(found.folder / "focus.png", found.names, found.focus, found.accuracy)
+        draw_training(layout.focus, comparison.names, comparison.focus, comparison.accuracy)
+
+
+def _item(versus: Versus) -> dict[str, Any]:
+    return {
+        "other": versus.other,
+        "similarity": versus.similarity.plain(),
+        "undefined": versus.undefined,
+        "agreement": versus.agreement.plain(),
+        "focus": versus.focus.plain(),
+        "photos": [asdict(photo) for photo in versus.photos],
+    }

@@ -1,4 +1,4 @@
-"""What a comparison found, as plain values and as a table."""
+"""The result of a comparison, as plain values and as Markdown."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from scorecam.runs import markdown
 from scorecam.runs.markdown import Markdown, words
 from scorecam.runs.tables import in_words
 
-MOST = 20
-"""Photos that moved most, in the table."""
+LISTED_PHOTOS = 20
+"""Photos in the table of the largest changes."""
 
 
 @dataclass(frozen=True)
-class Moved:
+class PhotoChange:
     """One photo on the first side and on another.
 
     Args:
-        similarity: of the two maps, Pearson in [-1, 1], and 0 where one of them is flat; None
-            where both are, or the two explain another class.
-        flipped: whether the predicted class is another.
+        similarity: Pearson correlation of the two maps; 0 if one of them is constant; None if both
+            are, or if the sides explain different classes.
+        flipped: whether the sides predict different classes.
+        focus: the energy in the object on each side; None if it is unknown.
     """
 
     id: str
@@ -37,15 +38,15 @@ class Moved:
 
 @dataclass(frozen=True)
 class Versus:
-    """The first side against another.
+    """The first side compared with another.
 
     Args:
-        other: the other's name.
-        similarity: of maps of one class.
-        undefined: photos of which the two explain another class, or both maps are flat.
-        agreement: the share of photos whose predicted class is the same.
-        focus: the difference of the energy in the object, other less first.
-        photos: each of them, the most changed first.
+        other: the name of the other side.
+        similarity: of maps of the same class.
+        undefined: photos without a similarity.
+        agreement: the share of photos with the same prediction.
+        focus: the gain in the energy in the object: other minus first.
+        photos: the largest change first.
     """
 
     other: str
@@ -53,23 +54,23 @@ class Versus:
     undefined: int
     agreement: Interval
     focus: Interval
-    photos: tuple[Moved, ...]
+    photos: tuple[PhotoChange, ...]
 
     __repr__ = constructor
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a comparison found.
+    """The result of a comparison.
 
     Args:
-        folder: where everything is.
+        folder: of the comparison.
         names: of the sides, in order.
-        accuracy: of each side, where photos have labels.
+        accuracy: of each side, if photos have labels.
         focus: energy in the object (mask, or else box), of each side.
-        versus: the first against each other.
-        failed: the gates that were not met, as sentences.
-        remarks: what could not be told, and why.
+        versus: the first side compared with each other side.
+        failed: the gates that failed, as sentences.
+        remarks: what is unknown or was left out, and why.
     """
 
     folder: Path
@@ -88,41 +89,39 @@ class Comparison:
 
     @property
     def table(self) -> Markdown:
-        """The same in Markdown."""
-        return _table(self)
+        """The result in Markdown."""
+        parts = [markdown.heading(1, "Comparison with the first"), _sides(self)]
+        for versus in self.versus:
+            parts += [markdown.heading(2, "Largest changes: {}", versus.other), _photos(versus)]
+        if self.failed:
+            parts.append(markdown.paragraph("Failed gates: {}.", "; ".join(self.failed)))
+        parts += [markdown.paragraph("{}", remark) for remark in self.remarks]
+        return markdown.document(*parts)
 
 
-def _table(found: Comparison) -> Markdown:
+def _sides(comparison: Comparison) -> Markdown:
+    """One line per side; those after the first have the columns of the comparison."""
     head = ["model", "accuracy", "focus", "similarity", "same prediction", "focus gained"]
-    sides = list(zip(found.names, found.accuracy, found.focus, strict=True))
-    rows: list[list[str]] = [
-        [name, in_words(right), in_words(own), "", "", ""] for name, right, own in sides
+    sides = zip(comparison.names, comparison.accuracy, comparison.focus, strict=True)
+    lines: list[list[str]] = [
+        [name, in_words(accuracy), in_words(focus), "", "", ""] for name, accuracy, focus in sides
     ]
-    for row, each in zip(rows[1:], found.versus, strict=True):
-        similarity = in_words(each.similarity)
-        if each.undefined:
-            similarity = words("{} ({} undefined)", similarity, each.undefined)
-        row[3:] = [
-            similarity,
-            in_words(each.agreement),
-            in_words(each.focus, "+"),
+    for cells, versus in zip(lines[1:], comparison.versus, strict=True):
+        similarity = in_words(versus.similarity)
+        if versus.undefined:
+            similarity = words("{} ({} undefined)", similarity, versus.undefined)
+        cells[3:] = [similarity, in_words(versus.agreement), in_words(versus.focus, "+")]
+    return markdown.table(head, lines)
+
+
+def _photos(versus: Versus) -> Markdown:
+    lines = [
+        [
+            photo.name,
+            "–" if photo.similarity is None else f"{photo.similarity:.3f}",
+            "another class" if photo.flipped else "",
+            " → ".join("–" if value is None else f"{value:.2f}" for value in photo.focus),
         ]
-    parts = [markdown.heading(1, "Comparison with the first"), markdown.table(head, rows)]
-    for each in found.versus:
-        lines = [
-            [
-                photo.name,
-                "–" if photo.similarity is None else f"{photo.similarity:.3f}",
-                "another class" if photo.flipped else "",
-                " → ".join("–" if value is None else f"{value:.2f}" for value in photo.focus),
-            ]
-            for photo in each.photos[:MOST]
-        ]
-        parts += [
-            markdown.heading(2, "What moved most: {}", each.other),
-            markdown.table(["photo", "similarity", "prediction", "focus"], lines),
-        ]
-    if found.failed:
-        parts.append(markdown.paragraph("Not met: {}.", "; ".join(found.failed)))
-    parts += [markdown.paragraph("{}", remark) for remark in found.remarks]
-    return markdown.document(*parts)
+        for photo in versus.photos[:LISTED_PHOTOS]
+    ]
+    return markdown.table(["photo", "similarity", "prediction", "focus"], lines)

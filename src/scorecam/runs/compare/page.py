@@ -1,147 +1,113 @@
-"""The photos that moved most between the sides of a comparison, as a page."""
+"""The page of a comparison: the photos that changed most, with the maps of every side."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from scorecam.io.json_values import is_text
-from scorecam.page import Page, Picture, Shown, decodable, grid8
+from scorecam.page import Page, Picture, Shown, grid8
+from scorecam.runs.compare.comparison import Comparison, PhotoChange
+from scorecam.runs.compare.plots import short_names
 from scorecam.runs.compare.sides import Side
-from scorecam.runs.plots import told_apart
-from scorecam.runs.record import ENTRY, Unreadable, read_object
+from scorecam.runs.gallery import read_thumbnail
+from scorecam.runs.record import ClassScore, MeasuredRecord
 from scorecam.runs.tables import in_words
 
-if TYPE_CHECKING:
-    from scorecam.runs.compare.comparison import Comparison, Moved
-    from scorecam.runs.record import Record
-
-LONG = 2**20
-"""Characters of a thumbnail."""
-
-MOST = 200
-"""Photos on the page: those that moved most."""
+PAGE_PHOTOS = 200
+"""Photos on the page: those that changed most."""
 
 
-def moved_page(found: Comparison, sides: Sequence[Side]) -> Page:
-    """Every photo on all sides, the most changed first.
+def change_page(comparison: Comparison, sides: Sequence[Side]) -> Page:
+    """Every photo on all sides, the largest change first.
 
-    A photo's place is that on the side where it changed most: another predicted class first, then
-    the least alike.
+    A photo is ranked by the side where it changed most: different predictions first, then the
+    least similar maps.
     """
-    names = _titles(found.names)
-    changes: dict[str, dict[str, Moved]] = {}
-    places: dict[str, int] = {}
-    for other, versus in zip(names[1:], found.versus, strict=True):
-        for place, photo in enumerate(versus.photos):
+    names = _titles(comparison.names)
+    changes: dict[str, dict[str, PhotoChange]] = {}
+    ranks: dict[str, int] = {}
+    for other, versus in zip(names[1:], comparison.versus, strict=True):
+        for rank, photo in enumerate(versus.photos):
             changes.setdefault(photo.id, {})[other] = photo
-            places[photo.id] = min(places.get(photo.id, place), place)
-    order = sorted(changes, key=lambda sample: places[sample])
-    shown = [_picture(sample, changes[sample], sides, names) for sample in order[:MOST]]
+            ranks[photo.id] = min(ranks.get(photo.id, rank), rank)
+    order = sorted(changes, key=lambda sample: ranks[sample])
+    by_name = dict(zip(names, sides, strict=True))
+    pictures = [_picture(sample, changes[sample], by_name) for sample in order[:PAGE_PHOTOS]]
     lead = "The same photos on every side; those that changed most come first."
-    if len(order) > MOST:
-        lead += f" The first {MOST} of {len(order):,}."
-    gates = [f"Not met: {sentence}." for sentence in found.failed]
+    if len(order) > PAGE_PHOTOS:
+        lead += f" The first {PAGE_PHOTOS} of {len(order):,}."
+    gates = [f"Failed gate: {sentence}." for sentence in comparison.failed]
     return Page(
         f"{names[0]} compared with {', '.join(names[1:])}",
         lead,
-        _about(found, names),
-        pictures=tuple(shown),
-        remarks=(*gates, *found.remarks),
+        _about(comparison, names),
+        pictures=tuple(pictures),
+        remarks=(*gates, *comparison.remarks),
     )
 
 
 def _titles(names: Sequence[str]) -> list[str]:
-    """The sides' names, short, and each another."""
-    short = told_apart(names)
+    """Short and distinct names of the sides."""
+    short = short_names(names)
     return [
         f"{name} ({place})" if short.count(name) > 1 else name
         for place, name in enumerate(short, start=1)
     ]
 
 
-def _about(found: Comparison, names: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    rows: list[tuple[str, str]] = []
-    for name, accuracy, focus in zip(names, found.accuracy, found.focus, strict=True):
-        told = [
-            f"{what} {in_words(each)}"
-            for what, each in (("accuracy", accuracy), ("energy in the object", focus))
-            if each.n
+def _about(comparison: Comparison, names: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    lines: list[tuple[str, str]] = []
+    for name, accuracy, focus in zip(names, comparison.accuracy, comparison.focus, strict=True):
+        known = [
+            f"{what} {in_words(mean)}"
+            for what, mean in (("accuracy", accuracy), ("energy in the object", focus))
+            if mean.n
         ]
-        rows.append((name, ", ".join(told) or "neither labels nor objects are known"))
-    for other, versus in zip(names[1:], found.versus, strict=True):
-        alike, same = in_words(versus.similarity), in_words(versus.agreement)
-        told = f"similarity {alike}, same prediction {same}"
-        rows.append((f"{names[0]} against {other}", told))
-    return tuple(rows)
+        lines.append((name, ", ".join(known) or "no labels and no objects are known"))
+    for other, versus in zip(names[1:], comparison.versus, strict=True):
+        similarity, agreement = in_words(versus.similarity), in_words(versus.agreement)
+        text = f"similarity {similarity}, same prediction {agreement}"
+        lines.append((f"{names[0]} against {other}", text))
+    return tuple(lines)
 
 
-def _picture(
-    sample: str, changes: Mapping[str, Moved], sides: Sequence[Side], names: Sequence[str]
-) -> Picture:
-    records = {
-        name: side.records[sample]
-        for name, side in zip(names, sides, strict=True)
-        if sample in side.records
-    }
-    first = next(iter(changes.values()))
+def _picture(sample: str, changes: Mapping[str, PhotoChange], sides: Mapping[str, Side]) -> Picture:
+    """One photo, with its maps and predictions on every side."""
     facts: dict[str, float | None] = {}
     for other, change in changes.items():
-        behind = f", {other}" if len(names) > 2 else ""
-        facts[f"similarity{behind}"] = change.similarity
-        facts[f"focus gained{behind}"] = _gained(*change.focus)
+        suffix = f", {other}" if len(sides) > 2 else ""
+        before, after = change.focus
+        facts[f"similarity{suffix}"] = change.similarity
+        facts[f"focus gained{suffix}"] = None if before is None or after is None else after - before
+    records = {name: side.records[sample] for name, side in sides.items() if sample in side.records}
     flipped = any(change.flipped for change in changes.values())
-    words = [f"{name} says {_said(record['predicted'])}." for name, record in records.items()]
+    predictions = [f"{name} predicts {_text(own.predicted)}." for name, own in records.items()]
     return Picture(
         sample,
-        first.name,
-        _thumbnail(sample, sides),
-        _classes(sample, records, dict(zip(names, sides, strict=True))),
-        None,
-        facts,
-        ("flipped",) if flipped else (),
-        tuple(words),
+        next(iter(changes.values())).name,
+        read_thumbnail([side.layout for side in sides.values()], sample),
+        _classes(sample, records, sides),
+        contrast=None,
+        facts=facts,
+        tags=("flipped",) if flipped else (),
+        words=tuple(predictions),
     )
 
 
-def _gained(before: float | None, after: float | None) -> float | None:
-    return None if before is None or after is None else after - before
-
-
 def _classes(
-    sample: str, records: Mapping[str, Record], sides: Mapping[str, Side]
+    sample: str, records: Mapping[str, MeasuredRecord], sides: Mapping[str, Side]
 ) -> tuple[Shown, ...]:
-    """The classes that the sides explain, one map for each side that explains it."""
-    kinds: dict[int, dict[str, Record]] = {}
+    """The classes that the sides explain, with one map per side that explains it."""
+    by_class: dict[int, dict[str, MeasuredRecord]] = {}
     for name, record in records.items():
-        kinds.setdefault(record["target"]["index"], {})[name] = record
+        by_class.setdefault(record.target.index, {})[name] = record
     shown: list[Shown] = []
-    for index, own in list(kinds.items())[:5]:
-        target = next(iter(own.values()))["target"]
+    for index, own in list(by_class.items())[:5]:
+        target = next(iter(own.values())).target
         maps = {name: grid8(sides[name].maps[sample]) for name in own if sample in sides[name].maps}
-        shown.append(
-            Shown(target["name"] or f"class {index}", target["probability"], "target", maps)
-        )
+        shown.append(Shown(target.name or f"class {index}", target.probability, "target", maps))
     return tuple(shown)
 
 
-def _said(column: Mapping[str, Any]) -> str:
-    name = column["name"] or f"class {column['index']}"
-    probability = column["probability"]
-    return name if probability is None else f"{name} ({probability:.0%})"
-
-
-def _thumbnail(sample: str, sides: Sequence[Side]) -> bytes | None:
-    """What the first side that has kept it saw."""
-    for side in sides:
-        file: Path = side.folder / "gallery" / sample[:2] / f"{sample}.json"
-        try:
-            kept = read_object(file, ENTRY, "entry that is no entry").get("jpeg")
-            jpeg = decodable(base64.b64decode(kept, validate=True)) if is_text(kept, LONG) else None
-        except (FileNotFoundError, Unreadable, ValueError):  # not kept, or edited
-            continue
-        if jpeg is not None:
-            return jpeg
-    return None  # a grey tile
+def _text(score: ClassScore) -> str:
+    name = score.name or f"class {score.index}"
+    return name if score.probability is None else f"{name} ({score.probability:.0%})"

@@ -1,1 +1,1 @@
-"""The sanity check: whether the maps change when the weights do."""
+"""The sanity check: whether the maps change when the weights change."""

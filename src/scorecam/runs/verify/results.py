@@ -1,4 +1,4 @@
-"""Whether a run's results are those of its records: every row, and every mean."""
+"""Check the results of a run against its records: every row, and every mean."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import math
 import os
 from collections import defaultdict
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from scorecam.errors import RunError
 from scorecam.io.reading import Kind, read_bytes
-from scorecam.runs.record import Record
+from scorecam.runs.parquet import failure_note
+from scorecam.runs.record import FailureRecord, ItemRecord
 from scorecam.runs.store import Store
 
 Cells = dict[str, tuple[float | None, str | None]]
@@ -21,65 +23,73 @@ TABLE = Kind("a run's results.parquet", 2**32, RunError)
 _COLUMNS = ("id", "method", "metric", "value", "note")
 
 
+_AGAIN = "Run the command of the run again: it writes the results of all records."
+
+
 @dataclass(frozen=True)
 class Results:
-    """What was found.
+    """What the check found.
 
     Args:
-        wrong: files that do not agree with the records, and how, as a sentence.
-        remark: what could not be checked; "" where everything was.
+        wrong: files that do not agree with the records, each with a sentence.
+        remark: what could not be checked; "" if everything was.
     """
 
-    wrong: tuple[tuple[str, str], ...]
+    wrong: tuple[tuple[Path, str], ...]
     remark: str = ""
 
 
 @dataclass
-class _Tally:
-    """What the records say, photo by photo."""
+class _Values:
+    """The values in the records, by photo.
+
+    Args:
+        values: by method, outcome and group.
+        photos: by method.
+        unreadable: records that cannot be read.
+    """
 
     values: dict[Key, dict[str, float]] = field(
         default_factory=lambda: defaultdict(dict[str, float])
     )
-    lost: int = 0
     photos: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
+    unreadable: int = 0
 
-    def add(self, method: str, record: Record) -> None:
-        self.photos[method].add(record["id"])
-        if "failure" in record:
+    def add(self, record: ItemRecord) -> None:
+        self.photos[record.method].add(record.id)
+        if isinstance(record, FailureRecord):
             return
-        for outcome, value in record["values"].items():
-            for group in {"all", record.get("group") or "all"}:
-                self.values[method, outcome, group][record["id"]] = value
+        for outcome, value in record.values.items():
+            for group in {"all", record.group or "all"}:
+                self.values[record.method, outcome, group][record.id] = value
 
 
-def check_results(store: Store, summary: dict[str, Any]) -> Results:
-    """Hold `results.parquet` and `summary.json` against the records."""
-    tally = _Tally()
-    wrong: list[tuple[str, str]] = []
+def check_results(store: Store[ItemRecord], summary: dict[str, Any]) -> Results:
+    """Compare `results.parquet` and `summary.json` with the records."""
+    records = _Values()
+    wrong: list[tuple[Path, str]] = []
     table, remark = _table(store)
     if isinstance(table, str):
-        wrong.append(("results.parquet", table))
-    bad = 0
+        wrong.append((store.layout.results, table))
+    different = 0
     for method in store.methods:
-        tally.photos[method] = set()
+        records.photos[method] = set()
         rows = table[method] if isinstance(table, dict) else None
-        bad += _method(store, method, rows, tally)
-    again = "Give the command of the run again: it writes the results of all records."
-    if bad:
-        what = f"It disagrees with the records of {bad:,} photos and methods."
-        wrong.append(("results.parquet", f"{what} {again}"))
-    if tally.lost:
-        remark += " summary.json was not held against the records, since some are damaged."
-    elif odd := _means(store, summary, tally):
-        what = f"{odd:,} of its numbers are not those of the records."
-        wrong.append(("summary.json", f"{what} {again}"))
+        different += _compare_rows(store, method, rows, records)
+    if different:
+        what = f"It disagrees with the records of {different:,} photos and methods."
+        wrong.append((store.layout.results, f"{what} {_AGAIN}"))
+    if records.unreadable:
+        remark += " summary.json was not compared with the records, because some are damaged."
+    elif count := _wrong_numbers(store, summary, records):
+        what = f"{count:,} of its numbers disagree with the records."
+        wrong.append((store.layout.summary, f"{what} {_AGAIN}"))
     return Results(tuple(wrong), remark.strip())
 
 
-def _table(store: Store) -> tuple[dict[str, dict[str, Cells]] | str | None, str]:
+def _table(store: Store[ItemRecord]) -> tuple[dict[str, dict[str, Cells]] | str | None, str]:
     """The cells of `results.parquet` by method and photo, or what is wrong; and a remark."""
-    file = store.folder / "results.parquet"
+    file = store.layout.results
     if not os.path.lexists(file):
         return "This result is missing.", ""
     try:
@@ -101,58 +111,63 @@ def _table(store: Store) -> tuple[dict[str, dict[str, Cells]] | str | None, str]
     return found, ""
 
 
-def _method(store: Store, method: str, rows: dict[str, Cells] | None, tally: _Tally) -> int:
-    """How many photos of a method the table disagrees on; its records are tallied."""
-    bad = 0
-    folder = store.folder / "items" / store.slug(method)
-    seen: set[str] = set()
-    for file in folder.glob("??/*.json"):
-        seen.add(file.stem)
+def _compare_rows(
+    store: Store[ItemRecord], method: str, rows: dict[str, Cells] | None, records: _Values
+) -> int:
+    """Add the records of a method; returns how many photos have different rows.
+
+    Args:
+        rows: by photo; None if the table cannot be read.
+    """
+    different = 0
+    photos: set[str] = set()
+    for file in store.layout.items_of(method):
+        photos.add(file.stem)
         record, _ = store.judge(method, file.stem)
         if record is None:
-            tally.lost += 1
+            records.unreadable += 1
             continue
-        tally.add(method, record)
-        bad += rows is not None and not _agrees(record, rows.get(file.stem))
-    return bad + (0 if rows is None else len(rows.keys() - seen))
+        records.add(record)
+        different += rows is not None and not _agrees(record, rows.get(file.stem))
+    return different + (0 if rows is None else len(rows.keys() - photos))
 
 
-def _agrees(record: Record, cells: Cells | None) -> bool:
+def _agrees(record: ItemRecord, cells: Cells | None) -> bool:
     if cells is None:
         return False
-    if "failure" in record:
-        note = f"{record['failure']['kind']}: {record['failure']['message']}"
-        return cells == {"failure": (None, note)}
-    values, undefined = record["values"], record.get("undefined") or {}
-    if not values.keys() <= cells.keys():
+    if isinstance(record, FailureRecord):
+        return cells == {"failure": (None, failure_note(record))}
+    if not record.values.keys() <= cells.keys():
         return False
     return all(
-        cell == (values.get(outcome), undefined.get(outcome)) for outcome, cell in cells.items()
+        cell == (record.values.get(outcome), record.undefined.get(outcome))
+        for outcome, cell in cells.items()
     )
 
 
-def _means(store: Store, summary: dict[str, Any], tally: _Tally) -> int:
-    """How many numbers of the summary are not those of the records."""
-    done = len(set.intersection(*tally.photos.values()))
-    odd = int(summary.get("done") != done)
+def _wrong_numbers(store: Store[ItemRecord], summary: dict[str, Any], records: _Values) -> int:
+    """How many numbers of the summary disagree with the records."""
+    done = len(set.intersection(*records.photos.values()))
+    wrong = int(summary.get("done") != done)
     items = summary.get("items")
     for item in items if isinstance(items, list) else []:
         if isinstance(item, dict) and "failure" not in item:
-            odd += not _holds(store.methods[0], item, tally)
-    return odd
+            wrong += not _is_right(store.methods[0], item, records)
+    return wrong
 
 
-def _holds(first: str, item: dict[str, Any], tally: _Tally) -> bool:
-    """Whether a row of the summary has the mean and the count of the records."""
+def _is_right(first: str, item: dict[str, Any], records: _Values) -> bool:
+    """Whether an item of the summary has the mean and the count of the records."""
     method, outcome, group = (str(item.get(key)) for key in ("method", "outcome", "group"))
-    own = tally.values.get((method, outcome, group), {})
+    own = records.values.get((method, outcome, group), {})
     if item.get("against") is not None:
-        base = tally.values.get((first, outcome, "all"), {})
-        own = {sample: own[sample] - base[sample] for sample in own if sample in base}
+        base = records.values.get((first, outcome, "all"), {})
+        own = {photo: own[photo] - base[photo] for photo in own if photo in base}
     if item.get("n") != len(own):
         return False
+    recorded = item.get("mean")
     if not own:
-        return item.get("mean") is None
+        return recorded is None
     mean = math.fsum(own.values()) / len(own)
-    found = item.get("mean")
-    return isinstance(found, int | float) and math.isclose(found, mean, rel_tol=1e-9, abs_tol=1e-12)
+    is_number = isinstance(recorded, int | float)
+    return is_number and math.isclose(recorded, mean, rel_tol=1e-9, abs_tol=1e-12)

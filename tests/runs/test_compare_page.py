@@ -12,7 +12,7 @@ from compared_runs import compared
 from scorecam.page import Page, write
 from scorecam.runs.compare import page as moved
 from scorecam.runs.compare.comparison import Comparison
-from scorecam.runs.compare.page import moved_page
+from scorecam.runs.compare.page import change_page
 from scorecam.runs.compare.sides import parse_side, read_side
 from small_runs import photos, with_truth
 
@@ -32,7 +32,7 @@ def page_of(found: Comparison) -> Page:
         read_side(parse_side(name), run, METHOD)
         for name, run in zip(found.names, runs, strict=True)
     ]
-    return moved_page(found, sides)
+    return change_page(found, sides)
 
 
 def test_every_photo_shows_both_sides_maps_of_one_class(folder: Path, tmp_path: Path) -> None:
@@ -63,8 +63,8 @@ def test_a_photo_of_which_the_prediction_flips_says_what_each_side_says(
         label = picture.name.split("/")[0]
         assert picture.tags == ("flipped",)
         assert len(picture.words) == 2
-        assert picture.words[0].startswith(f"right says {label} (")
-        assert not picture.words[1].startswith(f"swapped says {label} (")
+        assert picture.words[0].startswith(f"right predicts {label} (")
+        assert not picture.words[1].startswith(f"swapped predicts {label} (")
 
 
 def test_focus_is_what_the_second_side_gained(folder: Path, tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_one_model_twice_is_two_sides(folder: Path, tmp_path: Path) -> None:
 def test_only_the_first_photos_are_on_the_page(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(moved, "MOST", 2)
+    monkeypatch.setattr(moved, "PAGE_PHOTOS", 2)
     page = page_of(compared(["right", "near"], folder, tmp_path / "out"))
     assert len(page.pictures) == 2
     assert "first 2 of 6" in page.lead
@@ -107,7 +107,7 @@ def test_the_page_is_written_and_a_gate_is_on_it(folder: Path, tmp_path: Path) -
     found = compared(["right", "swapped"], folder, tmp_path / "out", fail_under={"agreement": 0.9})
     text = (found.folder / "compare.html").read_text("utf-8")
     assert "right compared with swapped" in text
-    assert "agreement is 0, under 0.9" in text
+    assert "agreement is 0, below 0.9" in text
 
 
 def test_without_thumbnails_there_are_grey_tiles(folder: Path, tmp_path: Path) -> None:

@@ -1,0 +1,123 @@
+"""The numbers of a comparison: similarity, agreement, focus and accuracy over common photos."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from scorecam.base.interpolation import upsample
+from scorecam.errors import RunError
+from scorecam.metrics.similarity import pearson
+from scorecam.metrics.statistics import Interval, interval, paired
+from scorecam.runs.compare.classes import check_records
+from scorecam.runs.compare.comparison import PhotoChange, Versus
+from scorecam.runs.compare.sides import Side
+from scorecam.runs.record import MeasuredRecord
+
+COMMON_SIDE = 56
+"""Cells along each axis of the common grid for maps of different grids."""
+
+
+def compare_with_first(first: Side, other: Side) -> Versus:
+    """The first side compared with another.
+
+    Raises:
+        ModelError: their classes differ.
+        RunError: they have no photo in common.
+    """
+    check_records(first, other)
+    photos = _changes(first, other)
+    if not photos:
+        raise RunError(
+            f"{first.candidate.text} and {other.candidate.text} have no photo in common.",
+            likely="They ran on different data sets, or failed on every photo.",
+            do="Run both on the same photos.",
+        )
+    known = [photo.similarity for photo in photos if photo.similarity is not None]
+    both = [photo.focus for photo in photos if None not in photo.focus]
+    return Versus(
+        other=other.candidate.text,
+        similarity=interval(known),
+        undefined=len(photos) - len(known),
+        agreement=interval([float(not photo.flipped) for photo in photos]),
+        focus=paired([float(b or 0) for _, b in both], [float(a or 0) for a, _ in both]),
+        photos=tuple(photos),
+    )
+
+
+def focus_and_accuracy(
+    sides: Sequence[Side], common: set[str]
+) -> tuple[tuple[Interval, ...], tuple[Interval, ...]]:
+    """The means of each side over the common photos."""
+    focus: list[Interval] = []
+    accuracy: list[Interval] = []
+    for side in sides:
+        own = [record for sample, record in side.records.items() if sample in common]
+        focus.append(interval([value for r in own if (value := _focus(r)) is not None]))
+        accuracy.append(interval([float(r.right) for r in own if r.right is not None]))
+    return tuple(focus), tuple(accuracy)
+
+
+def failed_gates(gates: Mapping[str, float], measured: Mapping[str, Interval]) -> tuple[str, ...]:
+    """The gates that failed, as sentences.
+
+    Args:
+        gates: the least accepted mean, by name.
+        measured: by name.
+    """
+    return tuple(
+        f"{gate} is {measured[gate].mean:.4g}, below {least:g}"
+        if measured[gate].n
+        else f"{gate} is unknown, and the gate requires at least {least:g}"
+        for gate, least in gates.items()
+        if not measured[gate].mean >= least
+    )
+
+
+def map_similarity(one: Tensor, other: Tensor) -> float | None:
+    """The correlation of two maps on a common grid; None if one is constant."""
+    if one.shape != other.shape:
+        size = (COMMON_SIDE,) * one.ndim
+        one, other = upsample(one[None], size)[0], upsample(other[None], size)[0]
+    correlation = pearson(one, other)
+    return None if math.isnan(correlation) else correlation
+
+
+def _changes(first: Side, other: Side) -> list[PhotoChange]:
+    """The common photos: different predictions first, then the least similar maps."""
+    photos = [
+        PhotoChange(
+            id=sample,
+            name=record.name,
+            similarity=_similarity(sample, first, other),
+            flipped=record.predicted.index != twin.predicted.index,
+            focus=(_focus(record), _focus(twin)),
+        )
+        for sample, record in first.records.items()
+        if (twin := other.records.get(sample)) is not None
+    ]
+    photos.sort(key=lambda p: (not p.flipped, 2.0 if p.similarity is None else p.similarity))
+    return photos
+
+
+def _similarity(sample: str, first: Side, other: Side) -> float | None:
+    same = first.records[sample].target.index == other.records[sample].target.index
+    if not same or sample not in first.maps or sample not in other.maps:
+        return None
+    one, two = first.maps[sample], other.maps[sample]
+    similarity = map_similarity(one, two)
+    if similarity is None and _is_constant(one) != _is_constant(two):
+        return 0.0
+    return similarity
+
+
+def _is_constant(map_: Tensor) -> bool:
+    low, high = map_.aminmax()
+    return not bool(high > low)
+
+
+def _focus(record: MeasuredRecord) -> float | None:
+    """The energy in the object: in its mask if there is one, else in its boxes."""
+    return record.values.get("energy_mask", record.values.get("energy_box"))

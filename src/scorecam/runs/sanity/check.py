@@ -1,0 +1,260 @@
+"""Explains every photo with every other network, and compares the maps with the original ones."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from scorecam.bank.bank import ScoreBank
+from scorecam.base.wording import excerpt, shown
+from scorecam.cam import find_variant
+from scorecam.datasets.sample import Sample
+from scorecam.errors import ModelError, OutputError, RunError, ScorecamError
+from scorecam.images.photo import read_photo
+from scorecam.images.preprocess import Preprocess
+from scorecam.io.files import write_bytes
+from scorecam.methods.method import Case, Method
+from scorecam.metrics.similarity import SIMILARITIES
+from scorecam.model.engine import Speed
+from scorecam.model.model import Model, WhiteBox
+from scorecam.model.scorer import Scorer
+from scorecam.model.shortage import memory_errors_translated
+from scorecam.runs.maps import map_bytes, read_grid
+from scorecam.runs.progress import OnProgress, RunProgress
+from scorecam.runs.record import Failure, LikenessRecord, Unreadable
+from scorecam.runs.sanity.networks import DATA, Job
+from scorecam.runs.store import Store
+from scorecam.scoring.banks import make_bank
+from scorecam.settings import Settings
+from scorecam.shapes import Heatmap, Image
+
+PICTURED = 3
+"""Photos whose maps by other networks are kept, for the figure."""
+
+KEPT_SIDE = 56
+"""Cells of a kept map along each axis, at most."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """What does not change between the photos and networks of a sanity check.
+
+    Args:
+        model: the trained network.
+        shuffled: the network trained on shuffled labels.
+    """
+
+    model: WhiteBox
+    shuffled: Model | None
+    methods: tuple[Method, ...]
+    layer: str
+    settings: Settings
+    store: Store[LikenessRecord]
+
+    def run(
+        self,
+        jobs: Sequence[Job],
+        samples: Sequence[Sample],
+        image: Image,
+        progress: OnProgress | None,
+    ) -> dict[str, str]:
+        """Compute the missing records.
+
+        Returns:
+            The photos that cannot be used, and why.
+        """
+        began = time.perf_counter()
+        targets, failures = self._targets(samples)
+        usable = [sample for sample in samples if sample.id in targets]
+        pictured = {sample.id for sample in usable[:PICTURED]}
+        total, done, fresh = len(jobs) * len(usable), 0, 0
+        for job in jobs:
+            missing = [sample for sample in usable if not self._is_done(job, sample)]
+            done += len(usable) - len(missing)
+            if not missing:
+                continue
+            network = self._network(job, image)
+            for sample in missing:
+                keeps_maps = sample.id in pictured
+                self._record(network, job, sample, targets[sample.id], keeps_maps=keeps_maps)
+                done, fresh = done + 1, fresh + 1
+                if progress is not None:
+                    seconds = time.perf_counter() - began
+                    progress(RunProgress(done, total, fresh, len(failures), seconds))
+        self.store.check_complete([job.name for job in jobs], [sample.id for sample in usable])
+        return failures
+
+    # ── the trained network ──────────────────────────────────────────────────────────────────
+
+    def _targets(self, samples: Sequence[Sample]) -> tuple[dict[str, int], dict[str, str]]:
+        """The class explained in each photo, by id; and the photos that cannot be used, and why."""
+        targets: dict[str, int] = {}
+        failures: dict[str, str] = {}
+        for sample in samples:
+            try:
+                targets[sample.id] = self._save_originals(sample)
+            except OutputError:  # every photo would meet it
+                raise
+            except ScorecamError as error:
+                failures[shown(sample.name)] = shown(str(error))
+        return targets, failures
+
+    def _save_originals(self, sample: Sample) -> int:
+        """Save the trained network's maps of its prediction; returns the predicted class."""
+        image = self.image(sample)
+        scorer = Scorer(self.model, image, speed=Speed("eager"))
+        target = int(scorer.columns.argmax())
+        size = tuple(image.shape[1:])
+        layout = self.store.layout
+        missing = [
+            method
+            for method in self.methods
+            if not _is_kept(layout.original(method.name, sample.id), size)
+        ]
+        with memory_errors_translated():
+            maps = self._maps(self.model, image, target, missing)
+        for method in missing:
+            self._save_map(layout.original(method.name, sample.id), maps[method.name])
+        return target
+
+    def original(self, method: Method, sample: Sample) -> Tensor:
+        """The trained network's map.
+
+        Raises:
+            RunError: it existed before, and cannot be read any more.
+        """
+        self.store.check_exists()
+        file = self.store.layout.original(method.name, sample.id)
+        try:
+            return torch.from_numpy(read_grid(file).astype(np.float32))
+        except Unreadable as error:
+            raise RunError(
+                f"{excerpt(file, 200)} cannot be read: {error}.",
+                likely="It was changed while the check ran.",
+                do="Run the same command again: it resumes the check.",
+            ) from error
+
+    # ── another network ──────────────────────────────────────────────────────────────────────
+
+    def _is_done(self, job: Job, sample: Sample) -> bool:
+        """Whether there is a whole record; failures are tried again."""
+        record, _ = self.store.judge(job.name, sample.id)
+        return record is not None and record.failure is None
+
+    def _network(self, job: Job, image: Image) -> Model:
+        if job.mode == DATA and self.shuffled is not None:
+            return self.shuffled
+        return self.model.randomised(job.chosen, image[None], job.seed)
+
+    def _record(
+        self, network: Model, job: Job, sample: Sample, target: int, *, keeps_maps: bool
+    ) -> None:
+        """Explain a photo with another network, and save the record."""
+        record, maps = self._compared(network, job, sample, target)
+        for method in self.methods if keeps_maps and maps else ():
+            file = self.store.layout.network_map(job.name, method.name, sample.id)
+            self._save_map(file, _reduced(maps[method.name]))
+        self.store.check_exists()
+        self.store.write(record)
+
+    def _compared(
+        self, network: Model, job: Job, sample: Sample, target: int
+    ) -> tuple[LikenessRecord, dict[str, Heatmap]]:
+        """The record, and the network's maps; no maps after a failure."""
+        record = LikenessRecord(sample.id, shown(sample.name), job.name, {})
+        try:
+            with memory_errors_translated():
+                maps = self._maps(network, self.image(sample), target, self.methods)
+        except ScorecamError as error:
+            failure = Failure(type(error).__name__, shown(str(error)))
+            return replace(record, failure=failure), {}
+        values = {
+            method.name: dict(self._similarities(method, sample, maps[method.name]))
+            for method in self.methods
+        }
+        return replace(record, values=values), maps
+
+    def _similarities(
+        self, method: Method, sample: Sample, heatmap: Heatmap
+    ) -> Iterator[tuple[str, float | None]]:
+        """How similar a map is to the original one; None where that is undefined."""
+        original = self.original(method, sample)
+        for name, similarity in SIMILARITIES.items():
+            value = similarity(original, heatmap)
+            yield name, None if math.isnan(value) else value
+
+    # ── maps ─────────────────────────────────────────────────────────────────────────────────
+
+    def _maps(
+        self, model: Model, image: Image, target: int, methods: Sequence[Method]
+    ) -> dict[str, Heatmap]:
+        """The heatmap of every method; with a reduced budget, each variant has its own bank."""
+        banks: dict[str, ScoreBank] = {}
+
+        def case(method: Method) -> Case:
+            variant = str(method.settings.get("variant", "official"))
+            key = "official" if self.settings.exact else variant
+            # Masked images are scored in float32, even if the other passes use another precision.
+            settings = replace(self.settings, variant=find_variant(key), precision="float32")
+
+            def bank() -> ScoreBank:
+                if key not in banks:
+                    banks[key] = make_bank(
+                        model, image, target, layer=self.layer, settings=settings
+                    )
+                return banks[key]
+
+            return Case(
+                model,
+                image,
+                target,
+                self.layer,
+                ask=bank,
+                listen=lambda: Scorer(model, image, speed=self.settings.speed),
+            )
+
+        return {method.name: method.heatmap(case(method)) for method in methods}
+
+    def _save_map(self, file: Path, heatmap: Tensor) -> None:
+        self.store.check_exists()
+        write_bytes(file, map_bytes(heatmap.cpu().numpy()))
+
+    # ── photos ───────────────────────────────────────────────────────────────────────────────
+
+    def image(self, sample: Sample) -> Image:
+        """The model's input made of a photo."""
+        return self._preprocess(read_photo(sample.path)).to(self.model.device)
+
+    def photo(self, sample: Sample) -> Any:
+        """The input as a picture, `h w 3` uint8."""
+        return np.asarray(self._preprocess.unnormalise(self.image(sample)))
+
+    @property
+    def _preprocess(self) -> Preprocess:
+        if self.model.preprocess is None:
+            raise ModelError(
+                "The model's preprocessing is unknown.", do="Give preprocess= (--preprocess)."
+            )
+        return self.model.preprocess
+
+
+def _is_kept(path: Path, size: tuple[int, ...]) -> bool:
+    """Whether a map of this size exists and can be read."""
+    try:
+        return read_grid(path).shape == size
+    except Unreadable:
+        return False
+
+
+def _reduced(heatmap: Heatmap) -> Tensor:
+    """The heatmap averaged over at most `KEPT_SIDE` cells along each axis."""
+    high, wide = (min(pixels, KEPT_SIDE) for pixels in heatmap.shape)
+    return nn.functional.adaptive_avg_pool2d(heatmap[None].float(), (high, wide))[0]

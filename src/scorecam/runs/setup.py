@@ -1,0 +1,54 @@
+"""The settings of a run that every photo and method share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from scorecam.datasets.sample import Label
+from scorecam.methods.method import Method
+from scorecam.metrics.metric import Metric
+from scorecam.model.model import Model
+from scorecam.settings import Settings
+from scorecam.shapes import Image
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How photos are explained and measured.
+
+    Args:
+        model: the model to explain.
+        layer: by name.
+        columns: the model's column of each class of the data set.
+        target: "label": the labelled class, or the predicted one if that is unknown; "predicted".
+        settings: of Score-CAM. The runtime and the precision are never "auto", so that they are the
+            same for every photo. The seed is for every method.
+        fill: what muted pixels show in the metrics: "run": Score-CAM's fill; "black".
+    """
+
+    model: Model
+    layer: str
+    methods: tuple[Method, ...]
+    metrics: tuple[Metric, ...]
+    columns: Mapping[Label, int] = field(default_factory=dict[Label, int])
+    target: str = "label"
+    settings: Settings = field(default_factory=Settings)
+    fill: str = "run"
+
+    @property
+    def bank_method(self) -> Method | None:
+        """The first method of Score-CAM: its bank is kept."""
+        return next((each for each in self.methods if "variant" in each.settings), None)
+
+    def bank_variant(self, method: Method | None) -> str:
+        """The variant for which a method's masks are chosen."""
+        if self.settings.exact or method is None:
+            return "official"
+        return str(method.settings.get("variant", "official"))
+
+    def canvas(self, image: Image) -> Image:
+        """The image that muted pixels show in the metrics."""
+        if self.fill == "run" or self.model.preprocess is None:
+            return self.settings.masking.fill_like(image)
+        return self.model.preprocess.black().to(image).expand_as(image)

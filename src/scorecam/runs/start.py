@@ -1,0 +1,100 @@
+"""What `evaluate`, `sanity` and `compare` do before the first photo of a run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import PIL.Image
+
+from scorecam.datasets.sample import Dataset
+from scorecam.errors import DatasetError, ModelError, PhotoError, ScorecamError
+from scorecam.images.photo import read_photo
+from scorecam.model.engine import Speed
+from scorecam.model.model import Model
+from scorecam.model.scorer import Scorer
+from scorecam.runs.config import Config
+from scorecam.runs.record import AnyRecord
+from scorecam.runs.store import Store
+from scorecam.settings import Settings
+from scorecam.shapes import Image
+
+MANY_PASSES = 10**9
+"""Passes of a run, for the choice of a runtime: at this number, conversion always pays."""
+
+TRIES = 5
+"""Photos that the model may fail on before the run is given up."""
+
+
+def first_image(model: Model, dataset: Dataset, layer: str | None) -> tuple[Image, str]:
+    """The input made of the first photo that the model accepts, and the name of the layer.
+
+    If no photo can be read, the input is black: the layer is the one that a later retry uses.
+
+    Raises:
+        PhotoError: the model's preprocessing is unknown.
+        DatasetError: there are no photos, or two have the same name.
+        LayerError: there is no such layer.
+        ModelError: the model fails on each of the first photos.
+    """
+    if model.preprocess is None:
+        raise PhotoError(
+            "The model's preprocessing is unknown, and scorecam does not guess it.",
+            do='Pass it: open_model(net, preprocess="imagenet"), a JSON file or a '
+            "scorecam.Preprocess (--preprocess).",
+        )
+    _check_samples(dataset)
+    refused: list[ModelError] = []
+    for sample in dataset.samples:
+        try:
+            image = model.preprocess(read_photo(sample.path)).to(model.device)
+        except ScorecamError:
+            continue
+        try:
+            return image, model.find_layer(layer, image[None])
+        except ModelError as error:
+            refused.append(error)
+            if len(refused) == TRIES:
+                break
+    if refused:
+        raise refused[0]
+    image = model.preprocess(PIL.Image.new("RGB", (64, 64))).to(model.device)
+    return image, model.find_layer(layer, image[None])
+
+
+def _check_samples(dataset: Dataset) -> None:
+    if not dataset.samples:
+        raise DatasetError(f"{dataset.root} holds no photos.", do="Give another data set.")
+    if len({sample.id for sample in dataset.samples}) < len(dataset):
+        raise DatasetError(
+            f"Two photos of {dataset.root} have the same name.",
+            do="Give each sample a unique name: results are stored by name.",
+        )
+
+
+def begin(
+    store: Store[AnyRecord], config: Config, model: Model, image: Image, settings: Settings
+) -> tuple[Config, Settings, list[str]]:
+    """Begin or resume a run.
+
+    Returns:
+        The recorded configuration; the settings with its runtime and precision; remarks.
+
+    Raises:
+        RunError, OutputError: as for `Store.begin`.
+    """
+    speed = chosen_speed(store.recorded(), model, image, settings.speed)
+    config = config | {"runtime used": speed.runtime, "precision used": speed.precision}
+    config, remarks = store.begin(config)
+    # Another shard may have been first.
+    used = replace(settings, runtime=config["runtime used"], precision=config["precision used"])
+    return config, used, remarks
+
+
+def chosen_speed(recorded: Config | None, model: Model, image: Image, wanted: Speed) -> Speed:
+    """The runtime and precision of every photo: the recorded ones, or those of the first photo."""
+    if recorded is not None and "runtime used" in recorded:
+        return Speed(recorded["runtime used"], recorded["precision used"])
+    if "auto" not in (wanted.runtime, wanted.precision):
+        return wanted
+    engine = Scorer(model, image, speed=wanted, passes=MANY_PASSES).engine
+    return Speed(engine.runtime, engine.precision)  # type: ignore[arg-type]
