@@ -84,7 +84,7 @@ def test_runs_whose_columns_have_other_names_are_refused(tmp_path: Path) -> None
     for name, model in (("one", one), ("other", other)):
         run(dataset, tmp_path / name, "random", model=model)
     sides = [str(tmp_path / "one"), str(tmp_path / "other")]
-    with pytest.raises(ModelError, match=r"place 0: 'red' and 'blue'"):
+    with pytest.raises(ModelError, match=r"column 0 is named 'red' and 'blue'"):
         scorecam.compare(sides, None, out=tmp_path / "out", method="random")
 
 

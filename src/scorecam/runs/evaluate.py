@@ -145,8 +145,9 @@ def evaluate(
     store = Store(folder, [method.name for method in named], parse_item)
     config, settings, resumed = begin(store, config, opened, image, settings)
     remarks = [*photos.remarks, *columns.remarks, *scorer.remarks, *resumed]
-    for remark in remarks if tell is not None else ():
-        tell(remark)
+    if tell is not None:
+        for remark in remarks:
+            tell(remark)
     setup = Setup(
         model=opened,
         layer=layer,

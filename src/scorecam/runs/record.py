@@ -322,13 +322,15 @@ def _bounded(bounds: Bounds) -> frozenset[str]:
 def _map_info(values: object) -> MapInfo | None:
     if not is_object(values):
         return None
-    grid, maximum, digest = (values.get(key) for key in ("grid", "maximum", "sha256"))
-    known = is_list(grid, 8) and all(map(is_count, grid))
+    grid, maximum = values.get("grid"), values.get("maximum")
+    digest = values.get("sha256")
+    if "sha256" in values and not is_text(digest):
+        digest = ""  # matches no file
+    is_number = isinstance(maximum, int | float)
     return MapInfo(
-        tuple(grid) if known else None,
-        maximum if in_range(maximum, -LARGE, LARGE) else 0.0,
-        # The empty digest matches no file.
-        "" if "sha256" in values and not is_text(digest) else digest,
+        grid=tuple(grid) if is_list(grid, 8) and all(map(is_count, grid)) else None,
+        maximum=maximum if is_number and in_range(maximum, -LARGE, LARGE) else 0.0,
+        sha256=digest,
     )
 
 
