@@ -54,10 +54,10 @@ from benchmarks.trust.check_photos import (
     wnids,
 )
 from benchmarks.trust.check_records import Record
-from scorecam.trust.evidence import MEASURES, measure
-from scorecam.trust.subject import Subject
+from scorecam.trust.checked_map import CheckedMap
+from scorecam.trust.criteria import CRITERIA, measure
 
-CODES = frozenset(code for group in MEASURES for code in group)
+CODES = frozenset(CRITERIA)
 
 FIT, JUDGE, CONFIDENT = "fit", "judge", "confident"
 FITTED = 60
@@ -113,7 +113,7 @@ def measured(case: Case, name: str, image: Tensor, label: int | None) -> Record 
     notes = [note.code for note in explained.health]
     values: dict[str, Any] = {}
     if "flat" not in notes:
-        values = measure(Subject(model, explained), CODES)
+        values = measure(CheckedMap(model, explained), CODES)
     return {
         "family": case.family,
         "kind": case.kind,

@@ -16,7 +16,7 @@ from itertools import product
 import numpy as np
 
 from benchmarks.trust.check_records import Record, Rules, doubt, is_sound
-from scorecam.trust.verdict import REFUSED, RULES, Rule
+from scorecam.trust.criteria import CRITERIA, REFUSED, Criterion
 
 QUANTILES = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 FARTHER = (0.95, 0.98, 1.0)
@@ -29,9 +29,9 @@ LOWER_IS_WORSE = {"agreement", "standing", "random", "centre", "steady", "moves"
 
 def thresholds(records: Sequence[Record], near: float, far: float, stretch: float) -> Rules:
     """The rules from these quantiles over the maps of sound networks."""
-    fitted_rules: dict[str, Rule] = {}
+    fitted_rules: dict[str, Criterion] = {}
     families = sorted({record["family"] for record in records})
-    for code, rule in RULES.items():
+    for code, rule in CRITERIA.items():
         sign = -1 if code in LOWER_IS_WORSE else 1
         each = [
             [sign * r["values"][code] for r in records if is_sound(r) and r["family"] == family]
@@ -40,7 +40,7 @@ def thresholds(records: Sequence[Record], near: float, far: float, stretch: floa
         good = max(np.quantile(values, near) for values in each)
         end = max(np.quantile(values, far) for values in each)
         bad = good + stretch * max(end - good, 1e-3)
-        fitted_rules[code] = Rule(sign * round(good, 4), sign * round(bad, 4), rule.says)
+        fitted_rules[code] = Criterion(sign * round(good, 4), sign * round(bad, 4), rule.says)
     return fitted_rules
 
 

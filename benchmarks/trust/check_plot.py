@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.trust.check_rates import roc
 from benchmarks.trust.check_records import PROBABILITY, Record, doubt, is_sound
-from scorecam.trust.verdict import REFUSED, RULES, WEAK
+from scorecam.trust.criteria import CRITERIA, REFUSED, WEAK
 
 
 def draw(records: Sequence[Record], fine_tuned: Sequence[Record], path: Path) -> None:
@@ -45,8 +45,8 @@ def _draw_roc(axes: Any, records: Sequence[Record]) -> None:
         part = [r for r in records if is_sound(r) or chosen(r)]
         points, area = roc(part, PROBABILITY)
         axes.plot(*zip(*points, strict=True), color=colour, label=f"{name}: AUC {area:.3f}")
-        bad = [doubt(r, RULES) >= REFUSED for r in part if not is_sound(r)]
-        good = [doubt(r, RULES) >= REFUSED for r in part if is_sound(r)]
+        bad = [doubt(r, CRITERIA) >= REFUSED for r in part if not is_sound(r)]
+        good = [doubt(r, CRITERIA) >= REFUSED for r in part if is_sound(r)]
         axes.plot([np.mean(good)], [np.mean(bad)], "o", color=colour)
     axes.axhline(0.95, color="#bbbbbb", lw=0.8, ls=":")
     axes.axvline(0.10, color="#bbbbbb", lw=0.8, ls=":")
@@ -66,7 +66,7 @@ def _draw_doubts(axes: Any, records: Sequence[Record]) -> None:
     for place, kind in enumerate(reversed(kinds)):
         for garments, marker in ((False, "o"), (True, "^")):
             own = [
-                min(doubt(r, RULES), 4.0)
+                min(doubt(r, CRITERIA), 4.0)
                 for r in records
                 if r["kind"] == kind and (r["family"] == "garments") == garments
             ]

@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.trust.check_records import PROBABILITY, Record, doubt, is_sound
 from scorecam.metrics.statistics import wilson
-from scorecam.trust.verdict import NOTES, REFUSED, RULES, WEAK
+from scorecam.trust.criteria import CRITERIA, NOTE_DOUBTS, REFUSED, WEAK
 
 CONFIDENT = 0.9
 """The probability above which a prediction counts as confident."""
@@ -23,8 +23,8 @@ def rate(records: Sequence[Record], passes: Callable[[Record], bool]) -> dict[st
 
 def roc(records: Sequence[Record], without: frozenset[str]) -> tuple[list[Any], float]:
     """The ROC points (sound refused, broken refused), from the strictest limit on; and the area."""
-    good = [doubt(r, RULES, without) for r in records if is_sound(r)]
-    bad = [doubt(r, RULES, without) for r in records if not is_sound(r)]
+    good = [doubt(r, CRITERIA, without) for r in records if is_sound(r)]
+    bad = [doubt(r, CRITERIA, without) for r in records if not is_sound(r)]
     cuts = [math.inf, *sorted({*good, *bad}, reverse=True)]
     points = [
         (float(np.mean([d >= cut for d in good])), float(np.mean([d >= cut for d in bad])))
@@ -61,9 +61,9 @@ def summary(records: Sequence[Record], without: frozenset[str]) -> dict[str, Any
     rates: dict[str, Any] = {}
     for name, part in sorted(groups(records).items()):
         good = name.startswith("accept")
-        rates[name] = rate(part, lambda r, g=good: (doubt(r, RULES, without) < REFUSED) == g)
+        rates[name] = rate(part, lambda r, g=good: (doubt(r, CRITERIA, without) < REFUSED) == g)
         if good:
-            rates[f"{name}, usable"] = rate(part, lambda r: doubt(r, RULES, without) < WEAK)
+            rates[f"{name}, usable"] = rate(part, lambda r: doubt(r, CRITERIA, without) < WEAK)
     points, area = roc(records, without)
     return {"rates": rates, "auc": area, "roc": points}
 
@@ -71,8 +71,8 @@ def summary(records: Sequence[Record], without: frozenset[str]) -> dict[str, Any
 def ablation(records: Sequence[Record]) -> dict[str, Any]:
     """The two rates without each evidence, and with each evidence alone."""
     results: dict[str, Any] = {}
-    for code in RULES:
-        others = frozenset(RULES) - {code} | PROBABILITY | frozenset(NOTES) - {"flat"}
+    for code in CRITERIA:
+        others = frozenset(CRITERIA) - {code} | PROBABILITY | frozenset(NOTE_DOUBTS) - {"flat"}
         for name, without in ((f"without {code}", PROBABILITY | {code}), (f"only {code}", others)):
             rates = summary(records, without)
             results[name] = {

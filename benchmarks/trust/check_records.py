@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scorecam.trust.verdict import NOTES, Rule
+from scorecam.trust.criteria import NOTE_DOUBTS, Criterion
 
 Record = dict[str, Any]
-Rules = Mapping[str, Rule]
+Rules = Mapping[str, Criterion]
 
 PROBABILITY = frozenset({"improbable"})
 """The note about the probability alone."""
@@ -42,7 +42,7 @@ def split(records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
 
 def doubt(record: Record, rules: Rules, without: frozenset[str] = PROBABILITY) -> float:
     """The total doubt of a record's map, as `scorecam.check` computes it."""
-    total = sum(NOTES[note] for note in record["notes"] if note not in without)
+    total = sum(NOTE_DOUBTS[note] for note in record["notes"] if note not in without)
     for code, value in record["values"].items():
         if code not in without and not isinstance(value, str):
             total += rules[code].doubt(value)

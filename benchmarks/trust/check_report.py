@@ -19,7 +19,7 @@ from benchmarks.trust.check_fit import fitted, shares
 from benchmarks.trust.check_plot import draw
 from benchmarks.trust.check_rates import ablation, summary
 from benchmarks.trust.check_records import PROBABILITY, Record, doubt, read, split
-from scorecam.trust.verdict import RULES
+from scorecam.trust.criteria import CRITERIA
 
 
 def table(off: Mapping[str, Any], on: Mapping[str, Any] | None = None) -> str:
@@ -38,7 +38,7 @@ def _by_kind(records: Sequence[Record]) -> dict[str, list[float]]:
     """The doubt of each map, by the kind of its network."""
     doubts: dict[str, list[float]] = {}
     for record in records:
-        doubts.setdefault(record["kind"], []).append(round(doubt(record, RULES), 2))
+        doubts.setdefault(record["kind"], []).append(round(doubt(record, CRITERIA), 2))
     return doubts
 
 
@@ -87,7 +87,7 @@ def main() -> None:
     report = {
         "command": "python -m benchmarks.trust.check --photos DIR --work WORK, "
         "then python -m benchmarks.trust.check_report WORK",
-        "thresholds": {code: [rule.good, rule.bad] for code, rule in RULES.items()},
+        "thresholds": {code: [rule.good, rule.bad] for code, rule in CRITERIA.items()},
         "fit": {"near": settings[0], "far": settings[1], "stretch": settings[2]},
         "parts": parts,
     }

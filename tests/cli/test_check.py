@@ -12,7 +12,7 @@ from PIL import Image
 
 from command_line import NAMES, PREPROCESS, SIDE
 from command_line import scorecam as command
-from scorecam.trust.verdict import RULES
+from scorecam.trust.criteria import CRITERIA
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_every_photo_gets_a_verdict_and_every_evidence_a_line(folder: Path) -> N
     assert any(f": {verdict}" in first for verdict in ("usable", "weak", "don't show"))
     assert any(name in first for name in NAMES)
     codes = [line.split()[1] for line in lines]
-    assert codes[-len(RULES) :] == [f"{code}:" for code in RULES]
+    assert codes[-len(CRITERIA) :] == [f"{code}:" for code in CRITERIA]
     assert all(line.startswith(("  + ", "  ~ ", "  ! ", "  ? ")) for line in lines)
 
 
@@ -63,7 +63,7 @@ def test_json_is_one_document_with_failures_as_items(folder: Path) -> None:
     assert answer.document["schema"] == 1
     assert good["verdict"] in ("usable", "weak", "don't show")
     assert good["target"]["name"] in NAMES
-    assert [each["code"] for each in good["evidence"]][-len(RULES) :] == list(RULES)
+    assert [each["code"] for each in good["evidence"]][-len(CRITERIA) :] == list(CRITERIA)
     keys = {"code", "value", "good", "bad", "state", "doubt", "sentence"}
     assert all(set(each) == keys for each in good["evidence"])
     assert good["doubt"] == pytest.approx(sum(each["doubt"] for each in good["evidence"]))
@@ -84,7 +84,7 @@ def test_evidence_can_be_left_out(folder: Path) -> None:
     assert "head" not in [each["code"] for each in answer.items[0]["evidence"]]
     refused = command("check", *words, "--without", "hed")
     assert refused.code == 2
-    assert "no evidence 'hed'" in refused.err
+    assert "evidence code 'hed'" in refused.err
     assert not refused.out
 
 
@@ -111,7 +111,7 @@ def test_the_help_says_what_the_exit_code_means() -> None:
 
 def test_the_thresholds_in_the_documentation_are_the_codes() -> None:
     page = (Path(__file__).parents[2] / "docs/trust.md").read_text("utf-8").replace("−", "-")
-    for code, rule in RULES.items():
+    for code, rule in CRITERIA.items():
         [row] = re.findall(
             rf"^\| `{code}` \| (?:up|down) to (\S+) \| ([-0-9.]+)", page, re.MULTILINE
         )

@@ -9,8 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scorecam.trust.perturbations import least, mild, without_object
-from scorecam.trust.subject import alike, standing
+from scorecam.trust.checked_map import correlation, standing
+from scorecam.trust.perturbations import least_important, mild_changes, without_object
 
 SIZES = [(32,), (33, 20), (224, 224), (5, 6, 7), (1, 1), (2, 3)]
 
@@ -24,42 +24,42 @@ def picture(*size: int) -> torch.Tensor:
 
 @pytest.mark.parametrize("size", SIZES)
 def test_there_are_three_and_two_for_each_axis_of_the_same_size(size: tuple[int, ...]) -> None:
-    changed = mild(picture(*size), seed=0)
+    changed = mild_changes(picture(*size), seed=0)
     assert len(changed) == 3 + 2 * len(size)
     for each in changed:
         assert each.image.shape == (3, *size)
         assert each.image.isfinite().all()
-        assert each.back(torch.rand(size)).shape == size
+        assert each.undo(torch.rand(size)).shape == size
 
 
 def test_shifts_go_by_a_sixteenth_both_ways_and_repeat_the_edge() -> None:
     image = torch.arange(32.0).reshape(1, 32)
-    _, right, left, _, _ = mild(image, seed=0)
+    _, right, left, _, _ = mild_changes(image, seed=0)
     assert right.image[0].tolist() == [0, 0, *range(30)]
     assert left.image[0].tolist() == [*range(2, 32), 31, 31]
     # A map of the shifted picture comes back to where the object was, but for the lost edge.
-    assert right.back(right.image[0]).tolist() == [*range(30), 29, 29]
+    assert right.undo(right.image[0]).tolist() == [*range(30), 29, 29]
 
 
 def test_a_mirrored_map_comes_back() -> None:
     image = picture(4, 6)
-    mirrored = mild(image, seed=0)[0]
+    mirrored = mild_changes(image, seed=0)[0]
     assert torch.equal(mirrored.image, image.flip(2))
-    assert torch.equal(mirrored.back(mirrored.image[0]), image[0])
+    assert torch.equal(mirrored.undo(mirrored.image[0]), image[0])
 
 
 def test_blurring_spreads_a_point_by_the_binomial_weights() -> None:
     image = torch.zeros(1, 9)
     image[0, 4] = 16
-    blurred = mild(image, seed=0)[-2].image
+    blurred = mild_changes(image, seed=0)[-2].image
     assert blurred[0].tolist() == [0, 0, 1, 4, 6, 4, 1, 0, 0]
 
 
 def test_the_noise_is_a_share_of_the_pictures_own_deviation() -> None:
     image = 40 * picture(64, 64) + 7
-    noise = mild(image, seed=0)[-1].image - image
+    noise = mild_changes(image, seed=0)[-1].image - image
     assert float(noise.std()) == pytest.approx(0.15 * float(image.std()), rel=0.05)
-    assert not torch.equal(noise, mild(image, seed=1)[-1].image - image)
+    assert not torch.equal(noise, mild_changes(image, seed=1)[-1].image - image)
 
 
 # ── the object goes ──────────────────────────────────────────────────────────────────────────
@@ -108,7 +108,7 @@ def test_the_part_with_the_least_of_the_map_is_enlarged_to_the_whole() -> None:
     heatmap[12:19, 3:17] = 0  # 35 % of each side
     image = torch.zeros(2, 20, 40)
     image[0, 12:19, 3:17], image[1] = 1, torch.arange(20.0)[:, None]
-    part = least(image, heatmap)
+    part = least_important(image, heatmap)
     assert part.shape == image.shape
     torch.testing.assert_close(part[0], torch.ones(20, 40))
     assert float(part[1].amin()) == pytest.approx(12)
@@ -118,7 +118,7 @@ def test_the_part_with_the_least_of_the_map_is_enlarged_to_the_whole() -> None:
 @pytest.mark.parametrize("size", SIZES)
 def test_any_picture_has_such_a_part(size: tuple[int, ...]) -> None:
     image = picture(*size)
-    part = least(image, torch.rand(size, generator=torch.Generator().manual_seed(0)))
+    part = least_important(image, torch.rand(size, generator=torch.Generator().manual_seed(0)))
     assert part.shape == image.shape
     assert image.amin() - 1e-5 <= part.amin() <= part.amax() <= image.amax() + 1e-5
 
@@ -149,6 +149,6 @@ def test_standing_minds_neither_scale_nor_origin(
 
 def test_a_map_that_is_the_same_everywhere_is_like_none() -> None:
     map_ = torch.rand(4, 4)
-    assert alike(map_, map_) == pytest.approx(1)
-    assert alike(map_, -map_) == pytest.approx(-1)
-    assert alike(map_, torch.ones(4, 4)) == 0
+    assert correlation(map_, map_) == pytest.approx(1)
+    assert correlation(map_, -map_) == pytest.approx(-1)
+    assert correlation(map_, torch.ones(4, 4)) == 0

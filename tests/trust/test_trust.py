@@ -14,7 +14,8 @@ from scorecam import Explanation, Model, ModelError, SettingError, Trust
 from scorecam.model.model import WhiteBox
 from scorecam.testing import Regions, Spy, regions
 from scorecam.trust.checking import Cost, cost
-from scorecam.trust.verdict import NOTES, RULES, verdict
+from scorecam.trust.criteria import CRITERIA, NOTE_DOUBTS
+from scorecam.trust.verdict import verdict
 from toy_models import tiny
 
 COLOURS, SIDE, BLOB = 12, 40, 10
@@ -120,9 +121,9 @@ def test_a_copy_that_does_not_run_costs_one_evidence() -> None:
 
 def test_nothing_left_to_judge_by_is_no_verdict(sound: tuple[Model, Explanation, Trust]) -> None:
     model, explanation, _ = sound
-    with pytest.raises(SettingError, match="nothing to judge by"):
-        scorecam.check(model, explanation, without=set(RULES))
-    with pytest.raises(SettingError, match="no evidence 3"):
+    with pytest.raises(SettingError, match="nothing to base a verdict on"):
+        scorecam.check(model, explanation, without=set(CRITERIA))
+    with pytest.raises(SettingError, match="evidence code 3"):
         scorecam.check(model, explanation, without={3})
 
 
@@ -135,7 +136,7 @@ def test_a_network_that_looks_at_its_object_is_usable(
     _, explanation, trust = sound
     assert explanation.target.index == 0
     assert trust.verdict == "usable", trust
-    assert [each.code for each in trust.evidence] == list(RULES)
+    assert [each.code for each in trust.evidence] == list(CRITERIA)
     assert trust.sentence.startswith("usable")
 
 
@@ -206,9 +207,9 @@ def test_verdicts_follow_the_doubt() -> None:
     ]
 
 
-@pytest.mark.parametrize("code", RULES)
+@pytest.mark.parametrize("code", CRITERIA)
 def test_doubt_grows_from_good_to_bad(code: str) -> None:
-    rule = RULES[code]
+    rule = CRITERIA[code]
     between = (rule.good + rule.bad) / 2
     beyond, before = rule.bad + (rule.bad - rule.good), rule.good - (rule.bad - rule.good)
     doubts = [rule.doubt(value) for value in (before, rule.good, between, rule.bad, beyond)]
@@ -237,7 +238,7 @@ def untold(trust: Trust) -> set[str]:
         assert (each.value is None) == (each.code in found)
         if each.value is None:
             assert each.doubt == 0
-            assert each.sentence.startswith("Cannot be told: ")
+            assert each.sentence.startswith("Not measured. ")
     return found
 
 
@@ -297,7 +298,7 @@ def test_signals_and_volumes_are_checked_as_well(axes: int) -> None:
     network = Regions(torch.eye(6) + 0.1 * torch.randn(6, 6), axes)
     trust = scorecam.check(network, explained(network, image))
     assert untold(trust) == set()
-    assert [each.code for each in trust.evidence if each.code in RULES] == list(RULES)
+    assert [each.code for each in trust.evidence if each.code in CRITERIA] == list(CRITERIA)
 
 
 def test_a_map_read_from_a_file_lacks_the_image(
@@ -308,7 +309,9 @@ def test_a_map_read_from_a_file_lacks_the_image(
     bank = scorecam.ScoreBank.load(tmp_path / "bank.safetensors")
     loaded = Explanation(bank, bank.target(), explanation.variant)
     for ask in (scorecam.check, cost):
-        with pytest.raises(SettingError, match=r"does not hold the image.*Explain the photo"):
+        with pytest.raises(
+            SettingError, match=r"does not hold the model's input.*Explain the photo"
+        ):
             ask(model, loaded)
 
 
@@ -316,7 +319,9 @@ def test_another_models_explanation_is_refused(sound: tuple[Model, Explanation, 
     _, explanation, _ = sound
     other = Blobs()
     other.classifier.weight.data *= 2
-    with pytest.raises(ModelError, match=r"answers the image otherwise.*another model"):
+    with pytest.raises(
+        ModelError, match=r"output differs from the stored explanation.*another model"
+    ):
         scorecam.check(other, explanation)
 
 
@@ -370,16 +375,16 @@ def test_answers_that_are_not_finite_cannot_be_told() -> None:
 def test_codes_that_are_left_out_are_not_there(sound: tuple[Model, Explanation, Trust]) -> None:
     model, explanation, _ = sound
     trust = scorecam.check(model, explanation, without={"head", "steady", "moves"})
-    assert {each.code for each in trust.evidence} == set(RULES) - {"head", "steady", "moves"}
-    with pytest.raises(SettingError, match=r"no evidence 'hed'.*'head'"):
+    assert {each.code for each in trust.evidence} == set(CRITERIA) - {"head", "steady", "moves"}
+    with pytest.raises(SettingError, match=r"evidence code 'hed'.*'head'"):
         scorecam.check(model, explanation, without={"hed"})
 
 
 def test_every_health_note_has_its_doubt() -> None:
     from scorecam.bank import health
 
-    assert set(NOTES) == set(health.RULES)
-    assert not set(NOTES) & set(RULES)
+    assert set(NOTE_DOUBTS) == set(health.RULES)
+    assert not set(NOTE_DOUBTS) & set(CRITERIA)
 
 
 # ── cost and manners ─────────────────────────────────────────────────────────────────────────
@@ -390,7 +395,7 @@ def test_the_cost_is_stated_in_images_and_kept() -> None:
     model = scorecam.open_model(spy, head="logits")
     explanation = explained(model, blobs(), "network.maps")
     made = explanation.provenance
-    every = set(RULES)
+    every = set(CRITERIA)
     for without in (set[str](), {"head"}, every - {"steady"}, every - {"contrast"}):
         stated = cost(model, explanation, without=without)
         spy.seen.clear()

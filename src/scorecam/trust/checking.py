@@ -1,4 +1,4 @@
-"""`check`: what one map is worth, by asking its model a little more."""
+"""`check`: whether one map can be trusted, with a few more passes through its model."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from scorecam.explanation import Explanation
 from scorecam.io.arguments import several
 from scorecam.io.ranges import SEED
 from scorecam.model.model import Model
-from scorecam.trust.evidence import Found, measure, price
-from scorecam.trust.subject import Subject
-from scorecam.trust.verdict import NOTES, RULES, Trust, judged, verdict
+from scorecam.trust.checked_map import CheckedMap
+from scorecam.trust.criteria import CRITERIA, NOTE_DOUBTS, measure, passes
+from scorecam.trust.evidence import Measured
+from scorecam.trust.verdict import Trust, judged, verdict
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a check will take.
+    """The cost of a check.
 
     Args:
-        passes: images that will be put to the model or to its copy, at most.
-        seconds: about how long, at the speed of the explanation.
+        passes: images passed through the model or its copy, at most.
+        seconds: about how long, at the explanation's speed.
     """
 
     passes: int
@@ -34,7 +35,7 @@ class Cost:
 
     @property
     def sentence(self) -> str:
-        """The same in one line."""
+        """The cost in one line."""
         return f"up to {self.passes} more passes, about {self.seconds:.0f} s"
 
 
@@ -45,91 +46,92 @@ def check(
     seed: int = 0,
     without: Iterable[str] = (),
 ) -> Trust:
-    """Whether a map may be believed: usable, weak, or not to be shown, and the evidence.
+    """Whether a map can be trusted: usable, weak or "don't show", with the evidence.
 
-    Asks the model more (see `cost`): about pictures that still show the object and pictures that no
-    longer do, about the map's most important pixels against those of random maps and of the centre,
-    and a copy of it whose last stage was drawn anew. What cannot be told is evidence that says so.
-    Where the map is constant, nothing more is asked.
+    Runs the model on changed images that still show the object and on images that no longer do,
+    compares the map's most important pixels with those of random maps and of the centre, and
+    compares the map with that of a copy with a re-initialised last stage. See `cost` for the number
+    of passes. Evidence that cannot be measured says why. A constant map needs no passes.
 
     Args:
-        model: that was explained, from `open_model`, or the `torch.nn.Module`; left as it was.
-        explanation: from `explain`, of a photo or of a tensor.
-        seed: of what is drawn.
-        without: codes of evidence and of health notes to leave out, such as "improbable".
+        model: the explained model, from `open_model`, or the `torch.nn.Module`; it is not changed.
+        explanation: from `explain`, of a photo or a tensor.
+        seed: random seed.
+        without: codes of evidence and health notes to leave out, such as "improbable".
 
     Raises:
-        SettingError: a code is unknown, or the explanation lacks the image, as one does that was
-            read from a bank's file.
-        ModelError: it is another model's explanation, or the model fails.
+        SettingError: a code is unknown, or the explanation lacks the image, as one from a bank's
+            file does.
+        ModelError: the explanation is another model's, or the model fails.
         MemoryShortage: not even one image fits.
     """
     began = time.perf_counter()
-    subject = _subject(model, explanation, seed)
+    checked = _checked_map(model, explanation, seed)
     left_out = known_codes(without)
     notes = [note for note in explanation.health if note.code not in left_out]
-    found: dict[str, Found] = {}
-    if _asks(explanation):
-        found = measure(subject, frozenset(RULES) - left_out)
-    evidence = judged(notes, found)
+    measured: dict[str, Measured] = {}
+    if not _constant(explanation):
+        measured = measure(checked, frozenset(CRITERIA) - left_out)
+    evidence = judged(notes, measured)
     doubt = sum(each.doubt for each in evidence)
-    return Trust(verdict(doubt), doubt, evidence, subject.passes, time.perf_counter() - began)
+    return Trust(
+        verdict(doubt), doubt, evidence, checked.passes, seconds=time.perf_counter() - began
+    )
 
 
 def cost(
     model: Model | nn.Module, explanation: Explanation, *, without: Iterable[str] = ()
 ) -> Cost:
-    """What `check` will take, without asking the model anything.
+    """The cost of `check`, without any pass.
 
     Raises:
         SettingError: the explanation lacks the image, or a code is unknown.
     """
-    subject = _subject(model, explanation, 0)
-    codes = frozenset(RULES) - known_codes(without)
-    passes = price(subject, codes) if _asks(explanation) else 0
+    checked = _checked_map(model, explanation, 0)
+    codes = frozenset(CRITERIA) - known_codes(without)
+    count = 0 if _constant(explanation) else passes(checked, codes)
     made = explanation.provenance
-    return Cost(passes, passes * made.seconds / max(made.forward_passes, 1))
+    return Cost(count, count * made.seconds / max(made.forward_passes, 1))
 
 
-def _subject(model: Model | nn.Module, explanation: Explanation, seed: int) -> Subject:
+def _checked_map(model: Model | nn.Module, explanation: Explanation, seed: int) -> CheckedMap:
     if not isinstance(explanation, Explanation):
         raise SettingError(
-            f"An explanation is checked, not a {type(explanation).__name__}.",
-            likely="It may be a heatmap alone.",
+            f"check needs an explanation, not a {type(explanation).__name__}.",
+            likely="It may be a heatmap only.",
             do="scorecam.check(model, scorecam.explain(model, photo)).",
         )
     opened = opening.as_model(model)
     SEED.check("seed", seed)
-    return Subject(opened, explanation, int(seed))
+    return CheckedMap(opened, explanation, int(seed))
 
 
-def _asks(explanation: Explanation) -> bool:
-    """Whether there is anything to ask: a constant map shows nothing."""
+def _constant(explanation: Explanation) -> bool:
     low, high = explanation.heatmap.aminmax()
-    return bool(high > low)
+    return not bool(high > low)
 
 
 def known_codes(codes: Iterable[str]) -> frozenset[str]:
-    """The codes of evidence and of health notes, each of which there is.
+    """The given codes of evidence and health notes.
 
     Raises:
-        SettingError: there is none such.
+        SettingError: a code is unknown, or all evidence is left out.
     """
     do = "Give a list of codes, such as ['improbable']."
-    asked = frozenset(
+    given = frozenset(
         [codes] if isinstance(codes, str) else several("without", codes, str | int, do)
     )
-    known = [*NOTES, *RULES]
-    for code in sorted(asked, key=str):
+    known = [*NOTE_DOUBTS, *CRITERIA]
+    for code in sorted(given, key=str):
         if code not in known:
             raise SettingError(
-                f"There is no evidence {quoted(code)}.",
+                f"Unknown evidence code {quoted(code)}.",
                 likely=did_you_mean(str(code), known),
-                do=f"There are {', '.join(known)}.",
+                do=f"The codes are {', '.join(known)}.",
             )
-    if asked >= set(RULES):
+    if given >= set(CRITERIA):
         raise SettingError(
-            "Every evidence is left out: there would be nothing to judge by.",
-            do="Leave out fewer.",
+            "All evidence is left out, so there is nothing to base a verdict on.",
+            do="Leave out fewer codes.",
         )
-    return asked
+    return given

@@ -1,7 +1,7 @@
-"""Pictures that still show the object, and pictures that no longer do.
+"""Changed images that still show the object, and images that no longer do.
 
-An answer that is about the object survives the former and not the latter. Nothing here runs a
-model; everything works for any number of image axes.
+A score that depends on the object survives the first kind and not the second. Works for any number
+of image axes.
 """
 
 from __future__ import annotations
@@ -17,40 +17,40 @@ from scorecam.base.interpolation import upsample
 from scorecam.shapes import Heatmap, Image
 
 SHIFT = 1 / 16
-"""How far a shifted picture goes, as a share of its side."""
+"""Shifts, as a share of the side."""
 
 NOISE = 0.15
-"""The noise's deviation over the picture's own."""
+"""The noise's standard deviation over the image's."""
 
 PART = 0.35
-"""Of each side: the part of a picture that is shown alone."""
+"""The share of each side that is shown alone."""
 
 TILES = 8
-"""Tiles along each axis of a picture that is cut up."""
+"""Shuffled tiles along each axis."""
 
 
 @dataclass(frozen=True, eq=False)
-class Changed:
-    """A picture that was changed mildly.
+class Change:
+    """A mildly changed image.
 
     Args:
         image: `c *i`.
-        back: brings a heatmap of it to where the object was.
+        undo: moves a heatmap of it back to where the object was.
     """
 
     image: Image
-    back: Callable[[Heatmap], Heatmap]
+    undo: Callable[[Heatmap], Heatmap]
 
 
-def mild(image: Image, seed: int) -> list[Changed]:
-    """The picture mirrored, shifted both ways along every axis, blurred, and with noise.
+def mild_changes(image: Image, seed: int) -> list[Change]:
+    """The image mirrored, shifted both ways along every axis, blurred, and with noise.
 
     Args:
         image: `c *i`.
         seed: of the noise.
 
     Returns:
-        3 + 2 · axes pictures. Shifts are by a sixteenth of the side, and the edge is repeated.
+        3 + 2 · axes images. Shifts are by a sixteenth of the side and repeat the edge.
     """
     steps = {axis: max(1, round(image.shape[axis] * SHIFT)) for axis in range(1, image.ndim)}
     drawn = torch.randn(
@@ -59,21 +59,21 @@ def mild(image: Image, seed: int) -> list[Changed]:
     noisy = image + NOISE * image.std(correction=0) * drawn
     still = _blurred(image), noisy
     return [
-        Changed(image.flip(-1), lambda heatmap: heatmap.flip(-1)),
+        Change(image.flip(-1), lambda heatmap: heatmap.flip(-1)),
         *(_shifted(image, way * far, axis) for axis, far in steps.items() for way in (1, -1)),
-        *(Changed(changed, lambda heatmap: heatmap) for changed in still),
+        *(Change(changed, lambda heatmap: heatmap) for changed in still),
     ]
 
 
-def least(image: Image, heatmap: Heatmap) -> Image:
-    """The part of the picture that the map finds least important, enlarged to the whole.
+def least_important(image: Image, heatmap: Heatmap) -> Image:
+    """The least important part of the image, enlarged to its size.
 
     Args:
         image: `c *i`.
         heatmap: `*i`.
 
     Returns:
-        `c *i`: of all parts with 35 % of each side, the one in which the map's sum is least.
+        `c *i`: among all windows with 35 % of each side, the one with the smallest sum of the map.
     """
     sums, sides = heatmap.double(), [max(1, round(side * PART)) for side in heatmap.shape]
     for axis, side in enumerate(sides):
@@ -84,10 +84,10 @@ def least(image: Image, heatmap: Heatmap) -> Image:
 
 
 def without_object(image: Image, seed: int) -> list[Image]:
-    """The same pixels, tiles or spectrum, and nothing to be recognised: four pictures.
+    """Four images of the same pixels, tiles or spectrum in which nothing can be recognised.
 
-    Tiles in another order; the picture's own amplitudes with random phases, twice (Oppenheim and
-    Lim 1981: what a picture shows is in its phases); pixels in another order.
+    Shuffled tiles; the image's amplitudes with random phases, twice (Oppenheim and Lim 1981: the
+    phases carry the content); shuffled pixels.
     """
     drawn = _generator(seed)
     order = torch.randperm(math.prod(image.shape[1:]), generator=drawn, device="cpu")
@@ -99,26 +99,26 @@ def _generator(seed: int) -> Generator:
     return torch.Generator("cpu").manual_seed(seed % 2**63)
 
 
-def _shifted(image: Image, pixels: int, axis: int) -> Changed:
-    return Changed(_moved(image, pixels, axis), lambda heatmap: _moved(heatmap, -pixels, axis - 1))
+def _shifted(image: Image, pixels: int, axis: int) -> Change:
+    return Change(_moved(image, pixels, axis), lambda heatmap: _moved(heatmap, -pixels, axis - 1))
 
 
 def _moved(tensor: Tensor, pixels: int, axis: int) -> Tensor:
-    """Moved along an axis; the edge is repeated where something new comes in."""
+    """Shifted along an axis; the edge is repeated."""
     side = tensor.shape[axis]
     places = (torch.arange(side, device=tensor.device) - pixels).clamp(0, side - 1)
     return tensor.index_select(axis, places)
 
 
 def _blurred(image: Image) -> Image:
-    """Twice under 1/4, 1/2, 1/4 along every axis; the edge is repeated."""
+    """Smoothed twice with 1/4, 1/2, 1/4 along every axis; the edge is repeated."""
     for axis in [*range(1, image.ndim)] * 2:
         image = (_moved(image, 1, axis) + 2 * image + _moved(image, -1, axis)) / 4
     return image
 
 
 def _tiled(image: Image, drawn: Generator) -> Image:
-    """Tiles in a random order; what does not fill a tile stays where it is."""
+    """Shuffled tiles; pixels beyond the last whole tile stay in place."""
     sides = image.shape[1:]
     counts = [min(TILES, side) for side in sides]
     lengths = [side // count for side, count in zip(sides, counts, strict=True)]
@@ -137,7 +137,7 @@ def _tiled(image: Image, drawn: Generator) -> Image:
 
 
 def _rephased(image: Image, drawn: Generator) -> Image:
-    """The picture's amplitudes, its phases moved by those of noise, alike in every colour."""
+    """The image with its phases shifted by those of noise, equally in every channel."""
     axes = tuple(range(1, image.ndim))
     noise = torch.rand(image.shape[1:], generator=drawn, dtype=torch.float32, device="cpu").to(
         image

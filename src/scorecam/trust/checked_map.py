@@ -1,4 +1,4 @@
-"""One map, its model, and ways to ask about it that do not hang on the scale of the answers."""
+"""One map under test and its model, with scores that don't depend on the output's scale."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scorecam.base.wording import quoted
 from scorecam.cam import Head
 from scorecam.errors import LayerError, ModelError, SettingError
 from scorecam.explanation import Explanation
-from scorecam.metrics.similarity import pearson
+from scorecam.metrics.faithfulness import pearson
 from scorecam.model.columns import two_sided
 from scorecam.model.engine import Speed
 from scorecam.model.model import Model
@@ -24,84 +24,83 @@ from scorecam.model.runtimes import Runtime
 from scorecam.model.scorer import Scorer
 from scorecam.shapes import Activations, BatchedScores, Columns, Heatmap, Heatmaps, Image, Images
 
-ENOUGH = 4
-"""Columns at least where columns are compared with each other."""
+MIN_COLUMNS = 4
+"""Columns needed to correlate the columns of two outputs."""
 
-SAME = 0.01
-"""How far answers may be off, of their range, and still be the same model's."""
+SAME_MODEL = 0.01
+"""Scores of the same model differ by at most this share of their range."""
 
 
-@dataclass(frozen=True, eq=False)
-class Subject:
-    """One map that is checked, and the model that it is of.
+@dataclass(eq=False)
+class CheckedMap:
+    """One map under test, and the model that it explains.
 
     Args:
-        model: what is asked.
-        explanation: the map, with the image it is of.
-        seed: of everything that is drawn.
+        model: the explained model.
+        explanation: the map, with the image it was made for.
+        seed: of all random numbers.
     """
 
     model: Model
     explanation: Explanation
     seed: int = 0
-    _beside: list[int] = field(default_factory=list[int], repr=False)
+    _other_passes: int = field(default=0, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.explanation.image is None:
             raise SettingError(
-                "The explanation does not hold the image that the model saw, so nothing more can "
-                "be asked about it.",
+                "The explanation does not hold the model's input image, so it cannot be checked.",
                 likely="It was read from a bank's file, or made from several inputs.",
                 do="Explain the photo or the tensor again, and check that explanation.",
             )
 
     @property
     def bank(self) -> ScoreBank:
-        """What the model was asked before."""
+        """The explanation's bank."""
         return self.explanation.bank
 
     @property
     def passes(self) -> int:
-        """Images that were put to the model, or to a copy of it, so far."""
-        asked = self.scorer.asked if "scorer" in self.__dict__ else 0
-        return asked + sum(self._beside)
+        """Images passed through the model, or a copy of it, so far."""
+        scored = self.scorer.asked if "scorer" in self.__dict__ else 0
+        return scored + self._other_passes
 
     def count(self, images: int) -> None:
-        """Add images that were asked about in another way than by `scorer`."""
-        self._beside.append(images)
+        """Count images that did not go through `scorer`."""
+        self._other_passes += images
 
     @property
     def target(self) -> int:
-        """The column that is explained."""
+        """The explained column."""
         return self.explanation.target.index
 
     @cached_property
     def image(self) -> Image:
-        """What the model saw, `c *i` float32, on its device."""
-        assert self.explanation.image is not None  # noqa: S101  (held since it was made)
+        """The model's input, `c *i` float32, on its device."""
+        assert self.explanation.image is not None  # noqa: S101  (checked in __post_init__)
         return self.explanation.image.detach().to(self.model.device, torch.float32)
 
     @cached_property
     def empty(self) -> Image:
-        """The image with everything muted, `c *i`."""
+        """The image with every pixel replaced by the fill, `c *i`."""
         return self.bank.masking.fill_like(self.image)
 
     @cached_property
     def scorer(self) -> Scorer:
-        """Asks the model, run as it was for the explanation."""
+        """Runs the model with the explanation's runtime."""
         made = self.bank.provenance.runtime
         speed = Speed(cast(Runtime, made) if made in get_args(Runtime) else "eager")
         return Scorer(
             self.model, self.image, head=self.bank.head, fill=self.empty, speed=speed, passes=40
         )
 
-    def meet(self) -> None:
-        """Ask the model about the image and the empty one: whether it is the one explained.
+    def verify_model(self) -> None:
+        """Check that the explanation is of this model.
 
         Raises:
-            ModelError: the explanation is another model's.
+            ModelError: its scores differ, or it lacks the layer.
         """
-        _same_model(self.scorer.columns, self.bank.image_scores)
+        _check_scores(self.scorer.columns, self.bank.image_scores)
         try:
             self.model.find_layer(self.bank.layer, self.image[None])
         except LayerError as error:
@@ -112,69 +111,60 @@ class Subject:
             ) from error
 
     def columns(self, images: Images) -> BatchedScores:
-        """What the model says of any images, `b n`, in units in which differences mean something.
-
-        Probabilities are told as their logarithms.
-        """
-        return _strength(self.scorer.scores(images), self.bank.head)
+        """The model's scores of images, `b n`; probabilities as their logarithms."""
+        return _scores(self.scorer.scores(images), self.bank.head)
 
     def lead(self, columns: Annotated[Tensor, "*b n"]) -> Annotated[Tensor, "*b"]:
-        """How far the target is ahead of the mean of the other columns.
-
-        Of a single column it is the number itself.
-        """
+        """The target's score less the mean of the others; a single column's score itself."""
         own, count = columns[..., self.target], columns.shape[-1]
         return own if count < 2 else own - (columns.sum(dim=-1) - own) / (count - 1)
 
     @cached_property
-    def answer(self) -> Columns:
-        """What the model says of the image itself, `n`, in the same units."""
-        return _strength(self.bank.image_scores[None].to(self.model.device), self.bank.head)[0]
+    def image_columns(self) -> Columns:
+        """The scores of the image itself, `n`, in the same units as `columns`."""
+        return _scores(self.bank.image_scores[None].to(self.model.device), self.bank.head)[0]
 
     @cached_property
     def comparable(self) -> bool:
-        """Whether there are enough columns to compare them with each other."""
-        return len(self.bank.image_scores) >= ENOUGH
+        """Whether there are enough columns to correlate."""
+        return len(self.bank.image_scores) >= MIN_COLUMNS
 
-    def looked_at(self, images: Images) -> tuple[BatchedScores, Heatmaps]:
-        """Columns of other images, and the maps that the explanation's own weights make of them."""
+    def columns_and_maps(self, images: Images) -> tuple[BatchedScores, Heatmaps]:
+        """The scores of images, and their maps with the explanation's weights."""
         self.count(len(images))
         columns: list[Tensor] = []
         maps: list[Heatmap] = []
-        for image in images:  # one by one: the maps of a whole layer take memory
+        for image in images:  # one by one: activations of a whole batch take memory
             activations, scores = self.model.activations(image[None], self.bank.layer)
-            columns.append(_strength(two_sided(scores, self.bank.head), self.bank.head)[0])
+            columns.append(_scores(two_sided(scores, self.bank.head), self.bank.head)[0])
             maps.append(self.weighted(activations[0]))
         return torch.stack(columns), torch.stack(maps)
 
     def weighted(self, activations: Activations) -> Heatmap:
-        """The map that the explanation's own weights make of any activations.
+        """The map of any activations with the explanation's weights.
 
-        Of the explained image's, it is the explanation's map, but for a variant's evidence field.
+        For the explained image it is the explanation's map, except for consensus, which also uses
+        an evidence field.
         """
         weights = self.bank.weights(self.target, self.explanation.variant).to(activations.device)
         live = weights.nonzero()[:, 0]
         return cam.heatmap(activations[live], weights[live], self.bank.size)
 
 
-def _strength(scores: BatchedScores, head: Head) -> BatchedScores:
+def _scores(scores: BatchedScores, head: Head) -> BatchedScores:
     return scores.clamp_min(1e-12).log() if head == "probabilities" else scores
 
 
-def _same_model(now: Columns, then: Columns) -> None:
-    """Refuse an explanation that another model made.
-
-    Raises:
-        ModelError: it is.
-    """
+def _check_scores(now: Columns, then: Columns) -> None:
+    """Refuse another model's explanation."""
     same = now.shape == then.shape
     if same:
         low, high = then.aminmax()
-        allowed = SAME * max(float(high - low), float(then.abs().max()), 1e-12)
+        allowed = SAME_MODEL * max(float(high - low), float(then.abs().max()), 1e-12)
         same = bool((now.cpu() - then.cpu()).abs().max() <= allowed)
     if not same:
         raise ModelError(
-            "This model answers the image otherwise than the explanation says.",
+            "This model's output differs from the stored explanation.",
             likely="The explanation was made with another model, or its target was a function of "
             "the output.",
             do="Give the model that was explained; for a function, "
@@ -186,12 +176,11 @@ def _same_model(now: Columns, then: Columns) -> None:
 
 
 def standing(columns: Columns, target: int) -> float:
-    """How many times as far out the target's column is as the largest of as many random draws.
+    """How far the target's score stands out, over what the largest of n random scores would.
 
     (z_t − mean of the others) / their deviation, which is Grubbs' statistic of an outlier (Grubbs
-    1950) up to a factor, over what it would be for the largest of n draws from a normal
-    distribution. It does not change when all columns are multiplied or moved: it is not the
-    probability, which does. NaN for columns that are all the same.
+    1950) up to a factor, divided by the expected value for the largest of n normal draws. Scaling
+    or shifting all scores does not change it, unlike the probability. NaN if all scores are equal.
     """
     others = torch.cat([columns[:target], columns[target + 1 :]]).double()
     deviation = float(others.std(correction=0))
@@ -202,7 +191,7 @@ def standing(columns: Columns, target: int) -> float:
     return float((columns[target].double() - others.mean()) / deviation / largest)
 
 
-def alike(one: Heatmap, other: Heatmap) -> float:
-    """The correlation of two maps' pixels; 0 where one is the same everywhere."""
+def correlation(one: Heatmap, other: Heatmap) -> float:
+    """The Pearson correlation of two maps or scores; 0 if one is constant."""
     found = pearson(one, other)
     return 0.0 if math.isnan(found) else found

@@ -1,0 +1,231 @@
+"""Every kind of evidence: how it is measured, and its thresholds.
+
+Each value adds between 0 and 1 of doubt: 0 at `good` or better, 1 at `bad` or worse, linear in
+between. The doubts are added up. Missing evidence adds none.
+
+To add evidence, write a function in `evidence.py` and add its entry to `MEASURES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from scorecam.trust import evidence
+from scorecam.trust.checked_map import CheckedMap
+from scorecam.trust.evidence import Measured
+
+WEAK, REFUSED = 0.5, 1.0
+"""A map is weak from this doubt, and should not be shown from this doubt."""
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """When a value is a reason for doubt.
+
+    Args:
+        good: values as good as this add no doubt.
+        bad: values as bad as this are reason enough not to show the map.
+        says: the sentence, with `{}` for the value.
+        source: where the idea comes from, if it isn't ours.
+    """
+
+    good: float
+    bad: float
+    says: str
+    source: str = ""
+
+    def doubt(self, value: float) -> float:
+        """The doubt that a value adds, in [0, 1]."""
+        return min(1.0, max(0.0, (value - self.good) / (self.bad - self.good)))
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A measurement, which may give several kinds of evidence.
+
+    Args:
+        run: measures; returns a value for each code.
+        criteria: by code.
+        passes: how many images it passes through the model, at most; None if it needs only the
+            bank.
+    """
+
+    run: Callable[[CheckedMap], Mapping[str, Measured]]
+    criteria: Mapping[str, Criterion]
+    passes: Callable[[CheckedMap], int] | None = None
+
+
+MEASURES = (
+    Measure(
+        evidence.contrast,
+        {
+            "contrast": Criterion(
+                good=0.971,
+                bad=1.009,
+                says="The maps of the five next classes correlate with this one by {} on average.",
+            )
+        },
+    ),
+    Measure(
+        evidence.agreement,
+        {
+            "agreement": Criterion(
+                good=0.376,
+                bad=-0.126,
+                says="The maps of the variants official, algorithm1 and increase correlate by {} "
+                "on average.",
+            )
+        },
+    ),
+    Measure(
+        evidence.outstanding,
+        {
+            "standing": Criterion(
+                good=1.197,
+                bad=0.653,
+                says="The class's score stands out {} times as far as the largest of as many "
+                "random scores would.",
+                source="Grubbs 1950",
+            )
+        },
+    ),
+    Measure(
+        evidence.faithfulness,
+        {
+            "random": Criterion(
+                good=0.097,
+                bad=-0.281,
+                says="The map's most important pixels carry {} more of the score than those of "
+                "random maps.",
+                source="after Petsiuk et al. 2018",
+            ),
+            "centre": Criterion(
+                good=-0.135,
+                bad=-0.487,
+                says="The map's most important pixels carry {} more of the score than those at "
+                "the centre.",
+                source="after Petsiuk et al. 2018",
+            ),
+            "rest": Criterion(
+                good=0.722,
+                bad=1.106,
+                says="Without the map's most important half, the scores of all classes correlate "
+                "with the original ones by {}.",
+            ),
+        },
+        evidence.faithfulness_passes,
+    ),
+    Measure(
+        evidence.elsewhere,
+        {
+            "elsewhere": Criterion(
+                good=0.394,
+                bad=1.793,
+                says="For the map's least important part alone, enlarged, the scores of all "
+                "classes correlate with the original ones by {}.",
+            )
+        },
+        evidence.elsewhere_passes,
+    ),
+    Measure(
+        evidence.steadiness,
+        {
+            "steady": Criterion(
+                good=0.923,
+                bad=0.867,
+                says="With the image mirrored, shifted, blurred or noisy, the scores of all "
+                "classes correlate with the original ones by {} (median).",
+            ),
+            "moves": Criterion(
+                good=0.944,
+                bad=0.739,
+                says="With the image mirrored, shifted, blurred or noisy, the map moves along: "
+                "they correlate by {} (median).",
+            ),
+        },
+        evidence.steadiness_passes,
+    ),
+    Measure(
+        evidence.blindness,
+        {
+            "blind": Criterion(
+                good=0.583,
+                bad=0.943,
+                says="With shuffled tiles or pixels or random phases, so that nothing can be "
+                "recognised, the scores of all classes correlate with the original ones by {}.",
+                source="phases: Oppenheim and Lim 1981",
+            )
+        },
+        evidence.blindness_passes,
+    ),
+    Measure(
+        evidence.head_dependence,
+        {
+            "head": Criterion(
+                good=0.984,
+                bad=1.027,
+                says="The map of a copy with a re-initialised last stage correlates with this one "
+                "by {}.",
+                source="Adebayo et al. 2018",
+            )
+        },
+        evidence.head_passes,
+    ),
+)
+"""All evidence, in the order in which it is reported.
+
+The thresholds were fitted by `benchmarks/trust_report.py --fit` on composites of cut-out objects,
+with EfficientNet-Lite0, and on garments, with a small network: as trained, with their last parts
+re-initialised, and trained on shuffled labels. They were judged on other photos and networks; see
+docs/trust.md.
+"""
+
+CRITERIA: Mapping[str, Criterion] = {
+    code: criterion for measure in MEASURES for code, criterion in measure.criteria.items()
+}
+"""By code."""
+
+NOTE_DOUBTS: Mapping[str, float] = {
+    "flat": 1.0,
+    "improbable": 1.0,
+    "not-finite": 0.5,
+    "below-fill": 0.5,
+    "one-channel": 0.5,
+    "not-logits": 0.5,
+    "saturated": 0.5,
+    "not-repeatable": 0.5,
+    "mixes-batch": 0.5,
+    "rough": 0.5,
+    "border": 0.5,
+}
+"""The doubt that each health note of the bank adds: chosen, not fitted. `improbable` is about the
+probability; it never applies to the prediction of a softmax, since the largest of n probabilities
+is at least 1/n."""
+
+_OPENING_PASSES = 2 + 8
+"""The image, the empty image, and at most 8 images to verify a faster runtime."""
+
+
+def measure(checked: CheckedMap, codes: frozenset[str]) -> dict[str, Measured]:
+    """The evidence with these codes, in the order of `MEASURES`.
+
+    Raises:
+        ModelError: the explanation is another model's, or the model fails.
+    """
+    wanted = _wanted(codes)
+    if any(each.passes is not None for each in wanted):
+        checked.verify_model()
+    return {
+        code: value for each in wanted for code, value in each.run(checked).items() if code in codes
+    }
+
+
+def passes(checked: CheckedMap, codes: frozenset[str]) -> int:
+    """How many images measuring these passes through the model or its copy, at most."""
+    counts = [each.passes(checked) for each in _wanted(codes) if each.passes is not None]
+    return sum(counts) + (_OPENING_PASSES if counts else 0)
+
+
+def _wanted(codes: frozenset[str]) -> list[Measure]:
+    return [each for each in MEASURES if codes & set(each.criteria)]
