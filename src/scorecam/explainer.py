@@ -134,7 +134,7 @@ class ScoreCAM:
             LayerError, ModelError, SettingError, MemoryShortage: see `explain`.
         """
         if is_several(x):
-            images, models = self.model.apart(x)
+            images, models = self.model.split_inputs(x)
             check_batch(images, self.model)
             targets = _one_per_image(target, len(images))
             models = self.model.confirmed(x, models)

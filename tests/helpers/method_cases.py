@@ -28,10 +28,10 @@ def case_of(  # noqa: PLR0917
     return Case(
         model,
         image,
-        target,
-        name,
-        ask=lambda: scorecam.ScoreCAM(model, name, runtime="eager").bank(image),
-        listen=lambda: Scorer(model, image, speed=Speed("eager")),
+        target=target,
+        layer=name,
+        make_bank=lambda: scorecam.ScoreCAM(model, name, runtime="eager").bank(image),
+        make_scorer=lambda: Scorer(model, image, speed=Speed("eager")),
         seed=seed,
     )
 

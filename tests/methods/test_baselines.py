@@ -511,7 +511,7 @@ def test_every_method_is_built_with_defaults_and_says_whose_it_is() -> None:
     assert [method.name for method in methods] == list(MADE_HERE)
     for method in methods:
         assert method.source
-        for key, value in METHODS[method.name].settings.items():
+        for key, value in METHODS[method.name].defaults().items():
             assert method.settings[key] == value
         assert all(isinstance(value, int | float | str) for value in method.settings.values())
 
@@ -520,13 +520,12 @@ OWN = [name for name in MADE_HERE if name not in (*TORCHCAM, "scorecam")]
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_the_defaults_written_down_are_those_of_the_method(name: str) -> None:
-    build: Any = METHODS[name].build
-    fields = {field.name: field.default for field in dataclasses.fields(build) if field.init}
-    assert fields.pop("name") == name
-    fields.pop("source")
-    assert fields == METHODS[name].settings
-    assert list(inspect.signature(build).parameters)[1:-1] == list(METHODS[name].settings)
+def test_a_method_takes_its_name_and_its_settings(name: str) -> None:
+    method = METHODS[name]
+    defaults = {each.name: each.default for each in dataclasses.fields(method) if each.init}
+    assert defaults.pop("name") == ""
+    assert defaults == method.defaults()
+    assert list(inspect.signature(method).parameters) == ["name", *method.defaults()]
 
 
 def test_settings_are_read_and_names_are_kept_as_written() -> None:

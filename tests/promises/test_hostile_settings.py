@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -67,19 +66,16 @@ def refusal(parse: Callable[[], object]) -> str:
 
 def limits_of(kind: str) -> dict[str, Range]:
     """The declared ranges of a method's numbers."""
-    build: Any = METHODS[kind].build
-    if isinstance(build, functools.partial) or not dataclasses.is_dataclass(build):
-        return {}
-    fields = dataclasses.fields(build)
-    return {entry.name: entry.metadata["limits"] for entry in fields if "limits" in entry.metadata}
+    fields = dataclasses.fields(METHODS[kind])
+    return {each.name: each.metadata["limits"] for each in fields if each.metadata.get("limits")}
 
 
-SETTINGS = [(kind, key) for kind, method in METHODS.items() for key in method.settings]
+SETTINGS = [(kind, key) for kind, known in METHODS.items() for key in known.defaults()]
 
 
 @pytest.mark.parametrize(("kind", "key"), SETTINGS)
 def test_every_number_of_every_method_has_a_range(kind: str, key: str) -> None:
-    default = METHODS[kind].settings[key]
+    default = METHODS[kind].defaults()[key]
     if isinstance(default, str):
         return
     limits = limits_of(kind)[key]
@@ -110,7 +106,7 @@ def test_a_number_beyond_its_range_is_refused(kind: str, key: str) -> None:
         with pytest.raises(SettingError, match=key):
             parse_methods(f"{kind}:{key}={number}")
         with pytest.raises(SettingError, match=key):
-            METHODS[kind].build(kind, **{key: number})
+            METHODS[kind](kind, **{key: number})
 
 
 @pytest.mark.parametrize(("kind", "key"), SETTINGS)
@@ -118,10 +114,10 @@ def test_any_value_for_a_methods_setting_is_read_or_refused(kind: str, key: str)
     if key not in limits_of(kind):
         return
     for value in OBJECTS:
-        refusal(lambda value=value: METHODS[kind].build(kind, **{key: value}))
+        refusal(lambda value=value: METHODS[kind](kind, **{key: value}))
     for value in (None, "7", [], math.nan, 10**5000, True):
         with pytest.raises(SettingError):
-            METHODS[kind].build(kind, **{key: value})
+            METHODS[kind](kind, **{key: value})
 
 
 def test_settings_that_exceed_the_memory_are_refused() -> None:

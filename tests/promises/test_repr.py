@@ -94,7 +94,12 @@ def versus() -> Versus:
 OTHER_EXAMPLES: dict[str, Callable[[], Any]] = {
     "Answers": lambda: Answers(torch.rand(1280, 1000), torch.rand(1000), "logits"),
     "Case": lambda: Case(
-        model(), torch.rand(3, 224, 224), 1, "maps", bank, lambda: pytest.fail("called")
+        model(),
+        torch.rand(3, 224, 224),
+        target=1,
+        layer="maps",
+        make_bank=bank,
+        make_scorer=lambda: pytest.fail("called"),
     ),
     "Audit": lambda: Audit(_Reading(), (), (), {}, None),  # pyright: ignore[reportArgumentType]
     "Comparison": lambda: Comparison(

@@ -6,9 +6,8 @@ Every map is torchcam's own, raw, at the layer's grid, and then upsampled as Sco
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import ModuleType
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,54 +15,36 @@ from torch import Tensor, nn
 from scorecam.base import quiet_matplotlib
 from scorecam.base.interpolation import upsample
 from scorecam.io.extras import require
-from scorecam.methods.differentiable import differentiated, finished, maps_of, not_finite, record
-from scorecam.methods.method import Case, Method
+from scorecam.methods.declared import DeclaredMethod
+from scorecam.methods.differentiable import differentiated, finished, maps_of, not_finite
+from scorecam.methods.method import Case
 from scorecam.shapes import Activations, Heatmap
 
-Kind = Literal["gradcam", "gradcam++", "xgradcam", "layercam"]
 
-CLASSES: dict[Kind, str] = {
-    "gradcam": "GradCAM",
-    "gradcam++": "GradCAMpp",
-    "xgradcam": "XGradCAM",
-    "layercam": "LayerCAM",
-}
-"""What torchcam calls them."""
-
-AUTHORS: dict[Kind, str] = {
-    "gradcam": "Selvaraju et al., ICCV 2017",
-    "gradcam++": "Chattopadhay et al., WACV 2018",
-    "xgradcam": "Fu et al., BMVC 2020",
-    "layercam": "Jiang et al., TIP 2021",
-}
-
-
-def _torchcam() -> ModuleType:
+def _torchcam() -> Any:
     quiet_matplotlib.prepare()
     return require("torchcam.methods", "eval", "compute this method")
 
 
 @dataclass(frozen=True)
-class GradientCAM(Method):
+class GradientCAM(DeclaredMethod):
     """ReLU(Σ_k w_k A_k), upsampled; w comes from the gradient of z_t at the layer.
 
     Args:
         name: as users write it.
-        kind: which weights.
+
+    Attributes:
+        torchcam_name: the name of the method's class in torchcam.
     """
 
-    name: str = "gradcam"
-    kind: Kind = "gradcam"
-    source: str = field(init=False)
-    settings: Mapping[str, object] = field(init=False)
-
-    def __post_init__(self) -> None:
-        source = f"{AUTHORS[self.kind]}; torchcam's {CLASSES[self.kind]}"
-        object.__setattr__(self, "source", source)
-        record(self, {"differentiated": "z_t", "upsampling": "linear, half-pixel"})
+    torchcam_name: ClassVar[str]
+    fixed: ClassVar[Mapping[str, object]] = {
+        "differentiated": "z_t",
+        "upsampling": "linear, half-pixel",
+    }
 
     def heatmap(self, case: Case) -> Heatmap:
-        extractor_of = getattr(_torchcam(), CLASSES[self.kind])
+        extractor_of = getattr(_torchcam(), self.torchcam_name)
         axes = _Axes(maps_of(case))
         with differentiated(case, self.name) as (column, network, images):
             layer = network.get_submodule(case.layer)
@@ -78,6 +59,42 @@ class GradientCAM(Method):
                     copying.remove()
             axes.check(self.name)
             return finished(upsample(raw.float(), case.image.shape[1:])[0], case, self.name)
+
+
+@dataclass(frozen=True)
+class GradCAM(GradientCAM):
+    """w_k is the mean gradient of channel k."""
+
+    kind = "gradcam"
+    torchcam_name = "GradCAM"
+    source = "Selvaraju et al., ICCV 2017; torchcam's GradCAM"
+
+
+@dataclass(frozen=True)
+class GradCAMPlusPlus(GradientCAM):
+    """w_k is a weighted mean of the positive gradients of channel k."""
+
+    kind = "gradcam++"
+    torchcam_name = "GradCAMpp"
+    source = "Chattopadhay et al., WACV 2018; torchcam's GradCAMpp"
+
+
+@dataclass(frozen=True)
+class XGradCAM(GradientCAM):
+    """w_k is the mean of the gradients of channel k, weighted by its activations."""
+
+    kind = "xgradcam"
+    torchcam_name = "XGradCAM"
+    source = "Fu et al., BMVC 2020; torchcam's XGradCAM"
+
+
+@dataclass(frozen=True)
+class LayerCAM(GradientCAM):
+    """Each cell has a weight of its own: its positive gradient."""
+
+    kind = "layercam"
+    torchcam_name = "LayerCAM"
+    source = "Jiang et al., TIP 2021; torchcam's LayerCAM"
 
 
 def _copy(_module: nn.Module, _inputs: Any, output: Any) -> Any:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -12,15 +13,13 @@ from torch.nn import functional
 
 from scorecam.base.interpolation import upsample
 from scorecam.io.ranges import Real
+from scorecam.methods.declared import DeclaredMethod, setting
 from scorecam.methods.differentiable import (
-    check_settings,
     finished,
     grid_of,
     photo_only,
-    record,
-    setting,
 )
-from scorecam.methods.method import Case, Method
+from scorecam.methods.method import Case
 from scorecam.shapes import Heatmap, Image
 
 LUMA = (0.299, 0.587, 0.114)
@@ -28,33 +27,29 @@ LUMA = (0.299, 0.587, 0.114)
 
 
 @dataclass(frozen=True)
-class Uniform(Method):
+class Uniform(DeclaredMethod):
     """1 everywhere."""
 
-    name: str = "uniform"
-    source: str = "a control"
-    settings: Mapping[str, object] = field(init=False)
-
-    def __post_init__(self) -> None:
-        record(self, {})
+    kind = "uniform"
+    source = "a control"
 
     def heatmap(self, case: Case) -> Heatmap:
         return finished(torch.ones_like(case.image[0]), case, self.name)
 
 
 @dataclass(frozen=True)
-class Random(Method):
+class Random(DeclaredMethod):
     """A number in [0, 1) for each cell of the layer's grid, upsampled as Score-CAM's map is.
 
     It follows from the case's seed and the image: images differ, and a rerun agrees.
     """
 
-    name: str = "random"
-    source: str = "a control"
-    settings: Mapping[str, object] = field(init=False)
-
-    def __post_init__(self) -> None:
-        record(self, {"cells": "the layer's grid", "upsampling": "linear, half-pixel"})
+    kind = "random"
+    source = "a control"
+    fixed: ClassVar[Mapping[str, object]] = {
+        "cells": "the layer's grid",
+        "upsampling": "linear, half-pixel",
+    }
 
     def heatmap(self, case: Case) -> Heatmap:
         drawn = torch.Generator("cpu").manual_seed(_seed(case))
@@ -70,23 +65,18 @@ def _seed(case: Case) -> int:
 
 
 @dataclass(frozen=True)
-class Centre(Method):
+class Centre(DeclaredMethod):
     """A Gaussian at the centre, 1 there.
 
     Args:
         name: as users write it.
         sigma: its deviation along each axis, as a share of the image's side.
-        source: whose method.
     """
 
-    name: str = "centre"
-    sigma: float = setting(0.25, Real(0, 1000))
-    source: str = "a control: photographers put things in the middle"
-    settings: Mapping[str, object] = field(init=False)
+    kind = "centre"
+    source = "a control: photographers put things in the middle"
 
-    def __post_init__(self) -> None:
-        check_settings(self)
-        record(self, {"sigma": self.sigma})
+    sigma: float = setting(0.25, Real(0, 1000))
 
     def heatmap(self, case: Case) -> Heatmap:
         size = case.image.shape[1:]
@@ -102,15 +92,12 @@ class Centre(Method):
 
 
 @dataclass(frozen=True)
-class Edges(Method):
+class Edges(DeclaredMethod):
     """The magnitude of the Sobel gradient of how bright the photo looks."""
 
-    name: str = "edges"
-    source: str = "a control: Sobel's edge detector"
-    settings: Mapping[str, object] = field(init=False)
-
-    def __post_init__(self) -> None:
-        record(self, {"beyond the edge": "repeated", "brightness": "BT.601"})
+    kind = "edges"
+    source = "a control: Sobel's edge detector"
+    fixed: ClassVar[Mapping[str, object]] = {"beyond the edge": "repeated", "brightness": "BT.601"}
 
     def heatmap(self, case: Case) -> Heatmap:
         photo_only(case.image, self.name)
@@ -139,15 +126,11 @@ def _sobel(brightness: Tensor) -> Heatmap:
 
 
 @dataclass(frozen=True)
-class FakeCAM(Method):
+class FakeCAM(DeclaredMethod):
     """1 everywhere but 0 in the first pixel: explains nothing, and has almost no Average Drop."""
 
-    name: str = "fakecam"
-    source: str = "Poppi et al., CVPR workshops 2021"
-    settings: Mapping[str, object] = field(init=False)
-
-    def __post_init__(self) -> None:
-        record(self, {})
+    kind = "fakecam"
+    source = "Poppi et al., CVPR workshops 2021"
 
     def heatmap(self, case: Case) -> Heatmap:
         fake = torch.ones(case.image.shape[1:], device="cpu", dtype=torch.float32)

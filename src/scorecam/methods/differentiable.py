@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Mapping
-from dataclasses import field, fields
-from typing import Annotated, Any
+from collections.abc import Generator
+from typing import Annotated
 from weakref import WeakKeyDictionary
 
 import torch
@@ -14,8 +13,7 @@ from torch import Tensor, nn
 from scorecam.base.wording import quoted
 from scorecam.cam import Head, probabilities
 from scorecam.errors import LayerError, ModelError, SettingError, TargetError
-from scorecam.io.ranges import Range
-from scorecam.methods.method import Case, Method
+from scorecam.methods.method import Case
 from scorecam.model.columns import two_sided
 from scorecam.model.model import Model, WhiteBox
 from scorecam.shapes import Activations, Columns, Heatmap, Image, Images
@@ -140,11 +138,6 @@ def not_finite(method: str) -> ModelError:
     )
 
 
-def record(method: Method, settings: Mapping[str, object]) -> None:
-    """Note what a method's map depends on, while it is being made."""
-    object.__setattr__(method, "settings", dict(settings))  # methods are frozen
-
-
 def photo_only(image: Image, method: str) -> None:
     """Refuse an image that is no photo.
 
@@ -156,22 +149,6 @@ def photo_only(image: Image, method: str) -> None:
             f"{method} is for photos, and the input has {image.ndim - 1} axes instead of 2.",
             do="Leave it out for signals and volumes.",
         )
-
-
-def setting(default: Any, limits: Range) -> Any:
-    """A field of a method for a number, and its range, which `check_settings` holds it to."""
-    return field(default=default, metadata={"limits": limits})
-
-
-def check_settings(method: Any) -> None:
-    """Refuse numbers out of the ranges that the method's fields are declared with.
-
-    Raises:
-        SettingError: there is one.
-    """
-    for each in fields(method):
-        if "limits" in each.metadata:
-            each.metadata["limits"].check(f"{method.name}: {each.name}", getattr(method, each.name))
 
 
 def pixels(published: float, image: Image) -> float:

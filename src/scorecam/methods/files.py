@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +16,9 @@ from scorecam.errors import PhotoError, SettingError
 from scorecam.images.opening import MASK_FORMATS, ImageKind, open_image
 from scorecam.io.arrays import read_npy
 from scorecam.io.reading import Kind
+from scorecam.methods.declared import DeclaredMethod, setting
 from scorecam.methods.differentiable import finished
-from scorecam.methods.method import Case, Method
+from scorecam.methods.method import Case
 from scorecam.shapes import Heatmap
 
 SUFFIXES = (".npy", ".png")
@@ -29,7 +30,8 @@ MAP = Kind("a map that numpy.save wrote", 8 * MOST_CELLS + 10_000, PhotoError)
 IMAGE = ImageKind("a map", MASK_FORMATS, PhotoError)
 
 
-class Maps(Method):
+@dataclass(frozen=True)
+class Maps(DeclaredMethod):
     """The map of each photo from a folder: `<the photo's path without its suffix>.npy` or `.png`.
 
     Or `<the photo's stem>.npy`, where no two photos share one. Arrays are `h w`, on any grid, and
@@ -42,17 +44,22 @@ class Maps(Method):
         dir: the folder.
     """
 
+    kind = "maps"
     source = "read from files"
 
-    def __init__(self, name: str, dir: str) -> None:  # noqa: A002  (as users write it)
-        self.name = name
-        self.folder = Path(dir)
-        self.settings: Mapping[str, object] = {"dir": dir}
-        if not dir or not _is_folder(self.folder):
+    dir: str = setting("")
+
+    def check(self) -> None:
+        if not self.dir or not _is_folder(self.folder):
             raise SettingError(
-                f"{dir[:80] or 'Nothing'} is not a folder of maps.",
+                f"{self.dir[:80] or 'Nothing'} is not a folder of maps.",
                 do="Write it as maps:dir=FOLDER, with one .npy or .png for each photo.",
             )
+
+    @property
+    def folder(self) -> Path:
+        """The folder."""
+        return Path(self.dir)
 
     def heatmap(self, case: Case) -> Heatmap:
         path = self._find(case.name)

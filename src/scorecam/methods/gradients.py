@@ -7,9 +7,9 @@ method's authors do it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -20,14 +20,12 @@ from scorecam.base.seeding import Drawing
 from scorecam.errors import SettingError
 from scorecam.io.extras import require
 from scorecam.io.ranges import Real, Whole
+from scorecam.methods.declared import DeclaredMethod, setting
 from scorecam.methods.differentiable import (
-    check_settings,
     differentiated,
     finished,
-    record,
-    setting,
 )
-from scorecam.methods.method import Case, Method
+from scorecam.methods.method import Case
 from scorecam.shapes import Columns, Heatmap, Image, Images
 
 BATCH = 10
@@ -40,15 +38,12 @@ def _captum() -> ModuleType:
 
 
 @dataclass(frozen=True)
-class Gradient(Method):
+class Gradient(DeclaredMethod):
     """|∂z_t/∂X|, the largest over the colours."""
 
-    name: str = "gradient"
-    source: str = "Simonyan, Vedaldi, Zisserman, ICLR workshop 2014; Captum's Saliency"
-    settings: Mapping[str, object] = field(init=False)
-
-    def __post_init__(self) -> None:
-        record(self, {"differentiated": "z_t", "colours": "max |.|"})
+    kind = "gradient"
+    source = "Simonyan, Vedaldi, Zisserman, ICLR workshop 2014; Captum's Saliency"
+    fixed: ClassVar[Mapping[str, object]] = {"differentiated": "z_t", "colours": "max |.|"}
 
     def heatmap(self, case: Case) -> Heatmap:
         attr = _captum()
@@ -58,33 +53,21 @@ class Gradient(Method):
 
 
 @dataclass(frozen=True)
-class SmoothGrad(Method):
+class SmoothGrad(DeclaredMethod):
     """The mean gradient over copies of the image with noise; then as `Gradient`.
 
     Args:
         name: as users write it.
         samples: copies.
         sigma: the noise's deviation, as a share of the range of the image's values.
-        source: whose method, and whose code.
     """
 
-    name: str = "smoothgrad"
+    kind = "smoothgrad"
+    source = "Smilkov et al. 2017; Captum's NoiseTunnel of Saliency"
+    fixed: ClassVar[Mapping[str, object]] = {"differentiated": "z_t", "colours": "max |.|"}
+
     samples: int = setting(50, Whole(1, 100_000))
     sigma: float = setting(0.15, Real(0, 1000))
-    source: str = "Smilkov et al. 2017; Captum's NoiseTunnel of Saliency"
-    settings: Mapping[str, object] = field(init=False)
-
-    def __post_init__(self) -> None:
-        check_settings(self)
-        record(
-            self,
-            {
-                "samples": self.samples,
-                "sigma": self.sigma,
-                "differentiated": "z_t",
-                "colours": "max |.|",
-            },
-        )
 
     def heatmap(self, case: Case) -> Heatmap:
         attr = _captum()
@@ -103,7 +86,7 @@ class SmoothGrad(Method):
 
 
 @dataclass(frozen=True)
-class IntegratedGradients(Method):
+class IntegratedGradients(DeclaredMethod):
     """The gradient along the line from zeros, times the image, summed over the colours; |·|.
 
     Zeros are the training mean wherever inputs are normalised to mean zero.
@@ -111,26 +94,18 @@ class IntegratedGradients(Method):
     Args:
         name: as users write it.
         steps: points on the line (Gauss-Legendre).
-        source: whose method, and whose code.
     """
 
-    name: str = "integrated"
-    steps: int = setting(50, Whole(1, 5000))  # the rule takes a matrix of steps × steps
-    source: str = "Sundararajan, Taly, Yan, ICML 2017; Captum's IntegratedGradients"
-    settings: Mapping[str, object] = field(init=False)
+    kind = "integrated"
+    source = "Sundararajan, Taly, Yan, ICML 2017; Captum's IntegratedGradients"
+    fixed: ClassVar[Mapping[str, object]] = {
+        "from": "zeros",
+        "rule": "gausslegendre",
+        "differentiated": "z_t",
+        "colours": "|sum|",
+    }
 
-    def __post_init__(self) -> None:
-        check_settings(self)
-        record(
-            self,
-            {
-                "steps": self.steps,
-                "from": "zeros",
-                "rule": "gausslegendre",
-                "differentiated": "z_t",
-                "colours": "|sum|",
-            },
-        )
+    steps: int = setting(50, Whole(1, 5000))  # the rule takes a matrix of steps × steps
 
     def heatmap(self, case: Case) -> Heatmap:
         attr = _captum()
@@ -142,19 +117,16 @@ class IntegratedGradients(Method):
 
 
 @dataclass(frozen=True)
-class GuidedBackprop(Method):
+class GuidedBackprop(DeclaredMethod):
     """The gradient without what is negative at any ReLU on the way back; then as `Gradient`.
 
     Captum changes `nn.ReLU` alone. A network with other rectifiers is refused: what came out would
     be the plain gradient, or something between the two.
     """
 
-    name: str = "guided"
-    source: str = "Springenberg et al., ICLR workshop 2015; Captum's GuidedBackprop"
-    settings: Mapping[str, object] = field(init=False)
-
-    def __post_init__(self) -> None:
-        record(self, {"differentiated": "z_t", "colours": "max |.|"})
+    kind = "guided"
+    source = "Springenberg et al., ICLR workshop 2015; Captum's GuidedBackprop"
+    fixed: ClassVar[Mapping[str, object]] = {"differentiated": "z_t", "colours": "max |.|"}
 
     def heatmap(self, case: Case) -> Heatmap:
         attr = _captum()
@@ -166,7 +138,7 @@ class GuidedBackprop(Method):
 
 
 @dataclass(frozen=True)
-class Occlusion(Method):
+class Occlusion(DeclaredMethod):
     """How much P of the target falls when a window is emptied, the mean over windows; signed.
 
     Needs no gradient. Empty is zero, the training mean wherever inputs are normalised.
@@ -175,23 +147,22 @@ class Occlusion(Method):
         name: as users write it.
         window: the window's share of each side of the image.
         stride: from one window to the next, as a share of each side.
-        source: whose method, and whose code.
     """
 
-    name: str = "occlusion"
+    kind = "occlusion"
+    source = "Zeiler, Fergus, ECCV 2014; Captum's Occlusion"
+    fixed: ClassVar[Mapping[str, object]] = {"fill": 0, "score": "p_t"}
+
     window: float = setting(0.15, Real(0, 1))
     stride: float = setting(0.05, Real(0, 1))
-    source: str = "Zeiler, Fergus, ECCV 2014; Captum's Occlusion"
-    settings: Mapping[str, object] = field(init=False)
 
-    def __post_init__(self) -> None:
-        check_settings(self)
+    def check(self) -> None:
+        super().check()
         if self.stride > self.window:
             raise SettingError(
                 f"{self.name}: stride={self.stride:g} is more than window={self.window:g}.",
                 likely="Pixels between the windows would never be occluded.",
             )
-        record(self, {"window": self.window, "stride": self.stride, "fill": 0, "score": "p_t"})
 
     def heatmap(self, case: Case) -> Heatmap:
         attr = _captum()

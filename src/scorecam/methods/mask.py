@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from scorecam.io.ranges import Real, Whole
+from scorecam.methods.declared import DeclaredMethod, setting
 from scorecam.methods.differentiable import (
     Column,
-    check_settings,
     differentiated,
     finished,
     photo_only,
     pixels,
-    record,
-    setting,
 )
-from scorecam.methods.method import Case, Method
+from scorecam.methods.method import Case
 from scorecam.shapes import Heatmap, Images
 
 EXPONENT = 3.0
@@ -42,7 +40,7 @@ SOFT = 10.0
 
 
 @dataclass(frozen=True)
-class Mask(Method):
+class Mask(DeclaredMethod):
     """1 − m, with m minimising P_t(m·X + (1−m)·blurred X) + l1·Σ|1−m| + tv·Σ|∇m|^3 by Adam.
 
     Defaults are those of the paper and its released code, lengths scaled from 224 pixels. As
@@ -58,10 +56,17 @@ class Mask(Method):
         tv: what roughness costs.
         blur: σ of the blurred image, in pixels of 224.
         jitter: at most how many pixels of 224 the image is shifted by at each step.
-        source: whose method, and whose code.
     """
 
-    name: str = "mask"
+    kind = "mask"
+    source = "Fong, Vedaldi, ICCV 2017; own code, settings of the authors'"
+    fixed: ClassVar[Mapping[str, object]] = {
+        "beta": EXPONENT,
+        "mask_blur": KEPT,
+        "start": "disc",
+        "score": "p_t",
+    }
+
     steps: int = setting(300, Whole(1, 1_000_000))
     rate: float = setting(0.1, Real(0, 1000))
     cells: int = setting(28, Whole(1, 1000))
@@ -69,27 +74,6 @@ class Mask(Method):
     tv: float = setting(1e-2, Real(0, 1e6, closed=True))
     blur: float = setting(10.0, Real(0, 224))
     jitter: int = setting(4, Whole(0, 224))
-    source: str = "Fong, Vedaldi, ICCV 2017; own code, settings of the authors'"
-    settings: Mapping[str, object] = field(init=False)
-
-    def __post_init__(self) -> None:
-        check_settings(self)
-        record(
-            self,
-            {
-                "steps": self.steps,
-                "rate": self.rate,
-                "cells": self.cells,
-                "l1": self.l1,
-                "tv": self.tv,
-                "beta": EXPONENT,
-                "blur": self.blur,
-                "jitter": self.jitter,
-                "mask_blur": KEPT,
-                "start": "disc",
-                "score": "p_t",
-            },
-        )
 
     def heatmap(self, case: Case) -> Heatmap:
         photo_only(case.image, self.name)

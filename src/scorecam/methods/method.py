@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from scorecam.bank.bank import ScoreBank
 from scorecam.base.once import cached_property
 from scorecam.base.wording import constructor, excerpt, summary
+from scorecam.cam import Variant
 from scorecam.model.model import Model
 from scorecam.model.scorer import Scorer
 from scorecam.shapes import Columns, Heatmap, Image, Images
@@ -27,18 +28,18 @@ class Case:
         image: `c *i`, preprocessed.
         target: the column that is explained.
         layer: the name of the layer, for methods that look at one.
-        ask: puts the masks to the model.
-        listen: gets the model ready for other questions about the image.
-        seed: for methods that draw.
-        name: of the photo, with its folders, for maps that are kept in files.
+        make_bank: scores the masks.
+        make_scorer: prepares the model for scoring other images.
+        seed: for methods that use random numbers.
+        name: of the photo, with its folders, for maps that are read from files.
     """
 
     model: Model
     image: Image
     target: int
     layer: str
-    ask: Callable[[], ScoreBank]
-    listen: Callable[[], Scorer]
+    make_bank: Callable[[], ScoreBank]
+    make_scorer: Callable[[], Scorer]
     seed: int = 0
     name: str = ""
 
@@ -46,13 +47,13 @@ class Case:
 
     @cached_property
     def bank(self) -> ScoreBank:
-        """The model's answers to the masks: asked for once, whoever wants them first."""
-        return self.ask()
+        """The scores of the masks, computed at the first use."""
+        return self.make_bank()
 
     @cached_property
     def scorer(self) -> Scorer:
-        """What answers any other question about the image."""
-        return self.listen()
+        """Scores any other images, such as changed copies of this one."""
+        return self.make_scorer()
 
     def probabilities(self, images: Images) -> Columns:
         """P of the target for each of these images, `b` float32 (the number itself for values)."""
@@ -65,12 +66,14 @@ class Method(ABC):
     Attributes:
         name: as users write it, settings included.
         settings: every setting that the map depends on, defaults included: plain values.
-        source: whose method, and whose code.
+        source: the paper, and the code.
+        variant: of the bank that the method reads; None if it reads no bank.
     """
 
     name: str
     settings: Mapping[str, object]
     source: str
+    variant: Variant | None = None
 
     @summary
     def __repr__(self) -> Iterator[str]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from typing import Any, cast
 
 from scorecam.base.wording import quoted
-from scorecam.cam import Variant, find_variant
-from scorecam.errors import PhotoError, SettingError, did_you_mean
+from scorecam.errors import SettingError, did_you_mean
 from scorecam.explanation import Explanation
 from scorecam.io.arguments import several
 from scorecam.io.ranges import parse_real, parse_whole
-from scorecam.methods.cams import GradientCAM
+from scorecam.methods.cams import GradCAM, GradCAMPlusPlus, LayerCAM, XGradCAM
+from scorecam.methods.cases import case_of
 from scorecam.methods.controls import Centre, Edges, FakeCAM, Random, Uniform
+from scorecam.methods.declared import DeclaredMethod, Value
 from scorecam.methods.files import Maps
 from scorecam.methods.gradients import (
     Gradient,
@@ -23,13 +23,11 @@ from scorecam.methods.gradients import (
     SmoothGrad,
 )
 from scorecam.methods.mask import Mask
-from scorecam.methods.method import Case, Method
+from scorecam.methods.method import Method
 from scorecam.methods.rise import RISE
+from scorecam.methods.score_cam import ScoreCAMMethod
 from scorecam.model.model import Model
-from scorecam.model.scorer import Scorer
 from scorecam.shapes import Heatmap
-
-Value = int | float | str
 
 LONGEST = 10_000
 """Characters of a list of methods."""
@@ -38,68 +36,30 @@ LONGEST_TEXT = 4096
 """Characters of one setting's text: no path is longer."""
 
 
-@dataclass(frozen=True)
-class ScoreCAMMethod(Method):
-    """Score-CAM in one of its variants, read from the case's bank."""
-
-    name: str
-    variant: Variant
-    settings: Mapping[str, object]
-    source: str = "Wang et al., Score-CAM, CVPR workshops 2020"
-
-    def heatmap(self, case: Case) -> Heatmap:
-        return case.bank.heatmap(case.target, self.variant)
-
-
-def _scorecam(name: str, variant: str) -> Method:
-    found = find_variant(variant)
-    return ScoreCAMMethod(name, found, {"variant": found.name, "formula": found.formula})
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """How a method is built, and the settings it has.
-
-    Args:
-        build: the name, and the settings by name, to the method.
-        settings: their defaults; a value is of its default's type.
-    """
-
-    build: Callable[..., Method]
-    settings: Mapping[str, Value] = field(default_factory=dict[str, Value])
-
-
-METHODS: dict[str, _Entry] = {
-    "scorecam": _Entry(_scorecam, {"variant": "official"}),
-    "gradient": _Entry(Gradient),
-    "smoothgrad": _Entry(SmoothGrad, {"samples": 50, "sigma": 0.15}),
-    "integrated": _Entry(IntegratedGradients, {"steps": 50}),
-    "guided": _Entry(GuidedBackprop),
-    "occlusion": _Entry(Occlusion, {"window": 0.15, "stride": 0.05}),
-    "gradcam": _Entry(functools.partial(GradientCAM, kind="gradcam")),
-    "gradcam++": _Entry(functools.partial(GradientCAM, kind="gradcam++")),
-    "xgradcam": _Entry(functools.partial(GradientCAM, kind="xgradcam")),
-    "layercam": _Entry(functools.partial(GradientCAM, kind="layercam")),
-    "rise": _Entry(RISE, {"masks": 4000, "cells": 7, "p": 0.5}),
-    "mask": _Entry(
+METHODS: dict[str, type[DeclaredMethod]] = {
+    method.kind: method
+    for method in (
+        ScoreCAMMethod,
+        Gradient,
+        SmoothGrad,
+        IntegratedGradients,
+        GuidedBackprop,
+        Occlusion,
+        GradCAM,
+        GradCAMPlusPlus,
+        XGradCAM,
+        LayerCAM,
+        RISE,
         Mask,
-        {
-            "steps": 300,
-            "rate": 0.1,
-            "cells": 28,
-            "l1": 1e-4,
-            "tv": 1e-2,
-            "blur": 10.0,
-            "jitter": 4,
-        },
-    ),
-    "uniform": _Entry(Uniform),
-    "random": _Entry(Random),
-    "centre": _Entry(Centre, {"sigma": 0.25}),
-    "edges": _Entry(Edges),
-    "fakecam": _Entry(FakeCAM),
-    "maps": _Entry(Maps, {"dir": ""}),
+        Uniform,
+        Random,
+        Centre,
+        Edges,
+        FakeCAM,
+        Maps,
+    )
 }
+"""Every method by name. To add one, write its file and add a line here."""
 
 
 def parse_methods(text: str) -> list[Method]:
@@ -129,7 +89,7 @@ def parse_methods(text: str) -> list[Method]:
                 else f"The methods {quoted(first)} and {quoted(name)} are the same.",
                 do="Name it once.",
             )
-        methods[same] = METHODS[kind].build(name, **values)
+        methods[same] = METHODS[kind](name, **cast("Any", values))
     return list(methods.values())
 
 
@@ -147,27 +107,12 @@ def methods_of(methods: str | Sequence[Method]) -> list[Method]:
 def heatmaps(
     model: Model, explanation: Explanation, methods: Sequence[Method]
 ) -> dict[str, Heatmap]:
-    """What each method says of an explanation's image, target and layer, by the method's name.
+    """Each method's heatmap of an explanation's image, target and layer, by the method's name.
 
     Raises:
-        PhotoError: the explanation's image is not known: it was read from a bank.
+        PhotoError: the explanation has no image, because it was read from a bank.
     """
-    image = explanation.image
-    if image is None:
-        raise PhotoError(
-            "The image is not known, so other methods cannot explain it.",
-            do="Explain the photo, not a saved bank.",
-        )
-    bank = explanation.bank
-    case = Case(
-        model,
-        image,
-        explanation.target.index,
-        explanation.layer,
-        ask=lambda: bank,
-        listen=lambda: Scorer(model, image, head=bank.head),
-        seed=bank.provenance.seed,
-    )
+    case = case_of(model, explanation)
     return {method.name: method.heatmap(case) for method in methods}
 
 
@@ -180,7 +125,7 @@ def _parse(name: str) -> tuple[str, dict[str, Value]]:
             likely=did_you_mean(kind, METHODS),
             do=f"There are {', '.join(METHODS)}.",
         )
-    known = METHODS[kind].settings
+    known = METHODS[kind].defaults()
     given: dict[str, Value] = {}
     for setting in settings:
         key, equals, value = setting.partition("=")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -12,8 +13,9 @@ from scorecam.base.interpolation import upsample
 from scorecam.base.products import exact_products
 from scorecam.errors import SettingError
 from scorecam.io.ranges import Real, Whole
-from scorecam.methods.differentiable import check_settings, finished, record, setting
-from scorecam.methods.method import Case, Method
+from scorecam.methods.declared import DeclaredMethod, setting
+from scorecam.methods.differentiable import finished
+from scorecam.methods.method import Case
 from scorecam.shapes import Heatmap, Image, Masks
 
 BATCH = 64
@@ -25,7 +27,7 @@ MOST_CELLS = 2**26
 
 
 @dataclass(frozen=True)
-class RISE(Method):
+class RISE(DeclaredMethod):
     """Σ_i P(X·M_i) M_i / (N p), with M_i a coarse grid of ones and zeros, enlarged and shifted.
 
     The masks follow from the case's seed: they are the same for all images of one size.
@@ -35,22 +37,19 @@ class RISE(Method):
         masks: N; the paper's for VGG16.
         cells: of the grid, along each axis of the image.
         p: how likely a cell is one.
-        source: whose method, and whose code.
     """
 
-    name: str = "rise"
+    kind = "rise"
+    source = "Petsiuk, Das, Saenko, BMVC 2018; own code, masks as in the authors'"
+    fixed: ClassVar[Mapping[str, object]] = {"fill": 0, "score": "p_t"}
+
     masks: int = setting(4000, Whole(1, 1_000_000))
     cells: int = setting(7, Whole(1, 1000))
     p: float = setting(0.5, Real(0, 1))
-    source: str = "Petsiuk, Das, Saenko, BMVC 2018; own code, masks as in the authors'"
-    settings: Mapping[str, object] = field(init=False)
 
-    def __post_init__(self) -> None:
-        check_settings(self)
+    def check(self) -> None:
+        super().check()
         check_grids(self, axes=2)
-        record(
-            self, {"masks": self.masks, "cells": self.cells, "p": self.p, "fill": 0, "score": "p_t"}
-        )
 
     def heatmap(self, case: Case) -> Heatmap:
         image = case.image.detach().to(case.model.device, torch.float32)

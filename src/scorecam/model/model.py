@@ -151,14 +151,14 @@ class Model(ABC):
         """The same model, read by `readout`, whose numbers are values."""
 
     @abstractmethod
-    def apart(self, inputs: Inputs) -> tuple[Images, list[Model]]:
+    def split_inputs(self, inputs: Inputs) -> tuple[Images, list[Model]]:
         """The images in several inputs, and for each image the model with the rest held fixed.
 
         Inputs as long as the batch are taken to belong to the images; nothing is asked.
         """
 
     def confirmed(self, inputs: Inputs, models: Sequence[Model]) -> Sequence[Model]:  # noqa: ARG002
-        """The models of `apart`, once it is sure which inputs belong to which image.
+        """The models of `split_inputs`, once it is sure which inputs belong to which image.
 
         Raises:
             SettingError: it is not clear which.

@@ -28,7 +28,6 @@ from torch import Tensor
 from scorecam.bank import health
 from scorecam.bank.bank import ScoreBank
 from scorecam.base.wording import shown
-from scorecam.cam import find_variant
 from scorecam.io.json_values import is_text
 from scorecam.page import decodable, grid8
 from scorecam.runs.config import SCHEMA
@@ -66,11 +65,11 @@ def entry(photo: PreparedPhoto, setup: Setup, bank: ScoreBank | None) -> dict[st
         "error": None,
         "things": _objects(photo, setup),
     }
-    if bank is None or setup.bank_method is None:
+    if bank is None or setup.bank_method is None or setup.bank_method.variant is None:
         return values
-    variant = str(setup.bank_method.settings["variant"])
+    variant = setup.bank_method.variant
     heatmap = bank.heatmap(photo.target, variant)
-    notes = health.notes(bank, bank.target(photo.target), find_variant(variant), heatmap)
+    notes = health.notes(bank, bank.target(photo.target), variant, heatmap)
     return values | {
         "contrast": _contrast(photo, bank),
         "health": [asdict(note) for note in notes],

@@ -39,13 +39,13 @@ class Setup:
     @property
     def bank_method(self) -> Method | None:
         """The first method of Score-CAM: its bank is kept."""
-        return next((each for each in self.methods if "variant" in each.settings), None)
+        return next((each for each in self.methods if each.variant is not None), None)
 
     def bank_variant(self, method: Method | None) -> str:
         """The variant for which a method's masks are chosen."""
-        if self.settings.exact or method is None:
+        if self.settings.exact or method is None or method.variant is None:
             return "official"
-        return str(method.settings.get("variant", "official"))
+        return method.variant.name
 
     def canvas(self, image: Image) -> Image:
         """The image that muted pixels show in the metrics."""

@@ -20,9 +20,9 @@ from scorecam.base.wording import shown
 from scorecam.cam import find_variant
 from scorecam.datasets.sample import Sample
 from scorecam.errors import MissingExtra, ModelError, ScorecamError
+from scorecam.methods.cases import new_case
 from scorecam.methods.method import Case, Method
 from scorecam.metrics.metric import Measured, Metric, Seen
-from scorecam.model.scorer import Scorer
 from scorecam.model.shortage import memory_errors_translated
 from scorecam.runs.photo import PreparedPhoto, prepare_photo
 from scorecam.runs.record import Failure, FailureRecord, ItemRecord, MapInfo, MeasuredRecord
@@ -169,10 +169,10 @@ def _case(photo: PreparedPhoto, setup: Setup, method: Method) -> Case:
     return Case(
         setup.model,
         photo.image,
-        photo.target,
-        setup.layer,
-        ask=bank,
-        listen=lambda: photo.scorer,
+        target=photo.target,
+        layer=setup.layer,
+        make_bank=bank,
+        make_scorer=lambda: photo.scorer,
         seed=setup.settings.seed,
         name=photo.sample.name,
     )
@@ -185,23 +185,18 @@ def _bank(setup: Setup, variant: str, image: Image, target: int) -> ScoreBank:
 
 def _explainer(photo: PreparedPhoto, setup: Setup, method: Method) -> Callable[[Image], Heatmap]:
     """Explains the same column of another image by the same method."""
-    variant = str(method.settings.get("variant", "official"))
 
     def explain(image: Image) -> Heatmap:
-        case = Case(
+        settings = setup.settings
+        if method.variant is not None:
+            settings = replace(settings, variant=method.variant)
+        case = new_case(
             setup.model,
             image,
             photo.target,
-            setup.layer,
-            ask=lambda: _bank(setup, variant, image, photo.target),
-            listen=lambda: Scorer(
-                setup.model,
-                image,
-                head=photo.scorer.head,
-                speed=setup.settings.speed,
-                batch_size=setup.settings.batch_size,
-            ),
-            seed=setup.settings.seed,
+            layer=setup.layer,
+            settings=settings,
+            head=photo.scorer.head,
         )
         return method.heatmap(case)
 

@@ -39,7 +39,7 @@ def make_bank(
         progress: called as masked images are scored.
     """
     if is_several(image):
-        images, models = model.apart(image)
+        images, models = model.split_inputs(image)
         images, model = one_image(images, model), models[0]
     else:
         images = one_image(image, model)

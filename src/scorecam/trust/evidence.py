@@ -195,7 +195,12 @@ def _compared_maps(checked: CheckedMap) -> list[Heatmap]:
     )
     random = upsample(cells, bank.size).to(image.device)
     case = Case(
-        checked.model, image, checked.target, bank.layer, lambda: bank, lambda: checked.scorer
+        checked.model,
+        image,
+        target=checked.target,
+        layer=bank.layer,
+        make_bank=lambda: bank,
+        make_scorer=lambda: checked.scorer,
     )
     return [checked.explanation.heatmap.to(image.device), *random, Centre().heatmap(case)]
 

@@ -105,7 +105,7 @@ class TorchModel(WhiteBox):
         name = "readout" if called == "<lambda>" else called
         return replace(self, names=(name,), head="value", readout=readout)
 
-    def apart(self, inputs: Inputs) -> tuple[Images, list[Model]]:
+    def split_inputs(self, inputs: Inputs) -> tuple[Images, list[Model]]:
         images, entries, plain = apart(self.module, inputs, self.masked_input, self.axes)
         own = [key for key, value in entries.items() if may_belong(value, len(images))]
         calls = one_by_one(plain, images, own, entries)

@@ -200,7 +200,7 @@ class Check:
         banks: dict[str, ScoreBank] = {}
 
         def case(method: Method) -> Case:
-            variant = str(method.settings.get("variant", "official"))
+            variant = "official" if method.variant is None else method.variant.name
             key = "official" if self.settings.exact else variant
             # Masked images are scored in float32, even if the other passes use another precision.
             settings = replace(self.settings, variant=find_variant(key), precision="float32")
@@ -215,10 +215,10 @@ class Check:
             return Case(
                 model,
                 image,
-                target,
-                self.layer,
-                ask=bank,
-                listen=lambda: Scorer(model, image, speed=self.settings.speed),
+                target=target,
+                layer=self.layer,
+                make_bank=bank,
+                make_scorer=lambda: Scorer(model, image, speed=self.settings.speed),
             )
 
         return {method.name: method.heatmap(case(method)) for method in methods}
