@@ -3,12 +3,11 @@
 Score-CAM (Wang et al., CVPR Workshops 2020) in four steps, each a function below:
 
     H_k = minmax(up(A_k))                     masks       one mask per activation map
-    Z_k = f(X·H_k + fill·(1−H_k))             blend       the question put to the model
-    α   = variant(Z)                          Variant     what the answers say of each map
-    L   = up(ReLU(Σ_k α_k A_k))               heatmap
+    Z_k = f(X·H_k + fill·(1−H_k))             blend       the model scores each masked image
+    α   = variant(Z)                          Variant     scores become weights
+    L   = up(ReLU(Σ_k α_k A_k))               heatmap     the weighted sum of the maps
 
-Nothing here runs a model. Every function works for any number of image axes: signals, photos,
-volumes.
+Nothing here runs a model. Every function takes any number of image axes: signals, photos, volumes.
 """
 
 from __future__ import annotations
@@ -46,18 +45,19 @@ EPSILON = Real(0, 1e30, closed=True)
 
 @dataclass(frozen=True)
 class Masking:
-    """Everything that changes the questions put to the model.
+    """How activations become masks, and masks become masked images.
 
-    Two banks with different maskings hold answers to different questions and never mix.
-    The default is the paper's; the other values are what other packages do.
+    The scores of two maskings belong to different images, and never share a bank. The default is
+    the paper's; the other values are those of other packages.
 
     Args:
-        fill: what muted pixels become, in the model's own units: one number, or one per colour.
-            Zero is the training mean wherever inputs are normalised to mean zero.
-        align_corners: upsample so that corner cells sit on corner pixels (pytorch-grad-cam's
-            masks) instead of the half-pixel grid.
+        fill: the value of hidden pixels, in the model's own units: one number, or one per colour.
+            Zero is the training mean if inputs are normalised to mean zero.
+        align_corners: upsample so that corner cells are at corner pixels (as pytorch-grad-cam
+            does) instead of the half-pixel grid.
         scale: min-max scale "after" upsampling (eq. 8 of the paper) or "before" (torchcam).
-        epsilon: added to the range a mask is divided by (1e-8 in pytorch-grad-cam and torchcam).
+        epsilon: added to the range that a mask is divided by (1e-8 in pytorch-grad-cam and
+            torchcam).
     """
 
     fill: float | tuple[float, ...] = 0.0
@@ -74,7 +74,7 @@ class Masking:
         object.__setattr__(self, "epsilon", EPSILON.check("epsilon", self.epsilon))
 
     def fill_like(self, image: Image) -> Image:
-        """The image with everything muted: `fill` at every pixel, in the image's shape."""
+        """The empty image: `fill` at every pixel, in the image's shape."""
         if isinstance(self.fill, float | int):
             return torch.full_like(image, self.fill)
         if len(self.fill) != len(image):
@@ -91,18 +91,18 @@ def _numbers(fill: Any) -> float | tuple[float, ...]:
     given: Iterable[Any] = fill if several else (fill,)
     try:
         numbers = tuple(map(float, given))
-    except Exception:  # noqa: BLE001  (a foreign object's numbers fail in any way)
+    except Exception:  # noqa: BLE001  (the numbers of an unknown object may raise anything)
         numbers = (math.nan,)
-    if not numbers or not all(abs(each) < _LARGEST for each in numbers):
+    if not numbers or not all(abs(number) < _LARGEST for number in numbers):
         raise SettingError(
-            f"fill={quoted(fill)} is not made of finite numbers.",
+            f"fill={quoted(fill)} is not a finite number, nor several of them.",
             do="Give one number, or one per colour.",
         )
     return numbers if several else numbers[0]
 
 
 _LARGEST = 1e30
-"""What pixels may be without the arithmetic of float32 running over."""
+"""The largest fill: beyond it, float32 could overflow."""
 
 
 # ── masks ────────────────────────────────────────────────────────────────────────────────────
@@ -111,8 +111,8 @@ _LARGEST = 1e30
 def live(activations: Activations, size: Sequence[int], masking: Masking) -> Annotated[Tensor, "k"]:
     """Which channels have a mask: those that are finite and not flat.
 
-    A flat map has no minimum and maximum to scale between. The authors' code skips it, and so do
-    we; being constant it could only lift the whole heatmap.
+    A flat map has no range to scale by. The authors' code skips it too. As a constant, it could
+    only raise the whole heatmap.
     """
     ranges = _range(activations)
     varies = (ranges > 0) & ranges.isfinite()
@@ -125,13 +125,13 @@ def live(activations: Activations, size: Sequence[int], masking: Masking) -> Ann
 def distinct(
     activations: Activations, masking: Masking
 ) -> tuple[Annotated[Tensor, "d"], Annotated[Tensor, "k"]]:
-    """Which channels have a mask of their own: maps that differ in scale alone share one.
+    """The distinct masks: maps that differ only in scale and offset have the same mask.
 
     Args:
         activations: `k *g` float32, live channels only (see `live`).
 
     Returns:
-        The first channel of each mask, `d`, and for every channel its place among those, `k`.
+        The first channel of each mask, `d`, and the mask of every channel, `k`.
     """
     shifted = _shifted(activations).flatten(1)
     if masking.epsilon == 0:  # otherwise a mask depends on its map's scale
@@ -162,7 +162,7 @@ def masks(activations: Activations, size: Sequence[int], masking: Masking) -> Ma
         return upsample(_minmax(activations, masking.epsilon), size, masking.align_corners)
     cells = _shifted(activations)
     if any(pixels < some for pixels, some in zip(size, cells.shape[1:], strict=True)):
-        # Cells that no pixel samples may be far out of the pixels' range.
+        # Cells that no pixel samples may be far outside the range of the pixels.
         return _minmax(upsample(cells, size, masking.align_corners), masking.epsilon)
     # Interpolation is linear: scaling the few cells to the pixels' range scales all pixels.
     ends = extremes(cells, size, masking.align_corners)
@@ -176,10 +176,10 @@ def blend(image: Image, masks: Masks, fill: Image, out: Annotated[Tensor, "k c *
 
 
 def _shifted(maps: Tensor) -> Tensor:
-    """Every map less its minimum.
+    """Every map minus its minimum.
 
-    Interpolation and min-max do not mind, and small differences on a large activation survive the
-    rounding of float32.
+    This does not change the mask, and keeps small differences of large activations from being lost
+    to float32 rounding.
     """
     flattened = maps.flatten(1)
     return (flattened - flattened.amin(dim=1, keepdim=True)).reshape(maps.shape)
@@ -191,7 +191,7 @@ def _range(maps: Tensor) -> Tensor:
 
 
 def _minmax(maps: Tensor, epsilon: float, of: Tensor | None = None) -> Tensor:
-    """Scale each map by the least and the largest number in it, or in `of`, to [0, 1]."""
+    """Scale each map to [0, 1] by its own range, or by the range of `of`."""
     flattened = maps.flatten(1)
     ranged = flattened if of is None else of.flatten(1)
     low, high = ranged.amin(dim=1, keepdim=True), ranged.amax(dim=1, keepdim=True)
@@ -202,11 +202,11 @@ def _minmax(maps: Tensor, epsilon: float, of: Tensor | None = None) -> Tensor:
 
 
 Head = Literal["logits", "probabilities", "sigmoid", "value"]
-"""What the readout's numbers are."""
+"""What the scores are."""
 
 
 def probabilities(scores: BatchedScores, head: Head) -> BatchedScores:
-    """p: softmax over the columns for logits, sigmoid for sigmoid, the numbers themselves else."""
+    """p: softmax over the columns for logits, sigmoid for sigmoid, otherwise the scores."""
     if head == "logits":
         return scores.softmax(dim=1)
     if head == "sigmoid":
@@ -216,12 +216,12 @@ def probabilities(scores: BatchedScores, head: Head) -> BatchedScores:
 
 @dataclass(frozen=True)
 class Answers:
-    """What the model said of one image under its masks.
+    """The scores of one image under its masks.
 
     Args:
         scores: Z, `k n` float32: the readout for every masked image.
-        fill: Z(fill), `n`: the readout for the image with everything muted.
-        head: what those numbers are.
+        fill: Z(fill), `n`: the readout for the empty image.
+        head: what the scores are.
     """
 
     scores: Scores
@@ -233,14 +233,15 @@ class Answers:
 
 @dataclass(frozen=True)
 class Variant:
-    """How the answers become one weight per channel, for one target column.
+    """How scores become one weight per channel, for one target column.
 
     Args:
-        name: what users type.
+        name: as users write it.
         formula: α_k as printed in every result.
-        weights: (answers, column of the target) → α, `k` float32.
-        reads: whether it is made of probabilities p or of the scores z themselves.
-        field: whether the map is then held against the evidence field (see `agreeing`).
+        weights: (scores, column of the target) → α, `k` float32.
+        reads: whether the formula uses probabilities p or the scores z.
+        field: whether the map is combined with the evidence field (see `agreeing`).
+        on_pages: whether web pages show it unasked.
     """
 
     name: str
@@ -248,11 +249,12 @@ class Variant:
     weights: Callable[[Answers, int], Weights] = dataclasses.field(repr=False)
     reads: Literal["p", "z"] = "z"
     field: bool = False
+    on_pages: bool = True
 
     __repr__ = constructor
 
     def formula_for(self, head: Head) -> str:
-        """The whole formula, with p and z spelled out for this head."""
+        """The whole formula, with the meaning of p or z for this head."""
         meaning = (MEANING_OF_P if self.reads == "p" else MEANING_OF_Z)[head]
         weighted = f"ReLU(Σ_k α_k A_k), α_k = {self.formula}, {meaning}"
         if not self.field:
@@ -292,15 +294,15 @@ def algorithm1(answers: Answers, target: int) -> Weights:
 
 
 def increase(answers: Answers, target: int) -> Weights:
-    """α_k = z_t(X·H_k) − z_t(fill), signed: the increase of confidence (Definition 4) itself."""
+    """α_k = z_t(X·H_k) − z_t(fill), signed: the increase of confidence (Definition 4)."""
     return answers.scores[:, target] - answers.fill[target]
 
 
 def literal(answers: Answers, target: int) -> Weights:
-    """α = softmax over k of p_t(X·H_k): the paper's two sentences combined.
+    """α = softmax over k of p_t(X·H_k): two sentences of the paper combined.
 
-    Probabilities differ by at most 1, so no weight exceeds another by more than a factor e: the
-    map is close to the plain mean of the activations. Kept to show why.
+    Probabilities differ by at most 1, so weights differ by at most a factor e, and the map is close
+    to the mean of the activations. It is here to show this.
     """
     return official(answers, target).softmax(dim=0)
 
@@ -314,16 +316,17 @@ VARIANTS: dict[str, Variant] = {
     "official": Variant("official", "p_t(X·H_k)", official, "p"),
     "algorithm1": Variant("algorithm1", "softmax over k of z_t(X·H_k)", algorithm1),
     "increase": Variant("increase", "z_t(X·H_k) − z_t(fill)", increase),
-    "literal": Variant("literal", "softmax over k of p_t(X·H_k)", literal, "p"),
+    "literal": Variant("literal", "softmax over k of p_t(X·H_k)", literal, "p", on_pages=False),
     "consensus": Variant("consensus", "softmax over k of 2 z_t(X·H_k)", sharp, field=True),
 }
+"""Every variant by name. To add one, add an entry here, and its name to the help in `cli.known`."""
 
 
 def find_variant(variant: str | Variant) -> Variant:
-    """The variant of this name (or the variant itself).
+    """The variant with this name, or the variant itself.
 
     Raises:
-        SettingError: there is none of this name.
+        SettingError: there is no such variant.
     """
     if isinstance(variant, Variant):
         return variant
@@ -342,16 +345,16 @@ def find_variant(variant: str | Variant) -> Variant:
 def heatmap(
     activations: Activations, weights: Weights, size: Sequence[int], field: Grid | None = None
 ) -> Heatmap:
-    """L = up(ReLU(Σ_k α_k A_k)): raw activations, weighted, in the image's pixels.
+    """L = up(ReLU(Σ_k α_k A_k)): the weighted sum of the activations, in the image's pixels.
 
-    ReLU comes before upsampling, as in the paper's Algorithm 1 (the authors' code has it after;
-    they differ only where the layer is signed).
+    ReLU comes before upsampling, as in the paper's Algorithm 1. In the authors' code it comes
+    after; the results differ only if activations are signed.
 
     Args:
         activations: `k *g` float32.
         weights: `k` float32.
         size: the image's axes `*i`.
-        field: what the map must agree with, `*g`; None for nothing.
+        field: the evidence field to combine the map with, `*g`; None for none.
 
     Returns:
         `*i` float32, at least 0, not scaled.
@@ -363,15 +366,15 @@ def heatmap(
 
 
 def agreeing(one: Annotated[Tensor, "*b cells"], other: Annotated[Tensor, "*b cells"]) -> Tensor:
-    """√(S/max S · E/max E) of the positive parts, `*b cells` in [0, 1]: high only where both are.
+    """√(S/max S · E/max E) of the positive parts, `*b cells` in [0, 1]: high where both are high.
 
-    Zero everywhere where one of the two is nowhere positive.
+    Zero everywhere if one of the two has no positive value.
     """
     return (_to_one(one.relu()) * _to_one(other.relu())).sqrt()
 
 
 def _to_one(maps: Annotated[Tensor, "*b cells"]) -> Tensor:
-    """Each map, of no negative numbers, divided by its maximum."""
+    """Each map divided by its maximum. The maps are not negative."""
     top = maps.amax(dim=-1, keepdim=True)
     return maps / torch.where(top > 0, top, 1.0)
 
@@ -383,7 +386,7 @@ def weighted_sum(activations: Activations, weights: Weights) -> Grid:
 
 
 def scaled(heatmap: Heatmap) -> Heatmap:
-    """Min-max over the image, to [0, 1]; zeros where the heatmap is constant."""
+    """The heatmap min-max scaled to [0, 1]; zeros if it is constant."""
     if not tensor(heatmap, "The heatmap").numel():
         raise SettingError("The heatmap is empty.", do="Give one with at least one pixel.")
     low, high = heatmap.aminmax()

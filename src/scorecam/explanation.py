@@ -16,7 +16,7 @@ from scorecam.bank.bank import Provenance, ScoreBank
 from scorecam.bank.health import Note
 from scorecam.base.once import cached_property
 from scorecam.base.wording import excerpt, quoted, summary
-from scorecam.cam import Masking, Variant, find_variant
+from scorecam.cam import VARIANTS, Masking, Variant, find_variant
 from scorecam.errors import PhotoError, SettingError
 from scorecam.images.legend import Legend
 from scorecam.images.overlay import overlay, side_by_side
@@ -30,9 +30,6 @@ from scorecam.shapes import Heatmap
 
 if TYPE_CHECKING:
     from scorecam.page import Channel, Page, Picture, Shown
-
-PAGE_VARIANTS = ("official", "algorithm1", "increase", "consensus")
-"""What a page shows each class in, beside the explanation's own variant."""
 
 LARGEST_DRAWN = 2**25
 """The most pixels of a photo that a map is laid over at full size to draw it."""
@@ -348,8 +345,8 @@ def _class(explanation: Explanation, index: int) -> Shown:
 
     bank, own = explanation.bank, explanation.variant
     column = bank.target(index)
-    names = [name for name in PAGE_VARIANTS if name != own.name]
-    variants = [own, *map(find_variant, names)]
+    others = [other for other in VARIANTS.values() if other.on_pages and other.name != own.name]
+    variants = [own, *others]
     predicted = bank.target().index == index
     roles = {"predicted": predicted, "target": explanation.target.index == index}
     size = bank.activations.shape[1:]

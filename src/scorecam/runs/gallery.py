@@ -28,6 +28,7 @@ from torch import Tensor
 from scorecam.bank import health
 from scorecam.bank.bank import ScoreBank
 from scorecam.base.wording import shown
+from scorecam.cam import VARIANTS
 from scorecam.io.json_values import is_text
 from scorecam.page import decodable, grid8
 from scorecam.runs.config import SCHEMA
@@ -37,7 +38,9 @@ from scorecam.runs.record import Unreadable, read_object
 from scorecam.runs.setup import Setup
 from scorecam.runs.store import ENTRY
 
-VIEWS = ("official", "algorithm1", "increase", "consensus")
+VIEWS = tuple(variant.name for variant in VARIANTS.values() if variant.on_pages)
+"""The variants whose maps are kept."""
+
 CLASSES = 5
 THUMBNAIL_SIDE = 112
 """Pixels of a thumbnail along its longer side."""
