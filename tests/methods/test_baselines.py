@@ -439,7 +439,7 @@ class BlackBox(Model):
     activations = lambda self, images, layer: self._inner.activations(images, layer)  # noqa: E731
     scores = lambda self, images: self._inner.scores(images)  # noqa: E731
     with_readout = lambda self, readout: self._inner.with_readout(readout)  # noqa: E731
-    apart = lambda self, inputs: self._inner.apart(inputs)  # noqa: E731
+    split_inputs = lambda self, inputs: self._inner.split_inputs(inputs)  # noqa: E731
 
 
 @needs_libraries
