@@ -32,7 +32,7 @@ from scorecam.settings import Settings
 from scorecam.shapes import Heatmaps, Images
 
 TOGETHER = 16
-"""Images whose masks share batches: more fill them no better, and every bank takes memory."""
+"""Images whose masks share batches. More would not fill batches better, and need more memory."""
 
 Photo = str | os.PathLike[str] | Image.Image | np.ndarray[Any, Any]
 
@@ -40,21 +40,22 @@ Photo = str | os.PathLike[str] | Image.Image | np.ndarray[Any, Any]
 class ScoreCAM:
     """Score-CAM for one model, one layer and one variant.
 
-    Nothing is attached to the model between calls, so it may be used with or without `with`.
+    Nothing is attached to the model between calls. It can be used with or without `with`.
 
     Args:
         model: from `open_model`, or a `torch.nn.Module`.
         layer: its name, or the module; None for the default (see `layers`).
-        variant: how the answers become weights.
-        budget: how many masks are put to the model: "exact" for all, "fast" for the few that the
-            map needs, or a count. What the others would have scored is predicted.
-        tolerance: the largest error of the scaled map that is accepted, instead of a budget.
-        precision: what masked images are scored in; "auto" for the fastest that stays close.
-        runtime: what scores them; "auto" for the fastest that agrees with the model.
+        variant: how scores become weights.
+        budget: how many masks are scored: "exact" for all, "fast" for about 50, or a number. The
+            scores of the others are predicted.
+        tolerance: stop when the estimated error of the scaled map is below this. It replaces the
+            budget.
+        precision: the number format for masked images; "auto" for the fastest that stays close.
+        runtime: what scores masked images; "auto" for the fastest that agrees with the model.
         masking: how activations become masks.
-        batch_size: masked images per pass; "auto" starts from what suits the device, and every
-            size is halved when memory runs out. Results never depend on it.
-        seed: for what is drawn to estimate the error of a reduced budget.
+        batch_size: masked images per pass; "auto" starts with a size that suits the device. Every
+            size is halved when memory runs out. Results do not depend on it.
+        seed: of the samples that estimate the error of a reduced budget.
         progress: called as masked images are scored.
     """
 
@@ -119,9 +120,9 @@ class ScoreCAM:
 
         Args:
             x: `b c *i`, preprocessed; or several inputs, by name or in order, one of which is
-                the images. An input as long as the batch belongs to the images row by row, unless
-                the network answers as before only if they share it; where that cannot be told,
-                nothing is explained.
+                the images. An input with one row per image is split among the images, unless the
+                network's scores show that all images share it. If that is unclear, an error is
+                raised.
             target: for all images, or a list with one per image: an index, a class name, a function
                 of the model's output that returns one number per image, or None for the
                 prediction.
@@ -130,7 +131,7 @@ class ScoreCAM:
             `b *i` float32, at least 0, not scaled, on the device of `x`.
 
         Raises:
-            TargetError: there is no such class, or the list has another length than the batch.
+            TargetError: there is no such class, or the list is not as long as the batch.
             LayerError, ModelError, SettingError, MemoryShortage: see `explain`.
         """
         if is_several(x):
@@ -148,12 +149,12 @@ class ScoreCAM:
         return self._maps(self.model, x, _one_per_image(target, len(x)))
 
     def bank(self, image: Inputs, target: TargetSpec = None) -> ScoreBank:
-        """Everything the model answers about one image, for every class and variant.
+        """The bank of one image, from which every class and variant can be read.
 
         Args:
-            image: `c *i` (or `1 c *i`), preprocessed; or several inputs with a batch of one.
-            target: a class that must be there, looked up before any mask is asked about; or a
-                function of the output, to be scored instead of the model's own columns.
+            image: `c *i` or `1 c *i`, preprocessed; or several inputs with a batch of one.
+            target: the class to explain, which is checked before any mask is scored; or a function
+                of the output, which is scored instead of the model's own columns.
         """
         return make_bank(
             self.model,
@@ -184,7 +185,7 @@ class ScoreCAM:
 
 
 def _batches(targets: Sequence[TargetSpec]) -> Iterator[list[int]]:
-    """The images that are explained together, by number: those of one target function, or none."""
+    """The images that are explained together, by number: those with the same target function."""
     readouts = [target if callable(target) else None for target in targets]
     for readout in {id(readout): readout for readout in readouts}.values():
         same = [i for i, other in enumerate(readouts) if other is readout]
@@ -208,42 +209,43 @@ def explain(
     seed: int = 0,
     progress: Callable[[Progress], None] | None = None,
 ) -> Explanation:
-    """Explain what a model saw in one image.
+    """Explain a model's score of one image.
 
     Args:
         model: from `open_model`, or a `torch.nn.Module`.
-        image: a file, a PIL image or an array (`h w 3` uint8, or float in [0, 1]), preprocessed as
-            the model says; or a tensor, `c *i` or `1 c *i`, already preprocessed; or several
-            inputs, by name or in order, with a batch of one.
+        image: a file, a PIL image or an array (`h w 3` uint8, or float in [0, 1]), to which the
+            model's preprocessing is applied; or a tensor, `c *i` or `1 c *i`, already preprocessed;
+            or several inputs, by name or in order, with a batch of one.
         target: an index, a class name, a function of the model's output that returns one number
             per image, or None for the prediction.
         layer: its name, or the module; None for the default (see `layers`).
-        variant: "official", "algorithm1", "increase", "literal", "consensus", or a `Variant`.
-        budget: "exact" asks about every mask; "fast" about the few that this map needs (some 50 of
-            1000), a count about so many. What the others would have scored is predicted, and
-            `error` says how far the map may be off.
-        tolerance: the largest absolute error of the scaled map that is accepted, such as 0.02;
-            as many masks are asked about as that takes. Instead of a budget.
-        precision: what masked images are scored in: "float32", "bfloat16", "float16", or "auto" for
-            the fastest whose map stays within 0.05 of float32's on a probe of a few masks.
-            Activations, weights and maps are float32 in any case.
-        runtime: what scores them: "eager" is the network itself, "openvino" and "compile" convert
-            it once per process; "auto" takes the fastest that pays and agrees with it to 1e-4.
+        variant: how scores become weights: a name in `scorecam.VARIANTS`, or a `Variant`.
+        budget: how many masks are scored: "exact" for all, "fast" for about 50 of 1000, or a
+            number. The scores of the others are predicted, and the explanation's `error` estimates
+            the error of the map.
+        tolerance: stop when the estimated largest error of the scaled map is below this, for
+            example 0.02. It replaces the budget.
+        precision: the number format for masked images: "float32", "bfloat16", "float16", or "auto"
+            for the fastest whose map stays within 0.05 of float32's on a few masks. Activations,
+            weights and maps are always float32.
+        runtime: what scores masked images: "eager" is the network itself; "openvino" and "compile"
+            convert it once per process; "auto" takes the fastest that is worth the conversion and
+            agrees with the network to 1e-4.
         masking: how activations become masks.
         batch_size: masked images per pass, or "auto".
-        seed: for the maps that are drawn to estimate the error.
-        progress: called as masked images are scored; with a reduced budget, it is given the map as
-            far as it is known.
+        seed: of the samples that estimate the error.
+        progress: called as masked images are scored. With a reduced budget, it gets the map as
+            estimated so far.
 
     Returns:
-        The explanation; other classes and variants are read from it without the model.
+        The explanation. Other classes and variants can be read from it without the model.
 
     Raises:
-        PhotoError: the photo cannot be read, or the model's preprocessing is not known.
-        ModelError: the model fails, or answers with NaN.
+        PhotoError: the photo cannot be read, or the model has no preprocessing.
+        ModelError: the model fails, or its scores are not finite.
         LayerError: there is no such layer, or it has no grid.
         TargetError: there is no such class.
-        SettingError: an option makes no sense.
+        SettingError: a setting is invalid.
         MemoryShortage: not even one masked image fits.
     """
     method = ScoreCAM(
@@ -289,11 +291,11 @@ def layers(model: Model | nn.Module, image: Tensor | None = None) -> list[Layer]
 
     Args:
         model: from `open_model`, or a `torch.nn.Module`.
-        image: `c *i` or `1 c *i`; grids depend on its size. None where the model brings its own
-            preprocessing, and so its size.
+        image: `c *i` or `1 c *i`; grids depend on its size. None to use the size in the model's
+            preprocessing.
 
     Returns:
-        Name, grid, channels and layout of each; which one is the default, and why.
+        The name, grid, channels and layout of each layer; which is the default, and why.
     """
     opened = opening.as_model(model)
     if image is not None:
@@ -301,7 +303,7 @@ def layers(model: Model | nn.Module, image: Tensor | None = None) -> list[Layer]
     preprocess = opened.preprocess
     if preprocess is None:
         raise SettingError(
-            "The size of the model's input is not known, and a layer's grid depends on it.",
+            "A layer's grid depends on the size of the input, which is not known.",
             do="Give an image, scorecam.layers(model, torch.zeros(3, 224, 224)); or the model's "
             "preprocessing (--preprocess).",
         )

@@ -32,24 +32,24 @@ if TYPE_CHECKING:
     from scorecam.page import Channel, Page, Picture, Shown
 
 LARGEST_DRAWN = 2**25
-"""The most pixels of a photo that a map is laid over at full size to draw it."""
+"""The most pixels of a photo that is drawn at full size."""
 
 PAGE_CLASSES, PAGE_CHANNELS = 5, 8
-"""How many of the largest classes, and of the heaviest channels, a page shows."""
+"""The number of classes and channels on a page: the largest scores and weights."""
 
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
     """Why a model gave one image this score for one target.
 
-    Everything is read from the bank; asking for another class or variant runs no model.
+    Everything is read from the bank. Reading another class or variant runs no model.
 
     Args:
-        bank: the model's answers.
-        target: the column that is explained.
-        variant: how the answers became weights.
-        image: the model's input, `c *i`; None where it is not known.
-        photo: the photo as the user knows it, RGB and upright; None for a tensor.
+        bank: the scores of the masked images.
+        target: the explained column.
+        variant: how scores become weights.
+        image: the model's input, `c *i`; None if it is not known.
+        photo: the user's photo, RGB and upright; None for a tensor.
         preprocess: how the photo became the model's input.
     """
 
@@ -75,7 +75,7 @@ class Explanation:
 
     @cached_property
     def scaled(self) -> Heatmap:
-        """The heatmap min-max scaled to [0, 1]; zeros, with a note, where it is constant."""
+        """The heatmap min-max scaled to [0, 1]; zeros, with a note, if it is constant."""
         return cam.scaled(self.heatmap)
 
     @property
@@ -85,32 +85,36 @@ class Explanation:
 
     @property
     def formula(self) -> str:
-        """What was computed, in one line."""
+        """The formula of the heatmap, in one line."""
         return self.variant.formula_for(self.bank.head)
 
     @property
     def provenance(self) -> Provenance:
-        """Where the answers come from."""
+        """How the scores were computed."""
         return self.bank.provenance
 
     @cached_property
     def error(self) -> float:
         """Estimated largest absolute error of `scaled`, in [0, 1].
 
-        0 where every mask was asked about; with a reduced budget, larger for targets and variants
-        that the masks were not chosen for.
+        0 if every mask was scored. With a reduced budget, it is larger for targets and variants
+        that the masks were not selected for.
         """
         return self.bank.error(self.target.index, self.variant)
 
     @cached_property
     def health(self) -> tuple[Note, ...]:
-        """What the bank says against this heatmap; empty when nothing does."""
+        """Warnings about this heatmap, from the bank alone; often empty."""
         return health.notes(self.bank, self.target, self.variant, self.heatmap)
 
     def of(
         self, target: int | str | None = None, variant: str | Variant | None = None
     ) -> Explanation:
-        """The same image, another target or variant (this one's where None); no model runs.
+        """The explanation of another target or variant of the same image; no model runs.
+
+        Args:
+            target: an index or a class name; None for this explanation's.
+            variant: its name or a `Variant`; None for this explanation's.
 
         Raises:
             TargetError: there is no such column.
@@ -121,7 +125,7 @@ class Explanation:
         return replace(self, target=chosen, variant=how)
 
     def top(self, count: int = 5) -> list[Explanation]:
-        """The explanations of the `count` largest columns, largest first; no model runs."""
+        """The explanations of the `count` largest scores, largest first; no model runs."""
         count = INTEGER.check("count", count)
         if count < 1:
             raise SettingError(f"top({count}) asks for no class.", do="Ask for at least one.")
@@ -130,22 +134,23 @@ class Explanation:
         return [self.of(int(index)) for index in indices]
 
     def on_photo(self) -> Heatmap:
-        """The heatmap in the photo's own pixels: `h w` float32, 0 outside the part the model saw.
+        """The heatmap in the photo's own pixels: `h w` float32, 0 outside the model's crop.
 
         Raises:
             PhotoError: a tensor was explained, so there is no photo.
         """
         if self.photo is None or self.preprocess is None:
             raise PhotoError(
-                "There is no photo to show the heatmap on: a tensor was explained.",
+                "There is no photo to show the heatmap on, because a tensor was explained.",
                 do="Explain a file or a PIL image, or use `heatmap`.",
             )
         return self.preprocess.to_photo(self.heatmap, self.photo.size)
 
     def overlay(self) -> Image.Image:
-        """The heatmap drawn on the photo, with the part the model saw outlined, and a legend.
+        """The heatmap drawn on the photo, with the model's crop outlined, and a legend.
 
-        For a tensor, or a bank read from a file, it is drawn on what the model saw, or on grey.
+        For a tensor or a bank from a file, it is drawn on the model's input if that is known, and
+        on grey otherwise.
 
         Raises:
             PhotoError: the image is not two-dimensional.
@@ -153,11 +158,11 @@ class Explanation:
         return self._drawn(self.scaled, self._legend())
 
     def side_by_side(self, maps: Mapping[str, Heatmap], columns: int = 4) -> Image.Image:
-        """The photo and several methods' heatmaps of this target, each under its name.
+        """The photo and several methods' heatmaps of this target, each with its name.
 
         Args:
-            maps: a name and a heatmap in input pixels each, not scaled.
-            columns: pictures in a row.
+            maps: names and heatmaps, in the model's input pixels, not scaled.
+            columns: pictures per row.
 
         Raises:
             PhotoError: the image is not two-dimensional.
@@ -179,14 +184,14 @@ class Explanation:
         return side_by_side(cells, columns)
 
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
-        """One self-contained HTML page of this explanation, also written to `path` where given.
+        """One self-contained HTML page of this explanation, also written to `path` if given.
 
-        It shows the target and the other largest classes (5 in all) in every variant, what speaks
-        for the target rather than the strongest other class, the 8 channels with the largest
-        weight, and what the bank says against the map. It is read from the bank; no model runs.
+        It shows the target and the largest other classes (5 in all) in every variant, the contrast
+        with the largest other class, the 8 channels with the largest weights, and the warnings.
+        Everything is read from the bank; no model runs.
 
         Returns:
-            The HTML document; it makes no request.
+            The HTML document. It makes no requests.
 
         Raises:
             PhotoError: the image is not two-dimensional.
@@ -214,7 +219,7 @@ class Explanation:
         return overlay(photo, on_photo, self.preprocess.crop_box(photo.size), legend)
 
     def _view(self) -> Image.Image:
-        """What the model saw, as far as it is known."""
+        """The model's input as a picture; grey if it is not known."""
         height, width = self.bank.size
         return self.bank.picture() or Image.new("RGB", (width, height), (128, 128, 128))
 
@@ -223,8 +228,8 @@ class Explanation:
         said = f"{target.score:.3g}" if target.probability is None else f"{target.probability:.1%}"
         return f"{target.label}  {said}"
 
-    def _spared(self) -> str:
-        """What a reduced budget means for this map; empty where every mask was asked about."""
+    def _budget_text(self) -> str:
+        """The effect of a reduced budget on this map; empty if every mask was scored."""
         if self.bank.exact:
             return ""
         masks = f"{len(self.bank.asked)} of {len(self.bank.live)} masks"
@@ -237,13 +242,13 @@ class Explanation:
             low=float(low),
             high=float(high),
             layer=self.layer,
-            method=f"Score-CAM {self.variant.name}: {self.formula}{self._spared()}",
+            method=f"Score-CAM {self.variant.name}: {self.formula}{self._budget_text()}",
             notes=tuple(note.sentence for note in self.health),
         )
 
 
 def _drawable(photo: Image.Image) -> Image.Image:
-    """The photo, made smaller where laying a map over all its pixels would take gigabytes."""
+    """The photo, reduced if drawing on all its pixels would take gigabytes."""
     shrink = (LARGEST_DRAWN / (photo.width * photo.height)) ** 0.5
     if shrink >= 1:
         return photo
@@ -255,7 +260,7 @@ def _drawable(photo: Image.Image) -> Image.Image:
 
 
 def _page(explanation: Explanation) -> Page:
-    """An explanation as the page shows it."""
+    """The page of one explanation."""
     from scorecam.page import Page
 
     bank, target = explanation.bank, explanation.target
@@ -267,7 +272,7 @@ def _page(explanation: Explanation) -> Page:
     return Page(
         title=f"Why {target.label}?",
         lead=f"{bank.provenance.model} sees {target.label}{said}. The map shows which parts of the "
-        f"picture carry that score, by Score-CAM in the variant {explanation.variant.name}.",
+        f"picture support that score, by Score-CAM in the variant {explanation.variant.name}.",
         about=_about(explanation),
         pictures=(_on_page(explanation),),
         remarks=bank.provenance.remarks,
@@ -275,7 +280,7 @@ def _page(explanation: Explanation) -> Page:
 
 
 def _about(explanation: Explanation) -> tuple[tuple[str, str], ...]:
-    """What was computed, in rows."""
+    """What was computed, as names and values."""
     bank, made = explanation.bank, explanation.provenance
     rows, columns = bank.activations.shape[1:]
     masks = f"{len(bank.asked):,} of {len(bank.live):,} masks"
@@ -293,7 +298,7 @@ def _about(explanation: Explanation) -> tuple[tuple[str, str], ...]:
 
 
 def _in_words(masking: Masking) -> str:
-    """How activations became masks."""
+    """The masking, as a phrase."""
     corners = ", corners aligned" if masking.align_corners else ""
     epsilon = f", epsilon {masking.epsilon:g}" if masking.epsilon else ""
     return f"fill {masking.fill}, scaled {masking.scale} upsampling{corners}{epsilon}"
@@ -334,13 +339,13 @@ def _on_page(explanation: Explanation) -> Picture:
 
 
 def _largest(bank: ScoreBank) -> list[int]:
-    """The columns that the bank can explain, the largest first."""
+    """The columns that the bank can explain, largest first."""
     kept = range(len(bank.image_scores)) if bank.columns is None else bank.columns.tolist()
     return sorted(kept, key=bank.image_scores.tolist().__getitem__, reverse=True)
 
 
 def _class(explanation: Explanation, index: int) -> Shown:
-    """One class in every variant, the explanation's own first."""
+    """One class in every variant; the explanation's own comes first."""
     from scorecam.page import Shown, grid8
 
     bank, own = explanation.bank, explanation.variant
@@ -359,7 +364,7 @@ def _class(explanation: Explanation, index: int) -> Shown:
 
 
 def _channels(explanation: Explanation) -> tuple[Channel, ...]:
-    """The channels with the largest weight for the target, and where each is active."""
+    """The channels with the largest weights for the target, with their maps."""
     from scorecam.page import Channel, grid8
 
     bank = explanation.bank

@@ -95,7 +95,7 @@ def test_maps_and_answers_that_are_not_finite_are_counted(odd: float) -> None:
     spoilt = dataclasses.replace(bank, activations=maps, scores=scores)
     found = note(dataclasses.replace(explanation, bank=spoilt), "not-finite")
     assert (found.value, found.threshold) == (3, 0)
-    assert "2 activation maps and 1 answers" in found.sentence
+    assert "2 activation maps and the scores of 1 masked" in found.sentence
     assert "threshold 0" in found.sentence
     assert "65,504" in found.sentence
 

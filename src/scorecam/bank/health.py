@@ -1,8 +1,8 @@
-"""Health: what the bank alone says about how far to trust a heatmap. Free, always there.
+"""Health: warnings about a heatmap, from the bank alone. They cost nothing and are always there.
 
-`measure` gives one number per rule; a rule speaks when its number crosses its threshold. Thresholds
-are either facts (a map that shows anything is not constant) or were measured on photos that sound
-networks get right, by `benchmarks/health.py`; `docs/health.md` has the figures.
+`measure` computes one number per rule, and a note is made of each that crosses its threshold. Some
+thresholds are exact (a constant map shows nothing). The others were measured on photos that sound
+networks classify correctly; `docs/health.md` has the numbers.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from scorecam.model.target import Target
 from scorecam.shapes import Heatmap
 
 BORDER = 0.1
-"""The border is this part of the image along every edge."""
+"""The width of the border along every edge, relative to the image."""
 
 SURE = 0.01
-"""Probabilities this close to 0 or 1 throughout are saturated."""
+"""Probabilities are saturated if all of them are this close to 0, or to 1."""
 
 
 @dataclass(frozen=True)
 class Note:
-    """One thing to know before believing a heatmap.
+    """A warning about a heatmap.
 
     Args:
         code: the rule, for programs.
-        value: what was measured.
-        threshold: beyond which the rule speaks.
-        sentence: the same for people, with where the threshold comes from.
+        value: the measured value.
+        threshold: the limit of the value.
+        sentence: the same for people, with the reason for the threshold.
     """
 
     code: str
@@ -45,12 +45,12 @@ class Note:
 
 @dataclass(frozen=True)
 class Rule:
-    """When a measurement is worth a note, and what to say then.
+    """When a measured value leads to a note, and the note's sentence.
 
     Args:
-        threshold: the last value that is still good.
-        bad: which values are worrying: those "above" it, "below" it, or "at most" it.
-        sentence: (value, bank, target) → what to say.
+        threshold: the limit of the value.
+        bad: which values lead to a note: those "above" it, "below" it, or "at most" it.
+        sentence: (value, bank, target) → the sentence.
     """
 
     threshold: float
@@ -58,14 +58,14 @@ class Rule:
     sentence: Callable[[float, ScoreBank, Target], str]
 
     def crossed(self, value: float) -> bool:
-        """Whether the value lies on the bad side of the threshold."""
+        """Whether the value is on the bad side of the threshold."""
         if self.bad == "above":
             return value > self.threshold
         return value < self.threshold or (self.bad == "at most" and value == self.threshold)
 
 
 def notes(bank: ScoreBank, target: Target, variant: Variant, heatmap: Heatmap) -> tuple[Note, ...]:
-    """Everything the bank says against this heatmap; empty when nothing does."""
+    """The warnings about this heatmap; often none."""
     measured = measure(bank, target, variant, heatmap)
     return tuple(
         Note(code, value, RULES[code].threshold, RULES[code].sentence(value, bank, target))
@@ -77,22 +77,22 @@ def notes(bank: ScoreBank, target: Target, variant: Variant, heatmap: Heatmap) -
 def measure(
     bank: ScoreBank, target: Target, variant: Variant, heatmap: Heatmap
 ) -> dict[str, float]:
-    """What each rule looks at; a rule that does not apply here is left out.
+    """The value of each rule; rules that do not apply are left out.
 
     Returns:
-        not-finite: maps and answers left out because they hold NaN or infinity, a count.
+        not-finite: the number of maps and scores left out because they are NaN or infinite.
         flat: the range of the heatmap.
-        below-fill: the largest masked score less the fill's, in the readout's units.
-        improbable: p_t(X) over the chance of a guess.
+        below-fill: the largest masked score minus the fill's, in the readout's units.
+        improbable: p_t(X) divided by the probability of a guess.
         one-channel: the largest channel's share of the absolute weight, in [0, 1].
-        saturated: the range of the weights of the masks that were answered, over the largest.
-        not-repeatable: how far apart two answers to the unmasked image were, of the range of all
-            answers, in [0, 1].
-        mixes-batch: how far the answer to the unmasked image moved among other images, likewise.
-        not-logits: 1 where a formula made for logits was given probabilities, else 0.
-        rough: the estimated largest error of the scaled map, where masks were left out.
-        border: the share of the heatmap in the outer tenth along the edges, over that of a map
-            spread evenly.
+        saturated: the range of the weights of the scored masks, divided by the largest weight.
+        not-repeatable: the difference of two scores of the unmasked image, relative to the range of
+            all scores, in [0, 1].
+        mixes-batch: the change of the unmasked image's score in a batch, relative to the same.
+        not-logits: 1 if a formula for logits was used with probabilities, else 0.
+        rough: the estimated largest error of the scaled map, if masks were left out.
+        border: the share of the heatmap in the outer tenth along the edges, relative to a uniform
+            map.
     """
     odd_maps, odd_answers = _not_finite(bank)
     low, high = heatmap.aminmax()
@@ -127,11 +127,11 @@ def _not_finite(bank: ScoreBank) -> tuple[int, int]:
 
 
 def _evenness(bank: ScoreBank, target: Target, variant: Variant) -> float | None:
-    """The range of the answered masks' weights over the largest; None where it says nothing.
+    """The range of the scored masks' weights, divided by the largest; None if it means nothing.
 
-    Two masks at least are needed. Weights that are all zero make a flat map, which has its own
-    note, except for probabilities, which are zero where the target is out of the question. A map
-    that is held against a field is no sum of activations, whatever the weights.
+    It takes two masks. Weights that are all zero make a flat map, which has its own note; but
+    probabilities are all zero if the model rules out the target. A map that is combined with a
+    field is not a sum of activations.
     """
     asked = bank.asked[bank.answered]
     if len(asked) < 2 or variant.field:
@@ -144,7 +144,7 @@ def _evenness(bank: ScoreBank, target: Target, variant: Variant) -> float | None
 
 
 def _chance(bank: ScoreBank) -> float:
-    """The probability that a model which knows nothing would give a class."""
+    """The probability of a class by guessing."""
     return 0.5 if bank.head == "sigmoid" else 1 / len(bank.image_scores)
 
 
@@ -161,8 +161,8 @@ def _inner(heatmap: Heatmap) -> Heatmap:
 def _say_not_finite(_: float, bank: ScoreBank, __: Target) -> str:
     maps, answers = _not_finite(bank)
     return (
-        f"{maps} activation maps and {answers} answers to masked or empty images hold NaN or "
-        "infinity and were left out (threshold 0: a sound network has none; half precision "
+        f"{maps} activation maps and the scores of {answers} masked or empty images are NaN or "
+        "infinite and were left out (threshold 0: a sound network has none; half precision "
         "overflows above 65,504)."
     )
 
@@ -173,16 +173,16 @@ def _say_flat(_: float, bank: ScoreBank, __: Target) -> str:
     else:
         why = "the weighted sum of the maps is nowhere positive, or everywhere the same"
     return (
-        f"The heatmap is constant, so it shows nothing: {why} (its range is 0; any map that shows "
-        "something has more)."
+        f"The heatmap is constant, so it shows nothing: {why} (its range is 0; it should be "
+        "larger)."
     )
 
 
 def _say_below_fill(value: float, _: ScoreBank, target: Target) -> str:
     return (
-        f"No masked photo scores {target.label} higher than the empty image does; the best is "
-        f"{abs(value):.3g} below it: showing parts of the photo only takes away (threshold 0, "
-        "from the paper's Definition 4: a map counts by how much it increases the score)."
+        f"No masked photo scores higher for {target.label} than the empty image; the best is "
+        f"{abs(value):.3g} below it. Showing parts of the photo only lowers the score (threshold "
+        "0, from the paper's Definition 4: a map counts by how much it increases the score)."
     )
 
 
@@ -192,32 +192,32 @@ def _say_improbable(_: float, bank: ScoreBank, target: Target) -> str:
     guess = "yes or no" if bank.head == "sigmoid" else f"among {len(columns)} classes"
     return (
         f"The model gives {target.label} a probability of {target.probability:.2g}, less than the "
-        f"{_chance(bank):.2g} of a guess {guess}, which is the threshold: "
-        f"little speaks for it, and the map shows that little. The model's own answer is "
+        f"{_chance(bank):.2g} of a guess {guess} (the threshold). "
+        f"The map shows only weak evidence. The model predicts "
         f"{best.label} ({best.probability:.0%})."
     )
 
 
 def _say_one_channel(value: float, _: ScoreBank, __: Target) -> str:
     return (
-        f"One channel alone has {value:.0%} of the weight, more than all the others together "
-        "(threshold 50 %): the map is little more than that one activation map."
+        f"One channel has {value:.0%} of the weight, more than all the others together "
+        "(threshold 50 %). The map is mostly that one activation map."
     )
 
 
 def _say_not_logits(_: float, __: ScoreBank, ___: Target) -> str:
     return (
-        "The model ends in probabilities, and this formula is made for logits (threshold 0: any "
-        "such pairing). Probabilities differ by at most 1: under a softmax over channels no weight "
-        "exceeds another by more than a factor e = 2.72, and the map is close to the plain mean of "
-        "the activations. Explain the model without its last layer, or use the variant official."
+        "The model ends in probabilities, but this formula is made for logits (threshold 0). "
+        "Probabilities differ by at most 1, so that under a softmax over channels weights differ "
+        "by at most a factor e = 2.72, and the map is close to the mean of the activations. Explain "
+        "the model without its last layer, or use the variant official."
     )
 
 
 def _say_saturated(value: float, bank: ScoreBank, target: Target) -> str:
     scores = bank.scores[bank.answered]
     given = probabilities(scores, bank.head)[:, bank.place(target.index)]
-    why = "The network may be untrained, or may ignore what the masks hide."
+    why = "The network may be untrained, or may not use what the masks hide."
     if bank.head != "value" and float(given.min()) >= 1 - SURE:
         why = (
             f"Every masked photo has a probability of {float(given.min()):.2g} or more: the scores "
@@ -226,46 +226,47 @@ def _say_saturated(value: float, bank: ScoreBank, target: Target) -> str:
     elif bank.head != "value" and float(given.max()) <= SURE:
         why = (
             f"No masked photo has a probability above {float(given.max()):.2g}: the scores are "
-            "saturated. The variant increase looks at the scores themselves."
+            "saturated. The variant increase uses the scores themselves."
         )
     return (
-        f"The channels' weights differ by {value:.2g} of the largest only (threshold 0.01: the map "
-        "is then, to a hundredth, the plain sum of the activations, which says nothing about "
+        f"The channels' weights differ by only {value:.2g} of the largest (threshold 0.01: below "
+        "it, the map is nearly the sum of the activations, which does not depend on "
         f"{target.label}). {why}"
     )
 
 
 def _say_not_repeatable(value: float, _: ScoreBank, __: Target) -> str:
     return (
-        f"The model answered the same image twice, and the answers differ by {value:.0%} of the "
-        "range of all its answers (threshold 1 %; a sound network gives the same answer, up to "
-        "rounding): the map differs from run to run. Dropout or noise may be on outside "
+        f"Two scores of the same image differ by {value:.0%} of the "
+        "range of all scores (threshold 1 %; a sound network repeats its scores, up to "
+        "rounding). The map differs from run to run. Dropout or noise may be active outside "
         "training, or the network may change with every call."
     )
 
 
 def _say_mixes_batch(value: float, _: ScoreBank, __: Target) -> str:
     return (
-        f"The answer to the image moved by {value:.0%} of the range of all answers when other "
-        "images were in its batch (threshold 1 %; a sound network answers each image by itself, "
-        "but for rounding): the map depends on what it was computed with. A BatchNorm without "
-        "running statistics does this. batch_size=1 asks about each image alone."
+        f"The image's score changed by {value:.0%} of the range of all scores when other "
+        "images were in its batch (threshold 1 %; a sound network scores each image by itself, "
+        "up to rounding). The map depends on the batch. A BatchNorm without "
+        "running statistics causes this. batch_size=1 scores each image alone."
     )
 
 
 def _say_rough(value: float, bank: ScoreBank, target: Target) -> str:
     return (
-        f"{len(bank.asked)} of {len(bank.live)} masks were asked about, and the map of "
-        f"{target.label} may be off by {value:.2f} of its range (threshold 0.25, twice what "
-        "budget='fast' stops at): ask for this class itself, for more masks, or for all."
+        f"{len(bank.asked)} of {len(bank.live)} masks were scored, and the estimated error of the "
+        f"map of {target.label} is {value:.2f} of its range (threshold 0.25, about twice that of "
+        "budget='fast'). Explain this class itself, or score more masks."
     )
 
 
 def _say_border(value: float, _: ScoreBank, __: Target) -> str:
     return (
-        f"The outer tenth along the edges holds {value:.2f} times what it would of a map spread "
-        "evenly (threshold 1.1: the largest on 58 photos that EfficientNet-Lite0 gets right was "
-        "1.00): a frame, a caption or padding may be speaking rather than the object."
+        f"The map sits on the border: the outer tenth along the edges holds {value:.2f} times its "
+        "share of a uniform map (threshold 1.1; the largest value on 58 photos that "
+        "EfficientNet-Lite0 classifies correctly was 1.00). A frame, a caption or padding may "
+        "drive it."
     )
 
 
