@@ -148,7 +148,7 @@ class TestDetection:
         bank = bank_of(network)
         assert bank.head in ("logits", "sigmoid")
         [remark] = bank.provenance.remarks
-        assert "taken for logits" in remark
+        assert "treated as logits" in remark
         assert 'head="probabilities"' in remark
         assert len(remark) <= 600
 
@@ -161,7 +161,7 @@ class TestDetection:
         bank = bank_of(Net(lambda _, z: (z[:, :1] / 2).tanh() / 2 + 0.5, seed=seed))
         if bank.head != "probabilities":
             [remark] = bank.provenance.remarks
-            assert "taken for logits" in remark
+            assert "treated as logits" in remark
 
     def test_one_sigmoid_by_hand_is_found_where_it_reaches_both_ends(self) -> None:
         class Signed(Net):

@@ -209,8 +209,8 @@ def _say_not_logits(_: float, __: ScoreBank, ___: Target) -> str:
     return (
         "The model ends in probabilities, but this formula is made for logits (threshold 0). "
         "Probabilities differ by at most 1, so that under a softmax over channels weights differ "
-        "by at most a factor e = 2.72, and the map is close to the mean of the activations. Explain "
-        "the model without its last layer, or use the variant official."
+        "by at most a factor e = 2.72, and the map is close to the mean of the activations. "
+        "Explain the model without its last layer, or use the variant official."
     )
 
 

@@ -45,7 +45,7 @@ class Batches:
             start = part.stop
 
     def of(self, model: Model) -> Callable[[Images], BatchedScores]:
-        """What asks the model itself about a few images, in batches that fit."""
+        """A function that scores a few images with the model itself, in batches that fit."""
         return lambda images: torch.cat(
             list(self.over(len(images), lambda part: model.scores(images[part])))
         )
@@ -72,6 +72,6 @@ def check_batch_size(asked: BatchSize) -> BatchSize:
         raise SettingError(
             f"batch_size={quoted(asked)} is not a whole number of at least 1 and at most "
             f"{BATCH_SIZE.most:,}, or 'auto'.",
-            do="Leave it out: memory is found out about as it goes.",
+            do="Leave it out: the batch size adapts to memory.",
         )
     return int(asked)

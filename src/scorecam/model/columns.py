@@ -1,4 +1,4 @@
-"""The columns of scores: what a single column stands for, and which is the prediction."""
+"""The columns of scores: the two sides of a single column, and the prediction."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scorecam.shapes import BatchedScores, Columns
 
 
 def reduced(scores: BatchedScores, columns: Tensor, head: Head) -> BatchedScores:
-    """These columns; for logits one more, which holds the others' probability together."""
+    """These columns; for logits one more, with the combined probability of the others."""
     if head != "logits" or len(columns) == scores.shape[1]:
         return scores[:, columns]
     others = torch.ones(scores.shape[1], dtype=torch.bool, device=scores.device)
@@ -33,16 +33,16 @@ def check_head(head: str) -> Head | Literal["auto"]:
 
 
 SIDES = "negative", "positive"
-"""The columns of a yes-or-no answer without names of its own, in the order of class lists."""
+"""The names of the columns of a yes-or-no model without class names."""
 
 POSITIVE = 1
-"""The column of a yes-or-no answer that a positive logit speaks for."""
+"""The column of a yes-or-no model whose score grows with the logit."""
 
 
 def two_sided(scores: BatchedScores, head: Head) -> BatchedScores:
-    """A single column of a yes-or-no model as two, in the order of class lists: no, then yes.
+    """The single column of a yes-or-no model as two, in the order of class lists: no, then yes.
 
-    Anything else, and a single value, stays as it is.
+    Several columns, and a single value, stay as they are.
     """
     if scores.shape[1] != 1 or head == "value":
         return scores
@@ -51,24 +51,24 @@ def two_sided(scores: BatchedScores, head: Head) -> BatchedScores:
 
 
 def two_names(names: tuple[str, ...] | None, columns: int, head: Head) -> tuple[str, ...] | None:
-    """The names of the columns that `two_sided` makes of `columns`, where there are any."""
+    """The names of the columns after `two_sided`, if there are any."""
     if columns != 1:
         return names
     if head == "value":
         return names or ("value",)
     if names is None:
         return SIDES
-    # Two names come as in class lists: class 1 is the one that a positive logit speaks for.
+    # As in class lists, the second name is that of a positive logit.
     return names if len(names) == 2 else (f"not {names[0]}", names[0])
 
 
 def prediction(scores: Columns, head: Head | Literal["auto"]) -> int:
-    """The column that is explained where none is asked for, before the head is known.
+    """The column that is explained by default, before the head is known.
 
-    The largest of several. Of a single column, which `two_sided` makes two of, the positive side.
+    The largest of several columns; the positive side of a single one.
 
     Args:
-        scores: the model's answer to the unmasked image, `n`.
+        scores: of the unmasked image, `n`.
         head: as declared.
     """
     if len(scores) == 1 and head != "value":

@@ -1,4 +1,4 @@
-"""A way of scoring masked images, and what chooses it."""
+"""Engines score masked images; a probe decides whether an engine is good enough."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from scorecam.shapes import BatchedScores, Image, Images
 
 @dataclass(frozen=True)
 class Speed:
-    """How masked images may be scored.
+    """The runtime and the precision that a user chose.
 
     Args:
-        runtime: what runs the model; "auto" chooses among those that agree with it.
-        precision: what it computes in; "auto" takes the fastest whose map stays close.
+        runtime: what runs the model; "auto" for the fastest that agrees with it.
+        precision: the number format; "auto" for the fastest whose map stays close.
     """
 
     runtime: Runtime = "auto"
@@ -60,19 +60,21 @@ class Probe(ABC):
 
 @dataclass(frozen=True)
 class Engine:
-    """A way of scoring masked images.
+    """Scores masked images in one runtime and precision.
+
+    An engine belongs to one thread: it is made for one call, and used by that call alone.
 
     Args:
-        scores: `b c *i` → `b n` float32, of any `b` up to `batch`.
-        runtime: what runs.
-        precision: what it computes in.
-        batch: images per pass that suit it; None where any number does.
-        layout: how the images should lie in memory.
+        scores: `b c *i` → `b n` float32, for any `b` up to `batch`.
+        runtime: the name of the runtime.
+        precision: the number format.
+        batch: the best number of images per pass; None for any number.
+        layout: the memory layout of the images.
         mask_threads: threads that torch may use while masked images are made; None for any number.
             Idle threads of torch keep waiting and slow down those of a runtime.
-        probed: passes of the model itself that it took to choose it.
-        remarks: what the user should hear of: why it is not what was asked for. It may grow while
-            the engine is in use.
+        probed: passes of the model itself that were needed to choose the engine.
+        remarks: for the user: why this is not the chosen runtime. `scores` adds to them when the
+            runtime fails, so read them after the last pass.
     """
 
     scores: Callable[[Images], BatchedScores]

@@ -69,10 +69,14 @@ def read_labels(labels: Labels) -> tuple[str, ...]:
 
 
 def _check(names: Sequence[str]) -> None:
-    """That every name can be printed and written. Raises ValueError."""
+    """Refuse names that cannot be printed or written.
+
+    Raises:
+        ValueError: there is one.
+    """
     for place, name in enumerate(names):
         if not is_text(name) or not is_encodable(name) or "\0" in name:
-            raise ValueError(f"name {place} is too long, or holds what is no character")
+            raise ValueError(f"name {place} is too long, or contains invalid characters")
 
 
 def _from_values(labels: Any) -> tuple[str, ...]:

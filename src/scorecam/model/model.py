@@ -1,8 +1,6 @@
-"""The seam between the method and whatever answers its questions.
+"""The interface between the method and the backends that run models.
 
-A `Model` shows activations and gives scores; nothing above this file knows what runs inside. What
-the scores are (the head), which numbers of the output they come from (the readout), and which
-column is explained (the target) are defined here, once, for every backend.
+A `Model` gives activations and scores. Nothing above this file knows what runs inside.
 """
 
 from __future__ import annotations
@@ -25,10 +23,10 @@ from scorecam.model.readout import Readout
 from scorecam.shapes import BatchedActivations, BatchedScores, Images
 
 Inputs = Images | Mapping[str, Tensor] | Sequence[Tensor]
-"""What a model takes: images, or several inputs by name or in order, one of them the images."""
+"""The input of a model: images, or several inputs by name or in order, one of them the images."""
 
 TargetSpec = int | str | Readout | None
-"""What users may ask for: a column, its name, a readout of their own, or None: the prediction."""
+"""What users may explain: a column, its name, their own readout, or None for the prediction."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class Layer:
         grid: its spatial axes, one number each.
         channels: k.
         layout: "channels first" (`b k *g`) or "channels last" (`b *g k`).
-        default: whether it is explained when nothing is said.
+        default: whether it is the default layer.
         why: why it is, or is not, the default.
     """
 
@@ -55,18 +53,18 @@ class Layer:
 
 
 class Model(ABC):
-    """Anything that can show a layer's activations and score images.
+    """Gives the activations of a layer, and scores images.
 
-    Calls are self-contained: a backend leaves whatever it runs as it found it, also after an
-    error. Backends raise `MemoryShortage` when a batch does not fit, so that the caller can retry
-    with a smaller one, and `ModelError` for anything else that goes wrong inside.
+    Each call leaves the network unchanged, even after an error. Backends raise `MemoryShortage`
+    if a batch does not fit, so that the caller can retry with a smaller one, and `ModelError` for
+    any other failure.
 
     Attributes:
-        spec: how the model was named, for the records.
-        preprocess: how a photo becomes its input, where known.
-        names: one name per column of the readout, where known.
-        head: what the scores are, or "auto" to tell from the answers.
-        remarks: what was decided on the way that the user should hear of.
+        spec: the model's name, for the records.
+        preprocess: how a photo becomes the input, if known.
+        names: one name per column of the readout, if known.
+        head: what the scores are, or "auto" to detect it.
+        remarks: decisions that the user should know about.
     """
 
     spec: str
@@ -92,12 +90,12 @@ class Model(ABC):
     @property
     @abstractmethod
     def device(self) -> torch.device:
-        """Where inputs are put."""
+        """The device of the inputs."""
 
     @property
     @abstractmethod
     def precision(self) -> str:
-        """The floating-point type that it computes in, such as "float32"."""
+        """The number format that it computes in, such as "float32"."""
 
     def photo_preprocess(self) -> Preprocess:
         """How a photo becomes the model's input.
@@ -116,7 +114,7 @@ class Model(ABC):
         return self.preprocess
 
     def fingerprint(self) -> str:
-        """SHA-256 of the weights; empty where they cannot be had."""
+        """SHA-256 of the weights; empty if they are not accessible."""
         return ""
 
     @abstractmethod
@@ -125,64 +123,64 @@ class Model(ABC):
 
     @abstractmethod
     def find_layer(self, layer: object, images: Images) -> str:
-        """The name of `layer`: a name, a backend's own handle, or None for the default."""
+        """The name of a layer, which is given by name, as a module, or None for the default."""
 
     @abstractmethod
     def activations(self, images: Images, layer: str) -> tuple[BatchedActivations, BatchedScores]:
-        """One pass: the layer's maps (`b k *g`, cloned) and the scores (`b n`), both float32."""
+        """One pass: the layer's maps (`b k *g`, copied) and the scores (`b n`), both float32."""
 
     @abstractmethod
     def scores(self, images: Images) -> BatchedScores:
-        """One pass: the scores alone, `b n` float32."""
+        """One pass: the scores, `b n` float32."""
 
     def engine(self, speed: Speed, probe: Probe) -> Engine:  # noqa: ARG002
-        """The way of scoring masked images that suits `speed` best; its own, here."""
+        """The engine for this runtime and precision. By default, the model itself."""
         return Engine(self.scores, "eager", self.precision)
 
     def last_step(self, images: Images) -> tuple[BatchedScores, str]:
-        """One pass: the scores, and what made them: "softmax" (over the columns) or "sigmoid".
+        """One pass: the scores, and the last step: "softmax" (over the columns) or "sigmoid".
 
-        The step is empty where it is another one, or is not known.
+        The step is empty if it is another one, or is not known.
         """
         return self.scores(images), ""
 
     @abstractmethod
     def with_readout(self, readout: Readout) -> Model:
-        """The same model, read by `readout`, whose numbers are values."""
+        """The same model with another readout, whose scores are values."""
 
     @abstractmethod
     def split_inputs(self, inputs: Inputs) -> tuple[Images, list[Model]]:
-        """The images in several inputs, and for each image the model with the rest held fixed.
+        """The images in several inputs, and for each image a model with its other inputs fixed.
 
-        Inputs as long as the batch are taken to belong to the images; nothing is asked.
+        Inputs with one row per image are split among the images. The model does not run.
         """
 
     def confirmed(self, inputs: Inputs, models: Sequence[Model]) -> Sequence[Model]:  # noqa: ARG002
-        """The models of `split_inputs`, once it is sure which inputs belong to which image.
+        """The models of `split_inputs`, after checking which inputs belong to which image.
 
         Raises:
-            SettingError: it is not clear which.
+            SettingError: that is unclear.
         """
         return models
 
 
 class WhiteBox(Model):
-    """A model that can be looked into and differentiated: what gradient methods need."""
+    """A model with access to its weights and gradients, which gradient methods need."""
 
     @abstractmethod
     def differentiable(self) -> AbstractContextManager[nn.Module]:
-        """The model as a module with autograd on: images, `b c *i`, to the readout, `b n` float32.
+        """The model as a module with autograd: images, `b c *i`, to the readout, `b n` float32.
 
-        What it runs is its submodule `network`, in evaluation mode, with parameters that want no
-        gradient. Hooks that are left on it, and anything else that changed, are taken back.
+        Its submodule `network` is in evaluation mode, and its parameters have no gradient. Hooks
+        and other changes are undone afterwards.
 
         Raises:
-            ModelError: whatever is done with it fails.
+            ModelError: it fails inside the block.
         """
 
     @abstractmethod
     def stages(self, images: Images) -> list[str]:
-        """Its parts that have weights, by name, from the output to the input: the order of a pass.
+        """Its parts with weights, by name, from the output to the input.
 
         A part is a block of a sequence at most two names deep (`layer4.1`, `blocks.15`), or else a
         module of the network itself.
@@ -190,7 +188,7 @@ class WhiteBox(Model):
 
     @abstractmethod
     def randomised(self, stages: Sequence[str], images: Images, seed: int) -> WhiteBox:
-        """A copy in which these stages were drawn anew, each layer by its own initialiser.
+        """A copy with these stages re-initialised, each layer by its own initialiser.
 
         Raises:
             ModelError: the network cannot be copied, or a layer has no initialiser.

@@ -1,7 +1,7 @@
 """Which numbers of a model's output are scores.
 
-Outputs come as tensors, tuples, dicts and records. A readout takes one and returns `b` or `b n`
-numbers; where nothing is said, the scores are found if there is only one place they can be.
+Outputs are tensors, tuples, dicts or records. A readout takes one and returns `b` or `b n` numbers.
+Without one, the scores are found if only one part of the output can be the scores.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ SAY_WHICH = (
     "or a function of the output. On the command line, let the model's factory return a module "
     "that gives the scores alone."
 )
-"""How to say where the scores are."""
+"""The advice in errors if the scores cannot be found."""
 
 Readout = Callable[[Any], Tensor]
 """A model's output → `b` or `b n` numbers."""
 
 
 def readout_for(output: int | str | Readout | None) -> Readout:
-    """The readout that a user means.
+    """The readout for a user's `output`.
 
     Args:
         output: the place of the scores in a tuple, their name in a dict or record, a function of
@@ -75,10 +75,10 @@ def part(output: Any, place: int | str) -> Any:
 
 
 def find_scores(output: Any) -> Any:
-    """The scores, where there is only one place they can be: `logits`, or the only matrix.
+    """The scores in an output: its `logits`, or its only matrix.
 
     Raises:
-        TargetError: there is none, or several.
+        TargetError: there is no matrix, or there are several.
     """
     if isinstance(output, Tensor):
         return output
@@ -97,12 +97,12 @@ def find_scores(output: Any) -> Any:
 
 
 def _is_matrix(entry: Any) -> bool:
-    """Whether these may be scores: one row of numbers per image, not indices or flags."""
+    """Whether this may be scores: one row of real numbers per image."""
     return isinstance(entry, Tensor) and entry.ndim == 2 and _measures(entry)
 
 
 def _measures(tensor: Tensor) -> bool:
-    """Whether a tensor holds real numbers rather than counts, indices, flags or complex ones."""
+    """Whether a tensor holds real numbers, not integers, booleans or complex numbers."""
     return tensor.is_floating_point() or tensor.is_quantized
 
 
@@ -124,9 +124,9 @@ def read(output: Any, readout: Readout, images: int) -> BatchedScores:
     """The scores in a model's output: `b n` float32.
 
     Raises:
-        TargetError: what was read is not `b` or `b n` real numbers, or the readout fails.
+        TargetError: the readout fails, or does not return `b` or `b n` real numbers.
     """
-    found = _asked(readout, output)
+    found = _call(readout, output)
     if not isinstance(found, Tensor):
         raise TargetError(
             f"What was read from the model's output is a {type(found).__name__}, not a tensor.",
@@ -137,9 +137,9 @@ def read(output: Any, readout: Readout, images: int) -> BatchedScores:
         raise TargetError(
             f"What was read from the model's output holds {_kind(found)}, not scores.",
             likely=_why(found),
-            do="Read the scores that they were made from: real numbers that grow with the class. "
-            "In Python, output= or a target function says where they are; on the command line, the "
-            "model's factory returns a module that gives them.",
+            do="Read the scores that they were computed from: real numbers that grow with the "
+            "class. In Python, use output= or a target function; on the command line, let the "
+            "model's factory return a module that returns them.",
         )
     found = found.dequantize() if found.is_quantized else found
     if images == 1 and found.ndim == 0:
@@ -157,7 +157,7 @@ def read(output: Any, readout: Readout, images: int) -> BatchedScores:
 
 
 def _kind(found: Tensor) -> str:
-    """What a tensor without scores holds, in words."""
+    """The kind of numbers in a tensor that holds no scores."""
     kind = str(found.dtype).removeprefix("torch.")
     if found.dtype == torch.bool:
         return "booleans"
@@ -172,7 +172,7 @@ def _why(found: Tensor) -> str:
     return "They may be class indices, such as argmax returns, or counts."
 
 
-def _asked(readout: Readout, output: Any) -> Any:
+def _call(readout: Readout, output: Any) -> Any:
     try:
         return readout(output)
     except ScorecamError:

@@ -1,4 +1,4 @@
-"""Puts images to a model, in batches that fit into memory, and says what its answers are."""
+"""Scores any images with a model, in batches that fit into memory."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from scorecam.cam import Head, probabilities
 from scorecam.model.batches import Batches, BatchSize, first_batch_size
 from scorecam.model.columns import two_names, two_sided
 from scorecam.model.engine import Engine, Probe, Speed
-from scorecam.model.head import Found, find_head
+from scorecam.model.head import DetectedHead, find_head
 from scorecam.model.model import Model
 from scorecam.shapes import BatchedScores, Columns, Image, Images
 
 
 class Scorer:
-    """What a model answers to any images: changed copies of one image, say, thousands of times.
+    """Scores any images, for example thousands of changed copies of one image.
 
     Args:
-        model: what is asked.
-        image: `c *i`, on which a faster engine shows that it agrees.
-        head: what the scores are; None to tell from the answers to the image and to the fill.
-        fill: what an empty image is.
-        speed: what may run the model, and in which precision.
-        passes: images that are to be asked about, about: whether converting a network pays.
+        model: the model.
+        image: `c *i`, on which faster engines are compared with the model.
+        head: what the scores are; None to detect it from the scores of the image and of the fill.
+        fill: the empty image.
+        speed: the runtime and the precision.
+        passes: about how many images will be scored, to decide whether a conversion is worth it.
         batch_size: images per pass.
 
     Attributes:
         head: what the scores are.
-        remarks: what the user should hear of that.
-        columns: the readout of the image, `n`.
-        names: one per column, where known.
+        remarks: about the head, for the user.
+        columns: the scores of the image, `n`.
+        names: one per column, if known.
         two_sided: whether the columns are the two sides of a yes-or-no answer.
-        asked: images that were put to the model so far.
+        asked: the number of images scored so far.
     """
 
     def __init__(
@@ -52,16 +52,20 @@ class Scorer:
         self._batches = Batches(first_batch_size(batch_size, images))
         empty = torch.zeros_like(images) if fill is None else fill[None].to(images)
         began = time.perf_counter()
-        said = model.scores(torch.cat([images, empty]))
+        scores = model.scores(torch.cat([images, empty]))
         seconds = (time.perf_counter() - began) / 2
         self.asked = 2
-        found = Found(head) if head else find_head(model, images[0], said, self._batches.of(model))
-        self.asked += found.passes
-        self.head: Head = found.head
-        self.remarks = (found.remark,) if found.remark else ()
-        self.names = two_names(model.names, said.shape[1], self.head)
-        self.columns: Columns = two_sided(said[:1], self.head)[0]
-        self.two_sided = len(self.columns) != said.shape[1]
+        detected = (
+            DetectedHead(head)
+            if head
+            else find_head(model, images[0], scores, self._batches.of(model))
+        )
+        self.asked += detected.passes
+        self.head: Head = detected.head
+        self.remarks = (detected.remark,) if detected.remark else ()
+        self.names = two_names(model.names, scores.shape[1], self.head)
+        self.columns: Columns = two_sided(scores[:1], self.head)[0]
+        self.two_sided = len(self.columns) != scores.shape[1]
         probe = _HalvesProbe(images[0], passes, seconds, self.head)
         self.engine: Engine = model.engine(speed or Speed(), probe)
         self.asked += self.engine.probed
@@ -80,7 +84,7 @@ class Scorer:
         return two_sided(torch.cat(list(parts)), self.head)
 
     def probabilities(self, images: Images, target: int) -> Columns:
-        """P of one column for each image, `b` float32; the number itself where there is none."""
+        """The probability of one column for each image, `b` float32; the score for values."""
         return probabilities(self.scores(images), self.head)[:, target]
 
 
@@ -103,7 +107,7 @@ class _HalvesProbe(Probe):
 
 
 def _halves(image: Image) -> Images:
-    """The image with one half of it empty, and with the other, along each of its last two axes."""
+    """Copies of the image with one half empty, for both halves along the last two axes."""
     halves: list[Image] = []
     for axis in range(1, min(image.ndim, 3)):
         for first in (True, False):

@@ -1,4 +1,4 @@
-"""Running out of memory, as one error whatever the device says."""
+"""One error for running out of memory on any device."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ MEMORY_RAN_OUT = (
     "unable to find a valid cudnn algorithm",
     "unable to find an engine",
 )
-"""What torch's errors say, in lower case, when memory ran out."""
+"""Phrases in torch's errors when memory ran out, in lower case."""
 
 
 @contextlib.contextmanager
 def memory_errors_translated() -> Generator[None]:
-    """Raise `MemoryShortage` for the ways we know of in which torch says that memory ran out."""
+    """Raise `MemoryShortage` for torch's known errors of running out of memory."""
     try:
         yield
     except MemoryShortage:

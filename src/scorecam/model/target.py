@@ -40,12 +40,12 @@ class Target:
 
     @property
     def label(self) -> str:
-        """The name, or "class 3" where there is none."""
+        """The name, or for example "class 3" without a name."""
         return self.name if self.name is not None else f"class {self.index}"
 
 
 def in_short(target: Target) -> str:
-    """A target's label, and its probability or else its score."""
+    """A target's label, with its probability or its score."""
     if target.probability is None:
         return f"{excerpt(target.label, 60)} {target.score:.4g}"
     return f"{excerpt(target.label, 60)} {100 * target.probability:.1f} %"
@@ -88,7 +88,7 @@ def find_target(
     """The column a user means.
 
     Args:
-        target: an index (numpy's and torch's integers too), a name (case ignored), or None for
+        target: an index (NumPy's and torch's integers too), a name (case is ignored), or None for
             the largest column.
         columns: the readout of the unmasked image, `n`.
         names: one per column, where known.
@@ -138,19 +138,19 @@ def _plain(target: Any) -> int:
             return operator.index(target)
     raise TargetError(
         f"A target is an index, a class name, a function or None, not {quoted(target)}.",
-        likely=_why_no_target(target),
+        likely=_likely_cause(target),
         do="Give one of these.",
     )
 
 
-def _why_no_target(target: Any) -> str:
-    """What a value that is no target was meant for, where that is known."""
+def _likely_cause(target: Any) -> str:
+    """The likely cause of an invalid target; empty if there is none."""
     if isinstance(target, list | tuple | np.ndarray):
         return (
             "A list with one target per image is for several images: scorecam.ScoreCAM(model)(x)."
         )
     if isinstance(target, float):
-        return "It may come from a table or a file, where indices became fractions."
+        return "It may come from a table or a file in which indices became decimals."
     return ""
 
 
@@ -159,7 +159,7 @@ def _checked(index: int, columns: int) -> int:
         raise TargetError(
             f"There is no class {quoted(index)}: the model has {columns}, numbered 0 to "
             f"{columns - 1}.",
-            likely="Class lists that start at 1 are one too high." if index == columns else "",
+            likely="Its class list may start at 1." if index == columns else "",
             do="Use an index in that range, or a class name.",
         )
     return index

@@ -18,7 +18,7 @@ from scorecam.base.process import threads
 from scorecam.cam import Masking
 from scorecam.model.batches import Batches
 from scorecam.model.engine import Engine
-from scorecam.model.head import Found, find_head
+from scorecam.model.head import DetectedHead, find_head
 from scorecam.model.model import Model
 from scorecam.scoring.masked_image import MaskedImage
 from scorecam.scoring.progress import OnProgress, Progress
@@ -91,7 +91,7 @@ class MaskScorer:
         """The scores of each request's masks, `s n`."""
         return self._scores(requests, 0)[1:]
 
-    def find_head(self, image: MaskedImage, fill: Columns, masked: BatchedScores) -> Found:
+    def find_head(self, image: MaskedImage, fill: Columns, masked: BatchedScores) -> DetectedHead:
         """What the scores are, from everything the model has answered about an image."""
         known = torch.cat([image.scores[None], fill[None], masked])
         return find_head(self.model, image.image, known, self.batches.of(self.model))

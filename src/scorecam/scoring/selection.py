@@ -11,7 +11,7 @@ from torch import Tensor
 from scorecam.budget.plan import Plan
 from scorecam.budget.search import BudgetedSearch
 from scorecam.cam import Variant
-from scorecam.model.head import Found
+from scorecam.model.head import DetectedHead
 from scorecam.scoring.mask_scorer import MaskScorer, Request
 from scorecam.scoring.masked_image import MaskedImage
 from scorecam.settings import Settings
@@ -34,7 +34,7 @@ class MaskScores:
     scores: BatchedScores
     fill: Columns
     repeated: Columns
-    head: Found
+    head: DetectedHead
 
 
 def expected_masks(images: Sequence[MaskedImage], plan: Plan | None) -> int:
@@ -128,7 +128,7 @@ class _Search:
         """The masks of the next round."""
         return Request(self.image, self.search.select(spare=spare))
 
-    def update(self, scores: BatchedScores, fill: Columns, head: Found) -> None:
+    def update(self, scores: BatchedScores, fill: Columns, head: DetectedHead) -> None:
         """Take the scores of the masks that were selected last."""
         if len(scores):
             self._scores.append(scores)
@@ -138,7 +138,7 @@ class _Search:
         """The map as estimated so far."""
         return self.image.heatmap(self.search.weights(), self.search.field())
 
-    def result(self, fill: Columns, repeated: Columns, head: Found) -> MaskScores:
+    def result(self, fill: Columns, repeated: Columns, head: DetectedHead) -> MaskScores:
         """Everything that was scored."""
         none = self.image.scores.new_zeros(0, len(fill))
         return MaskScores(
