@@ -122,7 +122,7 @@ MISFITS: dict[str, tuple[Callable[[], State], str]] = {
     ),
     "a shape that differs under a prefix": (
         lambda: under("net.", Named().state_dict() | {"head.bias": torch.ones(7)}),
-        "1 of another shape: head.bias ((7,) for (5,))",
+        "1 with another shape: head.bias ((7,) for (5,))",
     ),
 }
 

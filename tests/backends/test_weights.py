@@ -272,7 +272,7 @@ def test_a_tensor_that_is_foreign_is_named(file: Path) -> None:
 
 def test_another_number_of_classes_is_the_likely_cause_of_another_shape(file: Path) -> None:
     torch.save(small(classes=7).state_dict(), file)
-    error = wrong(file, "2 of another shape", "5.weight ((7, 6) for (5, 6))")
+    error = wrong(file, "2 with another shape", "5.weight ((7, 6) for (5, 6))")
     assert "another number of classes" in error.likely
 
 
@@ -280,7 +280,7 @@ def test_all_that_is_wrong_is_said_at_once(file: Path) -> None:
     state = trained() | {"head.bias": torch.zeros(2), "5.bias": torch.zeros(9)}
     del state["0.bias"]
     torch.save(state, file)
-    wrong(file, "1 missing: 0.bias", "1 unknown: head.bias", "1 of another shape: 5.bias")
+    wrong(file, "1 missing: 0.bias", "1 unknown: head.bias", "1 with another shape: 5.bias")
 
 
 def test_another_architecture_gives_a_short_list_and_says_so(file: Path) -> None:
@@ -350,7 +350,7 @@ def test_what_is_no_weights_file_is_refused(name: str, content: bytes, tmp_path:
 )
 def test_a_checkpoint_without_weights_is_refused(content: Any, file: Path) -> None:
     torch.save(content, file)
-    wrong(file, "holds no weights", "save_file")
+    wrong(file, "contains no weights", "save_file")
 
 
 def test_safetensors_without_tensors_are_not_taken_for_an_untrained_network(
@@ -358,7 +358,7 @@ def test_safetensors_without_tensors_are_not_taken_for_an_untrained_network(
 ) -> None:
     file = tmp_path / "weights.safetensors"
     safetensors.torch.save_file({}, file)
-    wrong(file, "holds no weights")
+    wrong(file, "contains no weights")
 
 
 @pytest.mark.parametrize("kept", [0.001, 0.1, 0.5, 0.9, 0.999])
@@ -366,7 +366,7 @@ def test_truncated_files_are_refused(kept: float, either: Path) -> None:
     save(trained(), either)
     content = either.read_bytes()
     either.write_bytes(content[: int(kept * len(content))])
-    wrong(either, either.name, "cut short")
+    wrong(either, either.name, "truncated")
 
 
 def headed(header: bytes, claimed: int | None = None, data: bytes = bytes(64)) -> bytes:
@@ -499,7 +499,7 @@ def test_a_checkpoint_that_contains_itself_is_refused(depth: int, file: Path) ->
     outer = inner if depth == 1 else {"model": inner}
     inner["state_dict"] = outer
     torch.save(outer, file)
-    wrong(file, "holds no weights")
+    wrong(file, "contains no weights")
 
 
 @pytest.mark.timeout(20)
@@ -538,18 +538,18 @@ def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
 
     watched = textwrap.dedent("""
         import sys
-        from pathlib import Path
-        from test_weights import WeightsError, opened
+        from scorecam.backends.checkpoints import read_state
+        from scorecam.errors import WeightsError
 
         def peak():
             [line] = [line for line in open("/proc/self/status") if line.startswith("VmHWM")]
             return int(line.split()[1]) >> 10
 
-        opened(Path("sound.pt"))
+        read_state("sound.pt")
         before = peak()
         for name in ("storage.pt", "pickle.pt"):
             try:
-                opened(Path(name))
+                read_state(name)
             except WeightsError as error:
                 print(f"{peak() - before} MB: {error}", file=sys.stderr)
             else:

@@ -75,7 +75,7 @@ def test_truncated_weights_are_refused(name: str, kept: float) -> None:
     content = Path(name).read_bytes()
     Path(name).write_bytes(content[: int(kept * len(content))])
 
-    refused(with_weights(name), name, "cut short")
+    refused(with_weights(name), name, "truncated")
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "weights.pt", "weights"])

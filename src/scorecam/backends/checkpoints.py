@@ -1,7 +1,7 @@
-"""Weights files, read without trust: nothing in them runs, and memory is bounded by their size.
+"""Safe reading of weights files: nothing in them runs, and their size bounds the memory used.
 
-A checkpoint is looked through before torch reads it. What that finds out: which functions would be
-called, how large the tensors say they are, and whether a key would take for ever to hash.
+A checkpoint is inspected before torch reads it: which functions it calls, how large its tensors
+claim to be, and whether a key would take exponential time to hash.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from scorecam.io.reading import Kind, check_file
 State = dict[str, Tensor]
 
 KIND = Kind("a .safetensors file, or a checkpoint that torch.save wrote", 2**36, WeightsError)
-"""What is read; 64 GiB at most."""
+"""The files that are read, of at most 64 GiB."""
 
-FILED_UNDER = (
+WEIGHT_KEYS = (
     "state_dict",
     "model_state_dict",
     "model",
@@ -38,53 +38,54 @@ FILED_UNDER = (
     "net",
     "weights",
 )
-"""Keys under which training scripts file the weights, in the order they are tried."""
+"""Keys under which training scripts store weights, in the order in which they are tried."""
 
-ALONE = 'safetensors.torch.save_file(model.state_dict(), "weights.safetensors")'
+SAVE_WEIGHTS = 'safetensors.torch.save_file(model.state_dict(), "weights.safetensors")'
 
 
 def read_state(path: str | os.PathLike[str]) -> State:
     """The tensors in a safetensors file, or in a checkpoint read with `weights_only`.
 
     Raises:
-        WeightsError: the file is missing, damaged, would run code, or holds no weights.
+        WeightsError: the file is missing, is damaged, would run code, or has no weights.
     """
     _check_path(path)
     file = Path(path)
     try:
         if file.suffix == ".safetensors":
             return _checked(safetensors.torch.load_file(file), file)
-        _look_through(file)
-        with quietly():  # torch's remarks on old formats
+        _inspect(file)
+        with quietly():  # torch warns of old formats
             found = torch.load(file, map_location="cpu", weights_only=True)
         return _checked(_unwrapped(found, file), file)
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f"{shown(file)} was not read: {_first_sentence(error)}",
-            likely="A checkpoint that holds more than tensors can run code when it is read.",
-            do=f"If you trust it, load it where it was made and save the weights alone: {ALONE}.",
+            likely="A checkpoint with more than tensors in it can run code when it is read.",
+            do="If you trust it, load it where it was made, and save only the weights: "
+            f"{SAVE_WEIGHTS}.",
         ) from error
     except WeightsError:
         raise
-    except Exception as error:  # a damaged file raises what its reader happens to
+    except Exception as error:  # a damaged file can raise any error
         raise WeightsError(
             f"{shown(file)} cannot be read as weights: {_first_sentence(error)}",
-            likely="It may be cut short, or not a weights file.",
+            likely="It may be truncated, or not a weights file.",
             do="Give a .safetensors file, or a checkpoint that torch.save wrote.",
         ) from error
 
 
 def shown(text: object, longest: int = 120) -> str:
-    """Foreign text, cut short and without what could steer a terminal."""
+    """Foreign text, shortened and without control characters."""
     plain = "".join(c if c.isprintable() else "?" for c in str(text)[: 2 * longest])
     return plain if len(plain) <= longest else f"{plain[: longest - 1]}…"
 
 
 def _check_path(path: object) -> None:
-    """Refuse what is no path to a regular file.
+    """Refuse anything but the path of a regular file.
 
     Raises:
-        WeightsError: it is none.
+        WeightsError: it is not one.
     """
     if not isinstance(path, str | os.PathLike):
         raise WeightsError(
@@ -99,7 +100,7 @@ def _check_path(path: object) -> None:
         absent = isinstance(cause, FileNotFoundError | NotADirectoryError) or (
             isinstance(cause, OSError) and cause.errno == errno.ENAMETOOLONG
         )
-        if absent or os.path.isdir(file):  # noqa: PTH112  (Path() would refuse some of these names)
+        if absent or os.path.isdir(file):  # noqa: PTH112  (Path() refuses some of these names)
             raise WeightsError(
                 f"There is no weights file {shown(file, 250)}.", do="Check the path."
             ) from error
@@ -107,7 +108,11 @@ def _check_path(path: object) -> None:
 
 
 def _checked(state: State, file: Path) -> State:
-    """The state, if its tensors can be weights."""
+    """The state, if all its tensors can be weights.
+
+    Raises:
+        WeightsError: one cannot, or there are none.
+    """
     size = file.stat().st_size
     odd = [
         name
@@ -121,21 +126,25 @@ def _checked(state: State, file: Path) -> State:
     if odd or not state:
         what = f"tensors that cannot be weights ({some(odd)})" if odd else "no weights"
         raise WeightsError(
-            f"{shown(file)} holds {what}.",
-            do=f"Save the weights alone, as dense real numbers: {ALONE}.",
+            f"{shown(file)} contains {what}.",
+            do=f"Save only the weights, as dense real tensors: {SAVE_WEIGHTS}.",
         )
     return state
 
 
 def some(names: list[str], most: int = 3) -> str:
-    """The first of many names, fit to be printed, and how many more there are."""
+    """The first of many names in printable form, and the number of the others."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(shown(name, 60) for name in names[:most]) + more
 
 
 def _unwrapped(found: Any, file: Path) -> State:
-    """The mapping from names to tensors, however deep a training script filed it."""
-    for _ in range(1000):  # deep enough for any script, and an end to one that contains itself
+    """The mapping from names to tensors, at any depth of a training script's own dicts.
+
+    Raises:
+        WeightsError: there is none.
+    """
+    for _ in range(1000):  # ends where a dict contains itself
         if not isinstance(found, Mapping):
             break
         entries = cast("Mapping[Any, Any]", found)
@@ -147,7 +156,7 @@ def _unwrapped(found: Any, file: Path) -> State:
         if tensors and len(tensors) == len(entries):
             return tensors
         inner = next(
-            (entries[key] for key in FILED_UNDER if isinstance(entries.get(key), Mapping)), None
+            (entries[key] for key in WEIGHT_KEYS if isinstance(entries.get(key), Mapping)), None
         )
         if inner is None:
             if tensors:
@@ -155,9 +164,9 @@ def _unwrapped(found: Any, file: Path) -> State:
             break
         found = inner
     raise WeightsError(
-        f"{shown(file)} holds no weights that could be found.",
-        likely="It may hold a whole model, an optimiser's state, or something else.",
-        do=f"Save them alone: {ALONE}.",
+        f"{shown(file)} contains no weights that could be found.",
+        likely="It may contain a whole model or the state of an optimiser.",
+        do=f"Save only the weights: {SAVE_WEIGHTS}.",
     )
 
 
@@ -166,14 +175,16 @@ def _first_sentence(error: BaseException) -> str:
     return shown(text[0].split(". ")[0], 200) + "." if text else f"{type(error).__name__}."
 
 
-# ── looking through a checkpoint ─────────────────────────────────────────────────────────────
+# ── inspecting a checkpoint ──────────────────────────────────────────────────────────────────
 
 
-def _look_through(file: Path) -> None:
-    """Refuse a checkpoint that would take more memory or time to read than its size explains.
+def _inspect(file: Path) -> None:
+    """Refuse a checkpoint that would take more memory or time to read than its size justifies.
+
+    Damaged files raise the errors of `pickle` and `zipfile`.
 
     Raises:
-        ValueError: it is such a one. Damaged files raise what `pickle` and `zipfile` do.
+        ValueError: it would.
         WeightsError: it is TorchScript.
     """
     size = file.stat().st_size
@@ -181,7 +192,7 @@ def _look_through(file: Path) -> None:
         packed = stream.read(4) == b"PK\3\4"
         stream.seek(0)
         if packed:
-            _look_through_zip(stream, file, size)
+            _inspect_zip(stream, file, size)
             return
         if _inspected(stream, size) == _MAGIC:
             for _ in range(3):  # a version, the machine, and the checkpoint
@@ -189,29 +200,29 @@ def _look_through(file: Path) -> None:
 
 
 def _inspected(stream: Any, size: int) -> object:
-    """What a pickle holds, with things in place of objects.
+    """The content of a pickle, with a `_Placeholder` for each object.
 
     Raises:
-        ValueError: it is damaged, or asks for too much.
+        ValueError: it is damaged, or too large for its file.
     """
     try:
         return _Inspection(stream, size).load()
     except ValueError:
         raise
-    except Exception as error:  # pickle raises what happens to go wrong
+    except Exception as error:  # pickle can raise any error
         raise ValueError(f"it is damaged ({type(error).__name__})") from error
 
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 
 
-def _look_through_zip(stream: Any, file: Path, size: int) -> None:
+def _inspect_zip(stream: Any, file: Path, size: int) -> None:
     with zipfile.ZipFile(stream) as archive:
         entries = archive.infolist()
         if any(entry.filename.endswith("constants.pkl") for entry in entries):
             raise WeightsError(
-                f"{shown(file)} is TorchScript: a whole program, not weights.",
-                do=f"Save the weights alone: {ALONE}, with model = torch.jit.load(file).",
+                f"{shown(file)} is TorchScript, which contains a program and not only weights.",
+                do=f"Save only the weights: {SAVE_WEIGHTS}, with model = torch.jit.load(file).",
             )
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
             raise ValueError("its entries are compressed, which torch.save never does")
@@ -223,28 +234,28 @@ def _look_through_zip(stream: Any, file: Path, size: int) -> None:
 
 
 ITEMS = {"Double": 8, "Long": 8, "ComplexFloat": 8, "ComplexDouble": 16, "Float": 4, "Int": 4}
-"""Bytes of one number in a storage of these kinds; at most 2 in others."""
+"""Bytes per number in storages of these kinds; all other kinds have at most 2."""
 
 _Base: Any = cast("Any", pickle)._Unpickler  # noqa: SLF001  (in Python: each step can be replaced)
 
 
-class _Thing:
-    """Stands for whatever a checkpoint names or makes: nothing is imported, and nothing runs."""
+class _Placeholder:
+    """Stands for whatever a checkpoint names or makes, so that nothing is imported or called."""
 
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def __call__(self, *args: Any) -> _Thing:
+    def __call__(self, *args: Any) -> _Placeholder:
         plain = self._name.rpartition(".")[2]
         if plain in ("bytearray", "Counter", "_rebuild_qtensor") or plain.endswith(
             ("Tensor", "Storage")
         ):
-            raise ValueError(f"it makes a {plain}, which weights are not made of")
+            raise ValueError(f"it makes a {plain}, which no weights need")
         for argument in args if plain in ("OrderedDict", "set", "defaultdict") else ():
             for item in cast("list[Any]", argument) if isinstance(argument, list | tuple) else ():
                 pair = plain != "set" and isinstance(item, list | tuple) and item
                 _check_key(cast("list[Any]", item)[0] if pair else item)
-        return _Thing("")
+        return _Placeholder("")
 
     def __setitem__(self, key: object, value: object) -> None: ...
     def __setstate__(self, state: object) -> None: ...
@@ -255,19 +266,19 @@ class _Thing:
 
 
 def _check_key(key: object) -> None:
-    """Refuse a key whose hash may take exponentially long: tuples in tuples.
+    """Refuse nested tuples as keys: their hash may take exponential time.
 
     Raises:
-        ValueError: it is one.
+        ValueError: the key is one.
     """
     if isinstance(key, tuple | frozenset):
         entries = cast("tuple[Any, ...]", key)
         if any(isinstance(entry, tuple | frozenset) for entry in entries):
-            raise ValueError("it has a key that is no name")
+            raise ValueError("one of its keys is not a name")
 
 
 class _Inspection(_Base):
-    """Goes through a pickle as reading it would, but imports and calls nothing."""
+    """Reads a pickle without importing or calling anything."""
 
     dispatch: ClassVar[dict[int, Callable[[Any], None]]] = dict(_Base.dispatch)
 
@@ -276,27 +287,27 @@ class _Inspection(_Base):
         self._size = size
         self._storages: dict[object, int] = {}
 
-    def find_class(self, module: str, name: str) -> _Thing:
-        return _Thing(f"{module}.{name}")
+    def find_class(self, module: str, name: str) -> _Placeholder:
+        return _Placeholder(f"{module}.{name}")
 
     def get_extension(self, code: int) -> None:
         raise ValueError(f"it uses an extension of pickle ({code})")
 
-    def persistent_load(self, pid: Any) -> _Thing:
-        """A storage: its bytes lie elsewhere in the file, so it is no larger than the file."""
+    def persistent_load(self, pid: Any) -> _Placeholder:
+        """A storage. Its bytes are elsewhere in the file, so it cannot be larger than the file."""
         kind, key, numbers = (pid[1], pid[2], pid[4]) if len(pid) > 4 else (None, None, None)
         if not isinstance(numbers, int) or not isinstance(key, str) or numbers < 0:
-            raise ValueError("it refers to something that is no tensor")
+            raise ValueError("it refers to something other than a tensor")
         name = getattr(kind, "_name", "").rpartition(".")[2].removesuffix("Storage")
         item = 1 if name in ("Untyped", "Byte", "Char", "Bool") else ITEMS.get(name, 2)
         self._storages[key] = numbers * item
         if sum(self._storages.values()) > self._size:
             raise ValueError("its tensors are larger than the file")
-        return _Thing("")
+        return _Placeholder("")
 
 
 def _checking(step: Callable[[Any], None], keys: slice) -> Callable[[Any], None]:
-    """A step of unpickling that first looks at the keys it is about to use."""
+    """A step of unpickling that first checks the keys it uses."""
 
     def checked(inspection: Any) -> None:
         for key in inspection.stack[keys]:
@@ -323,9 +334,9 @@ for _name, _keys in _KEYS.items():
 
 
 def _instantiate(inspection: Any) -> None:
-    """In place of making an object of a class: the class is a `_Thing`."""
+    """Replaces the creation of an object: its class is a `_Placeholder`."""
     args, kind = inspection.stack.pop(), inspection.stack.pop()
-    inspection.append(kind(*args) if isinstance(kind, _Thing) else _Thing(""))
+    inspection.append(kind(*args) if isinstance(kind, _Placeholder) else _Placeholder(""))
 
 
 _Inspection.dispatch[_opcode("NEWOBJ")] = _instantiate

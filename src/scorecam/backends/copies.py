@@ -1,4 +1,4 @@
-"""Deep copies of networks, where `copy.deepcopy` alone would refuse."""
+"""Deep copies of networks, also of those that `copy.deepcopy` alone cannot copy."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from scorecam.errors import ModelError
 def copied(module: nn.Module) -> nn.Module:
     """A copy of a network that shares nothing with it.
 
-    Tensors that hang in an autograd graph, such as the weights that `weight_norm` computes in every
-    pass, are copied as plain numbers.
+    Tensors in an autograd graph, such as the weights that `weight_norm` computes in every pass, are
+    copied without their graph.
 
     Raises:
         ModelError: it cannot be copied.
@@ -24,16 +24,16 @@ def copied(module: nn.Module) -> nn.Module:
     try:
         with torch.inference_mode(mode=False), torch.no_grad(), _Leaves():
             return copy.deepcopy(module)
-    except Exception as error:  # whatever the network's own attributes raise
+    except Exception as error:  # the network's own attributes can raise any error
         raise ModelError(
             f"The network cannot be copied: {type(error).__name__}: {str(error)[:200]}",
-            likely="It holds something that belongs to one process, such as a lock or a file.",
-            do="Give a network that copy.deepcopy can copy.",
+            likely="It has an attribute that cannot be copied, such as a lock or an open file.",
+            do="Pass a network that copy.deepcopy can copy.",
         ) from error
 
 
 class _Leaves(TorchFunctionMode):
-    """Lets tensors be copied that autograd computed, and that inference mode made."""
+    """Makes tensors from autograd and from inference mode copyable."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None

@@ -1,4 +1,8 @@
-"""The turn-taking of callers that share modules."""
+"""Locks for networks that share modules.
+
+Threads meet here. `_LOCKS` gives each module one lock, and `_REGISTRY` guards it. `_INSIDE` is
+each thread's own.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +18,15 @@ from scorecam.base.forks import ForkLock
 
 _REGISTRY = ForkLock()
 _NUMBER = itertools.count()
-_OF_MODULE: WeakKeyDictionary[nn.Module, tuple[int, ForkLock]] = WeakKeyDictionary()
+_LOCKS: WeakKeyDictionary[nn.Module, tuple[int, ForkLock]] = WeakKeyDictionary()
 _INSIDE = threading.local()
 
 
 def _lock_of(module: nn.Module) -> tuple[int, ForkLock]:
-    found = _OF_MODULE.get(module)
+    found = _LOCKS.get(module)
     if found is None:
         with _REGISTRY:
-            found = _OF_MODULE.setdefault(module, (next(_NUMBER), ForkLock()))
+            found = _LOCKS.setdefault(module, (next(_NUMBER), ForkLock()))
     return found
 
 
@@ -30,8 +34,8 @@ def _lock_of(module: nn.Module) -> tuple[int, ForkLock]:
 def exclusively(module: nn.Module) -> Generator[None]:
     """One caller at a time for networks that share a module, such as two wrappers of one backbone.
 
-    There is one lock per module, and all of a network's are taken, always in the same order. A
-    caller that is inside already takes no more: it could wait for a thread that waits for it.
+    The caller takes the locks of all modules of the network, in the same order every time. A thread
+    that already holds some takes no more: it could wait for a thread that waits for it.
     """
     if inside():
         yield
@@ -48,5 +52,5 @@ def exclusively(module: nn.Module) -> Generator[None]:
 
 
 def inside() -> bool:
-    """Whether this thread has its turn: then it must not wait for another that may want one."""
+    """Whether this thread holds such locks. Then it must not wait for other threads."""
     return getattr(_INSIDE, "running", False)
