@@ -1,1 +1,1 @@
-"""What runs models, and how one is opened."""
+"""Opening models, and running them."""

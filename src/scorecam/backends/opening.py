@@ -1,4 +1,4 @@
-"""How a model is opened."""
+"""Opening a model."""
 
 from __future__ import annotations
 
@@ -46,32 +46,32 @@ def open_model(
 
     Args:
         model: a spec ("lite0", "lite1", "lite2", "torchvision:NAME", "package.module:factory"), or
-            a `torch.nn.Module`, which is never altered: where weights or another device are given,
-            a copy is used.
-        weights: a safetensors file or a checkpoint. "random" for a spec's own initialisation.
+            a `torch.nn.Module`. It is never changed: with weights or another device, a copy is
+            used.
+        weights: a safetensors file or a checkpoint; "random" for an untrained network of a spec.
             Nothing is ever downloaded.
         preprocess: how a photo becomes the input: "imagenet", a JSON file, or a `Preprocess`.
             Specs bring their own.
         labels: one name per column: a list, a dict from index to name or from name to index (as
             `class_to_idx`), a file (one per line, or JSON), or "imagenet". For a model of one
-            logit: two names, of class 0 and of class 1, which a positive logit speaks for; or the
-            name of the latter.
+            logit: the names of class 0 and class 1, or only that of class 1, for which a positive
+            logit stands.
         head: what the output's numbers are: "logits", "probabilities", "sigmoid" or "value";
-            "auto" tells them apart where it is certain, and otherwise takes them for logits. A
-            single column is a yes-or-no answer, with the columns 0, "negative", and 1, "positive",
-            unless it is a "value".
-        output: which part of the output is the scores: a place in a tuple, a name in a dict or
-            record, or a function of the whole output that returns `b` or `b n`. None to find them:
+            "auto" decides where it is certain, and otherwise takes them for logits. A single column
+            is a binary answer with the columns 0, "negative", and 1, "positive", unless it is a
+            "value".
+        output: where the scores are in the output: an index of a tuple, a name in a dict or
+            record, or a function of the whole output that returns `b` or `b n`. None for
             `logits`, or the only matrix.
-        masked_input: which of several inputs is masked, by place or name; None where only one can
-            be images. The others are repeated beside it.
-        device: where it runs; where it is, by default.
+        masked_input: which of several inputs is masked, by index or name; None if only one can be
+            images. The other inputs are repeated for every masked image.
+        device: where the model runs; by default, where it is.
 
     Raises:
         ModelError: there is no such model, or it cannot be built.
-        WeightsError: the weights are missing, cannot be read, or do not fit.
+        WeightsError: the weights are missing, unreadable, or do not fit.
         MissingExtra: it needs a library that is not installed.
-        SettingError: another argument makes no sense.
+        SettingError: another argument is invalid.
     """
     for opener in OPENERS:
         if opener.takes(model):
@@ -97,7 +97,7 @@ def _unknown(model: object) -> ModelError:
         )
     likely = did_you_mean(model, (name for opener in OPENERS for name in opener.names))
     if pathlib.Path(model).suffix:
-        likely = "A file of weights goes to weights= (--weights), beside the model it belongs to."
+        likely = "A weights file goes to weights= (--weights), in addition to the model."
     *others, last = (opener.specs for opener in OPENERS if opener.specs)
     return ModelError(
         f"There is no model {quoted(model)}.",

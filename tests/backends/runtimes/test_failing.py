@@ -63,7 +63,7 @@ def failing(at: int, error: BaseException) -> Callable[[int, Tensor], Tensor]:
     [
         (RuntimeError("infer request was lost"), "infer request was lost"),
         (torch.OutOfMemoryError("Tried to allocate 2.00 GiB."), "Tried to allocate 2.00 GiB."),
-        (None, "it answered with NaN or infinity"),
+        (None, "it returned NaN or infinity"),
     ],
     ids=["error", "memory", "NaN"],
 )
@@ -80,7 +80,7 @@ def test_from_the_batch_on_at_which_a_runtime_fails_the_network_itself_answers(
         converter.spoil = lambda number, scores: scores / (number != at)
     found = bank(network, X, "conv", runtime=runtime)
     remark = (
-        f"openvino in float32 failed on the way ({cause}): from there on, eager in float32 answers."
+        f"openvino in float32 failed in use ({cause}). From then on, eager in float32 was used."
     )
     assert ran(found) == ("openvino", "float32", (remark,))
     assert len(converter.passes) == at  # it was not asked again
@@ -171,8 +171,8 @@ def test_masks_that_overflow_although_the_probe_did_not_are_answered_in_float32(
     found = scorecam.ScoreCAM(model, "maps", precision=asked, batch_size=2).bank(x)
     assert ran(found)[:2] == ("eager", "float16")
     [remark] = found.provenance.remarks
-    assert "eager in float16 failed on the way (it answered with NaN or infinity)" in remark
-    assert remark.endswith("eager in float32 answers.")
+    assert "eager in float16 failed in use (it returned NaN or infinity)" in remark
+    assert remark.endswith("eager in float32 was used.")
     assert distance(found, truth) <= 1e-3
 
 

@@ -51,7 +51,7 @@ def test_a_network_that_cannot_be_converted_answers_itself_and_the_cause_is_told
     converter.refusal = RuntimeError("Check failed at graph.cpp:151:\n  no rule for it\n")
     with unchanged(network):
         found = bank(network, image, "norm", runtime="openvino")
-    remark = "openvino cannot run this network (no rule for it): eager in float32 answers."
+    remark = "openvino cannot run this network (no rule for it); eager in float32 was used."
     assert ran(found) == ("eager", "float32", (remark,))
     assert torch.equal(found.scores, truth.scores)
 
@@ -141,7 +141,7 @@ def test_what_openvino_cannot_express_is_answered_by_the_network_itself(
     [remark] = found.provenance.remarks
     assert cause in remark
     assert remark.startswith("openvino ")
-    assert remark.endswith(": eager in float32 answers.")
+    assert remark.endswith("; eager in float32 was used.")
     assert ran(found)[:2] == ("eager", "float32")
     assert torch.equal(found.scores, truth.scores)
 

@@ -22,8 +22,8 @@ def check_readable(module: nn.Module) -> None:
     if isinstance(module, torch.jit.ScriptModule):
         raise LayerError(
             "The network is TorchScript (torch.jit.script, trace or load), which runs outside "
-            "Python: its layers cannot be read.",
-            do="Give the torch.nn.Module that it was made from, with its weights.",
+            "Python, so its layers cannot be read.",
+            do="Pass the torch.nn.Module that it was made from, with its weights.",
         )
 
 
@@ -39,9 +39,9 @@ def name_of(layer: object, module: nn.Module) -> str:
             if child is layer:
                 return name
         raise LayerError(
-            f"The layer given, a {type(layer).__name__}, is not part of the model.",
+            f"The layer, a {type(layer).__name__}, is not part of the model.",
             likely="It may belong to another instance of the same network.",
-            do="Give the layer's name instead: it is looked up in the model itself.",
+            do="Pass the layer's name instead.",
         )
     if not isinstance(layer, str):
         raise LayerError(
@@ -72,7 +72,7 @@ def channels_first(
         raise LayerError(
             f"The layer {quoted(layer)} has no grid: its output has the shape "
             f"{tuple(output.shape)} for an input of shape {tuple(images.shape)}.",
-            likely="Pooled, flattened and fully connected layers know what, but no longer where.",
+            likely="Pooled, flattened and fully connected layers have no positions.",
             do="Choose an earlier layer; scorecam.layers(model, image) lists them.",
         )
     maps = output.movedim(-1, 1) if layout == "channels last" else output

@@ -1,8 +1,8 @@
-"""Which of a network's further inputs belong to the images, and which are shared by all of them.
+"""Which of a network's other inputs belong to single images, and which are shared by all.
 
-A tensor as long as the batch may be one row per image, or a table that happens to have that length.
-The network itself can tell: asked again about some of the images, with the input read in the right
-way, it repeats what it answered to the whole batch.
+A tensor as long as the batch may have a row for each image, or be a table that happens to have that
+length. A few passes decide: the network is run on some of the images again, and repeats its output
+for the whole batch only if the input is interpreted correctly.
 """
 
 from __future__ import annotations
@@ -19,76 +19,76 @@ from scorecam.base.wording import quoted
 from scorecam.errors import ScorecamError, SettingError
 from scorecam.shapes import BatchedScores, Images
 
-MOST = 4
-"""Inputs in doubt whose readings are all tried; more are taken together."""
+MOST_COMBINED = 4
+"""Up to this many unclear inputs, all combinations are tried; beyond it, only all and none."""
 
 MIXED, ALONE = ((0, 0, 1),), ((0, 0), (1, 1))
-"""Images that are put to the network together: first in one batch, then each by itself."""
+"""Batches of image indexes: first two images in one batch, then each image without the other."""
 
 Ask = Callable[[Call, Images], BatchedScores]
-"""What the network answers when it is called in this way."""
+"""The network's scores for images, called in this way."""
 
 
 def calls_for(images: Images, entries: Mapping[Key, Any], plain: Call, ask: Ask) -> list[Call]:
-    """How to call the network with each of several images, asking it where that is in doubt.
+    """How to call the network with each of several images; passes decide what is unclear.
 
     Args:
         entries: the other inputs.
-        plain: the images' place, and how inputs are passed.
-        ask: puts images to the network.
+        plain: the index or name of the images, and how inputs are passed.
+        ask: scores images.
 
     Raises:
-        SettingError: it is not clear which images an input belongs to.
+        SettingError: it stays unclear which images an input belongs to.
     """
-    doubtful = [key for key, value in entries.items() if may_belong(value, len(images))]
-    if not doubtful:
+    unclear = [key for key, value in entries.items() if may_belong(value, len(images))]
+    if not unclear:
         return one_by_one(plain, images, (), entries)
     batch = _Batch(plain, images, entries, ask(whole(plain, entries), images), ask)
-    fitting = list(_readings(doubtful))
+    fitting = list(_combinations(unclear))
     for tried in (MIXED, ALONE):
         fitting = [own for own in fitting if all(batch.repeats(own, places) for places in tried)]
         if len(fitting) == 1:
             break
-    if fitting:  # several make no difference to the network
+    if fitting:  # if several fit, the network makes no difference between them
         return one_by_one(plain, images, fitting[0], entries)
     raise SettingError(
-        f"It is unclear whether {', '.join(map(quoted, doubtful))}, as long as the batch, "
+        f"It is unclear whether {', '.join(map(quoted, unclear))}, as long as the batch, "
         "belongs to the images one by one or is shared by all.",
-        likely="The network's answer to an image changes with the other images in its batch.",
+        likely="The network's output for an image changes with the other images in the batch.",
         do="Explain one image at a time, with its own part of the inputs.",
     )
 
 
-def _readings(doubtful: list[Key]) -> Iterator[tuple[Key, ...]]:
-    """Sets of inputs that belong to the images: first all of them, then fewer, then none."""
-    sizes = range(len(doubtful), -1, -1) if len(doubtful) <= MOST else (len(doubtful), 0)
+def _combinations(unclear: list[Key]) -> Iterator[tuple[Key, ...]]:
+    """Sets of inputs that may belong to single images: first all inputs, then fewer, then none."""
+    sizes = range(len(unclear), -1, -1) if len(unclear) <= MOST_COMBINED else (len(unclear), 0)
     for size in sizes:
-        yield from itertools.combinations(doubtful, size)
+        yield from itertools.combinations(unclear, size)
 
 
 @dataclass(frozen=True)
 class _Batch:
-    """Images and inputs as they were given, and what the network answered to all of them.
+    """Images and inputs as the user gave them, and the network's scores for all of them.
 
     Args:
-        said: the answers, `b n`.
+        scores: of all images, `b n`.
     """
 
     plain: Call
     images: Images
     entries: Mapping[Key, Any]
-    said: BatchedScores
+    scores: BatchedScores
     ask: Ask
 
     def repeats(self, own: Collection[Key], places: Sequence[int]) -> bool:
-        """Whether some images, with their rows of `own`, get the answers that they got before."""
+        """Whether some images, with their rows of `own`, get the same scores as before."""
         rows = list(places)
         inputs = {key: each[rows] if key in own else each for key, each in self.entries.items()}
         try:
             found = self.ask(whole(self.plain, inputs), self.images[rows])
         except ScorecamError:
             return False
-        scale = float(self.said.nan_to_num(0.0, 0.0, 0.0).abs().max())
-        return found.shape[1:] == self.said.shape[1:] and torch.allclose(
-            found, self.said[rows], rtol=1e-3, atol=1e-4 * scale, equal_nan=True
+        scale = float(self.scores.nan_to_num(0.0, 0.0, 0.0).abs().max())
+        return found.shape[1:] == self.scores.shape[1:] and torch.allclose(
+            found, self.scores[rows], rtol=1e-3, atol=1e-4 * scale, equal_nan=True
         )

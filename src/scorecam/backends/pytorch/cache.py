@@ -1,4 +1,4 @@
-"""What a model has found out about its network, kept for later calls."""
+"""Facts about a network that a model keeps for later calls."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from scorecam.backends.pytorch.views import Views
 
 @dataclass(eq=False)
 class NetworkCache:
-    """Kept between calls, and shared by models of one network and by threads.
+    """Facts about a network, shared by models of the same network and by threads.
 
-    No lock is needed: entries are replaced whole, and threads that find something out at the same
-    time find the same.
+    It needs no lock: entries are replaced as a whole, and two threads that compute the same entry
+    get the same value.
 
     Attributes:
-        views: of the network, which are not in use.
-        default_layers: by size of the image: how the network was built, and its default layer then.
-        channels_last: whether the network takes images that lie channels last in memory.
+        views: the network's views that are not in use.
+        default_layers: for each image size, the network's structure and its default layer.
+        channels_last: whether the network accepts the memory layout channels last.
     """
 
     views: Views = field(default_factory=Views)

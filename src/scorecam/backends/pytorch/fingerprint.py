@@ -1,4 +1,4 @@
-"""A network's fingerprint: a hash of everything it would save."""
+"""A network's fingerprint: a hash of everything in its state dict."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 
 
 def fingerprint(module: nn.Module) -> str:
-    """SHA-256 of the weights, and of what else is in the network's state."""
+    """SHA-256 of the weights, and of everything else in the network's state dict."""
     digest = hashlib.sha256()
     for name, value in module.state_dict().items():
         for label, tensor in _leaves(name, value):
@@ -23,7 +23,7 @@ def fingerprint(module: nn.Module) -> str:
 
 
 def _leaves(name: str, value: Any) -> Iterator[tuple[str, Tensor | None]]:
-    """The tensors in a value of a state, and what else it holds in words."""
+    """The tensors in a value of a state dict, and a text for other values."""
     if isinstance(value, Tensor):
         yield from _tensors(name, value)
     elif isinstance(value, Mapping):
@@ -34,12 +34,12 @@ def _leaves(name: str, value: Any) -> Iterator[tuple[str, Tensor | None]]:
             yield from _leaves(f"{name}[{place}]", item)
     elif isinstance(value, bool | int | float | str | bytes | torch.dtype | None):
         yield f"{name} {value!r}\n", None
-    else:  # its words may hold an address
+    else:  # its text may contain an address
         yield f"{name} {type(value).__name__}\n", None
 
 
 def _tensors(name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor | None]]:
-    """A tensor as dense numbers, and a line that says what they are."""
+    """A tensor as dense numbers, and a line with its type and shape."""
     if is_lazy(tensor):
         yield f"{name} not initialised\n", None
         return
@@ -60,7 +60,7 @@ def _tensors(name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor | None]]:
 
 
 def _scale(tensor: Tensor) -> str:
-    """What the integers of a quantised tensor stand for."""
+    """The scale and zero point of a quantised tensor."""
     if tensor.qscheme() in (torch.per_tensor_affine, torch.per_tensor_symmetric):
         return f"{tensor.q_scale()} {tensor.q_zero_point()}\n"
     return (

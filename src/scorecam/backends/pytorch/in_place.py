@@ -1,4 +1,4 @@
-"""Running a network itself, where there can be no view of it, and leaving it as it was found."""
+"""Running a network itself where it can have no view, and restoring it afterwards."""
 
 from __future__ import annotations
 
@@ -27,43 +27,43 @@ _HOOKS = (
 
 @contextlib.contextmanager
 def as_found(module: nn.Module) -> Generator[nn.Module]:
-    """The network for one pass; afterwards its tensors are what they were.
+    """The network for one pass; afterwards its tensors are restored.
 
     Raises:
-        ModelError: it is in training mode. To change that would reach into a training step that
-            may be running in another thread.
+        ModelError: it is in training mode. Changing that could break a training step in another
+            thread.
     """
     if any(child.training for child in module.modules()):
         raise ModelError(
-            "The network is in training mode, and no view of it in evaluation mode can be made.",
-            likely="An object that the network holds may call the network's own modules, or the "
-            "class of a module may have __slots__.",
-            do="Call net.eval() before explaining it, and net.train() before training goes on.",
+            "The network is in training mode, and it cannot have a view in evaluation mode.",
+            likely="An attribute of the network may call its own modules, or the class of a module "
+            "may have __slots__.",
+            do="Call net.eval() before you explain it, and net.train() before you train again.",
         )
-    kept = [_Kept(child) for child in module.modules()]
+    kept = [_Snapshot(child) for child in module.modules()]
     try:
         yield module
     finally:
         with torch.inference_mode(mode=False), torch.no_grad():
             for each in kept:
-                each.put_back()
+                each.restore()
 
 
 @contextlib.contextmanager
 def untouched(module: nn.Module) -> Generator[None]:
-    """No parameter wants a gradient; afterwards they do again, and hooks left behind are gone."""
-    wanted = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    """Parameters need no gradient in this context; hooks that were added are removed afterwards."""
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     hooks = [
         (table, dict(table))
         for child in module.modules()
         for table in (getattr(child, name) for name in _HOOKS)
     ]
-    for parameter in wanted:
+    for parameter in trained:
         parameter.requires_grad_(False)  # noqa: FBT003
     try:
         yield
     finally:
-        for parameter in wanted:
+        for parameter in trained:
             parameter.requires_grad_(True)  # noqa: FBT003
         for table, before in hooks:
             for key in [key for key in table if key not in before]:
@@ -72,19 +72,19 @@ def untouched(module: nn.Module) -> Generator[None]:
 
 @dataclass
 class _Value:
-    """A tensor, and what it held."""
+    """A tensor, and a copy of its values."""
 
     tensor: Tensor
     copy: Tensor
     version: int
 
-    def put_back(self) -> None:
+    def restore(self) -> None:
         if self.tensor._version != self.version:  # noqa: SLF001  (torch's count of writes)
             self.tensor.copy_(self.copy)
 
 
-class _Kept:
-    """The tensors of one module that are no parameters, and where it has them."""
+class _Snapshot:
+    """The tensors of one module that are not parameters, and the dicts that hold them."""
 
     def __init__(self, module: nn.Module) -> None:
         self._homes: list[tuple[dict[Any, Any], dict[Any, Any]]] = [
@@ -100,7 +100,7 @@ class _Kept:
                 if _is_plain(tensor)
             ]
 
-    def put_back(self) -> None:
+    def restore(self) -> None:
         for home, before in self._homes:
             for key, value in list(home.items()):
                 was = before.get(key)
@@ -114,13 +114,13 @@ class _Kept:
                 if key not in home and isinstance(was, Tensor):
                     home[key] = was
         for value in self._values:
-            value.put_back()
+            value.restore()
         self._unsaved.intersection_update(self._unsaved_before)
         self._unsaved.update(self._unsaved_before)
 
 
 def _homes(module: nn.Module) -> Iterator[dict[Any, Any]]:
-    """Where a module keeps tensors: its attributes, its buffers, and dicts among the former."""
+    """Dicts in which a module keeps tensors: its attributes, and those of them that are dicts."""
     own = vars(module)
     yield own
     yield from (value for value in list(own.values()) if type(value) is dict)

@@ -1,4 +1,4 @@
-"""Networks with several inputs: one is masked, the others are repeated beside it."""
+"""Networks with several inputs: one is masked, the others are repeated for every mask."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ Style = Literal["in order", "by name", "as one dict"]
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """How a network is called with images, and with whatever else it takes.
+    """How a network is called with images and its other inputs.
 
     Args:
-        masked: the place or name of the images among the inputs.
+        masked: the index or name of the images among the inputs.
         style: how the inputs are passed.
-        own: inputs of this image alone, each with a batch axis of 1, repeated for every mask.
-        shared: inputs that have no batch axis, passed as they are.
+        own: inputs that belong to this image, with a batch axis of 1; repeated for every mask.
+        shared: inputs without a batch axis, passed as they are.
     """
 
     masked: Key = 0
@@ -40,9 +40,9 @@ class Call:
         """The network's output for these images."""
         inputs: dict[Key, Any] = {self.masked: images}
         for key, value in self.shared.items():
-            inputs[key] = _beside(images, value) if isinstance(value, Tensor) else value
+            inputs[key] = _like(images, value) if isinstance(value, Tensor) else value
         for key, one in self.own.items():
-            inputs[key] = _beside(images, one).expand(len(images), *one.shape[1:])
+            inputs[key] = _like(images, one).expand(len(images), *one.shape[1:])
         if self.style == "in order":
             return module(*(inputs[place] for place in sorted(cast("dict[int, Any]", inputs))))
         if self.style == "by name":
@@ -50,23 +50,23 @@ class Call:
         return module(inputs)
 
 
-def _beside(images: Images, value: Tensor) -> Tensor:
-    """A tensor where the images are, and in their floating-point type if it has one."""
+def _like(images: Images, value: Tensor) -> Tensor:
+    """A tensor on the images' device, and in their type if it is floating-point."""
     return value.to(images.device, images.dtype if value.is_floating_point() else value.dtype)
 
 
-def apart(
+def split_inputs(
     module: nn.Module, inputs: Inputs, masked: Key | None, axes: int
 ) -> tuple[Images, dict[Key, Any], Call]:
-    """The images in several inputs, the other inputs, and how the network is called with images.
+    """The images among several inputs, the other inputs, and how the network is called.
 
     Args:
         inputs: by name or in order.
-        masked: the images' place or name; None where only one input can be images.
-        axes: how many axes images have beside batch and colour.
+        masked: the index or name of the images; None if only one input can be images.
+        axes: how many axes images have apart from batch and colour.
 
     Raises:
-        SettingError: it is not clear which input is masked, or it is no batch of images.
+        SettingError: it is unclear which input is masked, or that input is not a batch of images.
     """
     named = isinstance(inputs, Mapping)
     entries = cast("dict[Key, Any]", dict(inputs if named else enumerate(inputs)))
@@ -76,8 +76,8 @@ def apart(
         raise SettingError(
             f"The masked input {quoted(key)} has the shape {tuple(images.shape)}; images have "
             f"{axes + 2} axes, the batch first.",
-            likely="It may lack its batch axis." if images.ndim == axes + 1 else "",
-            do="Give all inputs with a batch axis, for one image too; or name another input: "
+            likely="It may lack the batch axis." if images.ndim == axes + 1 else "",
+            do="Pass all inputs with a batch axis, even for one image; or name another input: "
             "scorecam.open_model(net, masked_input=...).",
         )
     return images, entries, Call(key, _style(module, {key, *entries}) if named else "in order")
@@ -106,7 +106,7 @@ def one_by_one(
 
 
 def whole(plain: Call, entries: Mapping[Key, Any]) -> Call:
-    """A call with all images at once, and the other inputs as they were given."""
+    """A call with all images at once, and the other inputs unchanged."""
     return replace(plain, shared=dict(entries))
 
 
@@ -128,11 +128,11 @@ def _masked(entries: Mapping[Key, Any], wanted: Key | None, axes: int) -> Key:
         return images[0]
     if entries and not any(isinstance(value, Tensor) for value in entries.values()):
         raise SettingError(
-            f"The inputs hold no tensors: {', '.join(map(quoted, entries.values()))}.",
-            do="Explain one photo at a time; several inputs of a network are given as tensors.",
+            f"There are no tensors among the inputs: {', '.join(map(quoted, entries.values()))}.",
+            do="Explain one photo at a time; pass several inputs of a network as tensors.",
         )
     raise SettingError(
-        f"{len(images)} of the inputs could be the images that are masked.",
+        f"{len(images)} of the inputs could be the images to mask.",
         likely="An image may lack its batch axis." if not images else "",
         do="Name one: scorecam.open_model(net, masked_input=...); they are "
         f"{', '.join(map(quoted, entries))}.",
@@ -140,7 +140,7 @@ def _masked(entries: Mapping[Key, Any], wanted: Key | None, axes: int) -> Key:
 
 
 def _style(module: nn.Module, keys: set[Key]) -> Style:
-    """Whether the network takes its inputs by these names, or all of them in one dict."""
+    """Whether the network takes its inputs by these names, or all in one dict."""
     parameters = inspect.signature(module.forward).parameters
     takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
     return "by name" if takes_any or keys <= set(parameters) else "as one dict"

@@ -1,4 +1,4 @@
-"""Which step of a network its output comes from, seen while it runs."""
+"""Whether a network's output comes from a softmax or a sigmoid, found while it runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STEPS = {
     "sigmoid": "sigmoid",
     "hardsigmoid": "sigmoid",
 }
-"""Torch's operations whose results are probabilities."""
+"""Operations of torch that return probabilities."""
 
 SAME_NUMBERS = frozenset(
     {
@@ -51,11 +51,11 @@ SAME_NUMBERS = frozenset(
         "view",
     }
 )
-"""Operations that move numbers, and change none but by rounding."""
+"""Operations that move numbers, and change them by rounding at most."""
 
 
 class Watch(TorchDispatchMode):
-    """Remembers which tensors hold the results of a softmax or a sigmoid, while it is entered."""
+    """Within its context, remembers which tensors hold the results of a softmax or a sigmoid."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,10 +74,10 @@ class Watch(TorchDispatchMode):
         return result
 
     def _step(self, name: str, args: Any, kwargs: dict[str, Any]) -> str:
-        """What kind of numbers this operation returns; empty for any."""
+        """The kind of numbers that this operation returns; empty if it is neither kind."""
         if STEPS.get(name) == "softmax":
             axis = args[1] if len(args) > 1 else kwargs.get("dim", 0)
-            # Over the batch, the numbers of one image do not add up to one.
+            # Over the batch axis, the numbers of one image do not add up to one.
             return "softmax" if axis % max(args[0].ndim, 1) != 0 or args[0].ndim < 2 else ""
         if name in STEPS:
             return STEPS[name]
@@ -88,5 +88,5 @@ class Watch(TorchDispatchMode):
         return steps.pop() if len(steps) == 1 else ""
 
     def step(self, output: Any) -> str:
-        """Of which kind this tensor's numbers are; empty where that is not known."""
+        """The kind of this tensor's numbers; empty if unknown."""
         return self._made.get(id(output), (None, ""))[1]

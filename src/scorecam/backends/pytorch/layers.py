@@ -1,8 +1,8 @@
-"""Which layer: a dry run that watches every module, and the choice of the default.
+"""Layers that can be explained: a dry run that watches every module, and the default layer.
 
-The default is the output of the last block that still has a grid of more than one cell. Never a
-pool, whose cells are blurred copies; never a convolution before a residual add, whose output is
-only half of what the network goes on with.
+The default is the output of the last block with a grid of more than one cell. It is never a pool,
+whose cells are blurred copies, and never a convolution before a residual add, whose output is only
+half of what later layers get.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ CHANNELS_FIRST = (
 ADDITIONS = {"add", "add_", "__add__", "__radd__", "__iadd__"}
 
 Build = tuple[tuple[Any, ...], ...]
-"""How a network is put together: what decides which modules run."""
+"""A network's structure: what decides which modules run."""
 
 
 def build(module: nn.Module) -> Build:
-    """Its modules by name and class, their settings, and methods that were put in place of others.
+    """The structure of a network: modules by name and class, their settings, replaced methods.
 
-    Weights are left out: they do not decide which layer comes last.
+    Weights do not count: they do not decide which layer comes last.
     """
     return tuple(
         (name, type(child), type(child).forward, *_settings(child))
@@ -55,29 +55,29 @@ def _settings(module: nn.Module) -> Iterator[Any]:
 def grid_of(
     shape: Sequence[int], image: Sequence[int], module: nn.Module | None = None
 ) -> tuple[Layout, tuple[int, ...]]:
-    """The layout and grid of a layer's output; the grid is empty where it has none.
+    """The layout and grid of a layer's output; the grid is empty if there is none.
 
     Args:
         shape: of the output, batch axis included.
         image: the image's axes `*i`.
-        module: the layer; convolutions and their kin settle the question.
+        module: the layer; for convolutions and batch norms, the layout is known.
 
-    Otherwise channels come last where the image shrinks by nearly one factor along every axis that
-    way, and not the other way (Swin and its kin: `b u v k`). With one image axis they come first.
+    Otherwise channels come last if the image then shrinks by nearly the same factor along every
+    axis, and would not with channels first (Swin: `b u v k`). With one image axis they come first.
     """
     if len(shape) != len(image) + 2:
         return "channels first", ()
     first, last = tuple(shape[2:]), tuple(shape[1:-1])
-    settled = isinstance(module, CHANNELS_FIRST) or len(image) == 1
-    if not settled and _skew(last, image) < 0.5 * _skew(first, image):
+    known = isinstance(module, CHANNELS_FIRST) or len(image) == 1
+    if not known and _skew(last, image) < 0.5 * _skew(first, image):
         return "channels last", last
     return "channels first", first
 
 
 def _skew(grid: Sequence[int], image: Sequence[int]) -> float:
-    """How unequally the image shrinks to the grid along its axes; 0 for one factor everywhere.
+    """How unequally the image shrinks to the grid along its axes; 0 for the same factor everywhere.
 
-    A cell's worth of rounding is forgiven: 131 pixels may become 4 cells or 5.
+    One cell of rounding does not count: 131 pixels may become 4 cells or 5.
     """
     shrinks = [
         (math.log(max(cells - 1, 0.5) / pixels), math.log((cells + 1) / pixels))
@@ -101,7 +101,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Sum:
-    """Two maps added up: a residual connection, as a rule."""
+    """The sum of two maps, usually a residual connection."""
 
     when: int
     halves: tuple[int, int]
@@ -109,9 +109,9 @@ class Sum:
 
 @dataclass
 class Trace:
-    """What a dry run saw: the calls that returned a tensor, and which maps were added up.
+    """The record of a dry run: calls that returned a tensor, and sums of maps.
 
-    Tensors are told apart by `id`; those in `calls` are kept alive, so theirs stay unique.
+    Tensors are identified by `id`. Those in `calls` are kept alive, so that ids stay unique.
     """
 
     image: tuple[int, ...]
@@ -121,7 +121,7 @@ class Trace:
 
 
 class _Additions(TorchFunctionMode):
-    """Notes every sum of two tensors of one shape: a residual add."""
+    """Records every sum of two tensors of the same shape."""
 
     def __init__(self, trace: Trace) -> None:
         super().__init__()
@@ -146,13 +146,13 @@ def watch(
     call: Callable[[nn.Module, Tensor], object],
     ours: Callable[[], bool] = lambda: True,
 ) -> Trace:
-    """Run the module once and note the order, the outputs and the residual adds.
+    """Run the module once and record the order of calls, their outputs and the residual adds.
 
     Args:
         module: what runs.
-        images: what it is shown.
+        images: its input.
         call: how it is called.
-        ours: tells whether a hook sees a call of this run: other threads may call the module too.
+        ours: whether a hook sees a call of this run: other threads may call the module too.
     """
     trace = Trace(tuple(images.shape[2:]))
 
@@ -183,7 +183,7 @@ def watch(
 
 
 def candidates(trace: Trace) -> list[Layer]:
-    """The layers with a grid, one name per tensor, in the order they run; one is the default."""
+    """The layers with a grid, one per tensor, in the order they run; one is the default."""
     calls = [call for call in _blocks(trace) if call.name]
     chosen = _default(trace, calls)
     return [_layer(call, chosen) for call in calls]
@@ -193,22 +193,21 @@ def default_layer(trace: Trace) -> str:
     """The name of the default layer.
 
     Raises:
-        LayerError: no module's output has a grid that the network goes on with.
+        LayerError: no module has an output with a grid that later layers use.
     """
     for layer in candidates(trace):
         if layer.default:
             return layer.name
     raise LayerError(
         "No layer could be chosen for this network.",
-        likely="Its blocks may be added up outside any module, it may go on in tokens without a "
-        "grid, or it may have no layer with more than one cell.",
-        do="Name the layer to explain with layer= (--layer); scorecam.layers(model, image) lists "
-        "them.",
+        likely="Its blocks may be added up outside any module, later layers may work on tokens "
+        "without a grid, or no layer may have more than one cell.",
+        do="Name the layer with layer= (--layer); scorecam.layers(model, image) lists the layers.",
     )
 
 
 def unknown_layer(name: str, module: nn.Module) -> LayerError:
-    """The error for a name that no module has."""
+    """The error for a layer name that does not exist."""
     names = [known for known, _ in module.named_modules() if known]
     return LayerError(
         f"The model has no layer called {quoted(name)}.",
@@ -231,18 +230,18 @@ def _layer(call: Step, chosen: Step | None) -> Layer:
 
 
 def _default(trace: Trace, calls: Sequence[Step]) -> Step | None:
-    """The last call with a grid of several cells that is no pool, unless a residual sum follows."""
+    """The last call with several cells that is not a pool; after it, residual sums need care."""
     candidates = [call for call in calls if math.prod(call.grid) > 1 and not _is_pool(call)]
     last = candidates[-1] if candidates else None
     if last is not None and trace.sums and trace.sums[-1].when > last.when:
-        # No module returns the sum. What the network goes on with also holds the sum's other half,
-        # a block's output that was carried past: that block is the last to be a whole.
-        last = _carried_past(trace, candidates)
-    return None if last is None or _goes_on_in_tokens(last, trace) else last
+        # No module returns the sum. Its other half is the output of a block that skipped ahead:
+        # that block is the last whose output is all that later layers get.
+        last = _skipped_ahead(trace, candidates)
+    return None if last is None or _continues_in_tokens(last, trace) else last
 
 
-def _carried_past(trace: Trace, candidates: Sequence[Step]) -> Step | None:
-    """The block whose output skipped to the last sum; None where that was no module's output."""
+def _skipped_ahead(trace: Trace, candidates: Sequence[Step]) -> Step | None:
+    """The block whose output skipped ahead to the last sum; None if it is not a module's output."""
     total = trace.sums[-1]
     for call in candidates:
         output = id(call.output)
@@ -254,10 +253,10 @@ def _carried_past(trace: Trace, candidates: Sequence[Step]) -> Step | None:
     return None
 
 
-def _goes_on_in_tokens(call: Step, trace: Trace) -> bool:
-    """Whether later modules work on `b tokens k`: the grid was only the way in (ViT's patches)."""
+def _continues_in_tokens(call: Step, trace: Trace) -> bool:
+    """Whether later modules work on `b tokens k`, as after the patches of a ViT."""
     if len(trace.image) == 1:
-        return False  # a signal's maps, `b k u`, have as many axes
+        return False  # the maps of a signal, `b k u`, have the same number of axes
     return any(
         later.when > call.when
         and later.output.ndim == 3
@@ -272,51 +271,51 @@ def _is_pool(call: Step) -> bool:
 
 
 def _blocks(trace: Trace) -> Iterator[Step]:
-    """One call per tensor with a grid, under the name people use for it, outermost blocks only.
+    """One call per tensor with a grid, under its usual name; outermost blocks only.
 
-    Several modules return the very same tensor: a block and its last activation, or a convolution
-    and the in-place ReLU after it. The last to finish speaks for it, unless that one holds the
-    network's first layer too and a block inside does not: `features.18` rather than `features`.
+    Several modules may return the same tensor: a block and its last activation, or a convolution
+    and the in-place ReLU after it. The last to finish represents the tensor, unless it contains the
+    network's first layer and a block inside it does not: `features.18` rather than `features`.
     """
     calls = [call for call in trace.calls if call.grid]
     stem = trace.calls[0].name if trace.calls else ""
     groups: dict[int, list[Step]] = {}
     for call in calls:
         groups.setdefault(id(call.output), []).append(call)
-    chosen = [_spokesman(group, stem) for group in groups.values()]
-    blocks = [call for call in chosen if not _holds(call, stem) and _has_children(call)]
+    chosen = [_representative(group, stem) for group in groups.values()]
+    blocks = [call for call in chosen if not _contains(call, stem) and _has_children(call)]
     for call in sorted(chosen, key=lambda call: call.when):
         inside = any(call.name.startswith(block.name + ".") for block in blocks)
         if not inside:
             yield call
 
 
-def _spokesman(group: Sequence[Step], stem: str) -> Step:
-    """The call by whose name a tensor is known."""
+def _representative(group: Sequence[Step], stem: str) -> Step:
+    """The call whose name stands for a tensor."""
     pools = [call for call in group if _is_pool(call)]
     if pools:
         return pools[0]
-    named = [call for call in group if call.name and not _hands_on(call)]
-    speaker = (named or list(group))[-1]
-    while _holds(speaker, stem):
+    named = [call for call in group if call.name and not _returns_input(call)]
+    chosen = (named or list(group))[-1]
+    while _contains(chosen, stem):
         inner = [
             call
             for call in named
-            if call.name.startswith(speaker.name + ".") and _has_children(call)
+            if call.name.startswith(chosen.name + ".") and _has_children(call)
         ]
         if not inner:
             break
-        speaker = inner[-1]
-    return speaker
+        chosen = inner[-1]
+    return chosen
 
 
-def _hands_on(call: Step) -> bool:
-    """Whether it returns its input untouched, as dropout does in evaluation mode."""
+def _returns_input(call: Step) -> bool:
+    """Whether it returns its input unchanged, as dropout does in evaluation mode."""
     same = id(call.output) in call.inputs and not _has_children(call)
     return same and not getattr(call.module, "inplace", False)
 
 
-def _holds(call: Step, stem: str) -> bool:
+def _contains(call: Step, stem: str) -> bool:
     return stem == call.name or stem.startswith(call.name + ".")
 
 

@@ -16,7 +16,7 @@ from scorecam.backends.pytorch import fingerprint, layers, randomise
 from scorecam.backends.pytorch.activations import channels_first, check_readable, name_of
 from scorecam.backends.pytorch.belonging import calls_for
 from scorecam.backends.pytorch.cache import NetworkCache
-from scorecam.backends.pytorch.inputs import Call, apart, may_belong, one_by_one
+from scorecam.backends.pytorch.inputs import Call, may_belong, one_by_one, split_inputs
 from scorecam.backends.pytorch.last_step import Watch
 from scorecam.backends.pytorch.prepared import Prepared, Readable
 from scorecam.backends.pytorch.running import Runner
@@ -34,17 +34,17 @@ from scorecam.shapes import BatchedActivations, BatchedScores, Images
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TorchModel(WhiteBox):
-    """A `torch.nn.Module`, which stays the user's: every call leaves it as it was found.
+    """A `torch.nn.Module` of the user: every call leaves it as it was.
 
     Args:
         module: answers `b c *i` with its output.
-        spec: how it was named, for the records.
+        spec: its name in records.
         preprocess: how a photo becomes its input, where known.
         names: one per column of the readout, where known.
         head: what the scores are, or "auto".
         readout: output → `b` or `b n`.
-        remarks: what was decided while opening it that the user should hear of.
-        masked_input: which of several inputs is masked, by place or name; None to find it.
+        remarks: decisions made when it was opened that the user should know.
+        masked_input: which of several inputs is masked, by index or name; None to find it.
         call: how the module is called.
         cache: what was found out about the module.
     """
@@ -62,7 +62,7 @@ class TorchModel(WhiteBox):
 
     @property
     def axes(self) -> int:
-        """As many as its first convolution has; 2 where it has none."""
+        """The number of image axes: that of its first convolution, or 2."""
         for module in self.module.modules():
             for axes, kind in enumerate((nn.Conv1d, nn.Conv2d, nn.Conv3d), start=1):
                 if isinstance(module, kind):
@@ -90,13 +90,13 @@ class TorchModel(WhiteBox):
         return replace(self, names=(name,), head="value", readout=readout)
 
     def split_inputs(self, inputs: Inputs) -> tuple[Images, list[Model]]:
-        images, entries, plain = apart(self.module, inputs, self.masked_input, self.axes)
+        images, entries, plain = split_inputs(self.module, inputs, self.masked_input, self.axes)
         own = [key for key, value in entries.items() if may_belong(value, len(images))]
         calls = one_by_one(plain, images, own, entries)
         return images, [replace(self, call=call) for call in calls]
 
     def confirmed(self, inputs: Inputs, models: Sequence[Model]) -> Sequence[Model]:
-        images, entries, plain = apart(self.module, inputs, self.masked_input, self.axes)
+        images, entries, plain = split_inputs(self.module, inputs, self.masked_input, self.axes)
         if len(images) < 2:
             return models
 
@@ -184,7 +184,7 @@ class TorchModel(WhiteBox):
 
     @contextlib.contextmanager
     def _kept(self, network: nn.Module, layer: str, keep: Callable[[Any], None]) -> Generator[None]:
-        """Meanwhile, `keep` is called with each output of `layer` in a pass of ours."""
+        """In this context, `keep` is called with each output of `layer` in our own passes."""
         ours = self._runner.own_calls(network)
         handle = network.get_submodule(layer).register_forward_hook(
             lambda _module, _inputs, output: keep(output) if ours() else None
@@ -195,7 +195,7 @@ class TorchModel(WhiteBox):
             handle.remove()
 
     def layout(self, images: Images) -> torch.memory_format:
-        """How images lie in memory as the network likes it best: channels last for convolutions."""
+        """The memory layout that suits the network: channels last for convolutions."""
         convolves = any(isinstance(module, nn.Conv2d) for module in self.module.modules())
         if convolves and images.ndim == 4 and self.cache.channels_last:
             return torch.channels_last
@@ -216,7 +216,7 @@ class TorchModel(WhiteBox):
 
     @contextlib.contextmanager
     def prepared(self) -> Generator[Prepared]:
-        """The network ready to be converted: a function of images alone, in evaluation mode."""
+        """The network as a function of images alone, in evaluation mode, ready to be converted."""
         with self._runner.lasting() as network:
             yield Prepared(network, self.call, self.readout)
 

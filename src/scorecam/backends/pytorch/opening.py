@@ -87,7 +87,7 @@ def _unwrapped(module: nn.Module) -> tuple[nn.Module, list[str]]:
     """The network inside DataParallel, DDP and torch.compile, and a remark per wrapper."""
     remarks: list[str] = []
     while isinstance(inner := getattr(module, _attribute(module), None), nn.Module):
-        remarks.append(f"The {type(module).__name__} around the network was taken off.")
+        remarks.append(f"The {type(module).__name__} around the network was removed.")
         module = inner
     return module, remarks
 
@@ -106,7 +106,7 @@ def _on_device(module: nn.Module, device: str | torch.device | None, *, shared: 
     """The module on the device; one that belongs to the user is copied there."""
     if device is None:
         return module
-    do = "Give a name such as 'cpu' or 'cuda:0', or a torch.device."
+    do = "Pass a name such as 'cpu' or 'cuda:0', or a torch.device."
     device = instance("device", device, (str, torch.device), do)
     try:
         wanted = torch.device(device)

@@ -1,4 +1,4 @@
-"""A network's stages, and copies of it in which some were drawn anew.
+"""A network's stages, and copies of it in which some are re-initialised.
 
 Adebayo et al., Sanity Checks for Saliency Maps, NeurIPS 2018: an explanation that does not change
 when the weights are random does not explain the weights.
@@ -17,15 +17,15 @@ from scorecam.base.seeding import Drawing
 from scorecam.base.wording import quoted
 from scorecam.errors import ModelError
 
-OTHERWISE = 0x5A17
-"""Added to seeds: a network that was made from seed 0 must not be drawn the same again."""
+SEED_OFFSET = 0x5A17
+"""Added to seeds, so that a network that was made from seed 0 gets other weights from seed 0."""
 
-DEEP = 2
-"""Names of a stage's path at most."""
+LONGEST_PATH = 2
+"""The most names in a stage's path."""
 
 
 def with_weights(module: nn.Module) -> dict[str, nn.Module]:
-    """The modules that have parameters of their own, by name."""
+    """The modules that have parameters directly, by name."""
     return {
         name: child
         for name, child in module.named_modules()
@@ -34,10 +34,10 @@ def with_weights(module: nn.Module) -> dict[str, nn.Module]:
 
 
 def stage_of(module: nn.Module, name: str) -> str:
-    """The stage that a module belongs to: the deepest block of a sequence above it."""
+    """The stage of a module: the deepest block that contains it and is an entry of a sequence."""
     parts = name.split(".")
     kept = parts[:1]
-    for depth in range(1, min(len(parts), DEEP)):
+    for depth in range(1, min(len(parts), LONGEST_PATH)):
         if not isinstance(module.get_submodule(".".join(kept)), nn.Sequential | nn.ModuleList):
             break
         kept = parts[: depth + 1]
@@ -51,8 +51,8 @@ def stages(
 
     Args:
         module: the network.
-        run: one pass of the network, by which the order is told; what does not run comes last.
-        ours: tells whether a hook sees a call of that pass: other threads may call the network too.
+        run: one pass of the network, which gives the order; what does not run comes last.
+        ours: whether a hook sees a call of that pass: other threads may call the network too.
     """
     leaves = with_weights(module)
     order: list[str] = []
@@ -72,22 +72,22 @@ def stages(
 
 
 def randomised(module: nn.Module, chosen: Sequence[str], seed: int) -> nn.Module:
-    """A copy in which the weights of these stages were drawn anew; the module itself is only read.
+    """A copy in which these stages are re-initialised; the module itself is only read.
 
     Raises:
         ModelError: it cannot be copied, or a layer has no initialiser.
     """
     copy = copied(module)
     wanted = set(chosen)
-    with torch.no_grad(), Drawing(OTHERWISE + seed):
+    with torch.no_grad(), Drawing(SEED_OFFSET + seed):
         for name, child in with_weights(copy).items():
             if stage_of(copy, name) in wanted:
-                _draw(name, child)
+                _reinitialise(name, child)
     return copy
 
 
-def _draw(name: str, layer: nn.Module) -> None:
-    """A layer's own initialiser; statistics that it has gathered are forgotten too."""
+def _reinitialise(name: str, layer: nn.Module) -> None:
+    """Call a layer's own initialiser, which also resets running statistics."""
     for method in ("reset_parameters", "_reset_parameters"):
         reset = getattr(layer, method, None)
         if callable(reset):
@@ -95,8 +95,8 @@ def _draw(name: str, layer: nn.Module) -> None:
             return
     own = [tensor for tensor in layer.parameters(recurse=False) if isinstance(tensor, Tensor)]
     raise ModelError(
-        f"The layer {quoted(name)}, a {type(layer).__name__}, has {len(own)} weights and no "
+        f"The layer {quoted(name)}, a {type(layer).__name__}, has {len(own)} parameters and no "
         "initialiser.",
-        likely="It is the network's own, without a method reset_parameters().",
-        do="Give it one that draws its weights anew.",
+        likely="Its class defines no method reset_parameters().",
+        do="Add one that re-initialises its parameters.",
     )

@@ -1,4 +1,4 @@
-"""Containers, functions and methods made once more, so that they refer to other objects."""
+"""Copies of containers, functions and methods that refer to other objects."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Rewiring:
 
     def __init__(self) -> None:
         self._becomes: dict[int, Any] = {}
-        self._alive: list[Any] = []  # an `id` is unique among what is alive
+        self._alive: list[Any] = []  # ids are unique only among living objects
         self._open: set[int] = set()
 
     def becomes(self, old: object, new: object) -> None:

@@ -1,7 +1,7 @@
-"""An evaluation view of a network: its modules once more, sharing its weights and nothing else.
+"""An evaluation view of a network: a second set of modules that shares only the weights.
 
-What a pass changes is the view's own: the mode of every module, its hooks, buffers and plain
-attributes. So other threads may train the network, call it and explain it meanwhile.
+What a pass changes belongs to the view: the mode of every module, its hooks, buffers and plain
+attributes. So other threads may train, call and explain the network meanwhile.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from scorecam.backends.copies import copied
 from scorecam.backends.pytorch.rewiring import INERT, SCALARS, Rewiring
 
 NOT_SAVED = "_non_persistent_buffers_set"
-"""Where a module has the names of buffers that it does not save."""
+"""The attribute with the names of buffers that a module does not save."""
 
 _DICTS = (dict, OrderedDict, defaultdict)
 
@@ -31,35 +31,38 @@ class Strayed(Exception):
 
 
 class Views:
-    """The views of one network that are not in use: they are kept for the next pass."""
+    """The views of one network that are not in use, kept for the next passes.
+
+    Threads share it. Each pass takes a view out of the list, and puts it back when it is done.
+    """
 
     def __init__(self) -> None:
         self.checked = False
         self._free: list[_View] = []
 
     def __reduce__(self) -> tuple[type[Views], tuple[()]]:
-        return Views, ()  # what is pickled or copied starts without any
+        return Views, ()  # a pickled or copied object starts without views
 
     @contextlib.contextmanager
     def one(
         self, module: nn.Module, *, check: bool = False, detach: bool = False
     ) -> Generator[nn.Module]:
-        """A view for one pass, as the network is now.
+        """A view of the network in its present state, for one pass.
 
         Args:
             module: the network.
             check: whether to watch that the view calls no module of the network itself.
-            detach: whether the view's parameters want no gradient.
+            detach: whether the view's parameters need no gradient.
 
         Raises:
-            Strayed: it did call one, or there can be no view of this network.
+            Strayed: it did call one, or this network cannot have a view.
         """
         view = self._free.pop() if self._free else _View()
         viewed = view.brought_up_to_date(module, detach=detach)
         try:
             with view.watched() if check else contextlib.nullcontext():
                 yield viewed
-        except KeyError as error:  # something kept outside the network for each of its modules
+        except KeyError as error:  # a dict outside the network has its modules as keys
             if error.args and view.holds(error.args[0]):
                 raise Strayed from error
             raise
@@ -70,18 +73,18 @@ class Views:
 
     @contextlib.contextmanager
     def building(self, module: nn.Module) -> Generator[nn.Module]:
-        """A view for the pass that builds lazy layers; then the network's own are built as well."""
+        """A view for the pass that builds lazy layers, those of the network included."""
         view = _View()
         yield view.brought_up_to_date(module, detach=False)
         view.build()
 
     def kept(self, module: nn.Module) -> nn.Module:
-        """A view that stays as it is: for what goes on using it."""
+        """A view that is not put back, for use after this call."""
         return _View().brought_up_to_date(module, detach=False)
 
 
 def parts(module: nn.Module) -> Iterator[nn.Module]:
-    """A network's modules, as `modules()`; TorchScript is one module, whatever it holds."""
+    """A network's modules, as from `modules()`; but TorchScript counts as one module."""
     seen: set[int] = set()
     ahead = [module]
     while ahead:
@@ -108,7 +111,7 @@ class _Guard:
 
 @dataclass
 class _Pair:
-    """A module and its view, with the attributes of both as they were before the pass."""
+    """A module and its view, with the attributes of both before the pass."""
 
     original: nn.Module
     view: nn.Module
@@ -117,7 +120,7 @@ class _Pair:
 
 
 class _View:
-    """One view, which can be brought up to date again and again."""
+    """One view, which is brought up to date before each use."""
 
     def __init__(self) -> None:
         self._pairs: dict[int, _Pair] = {}
@@ -132,16 +135,16 @@ class _View:
         own = [pair for pair in pairs if pair.view is not pair.original and not _script(pair)]
         with torch.inference_mode(mode=False), torch.no_grad():
             self._fresh = [
-                tensor for pair in own for tensor in _tensors_again(pair.found, rewire, detach)
+                tensor for pair in own for tensor in _copied_tensors(pair.found, rewire, detach)
             ]
         for pair in own:
             pair.given = {key: _attribute(value, rewire) for key, value in pair.found.items()}
             pair.given |= {"training": False, "_compiled_call_impl": None}
-            # A network that shares modules with this one may be guarded: that is not the view's.
+            # A guard on a network that shares modules with this one is not for the view.
             hooks = pair.given["_forward_pre_hooks"]
             for key in [key for key, hook in hooks.items() if isinstance(hook, _Guard)]:
                 del hooks[key]
-            # Sets are shared, but this one belongs to the buffers.
+            # Other sets are shared, but this one belongs to the buffers.
             pair.given[NOT_SAVED] = set(pair.found[NOT_SAVED])
             if _compiled(pair.original):
                 pair.given["forward"] = rewire(pair.found["_modules"]["_orig_mod"])
@@ -150,7 +153,7 @@ class _View:
         return self._pairs[id(module)].view
 
     def _pair(self, child: nn.Module, *, detach: bool) -> _Pair:
-        """The module and its view: the same one as before, where there was one."""
+        """The module and its view, which is that of the last use where there was one."""
         if isinstance(child, torch.jit.ScriptModule):
             training = any(inner.training for inner in child.modules())
             wanted = detach and any(weight.requires_grad for weight in child.parameters())
@@ -175,7 +178,7 @@ class _View:
         """Stop this thread before it runs a module of the network itself.
 
         Raises:
-            Strayed: it was about to.
+            Strayed: it was about to run one.
         """
         guard = _Guard()
         handles = [
@@ -187,7 +190,7 @@ class _View:
             yield
         except Exception as error:
             if guard.met:
-                raise Strayed from error  # the network may have caught ours and raised its own
+                raise Strayed from error  # the network may have replaced our exception by its own
             raise
         finally:
             for handle in handles:
@@ -196,7 +199,7 @@ class _View:
             raise Strayed
 
     def build(self) -> None:
-        """Make of the network's lazy layers what the view's have become; weights are shared."""
+        """Turn the network's lazy layers into what the view's have become; they share weights."""
         for pair in self._pairs.values():
             own, after = vars(pair.original), vars(pair.view)
             if type(pair.original) is not type(pair.view):
@@ -207,23 +210,23 @@ class _View:
                 pair.original.__class__ = type(pair.view)
 
     def settle(self) -> None:
-        """After a pass: what the network itself counts is kept, and lists hold ordinary tensors.
+        """After a pass, copy the network's own counters back, and make tensors in lists ordinary.
 
-        Numbers and words that the network has set are kept, as after any call of it, unless the
-        module has changed a tensor as well: they may belong together, as a cache and its length.
+        Numbers and strings that the network has set are kept, as after any call, unless the module
+        has changed a tensor as well: they may belong together, like a cache and its length.
         """
         fresh = {id(tensor): tensor for tensor in self._fresh}
         for pair in self._pairs.values():
             after = vars(pair.view)
-            counted = {
+            plain = {
                 key: after[key]
                 for key, value in pair.given.items()
                 if key in after and after[key] is not value and key != "training"
                 if _is_plain(value) and _is_plain(after[key])
             }
-            if counted and not _changed(pair, fresh):
+            if plain and not _changed(pair, fresh):
                 own = vars(pair.original)
-                for key, value in counted.items():
+                for key, value in plain.items():
                     if own.get(key) is pair.found[key]:  # no other call has set it meanwhile
                         own[key] = value
             for value in after.values():
@@ -232,7 +235,7 @@ class _View:
 
 
 def make_ordinary(values: list[Any]) -> None:
-    """Replace the inference tensors in a list: they would stop later training."""
+    """Replace inference tensors in a list by ordinary ones: they would prevent later training."""
     with torch.inference_mode(mode=False):
         for i, value in enumerate(values):
             if isinstance(value, Tensor) and value.is_inference():
@@ -244,16 +247,16 @@ def _script(pair: _Pair) -> bool:
 
 
 def _compiled(module: nn.Module) -> bool:
-    """Whether it is torch.compile's wrapper, whose `forward` runs the network it was made from."""
+    """Whether it is the wrapper of torch.compile, whose `forward` runs the original network."""
     kind = type(module)
     return kind.__name__ == "OptimizedModule" and kind.__module__.startswith("torch.")
 
 
 def _blank(module: nn.Module) -> nn.Module:
-    """An instance of the same class without any attribute.
+    """An instance of the same class without attributes.
 
     Raises:
-        Strayed: its class keeps more than attributes.
+        Strayed: its instances have more than attributes.
     """
     kind = type(module)
     if any(vars(base).get("__slots__") for base in kind.__mro__):
@@ -264,8 +267,8 @@ def _blank(module: nn.Module) -> nn.Module:
         raise Strayed from error
 
 
-def _tensors_again(found: dict[str, Any], rewire: Rewiring, detach: bool) -> Iterator[Tensor]:
-    """The view's own tensors of one module: copies of all that are no parameters."""
+def _copied_tensors(found: dict[str, Any], rewire: Rewiring, detach: bool) -> Iterator[Tensor]:
+    """The view's own tensors of one module: copies of all that are not parameters."""
     for value in found.values():
         if type(value) in INERT:
             continue
@@ -284,14 +287,14 @@ def _tensors_again(found: dict[str, Any], rewire: Rewiring, detach: bool) -> Ite
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether it is a number, a word or None, or a tuple or set of these."""
+    """Whether it is a number, a string or None, or a tuple or set of these."""
     if type(value) in (tuple, set, frozenset, torch.Size):
         return all(type(item) in SCALARS for item in cast("tuple[Any, ...]", value))
     return type(value) in SCALARS
 
 
 def _attribute(value: Any, rewire: Rewiring) -> Any:
-    """What an attribute is in the view. Dicts are caches, and the view has its own."""
+    """The view's attribute for one of the module. Dicts may be caches, so the view has its own."""
     kind = type(value)
     if kind in INERT:
         return value
@@ -318,6 +321,6 @@ def _changed(pair: _Pair, fresh: dict[int, Tensor]) -> bool:
 
     before, after = tensors(pair.given), tensors(vars(pair.view))
     return before != after or any(
-        key in fresh and fresh[key]._version > 0  # noqa: SLF001  (of a copy: 0 until it is written to)
+        key in fresh and fresh[key]._version > 0  # noqa: SLF001  (0 until the copy is written to)
         for key in after.values()
     )

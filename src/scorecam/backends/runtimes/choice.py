@@ -74,7 +74,7 @@ def _remarks(failures: Sequence[str], speed: Speed, taken: Engine) -> list[str]:
     """Why the user's own choice was not followed. What "auto" passes over needs no remark."""
     if speed.runtime in ("auto", taken.runtime) and speed.precision in ("auto", taken.precision):
         return []
-    return [f"{why}: {taken.runtime} in {taken.precision} answers." for why in failures]
+    return [f"{why}; {taken.runtime} in {taken.precision} was used." for why in failures]
 
 
 def _candidates(network: Network, speed: Speed) -> list[tuple[str, str]]:
@@ -83,7 +83,7 @@ def _candidates(network: Network, speed: Speed) -> list[tuple[str, str]]:
         if speed.precision not in ("auto", "float32", network.precision):
             raise SettingError(
                 f"The network is in {network.precision}, and "
-                f"precision={quoted(speed.precision)} was asked for.",
+                f"precision={quoted(speed.precision)} was requested.",
                 do="Convert the network itself, or leave precision out.",
             )
         named = speed.runtime not in ("auto", EAGER)

@@ -1,4 +1,4 @@
-"""What a piece of code reads beside its arguments: globals, attributes, imports."""
+"""What code reads apart from its arguments: globals, attributes, imports."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ PURE = frozenset(
         "weakref",
     )
 )
-"""Modules of Python's own whose functions answer the same for the same arguments, or whose answers
-no network goes by."""
+"""Standard modules whose functions give the same result for the same arguments, or a result that
+no network uses."""
 
 UNREADABLE = frozenset((eval, exec, globals, input, locals, open, __import__))
-"""Built-in functions by which code may read anything."""
+"""Built-in functions with which code can read anything."""
 
 BY_ANY_NAME = frozenset((getattr, vars, dir))
-"""Built-in functions by which code may read any attribute of an object."""
+"""Built-in functions with which code can read any attribute of an object."""
 
 RANDOM_MODULES = frozenset(("datetime", "random", "secrets", "time", "uuid"))
 """Modules that may make code give another result each time."""
@@ -58,13 +58,13 @@ RANDOM_MODULES = frozenset(("datetime", "random", "secrets", "time", "uuid"))
 
 @dataclass(frozen=True)
 class Reads:
-    """What a piece of code reads, functions inside it included.
+    """What code reads, including functions inside it.
 
     Args:
-        digest: the same for code that does the same.
-        globals: names that are looked up in its module, and then among the built-in ones.
-        attributes: names that are looked up in objects; text counts, it may be given to `getattr`.
-        imports: modules that it imports; None for one whose name depends on its package.
+        digest: equal for equal code.
+        globals: names that are looked up in its module, and then among the built-ins.
+        attributes: names that are looked up in objects; strings count, as `getattr` may get them.
+        imports: modules that it imports; None for a relative import.
     """
 
     digest: bytes
@@ -78,7 +78,7 @@ def reads(code: types.CodeType) -> Reads:
     """What this code reads."""
     digest = hashlib.blake2b(digest_size=16)
     names: dict[str, set[Any]] = {"globals": set(), "attributes": set(), "imports": set()}
-    before: list[Any] = [0, 0]  # what `import` is given first: how many packages up, and names
+    before: list[Any] = [0, 0]  # an import loads its level (packages up) and its names first
     for step in dis.get_instructions(code):
         digest.update(f"{step.opcode} {step.arg}".encode())
         if step.opname in _GLOBALS:
@@ -103,7 +103,7 @@ def reads(code: types.CodeType) -> Reads:
 
 
 def _flat(constants: tuple[Any, ...]) -> list[Any]:
-    """Constants, with sets in an order of their own."""
+    """Constants, with the members of sets in sorted order."""
     return [
         sorted(map(repr, constant)) if isinstance(constant, frozenset) else constant
         for constant in constants
@@ -111,13 +111,13 @@ def _flat(constants: tuple[Any, ...]) -> list[Any]:
 
 
 def trusted(module: str | None) -> bool:
-    """Whether code of this module reads nothing that changes, and so need not be looked at."""
+    """Whether code of this module reads nothing that changes, so that it need not be read."""
     top = (module or "").partition(".")[0]
     return top in ("torch", "numpy", "scorecam") or top in PURE
 
 
 def impure(module: str | None) -> bool:
-    """Whether it is one of Python's own modules whose functions may answer anything."""
+    """Whether it is a standard module whose functions may give different results each time."""
     top = (module or "").partition(".")[0]
     return not trusted(module) and (
         top in sys.stdlib_module_names or top in sys.builtin_module_names
@@ -125,7 +125,7 @@ def impure(module: str | None) -> bool:
 
 
 def written_in_python(kind: type) -> bool:
-    """Whether instances of a class keep nothing but what Python can read."""
+    """Whether instances of a class have only state that Python can read."""
     return all(_in_python(base) for base in kind.__mro__ if base is not object)
 
 

@@ -142,7 +142,7 @@ def converted(
 
     Args:
         limit: how far it may move the heatmap.
-        named: the user asked for this runtime by name: then such a conversion is made again.
+        named: the user chose this runtime by name: then such a conversion is made again.
 
     Raises:
         ValueError: this runtime cannot run the network.
@@ -172,7 +172,7 @@ def _distance(made: Conversion, engine: Engine, trial: Trial) -> float:
     if first:
         made.changed_by_passes |= trial.changed_by_passes()
         if (trial.drew or not made.certain) and not trial.repeats():
-            made.refusal = "it answers the same images differently each time"
+            made.refusal = "it gives other scores for the same images each time"
             raise ValueError(made.refusal)
     return distance
 
@@ -185,7 +185,7 @@ def _conversion(trial: Trial, runtime: Runtime, precision: str) -> Conversion:
         MissingExtra: it is not installed.
     """
     if inside():
-        raise ValueError("it is asked for in the middle of a network's pass")
+        raise ValueError("a pass of a network is running in this thread")
     network = trial.network
     runtime.check(network, precision)
     key = _key(network, runtime, precision, trial.probe)
@@ -203,7 +203,7 @@ def _convert(trial: Trial, runtime: Runtime, precision: str) -> Conversion:
     network, image = trial.network, trial.probe.image
     if trial.state.random_modules:
         names = " and ".join(sorted(trial.state.random_modules))
-        return Conversion(None, trial.state, f"what it answers may depend on {names}")
+        return Conversion(None, trial.state, f"its output may depend on {names}")
     own = image.to(getattr(torch, network.precision))
     example = own.expand(runtime.batch, *image.shape).contiguous()
     try:
@@ -215,7 +215,7 @@ def _convert(trial: Trial, runtime: Runtime, precision: str) -> Conversion:
 
 
 def _key(network: Network, runtime: Runtime, precision: str, probe: Probe) -> Key:
-    """What a conversion depends on beside the network's state."""
+    """What a conversion depends on, apart from the network's state."""
     kind, size, threads = network.device.type, tuple(probe.image.shape), torch.get_num_threads()
     autocast = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
     floats = torch.get_default_dtype()

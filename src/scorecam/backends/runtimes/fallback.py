@@ -24,8 +24,8 @@ def with_fallback(engine: Engine, plain: Engine) -> Engine:
         nonlocal failed
         failed = True
         engine.remarks.append(
-            f"{engine.runtime} in {engine.precision} failed on the way ({why}): from there on, "
-            f"{plain.runtime} in {plain.precision} answers."
+            f"{engine.runtime} in {engine.precision} failed in use ({why}). From then on, "
+            f"{plain.runtime} in {plain.precision} was used."
         )
 
     def scores(images: Images) -> BatchedScores:
@@ -43,7 +43,7 @@ def with_fallback(engine: Engine, plain: Engine) -> Engine:
         own = plain.scores(images)
         if torch.equal(own.isfinite(), found.isfinite()):
             return found  # the network itself overflows in the same places
-        give_up("it answered with NaN or infinity")
+        give_up("it returned NaN or infinity")
         return own
 
     return dataclasses.replace(engine, scores=scores)

@@ -52,11 +52,13 @@ class OpenVINO(Runtime):
     def check(self, network: Network, precision: str) -> None:
         check_process()
         if network.device.type != "cpu":
-            raise ValueError(f"it runs on the processor, the network is on {network.device}")
+            raise ValueError(f"it runs on the processor, but the network is on {network.device}")
         if precision not in self.precisions():
             raise ValueError(f"this processor does not compute in {precision}")
         if network.precision != "float32":
-            raise ValueError(f"it takes networks in float32, this one is in {network.precision}")
+            raise ValueError(
+                f"it needs a network in float32, but this one is in {network.precision}"
+            )
 
     def convert(
         self, network: Network, example: Images, precision: str
@@ -141,7 +143,7 @@ def check_process() -> None:
         RuntimeError: this is such a child.
     """
     if _USED_IN - {os.getpid()}:
-        raise RuntimeError("it does not work in a process that was forked after it had run")
+        raise RuntimeError("it does not work in a process that was forked after it ran")
 
 
 # ── importing it ─────────────────────────────────────────────────────────────────────────────
@@ -151,13 +153,13 @@ TELEMETRY = "openvino_telemetry"
 
 
 def load() -> ModuleType:
-    """The module `openvino`, which from then on reports nothing. Every import goes through here.
+    """Import the module `openvino` with its telemetry off. Every import goes through here.
 
-    On import and in every conversion, OpenVINO's converter sends an analytics host a client id,
-    versions and parameters. It forks for that, and writes to the home folder. Where the package
-    `openvino_telemetry` is missing, it takes a stub of its own instead. Here it never finds the
-    package, or the stub takes its place. So conversions that the program makes itself report
-    nothing either. `openvino_telemetry` stays as it is for everybody else.
+    On import and in every conversion, OpenVINO's converter sends a client id, versions and
+    parameters to an analytics host. For that it forks, and writes to the home folder. Without the
+    package `openvino_telemetry` it uses a stub. Here it never finds the package, or the stub
+    replaces it, also for conversions of the user's own program. For other libraries, the package
+    stays as it is.
 
     Raises:
         MissingExtra: OpenVINO is not installed.
@@ -172,12 +174,12 @@ def load() -> ModuleType:
 
 @contextlib.contextmanager
 def _hidden(package: str) -> Generator[None]:
-    """An import of this package fails, as if it were not installed; loaded modules are kept."""
+    """In this context the package cannot be imported, as if it were not installed."""
     if "openvino.tools.ovc" in sys.modules:
-        yield  # nothing is imported that would look for it
+        yield  # nothing will import it
         return
     loaded = sys.modules.get(package)
-    sys.modules[package] = cast("ModuleType", None)  # what makes `import` raise ImportError
+    sys.modules[package] = cast("ModuleType", None)  # makes `import` raise ImportError
     try:
         yield
     finally:
@@ -188,7 +190,7 @@ def _hidden(package: str) -> Generator[None]:
 
 
 def _silence(stub: ModuleType) -> None:
-    """Put the stub where OpenVINO's modules hold the package: it was imported before."""
+    """Replace the package by the stub in OpenVINO's modules, if it was imported before."""
     real = sys.modules.get(TELEMETRY)
     if real is None:
         return

@@ -1,4 +1,4 @@
-"""Networks that a function of the user's returns."""
+"""Networks that a function of the user returns."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _open(spec: str, options: Options) -> Model:
 
 
 OPENER = Opener(
-    "package.module:factory for a function of yours that returns a torch.nn.Module", _takes, _open
+    "package.module:factory for your function that returns a torch.nn.Module", _takes, _open
 )
 
 
@@ -44,7 +44,7 @@ def _built(spec: str, weights: Path | None) -> Built:
         raise ModelError(
             f"The module {module_name} has no {quoted(name)}.",
             likely=did_you_mean(name, vars(home)),
-            do="Name a function in it that returns the network.",
+            do="Name a function of it that returns the network.",
         )
     made = getattr(home, name)
     if not isinstance(made, nn.Module):
@@ -79,6 +79,6 @@ def _user_code(spec: str) -> Generator[None]:
     except (Exception, SystemExit) as error:
         raise ModelError(
             f"{spec} could not be built: {type(error).__name__}: {reason(error)}",
-            do="A model of yours is package.module:factory, importable from the current folder, "
-            "where factory() returns a torch.nn.Module.",
+            do="Your own model is package.module:factory, importable from the current folder; "
+            "factory() returns a torch.nn.Module.",
         ) from error

@@ -63,8 +63,8 @@ def _built(spec: str, weights: Path | None) -> Built:
 def _unrolled(net: Any) -> nn.Sequential:
     """The same layers in the same order, as a plain sequence.
 
-    The port runs one ReLU6 module at both ends of the network. Here each end has its own, so that
-    a hook on `head` sees the last activations, and nothing else.
+    The port uses one ReLU6 module at both ends of the network. Here each end has its own, so that
+    a hook on `head` sees only the last activations.
     """
     # ruff: noqa: SLF001  (the port has no other names for its layers)
     return nn.Sequential(

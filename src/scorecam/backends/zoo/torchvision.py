@@ -49,7 +49,7 @@ def _built(name: str, weights: Path | None) -> Built:
     if weights is None:
         raise WeightsError(
             f"torchvision:{name} needs weights, and nothing is downloaded.",
-            do="Give a file with weights= (--weights), such as one that torchvision saved in "
+            do="Pass a file with weights= (--weights), such as one that torchvision saved in "
             '~/.cache/torch/hub/checkpoints; or "random" for an untrained network.',
         )
     state = state_of(weights)
@@ -73,7 +73,7 @@ def _built(name: str, weights: Path | None) -> Built:
 
 
 def _from_transforms(transforms: Any) -> Preprocess:
-    """Torchvision's classification preset as a `Preprocess`."""
+    """A classification preset of torchvision as a `Preprocess`."""
     side, shorter = transforms.crop_size[0], transforms.resize_size[0]
     return Preprocess(
         size=(side, side),
