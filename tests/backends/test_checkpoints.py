@@ -88,7 +88,7 @@ FITTING: dict[str, tuple[Callable[[State], State], str]] = {
 
 
 @pytest.mark.parametrize(("pack", "said"), FITTING.values(), ids=FITTING)
-def test_what_is_not_the_networks_is_left_out_with_a_remark(
+def test_foreign_tensors_are_ignored_with_a_remark(
     pack: Callable[[State], State], said: str, tmp_path: Path
 ) -> None:
     trained = Named(seed=1)
@@ -101,7 +101,7 @@ def test_what_is_not_the_networks_is_left_out_with_a_remark(
     assert all(len(remark) <= 600 for remark in model.remarks)
 
 
-def test_many_tensors_beside_the_network_are_counted_and_a_few_named(tmp_path: Path) -> None:
+def test_many_ignored_tensors_are_counted_and_a_few_are_named(tmp_path: Path) -> None:
     others = {f"decoder.{i}\n.weight": torch.ones(1) for i in range(500)}
     torch.save(under("net.", Named().state_dict()) | others, tmp_path / "w.pt")
     [_, remark] = scorecam.open_model(Named(), weights=tmp_path / "w.pt").remarks
@@ -128,7 +128,7 @@ MISFITS: dict[str, tuple[Callable[[], State], str]] = {
 
 
 @pytest.mark.parametrize(("make", "said"), MISFITS.values(), ids=MISFITS)
-def test_what_does_not_fit_is_refused_for_what_it_is(
+def test_weights_that_do_not_fit_are_refused_with_the_reason(
     make: Callable[[], State], said: str, tmp_path: Path
 ) -> None:
     torch.save(make(), tmp_path / "w.pt")
@@ -278,7 +278,7 @@ def test_a_file_that_asks_for_more_than_it_holds_is_refused(
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_torchscript_archive_is_called_what_it_is(tmp_path: Path) -> None:
+def test_a_torchscript_archive_is_named_as_such(tmp_path: Path) -> None:
     (tmp_path / "w.pt").write_bytes(scripted())
     with pytest.raises(WeightsError, match="is TorchScript"):
         scorecam.open_model(network(), weights=tmp_path / "w.pt")

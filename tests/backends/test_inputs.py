@@ -154,7 +154,7 @@ def test_one_input_in_a_mapping_is_passed_by_its_name() -> None:
     close(explanation.heatmap, shown(0, 1, 1.0))
 
 
-def test_a_dictionary_is_handed_over_whole_with_all_its_keys() -> None:
+def test_a_dict_of_inputs_is_passed_whole() -> None:
     network = OneDict()
     maps_of(network, {"pixels": IMAGES, "gain": GAINS, "source": "camera 3", "extra": None}, 0)
     assert network.keys == {"pixels", "gain", "source", "extra"}
@@ -163,7 +163,7 @@ def test_a_dictionary_is_handed_over_whole_with_all_its_keys() -> None:
 # ── what the network is shown ────────────────────────────────────────────────────────────────
 
 
-def test_only_the_images_are_masked_and_what_belongs_to_one_is_repeated() -> None:
+def test_only_images_are_masked_and_their_other_inputs_are_repeated() -> None:
     network = Gained()
     maps_of(network, {"images": IMAGES, "gain": GAINS}, 0)
     for i, gain in enumerate(GAINS):
@@ -199,7 +199,7 @@ def test_whole_numbers_stay_whole_and_keep_their_shape() -> None:
     assert all(seen.dtype == torch.int64 and seen.shape[1:] == (4,) for seen in network.seen)
 
 
-def test_a_companion_of_another_precision_is_brought_to_the_networks() -> None:
+def test_other_inputs_are_converted_to_the_precision_of_the_network() -> None:
     network = Gained()
     found = maps_of(network, (IMAGES.double(), GAINS.double()), 0)
     assert {call["gain"].dtype for call in network.seen} == {torch.float32}
@@ -211,7 +211,7 @@ def test_a_companion_of_another_precision_is_brought_to_the_networks() -> None:
 @pytest.mark.parametrize(
     "shift", [2.0, 3, torch.tensor(1.5), torch.tensor([0.5, -1.0]), None], ids=str
 )
-def test_what_belongs_to_no_image_is_shared_as_it_is(shift: Any) -> None:
+def test_inputs_of_no_image_are_shared_unchanged(shift: Any) -> None:
     network = Gained()
     inputs = {"images": IMAGES, "gain": GAINS, "shift": shift}
     found = maps_of(network, inputs, 0)
@@ -292,7 +292,7 @@ class TestTwoPhotos:
             ("left", {"left": None, "right": right}, ["masked_input='left'"]),
         ],
     )
-    def test_one_that_is_not_there_is_refused_with_those_that_are(
+    def test_an_unknown_stage_is_refused_with_the_known_ones(
         self, masked: int | str, inputs: Any, said: list[str]
     ) -> None:
         with pytest.raises(SettingError) as error:
@@ -316,7 +316,7 @@ class TestTwoPhotos:
     ],
     ids=["nothing", "an empty dict", "no image", "no batch", "bytes", "two"],
 )
-def test_where_no_single_input_can_be_images_it_says_so(inputs: Any, said: str) -> None:
+def test_an_error_if_no_single_input_can_be_images(inputs: Any, said: str) -> None:
     with pytest.raises(SettingError, match=said) as error:
         maps_of(Gained(), inputs, 0)
     assert "masked_input" in error.value.do
@@ -334,7 +334,7 @@ def test_an_input_that_the_network_does_not_know_is_refused() -> None:
             maps_of(Gained(), inputs, 0)
 
 
-def test_several_images_where_one_is_explained_are_refused() -> None:
+def test_several_images_are_refused_where_one_is_expected() -> None:
     for inputs in ((IMAGES, GAINS), {"images": IMAGES, "gain": GAINS}):
         with pytest.raises(SettingError, match="One image was expected, not 3"):
             scorecam.explain(Gained(), inputs, 0)
@@ -356,14 +356,14 @@ def test_images_that_are_not_finite_are_refused() -> None:
         maps_of(Gained(), (broken, GAINS), 0)
 
 
-def test_targets_of_another_number_are_refused_before_anything_is_asked() -> None:
+def test_a_wrong_number_of_targets_is_refused_before_any_pass() -> None:
     network = Gained()
     with pytest.raises(TargetError, match="2 targets were given for 3 images"):
         maps_of(network, (IMAGES, GAINS), [0, 1])
     assert network.seen == []
 
 
-def test_the_companions_of_one_call_are_forgotten_at_the_next() -> None:
+def test_other_inputs_of_one_call_are_not_used_in_the_next() -> None:
     network = Gained()
     model = scorecam.open_model(network, head="logits")
     cam = scorecam.ScoreCAM(model, "regions.maps", "increase")
@@ -400,7 +400,7 @@ READS: dict[str, Any] = {
 
 @pytest.mark.parametrize("reads", READS.values(), ids=READS)
 @pytest.mark.parametrize("images", [2, 3])
-def test_a_shared_table_as_long_as_the_batch_is_not_cut_into_rows(reads: Any, images: int) -> None:
+def test_a_shared_table_as_long_as_the_batch_is_not_split(reads: Any, images: int) -> None:
     table = TABLE[:images]
     together = maps_of(Tabled(reads), (IMAGES[:images], table), 0)
     gain = torch.as_tensor(reads(table)).expand(2)[0]
@@ -408,7 +408,7 @@ def test_a_shared_table_as_long_as_the_batch_is_not_cut_into_rows(reads: Any, im
         close(found, shown(i, 0, float(gain)))
 
 
-def test_of_two_inputs_as_long_as_the_batch_one_may_belong_to_it() -> None:
+def test_one_of_two_inputs_as_long_as_the_batch_may_belong_to_it() -> None:
     class Both(Gained):
         def forward(self, images: Tensor, gain: Tensor, table: Tensor) -> Tensor:
             return super().forward(images, gain) * table.mean()
@@ -418,7 +418,7 @@ def test_of_two_inputs_as_long_as_the_batch_one_may_belong_to_it() -> None:
         close(found[i], shown(i, 1, float(gain * TABLE.mean())))
 
 
-def test_where_the_network_mixes_its_batch_the_user_is_asked() -> None:
+def test_a_network_that_mixes_its_batch_is_an_error_with_advice() -> None:
     class Mixing(Gained):
         def forward(self, images: Tensor, gain: Tensor) -> Tensor:
             scores = super().forward(images, gain)

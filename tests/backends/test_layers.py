@@ -84,7 +84,7 @@ def test_swin_is_seen_to_have_its_channels_last(name: str) -> None:
 
 
 @pytest.mark.needs("torchvision")
-def test_a_vision_transformer_has_no_default_and_is_told_what_to_do() -> None:
+def test_a_vision_transformer_has_no_default_layer_and_the_error_helps() -> None:
     from torchvision.models import VisionTransformer
 
     network = VisionTransformer(64, 16, num_layers=1, num_heads=2, hidden_dim=16, mlp_dim=32)
@@ -233,7 +233,7 @@ def test_a_convolution_before_a_residual_add_is_never_the_default(
     assert default is None or default.name == "stem"
 
 
-def test_a_sum_of_what_has_no_grid_is_no_residual_add() -> None:
+def test_a_sum_of_tensors_without_a_grid_is_not_a_residual_add() -> None:
     class TwoPools(AtRoot):
         def forward(self, images: Tensor) -> Tensor:
             maps = self.inner(self.stem(images))
@@ -275,7 +275,7 @@ def test_a_video_transformer_has_no_default_either() -> None:
     assert default_of(Tokens(), torch.zeros(1, 8, 12, 16)) is None
 
 
-def test_the_output_of_a_convolution_has_its_channels_first_whatever_its_shape() -> None:
+def test_the_output_of_a_convolution_always_has_channels_first() -> None:
     # 5 channels on a grid of 5 × 2: read the other way round, the grid would be 5 × 5 and suit
     # the image better.
     class Uneven(nn.Module):
@@ -319,7 +319,7 @@ def test_a_module_of_another_network_is_refused(network: Network) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["blok", "block.frist", "BLOCK"])
-def test_a_misspelt_layer_is_answered_with_the_nearest_one(network: Network, wrong: str) -> None:
+def test_a_misspelt_layer_suggests_the_nearest_name(network: Network, wrong: str) -> None:
     with pytest.raises(scorecam.LayerError, match="no layer called") as raised:
         bank(network, wrong)
     assert "Did you mean" in raised.value.likely
@@ -328,7 +328,9 @@ def test_a_misspelt_layer_is_answered_with_the_nearest_one(network: Network, wro
 
 
 @pytest.mark.parametrize("wrong", [3, 1.5, ["block"], object()])
-def test_what_is_neither_a_name_nor_a_module_is_refused(network: Network, wrong: object) -> None:
+def test_a_layer_that_is_neither_name_nor_module_is_refused(
+    network: Network, wrong: object
+) -> None:
     with pytest.raises(scorecam.LayerError, match="a name or a module"):
         bank(network, wrong)
 

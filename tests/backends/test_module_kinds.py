@@ -339,7 +339,7 @@ def _is_tensor(value: object) -> bool:
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
-def test_a_network_in_training_mode_is_explained_as_it_answers_in_evaluation_mode(
+def test_a_network_in_training_mode_is_explained_in_evaluation_mode(
     kind: Callable[[], nn.Module],
 ) -> None:
     network = kind().train()
@@ -363,7 +363,7 @@ def test_a_network_in_training_mode_is_explained_as_it_answers_in_evaluation_mod
 
 
 @pytest.mark.parametrize("kind", [weight_norm, spectral_norm, parametrised, holds_extra_state])
-def test_state_that_is_no_plain_tensor_takes_weights_and_devices(
+def test_state_other_than_plain_tensors_accepts_weights_and_devices(
     kind: Callable[[], nn.Module], tmp_path: Path
 ) -> None:
     network = kind()
@@ -388,9 +388,7 @@ def scripted(request: pytest.FixtureRequest) -> nn.Module:
 
 
 @pytest.mark.parametrize("layer", [None, "relu", "3"])
-def test_layers_of_torchscript_are_refused_and_it_says_so(
-    scripted: nn.Module, layer: str | None
-) -> None:
+def test_layers_of_torchscript_are_refused_clearly(scripted: nn.Module, layer: str | None) -> None:
     for call in (
         lambda: scorecam.explain(scripted, IMAGE, layer=layer),
         lambda: scorecam.ScoreCAM(scripted, layer)(IMAGE[None]),
@@ -426,7 +424,7 @@ def quantised() -> nn.Module:
     return quantization.convert(net)
 
 
-def test_a_statically_quantised_network_is_explained_or_says_what_it_is() -> None:
+def test_a_statically_quantised_network_is_explained_or_refused_clearly() -> None:
     network = quantised()
     with torch.no_grad():
         truth = network(IMAGE[None])[0]
@@ -439,7 +437,7 @@ def test_a_statically_quantised_network_is_explained_or_says_what_it_is() -> Non
     assert float(bank.activations.std()) > 0
 
 
-def test_a_lazy_network_is_built_by_its_first_explanation_and_can_be_trained() -> None:
+def test_a_lazy_network_is_built_by_its_first_explanation() -> None:
     network = nn.Sequential(
         nn.LazyConv2d(8, 3),
         nn.LazyBatchNorm2d(),
@@ -497,7 +495,7 @@ def test_every_network_has_a_fingerprint(kind: Callable[[], nn.Module]) -> None:
     assert len(one) == 64
 
 
-def test_a_fingerprint_is_of_the_values_of_sparse_and_quantised_weights() -> None:
+def test_a_fingerprint_covers_sparse_and_quantised_weights() -> None:
     network, changed = sparse(), sparse()
     with torch.no_grad():
         changed.classes.weight.coalesce().values()
@@ -506,7 +504,7 @@ def test_a_fingerprint_is_of_the_values_of_sparse_and_quantised_weights() -> Non
     assert prints[0] != prints[1]
 
 
-def test_a_network_that_no_copy_can_be_made_of_is_refused_in_words(tmp_path: Path) -> None:
+def test_a_network_that_cannot_be_copied_is_refused_clearly(tmp_path: Path) -> None:
     network = holds_a_lock()
     torch.save(network.state_dict(), tmp_path / "w.pth")
     with pytest.raises(scorecam.ModelError, match=r"cannot be copied.*lock"):
@@ -533,7 +531,7 @@ EVERY = [
 
 
 @pytest.mark.parametrize("call", EVERY)
-def test_every_call_is_the_same_where_torchs_default_is_float64(
+def test_every_call_gives_the_same_with_float64_as_torch_default(
     call: Callable[[nn.Module], Tensor],
 ) -> None:
     network = Headed(make_trunk(), 0)
@@ -551,7 +549,7 @@ def test_every_call_is_the_same_where_torchs_default_is_float64(
 
 
 @pytest.mark.usefixtures("doubles")
-def test_a_network_in_float64_is_explained_where_that_is_the_default() -> None:
+def test_a_float64_network_is_explained_where_float64_is_the_default() -> None:
     network = plain()
     assert network.conv.weight.dtype == torch.float64
     assert scorecam.explain(network, IMAGE, 1).heatmap.dtype == torch.float32

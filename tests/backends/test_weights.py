@@ -197,7 +197,7 @@ def save(state: State, file: Path) -> None:
 @pytest.mark.needs("torchvision")
 class TestTorchvision:
     @pytest.mark.parametrize("name", ["resnet18", "squeezenet1_1", "shufflenet_v2_x0_5"])
-    def test_the_class_count_follows_the_classifier_and_it_says_so(
+    def test_the_class_count_follows_the_classifier_with_a_remark(
         self, name: str, either: Path
     ) -> None:
         from torchvision import models
@@ -270,20 +270,20 @@ def test_a_tensor_that_is_foreign_is_named(file: Path) -> None:
     wrong(file, "1 unknown: aux.weight")
 
 
-def test_another_number_of_classes_is_the_likely_cause_of_another_shape(file: Path) -> None:
+def test_a_shape_mismatch_suggests_another_number_of_classes(file: Path) -> None:
     torch.save(small(classes=7).state_dict(), file)
     error = wrong(file, "2 with another shape", "5.weight ((7, 6) for (5, 6))")
     assert "another number of classes" in error.likely
 
 
-def test_all_that_is_wrong_is_said_at_once(file: Path) -> None:
+def test_all_mismatches_are_listed_at_once(file: Path) -> None:
     state = trained() | {"head.bias": torch.zeros(2), "5.bias": torch.zeros(9)}
     del state["0.bias"]
     torch.save(state, file)
     wrong(file, "1 missing: 0.bias", "1 unknown: head.bias", "1 with another shape: 5.bias")
 
 
-def test_another_architecture_gives_a_short_list_and_says_so(file: Path) -> None:
+def test_another_architecture_gives_a_short_list_of_names(file: Path) -> None:
     torch.save({f"layers.{i}.attention.weight": torch.zeros(3) for i in range(500)}, file)
     error = wrong(file, "500 unknown", "and 497 more")
     assert "another architecture" in error.likely
@@ -315,7 +315,7 @@ def test_tensors_that_cannot_be_weights_are_refused(
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
-def test_weights_that_hold_nan_are_refused_when_they_answer(value: float, file: Path) -> None:
+def test_weights_with_nan_are_refused_at_the_first_pass(value: float, file: Path) -> None:
     state = trained()
     state["5.weight"][2, 3] = value
     torch.save(state, file)
@@ -353,7 +353,7 @@ def test_a_checkpoint_without_weights_is_refused(content: Any, file: Path) -> No
     wrong(file, "contains no weights", "save_file")
 
 
-def test_safetensors_without_tensors_are_not_taken_for_an_untrained_network(
+def test_safetensors_without_tensors_are_refused(
     tmp_path: Path,
 ) -> None:
     file = tmp_path / "weights.safetensors"
@@ -406,7 +406,7 @@ def test_an_absurd_safetensors_header_is_refused(content: bytes, tmp_path: Path)
 
 
 @pytest.mark.parametrize("format_", ["zip", "legacy", "safetensors"])
-def test_whatever_breaks_in_a_file_it_is_read_or_refused(format_: str, tmp_path: Path) -> None:
+def test_any_damaged_file_is_read_or_refused(format_: str, tmp_path: Path) -> None:
     """Bytes overwritten at random, most of them in the part that says what is where."""
     file = tmp_path / ("weights.safetensors" if format_ == "safetensors" else "weights.pt")
     if format_ == "safetensors":
@@ -487,7 +487,7 @@ def test_a_file_that_would_run_code_is_refused_and_runs_nothing(
     assert sprung.exists(), "the trap works"
 
 
-def test_a_whole_network_in_a_file_is_refused_with_the_safe_way(file: Path) -> None:
+def test_a_pickled_network_is_refused_with_the_safe_alternative(file: Path) -> None:
     torch.save(small(), file)
     wrong(file, "run code", "model.state_dict()")
 
@@ -610,7 +610,7 @@ HARM: dict[str, Callable[[Path], Any]] = {
 
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("name", HARM)
-def test_such_weights_end_the_command_with_2_and_a_paragraph(here: Path, name: str) -> None:
+def test_bad_weights_end_the_command_with_2_and_a_paragraph(here: Path, name: str) -> None:
     HARM[name](here / name)
     answer = command("explain", "cat.png", *options("tiny"), "--weights", name)
     refused(answer)
@@ -619,7 +619,7 @@ def test_such_weights_end_the_command_with_2_and_a_paragraph(here: Path, name: s
     assert not Path("sprung").exists()
 
 
-def test_what_was_done_to_the_weights_is_said_on_stderr(here: Path) -> None:
+def test_remarks_on_the_weights_are_printed_on_stderr(here: Path) -> None:
     torch.save(named("module.", toy_models.tiny(seed=3).state_dict()), here / "weights.pt")
     answer = command("explain", "cat.png", *options("tiny"), "--weights", "weights.pt", "--json")
     assert answer.code == 0
@@ -677,13 +677,13 @@ class TestWrappedNetworks:
         assert torch.equal(scores_of(model), scores_of(scorecam.open_model(small())))
 
     @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, of torch.jit
-    def test_a_compiled_network_is_taken_out_and_it_says_so(self) -> None:
+    def test_a_compiled_network_is_unwrapped_with_a_remark(self) -> None:
         model = scorecam.open_model(torch.compile(small()))
         [remark] = model.remarks
         assert re.search("compile|OptimizedModule", remark)
         assert torch.equal(scores_of(model), scores_of(scorecam.open_model(small())))
 
-    def test_distributed_data_parallel_is_taken_off_and_it_says_so(self) -> None:
+    def test_distributed_data_parallel_is_removed_with_a_remark(self) -> None:
         from torch import distributed
 
         distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
@@ -697,7 +697,7 @@ class TestWrappedNetworks:
         assert torch.equal(scores_of(model), scores_of(scorecam.open_model(small())))
 
     @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-    def test_wrappers_around_wrappers_are_taken_off_too(self) -> None:
+    def test_nested_wrappers_are_removed_too(self) -> None:
         model = scorecam.open_model(torch.compile(nn.DataParallel(small())))
         assert len(model.remarks) == 2
         assert torch.equal(scores_of(model), scores_of(scorecam.open_model(small())))
@@ -726,7 +726,7 @@ class TestWrappedNetworks:
             layer.name for layer in scorecam.layers(small(), SHOWN)
         ]
 
-    def test_a_network_that_merely_has_such_a_name_is_left_alone(self) -> None:
+    def test_a_network_with_the_name_of_a_wrapper_is_left_alone(self) -> None:
         namesake = type("DataParallel", (Regions,), {})
         model = scorecam.open_model(namesake(torch.ones(2, 3)))
         assert model.remarks == ()
@@ -810,7 +810,7 @@ PREPROCESS = {"size": [16, 16], "fit": "squash", "mean": [0.5] * 3, "std": [0.5]
     ],
     ids=str,
 )
-def test_preprocessing_without_sense_is_refused_with_the_key_that_is_wrong(
+def test_invalid_preprocessing_is_refused_and_names_the_wrong_key(
     change: dict[str, Any], named_: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "preprocess.json"
@@ -826,7 +826,7 @@ def test_preprocessing_without_sense_is_refused_with_the_key_that_is_wrong(
     [b"", b"null", b"[]", b"3", b"{", b"\xff\xfe", b"[" * 200_000, b'{"size": NaN}'],
     ids=lambda content: repr(content[:20]),
 )
-def test_a_preprocessing_file_that_is_none_is_refused(content: bytes, tmp_path: Path) -> None:
+def test_a_file_that_is_not_preprocessing_is_refused(content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "preprocess.json"
     file.write_bytes(content)
     with pytest.raises(SettingError) as error:

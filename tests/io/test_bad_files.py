@@ -148,7 +148,7 @@ def test_weights_with_nan_are_refused_when_they_answer() -> None:
 @pytest.mark.parametrize(
     ("model", "phrases"),
     [
-        ("fails", ["mat1 and mat2", "another size", "model(x)"]),
+        ("fails", ["mat1 and mat2", "another image size", "model(x)"]),
         ("grey", ["3 channels", "number of colours"]),
         ("detects", ["dict", "classes", "boxes"]),
         ("never_fits", ["Memory ran out", "smaller"]),

@@ -44,7 +44,7 @@ def slow(monkeypatch: pytest.MonkeyPatch, network: Network) -> Slow:
     return Slow(network, Clock(monkeypatch))
 
 
-def test_auto_converts_a_network_once_its_own_passes_would_have_cost_as_much(
+def test_auto_converts_once_the_passes_would_have_cost_as_much(
     converter: Converter, slow: Slow, image: Tensor
 ) -> None:
     taken = [bank(slow, image, "network.norm").provenance.runtime for _ in range(5)]
@@ -52,7 +52,7 @@ def test_auto_converts_a_network_once_its_own_passes_would_have_cost_as_much(
     assert converter.made == ["float32"]
 
 
-def test_auto_converts_at_once_for_many_passes_and_dear_ones(
+def test_auto_converts_at_once_for_many_or_slow_passes(
     converter: Converter, slow: Slow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = images_for(slow.network, 3)
@@ -75,7 +75,7 @@ def test_auto_never_spends_more_than_twice_the_better_choice(
         assert spent <= 2 * min(itself, converted)
 
 
-def test_auto_keeps_an_account_for_each_network_and_each_readout(
+def test_auto_counts_passes_for_each_network_and_readout(
     converter: Converter, slow: Slow, image: Tensor
 ) -> None:
     converter.copies = False
@@ -99,7 +99,7 @@ def test_auto_keeps_an_account_for_each_network_and_each_readout(
     assert len(converter.made) == 3
 
 
-def test_auto_opens_a_new_account_for_new_weights_and_another_size(
+def test_auto_counts_passes_separately_for_new_weights_and_sizes(
     converter: Converter, slow: Slow, image: Tensor
 ) -> None:
     for height in (24, 20, 16, 12, 24, 20, 16, 12):  # two calls each
@@ -110,7 +110,7 @@ def test_auto_opens_a_new_account_for_new_weights_and_another_size(
     assert converter.made == ["float32"]  # for the third call at 24
 
 
-def test_targets_that_are_new_functions_each_time_do_not_convert_again_and_again(
+def test_targets_that_are_new_functions_each_time_do_not_convert(
     converter: Converter, slow: Slow, image: Tensor
 ) -> None:
     converter.copies = False
@@ -122,7 +122,7 @@ def test_targets_that_are_new_functions_each_time_do_not_convert_again_and_again
     assert len(conversions._SPENT[slow]) == conversions.KEPT
 
 
-def test_where_openvino_is_missing_auto_costs_nothing(
+def test_auto_costs_nothing_without_openvino(
     converter: Converter, slow: Slow, image: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(openvino.OpenVINO, "installed", lambda _self: False)
@@ -136,7 +136,7 @@ def test_where_openvino_is_missing_auto_costs_nothing(
 
 
 @pytest.mark.parametrize("half", ["bfloat16", "float16", None])
-def test_precision_auto_takes_the_half_that_the_machine_has(
+def test_precision_auto_uses_the_half_precision_of_the_machine(
     half: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(casting, "half_precision", lambda _device: half)
@@ -149,7 +149,7 @@ def test_precision_auto_takes_the_half_that_the_machine_has(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux about the processor")
-def test_the_processors_half_is_one_it_has_instructions_for() -> None:
+def test_the_half_precision_of_a_processor_has_instructions() -> None:
     words = Path("/proc/cpuinfo").read_text("utf-8").split()
     expected = "bfloat16" if "avx512_bf16" in words else None
     assert casting.half_precision(torch.device("cpu")) == expected
@@ -160,7 +160,7 @@ def test_the_processors_half_is_one_it_has_instructions_for() -> None:
 
 @pytest.mark.parametrize("half", ["bfloat16", None])
 @pytest.mark.parametrize("missing", [False, True])
-def test_doctor_tells_what_auto_would_take_and_why(
+def test_doctor_explains_what_auto_uses(
     half: str | None,
     missing: bool,
     converter: Converter,  # noqa: ARG001  openvino is there, whether or not it is installed
@@ -200,7 +200,7 @@ def test_doctor_tells_what_auto_would_take_and_why(
     ],
     ids=str,
 )
-def test_an_unknown_runtime_or_precision_is_refused_with_the_nearest_known(
+def test_an_unknown_runtime_or_precision_suggests_the_nearest(
     network: Network, settings: dict[str, Any], phrases: list[str]
 ) -> None:
     with pytest.raises(scorecam.SettingError) as raised:
@@ -213,7 +213,7 @@ def test_an_unknown_runtime_or_precision_is_refused_with_the_nearest_known(
     ("option", "word", "nearest"),
     [("--runtime", "opnvino", "openvino"), ("--precision", "float-16", "float16")],
 )
-def test_the_command_refuses_an_unknown_runtime_or_precision_with_the_nearest_known(
+def test_the_command_suggests_the_nearest_runtime_or_precision(
     option: str, word: str, nearest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -64,7 +64,7 @@ def test_openvino_gives_the_networks_own_maps(kind: type[Network]) -> None:
     "runtime", ["eager", pytest.param("openvino", marks=pytest.mark.needs("openvino"))]
 )
 @pytest.mark.parametrize("kind", NETWORKS)
-def test_bfloat16_gives_maps_near_the_float32_ones_and_hands_out_float32(
+def test_bfloat16_gives_float32_maps_near_those_of_float32(
     kind: type[Network], runtime: Any
 ) -> None:
     network = build(kind)
@@ -82,7 +82,7 @@ def test_bfloat16_gives_maps_near_the_float32_ones_and_hands_out_float32(
 
 @pytest.mark.needs("openvino")
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_openvino_says_so_where_the_processor_lacks_a_precision(
+def test_openvino_reports_a_precision_that_the_processor_lacks(
     network: Network, image: Tensor, precision: Any
 ) -> None:
     found = bank(network, image, "norm", runtime="openvino", precision=precision)
@@ -129,7 +129,7 @@ class TwoInputs(OneLogit):
     ],
     ids=["one logit", "dict", "readout", "two inputs"],
 )
-def test_openvino_reads_what_the_network_itself_is_read_by(
+def test_openvino_uses_the_readout_of_the_model(
     kind: type[nn.Module], beside: tuple[Tensor, ...], target: Any
 ) -> None:
     whole = build(InPlace) if kind is InPlace else kind().eval()
@@ -146,7 +146,7 @@ def test_openvino_reads_what_the_network_itself_is_read_by(
 
 @pytest.mark.needs("openvino")
 @pytest.mark.parametrize("fails", [False, True])
-def test_the_network_is_left_as_it_was_found_by_converting_it(
+def test_converting_a_network_leaves_it_unchanged(
     fails: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = Everything()  # of mixed modes, hooked, and partly frozen
@@ -165,7 +165,7 @@ def test_the_network_is_left_as_it_was_found_by_converting_it(
 
 @pytest.mark.early
 @pytest.mark.needs("compiler")
-def test_compiled_networks_give_their_own_maps_once_compiled_and_are_unchanged(
+def test_compiled_networks_give_the_same_maps_and_are_unchanged(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made: list[int] = []
@@ -215,7 +215,7 @@ def test_any_number_of_networks_can_be_compiled_in_one_process(
 
 
 @pytest.mark.needs("openvino")
-def test_a_network_is_converted_again_after_one_of_its_weights_was_changed(
+def test_a_changed_weight_causes_a_new_conversion(
     network: Network, image: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[str] = []
@@ -281,7 +281,7 @@ SAME: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_whatever_changes_a_networks_answers_has_it_converted_again(
+def test_any_change_of_the_output_causes_a_new_conversion(
     change: Callable[[Network], Any], converter: Converter, network: Network, image: Tensor
 ) -> None:
     before = bank(network, image, "norm", runtime="openvino")
@@ -317,7 +317,7 @@ def test_changes_of_weights_made_in_inference_mode_are_noticed(converter: Conver
     assert len(converter.made) == 2
 
 
-def test_each_precision_size_and_readout_is_converted_by_itself_and_once(
+def test_each_precision_size_and_readout_is_converted_once(
     converter: Converter, network: Network
 ) -> None:
     converter.copies = False
@@ -349,7 +349,7 @@ def test_threads_that_share_a_network_convert_it_once(converter: Converter) -> N
 
 
 @pytest.mark.needs("openvino")
-def test_what_was_converted_goes_with_its_network() -> None:
+def test_a_conversion_is_freed_with_its_network() -> None:
     network = build(InPlace)
     bank(network, images_for(network)[0], "norm", runtime="openvino")
     [made] = conversions._CONVERSIONS[network].values()
@@ -360,7 +360,7 @@ def test_what_was_converted_goes_with_its_network() -> None:
 
 
 @pytest.mark.needs("openvino")
-def test_what_was_converted_under_autocast_answers_nobody_else(
+def test_a_conversion_under_autocast_is_used_only_under_autocast(
     network: Network, image: Tensor
 ) -> None:
     with torch.autocast("cpu", torch.bfloat16):
@@ -375,7 +375,7 @@ def test_what_was_converted_under_autocast_answers_nobody_else(
 
 
 @pytest.mark.needs("openvino")
-def test_openvinos_maps_depend_neither_on_the_batch_size_nor_on_the_other_images(
+def test_openvino_maps_do_not_depend_on_batch_size_or_other_images(
     network: Network,
 ) -> None:
     images = images_for(network, 3)  # 25 questions, and openvino takes 8 at a time
@@ -390,7 +390,7 @@ def test_openvinos_maps_depend_neither_on_the_batch_size_nor_on_the_other_images
             assert distance(found, alone) <= 1e-5
 
 
-def test_a_runtime_is_never_given_more_images_than_it_takes(
+def test_a_runtime_never_gets_more_images_than_its_batch(
     converter: Converter, network: Network
 ) -> None:
     images = images_for(network, 3)

@@ -68,7 +68,7 @@ def failing(at: int, error: BaseException) -> Callable[[int, Tensor], Tensor]:
     ids=["error", "memory", "NaN"],
 )
 @pytest.mark.usefixtures("impatient")
-def test_from_the_batch_on_at_which_a_runtime_fails_the_network_itself_answers(
+def test_the_network_itself_takes_over_at_the_batch_where_a_runtime_fails(
     converter: Converter, batch: int, error: Exception | None, cause: str, runtime: Any
 ) -> None:
     network = Wide()
@@ -96,7 +96,7 @@ def test_an_interruption_is_no_failure(converter: Converter) -> None:
 
 
 @pytest.mark.usefixtures("converter")
-def test_a_mask_that_the_network_itself_cannot_answer_is_not_held_against_a_runtime() -> None:
+def test_nan_from_the_network_itself_does_not_reject_a_runtime() -> None:
     spy = Spy(Wide())
     bank(spy, X, "network.conv", runtime="eager")
     odd = spy.images[
@@ -144,7 +144,7 @@ SIZES = (3, 50, 2, 50, 4, 1, 2, 3, 2)
 
 
 @pytest.mark.parametrize("asked", ["auto", "float16"])
-def test_a_network_that_overflows_in_half_precision_answers_in_its_own(
+def test_a_network_that_overflows_in_half_precision_uses_its_own(
     asked: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(casting, "half_precision", lambda _device: "float16")
@@ -159,7 +159,7 @@ def test_a_network_that_overflows_in_half_precision_answers_in_its_own(
 
 
 @pytest.mark.parametrize("asked", ["auto", "float16"])
-def test_masks_that_overflow_although_the_probe_did_not_are_answered_in_float32(
+def test_masks_that_overflow_after_the_probe_are_scored_in_float32(
     asked: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(casting, "half_precision", lambda _device: "float16")
@@ -182,7 +182,7 @@ def test_masks_that_overflow_although_the_probe_did_not_are_answered_in_float32(
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("budget", [20, "fast"])
 @pytest.mark.parametrize("where", ["first", "middle", "last"])
-def test_with_a_budget_too_a_batch_that_does_not_fit_is_halved_and_asked_again(
+def test_with_a_budget_a_batch_that_does_not_fit_is_halved_and_repeated(
     where: str, budget: Any, precision: Any
 ) -> None:
     settings = {"runtime": "eager", "precision": precision, "budget": budget}
@@ -202,7 +202,7 @@ def test_with_a_budget_too_a_batch_that_does_not_fit_is_halved_and_asked_again(
 
 @pytest.mark.parametrize("budget", ["exact", 22])
 @pytest.mark.parametrize("batch", [1, 2, 3])
-def test_where_a_runtime_and_then_the_network_run_out_of_memory_batches_are_halved(
+def test_batches_are_halved_when_the_runtime_and_the_network_lack_memory(
     converter: Converter, batch: int, budget: Any
 ) -> None:
     network = Wide()
@@ -218,7 +218,7 @@ def test_where_a_runtime_and_then_the_network_run_out_of_memory_batches_are_halv
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("runtime", ["openvino", "auto"])
-def test_the_probe_too_is_halved_where_it_does_not_fit(converter: Converter, runtime: Any) -> None:
+def test_a_probe_that_does_not_fit_is_halved_too(converter: Converter, runtime: Any) -> None:
     truth = bank(Wide(), X, "conv", runtime="eager")
     short = Short(Wide(), limit=1)
     found = bank(short, X, "network.conv", runtime=runtime)

@@ -44,7 +44,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 # ── what cannot be converted ─────────────────────────────────────────────────────────────────
 
 
-def test_a_network_that_cannot_be_converted_answers_itself_and_the_cause_is_told(
+def test_a_network_that_cannot_be_converted_runs_itself_with_a_remark(
     converter: Converter, network: Network, image: Tensor
 ) -> None:
     truth = bank(network, image, "norm", runtime="eager")
@@ -56,7 +56,7 @@ def test_a_network_that_cannot_be_converted_answers_itself_and_the_cause_is_told
     assert torch.equal(found.scores, truth.scores)
 
 
-def test_what_cannot_be_converted_is_not_tried_again_before_it_changes(
+def test_a_failed_conversion_is_not_repeated_before_the_network_changes(
     converter: Converter, network: Network, image: Tensor
 ) -> None:
     converter.refusal = ValueError()
@@ -80,7 +80,7 @@ def test_a_conversion_that_ran_out_of_memory_is_tried_again(
 
 
 @pytest.mark.usefixtures("impatient")
-def test_auto_passes_over_what_cannot_be_converted_in_silence_and_tries_it_once(
+def test_auto_skips_what_cannot_be_converted_without_a_remark_and_tries_once(
     converter: Converter, network: Network, image: Tensor
 ) -> None:
     truth = bank(network, image, "norm", runtime="eager")
@@ -130,7 +130,7 @@ def branching(images: Tensor) -> Tensor:
     ],
     ids=["custom operator", "no rule", "numpy", "branch"],
 )
-def test_what_openvino_cannot_express_is_answered_by_the_network_itself(
+def test_what_openvino_cannot_convert_is_run_by_the_network_itself(
     change: Callable[[Tensor], Tensor], cause: str
 ) -> None:
     network = Altered(change).train()
@@ -146,7 +146,7 @@ def test_what_openvino_cannot_express_is_answered_by_the_network_itself(
     assert torch.equal(found.scores, truth.scores)
 
 
-def test_a_network_that_cannot_be_compiled_answers_itself(
+def test_a_network_that_cannot_be_compiled_runs_itself(
     network: Network, image: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def convert(*_given: Any) -> Any:
@@ -157,9 +157,7 @@ def test_a_network_that_cannot_be_compiled_answers_itself(
     assert remark.startswith("compile cannot run this network (No working C++ compiler found.)")
 
 
-def test_a_network_that_cannot_be_copied_is_compiled_all_the_same(
-    network: Network, image: Tensor
-) -> None:
+def test_a_network_that_deepcopy_refuses_is_still_compiled(network: Network, image: Tensor) -> None:
     network.kept = (
         network.classes.weight * 2
     )  # copy.deepcopy stops at such a tensor; a view does not
@@ -173,7 +171,7 @@ def test_a_network_that_cannot_be_copied_is_compiled_all_the_same(
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(("runtime", "remarks"), [("auto", 0), ("openvino", 1)])
-def test_a_network_that_takes_one_image_at_a_time_answers_itself(
+def test_a_network_for_single_images_is_not_converted(
     converter: Converter, runtime: Any, remarks: int
 ) -> None:
     def alone(images: Tensor) -> Tensor:
@@ -190,7 +188,7 @@ def test_a_network_that_takes_one_image_at_a_time_answers_itself(
 # ── what is not there ────────────────────────────────────────────────────────────────────────
 
 
-def test_openvino_asked_for_and_missing_is_an_error_with_the_remedy(
+def test_openvino_by_name_but_missing_is_an_error_with_the_extra(
     network: Network, image: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
@@ -202,7 +200,7 @@ def test_openvino_asked_for_and_missing_is_an_error_with_the_remedy(
 
 
 @pytest.mark.usefixtures("impatient")
-def test_openvino_not_asked_for_and_missing_is_not_missed(
+def test_a_missing_openvino_does_not_matter_with_auto(
     network: Network, image: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
@@ -213,7 +211,7 @@ def test_openvino_not_asked_for_and_missing_is_not_missed(
     assert found.provenance.forward_passes == truth.provenance.forward_passes
 
 
-def test_a_precision_that_the_processor_lacks_is_refused_before_anything_is_converted(
+def test_a_precision_the_processor_lacks_is_refused_before_converting(
     converter: Converter, network: Network, image: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(openvino.OpenVINO, "precisions", lambda _self: ["float32"])
@@ -224,7 +222,7 @@ def test_a_precision_that_the_processor_lacks_is_refused_before_anything_is_conv
     assert converter.made == []
 
 
-def test_a_network_in_half_precision_cannot_be_asked_for_another(
+def test_another_precision_for_a_half_precision_network_is_refused(
     network: Network, image: Tensor
 ) -> None:
     halved = copy.deepcopy(network).bfloat16()
@@ -240,7 +238,7 @@ def test_a_network_in_half_precision_cannot_be_asked_for_another(
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
-def test_a_network_in_another_precision_is_not_converted_and_the_cause_is_told(
+def test_a_network_in_another_precision_is_not_converted_with_a_remark(
     converter: Converter, network: Network, image: Tensor, dtype: torch.dtype
 ) -> None:
     name = str(dtype).removeprefix("torch.")
@@ -251,7 +249,7 @@ def test_a_network_in_another_precision_is_not_converted_and_the_cause_is_told(
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
-def test_a_network_in_another_precision_is_compiled_in_its_own(
+def test_a_network_in_another_precision_is_compiled_in_that_precision(
     network: Network, image: Tensor, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[torch.dtype] = []
@@ -293,7 +291,7 @@ WRONG: dict[str, Callable[[int, Tensor], Tensor]] = {
 @pytest.mark.parametrize("runtime", ["openvino", "auto"])
 @pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
 @pytest.mark.usefixtures("impatient")
-def test_a_runtime_that_disagrees_on_the_probe_is_not_taken(
+def test_a_runtime_that_disagrees_on_the_probe_is_not_used(
     converter: Converter,
     network: Network,
     image: Tensor,
@@ -312,7 +310,7 @@ def test_a_runtime_that_disagrees_on_the_probe_is_not_taken(
     assert len(converter.made) == len(converter.passes) == 1  # what it was found to be is kept
 
 
-def test_a_runtime_whose_map_is_the_same_to_a_ten_thousandth_is_taken(
+def test_a_runtime_whose_map_differs_by_less_than_1e4_is_used(
     converter: Converter, network: Network, image: Tensor
 ) -> None:
     converter.spoil = lambda _number, scores: scores * (1 + 1e-6)
@@ -331,7 +329,7 @@ def test_a_runtime_whose_map_is_the_same_to_a_ten_thousandth_is_taken(
         (3.0, "bfloat16", ("eager", "float32", 1)),  # by 0.6
     ],
 )
-def test_half_precision_may_move_the_map_a_little_and_a_little_more_if_asked_for_by_name(
+def test_half_precision_may_move_the_map_more_if_named_than_with_auto(
     converter: Converter,
     error: float,
     asked: Any,

@@ -20,7 +20,7 @@ HALVES = {torch.float16: 0.02, torch.bfloat16: 0.12}
 
 @pytest.mark.parametrize("dtype", HALVES)
 @pytest.mark.parametrize("kind", NETWORKS)
-def test_half_precision_networks_with_dead_channels_give_finite_maps_near_the_float32_ones(
+def test_half_precision_with_dead_channels_gives_finite_maps_near_float32(
     kind: type[Network], dtype: torch.dtype
 ) -> None:
     network = build(kind)
@@ -93,7 +93,7 @@ class Strong(nn.Module):
         return 20 * (maps * strength)
 
 
-def test_channels_that_overflow_are_left_out_and_said_so() -> None:
+def test_channels_that_overflow_are_left_out_with_a_remark() -> None:
     image = images_for(build(InPlace))
     network = Overflows().half()
     infinite = [2, 5]
@@ -127,7 +127,7 @@ class BlowsUp(nn.Module):
 
 
 @pytest.mark.parametrize("variant", ["official", "algorithm1", "increase", "literal"])
-def test_masked_images_without_a_finite_answer_are_left_out_and_said_so(variant: str) -> None:
+def test_masked_images_without_finite_scores_are_left_out_with_a_remark(variant: str) -> None:
     # Three regions of 1, 3 and 2 pixels; the answer to the first alone is NaN.
     image = regions((1, 3, 2), 4, 5)
     model = scorecam.open_model(BlowsUp(), head="logits")
@@ -142,7 +142,7 @@ def test_masked_images_without_a_finite_answer_are_left_out_and_said_so(variant:
     assert [note.value for note in explanation.health if note.code == "not-finite"] == [1]
 
 
-def test_where_nothing_was_answered_the_map_is_zero() -> None:
+def test_without_finite_scores_the_map_is_zero() -> None:
     class NeverMasked(BlowsUp):
         def forward(self, images: Tensor) -> Tensor:
             sums = self.maps(images).flatten(2).sum(2)
@@ -158,7 +158,7 @@ def test_where_nothing_was_answered_the_map_is_zero() -> None:
     assert {"flat", "not-finite"} <= {note.code for note in explanation.health}
 
 
-def test_an_empty_image_without_a_finite_answer_spoils_only_what_needs_it() -> None:
+def test_an_empty_image_without_finite_scores_affects_only_its_variants() -> None:
     class BlankIsOdd(BlowsUp):
         def forward(self, images: Tensor) -> Tensor:
             sums = self.maps(images).flatten(2).sum(2)

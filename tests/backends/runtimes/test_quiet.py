@@ -68,7 +68,7 @@ def test_converting_sends_nothing_starts_nothing_and_writes_nothing(
 
 
 @pytest.mark.needs("openvino")
-def test_where_the_program_had_imported_openvino_before_converting_sends_nothing(
+def test_converting_sends_nothing_if_openvino_was_imported_before(
     tmp_path: Path,
 ) -> None:
     code = f"{BEFORE}{EXPLAINED}step('ours')\nexplain('openvino')\n{OWN_TELEMETRY}"
@@ -78,7 +78,7 @@ def test_where_the_program_had_imported_openvino_before_converting_sends_nothing
 
 
 @pytest.mark.needs("openvino")
-def test_conversions_that_are_not_through_our_door_do_report(tmp_path: Path) -> None:
+def test_conversions_without_our_import_do_send_telemetry(tmp_path: Path) -> None:
     """Or the tests above would prove nothing."""
     watched = watched_process.watch(
         "import openvino, time; time.sleep(1)", tmp_path, CI="", TF_BUILD=""
@@ -125,7 +125,7 @@ assert before == after, (before, after)
 
 @pytest.mark.early
 @pytest.mark.needs("compiler")
-def test_what_is_compiled_lies_in_the_cache_folder_or_where_the_user_says(tmp_path: Path) -> None:
+def test_compiled_code_is_in_the_cache_folder_or_the_users_folder(tmp_path: Path) -> None:
     code, own = COMPILED.format(explained=EXPLAINED), tmp_path / "own"
     theirs = watched_process.watch(code, tmp_path, TORCHINDUCTOR_CACHE_DIR=str(own))
     assert theirs.code == 0, theirs.out

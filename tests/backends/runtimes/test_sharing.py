@@ -25,7 +25,7 @@ def network() -> nn.Sequential:
     )
 
 
-def test_threads_that_share_a_network_get_the_maps_they_would_get_alone() -> None:
+def test_threads_that_share_a_network_get_the_maps_of_one_thread() -> None:
     shared = network().train()
     state = {name: tensor.clone() for name, tensor in shared.state_dict().items()}
     images = torch.randn(8, 3, 20, 28)
@@ -38,7 +38,7 @@ def test_threads_that_share_a_network_get_the_maps_they_would_get_alone() -> Non
     assert all(torch.equal(tensor, state[name]) for name, tensor in shared.state_dict().items())
 
 
-def test_what_a_network_caches_while_it_is_explained_does_not_stop_its_training() -> None:
+def test_caches_filled_by_an_explanation_do_not_prevent_training() -> None:
     class Caching(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -59,7 +59,7 @@ def test_what_a_network_caches_while_it_is_explained_does_not_stop_its_training(
 
 
 @pytest.mark.parametrize("precision", ["medium", "high"])
-def test_masks_are_exact_whatever_precision_the_user_has_chosen(precision: str) -> None:
+def test_masks_are_exact_in_every_precision(precision: str) -> None:
     maps = torch.randn(4, 7, 5)
     before = torch.get_float32_matmul_precision()
     try:

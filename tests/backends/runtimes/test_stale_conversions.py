@@ -415,7 +415,7 @@ def explained(network: nn.Module, target: Any, runtime: Any) -> scorecam.Explana
 @pytest.mark.parametrize("runtime", ["auto", "openvino"])
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 @pytest.mark.usefixtures("impatient")
-def test_after_a_change_of_whatever_is_read_the_map_is_the_networks_own(
+def test_after_any_change_of_the_state_the_map_is_that_of_the_network(
     case: Callable[[], Case], runtime: str
 ) -> None:
     network, target, change = case()
@@ -432,7 +432,7 @@ def test_after_a_change_of_whatever_is_read_the_map_is_the_networks_own(
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_without_a_change_the_state_that_is_read_is_the_same(case: Callable[[], Case]) -> None:
+def test_the_state_is_equal_without_a_change(case: Callable[[], Case]) -> None:
     network, target, change = case()
     model = scorecam.open_model(network.eval())
     read = [read_state(network, target) for _ in range(2)]
@@ -448,7 +448,7 @@ UNREADABLE = {"what cannot be read", "environment variable"}
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_only_what_cannot_be_read_has_a_network_probed_again_at_each_use(
+def test_a_conversion_is_probed_at_each_use_only_if_its_state_is_not_whole(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     converter = install(monkeypatch)
@@ -494,7 +494,7 @@ class Clocked(Plain):
 @pytest.mark.needs("openvino")
 @pytest.mark.parametrize("kind", [Drops, Draws, DrawsFromNumpy, Clocked])
 @pytest.mark.usefixtures("impatient")
-def test_a_network_that_answers_differently_each_time_is_not_converted(kind: type[Plain]) -> None:
+def test_a_network_with_random_output_is_not_converted(kind: type[Plain]) -> None:
     network = kind().eval()
     for _ in range(3):
         assert explained(network, None, "auto").provenance.runtime == "eager"
@@ -554,7 +554,7 @@ ODD: dict[str, tuple[bool, Callable[[], nn.Module]]] = {
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("whole", "make"), ODD.values(), ids=ODD)
-def test_whatever_a_network_holds_is_read_or_said_not_to_be_and_quickly(
+def test_any_attribute_is_read_or_marked_unread_quickly(
     whole: bool, make: Callable[[], nn.Module]
 ) -> None:
     network = make()
