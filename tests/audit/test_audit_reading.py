@@ -1,4 +1,4 @@
-"""Runs that are unfinished, damaged, edited or tiny: said, left out, never a traceback."""
+"""Unfinished, damaged, edited and tiny runs are reported without a traceback."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Change = Callable[[dict[str, Any]], None]
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """Ten photos of two classes; nothing is wrong with them."""
+    """Ten photos of two classes without problems."""
     return write(tmp_path / "run", right(0, on_box(), 5) + right(1, on_box(), 5))
 
 
@@ -34,16 +34,16 @@ def file_of(run: Path, number: int, kind: str = "items/scorecam", ending: str = 
 
 
 def edit(file: Path, change: Change) -> None:
-    """Change a JSON file; numbers that JSON does not have are written as Python writes them."""
+    """Edit a JSON file; NaN and infinity are written in Python's way."""
     content = json.loads(file.read_text("utf-8"))
     change(content)
     file.write_text(json.dumps(content), "utf-8")
 
 
-# ── what is refused ──────────────────────────────────────────────────────────────────────────
+# ── refused ──────────────────────────────────────────────────────────────────────────────────
 
 
-def test_what_is_no_run_is_refused(tmp_path: Path, run: Path) -> None:
+def test_a_folder_that_is_not_a_run_is_refused(tmp_path: Path, run: Path) -> None:
     with pytest.raises(RunError, match="isn't a run folder"):
         read(tmp_path / "nowhere")
     with pytest.raises(RunError, match="isn't a run folder"):
@@ -55,7 +55,7 @@ def test_what_is_no_run_is_refused(tmp_path: Path, run: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ('{"schema": 2}', "has schema 2"),
         ("{", "cannot be read"),
@@ -69,9 +69,11 @@ def test_what_is_no_run_is_refused(tmp_path: Path, run: Path) -> None:
         ("[" * 100_000, "cannot be read: it is nested too deeply"),
     ],
 )
-def test_another_schema_and_a_damaged_run_json_are_refused(run: Path, text: str, said: str) -> None:
+def test_another_schema_and_a_damaged_run_json_are_refused(
+    run: Path, text: str, message: str
+) -> None:
     (run / "run.json").write_text(text, "utf-8")
-    with pytest.raises(RunError, match=said):
+    with pytest.raises(RunError, match=message):
         audit(run)
 
 
@@ -84,7 +86,7 @@ def test_a_run_without_records_or_without_maps_is_refused(tmp_path: Path, run: P
         audit(run)
 
 
-def test_a_run_of_failures_alone_is_refused(run: Path) -> None:
+def test_a_run_with_only_failures_is_refused(run: Path) -> None:
     failure = {"kind": "PhotoError", "message": "no photo"}
     for number in range(10):
         edit(file_of(run, number), lambda record: record.update(failure=failure))
@@ -92,10 +94,10 @@ def test_a_run_of_failures_alone_is_refused(run: Path) -> None:
         audit(run)
 
 
-# ── what is left out, and said ───────────────────────────────────────────────────────────────
+# ── left out and reported ────────────────────────────────────────────────────────────────────
 
 
-def test_a_half_finished_run_says_how_much_there_is(tmp_path: Path) -> None:
+def test_an_unfinished_run_states_its_progress(tmp_path: Path) -> None:
     found = audit(write(tmp_path / "run", right(0, on_box(), 5), total=1_200))
     assert "The run is unfinished: 5 of 1,200 photos are done." in found.remarks
 
@@ -121,7 +123,7 @@ EDITS: dict[str, Change] = {
 
 
 @pytest.mark.parametrize("reason", EDITS)
-def test_a_record_that_someone_edited_is_left_out(run: Path, reason: str) -> None:
+def test_an_edited_record_is_left_out(run: Path, reason: str) -> None:
     edit(file_of(run, 3), EDITS[reason])
     found = audit(run)
     assert id_of(3) not in {item.id for item in found.items}
@@ -130,24 +132,24 @@ def test_a_record_that_someone_edited_is_left_out(run: Path, reason: str) -> Non
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 10**400, "0.5", None, True])
-def test_values_that_are_no_finite_numbers_are_left_out(run: Path, value: Any) -> None:
+def test_values_that_are_not_finite_are_left_out(run: Path, value: Any) -> None:
     edit(file_of(run, 0), lambda record: record["values"].update(average_drop=value))
     assert len(audit(run).items) == 9
 
 
-def test_a_prediction_that_was_edited_to_be_right_is_left_out(run: Path) -> None:
+def test_a_prediction_edited_to_be_right_is_left_out(run: Path) -> None:
     edit(file_of(run, 0), lambda record: record["predicted"].update(index=2))
     assert "1 × record that contradicts itself" in " ".join(audit(run).remarks)
 
 
-def test_a_file_that_is_no_record_is_left_out(run: Path) -> None:
+def test_a_file_that_is_not_a_record_is_left_out(run: Path) -> None:
     file_of(run, 0).write_text("{", "utf-8")
     file_of(run, 1).write_bytes(b"\xff\xfe")
     file_of(run, 2).write_text("[" * 100_000, "utf-8")
     assert "Damaged or edited, left out: 3 × damaged record." in audit(run).remarks
 
 
-def test_names_that_have_no_utf8_are_read_as_a_run_writes_them(run: Path) -> None:
+def test_names_without_utf8_are_escaped(run: Path) -> None:
     def odd(record: dict[str, Any]) -> None:
         record.update(name="a\ud800.jpg", label="b\udfff")
         record["target"].update(name="c\udcff")
@@ -164,7 +166,7 @@ def saved(array: np.ndarray) -> Callable[[Path], None]:
 
 
 def promising(shape: str) -> Callable[[Path], None]:
-    """A file whose header is right, and promises what is not there."""
+    """A file with a valid header that promises more than it holds."""
     header = f"{{'descr': '<f2', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
     start = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
     return lambda file: file.write_bytes(start + bytes(128)) and None
@@ -191,7 +193,7 @@ MAPS: dict[str, tuple[str, Callable[[Path], None]]] = {
 
 
 @pytest.mark.parametrize("name", MAPS)
-def test_a_map_that_is_damaged_is_left_out(run: Path, name: str) -> None:
+def test_a_damaged_map_is_left_out(run: Path, name: str) -> None:
     reason, damage = MAPS[name]
     damage(file_of(run, 2, "maps/scorecam", ".npy"))
     found = audit(run)
@@ -199,7 +201,7 @@ def test_a_map_that_is_damaged_is_left_out(run: Path, name: str) -> None:
     assert f"Damaged or edited, left out: 1 × {reason}." in found.remarks
 
 
-def test_a_header_that_promises_too_much_costs_no_memory(run: Path) -> None:
+def test_a_header_with_a_huge_shape_costs_no_memory(run: Path) -> None:
     file = file_of(run, 2, "maps/scorecam", ".npy")
     promising("(100_000, 1_000)")(file)  # 200 MB
     tracemalloc.start()
@@ -245,7 +247,7 @@ GALLERIES: dict[str, Change] = {
 
 
 @pytest.mark.parametrize("name", GALLERIES)
-def test_a_gallery_that_is_damaged_costs_its_entry_alone(run: Path, name: str) -> None:
+def test_a_damaged_gallery_entry_loses_only_the_entry(run: Path, name: str) -> None:
     edit(file_of(run, 4, "gallery"), GALLERIES[name])
     found = audit(run)
     assert len(found.items) == 10
@@ -255,33 +257,33 @@ def test_a_gallery_that_is_damaged_costs_its_entry_alone(run: Path, name: str) -
                found.remarks)  # fmt: skip
 
 
-def test_an_entry_nested_without_end_is_damaged(run: Path) -> None:
+def test_an_endlessly_nested_entry_is_damaged(run: Path) -> None:
     file_of(run, 4, "gallery").write_text("[" * 100_000, "utf-8")
     remarks = audit(run).remarks
     assert any(each.startswith("Photos with a damaged entry in gallery/: 1.") for each in remarks)
 
 
-def test_a_run_without_a_gallery_is_audited_by_its_maps(tmp_path: Path) -> None:
+def test_a_run_without_a_gallery_is_audited(tmp_path: Path) -> None:
     run = write(tmp_path / "run", right(0, on_box(), 6) + right(1, on_box(), 6), gallery=False)
     found = audit(run)
-    said = " ".join(found.remarks)
-    assert "Photos with a missing entry in gallery/: 12." in said
-    assert "fragile maps could not be looked for" in said
-    assert "too few to test with boxes or masks" in said
+    text = " ".join(found.remarks)
+    assert "Photos with a missing entry in gallery/: 12." in text
+    assert "fragile maps could not be looked for" in text
+    assert "too few to test with boxes or masks" in text
 
 
-def test_numbers_of_the_run_stand_in_for_boxes_that_are_not_there(tmp_path: Path) -> None:
+def test_the_runs_measurements_replace_missing_boxes(tmp_path: Path) -> None:
     photos = right(0, on_box(), 12, boxes=False) + right(1, on_box(), 12, boxes=False)
     run = write(tmp_path / "run", photos, gallery=False)
     for number in range(24):
         energy = 0.05 if number < 12 else 0.9
         values = {"energy_mask": energy, "chance_mask": 0.25}
         edit(file_of(run, number), lambda record, v=values: record["values"].update(v))
-    [told] = audit(run).findings
-    assert (told.rule, told.level, told.label) == ("wrong-reason", "problem", "ant")
+    [finding] = audit(run).findings
+    assert (finding.rule, finding.level, finding.label) == ("wrong-reason", "problem", "ant")
 
 
-def test_flat_maps_lie_nowhere(tmp_path: Path) -> None:
+def test_flat_maps_are_left_out_of_comparisons(tmp_path: Path) -> None:
     flat = right(0, np.zeros((8, 8)), 3)
     found = audit(write(tmp_path / "run", flat + right(1, on_box(), 6)))
     assert "Maps that are zero everywhere, left out of comparisons: 3." in found.remarks
@@ -305,14 +307,14 @@ def test_classes_with_one_photo_are_named(tmp_path: Path) -> None:
     assert any(remark.endswith("one by one: bee.") for remark in found.remarks)
 
 
-def test_photos_that_are_all_wrong_are_no_right_photos(tmp_path: Path) -> None:
+def test_a_run_with_only_wrong_photos_has_no_classes_to_test(tmp_path: Path) -> None:
     photos = [Photo(0, on_box(), taken=1) for _ in range(8)]
     found = audit(write(tmp_path / "run", photos))
     assert found.classes.all == ()
     assert len(found.wrong) == 8
 
 
-def test_photos_without_labels_are_taken_by_their_prediction(tmp_path: Path) -> None:
+def test_unlabelled_photos_are_grouped_by_prediction(tmp_path: Path) -> None:
     corner = mixed((0.8, spot((0, 0))), (0.2, on_box()))
     photos = [Photo(None, corner, taken=0) for _ in range(10)]
     photos += [Photo(None, on_box(), taken=label) for label in (1, 2) for _ in range(10)]

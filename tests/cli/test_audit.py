@@ -24,7 +24,7 @@ pytestmark = pytest.mark.needs("audit")
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """A class that is recognised by a corner, and one wrong prediction."""
+    """A class recognised by a corner, and one wrong prediction."""
     corner = mixed((0.7, spot((0, 0), (0, 1))), (0.3, on_box()))
     wrong = Photo(0, on_box(), taken=1, contrast=spot((7, 7)), prediction=spot((7, 7)))
     clean = [photo for label in (1, 2) for photo in right(label, on_box(), 10)]
@@ -52,7 +52,7 @@ def test_findings_are_printed_and_written(run: Path, tmp_path: Path) -> None:
     assert "For 'bee' the model looked at" in document["wrong"][0]["words"][1]
 
 
-def test_json_is_one_document_and_nothing_else(run: Path) -> None:
+def test_json_is_one_document(run: Path) -> None:
     answer = command("audit", run, "--json")
     assert answer.code == 0
     assert answer.items[0]["rule"] == "corner"
@@ -75,7 +75,7 @@ def test_nothing_is_overwritten_without_force(run: Path, tmp_path: Path) -> None
     assert "mine" not in out.read_text("utf-8")[:4]
 
 
-def test_places_that_cannot_be_written_are_refused(run: Path, tmp_path: Path) -> None:
+def test_unwritable_paths_are_refused(run: Path, tmp_path: Path) -> None:
     refused(command("audit", run, "--out", tmp_path), "is a folder")
     refused(command("audit", run, "--out", tmp_path / "audit.json"), "another name")
     (tmp_path / "file").write_text("", "utf-8")
@@ -96,13 +96,13 @@ def test_every_rule_explains_itself_without_a_run(code: str) -> None:
         assert f"{name} {value:g}" in answer.out
 
 
-def test_all_rules_are_explained_at_once_and_an_unknown_one_is_refused() -> None:
+def test_all_rules_are_explained_and_unknown_ones_refused() -> None:
     answer = command("audit", "--explain", "all")
     assert [f"{code}: " in answer.out for code in RULES] == [True] * len(RULES)
     refused(command("audit", "--explain", "cornr"), "Did you mean 'corner'?")
 
 
-def test_a_run_has_to_be_named_and_has_to_be_one(tmp_path: Path) -> None:
+def test_a_run_folder_is_required(tmp_path: Path) -> None:
     refused(command("audit"), "No run was given")
     refused(command("audit", tmp_path / "nowhere"), "isn't a run folder")
     refused(
@@ -119,7 +119,7 @@ def test_another_method_can_be_audited(run: Path) -> None:
 # ── the page ─────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_page_has_every_photo_wrong_ones_first(run: Path) -> None:
+def test_the_page_has_every_photo_wrong_predictions_first(run: Path) -> None:
     page = report.content(audit(run))
     assert len(page.pictures) == 31
     first = page.pictures[0]
@@ -141,7 +141,7 @@ def test_the_page_has_every_photo_wrong_ones_first(run: Path) -> None:
     assert page.findings[0].evidence[-1].startswith("Source: Lapuschkin")
 
 
-def test_a_run_without_a_gallery_has_a_page_of_its_maps(tmp_path: Path) -> None:
+def test_a_run_without_a_gallery_has_a_page(tmp_path: Path) -> None:
     run = write(tmp_path / "run", right(0, on_box(), 2), gallery=False)
     [first, _] = report.content(audit(run)).pictures
     assert first.jpeg is None
@@ -149,7 +149,7 @@ def test_a_run_without_a_gallery_has_a_page_of_its_maps(tmp_path: Path) -> None:
     assert first.classes[0].maps["scorecam"].max() == 255
 
 
-def test_a_thumbnail_that_is_no_picture_becomes_a_grey_tile(run: Path) -> None:
+def test_an_undecodable_thumbnail_becomes_a_grey_tile(run: Path) -> None:
     file = run / "gallery" / id_of(3)[:2] / f"{id_of(3)}.json"
     entry = json.loads(file.read_text("utf-8"))
     file.write_text(json.dumps(entry | {"jpeg": entry["jpeg"][:80]}), "utf-8")
@@ -158,14 +158,14 @@ def test_a_thumbnail_that_is_no_picture_becomes_a_grey_tile(run: Path) -> None:
     assert page.remarks[-1] == "Thumbnails that cannot be decoded, shown in grey: 1."
 
 
-def test_an_audit_without_findings_says_that_this_is_no_proof(tmp_path: Path) -> None:
+def test_an_audit_without_findings_claims_no_proof(tmp_path: Path) -> None:
     run = write(tmp_path / "run", right(0, on_box(), 6) + right(1, on_box(), 6))
     answer = command("audit", run)
     assert answer.out.startswith("No findings in 12 photos.")
 
 
 @pytest.mark.needs("eval")
-def test_what_evaluate_leaves_can_be_audited(tmp_path: Path) -> None:
+def test_a_run_of_evaluate_can_be_audited(tmp_path: Path) -> None:
     dataset = photos(tmp_path / "photos", 12)
     scorecam.evaluate(
         opened(), dataset, "scorecam,random", "quick", out=tmp_path / "run", runtime="eager"
@@ -179,7 +179,7 @@ def test_what_evaluate_leaves_can_be_audited(tmp_path: Path) -> None:
     assert json.loads(document.read_text("utf-8"))["read"] == 12
 
 
-# ── what it needs ────────────────────────────────────────────────────────────────────────────
+# ── optional libraries ───────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("library", ["scipy", "sklearn", "jinja2"])
@@ -204,7 +204,7 @@ def test_importing_the_audit_loads_no_optional_library() -> None:
     assert answer.stdout.strip() == b"[]"
 
 
-def test_the_page_of_the_documentation_says_what_the_rules_say() -> None:
+def test_the_documentation_states_the_rules() -> None:
     text = (Path(__file__).parents[2] / "docs" / "audit.md").read_text("utf-8")
     for rule in RULES.values():
         limits = ", ".join(f"{name} {value:g}" for name, value in rule.thresholds.items())

@@ -56,9 +56,11 @@ def picture(number: int, **changes: object) -> Picture:
 def page(count: int, **changes: object) -> Page:
     findings = (
         FindingCard(
-            "stamp", "problem", "A stamp speaks.", ("3 of 4 maps.",), "It fails.", ("id-1",)
+            "stamp", "problem", "A stamp is decisive.", ("3 of 4 maps.",), "It fails.", ("id-1",)
         ),
-        FindingCard("edges", "warning", "The edges speak.", (), "", ("id-0", "id-2", "elsewhere")),
+        FindingCard(
+            "edges", "warning", "The edges are decisive.", (), "", ("id-0", "id-2", "elsewhere")
+        ),
         FindingCard("far", "note", "Not here.", (), "", ("elsewhere",)),
     )
     settings: dict[str, object] = {

@@ -1,4 +1,4 @@
-"""The HTML page as people meet it: in Chromium, by mouse, by keyboard, on a phone."""
+"""The HTML page in Chromium: by mouse, by keyboard, on a phone."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def heard() -> Heard:
 
 @pytest.fixture
 def show(browser: Browser, tmp_path: Path, heard: Heard) -> Iterator[Opener]:
-    """Opens a page; at the end, nothing may have been reported and nothing asked for."""
+    """Opens a page; fails if it reported errors or made requests."""
     file = tmp_path / "page.html"
     contexts = []
 
@@ -94,7 +94,7 @@ PIXEL = """([selector, x, y]) => {
 
 
 def pixel(tab: Tab, x: float, y: float, selector: str = "#gallery canvas") -> list[int]:
-    """What is drawn on a canvas (the first card's) at a place in units of its size: R G B A."""
+    """The colour R G B A on the first card's canvas, at a place in units of its size."""
     return tab.evaluate(PIXEL, [selector, x, y])
 
 
@@ -105,7 +105,7 @@ def bright(tab: Tab, x: float, y: float, selector: str = "#gallery canvas") -> b
 
 
 def choose(tab: Tab, control: str, option: str) -> None:
-    """Choose, and wait until the cards that can be seen have followed."""
+    """Choose an option, and wait until the visible cards are redrawn."""
     tab.get_by_role("combobox", name=control, exact=True).select_option(option)
     tab.locator("#gallery li").first.scroll_into_view_if_needed()
     tab.wait_for_selector("#gallery li:first-child:not([data-stale])")
@@ -129,14 +129,14 @@ def count(tab: Tab) -> str:
 
 
 def focused(tab: Tab) -> str:
-    """The number of the card that has the focus, or the id of what has it."""
+    """The number of the focused card, or the focused element's id."""
     return tab.evaluate(
         "document.activeElement.closest('.card')?.dataset.index ?? document.activeElement.id"
     )
 
 
 def closed_on(tab: Tab, index: int) -> None:
-    """Wait until a card has the focus: that the dialog was closed is told to the page later."""
+    """Wait until a card has the focus; the close event comes later than the close."""
     tab.wait_for_function(
         f"() => document.activeElement.closest('.card')?.dataset.index === '{index}'"
     )
@@ -159,7 +159,7 @@ def test_a_card_shows_the_map_in_the_known_colours(show: Opener) -> None:
         assert alpha == value
         # A canvas keeps colours multiplied by alpha: half as opaque, half as many steps.
         np.testing.assert_allclose(colour, COLOURS[value], atol=255 / value)
-    # Halfway between two cells' centres lies their mean, and beyond the centres their value.
+    # Halfway between two cells' centres is their mean; beyond the centres their value.
     middle = pixel(tab, 0.5, 0.02)[3]
     assert abs(middle - 127.5) <= 255 / 56
     assert pixel(tab, 0.2, 0.02)[3] == 255
@@ -188,7 +188,7 @@ def test_choosing_a_class_repaints_the_cards(show: Opener) -> None:
     assert pixel(tab, 0.02, 0.02) == BRIGHTEST
     assert pixel(tab, 0.5, 0.5)[3] == 0
     assert "cat 60 %" in tab.locator("#gallery .caption").first.inner_text()
-    choose(tab, "Map of", "2nd largest")
+    choose(tab, "Map of", "2nd highest")
     assert bright(tab, 0.5, 0.5)
     choose(tab, "Map of", "Label")
     assert "fox 30 %" in tab.locator("#gallery .caption").first.inner_text()
@@ -201,7 +201,7 @@ def test_choosing_a_view_repaints_the_cards(show: Opener) -> None:
     assert pixel(tab, 0.5, 0.5)[3] < 10
 
 
-def test_cards_far_below_are_drawn_when_they_come_near_and_with_what_was_chosen(
+def test_distant_cards_are_drawn_late_with_the_current_choice(
     show: Opener,
 ) -> None:
     tab = show(page(70))
@@ -213,13 +213,13 @@ def test_cards_far_below_are_drawn_when_they_come_near_and_with_what_was_chosen(
     assert pixel(tab, 0.02, 0.02, "#gallery li:nth-child(50) canvas") == BRIGHTEST
     tab.evaluate("scrollTo(0, 0)")
     tab.wait_for_function("() => scrollY === 0")
-    choose(tab, "Map of", "2nd largest")
+    choose(tab, "Map of", "2nd highest")
     last.scroll_into_view_if_needed()
     tab.wait_for_selector("#gallery li:nth-child(50):not([data-stale])")
     assert bright(tab, 0.5, 0.5, "#gallery li:nth-child(50) canvas")
 
 
-def test_the_map_fades_and_goes(show: Opener) -> None:
+def test_opacity_and_the_checkbox_hide_the_map(show: Opener) -> None:
     tab = show(page(2))
     opacity = "getComputedStyle(document.querySelector('#gallery canvas')).opacity"
     assert tab.evaluate(opacity) == "0.85"
@@ -257,7 +257,7 @@ def test_a_picture_that_is_not_square_keeps_its_shape(show: Opener) -> None:
     assert canvas.evaluate("canvas => getComputedStyle(canvas).objectFit") == "contain"
 
 
-def test_flat_maps_missing_maps_and_missing_pictures_are_said(show: Opener) -> None:
+def test_flat_maps_and_missing_maps_and_pictures_are_labelled(show: Opener) -> None:
     flat = Shown("cat", None, "target", {"official": np.zeros((2, 2), np.uint8)})
     pictures = (picture(1, classes=(flat,), jpeg=None), picture(2, classes=()))
     tab = show(page(0, pictures=(*pictures, picture(3))))
@@ -274,7 +274,7 @@ def test_flat_maps_missing_maps_and_missing_pictures_are_said(show: Opener) -> N
         tab.keyboard.press("Escape")
 
 
-def test_a_picture_without_the_class_that_is_drawn_says_so(show: Opener) -> None:
+def test_a_picture_without_the_chosen_class_says_so(show: Opener) -> None:
     classes = (page_samples.shown("cat", 0.6, "predicted, target"),)
     tab = show(page(0, pictures=(picture(0), picture(1, classes=classes), picture(2))))
     choose(tab, "Map of", "Label")
@@ -291,7 +291,7 @@ def test_a_picture_without_the_class_that_is_drawn_says_so(show: Opener) -> None
     assert pixel(tab, 0.02, 0.02, "#detail .large canvas") == BRIGHTEST
 
 
-def test_a_card_tells_label_and_prediction_and_the_opened_picture_all_roles(show: Opener) -> None:
+def test_a_card_shows_two_roles_and_the_dialog_all(show: Opener) -> None:
     only = (page_samples.shown("cat", 0.6, "target"),)
     tab = show(page(0, pictures=(picture(0), picture(1), picture(2, classes=only))))
     badges = tab.locator("#gallery .badges")
@@ -301,8 +301,8 @@ def test_a_card_tells_label_and_prediction_and_the_opened_picture_all_roles(show
         ["target"],
     ]
     tab.locator("#gallery .open").nth(1).click()
-    told = tab.locator(".maps tbody tr").first.locator(".badge").all_inner_texts()
-    assert told == ["label", "predicted", "target"]
+    roles = tab.locator(".maps tbody tr").first.locator(".badge").all_inner_texts()
+    assert roles == ["label", "predicted", "target"]
 
 
 # ── filters and sorting ──────────────────────────────────────────────────────────────────────
@@ -317,7 +317,7 @@ def test_clearing_the_filters_keeps_the_focus(show: Opener, viewport: dict[str, 
     assert focused(tab) == ("text" if viewport is DESKTOP else "count")
 
 
-def test_what_is_typed_is_looked_for_in_file_and_class_names(show: Opener) -> None:
+def test_the_text_filter_searches_file_and_class_names(show: Opener) -> None:
     tab = show(page(12))
     assert count(tab) == "All 12 pictures"
     field_ = tab.get_by_label("File or class name")
@@ -331,7 +331,7 @@ def test_what_is_typed_is_looked_for_in_file_and_class_names(show: Opener) -> No
     assert field_.input_value() == ""
 
 
-def test_a_class_is_one_that_a_picture_is_or_was_taken_for(show: Opener) -> None:
+def test_the_class_filter_uses_label_and_prediction(show: Opener) -> None:
     tab = show(page(12))
     classes = tab.locator("#class")
     assert classes.locator("option").all_inner_texts() == [
@@ -357,7 +357,7 @@ def test_tags_are_combined(show: Opener) -> None:
     assert wrong.get_attribute("aria-pressed") == "false"
 
 
-def test_a_range_leaves_out_what_is_undefined(show: Opener) -> None:
+def test_a_range_excludes_undefined_values(show: Opener) -> None:
     tab = show(page(12))
     tab.get_by_label("Number", exact=True).select_option("deletion")
     assert count(tab) == "All 12 pictures"
@@ -370,7 +370,7 @@ def test_a_range_leaves_out_what_is_undefined(show: Opener) -> None:
 
 
 @pytest.mark.parametrize("order", ["Largest first", "Smallest first"])
-def test_sorting_puts_the_undefined_last_both_ways(show: Opener, order: str) -> None:
+def test_sorting_puts_undefined_values_last(show: Opener, order: str) -> None:
     tab = show(page(12))
     assert tab.get_by_label("Order").is_disabled()
     tab.get_by_label("Sort by").select_option("deletion")
@@ -382,14 +382,14 @@ def test_sorting_puts_the_undefined_last_both_ways(show: Opener, order: str) -> 
     assert facts[0] == ("deletion 0.99" if order == "Largest first" else "deletion 0.89")
 
 
-def test_a_finding_shows_its_examples_and_lets_go(show: Opener) -> None:
+def test_a_findings_examples_can_be_shown_and_left(show: Opener) -> None:
     tab = show(page(12))
     button = tab.get_by_role("button", name="Show 2 examples")
     button.click()
     assert numbers(tab) == [0, 2]
     assert button.get_attribute("aria-pressed") == "true"
     assert focused(tab) == "leave-finding"
-    tab.get_by_role("button", name="FindingCard: edges").click()
+    tab.get_by_role("button", name="Finding: edges").click()
     assert count(tab) == "All 12 pictures"
     assert button.get_attribute("aria-pressed") == "false"
     assert focused(tab) == "count"
@@ -397,7 +397,7 @@ def test_a_finding_shows_its_examples_and_lets_go(show: Opener) -> None:
     assert numbers(tab) == [1]
 
 
-def test_a_finding_draws_the_class_that_it_is_about(show: Opener) -> None:
+def test_a_finding_chooses_its_class(show: Opener) -> None:
     findings = tuple(
         FindingCard(f"of {role or 'none'}", "note", "", (), "", ("id-0", "id-3"), role)
         for role in ("predicted", "label", "")
@@ -413,7 +413,7 @@ def test_a_finding_draws_the_class_that_it_is_about(show: Opener) -> None:
     assert bright(tab, 0.5, 0.5)
 
 
-def test_a_class_that_no_picture_has_is_not_chosen_for_a_finding(show: Opener) -> None:
+def test_a_finding_does_not_choose_a_missing_class(show: Opener) -> None:
     classes = (page_samples.shown("cat", 0.6, "target"),)
     pictures = tuple(picture(number, classes=classes, contrast=None) for number in range(3))
     finding = FindingCard("rule", "note", "", (), "", ("id-1",), "label")
@@ -423,7 +423,7 @@ def test_a_class_that_no_picture_has_is_not_chosen_for_a_finding(show: Opener) -
     assert "cat 60 %" in tab.locator("#gallery .caption").first.inner_text()
 
 
-def test_filters_hold_for_cards_that_come_later(show: Opener) -> None:
+def test_filters_apply_to_later_cards(show: Opener) -> None:
     tab = show(page(200))
     tab.locator("#tags").get_by_role("button", name="right").click()
     assert count(tab) == "133 of 200 pictures"
@@ -465,7 +465,7 @@ def test_arrows_move_between_cards_enter_opens_and_escape_returns(show: Opener) 
 
 
 @pytest.mark.parametrize("modifier", ["Control", "Alt", "Meta", "Shift"])
-def test_arrows_with_other_keys_are_the_browsers(show: Opener, modifier: str) -> None:
+def test_arrows_with_modifiers_are_the_browsers(show: Opener, modifier: str) -> None:
     tab = show(page(6))
     tab.evaluate(  # Alt+→ would go forward
         "addEventListener('keydown', (event) => event.key[0] === 'A' && event.preventDefault())"
@@ -488,7 +488,7 @@ def test_the_dialog_keeps_the_focus_from_picture_to_picture(show: Opener) -> Non
     tab.keyboard.press("ArrowRight")
     assert title.inner_text() == "folder/photo-2.jpg"
     assert tab.evaluate(pick) == "1 1"
-    # At an end the button says so, and stays what has the focus.
+    # At an end the button is marked as disabled and keeps the focus.
     following = tab.get_by_role("button", name="Next picture")
     following.focus()
     for _ in range(8):
@@ -501,7 +501,7 @@ def test_the_dialog_keeps_the_focus_from_picture_to_picture(show: Opener) -> Non
     assert following.get_attribute("aria-disabled") == "false"
 
 
-def test_what_had_the_focus_may_be_missing_in_the_next_picture(show: Opener) -> None:
+def test_focus_survives_a_missing_element_in_the_next_picture(show: Opener) -> None:
     tab = show(page(0, pictures=(picture(0), picture(1, classes=()), picture(2))))
     tab.locator("#gallery .open").first.click()
     tab.locator("[data-pick='1 1']").focus()
@@ -524,12 +524,12 @@ def test_the_dialog_announces_which_picture_it_shows(show: Opener) -> None:
 
 
 def entries(tab: Tab) -> int:
-    """How many pages Back and Forward go through; one that Back left counts until the next."""
+    """The number of history entries, including the one that Back has left."""
     return tab.evaluate("history.length")
 
 
 def settled(tab: Tab, picture: str = "undefined") -> None:
-    """Wait until the history has done what was asked of it, and is at a picture or none."""
+    """Wait until the history is at a picture or at none."""
     tab.wait_for_function(f"() => history.state?.picture === {picture}")
 
 
@@ -550,7 +550,7 @@ def test_back_closes_the_opened_picture_and_forward_opens_it(show: Opener) -> No
 
 
 @pytest.mark.parametrize("how", ["Escape", "Close", "outside"])
-def test_closing_leaves_no_step_behind(show: Opener, how: str) -> None:
+def test_closing_leaves_no_history_entry(show: Opener, how: str) -> None:
     tab = show(page(6))
     for index in (2, 4):
         tab.locator("#gallery .open").nth(index).click()
@@ -569,7 +569,7 @@ def test_closing_leaves_no_step_behind(show: Opener, how: str) -> None:
     assert tab.url == "about:blank"
 
 
-def test_a_picture_opened_at_once_after_another_was_closed_stays_open(show: Opener) -> None:
+def test_a_picture_opened_right_after_closing_stays_open(show: Opener) -> None:
     tab = show(page(6))
     tab.locator("#gallery .open").first.click()
     tab.evaluate(
@@ -584,7 +584,7 @@ def test_a_picture_opened_at_once_after_another_was_closed_stays_open(show: Open
     assert not tab.locator("#dialog").is_visible()
 
 
-def test_loading_again_opens_the_picture_again(show: Opener) -> None:
+def test_reloading_reopens_the_picture(show: Opener) -> None:
     tab = show(page(6))
     tab.locator("#gallery .open").nth(2).click()
     tab.reload()
@@ -595,7 +595,7 @@ def test_loading_again_opens_the_picture_again(show: Opener) -> None:
     assert not tab.locator("#dialog").is_visible()
 
 
-def test_closing_after_turning_far_stays_at_the_picture(show: Opener) -> None:
+def test_closing_scrolls_to_the_current_picture(show: Opener) -> None:
     tab = show(page(120), reduced_motion="reduce")
     tab.locator("#gallery .open").first.click()
     for _ in range(70):
@@ -642,7 +642,7 @@ def test_every_control_has_a_name(show: Opener) -> None:
     assert nameless == []
 
 
-def test_a_photo_says_its_file_class_and_probability_and_the_count_is_announced(
+def test_alt_texts_and_the_announced_count(
     show: Opener,
 ) -> None:
     tab = show(page(6))
@@ -656,7 +656,7 @@ def test_a_photo_says_its_file_class_and_probability_and_the_count_is_announced(
 # ── one picture in full ──────────────────────────────────────────────────────────────────────
 
 
-def test_the_dialog_holds_everything_known_of_a_picture(show: Opener) -> None:
+def test_the_dialog_shows_everything_about_a_picture(show: Opener) -> None:
     tab = show(page(6))
     tab.locator("#gallery .open").first.click()
     text = tab.locator("#detail").inner_text()
@@ -665,7 +665,7 @@ def test_the_dialog_holds_everything_known_of_a_picture(show: Opener) -> None:
     assert tab.locator(".maps thead th").all_inner_texts() == ["official", "consensus"]
     assert tab.locator(".maps tbody tr").count() == 2
     assert "cat rather than dog" in text
-    # It opens with the class and map of the card, and shows another when that is clicked.
+    # The dialog opens with the card's class and map; a click shows another map.
     large = "#detail .large canvas"
     assert bright(tab, 0.5, 0.5, large)
     button = tab.get_by_role("button", name=f"Show {isolated('cat')} 60 %, consensus")
@@ -680,7 +680,7 @@ def test_the_dialog_holds_everything_known_of_a_picture(show: Opener) -> None:
     assert not tab.locator("#dialog").is_visible()
 
 
-def test_a_page_of_one_shows_it_in_full(show: Opener) -> None:
+def test_a_page_with_one_picture_shows_it_in_full(show: Opener) -> None:
     tab = show(page(1))
     assert tab.locator("#alone .detail").is_visible()
     assert bright(tab, 0.5, 0.5, "#alone .large canvas")
@@ -693,7 +693,7 @@ def test_a_page_of_one_shows_it_in_full(show: Opener) -> None:
 def test_a_page_without_pictures_shows_the_rest(show: Opener) -> None:
     tab = show(page(0))
     assert tab.get_by_text("There are no pictures on this page.").is_visible()
-    assert tab.get_by_text("A stamp speaks.").is_visible()
+    assert tab.get_by_text("A stamp is decisive.").is_visible()
 
 
 def test_a_page_of_bare_pictures_shows_no_empty_controls(show: Opener) -> None:
@@ -748,7 +748,7 @@ OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clie
 RIGHT_TO_LEFT = "قطة مصرية"
 
 
-def test_names_from_right_to_left_leave_the_percentage_behind_them(show: Opener) -> None:
+def test_right_to_left_names_keep_the_percentage_last(show: Opener) -> None:
     classes = (
         page_samples.shown(RIGHT_TO_LEFT, 0.3, "label, target"),
         page_samples.shown("cat", 0.6, "predicted", 4),
@@ -815,12 +815,12 @@ def test_a_phone_never_scrolls_sideways(show: Opener, width: int) -> None:
     assert tab.evaluate(OVERFLOW) == 0
 
 
-def test_a_phone_begins_with_the_filters_folded_and_a_desktop_does_not(show: Opener) -> None:
+def test_filters_start_folded_on_a_phone_only(show: Opener) -> None:
     assert not show(page(4), viewport=PHONE).locator("#text").is_visible()
     assert show(page(4)).locator("#text").is_visible()
 
 
-def test_the_dark_is_dark(show: Opener) -> None:
+def test_dark_mode_is_dark(show: Opener) -> None:
     ground = "getComputedStyle(document.body).backgroundColor"
     light = show(page(2), color_scheme="light").evaluate(ground)
     dark = show(page(2), color_scheme="dark").evaluate(ground)
@@ -870,14 +870,14 @@ BOUNDARIES = CONTRASTS.replace(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_boundary_of_every_field_stands_out(show: Opener, scheme: str) -> None:
+def test_field_borders_have_enough_contrast(show: Opener, scheme: str) -> None:
     ratios = show(page(6), color_scheme=scheme).evaluate(BOUNDARIES)
     assert len(ratios) == 2 * 9
     assert min(ratios) >= 3  # WCAG 2.2, 1.4.11
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_all_text_stands_out_from_its_ground(show: Opener, scheme: str) -> None:
+def test_all_text_has_enough_contrast(show: Opener, scheme: str) -> None:
     tab = show(page(6), color_scheme=scheme)
     tab.locator("#tags").get_by_role("button", name="wrong").click()
     assert tab.evaluate(CONTRASTS) == []
@@ -885,7 +885,7 @@ def test_all_text_stands_out_from_its_ground(show: Opener, scheme: str) -> None:
     assert tab.evaluate(CONTRASTS) == []
 
 
-def test_who_prefers_no_motion_gets_none(show: Opener) -> None:
+def test_reduced_motion_is_respected(show: Opener) -> None:
     moving = """[
         getComputedStyle(document.documentElement).scrollBehavior,
         getComputedStyle(document.querySelector(".card")).transitionDuration,

@@ -1,4 +1,4 @@
-"""The page of one explanation: its maps are the bank's, and it says what was computed."""
+"""The page of one explanation shows the bank's maps and how they were computed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ VIEWS = ["official", "algorithm1", "increase", "consensus"]
 
 
 def content(text: str) -> dict[str, Any]:
-    """What the page's script reads."""
+    """The data of the page's script."""
     found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
     assert found is not None
     return json.loads(found[1])
@@ -59,14 +59,14 @@ def known() -> Explanation:
 
 
 @needs_jinja
-def test_the_maps_are_those_worked_out_on_paper(known: Explanation) -> None:
+def test_the_maps_equal_those_computed_by_hand(known: Explanation) -> None:
     found = content(known.to_html())
     assert found["views"] == ["increase", "official", "algorithm1", "consensus"]
     (picture,) = found["pictures"]
     first, second = picture["classes"]
     np.testing.assert_array_equal(cells(first["maps"][0]), painted((255, 128, 64)))
     np.testing.assert_array_equal(cells(second["maps"][0]), painted((34, 4, 255)))
-    # Unmasked, the scores are 14 and 13.8: the target is the prediction as well.
+    # Unmasked, the scores are 14 and 13.8: the target is also the prediction.
     assert (first["name"], first["roles"]) == ("class 0", ["predicted", "target"])
     assert (second["name"], second["roles"]) == ("class 1", [])
 
@@ -81,7 +81,7 @@ def test_the_contrast_is_against_the_strongest_other_class(known: Explanation) -
 
 
 @needs_jinja
-def test_the_channels_come_by_their_share_of_the_weight(known: Explanation) -> None:
+def test_channels_are_sorted_by_share_of_the_weights(known: Explanation) -> None:
     (picture,) = content(known.to_html())["pictures"]
     channels = picture["channels"]
     assert [each["name"] for each in channels] == ["channel 0", "channel 1", "channel 2"]
@@ -146,7 +146,7 @@ def test_it_shows_what_the_model_saw(explanation: Explanation) -> None:
 
 
 @needs_jinja
-def test_it_says_what_was_computed_and_what_speaks_against_it(explanation: Explanation) -> None:
+def test_it_states_the_computation_and_the_health_notes(explanation: Explanation) -> None:
     text = explanation.to_html()
     (picture,) = content(text)["pictures"]
     made = explanation.provenance
@@ -160,7 +160,7 @@ def test_it_says_what_was_computed_and_what_speaks_against_it(explanation: Expla
 
 
 @needs_jinja
-def test_health_is_said() -> None:
+def test_health_notes_are_shown() -> None:
     flat = scorecam.explain(
         Regions(torch.tensor([[-1.0, -1.0], [1.0, 1.0]])),
         regions((4, 4), 4, 4),
@@ -209,7 +209,7 @@ def test_the_file_is_what_is_returned(explanation: Explanation, tmp_path: Path) 
 
 
 @needs_jinja
-def test_a_place_that_cannot_be_written_is_said(explanation: Explanation, tmp_path: Path) -> None:
+def test_an_unwritable_path_is_an_error(explanation: Explanation, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="Could not write"):
         explanation.to_html(tmp_path / "file" / "lynx.html")
@@ -223,7 +223,7 @@ def test_signals_and_volumes_have_no_page(axes: int) -> None:
         made.to_html()
 
 
-def test_without_jinja2_one_reads_how_to_get_it(
+def test_without_jinja2_the_error_says_how_to_install_it(
     known: Explanation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "jinja2", None)

@@ -1,4 +1,4 @@
-"""The HTML page as a text: what is in it, what may run, and what it refuses."""
+"""The HTML page as text: content, security policy and errors."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Elements(HTMLParser):
 
 
 def content(made: Page) -> dict[str, Any]:
-    """What the page's script reads."""
+    """The data of the page's script."""
     return json.loads(Elements(html(made)).inside["application/json"])
 
 
@@ -73,11 +73,11 @@ def cells(text: str) -> np.ndarray:
     return np.frombuffer(base64.b64decode(rest), np.uint8).reshape(rows, columns)
 
 
-# ── what is in it ────────────────────────────────────────────────────────────────────────────
+# ── content ──────────────────────────────────────────────────────────────────────────────────
 
 
 @needs_jinja
-def test_maps_and_numbers_arrive_as_they_were() -> None:
+def test_maps_and_numbers_survive_encoding() -> None:
     grid = np.arange(6, dtype=np.uint8).reshape(2, 3)
     classes = (
         Shown("a", 0.123456789, "label, target", {"one": grid}),
@@ -112,7 +112,7 @@ def test_a_map_that_is_not_contiguous_is_read_by_rows() -> None:
 
 
 @needs_jinja
-def test_findings_point_at_the_pictures_that_are_on_the_page() -> None:
+def test_findings_refer_to_pictures_on_the_page() -> None:
     found = content(page(3))["findings"]
     assert [each["places"] for each in found] == [[1], [0, 2], []]
     text = html(page(3))
@@ -154,7 +154,7 @@ def decoded(text: str) -> Image.Image:
 
 @needs_jinja
 @pytest.mark.parametrize(("count", "side"), [(1, 512), (2, 112)])
-def test_a_picture_is_as_small_as_its_page_asks(count: int, side: int) -> None:
+def test_thumbnails_fit_the_page(count: int, side: int) -> None:
     large = jpeg(size=(1600, 800))
     made = page(0, pictures=tuple(picture(number, jpeg=large) for number in range(count)))
     first = content(made)["pictures"][0]
@@ -163,7 +163,7 @@ def test_a_picture_is_as_small_as_its_page_asks(count: int, side: int) -> None:
 
 
 @needs_jinja
-def test_a_small_jpeg_is_kept_and_nothing_else_is() -> None:
+def test_only_small_jpegs_are_kept_unchanged() -> None:
     file = io.BytesIO()
     Image.new("RGBA", (20, 10), (255, 0, 0, 128)).save(file, "PNG")
     kept = jpeg(size=(112, 40))
@@ -175,7 +175,7 @@ def test_a_small_jpeg_is_kept_and_nothing_else_is() -> None:
 
 
 @needs_jinja
-def test_a_heavy_thumbnail_is_compressed_anew() -> None:
+def test_a_large_thumbnail_is_compressed_again() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (112, 112, 3), dtype=np.uint8)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", quality=100)
@@ -185,7 +185,7 @@ def test_a_heavy_thumbnail_is_compressed_anew() -> None:
 
 
 @needs_jinja
-def test_no_picture_is_no_error() -> None:
+def test_a_missing_picture_is_not_an_error() -> None:
     first = content(page(0, pictures=(picture(0, jpeg=None),)))["pictures"][0]
     assert first["jpeg"] is None
     assert first["size"] is None
@@ -199,7 +199,7 @@ def test_a_picture_that_cannot_be_decoded_is_named(bad: bytes) -> None:
 
 
 @pytest.mark.parametrize("bad", [b"", b"not a picture", jpeg()[:200], b"BM" + bytes(60)])
-def test_bytes_that_are_no_picture_are_told_apart(bad: bytes) -> None:
+def test_bytes_that_are_not_a_picture_are_recognised(bad: bytes) -> None:
     good = jpeg()
     assert decodable(good) is good
     assert decodable(None) is None
@@ -207,7 +207,7 @@ def test_bytes_that_are_no_picture_are_told_apart(bad: bytes) -> None:
 
 
 def speckled(count: int, side: int) -> tuple[Picture, ...]:
-    """As heavy as pictures come: five classes in four views, of noise."""
+    """The largest possible picture: five classes in four views, of noise."""
     draw = np.random.default_rng(0)
 
     def grids() -> dict[str, Any]:
@@ -242,7 +242,7 @@ def test_few_pictures_keep_all_their_cells(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @needs_jinja
-def test_fewer_cells_hold_the_mean_of_their_area_and_the_largest_stays(
+def test_averaged_maps_keep_area_means_and_the_maximum(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(encoding, "MAX_CELLS", 100)
@@ -279,7 +279,7 @@ def test_an_image_at_seven_by_seven_costs_two_kilobytes_besides_its_jpeg() -> No
     assert 1000 < (many - few) / 100 < 2300
 
 
-# ── what may run ─────────────────────────────────────────────────────────────────────────────
+# ── security policy ──────────────────────────────────────────────────────────────────────────
 
 
 @needs_jinja
@@ -300,7 +300,7 @@ def test_only_its_own_script_and_style_may_run() -> None:
 
 
 @needs_jinja
-def test_there_is_no_handler_no_style_and_no_address_in_the_markup() -> None:
+def test_the_markup_has_no_handlers_styles_or_addresses() -> None:
     for tag, attributes in Elements(html(page(3))).found:
         assert not [name for name in attributes if name.startswith("on") or name == "style"], tag
         assert tag not in {"link", "iframe", "base", "object", "embed", "form"}
@@ -308,7 +308,7 @@ def test_there_is_no_handler_no_style_and_no_address_in_the_markup() -> None:
         assert (attributes.get("href") or "#").startswith("#")
 
 
-def test_the_script_never_makes_markup_of_text() -> None:
+def test_the_script_never_parses_text_as_markup() -> None:
     files = [file for file in resources.files("scorecam.page").iterdir() if file.name[-3:] == ".js"]
     assert len(files) == 4
     for file in files:
@@ -324,7 +324,7 @@ def test_the_script_never_makes_markup_of_text() -> None:
         assert not re.search(r"</script|<!--|https?://|\bfetch\(|XMLHttpRequest", text)
 
 
-def test_the_style_asks_for_nothing() -> None:
+def test_the_style_loads_nothing() -> None:
     text = resources.files("scorecam.page").joinpath("page.css").read_text("utf-8")
     assert not re.search(r"url\(|@import|</style", text)
 
@@ -355,7 +355,7 @@ def test_line_separators_and_lone_surrogates_do_no_harm(tmp_path: Path) -> None:
     assert "c?.jpg</h1>" in (tmp_path / "page.html").read_text("utf-8")
 
 
-# ── how many pictures ────────────────────────────────────────────────────────────────────────
+# ── numbers of pictures ──────────────────────────────────────────────────────────────────────
 
 
 @needs_jinja
@@ -366,7 +366,7 @@ def test_a_page_without_pictures_says_so() -> None:
 
 
 @needs_jinja
-def test_a_page_of_one_has_nothing_to_filter_and_comes_to_the_picture_first() -> None:
+def test_a_page_with_one_picture_starts_with_it_without_filters() -> None:
     text = html(page(1))
     assert 'id="filters"' not in text
     assert text.index('id="pictures"') < text.index("Details")
@@ -381,7 +381,7 @@ def test_it_is_a_whole_document_in_english() -> None:
     assert "<title>Title</title>" in text
 
 
-# ── writing, and what it refuses ─────────────────────────────────────────────────────────────
+# ── writing and errors ───────────────────────────────────────────────────────────────────────
 
 
 @needs_jinja
@@ -403,7 +403,7 @@ def test_a_page_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     assert sorted(each.name for each in tmp_path.iterdir()) == ["file", "page.html"]
 
 
-def test_without_jinja2_one_reads_how_to_get_it(
+def test_without_jinja2_the_error_says_how_to_install_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(sys.modules, "jinja2", None)

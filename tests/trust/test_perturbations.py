@@ -1,4 +1,4 @@
-"""Pictures that keep the object, pictures that lose it, and numbers that have no scale."""
+"""Changed images with and without the object, and scale-free numbers."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def picture(*size: int) -> torch.Tensor:
     return torch.randn(3, *size, generator=torch.Generator().manual_seed(3))
 
 
-# ── the object stays ─────────────────────────────────────────────────────────────────────────
+# ── changes that keep the object ─────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_there_are_three_and_two_for_each_axis_of_the_same_size(size: tuple[int, ...]) -> None:
+def test_there_are_three_changes_and_two_for_each_axis(size: tuple[int, ...]) -> None:
     changed = mild_changes(picture(*size), seed=0)
     assert len(changed) == 3 + 2 * len(size)
     for each in changed:
@@ -37,7 +37,7 @@ def test_shifts_go_by_a_sixteenth_both_ways_and_repeat_the_edge() -> None:
     _, right, left, _, _ = mild_changes(image, seed=0)
     assert right.image[0].tolist() == [0, 0, *range(30)]
     assert left.image[0].tolist() == [*range(2, 32), 31, 31]
-    # A map of the shifted picture comes back to where the object was, but for the lost edge.
+    # A map of the shifted picture moves back to the object, except for the lost edge.
     assert right.undo(right.image[0]).tolist() == [*range(30), 29, 29]
 
 
@@ -55,14 +55,14 @@ def test_blurring_spreads_a_point_by_the_binomial_weights() -> None:
     assert blurred[0].tolist() == [0, 0, 1, 4, 6, 4, 1, 0, 0]
 
 
-def test_the_noise_is_a_share_of_the_pictures_own_deviation() -> None:
+def test_the_noise_is_a_share_of_the_images_deviation() -> None:
     image = 40 * picture(64, 64) + 7
     noise = mild_changes(image, seed=0)[-1].image - image
     assert float(noise.std()) == pytest.approx(0.15 * float(image.std()), rel=0.05)
     assert not torch.equal(noise, mild_changes(image, seed=1)[-1].image - image)
 
 
-# ── the object goes ──────────────────────────────────────────────────────────────────────────
+# ── images without the object ────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -100,7 +100,7 @@ def test_random_phases_keep_the_spectrum_and_the_relation_of_colours(size: tuple
         torch.testing.assert_close(changed[1], 2 * changed[0], rtol=1e-3, atol=1e-4)
 
 
-# ── a part alone ─────────────────────────────────────────────────────────────────────────────
+# ── the least important part ─────────────────────────────────────────────────────────────────
 
 
 def test_the_part_with_the_least_of_the_map_is_enlarged_to_the_whole() -> None:
@@ -116,7 +116,7 @@ def test_the_part_with_the_least_of_the_map_is_enlarged_to_the_whole() -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_any_picture_has_such_a_part(size: tuple[int, ...]) -> None:
+def test_any_image_has_a_least_important_part(size: tuple[int, ...]) -> None:
     image = picture(*size)
     part = least_important(image, torch.rand(size, generator=torch.Generator().manual_seed(0)))
     assert part.shape == image.shape
@@ -126,7 +126,7 @@ def test_any_picture_has_such_a_part(size: tuple[int, ...]) -> None:
 # ── numbers ──────────────────────────────────────────────────────────────────────────────────
 
 
-def test_standing_is_worked_out_on_paper() -> None:
+def test_standing_equals_a_hand_computation() -> None:
     # Four others with mean 0 and deviation 1; the largest of five normal draws: Φ⁻¹(5/6) = 0.967.
     columns = torch.tensor([1.0, -1, 3, 1, -1])
     assert standing(columns, 2) == pytest.approx(3 / 0.96742, rel=1e-4)
@@ -139,15 +139,13 @@ def test_standing_is_worked_out_on_paper() -> None:
     st.floats(0.01, 100),
     st.floats(-100, 100),
 )
-def test_standing_minds_neither_scale_nor_origin(
-    numbers: list[int], scale: float, origin: float
-) -> None:
+def test_standing_ignores_scale_and_offset(numbers: list[int], scale: float, origin: float) -> None:
     columns = torch.tensor(numbers, dtype=torch.float64)
     moved = scale * columns + origin
     assert standing(moved, 0) == pytest.approx(standing(columns, 0), rel=1e-6, abs=1e-6)
 
 
-def test_a_map_that_is_the_same_everywhere_is_like_none() -> None:
+def test_a_constant_map_correlates_with_none() -> None:
     map_ = torch.rand(4, 4)
     assert correlation(map_, map_) == pytest.approx(1)
     assert correlation(map_, -map_) == pytest.approx(-1)

@@ -1,4 +1,4 @@
-"""Trust: what speaks for a map, what it costs, and what a network that knows nothing gets."""
+"""`check`: verdicts of sound and broken networks, missing evidence, and cost."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COLOURS, SIDE, BLOB = 12, 40, 10
 
 
 class Blobs(nn.Module):
-    """Class t is there where a blob of colour t is: a window of 9 × 9 that is mostly that colour.
+    """Class t is present if a 9 × 9 window is mostly of colour t.
 
     Its layer `maps` returns the image three times. A window less than half full counts for nothing,
     so scattered pixels are no object; each class has a small score of its own without any.
@@ -35,7 +35,7 @@ class Blobs(nn.Module):
         with torch.no_grad():
             self.maps.weight.copy_(torch.eye(COLOURS).repeat(3, 1)[:, :, None, None])
             self.classifier.weight.copy_(12 * torch.eye(COLOURS))
-            # Without any trend, and without a large one for the colours that are shown.
+            # No trend across columns, and small values for the colours shown.
             self.classifier.bias.copy_(torch.tensor([0.0, 1, -1, 1, -1, 0, 0, 1, -1, 1, -1, 0]) / 2)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -45,7 +45,7 @@ class Blobs(nn.Module):
 
 
 def blobs() -> Tensor:
-    """Six blobs in places of their own, the first colour's the brightest: `c h w`."""
+    """Six separate blobs, the first colour's the brightest: `c h w`."""
     image = torch.zeros(COLOURS, SIDE, SIDE)
     corners = [(3, 4), (2, 24), (15, 2), (15, 26), (28, 5), (27, 26)]
     for colour, (top, left) in enumerate(corners):
@@ -69,11 +69,11 @@ def evidence(trust: Trust, code: str) -> scorecam.trust.Evidence:
     return found
 
 
-# ── two classes, other modules, copies that do not run ──
+# ── two classes, other modules, copies that do not run ───────────────────────────────────────
 
 
 class Pair(nn.Module):
-    """Two of the classes; `centred` moves both scores alike, which no probability minds."""
+    """Two of the classes; `centred` shifts both scores, which leaves probabilities unchanged."""
 
     def __init__(self, *, centred: bool) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class Pair(nn.Module):
         return scores - scores.mean(dim=1, keepdim=True) if self.centred else scores
 
 
-def test_of_two_classes_only_the_difference_counts() -> None:
+def test_with_two_classes_only_the_difference_counts() -> None:
     found: list[dict[str, float | None]] = []
     for centred in (False, True):
         model = scorecam.open_model(Pair(centred=centred), head="logits")
@@ -95,14 +95,14 @@ def test_of_two_classes_only_the_difference_counts() -> None:
         assert found[0][code] == pytest.approx(found[1][code], abs=1e-5)
 
 
-def test_the_same_network_under_other_names_is_refused() -> None:
+def test_a_network_with_other_layer_names_is_refused() -> None:
     network = Blobs()
     explanation = explained(network, blobs())
     with pytest.raises(ModelError, match=r"no layer 'maps'"):
         scorecam.check(nn.Sequential(network), explanation)
 
 
-def test_a_copy_that_does_not_run_costs_one_evidence() -> None:
+def test_a_copy_that_does_not_run_loses_one_evidence() -> None:
     class Proud(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -119,7 +119,7 @@ def test_a_copy_that_does_not_run_costs_one_evidence() -> None:
     assert evidence(trust, "head").value is None
 
 
-def test_nothing_left_to_judge_by_is_no_verdict(sound: tuple[Model, Explanation, Trust]) -> None:
+def test_leaving_out_all_evidence_is_an_error(sound: tuple[Model, Explanation, Trust]) -> None:
     model, explanation, _ = sound
     with pytest.raises(SettingError, match="nothing to base a verdict on"):
         scorecam.check(model, explanation, without=set(CRITERIA))
@@ -144,7 +144,7 @@ def test_what_the_blobs_network_measures_is_what_it_was_built_for(
     sound: tuple[Model, Explanation, Trust],
 ) -> None:
     _, _, trust = sound
-    # Each class's map is its own blob, and blobs don't meet.
+    # Each class's map is its own blob, and blobs do not touch.
     assert evidence(trust, "contrast").value < 0.5
     # The blob is a sixteenth of the picture: it is among the map's most important quarter, and
     # without it nothing is left of the lead. Random cells of a blob's size seldom hold all of it.
@@ -152,11 +152,11 @@ def test_what_the_blobs_network_measures_is_what_it_was_built_for(
     # The picture mirrored, shifted, blurred or dimmed holds the same blobs.
     assert evidence(trust, "steady").value > 0.95
     assert evidence(trust, "moves").value > 0.95
-    # Scattered, no window is half full of a colour: what is left are the classes' own small scores.
+    # Scattered, no window is half full of a colour: only the small biases remain.
     assert evidence(trust, "blind").value < 0.5
 
 
-def test_a_constant_map_is_refused_and_nothing_is_asked() -> None:
+def test_a_constant_map_is_refused_without_passes() -> None:
     spy = Spy(Regions(torch.ones(4, 3)))
     model = scorecam.open_model(spy, head="logits")
     explanation = explained(model, torch.ones(3, 8, 8), "network.maps")
@@ -169,7 +169,7 @@ def test_a_constant_map_is_refused_and_nothing_is_asked() -> None:
     assert len(spy.images) == before
 
 
-def test_a_network_with_a_random_head_is_refused_without_the_rule_about_probability(
+def test_a_random_head_is_refused_without_improbable(
     sound: tuple[Model, Explanation, Trust],
 ) -> None:
     model, _, _ = sound
@@ -181,9 +181,9 @@ def test_a_network_with_a_random_head_is_refused_without_the_rule_about_probabil
         assert all(each.code != "improbable" for each in trust.evidence)
 
 
-def test_a_network_that_gives_one_answer_to_everything_is_refused() -> None:
+def test_a_network_with_constant_output_is_refused() -> None:
     class Same(nn.Module):
-        """Blobs whose scores hardly weigh beside a constant."""
+        """Blobs with scores that are small compared with a constant."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -223,16 +223,16 @@ def test_doubts_are_added(sound: tuple[Model, Explanation, Trust]) -> None:
     assert trust.verdict == verdict(trust.doubt)
 
 
-def test_a_class_that_is_not_there_is_refused(sound: tuple[Model, Explanation, Trust]) -> None:
+def test_a_class_not_in_the_image_is_refused(sound: tuple[Model, Explanation, Trust]) -> None:
     model, explanation, _ = sound
     trust = scorecam.check(model, explanation.of(8))
     assert trust.verdict == "don't show", trust
 
 
-# ── what cannot be told ──────────────────────────────────────────────────────────────────────
+# ── missing evidence ─────────────────────────────────────────────────────────────────────────
 
 
-def untold(trust: Trust) -> set[str]:
+def not_measured(trust: Trust) -> set[str]:
     found = {each.code for each in trust.evidence if each.state == "cannot be told"}
     for each in trust.evidence:
         assert (each.value is None) == (each.code in found)
@@ -242,26 +242,26 @@ def untold(trust: Trust) -> set[str]:
     return found
 
 
-def test_a_network_that_cannot_be_copied_is_checked_but_for_its_head() -> None:
+def test_a_network_that_cannot_be_copied_lacks_only_head() -> None:
     network = Blobs()
     network.lock = threading.Lock()
     trust = scorecam.check(network, explained(network, blobs()))
-    assert untold(trust) == {"head"}
+    assert not_measured(trust) == {"head"}
     assert "cannot be copied" in evidence(trust, "head").sentence
 
 
-def test_of_a_single_value_there_are_no_classes_to_compare() -> None:
+def test_a_single_value_has_no_classes_to_compare() -> None:
     network = nn.Sequential(Blobs(), nn.Linear(COLOURS, 1)).eval()
     model = scorecam.open_model(network, head="value")
     trust = scorecam.check(model, explained(model, blobs(), "0.maps"))
-    assert untold(trust) == {"contrast", "standing", "rest", "elsewhere", "steady", "blind"}
+    assert not_measured(trust) == {"contrast", "standing", "rest", "elsewhere", "steady", "blind"}
 
 
-def test_of_a_yes_or_no_answer_there_are_two_classes_to_compare() -> None:
+def test_a_sigmoid_output_has_two_classes_to_compare() -> None:
     network = nn.Sequential(Blobs(), nn.Linear(COLOURS, 1)).eval()
     model = scorecam.open_model(network, head="sigmoid")
     trust = scorecam.check(model, explained(model, blobs(), "0.maps"))
-    assert untold(trust) == {"standing", "rest", "elsewhere", "steady", "blind"}
+    assert not_measured(trust) == {"standing", "rest", "elsewhere", "steady", "blind"}
 
 
 def test_probabilities_are_compared_as_their_logarithms(
@@ -276,7 +276,7 @@ def test_probabilities_are_compared_as_their_logarithms(
 
 
 @pytest.mark.parametrize("scale", [0.01, 3.0])
-def test_confidence_alone_changes_neither_standing_nor_steadiness_nor_blindness(
+def test_scaling_the_scores_does_not_change_evidence(
     sound: tuple[Model, Explanation, Trust], scale: float
 ) -> None:
     _, _, plain = sound
@@ -297,7 +297,7 @@ def test_signals_and_volumes_are_checked_as_well(axes: int) -> None:
     image = regions(sizes, *{1: (32,), 3: (3, 4, 4)}[axes])
     network = Regions(torch.eye(6) + 0.1 * torch.randn(6, 6), axes)
     trust = scorecam.check(network, explained(network, image))
-    assert untold(trust) == set()
+    assert not_measured(trust) == set()
     assert [each.code for each in trust.evidence if each.code in CRITERIA] == list(CRITERIA)
 
 
@@ -325,20 +325,22 @@ def test_another_models_explanation_is_refused(sound: tuple[Model, Explanation, 
         scorecam.check(other, explanation)
 
 
-def test_a_function_of_the_output_is_checked_with_the_model_opened_for_it() -> None:
+def test_a_function_target_needs_a_model_opened_for_it() -> None:
     network = Blobs()
 
     def lead(output: Tensor) -> Tensor:
         return output[:, 0] - output[:, 1]
 
-    asked = scorecam.explain(network, blobs(), target=lead, layer="maps", runtime="eager")
+    explanation = scorecam.explain(network, blobs(), target=lead, layer="maps", runtime="eager")
     with pytest.raises(ModelError, match="output=function"):
-        scorecam.check(network, asked)
+        scorecam.check(network, explanation)
     model = scorecam.open_model(network, output=lead, head="value")
     assert scorecam.check(model, explained(model, blobs())).passes > 0
 
 
-def test_what_is_no_explanation_is_refused(sound: tuple[Model, Explanation, Trust]) -> None:
+def test_other_types_than_an_explanation_are_refused(
+    sound: tuple[Model, Explanation, Trust],
+) -> None:
     model, explanation, _ = sound
     with pytest.raises(SettingError, match="not a Tensor"):
         scorecam.check(model, explanation.heatmap)
@@ -346,7 +348,7 @@ def test_what_is_no_explanation_is_refused(sound: tuple[Model, Explanation, Trus
         scorecam.check(model, explanation, seed="one")
 
 
-def test_the_consensus_map_is_checked_by_what_moves_in_it(
+def test_a_consensus_map_can_be_checked(
     sound: tuple[Model, Explanation, Trust],
 ) -> None:
     model, explanation, _ = sound
@@ -354,9 +356,9 @@ def test_the_consensus_map_is_checked_by_what_moves_in_it(
     assert evidence(trust, "moves").value > 0.95
 
 
-def test_answers_that_are_not_finite_cannot_be_told() -> None:
+def test_scores_that_are_not_finite_are_not_measured() -> None:
     class Overflows(nn.Module):
-        """Says nothing finite of pictures that come alone or in fours, but of the one explained."""
+        """Infinite scores for batches of up to four, except of the explained image."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -369,10 +371,10 @@ def test_answers_that_are_not_finite_cannot_be_told() -> None:
     network = Overflows()
     explanation = explained(network, blobs(), "blobs.maps")
     trust = scorecam.check(network, explanation)
-    assert {"steady", "blind"} <= untold(trust)
+    assert {"steady", "blind"} <= not_measured(trust)
 
 
-def test_codes_that_are_left_out_are_not_there(sound: tuple[Model, Explanation, Trust]) -> None:
+def test_evidence_can_be_left_out(sound: tuple[Model, Explanation, Trust]) -> None:
     model, explanation, _ = sound
     trust = scorecam.check(model, explanation, without={"head", "steady", "moves"})
     assert {each.code for each in trust.evidence} == set(CRITERIA) - {"head", "steady", "moves"}
@@ -387,10 +389,10 @@ def test_every_health_note_has_its_doubt() -> None:
     assert not set(NOTE_DOUBTS) & set(CRITERIA)
 
 
-# ── cost and manners ─────────────────────────────────────────────────────────────────────────
+# ── cost and side effects ────────────────────────────────────────────────────────────────────
 
 
-def test_the_cost_is_stated_in_images_and_kept() -> None:
+def test_the_stated_cost_is_not_exceeded() -> None:
     spy = Spy(Blobs())
     model = scorecam.open_model(spy, head="logits")
     explanation = explained(model, blobs(), "network.maps")
@@ -401,16 +403,16 @@ def test_the_cost_is_stated_in_images_and_kept() -> None:
         spy.seen.clear()
         trust = scorecam.check(model, explanation, without=without)
         shown = sum(map(len, spy.seen))
-        # Only the copy has seen what it was asked: the image twice, the empty one and 12 masks.
+        # Only the copy saw these: the image twice, the empty image and 12 masks.
         assert trust.passes - shown == (15 if "head" in every - without else 0)
         assert trust.passes <= stated.passes
         assert stated.seconds == stated.passes * made.seconds / made.forward_passes
     assert cost(model, explanation, without=every - {"contrast"}).passes == 0
 
 
-def test_a_photo_costs_40_images_beside_the_copy(sound: tuple[Model, Explanation, Trust]) -> None:
+def test_a_photo_costs_40_passes_without_the_copy(sound: tuple[Model, Explanation, Trust]) -> None:
     model, explanation, _ = sound
-    # The image and the empty one; six maps, two shares, shown and taken away, between two ends;
+    # The image and the empty one; six maps with two shares each, shown and removed, and two ends;
     # the least part; seven mild changes; four pictures without the object.
     passes = scorecam.check(model, explanation, without={"head"}).passes
     assert passes == 2 + 24 + 2 + 1 + 7 + 4 == 40
@@ -432,7 +434,7 @@ def state(network: nn.Module) -> list[object]:
     ]
 
 
-def test_the_users_network_comes_back_as_it_was() -> None:
+def test_the_users_network_is_restored() -> None:
     network = tiny(8).train()
     network.classifier.weight.requires_grad_(requires_grad=False)
     image = torch.randn(3, 16, 16)
@@ -443,7 +445,7 @@ def test_the_users_network_comes_back_as_it_was() -> None:
 
 
 @pytest.mark.parametrize("number", [1, 3, 10])
-def test_after_an_error_in_the_middle_it_does_as_well(number: int) -> None:
+def test_the_users_network_is_restored_after_an_error(number: int) -> None:
     class Breaks(nn.Module):
         """Fails at the n-th call."""
 

@@ -149,7 +149,7 @@ def _without_other_methods(reading: MethodResults) -> MethodResults:
 
 
 def _unlabelled(items: Sequence[Item]) -> list[str]:
-    """Remarks about photos whose prediction is neither right nor wrong."""
+    """Remarks about photos with predictions that are neither right nor wrong."""
     if all(item.label is None for item in items):
         return ["No photo has a label: photos are grouped by their predicted class."]
     unknown = sum(item.right is None and item.label is not None for item in items)

@@ -63,7 +63,7 @@ def class_shares(classes: PhotosByClass) -> list[ClassShares]:
     for number, group in enumerate(classes.all):
         mine, rest = np.nonzero(owner == number)[0], np.nonzero(owner != number)[0]
         if min(len(mine), len(rest)) >= MIN_PHOTOS:
-            found.append(_compared(group, items, table, mine, rest))
+            found.append(_compared(group, items, table, mine=mine, rest=rest))
     return found
 
 
@@ -71,6 +71,7 @@ def _compared(
     group: ClassPhotos,
     items: tuple[Item, ...],
     table: ShareTable,
+    *,
     mine: Indices,
     rest: Indices,
 ) -> ClassShares:

@@ -6,7 +6,7 @@ from scorecam.audit.item import Item
 from scorecam.audit.significance import rank_correlation
 
 NOT_COMPARED = "consensus"
-"""This variant's maps are zero in most places, so their ranks say little."""
+"""This variant's maps are zero in most places, so their ranks are mostly ties."""
 
 
 def comparable(item: Item) -> bool:

@@ -31,10 +31,10 @@ function trio(picture, view, side) {
     first ? [first, "label"] : [roleOf(picture, "target"), "explained"],
     [roleOf(picture, "predicted"), "prediction"],
   ];
-  const drawn = new Set([null]);
+  const done = new Set([null]);
   for (const [shown, what] of known) {
-    if (drawn.has(shown)) continue;
-    drawn.add(shown);
+    if (done.has(shown)) continue;
+    done.add(shown);
     const title = `${what}, ${classText(shown)}`;
     row.append(figure(picture, title, shown.maps[view], side, ...classCaption(shown, what)));
   }

@@ -29,7 +29,7 @@ const state = {
   down: true,
 };
 
-// ── which class of a picture is drawn ──
+// ── the class of a picture whose map is shown ──
 
 // Places of the classes, most probable first; in the given order if there are no probabilities.
 function ranked(picture) {
@@ -51,7 +51,7 @@ function missing(picture, kind) {
   return role ? `no ${KINDS[kind].toLowerCase()}` : "no map";
 }
 
-// ── which pictures are shown ──
+// ── filtering and sorting ──
 
 const haystacks = new Map();
 
@@ -125,8 +125,8 @@ function cardFigure(picture) {
   const place = placeOf(picture, state.kind);
   const shown = picture.classes[place];
   const box = frame(picture, describe(picture, shown));
-  const drawn = fill(box, picture, shown?.maps[state.view], CARD);
-  const remark = shown ? drawn : missing(picture, state.kind);
+  const mapRemark = fill(box, picture, shown?.maps[state.view], CARD);
+  const remark = shown ? mapRemark : missing(picture, state.kind);
   const caption = make("span", "caption");
   if (shown) caption.append(classLine(shown), badges(shownRoles(shown)));
   if (remark) caption.append(make("span", "quiet", remark));

@@ -57,8 +57,8 @@ function show(index) {
   while (index >= made) addCards();
   const picture = pictures[shownPlaces[index]];
   const { kind, view } = state;
-  const held = document.activeElement;
-  const lost = !dialog.open || content.contains(held); // the focused element is replaced
+  const focused = document.activeElement;
+  const lost = !dialog.open || content.contains(focused); // the focused element is replaced
   const place = placeOf(picture, kind);
   content.replaceChildren(detail(picture, views, place, view, missing(picture, kind)));
   byId("previous").setAttribute("aria-disabled", String(index === 0));
@@ -67,7 +67,7 @@ function show(index) {
   byId("place").replaceChildren(`${index + 1} of ${shownPlaces.length}`, name);
   if (!dialog.open) dialog.showModal();
   content.scrollTop = 0;
-  if (lost) (content.querySelector(`[data-pick="${held.dataset.pick}"]`) ?? content).focus();
+  if (lost) (content.querySelector(`[data-pick="${focused.dataset.pick}"]`) ?? content).focus();
 }
 
 function turn(step) {

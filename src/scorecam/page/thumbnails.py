@@ -17,7 +17,7 @@ MAX_BYTES: Final = 8 * 1024
 
 _PICTURE = ImageKind("a picture", PAGE_FORMATS, PhotoError)
 _GALLERY_PICTURE = ImageKind("a picture", VIEW_FORMATS, PhotoError, pixels=2**24)
-"""Pictures in a run's gallery are thumbnails, and there may be thousands of them."""
+"""A run's gallery may have thousands of pictures, all of them small."""
 
 
 def thumbnail(jpeg: bytes, side: int, name: str) -> tuple[str, tuple[int, int]]:

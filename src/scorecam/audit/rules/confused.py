@@ -123,7 +123,7 @@ def _strongest(pairs: Sequence[_Pair]) -> list[_Pair]:
             continue
         names = pair.label, pair.predicted
         known = best.get(names)
-        # An object says more than the region around it.
+        # An object is more specific than the region around it.
         if known is None or (pair.is_object, pair.gain) > (known.is_object, known.gain):
             best[names] = replace(pair, p=p)
     return list(best.values())
@@ -199,7 +199,7 @@ def _region_pairs(
 def _object_pairs(chosen: Sequence[_Prediction], classes: PhotosByClass) -> list[_Pair]:
     """A pair of classes tested on each other object that enough of its photos show.
 
-    An object of the predicted class isn't a distractor: the model sees what it says.
+    An object of the predicted class isn't a distractor: the prediction is partly right.
     """
     labels = dict.fromkeys(
         other.label

@@ -130,8 +130,7 @@ def find(photos: Photos) -> RuleResult:
     if len(tested) == len(cases):
         return RuleResult(findings)
     few = (
-        "Pairs of a class and another object with too few correctly classified photos: "
-        f"{could.count(False):,}."
+        f"Pairs of a class and another object with too few photos to test: {could.count(False):,}."
     )
     return RuleResult(findings, (few,))
 
