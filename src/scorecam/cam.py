@@ -22,8 +22,8 @@ from typing import Annotated, Any, Literal
 import torch
 from torch import Tensor
 
+from scorecam.base.exact_products import exact_products
 from scorecam.base.interpolation import extremes, upsample
-from scorecam.base.products import exact_products
 from scorecam.base.wording import constructor, quoted
 from scorecam.errors import SettingError, did_you_mean
 from scorecam.io.arguments import choice, flag, tensor

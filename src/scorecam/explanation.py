@@ -14,7 +14,7 @@ from scorecam import cam, shapes
 from scorecam.bank import health
 from scorecam.bank.bank import Provenance, ScoreBank
 from scorecam.bank.health import Note
-from scorecam.base.once import cached_property
+from scorecam.base.cached_property import cached_property
 from scorecam.base.wording import excerpt, quoted, summary
 from scorecam.cam import VARIANTS, Masking, Variant, find_variant
 from scorecam.errors import PhotoError, SettingError

@@ -84,8 +84,8 @@ def test_every_forked_child_computes_the_right_map(kind: str) -> None:
 
 LOCKS = """
     import gc, os, threading
-    import scorecam.backends.opening, scorecam.base.process
-    from scorecam.base.forks import ForkLock
+    import scorecam.backends.opening, scorecam.base.process_state
+    from scorecam.base.fork_lock import ForkLock
     locks = [lock for lock in gc.get_objects() if isinstance(lock, ForkLock)]
     held, release = threading.Event(), threading.Event()
     def hold():
@@ -132,7 +132,7 @@ def test_every_lock_in_the_package_survives_a_fork() -> None:
     unsafe = [
         f"{path.name}: {line.strip()}"
         for path in Path(scorecam.__file__).parent.rglob("*.py")
-        if path.name != "forks.py"
+        if path.name != "fork_lock.py"
         for line in path.read_text("utf-8").splitlines()
         if made.search(line) or cached.search(line)
     ]

@@ -24,14 +24,14 @@ from PIL import Image
 from torch import nn
 
 import scorecam
-from scorecam.base import process
-from scorecam.base.products import exact_products
+from scorecam.base import process_state
+from scorecam.base.exact_products import exact_products
 from scorecam.images.photo import read_photo
 
 SOURCE = Path(scorecam.__file__).parent
 
 
-def process_state() -> dict[str, Any]:
+def shared_state() -> dict[str, Any]:
     """All state that a thread could change for the others."""
     numpy: Any = np.random.get_state()  # noqa: NPY002
     logger = logging.getLogger()
@@ -107,7 +107,7 @@ def test_eight_threads_leave_the_process_state_unchanged(
     photo = tmp_path / "photo.png"
     Image.new("RGB", (24, 24)).save(photo)
     explain(networks[0], images[0], runtime)  # libraries are imported and initialised
-    before, thread_counts = process_state(), []
+    before, thread_counts = shared_state(), []
     barrier = threading.Barrier(8)
 
     def work(number: int) -> None:
@@ -120,7 +120,7 @@ def test_eight_threads_leave_the_process_state_unchanged(
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(8)))
     gc.collect()
-    assert process_state() == before
+    assert shared_state() == before
     assert set(thread_counts) == {3}
 
 
@@ -137,7 +137,7 @@ def test_ignored_warnings_of_two_threads_do_not_interfere() -> None:
     inside, warned, done = threading.Event(), threading.Event(), threading.Event()
 
     def other() -> None:
-        with process.quietly():
+        with process_state.ignore_warnings():
             warnings.warn("ignored", UserWarning, stacklevel=1)
             inside.set()
             assert warned.wait(10)
@@ -148,7 +148,7 @@ def test_ignored_warnings_of_two_threads_do_not_interfere() -> None:
     with ThreadPoolExecutor(1) as pool:
         work = pool.submit(other)
         assert inside.wait(10)
-        with process.quietly():  # the first thread leaves first
+        with process_state.ignore_warnings():  # the first thread leaves first
             warned.set()
             assert done.wait(10)
             warnings.warn("ignored", UserWarning, stacklevel=1)
@@ -166,13 +166,13 @@ def test_warnings_of_other_threads_are_shown_meanwhile() -> None:
             return str(warning)
         return ""
 
-    with process.quietly():
+    with process_state.ignore_warnings():
         assert warned() == ""
         assert in_thread(warned) == "shown"
 
 
 def test_only_the_named_warnings_are_ignored() -> None:
-    with process.quietly(UserWarning, "this"):
+    with process_state.ignore_warnings(UserWarning, "this"):
         warnings.warn("this and that", UserWarning, stacklevel=1)
         with pytest.raises(UserWarning, match="that"):
             warnings.warn("that", UserWarning, stacklevel=1)
@@ -184,15 +184,15 @@ def test_the_thread_count_changes_in_one_thread_only() -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(4)
     try:
-        with process.threads(1):
+        with process_state.torch_threads(1):
             inside = torch.get_num_threads()
             assert inside in (1, 4)  # if torch's OpenMP library is not found, nothing changes
             assert in_thread(torch.get_num_threads) == 4
-            with process.threads(8):
+            with process_state.torch_threads(8):
                 assert torch.get_num_threads() == inside
         assert torch.get_num_threads() == 4
         assert in_thread(torch.get_num_threads) == 4
-        with pytest.raises(KeyboardInterrupt), process.threads(2):
+        with pytest.raises(KeyboardInterrupt), process_state.torch_threads(2):
             raise KeyboardInterrupt
         assert torch.get_num_threads() == 4
     finally:
@@ -207,7 +207,7 @@ def test_one_thread_at_a_time_sets_an_environment_variable(
 
     def work(number: int) -> None:
         for name in ("SET_BY_A_TEST", "OWNED_BY_A_TEST"):
-            with process.environment(name, str(number)):
+            with process_state.environment_variable(name, str(number)):
                 assert os.environ[name] == str(number)
 
     with ThreadPoolExecutor(8) as pool:

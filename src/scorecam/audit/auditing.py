@@ -16,7 +16,7 @@ from scorecam.audit.photos import Photos
 from scorecam.audit.photos_by_class import PhotosByClass, by_class
 from scorecam.audit.reading import MethodResults, read
 from scorecam.audit.rules import RULES
-from scorecam.base.wording import excerpt, shown, summary
+from scorecam.base.wording import encodable, excerpt, summary
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +69,7 @@ class Audit:
         names = {item.id: item.name for item in self.items}
         return {
             "schema": 1,
-            "run": shown(self.folder.name),
+            "run": encodable(self.folder.name),
             "method": self.reading.method,
             "photos": self.reading.photos,
             "read": len(self.items),

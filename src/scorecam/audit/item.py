@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from scorecam.audit.geometry import Box, Map, around, inside, share
-from scorecam.base.once import cached_property
+from scorecam.base.cached_property import cached_property
 
 
 @dataclass(frozen=True)

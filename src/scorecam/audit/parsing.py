@@ -12,7 +12,7 @@ import numpy as np
 
 from scorecam.audit.geometry import Box, Map
 from scorecam.audit.item import Annotation, ClassMaps, GalleryEntry, Item, ModelClass
-from scorecam.base.wording import shown
+from scorecam.base.wording import encodable
 from scorecam.io.json_values import in_range, is_count, is_id, is_list, is_object, is_text
 from scorecam.runs.config import SCHEMA
 from scorecam.runs.maps import read_scaled
@@ -43,8 +43,8 @@ def item_of(record: MeasuredRecord, *, explains_label: bool) -> Item:
         raise Unreadable("record that contradicts itself")
     return Item(
         id=record.id,
-        name=shown(record.name),
-        label=None if label is None else shown(str(label)),
+        name=encodable(record.name),
+        label=None if label is None else encodable(str(label)),
         target=target,
         predicted=predicted,
         right=right,
@@ -54,7 +54,7 @@ def item_of(record: MeasuredRecord, *, explains_label: bool) -> Item:
 
 
 def _model_class(score: ClassScore) -> ModelClass:
-    name = None if score.name is None else shown(score.name)
+    name = None if score.name is None else encodable(score.name)
     return ModelClass(score.index, name, score.probability)
 
 
@@ -115,7 +115,8 @@ def _class_maps(found: Any, views: list[Any], grid: Any, first: str | None) -> C
     ):
         raise Unreadable("gallery entry without its maps")
     by_view = {
-        shown(str(view)): _grid8(each, grid) / 255.0 for view, each in zip(views, maps, strict=True)
+        encodable(str(view)): _grid8(each, grid) / 255.0
+        for view, each in zip(views, maps, strict=True)
     }
     ordered = sorted(by_view, key=lambda view: view != first)
     return ClassMaps(model_class, tuple(map(str, roles)), {view: by_view[view] for view in ordered})
@@ -125,7 +126,7 @@ def _sentence(note: dict[str, Any]) -> str:
     sentence = note.get("sentence")
     if not is_text(sentence):
         raise Unreadable("gallery entry with an empty note")
-    return shown(sentence)
+    return encodable(sentence)
 
 
 def _annotation(found: dict[str, Any]) -> Annotation:
@@ -138,7 +139,7 @@ def _annotation(found: dict[str, Any]) -> Annotation:
     checked: Box = (x1, y1, x2, y2)
     if not (x1 < x2 and y1 < y2):
         raise Unreadable("gallery entry with an invalid box")
-    return Annotation(shown(str(label)), checked)
+    return Annotation(encodable(str(label)), checked)
 
 
 def _grid8(text: Any, grid: Any) -> Map:

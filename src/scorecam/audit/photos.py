@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from scorecam.audit.item import Item
 from scorecam.audit.photos_by_class import PhotosByClass
 from scorecam.audit.place_tests import ClassShares, PlaceTest, class_shares, significant_places
-from scorecam.base.once import cached_property
+from scorecam.base.cached_property import cached_property
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from scorecam.audit.item import Annotation, Item, ModelClass
 from scorecam.audit.map_clusters import Cluster, clusters
 from scorecam.audit.thresholds import MIN_PHOTOS
-from scorecam.base.once import cached_property
+from scorecam.base.cached_property import cached_property
 
 
 @dataclass(frozen=True, eq=False)

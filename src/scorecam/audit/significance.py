@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import numpy as np
 import numpy.typing as npt
 
-from scorecam.base.once import cached_property
+from scorecam.base.cached_property import cached_property
 from scorecam.io.extras import require
 
 Columns = Annotated[npt.NDArray[np.float64], "n columns"]

@@ -19,7 +19,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from scorecam.base.process import quietly
+from scorecam.base.process_state import ignore_warnings
 from scorecam.errors import WeightsError
 from scorecam.io.reading import Kind, check_file
 
@@ -55,7 +55,7 @@ def read_state(path: str | os.PathLike[str]) -> State:
         if file.suffix == ".safetensors":
             return _checked(safetensors.torch.load_file(file), file)
         _inspect(file)
-        with quietly():  # torch warns of old formats
+        with ignore_warnings():  # torch warns of old formats
             found = torch.load(file, map_location="cpu", weights_only=True)
         return _checked(_unwrapped(found, file), file)
     except pickle.UnpicklingError as error:

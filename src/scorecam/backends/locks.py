@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 from torch import nn
 
-from scorecam.base.forks import ForkLock
+from scorecam.base.fork_lock import ForkLock
 
 _REGISTRY = ForkLock()
 _NUMBER = itertools.count()

@@ -24,7 +24,7 @@ from scorecam.bank.completion import Completion
 from scorecam.bank.packing import Parts, pack, unpack
 from scorecam.bank.parts import TYPES, check_parts
 from scorecam.bank.record import Provenance, Record
-from scorecam.base.once import cached_property
+from scorecam.base.cached_property import cached_property
 from scorecam.base.wording import excerpt, quoted, summary
 from scorecam.budget.estimate import error_of, estimate
 from scorecam.budget.search import large_columns

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from scorecam import cam
 from scorecam.bank.parts import MOST_PAIRS
-from scorecam.base.once import cached_property
+from scorecam.base.cached_property import cached_property
 from scorecam.budget.gaussian_process import Posterior, Surrogate
 from scorecam.cam import Masking
 from scorecam.errors import BankError

@@ -1,1 +1,1 @@
-"""What every other module may use: text for people, locks, process state, exact arithmetic."""
+"""Tools for all other packages: text for users, locks, process state, exact arithmetic."""

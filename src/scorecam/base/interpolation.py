@@ -9,7 +9,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from scorecam.base.products import exact_products
+from scorecam.base.exact_products import exact_products
 
 
 @functools.lru_cache(maxsize=64)
@@ -29,7 +29,7 @@ def interpolation(
 def _ends(
     cells: int, pixels: int, align_corners: bool, device: torch.device
 ) -> Annotated[Tensor, "ends cells"]:
-    """The rows of `interpolation` where its straight pieces begin and end."""
+    """The rows of `interpolation` at the ends of its linear pieces."""
     piece = _where(cells, pixels, align_corners).floor()
     changes = piece[1:] != piece[:-1]
     edge = torch.ones(1, dtype=torch.bool, device="cpu")
@@ -40,7 +40,7 @@ def _ends(
 def _where(
     cells: int, pixels: int, align_corners: bool, span: range | None = None
 ) -> Annotated[Tensor, "pixels"]:
-    """Where each pixel, or each in a span, lies among the cells, in cells."""
+    """The position of each pixel, or of each in `span`, in cells."""
     first, last = (0, pixels) if span is None else (span.start, span.stop)
     steps = torch.arange(first, last, dtype=torch.float64, device="cpu")
     if align_corners:
@@ -66,9 +66,9 @@ def upsample(
 def extremes(
     maps: Annotated[Tensor, "k *g"], size: Sequence[int], align_corners: bool = False
 ) -> Annotated[Tensor, "k *e"]:
-    """The few pixels of `upsample` that include the smallest and the largest of each map.
+    """Some pixels of `upsample`, which include the minimum and the maximum of each map.
 
-    Interpolation is linear between its ends, so that both are at one of them.
+    Interpolation is piecewise linear, so both are at the end of a piece.
     """
     return _upsampled(_ends, maps, size, align_corners)
 
@@ -86,27 +86,27 @@ def _upsampled(
                 maps = _between(maps, pixels, align_corners)
                 continue
             rows = matrix(cells, pixels, align_corners, maps.device)
-            maps = torch.einsum("kg...,pg->k...p", maps, rows)  # a grid axis leaves, pixels join
+            maps = torch.einsum("kg...,pg->k...p", maps, rows)  # replaces a grid axis by pixels
         return maps
 
 
 LARGEST_MATRIX = 2**26
-"""Numbers in the largest matrix that an axis is interpolated with."""
+"""The most entries of an interpolation matrix."""
 
 PIECE = 2**16
-"""Pixels of an axis that are interpolated at a time without a matrix."""
+"""How many pixels of an axis are interpolated at a time without a matrix."""
 
 
 def _between(maps: Tensor, pixels: int, align_corners: bool) -> Tensor:
-    """What `interpolation` does, for axes whose matrix would be too large: `k g …` to `k … p`."""
+    """Interpolation for axes whose matrix would be too large: `k g …` to `k … p`."""
     maps = maps.movedim(1, -1)
     cells = maps.shape[-1]
-    found = maps.new_empty((*maps.shape[:-1], pixels))
+    result = maps.new_empty((*maps.shape[:-1], pixels))
     for start in range(0, pixels, PIECE):
         span = range(start, min(start + PIECE, pixels))
         where = _where(cells, pixels, align_corners, span)
         low = where.long()
         share = (where - low).to(maps)
-        one, other = (maps[..., at.clamp(max=cells - 1)] for at in (low, low + 1))
-        found[..., start : span.stop] = torch.lerp(one, other, share)
-    return found
+        before, after = (maps[..., at.clamp(max=cells - 1)] for at in (low, low + 1))
+        result[..., start : span.stop] = torch.lerp(before, after, share)
+    return result

@@ -1,8 +1,8 @@
-"""Matplotlib, imported so that it writes to our cache folder alone and starts no program.
+"""Import matplotlib so that it writes to our cache folder only and starts no program.
 
-Whatever imports matplotlib, ourselves or another library, calls `prepare` first. Left alone,
-matplotlib makes folders in the user's home and runs `fc-list` to find the system's fonts. Where
-the user's program has imported it already, its own choice stays.
+Call `prepare` before importing matplotlib or a library that imports it. By default, matplotlib
+creates folders in the user's home and runs `fc-list` to find fonts. If the program has already
+imported matplotlib, nothing changes.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from scorecam.base import cache
-from scorecam.base.forks import ForkLock
-from scorecam.base.process import environment
+from scorecam.base.fork_lock import ForkLock
+from scorecam.base.process_state import environment_variable
 
 FONT_FOLDERS = ("/usr/share/fonts", "/usr/local/share/fonts", "~/.local/share/fonts", "~/.fonts")
 FONT_FILES = {".ttf", ".otf", ".ttc"}
@@ -26,21 +26,23 @@ _IMPORT = ForkLock()
 
 
 def prepare() -> None:
-    """Import matplotlib's part that touches the system, if it is installed and not yet imported."""
+    """Import the part of matplotlib that writes files, if installed and not imported yet."""
     with _IMPORT, contextlib.ExitStack() as held:
         if "matplotlib.font_manager" in sys.modules or not importlib.util.find_spec("matplotlib"):
             return
         if "MPLCONFIGDIR" not in os.environ:
-            held.enter_context(environment("MPLCONFIGDIR", str(cache.folder() / "matplotlib")))
+            held.enter_context(
+                environment_variable("MPLCONFIGDIR", str(cache.cache_folder() / "matplotlib"))
+            )
             own = _users_settings()
             if own is not None and "MATPLOTLIBRC" not in os.environ:
-                held.enter_context(environment("MATPLOTLIBRC", str(own)))
+                held.enter_context(environment_variable("MATPLOTLIBRC", str(own)))
         held.enter_context(_fonts_found_without_a_program())
         importlib.import_module("matplotlib.font_manager")
 
 
 def _users_settings() -> Path | None:
-    """The user's own matplotlibrc, which matplotlib would find were its folder not moved."""
+    """The user's matplotlibrc; matplotlib does not find it once its folder is changed."""
     shared = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
     for folder in (shared / "matplotlib", Path.home() / ".matplotlib"):
         if (settings := folder / "matplotlibrc").is_file():
@@ -50,12 +52,12 @@ def _users_settings() -> Path | None:
 
 @contextlib.contextmanager
 def _fonts_found_without_a_program() -> Generator[None]:
-    """Answer matplotlib's calls of `fc-list` by looking into the usual folders; pass on others."""
+    """Answer matplotlib's calls of `fc-list` with the fonts in the usual folders."""
     original = subprocess.check_output
 
     def answer(command: Any, *rest: Any, **named: Any) -> Any:
         if command == ["fc-list", "--help"]:
-            return b"--format"  # what matplotlib looks for in it
+            return b"--format"  # matplotlib looks for this option
         if isinstance(command, list) and command[:1] == ["fc-list"]:
             return b"\n".join(map(os.fsencode, _font_files()))
         return original(command, *rest, **named)

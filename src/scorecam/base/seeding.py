@@ -1,4 +1,4 @@
-"""Random numbers from a seed, for code that draws from torch's own generators."""
+"""Seeded random numbers for code that uses torch's global generators."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 
-class Drawing(TorchDispatchMode):
-    """Lets this thread's operations draw from a seed of their own.
+class SeededDraws(TorchDispatchMode):
+    """In this thread, make torch's operations draw from generators with the given seed.
 
-    They draw what they would after `torch.manual_seed(seed)`, but torch's own generators, which
-    all threads share, are neither used nor changed.
+    The numbers are those after `torch.manual_seed(seed)`, but torch's global generators, which all
+    threads share, are neither used nor changed.
     """
 
     def __init__(self, seed: int) -> None:
@@ -39,7 +39,7 @@ class Drawing(TorchDispatchMode):
 
 
 def _drawing(func: Any) -> Any:
-    """The form of an operation that takes a generator; None where it has no such form."""
+    """The overload of an operation that takes a generator; None if there is none."""
 
     def takes(overload: Any) -> bool:
         return any(argument.name == "generator" for argument in overload._schema.arguments)  # noqa: SLF001

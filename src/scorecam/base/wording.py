@@ -1,7 +1,7 @@
-"""Foreign text in our sentences: visible, on one line, and short.
+"""Foreign text in our messages: made visible, put on one line, and shortened.
 
-File names, class names, users' values and other libraries' messages come from outside. Printed as
-they are, they could move the cursor, reverse a line, or fill a screen.
+File names, class names, users' values and messages of other libraries are foreign. Printed as they
+are, they could move the cursor, reverse a line, or fill a screen.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from typing import Any, Final, TypeVar
 T = TypeVar("T")
 
 LONGEST_PARAGRAPH: Final = 600
-"""The most characters of anything that is said to a user in one paragraph."""
+"""The most characters of a message."""
 
 LONGEST_REPR: Final = 400
-"""The most characters that an object prints."""
+"""The most characters of a `repr`."""
 
 _HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-"""Unicode's categories of control and format characters, surrogates, and separators of lines."""
+"""Unicode categories: control and format characters, surrogates, line separators."""
 
 _JOINERS: Final = "\u200c\u200d"
-"""Format characters that ordinary words and emoji are written with."""
+"""Format characters that occur in ordinary words and emoji."""
 
 
 def _is_hidden(char: str) -> bool:
@@ -33,7 +33,7 @@ def _is_hidden(char: str) -> bool:
 
 
 def visible(text: str) -> str:
-    """The text with every control character as a visible escape: a backslash and its code."""
+    """The text with control characters replaced by visible escapes."""
     if text.isprintable():
         return text
     return "".join(
@@ -41,13 +41,13 @@ def visible(text: str) -> str:
     )
 
 
-def shown(name: str) -> str:
-    """A name that can be written in UTF-8, whatever bytes it is made of."""
+def encodable(name: str) -> str:
+    """The name with surrogates replaced by escapes, so that it can be encoded as UTF-8."""
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def shortened(text: str, most: int) -> str:
-    """The text, its middle left out where it is longer than `most` characters."""
+    """The text; without its middle if it is longer than `most` characters."""
     if len(text) <= most:
         return text
     end = (most - 1) // 3
@@ -55,18 +55,18 @@ def shortened(text: str, most: int) -> str:
 
 
 def one_line(text: str, most: int | None = None) -> str:
-    """A foreign message on one line, visible, of at most `most` characters.
+    """A foreign message on one visible line of at most `most` characters.
 
-    Runs of white space, line ends among them, become one space.
+    Each run of white space, including line ends, becomes one space.
     """
     if most is not None:
-        text = shortened(text, 50 * most)  # a message of megabytes is not worth splitting
+        text = shortened(text, 50 * most)  # saves time on messages of megabytes
     line = visible(" ".join(text.split()))
     return line if most is None else shortened(line, most)
 
 
 def reason(error: BaseException) -> str:
-    """What another library's exception says, on one short line; its kind where it says nothing."""
+    """The message of another library's exception on one short line; its type if it has none."""
     try:
         said = one_line(str(error), 200)
     except Exception:  # noqa: BLE001  (an exception's own `__str__` may fail)
@@ -75,7 +75,7 @@ def reason(error: BaseException) -> str:
 
 
 def quoted(value: object, most: int = 80) -> str:
-    """A user's value as Python writes it, but short, on one line, and whatever it is."""
+    """The `repr` of any value, on one short line. It never fails."""
     try:
         return shortened(visible(_reader(most).repr(value)), most)
     except Exception:  # noqa: BLE001  (a foreign `__repr__` may fail in any way)
@@ -83,7 +83,7 @@ def quoted(value: object, most: int = 80) -> str:
 
 
 def excerpt(value: object, most: int = 100) -> str:
-    """A foreign name or text as it is, but visible, on one line and short."""
+    """A foreign name or text on one short, visible line. It never fails."""
     try:
         return shortened(visible(str(value)), most)
     except Exception:  # noqa: BLE001  (a foreign `__str__` may fail in any way)
@@ -91,10 +91,10 @@ def excerpt(value: object, most: int = 100) -> str:
 
 
 def summary(parts: Callable[[T], Iterator[str]]) -> Callable[[T], str]:
-    """Make a `__repr__` of a method that yields the parts of an object's line: `Name(part, part)`.
+    """Turn a method that yields parts of a line into a `__repr__`: `Name(part, part)`.
 
-    Empty parts are left out. Printing never fails: of an object that is only half built it says
-    `Name(…)`.
+    Empty parts are left out. The `__repr__` never fails: an object that is not fully constructed
+    prints as `Name(…)`.
     """
 
     def line(owner: T) -> str:
@@ -110,7 +110,7 @@ def summary(parts: Callable[[T], Iterator[str]]) -> Callable[[T], str]:
 
 
 def constructor(self: Any) -> str:
-    """The `__repr__` of a dataclass: its constructor as it is written, without the defaults."""
+    """The `__repr__` of a dataclass: its constructor call, without default values."""
     return _arguments(self)
 
 
@@ -127,25 +127,25 @@ def _is_default(value: object, field: dataclasses.Field[Any]) -> bool:
     default = field.default
     if field.default_factory is not dataclasses.MISSING:
         default = field.default_factory()
-    # Only values of one type are compared: a tensor compared with a number is no yes or no.
+    # Only values of one type are compared: a tensor == a number is not a bool.
     return value is default or (type(value) is type(default) and bool(value == default))
 
 
 def json_safe(text: str) -> str:
-    """A JSON text with every control character escaped as JSON does; line ends between stay."""
+    """A JSON text with control characters escaped as in JSON; line ends between values stay."""
     if all(line.isprintable() for line in text.split("\n")):
         return text
     return "".join(_json_escape(char) if _is_hidden(char) else char for char in text)
 
 
 def _json_escape(char: str) -> str:
-    if char in "\n\r\t":  # strict JSON has these between its values only
+    if char in "\n\r\t":  # in strict JSON, these occur between values only
         return "\n" if char == "\r" else char
     return f"\\u{ord(char):04x}" if ord(char) < 0x10000 else json.dumps(char)[1:-1]
 
 
 class _Reader(reprlib.Repr):
-    """`repr` with limits; a tensor or an array is described by its shape."""
+    """`repr` with limits; tensors and arrays are described by their shape."""
 
     def repr1(self, x: Any, level: int) -> str:
         shape = getattr(x, "shape", None)

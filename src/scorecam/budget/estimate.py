@@ -13,7 +13,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from scorecam.base.once import cached_property
+from scorecam.base.cached_property import cached_property
 from scorecam.budget.gaussian_process import Posterior, Surrogate, divisor
 from scorecam.cam import Answers, Head, Variant, agreeing
 from scorecam.shapes import Columns, Scores, Weights

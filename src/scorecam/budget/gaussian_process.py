@@ -17,8 +17,8 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
+from scorecam.base.cached_property import cached_property
 from scorecam.base.interpolation import upsample
-from scorecam.base.once import cached_property
 from scorecam.shapes import Activations, Columns, Grid, Scores, Weights
 
 # The parts of the covariance of scores, relative to each other. They were fitted on

@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from scorecam.base.products import exact_products
+from scorecam.base.exact_products import exact_products
 from scorecam.budget.estimate import MapEstimate, error_of, estimate, scaled_effects
 from scorecam.budget.gaussian_process import Posterior, Surrogate
 from scorecam.budget.plan import Plan

@@ -19,7 +19,7 @@ from typing import BinaryIO, Final, NoReturn
 
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from scorecam.base.process import quietly
+from scorecam.base.process_state import ignore_warnings
 from scorecam.errors import ScorecamError
 from scorecam.images import file_types, tiff
 from scorecam.images.limited_file import LimitedFile
@@ -117,7 +117,7 @@ def open_image(source: Source, kind: ImageKind, name: str = "") -> Generator[Ope
     known = name or (name if isinstance(source, bytes) else os.fspath(source))
     image: Image.Image | None = None
     # Pillow warns about large sizes and unusual metadata.
-    with _stream(source, kind) as (file, size), quietly():
+    with _stream(source, kind) as (file, size), ignore_warnings():
         try:
             found = _identified(file, size, known, kind)
             image = found.image

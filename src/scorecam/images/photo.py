@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFile
 
-from scorecam.base.process import quietly
+from scorecam.base.process_state import ignore_warnings
 from scorecam.errors import PhotoError, did_you_mean
 from scorecam.images.memory import MAX_PIXELS, check_memory, check_pixels
 from scorecam.images.opening import (
@@ -183,7 +183,7 @@ def _from_image(image: Image.Image) -> ReadPhoto:
         )
     check_memory(image, name, PhotoError, 0)
     try:
-        with quietly():  # Pillow warns of odd metadata
+        with ignore_warnings():  # Pillow warns of odd metadata
             return _decoded(image, name, [], own=False)
     except PhotoError:
         raise

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from scorecam.base import quiet_matplotlib
-from scorecam.base.process import quietly
-from scorecam.base.seeding import Drawing
+from scorecam.base.process_state import ignore_warnings
+from scorecam.base.seeding import SeededDraws
 from scorecam.errors import SettingError
 from scorecam.io.extras import require
 from scorecam.io.ranges import Real, Whole
@@ -73,7 +73,7 @@ class SmoothGrad(DeclaredMethod):
         attr = _captum()
         with differentiated(case, self.name) as (column, _network, images):
             spread = float(images.detach().amax() - images.detach().amin())
-            with Drawing(case.seed):
+            with SeededDraws(case.seed):
                 gradient = attr.NoiseTunnel(attr.Saliency(column)).attribute(
                     images,
                     nt_type="smoothgrad",
@@ -132,7 +132,7 @@ class GuidedBackprop(DeclaredMethod):
         attr = _captum()
         with differentiated(case, self.name) as (column, network, images):
             _check_rectifiers(column, network, images)
-            with quietly(UserWarning, "Setting backward hooks on ReLU"):
+            with ignore_warnings(UserWarning, "Setting backward hooks on ReLU"):
                 gradient = attr.GuidedBackprop(column).attribute(images)
             return finished(_largest(gradient), case, self.name)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from scorecam.bank.bank import ScoreBank
-from scorecam.base.once import cached_property
+from scorecam.base.cached_property import cached_property
 from scorecam.base.wording import constructor, excerpt, summary
 from scorecam.cam import Variant
 from scorecam.model.model import Model

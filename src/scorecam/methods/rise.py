@@ -9,8 +9,8 @@ from typing import ClassVar
 
 import torch
 
+from scorecam.base.exact_products import exact_products
 from scorecam.base.interpolation import upsample
-from scorecam.base.products import exact_products
 from scorecam.errors import SettingError
 from scorecam.io.ranges import Real, Whole
 from scorecam.methods.declared import DeclaredMethod, setting

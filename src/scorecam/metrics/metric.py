@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from torch import Tensor
 
-from scorecam.base.once import cached_property
+from scorecam.base.cached_property import cached_property
 from scorecam.base.wording import constructor, excerpt, summary
 from scorecam.errors import SettingError
 from scorecam.shapes import Columns, Heatmap, Image, Images

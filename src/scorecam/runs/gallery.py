@@ -27,7 +27,7 @@ from torch import Tensor
 
 from scorecam.bank import health
 from scorecam.bank.bank import ScoreBank
-from scorecam.base.wording import shown
+from scorecam.base.wording import encodable
 from scorecam.cam import VARIANTS
 from scorecam.io.json_values import is_text
 from scorecam.page import decodable, grid8
@@ -58,7 +58,7 @@ def entry(photo: PreparedPhoto, setup: Setup, bank: ScoreBank | None) -> dict[st
     values = {
         "schema": SCHEMA,
         "id": photo.sample.id,
-        "name": shown(photo.sample.name),
+        "name": encodable(photo.sample.name),
         "jpeg": _thumbnail(photo, setup),
         "grid": None if bank is None else list(bank.activations.shape[1:]),
         "views": [] if bank is None else list(VIEWS),
@@ -139,7 +139,7 @@ def _objects(photo: PreparedPhoto, setup: Setup) -> list[dict[str, Any]] | None:
     height, width = photo.image.shape[1:]
     fractions = (boxes / torch.tensor([width, height, width, height])).clamp(0, 1)
     return [
-        {"label": shown(str(thing.label)), "box": [round(edge, 4) for edge in box]}
+        {"label": encodable(str(thing.label)), "box": [round(edge, 4) for edge in box]}
         for thing, box in zip(things, fractions.tolist(), strict=True)
         if box[2] > box[0] and box[3] > box[1]
     ]

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from scorecam.bank.bank import ScoreBank
 from scorecam.bank.file import complete
-from scorecam.base.once import cached_property
+from scorecam.base.cached_property import cached_property
 from scorecam.base.wording import excerpt
 from scorecam.errors import OutputError, RunError
 from scorecam.io.files import create_text, together, write_text

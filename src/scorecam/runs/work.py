@@ -16,7 +16,7 @@ import numpy.typing as npt
 from torch import Tensor, nn
 
 from scorecam.bank.bank import ScoreBank
-from scorecam.base.wording import shown
+from scorecam.base.wording import encodable
 from scorecam.cam import find_variant
 from scorecam.datasets.sample import Sample
 from scorecam.errors import MissingExtra, ModelError, ScorecamError
@@ -113,8 +113,8 @@ def _explained(photo: PreparedPhoto, setup: Setup, method: Method, began: float)
     sample, labelled = photo.sample, photo.labelled
     record = MeasuredRecord(
         id=sample.id,
-        name=shown(sample.name),
-        label=shown(sample.label) if isinstance(sample.label, str) else sample.label,
+        name=encodable(sample.name),
+        label=encodable(sample.label) if isinstance(sample.label, str) else sample.label,
         method=method.name,
         target=photo.class_score(photo.target),
         predicted=photo.class_score(photo.predicted),
@@ -131,7 +131,7 @@ def _explained(photo: PreparedPhoto, setup: Setup, method: Method, began: float)
             "explaining": explained - began,
             "passes": photo.passes - passes,
         },
-        remarks=[shown(remark) for remark in photo.remarks],
+        remarks=[encodable(remark) for remark in photo.remarks],
     )
     return Done(record, grid)
 
@@ -224,9 +224,9 @@ def _failure(
 ) -> FailureRecord:
     return FailureRecord(
         id=sample.id,
-        name=shown(sample.name),
-        label=shown(sample.label) if isinstance(sample.label, str) else sample.label,
+        name=encodable(sample.name),
+        label=encodable(sample.label) if isinstance(sample.label, str) else sample.label,
         method=method.name,
-        failure=Failure(type(error).__name__, shown(str(error))),
+        failure=Failure(type(error).__name__, encodable(str(error))),
         timings={} if seconds is None else {"seconds": seconds},
     )

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from scorecam import cam
-from scorecam.base.process import threads
+from scorecam.base.process_state import torch_threads
 from scorecam.cam import Masking
 from scorecam.model.batches import Batches
 from scorecam.model.engine import Engine
@@ -110,7 +110,7 @@ class MaskScorer:
         return list(torch.cat(list(parts)).split(lengths))
 
     def _score_part(self, part: slice, requests: Sequence[Request], unmasked: int) -> BatchedScores:
-        with threads(self.engine.mask_threads):
+        with torch_threads(self.engine.mask_threads):
             rows = self._write(part, requests, unmasked)
         scores = self.engine.scores(rows)
         # The images without a mask are scored a second time here, and are not counted.

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from scorecam import cam
 from scorecam.bank.bank import ScoreBank
-from scorecam.base.once import cached_property
+from scorecam.base.cached_property import cached_property
 from scorecam.base.wording import quoted
 from scorecam.cam import Head
 from scorecam.errors import LayerError, ModelError, SettingError

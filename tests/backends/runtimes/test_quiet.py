@@ -154,4 +154,4 @@ def test_the_cache_folder_is_the_users_choice(
         monkeypatch.delenv(name, raising=False)
     for name, value in {"HOME": "/home/me", **variables}.items():
         monkeypatch.setenv(name, value)
-    assert cache.folder() == Path(os.path.normpath(expected))
+    assert cache.cache_folder() == Path(os.path.normpath(expected))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from scorecam.backends.copies import copied
-from scorecam.base.seeding import Drawing
+from scorecam.base.seeding import SeededDraws
 from scorecam.base.wording import quoted
 from scorecam.errors import ModelError
 
@@ -79,7 +79,7 @@ def randomised(module: nn.Module, chosen: Sequence[str], seed: int) -> nn.Module
     """
     copy = copied(module)
     wanted = set(chosen)
-    with torch.no_grad(), Drawing(SEED_OFFSET + seed):
+    with torch.no_grad(), SeededDraws(SEED_OFFSET + seed):
         for name, child in with_weights(copy).items():
             if stage_of(copy, name) in wanted:
                 _reinitialise(name, child)

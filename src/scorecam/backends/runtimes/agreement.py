@@ -11,7 +11,7 @@ from scorecam.backends.locks import exclusively
 from scorecam.backends.runtimes import random_numbers
 from scorecam.backends.runtimes.runtime import Network
 from scorecam.backends.runtimes.state import State, read_state
-from scorecam.base.once import cached_property
+from scorecam.base.cached_property import cached_property
 from scorecam.errors import MemoryShortage
 from scorecam.model.engine import Engine, Probe, Speed
 from scorecam.shapes import BatchedScores, Images

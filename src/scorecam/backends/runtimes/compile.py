@@ -12,7 +12,7 @@ from torch import Tensor
 from scorecam.backends.runtimes.casting import autocast
 from scorecam.backends.runtimes.runtime import Network, Runtime
 from scorecam.base import cache
-from scorecam.base.process import environment, quietly
+from scorecam.base.process_state import environment_variable, ignore_warnings
 from scorecam.model.runtimes import PRECISIONS
 from scorecam.shapes import BatchedScores, Images
 
@@ -100,8 +100,8 @@ def _compiling() -> Generator[None]:
 
     Torch may compile in any pass that differs from those before, so every pass needs this.
     """
-    folder = os.environ.get(FOLDER) or str(cache.folder() / "inductor")
-    with quietly(), environment(FOLDER, folder):
+    folder = os.environ.get(FOLDER) or str(cache.cache_folder() / "inductor")
+    with ignore_warnings(), environment_variable(FOLDER, folder):
         import torch._inductor.config as inductor  # only here: it takes a second
 
         known = {name: value for name, value in SETTINGS.items() if hasattr(inductor, name)}

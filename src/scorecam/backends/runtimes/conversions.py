@@ -14,7 +14,7 @@ from scorecam.backends.runtimes.agreement import Trial
 from scorecam.backends.runtimes.fallback import cause
 from scorecam.backends.runtimes.runtime import Network, Runtime
 from scorecam.backends.runtimes.state import State
-from scorecam.base.forks import ForkLock
+from scorecam.base.fork_lock import ForkLock
 from scorecam.errors import MissingExtra
 from scorecam.model.engine import Engine, Probe
 from scorecam.shapes import BatchedScores, Images

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from scorecam.backends.runtimes.runtime import Network, Prepared, Runtime
-from scorecam.base.forks import ForkLock
-from scorecam.base.process import quietly
+from scorecam.base.fork_lock import ForkLock
+from scorecam.base.process_state import ignore_warnings
 from scorecam.io.extras import require
 from scorecam.shapes import BatchedScores, Images
 
@@ -93,7 +93,8 @@ def converted(
     openvino = load()
     check_process()
     _USED_IN.add(os.getpid())
-    with quietly(), torch.no_grad():  # tracing warns of every shape that it fixes: intended here
+    # Tracing warns about every shape that it fixes; that is intended here.
+    with ignore_warnings(), torch.no_grad():
         # Tracing here, unchecked, is four times as fast as leaving it to convert_model.
         module = _Readout(scores)
         traced = torch.jit.freeze(torch.jit.trace(module, example, check_trace=False))

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from scorecam.base.wording import excerpt, shown
+from scorecam.base.wording import encodable, excerpt
 from scorecam.datasets.formats.annotation import finite, placed, size_of
 from scorecam.datasets.formats.building import Tally, finish, refuse_repeated
 from scorecam.datasets.formats.format import Format
@@ -117,7 +117,7 @@ def _read(path: Path) -> tuple[list[Entry], list[Entry], dict[Any, str]]:
     refuse_repeated(name, "annotation ids", [each["id"] for each in objects if "id" in each])
     refuse_repeated(name, "category ids", [each["id"] for each in categories])
     refuse_repeated(name, "categories", [each["name"] for each in categories])
-    return images, objects, {each["id"]: shown(each["name"]) for each in categories}
+    return images, objects, {each["id"]: encodable(each["name"]) for each in categories}
 
 
 def _entries(found: Any, key: str, needed: dict[str, Callable[[object], bool]]) -> list[Entry]:
@@ -148,7 +148,7 @@ def _sample(
         check_name(image["file_name"])
     except ValueError as error:
         failure = DatasetError(f"The JSON file lists {excerpt(repr(name))}: {error}.")
-        return Sample(shown(name), nowhere(root, name), failure=failure)
+        return Sample(encodable(name), nowhere(root, name), failure=failure)
     try:
         size = _size(image)
         plain = [each for each in objects if not each.get("iscrowd")]

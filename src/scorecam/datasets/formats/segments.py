@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 from PIL import Image
 
-from scorecam.base.process import quietly
+from scorecam.base.process_state import ignore_warnings
 from scorecam.base.wording import excerpt
 from scorecam.datasets.formats.annotation import finite
 from scorecam.datasets.photos import Size, upright_size
@@ -64,7 +64,7 @@ def _decoded(coco: Any, segments: Sequence[Any], size: Size) -> PhotoMask:
     """All of them together: decoding each would cost all pixels of the photo for each object."""
     runs: list[Any] = []
     # Its arrays are not yet made as NumPy 2 wants them.
-    with quietly(DeprecationWarning):
+    with ignore_warnings(DeprecationWarning):
         for segment in segments:
             compressed = isinstance(segment, dict) and not isinstance(segment["counts"], list)
             own = segment if compressed else coco.frPyObjects(segment, size[1], size[0])

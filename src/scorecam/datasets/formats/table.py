@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from scorecam.base.wording import excerpt, shown
+from scorecam.base.wording import encodable, excerpt
 from scorecam.datasets.formats.annotation import finite, placed
 from scorecam.datasets.formats.building import Tally, finish, listed
 from scorecam.datasets.formats.format import Format
@@ -91,7 +91,7 @@ def _sample(name: str, rows: list[Cells], path: Path, *, boxed: bool, tally: Tal
         failure = DatasetError(
             f"The list {excerpt(path, 100)} names {excerpt(repr(name))}: {error}."
         )
-        return Sample(shown(name), nowhere(path.parent, name), label, failure=failure)
+        return Sample(encodable(name), nowhere(path.parent, name), label, failure=failure)
     folder = path.parent
     photo = folder / name
     failure: DatasetError | None = None

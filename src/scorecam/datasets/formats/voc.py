@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scorecam.base.wording import excerpt, shown
+from scorecam.base.wording import encodable, excerpt
 from scorecam.datasets.formats.annotation import placed, read_xml
 from scorecam.datasets.formats.building import MISSING, Tally, finish
 from scorecam.datasets.formats.format import Format
@@ -54,7 +54,7 @@ def area(box: Box) -> float:
 
 
 def _sample(root: Path, name: str, tally: Tally) -> Sample:
-    full = f"JPEGImages/{shown(name)}"
+    full = f"JPEGImages/{encodable(name)}"
     try:
         check_name(name)
     except ValueError as error:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scorecam.base.wording import excerpt, quoted, shown
+from scorecam.base.wording import encodable, excerpt, quoted
 from scorecam.errors import RunError, SettingError, did_you_mean
 from scorecam.runs.config import Config, method_names, not_a_run, read_config
 from scorecam.runs.layout import Layout
@@ -68,7 +68,7 @@ def parse_side(text: str) -> Candidate:
         SettingError: there is no such setting.
     """
     if _is_folder(text):
-        return Candidate(shown(text), text)
+        return Candidate(encodable(text), text)
     source, *settings = text.split(",")
     values: dict[str, str] = {}
     for setting in settings:
@@ -82,7 +82,7 @@ def parse_side(text: str) -> Candidate:
         if key in values:
             raise SettingError(f"{key} is given twice in {quoted(text)}.", do="Give it once.")
         values[key] = value
-    return Candidate(shown(text), source, values)
+    return Candidate(encodable(text), source, values)
 
 
 def _is_folder(text: str) -> bool:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from scorecam.bank.bank import ScoreBank
-from scorecam.base.wording import excerpt, shown
+from scorecam.base.wording import encodable, excerpt
 from scorecam.cam import find_variant
 from scorecam.datasets.sample import Sample
 from scorecam.errors import ModelError, OutputError, RunError, ScorecamError
@@ -104,7 +104,7 @@ class Check:
             except OutputError:  # every photo would meet it
                 raise
             except ScorecamError as error:
-                failures[shown(sample.name)] = shown(str(error))
+                failures[encodable(sample.name)] = encodable(str(error))
         return targets, failures
 
     def _save_originals(self, sample: Sample) -> int:
@@ -169,12 +169,12 @@ class Check:
         self, network: Model, job: Job, sample: Sample, target: int
     ) -> tuple[LikenessRecord, dict[str, Heatmap]]:
         """The record, and the network's maps; no maps after a failure."""
-        record = LikenessRecord(sample.id, shown(sample.name), job.name, {})
+        record = LikenessRecord(sample.id, encodable(sample.name), job.name, {})
         try:
             with memory_errors_translated():
                 maps = self._maps(network, self.image(sample), target, self.methods)
         except ScorecamError as error:
-            failure = Failure(type(error).__name__, shown(str(error)))
+            failure = Failure(type(error).__name__, encodable(str(error)))
             return replace(record, failure=failure), {}
         values = {
             method.name: dict(self._similarities(method, sample, maps[method.name]))

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from scorecam.base.wording import excerpt, shown, summary
+from scorecam.base.wording import encodable, excerpt, summary
 from scorecam.datasets.sample import Sample
 from scorecam.errors import MissingExtra
 from scorecam.io.files import write_text
@@ -90,7 +90,7 @@ def write_results(
     Raises:
         RunError, OutputError: a file was changed meanwhile, or cannot be written.
     """
-    usable = [sample for sample in samples if shown(sample.name) not in failures]
+    usable = [sample for sample in samples if encodable(sample.name) not in failures]
     values = Similarities()
     for job in jobs:
         for record in check.store.records(job.name, [sample.id for sample in usable]):

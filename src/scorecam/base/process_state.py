@@ -1,8 +1,9 @@
-"""State that belongs to the whole process: not touched where that is possible, or put back exactly.
+"""State of the whole process, such as warning filters: left alone if possible, else restored.
 
-Several threads may explain at once, and the program around them goes on. What one thread saves and
-restores, another may have changed meanwhile. So a filter here knows its thread, a thread count is
-its thread's own, and what has only one copy is lent to one thread at a time.
+Several threads may explain at the same time, while the rest of the program runs. State that one
+thread saves and restores may be changed by another in between. So filters here apply to one
+thread, thread counts are set for one thread, and environment variables are changed by one thread
+at a time.
 """
 
 from __future__ import annotations
@@ -17,17 +18,17 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, cast
 
-from scorecam.base.forks import ForkLock
+from scorecam.base.fork_lock import ForkLock
 
 # ── warnings ─────────────────────────────────────────────────────────────────────────────────
 
 
 @contextlib.contextmanager
-def quietly(category: type[Warning] = Warning, starts: str = "") -> Generator[None]:
-    """Ignore warnings of a category whose message starts like this, in this thread alone.
+def ignore_warnings(category: type[Warning] = Warning, starts: str = "") -> Generator[None]:
+    """Ignore warnings of a category whose message starts with a text, in this thread only.
 
-    `warnings.catch_warnings` replaces the filters of the whole process: when two threads leave it
-    in the order in which they entered, the filters of the first are lost.
+    `warnings.catch_warnings` replaces the filters of the whole process: if two threads leave it in
+    the order in which they entered, the filters of the first are lost.
     """
     entry = ("ignore", _InThread(threading.get_ident(), starts), category, None, 0)
     filters = cast("list[Any]", warnings.filters)
@@ -36,12 +37,12 @@ def quietly(category: type[Warning] = Warning, starts: str = "") -> Generator[No
         yield
     finally:
         for known in (filters, cast("list[Any]", warnings.filters)):
-            with contextlib.suppress(ValueError):  # somebody has put other filters there
+            with contextlib.suppress(ValueError):  # other code has replaced the filters
                 known.remove(entry)
 
 
 class _InThread:
-    """Stands where a filter has a pattern for messages, and asks for the thread as well."""
+    """Takes the place of a filter's message pattern, and also compares the thread."""
 
     def __init__(self, thread: int, starts: str) -> None:
         self._thread = thread
@@ -57,8 +58,8 @@ _ENVIRONMENT = ForkLock()
 
 
 @contextlib.contextmanager
-def environment(name: str, value: str) -> Generator[None]:
-    """An environment variable with another value; one thread at a time, and then as it was."""
+def environment_variable(name: str, value: str) -> Generator[None]:
+    """Set an environment variable in the block, in one thread at a time, and restore it."""
     with _ENVIRONMENT:
         before = os.environ.get(name)
         os.environ[name] = value
@@ -71,16 +72,15 @@ def environment(name: str, value: str) -> Generator[None]:
                 os.environ[name] = before
 
 
-# ── threads that torch computes with ─────────────────────────────────────────────────────────
+# ── torch's threads ──────────────────────────────────────────────────────────────────────────
 
 
 @contextlib.contextmanager
-def threads(count: int | None) -> Generator[None]:
-    """Torch with at most `count` threads, in this thread alone; None for as many as before.
+def torch_threads(count: int | None) -> Generator[None]:
+    """Limit torch to `count` threads for calls from this thread; None changes nothing.
 
-    `torch.set_num_threads` also sets how many every thread starts with that uses torch later. So
-    the libraries that torch computes with are asked themselves, where they can be found; elsewhere
-    nothing changes but the speed.
+    `torch.set_num_threads` also changes the default of threads that use torch later. So this sets
+    the counts of OpenMP and MKL directly, if they are found. If not, only the speed differs.
     """
     import torch
 
@@ -100,20 +100,20 @@ def threads(count: int | None) -> Generator[None]:
 
 @functools.cache
 def _thread_setters() -> tuple[Callable[[int], Any], Callable[[int], int]] | None:
-    """What sets OpenMP's thread count, and MKL's, for the calling thread alone."""
+    """Functions that set the thread count of OpenMP and of MKL for the calling thread."""
     import torch
 
     folder = Path(torch.__file__).parent / "lib"
     for path in sorted(folder.glob("libgomp*.so*")):
         with contextlib.suppress(OSError, AttributeError):
-            openmp = ctypes.CDLL(str(path)).omp_set_num_threads  # the copy that torch has loaded
+            openmp = ctypes.CDLL(str(path)).omp_set_num_threads  # the copy that torch loaded
             if _works(openmp):
                 return openmp, _mkl_setter(folder)
     return None
 
 
 def _works(set_openmp: Callable[[int], Any]) -> bool:
-    """Whether it is torch's thread count that is set."""
+    """Whether the function changes torch's thread count."""
     import torch
 
     before = torch.get_num_threads()
@@ -125,7 +125,7 @@ def _works(set_openmp: Callable[[int], Any]) -> bool:
 
 
 def _mkl_setter(folder: Path) -> Callable[[int], int]:
-    """MKL's `mkl_set_num_threads_local`, which returns what was set before; 0 is nothing."""
+    """MKL's `mkl_set_num_threads_local`; it returns the previous value, 0 for none."""
     with contextlib.suppress(OSError, AttributeError):
         return ctypes.CDLL(str(folder / "libtorch_cpu.so")).MKL_Set_Num_Threads_Local
     return lambda _count: 0

@@ -11,14 +11,14 @@ from weakref import WeakSet
 class ForkLock:
     """A re-entrant lock that is free in the child after a fork, unless the forking thread holds it.
 
-    Other threads are not copied into the child, and could never release it there.
+    Other threads are not copied into the child, so they could never release it there.
     """
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._owner = 0
         self._depth = 0
-        _EVERY.add(self)
+        _ALL.add(self)
 
     def __enter__(self) -> None:
         self._lock.acquire()
@@ -37,7 +37,7 @@ class ForkLock:
         self._lock.release()
 
     def renew(self) -> None:
-        """After a fork: forget a holder that is not the calling thread."""
+        """After a fork: release the lock if a thread other than the calling one held it."""
         self._lock = threading.RLock()
         if self._owner != threading.get_ident():
             self._owner = self._depth = 0
@@ -45,11 +45,11 @@ class ForkLock:
             self._lock.acquire()
 
 
-_EVERY: WeakSet[ForkLock] = WeakSet()
+_ALL: WeakSet[ForkLock] = WeakSet()
 
 
 def _renew_all() -> None:
-    for lock in list(_EVERY):
+    for lock in list(_ALL):
         lock.renew()
 
 

@@ -1,4 +1,4 @@
-"""Values that an object computes once, when they are first wanted."""
+"""A cached property without a lock."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any, Generic, Self, TypeVar, overload
 T = TypeVar("T")
 
 
-class cached_property(Generic[T]):  # noqa: N801  (it is used as the standard library's is)
-    """As `functools.cached_property`, without its lock.
+class cached_property(Generic[T]):  # noqa: N801  (it has the name of the standard library's)
+    """Like `functools.cached_property`, without its lock.
 
-    Until Python 3.12 that is one lock for all objects of a class. Threads with nothing in common
-    wait for each other, and a child that is forked while another thread holds it waits for ever.
-    Here, two threads that want a value at once may both compute it; both get the first one.
+    Before Python 3.12, all objects of a class share that lock. Unrelated threads then wait for each
+    other, and a child process that was forked while another thread held it waits forever. Here,
+    two threads may compute a value at the same time; both get the one that was stored first.
     """
 
     def __init__(self, compute: Callable[[Any], T]) -> None:

@@ -1,4 +1,4 @@
-"""Products of float32 tensors, exact whatever precision the user allows the network."""
+"""Exact products of float32 tensors, whatever precision the user allows for the network."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 @contextlib.contextmanager
 def exact_products(device: torch.device) -> Generator[None]:
-    """Products exact in float32, whatever the user has set for the network's sake.
+    """Make products exact in float32 in this block, whatever precision the user has set.
 
-    Their settings stay as they are: they are the whole process's.
+    The user's settings apply to the whole process, so they are not changed.
     """
     with torch.autocast(device.type, enabled=False):
-        if device.type == "mps" or _products_are_exact():  # it has no float64, and no such setting
+        if (
+            device.type == "mps" or _products_are_exact()
+        ):  # MPS has neither float64 nor such settings
             yield
             return
         with _InDouble():
@@ -29,7 +31,7 @@ def exact_products(device: torch.device) -> Generator[None]:
 def _products_are_exact() -> bool:
     try:
         return torch.get_float32_matmul_precision() == "highest"
-    except RuntimeError:  # settings of torch's older and newer kinds, mixed
+    except RuntimeError:  # torch's old and new settings are mixed
         return False
 
 
@@ -43,11 +45,11 @@ _PRODUCTS = frozenset(
         "linalg_solve_triangular",
     )
 )
-"""Products and what is made of products. In inference mode, operations come whole."""
+"""Operations that are products or use them; in inference mode they are not decomposed."""
 
 
 class _InDouble(TorchDispatchMode):
-    """Computes products of float32 in float64, in this thread alone: no setting reaches those."""
+    """Computes products of float32 in float64, which no setting affects, in this thread."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name, kwargs = func.name().partition(".")[0], kwargs or {}
