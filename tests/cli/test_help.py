@@ -15,7 +15,7 @@ from scorecam.cli import known
 from scorecam.cli.app import COMMANDS
 from scorecam.cli.groups import with_option_groups
 from scorecam.cli.options import ModelOptions
-from scorecam.datasets.opening import _KINDS
+from scorecam.datasets.formats import FORMATS
 from scorecam.metrics import PRESETS
 from scorecam.runs.sanity.networks import MODES
 from scorecam.settings import OPTIONS
@@ -27,13 +27,18 @@ from scorecam.settings import OPTIONS
         (known.BUNDLED_MODELS, LITES),
         (known.HEADS, ("auto", *get_args(Head))),
         (known.METRIC_PRESETS, PRESETS),
-        (known.DATASET_FORMATS, _KINDS),
         (known.RANDOMISATIONS, MODES),
         (known.MASKED_PIXELS, get_args(get_type_hints(package.evaluate)["fill"])),
     ],
 )
 def test_help_names_what_the_code_accepts(names: Iterable[str], accepted: Iterable[str]) -> None:
     assert tuple(names) == tuple(accepted)
+
+
+def test_help_names_every_dataset_format_and_the_options_it_takes() -> None:
+    accepted = {name: tuple(sorted(found.options)) for name, found in FORMATS.items()}
+
+    assert accepted == known.DATASET_FORMATS
 
 
 @pytest.mark.parametrize("setting", OPTIONS)

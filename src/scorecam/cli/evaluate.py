@@ -9,7 +9,7 @@ import typer
 
 from scorecam.cli.exits import BAD_INPUT, DONE, SOME_FAILED
 from scorecam.cli.groups import SettingOptions, SettingValues
-from scorecam.cli.known import DATASET_FORMATS, MASKED_PIXELS, METRIC_PRESETS
+from scorecam.cli.known import DATASET_FORMATS, MASKED_PIXELS, METRIC_PRESETS, formats_with
 from scorecam.cli.opening import check_dataset_path, open_model
 from scorecam.cli.options import JsonOption, LayerOption, LimitOption, ModelOptions, RunOption
 from scorecam.cli.output import print_document, print_lines, print_message, print_text
@@ -45,10 +45,13 @@ def evaluate(
     ] = METRIC_PRESETS[0],
     annotations: Annotated[
         str | None,
-        typer.Option("--annotations", help="Boxes or classes that are not in DATASET."),
+        typer.Option(
+            "--annotations",
+            help=f"Boxes or classes of {formats_with('annotations')}, if not in DATASET.",
+        ),
     ] = None,
     split: Annotated[
-        str | None, typer.Option("--split", help="Split of a voc or coco data set, such as val.")
+        str | None, typer.Option("--split", help=f"Split of {formats_with('split')}, such as val.")
     ] = None,
     limit: LimitOption = None,
     single: Annotated[
