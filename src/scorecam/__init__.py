@@ -78,7 +78,7 @@ __all__ = [
     "WeightsError",
 ]
 
-# Names are imported when first used, so that `scorecam --help` need not wait for torch.
+# Names are imported at first use, so that `scorecam --help` does not wait for torch.
 _HOME = {
     "backends.opening": ("open_model",),
     "bank.bank": ("Provenance", "ScoreBank"),

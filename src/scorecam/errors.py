@@ -1,23 +1,22 @@
-"""Everything that can go wrong because of what we were given.
+"""The errors that users can cause and fix.
 
     ScorecamError
     ├── PhotoError         a photo that cannot be read
-    ├── ModelError         a model that cannot be opened, or will not answer
+    ├── ModelError         a model that cannot be opened, or fails
     │   └── WeightsError   weights that cannot be read or do not fit
-    ├── LayerError         a layer that is not there, or has no grid
-    ├── TargetError        a class that is not there, or a readout that does not fit
-    ├── SettingError       an option with a value that makes no sense
+    ├── LayerError         a layer that does not exist, or has no grid
+    ├── TargetError        a class that does not exist, or a readout that does not fit
+    ├── SettingError       an option with an invalid value
     ├── DatasetError       a data set, or an annotation in it, that cannot be read
-    ├── RunError           a run's folder that holds another run, or is damaged
-    ├── BankError          a score bank that cannot be read, or lacks what was asked
+    ├── RunError           a run folder that contains another run, or is damaged
+    ├── BankError          a score bank that cannot be read, or lacks data
     ├── OutputError        a result that cannot be written
     ├── MemoryShortage     not even one masked image fits into memory
     └── MissingExtra       an optional library that is not installed
 
-Each carries one paragraph: what happened, what probably caused it, what to try; each is also the
-built-in error it resembles (`TargetError` is a `ValueError`). Anything that is not a
-`ScorecamError` is our bug. Whatever foreign text the paragraph quotes, it stays one paragraph of
-visible characters, and short enough to be read.
+Each has a message of one paragraph: what happened, the likely cause, and what to do. Each is also
+a built-in exception (`TargetError` is a `ValueError`). Any other exception is a bug of this
+package. The message stays short and visible, whatever foreign text it quotes.
 """
 
 from __future__ import annotations
@@ -30,14 +29,14 @@ from typing import Any, Final
 from scorecam.base.wording import LONGEST_PARAGRAPH, one_line, quoted, shortened, summary
 
 LONGEST_ERROR: Final = LONGEST_PARAGRAPH - 20
-"""The most characters of an error's paragraph; a command puts its name before it."""
+"""The most characters of a message; commands print their name before it."""
 
 LONGEST_ADVICE: Final = 320
-"""The most characters of what to try, which is never cut for the sake of the rest."""
+"""The most characters of the advice, which is never shortened in favour of the rest."""
 
 
 class ScorecamError(Exception):
-    """What happened, what probably caused it (`likely`), and what to try (`do`)."""
+    """What happened, the likely cause (`likely`), and what to do (`do`)."""
 
     def __init__(self, what: str, *, likely: str = "", do: str = "") -> None:
         what, likely, do = (one_line(part) for part in (what, likely, do))
@@ -57,12 +56,12 @@ class ScorecamError(Exception):
 
     def __str__(self) -> str:
         parts = _fitting(self.what, self.likely, self.do)
-        # A foreign library's words, often the end of a part, may lack the full stop.
+        # A part may end with the message of another library, without a full stop.
         return " ".join(part if part[-1] in ".?!:" else f"{part}." for part in parts if part)
 
 
 def _fitting(what: str, likely: str, do: str) -> tuple[str, str, str]:
-    """The three parts, shortened where they are longer than one paragraph together."""
+    """The three parts, shortened if they are too long together."""
     room = LONGEST_ERROR - 6  # for the spaces and full stops between them
     if len(what) + len(likely) + len(do) <= room:
         return what, likely, do
@@ -76,7 +75,7 @@ class PhotoError(ScorecamError, ValueError):
 
 
 class ModelError(ScorecamError, RuntimeError):
-    """A model that cannot be opened, or will not answer."""
+    """A model that cannot be opened, or fails."""
 
 
 class WeightsError(ModelError):
@@ -84,19 +83,19 @@ class WeightsError(ModelError):
 
 
 class LayerError(ScorecamError, ValueError):
-    """A layer that is not there, or whose output has no grid."""
+    """A layer that does not exist, or whose output has no grid."""
 
 
 class TargetError(ScorecamError, ValueError):
-    """A class that is not there, or a readout that does not fit the output."""
+    """A class that does not exist, or a readout that does not fit the output."""
 
 
 class SettingError(ScorecamError, ValueError):
-    """An option with a value that makes no sense."""
+    """An option with an invalid value."""
 
 
 class BankError(ScorecamError, ValueError):
-    """A score bank that cannot be read, or that lacks what was asked of it."""
+    """A score bank that cannot be read, or lacks the data that is needed."""
 
 
 class DatasetError(ScorecamError, ValueError):
@@ -104,7 +103,7 @@ class DatasetError(ScorecamError, ValueError):
 
 
 class RunError(ScorecamError, ValueError):
-    """A run's folder that holds another run, or is damaged."""
+    """A run folder that contains another run, or is damaged."""
 
 
 class OutputError(ScorecamError, OSError):
@@ -112,7 +111,7 @@ class OutputError(ScorecamError, OSError):
 
 
 class MemoryShortage(ScorecamError, MemoryError):
-    """Not even one masked image at a time fits into memory."""
+    """Not even one masked image fits into memory."""
 
 
 class MissingExtra(ScorecamError, ImportError):
@@ -120,10 +119,10 @@ class MissingExtra(ScorecamError, ImportError):
 
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:
-    """A sentence with the three `known` words nearest to `word`; empty when none is near.
+    """A sentence with up to three `known` words similar to `word`; empty if there are none.
 
-    Case is ignored, and a word that contains the whole of `word` counts as near. Nothing is near
-    to a word that is too long for one.
+    Case is ignored. A word that contains `word` counts as similar. A very long text has no similar
+    words.
     """
     text = word if isinstance(word, str) else quoted(word)
     if len(text) > LONGEST_PARAGRAPH:

@@ -1,14 +1,13 @@
-"""The axis letters, and the names of the tensors the whole package passes around.
+"""The letters of axes, and the types of the tensors that all packages share.
 
     b  images in a batch          k  channels of the explained layer
-    c  colours                    s  channels whose mask was put to the model (asked)
+    c  colours                    s  channels whose mask was scored
     h w  rows, columns            n  columns of the readout
 
-The explained layer's grid is `*g` and the image's axes are `*i`: any number of them, the same for
-both (one for signals, two for photos, three for volumes).
+The grid of the explained layer is `*g` and the axes of the image are `*i`. Both have the same
+number of axes: one for signals, two for photos, three for volumes.
 
-The strings follow jaxtyping's syntax. The package never imports jaxtyping; the tests do, and check
-every call against them.
+The strings follow jaxtyping's syntax. Only the tests import jaxtyping, to check every call.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from typing import Annotated
 from torch import Tensor
 
 Activations = Annotated[Tensor, "k *g"]
-"""A: the maps of the explained layer for one image, float32, raw (signed where the layer is)."""
+"""A: the maps of the explained layer for one image, float32, raw (signed if the layer is)."""
 
 BatchedActivations = Annotated[Tensor, "b k *g"]
 """A of several images."""
@@ -42,10 +41,10 @@ BatchedScores = Annotated[Tensor, "b n"]
 """The readout of several images, float32."""
 
 Columns = Annotated[Tensor, "n"]
-"""One row of scores: what the model says of a single image."""
+"""One row of scores: the readout of a single image."""
 
 Weights = Annotated[Tensor, "k"]
-"""α: what a variant makes of Z for one target; one number per channel, float32."""
+"""α: the weights that a variant computes from Z for one target, float32."""
 
 Heatmap = Annotated[Tensor, "*i"]
 """ReLU(Σ α_k A_k), upsampled to the image; raw, at least 0, float32."""

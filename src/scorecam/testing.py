@@ -1,4 +1,4 @@
-"""Networks whose explanation is known on paper, and a spy, for tests of yours and ours."""
+"""For tests, yours and ours: a network with a known explanation, and a recorder of inputs."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
 
 class Regions(nn.Module):
-    """A linear classifier of how much of each colour there is: z_t = Σ_k W_tk · Σ_pixels X_k.
+    """A linear classifier of the amount of each colour: z_t = Σ_k W_tk · Σ_pixels X_k.
 
-    Its layer `maps` returns the image itself, one map per colour. Show it `regions(…)`, whose
-    colours are 0 or 1 and never overlap, and everything follows: H_k = X_k, and the masked image
-    X·H_k holds region k alone, so that
+    Its layer `maps` returns the image itself, one map per colour. In the images of `regions(…)`,
+    colours are 0 or 1 and never overlap. Then H_k = X_k, and the masked image X·H_k shows region k
+    only, so that
 
         z_t(X·H_k) = W_tk · |R_k|        z_t(fill = 0) = 0        A_k = 1 on R_k, else 0
 
-    and with `increase`, for one, the heatmap is max(0, W_tk · |R_k|) all over region k.
+    For example, the heatmap of `increase` is max(0, W_tk · |R_k|) everywhere in region k.
 
     Args:
         weights: W, `t k`.
@@ -42,7 +42,7 @@ class Regions(nn.Module):
 
 
 def regions(sizes: tuple[int, ...], *image: int) -> Image:
-    """An image for `Regions`: colour k is 1 on `sizes[k]` pixels of its own, in reading order.
+    """An image for `Regions`: colour k is 1 on `sizes[k]` pixels, in reading order.
 
     Returns:
         `c *i` float32, with `c = len(sizes)`.
@@ -58,11 +58,11 @@ def regions(sizes: tuple[int, ...], *image: int) -> Image:
 
 
 class Spy(nn.Module):
-    """Passes everything on to a network, and remembers what it was asked, and how.
+    """Calls a network, and records every batch.
 
     Attributes:
-        seen: every batch it was shown, in order, as copies on the CPU.
-        modes: for each: (autograd on, inference mode on, training mode on).
+        seen: the batches in order, as copies on the CPU.
+        modes: for each batch: (autograd on, inference mode on, training mode on).
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -73,7 +73,7 @@ class Spy(nn.Module):
 
     @property
     def images(self) -> Tensor:
-        """All images it was shown, `b c *i`, in order."""
+        """All images in order, `b c *i`."""
         return torch.cat(self.seen)
 
     def forward(self, images: Tensor) -> Tensor:

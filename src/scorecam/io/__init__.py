@@ -1,1 +1,1 @@
-"""What crosses the border: values that users pass, foreign files, and our own files."""
+"""Input and output: checks of users' values, reading foreign files, writing our own."""

@@ -1,4 +1,4 @@
-"""NumPy's files from elsewhere: a header that promises more than there is costs no memory."""
+"""NumPy files from elsewhere; a false size in the header costs no memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HEADERS: Final[dict[tuple[int, int], Header]] = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
-"""The versions of the format that arrays of plain numbers are written in."""
+"""Readers of the header, by version of the format."""
 
 
 def read_npy(path: PathLike, kind: Kind) -> npt.NDArray[Any]:
@@ -28,30 +28,30 @@ def read_npy(path: PathLike, kind: Kind) -> npt.NDArray[Any]:
 
     Raises:
         ScorecamError: `kind.error`: as for `reading.read_bytes`.
-        ValueError: it is damaged, or does not hold numbers.
+        ValueError: it is damaged, or does not contain numbers.
     """
     content = read_bytes(path, kind)
     shape, dtype, start = _header(content)
     if dtype.kind not in "biuf" or min(shape, default=0) < 0:
-        raise ValueError("it does not hold plain numbers")
+        raise ValueError("it does not contain plain numbers")
     if math.prod(shape) * dtype.itemsize != len(content) - start:
-        raise ValueError("its header describes an array of another size")
+        raise ValueError("its header gives another size")
     try:
         stream = io.BytesIO(content)
         array = np.lib.format.read_array(stream, allow_pickle=False)
-    except Exception as error:  # damaged headers raise what numpy's reader happens to
+    except Exception as error:  # numpy can raise anything for damaged headers
         raise ValueError("it is damaged") from error
     return array.astype(dtype.newbyteorder("="), copy=False)
 
 
 def _header(content: bytes) -> tuple[tuple[int, ...], np.dtype[Any], int]:
-    """The shape and the type of the array in a file, and where its numbers start."""
+    """The shape and the type of the array in a file, and the offset of its numbers."""
     stream = io.BytesIO(content)
     try:
         version = np.lib.format.read_magic(stream)
         if version not in HEADERS:
             raise ValueError("it is in an unknown version of the format")
         shape, _, dtype = HEADERS[version](stream)
-    except Exception as error:  # damaged headers raise what numpy's reader happens to
-        raise ValueError("it is not a NumPy array, or damaged") from error
+    except Exception as error:  # numpy can raise anything for damaged headers
+        raise ValueError("it is not a NumPy array, or it is damaged") from error
     return shape, dtype, stream.tell()

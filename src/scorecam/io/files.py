@@ -1,7 +1,7 @@
-"""Writing files so that none is ever half-written, and none that was written is lost.
+"""Writing files so that they are never incomplete, and not lost once they are written.
 
-A file is written under a temporary name beside its own, synced to the disk, and renamed; then the
-folder is synced too. After a power cut the file is either there and whole, or not there.
+A file is written under a temporary name in the same folder, synced to disk, and renamed; then the
+folder is synced. After a power failure, the file is either complete or not there.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from scorecam.errors import OutputError
 PathLike = str | os.PathLike[str]
 
 STALE = 3600.0
-"""Seconds after which a temporary file of an unknown process is taken for a leftover."""
+"""Age in seconds from which a temporary file of an unknown process is a leftover."""
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 LASTING = FULL | {errno.EIO, errno.EROFS, errno.ENODEV, errno.ENXIO, errno.ESTALE}
-"""Errors that the next file in the same place would meet too."""
+"""Errors that the next file in the same folder would cause too."""
 
 _NO_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 _NO_LINKS = _NO_SYNC | {errno.EPERM, errno.EMLINK}
 _LIKELY = {
     **dict.fromkeys(FULL, "The disk is full, or a quota or a limit on file sizes is reached."),
-    errno.EACCES: "You may not write there.",
-    errno.EPERM: "You may not write there.",
+    errno.EACCES: "You do not have permission to write there.",
+    errno.EPERM: "You do not have permission to write there.",
     errno.EROFS: "The disk is mounted read-only.",
-    errno.EIO: "The disk or the network drive fails.",
-    errno.ENOENT: "The folder was removed or renamed meanwhile.",
-    errno.EEXIST: "A part of this path is a file, not a folder, or a link that leads nowhere.",
+    errno.EIO: "The disk or the network drive is failing.",
+    errno.ENOENT: "The folder was removed or renamed in the meantime.",
+    errno.EEXIST: "A part of this path is a file, not a folder, or a broken link.",
     errno.ENOTDIR: "A part of this path is a file, not a folder.",
-    errno.ENAMETOOLONG: "The name is longer than this disk allows.",
+    errno.ENAMETOOLONG: "The name is too long for this disk.",
 }
 _DO = {
     **dict.fromkeys(FULL, "Free some space, or choose another folder with --out (another path)."),
@@ -50,7 +50,7 @@ _DO = {
 
 
 class Batch:
-    """Files that appear together: see `together`."""
+    """Files that appear together; see `together`."""
 
     def __init__(self) -> None:
         self._staged: list[tuple[Path, Path]] = []
@@ -58,24 +58,24 @@ class Batch:
 
     @contextlib.contextmanager
     def replacing(self, path: PathLike) -> Generator[Path]:
-        """A temporary path beside `path`, to be written in the block.
+        """A temporary path in the folder of `path`, to write in the block.
 
         Raises:
             OutputError: the folder or the file cannot be written.
         """
         final = Path(path)
-        with _in_words(final):
+        with _as_output_error(final):
             _refuse_special(final)
             _make_folder(final.parent, self._folders)
             yield self._temporary(final)
 
     def _temporary(self, final: Path) -> Path:
-        """A new, empty file beside another; known before it is there, so that it never stays."""
+        """Create an empty temporary file. It is recorded first, so that it is always removed."""
         while True:
             unique = f"{_host()}.{os.getpid()}.{secrets.token_hex(4)}"
             path = final.with_name(f".{final.stem[:40]}-{unique}.tmp")
             self._staged.append((path, final))
-            # The umask applies to what open() makes; to read it, one has to change it for a moment.
+            # open() applies the umask, which could only be read by changing it.
             try:
                 os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
             except FileExistsError:
@@ -84,34 +84,34 @@ class Batch:
                 return path
 
     def publish(self) -> None:
-        """Give every file its own name, once all of them are on the disk."""
+        """Rename every file, once all of them are on disk."""
         for temporary, final in self._staged:
-            with _in_words(final):
+            with _as_output_error(final):
                 _sync(temporary)
         placed: list[Path] = []
         try:
             for temporary, final in self._staged:
-                with _in_words(final):
+                with _as_output_error(final):
                     if not os.path.lexists(final):
                         placed.append(final)
                     temporary.replace(final)
                 self._folders[final.parent] = None
             for folder in self._folders:
-                with _in_words(folder):
+                with _as_output_error(folder):
                     _sync_folder(folder)
         except BaseException:
-            _remove(placed)  # what was not there before blocks no next try
+            _remove(placed)  # new files would make the next try fail
             raise
         self._staged.clear()
 
     def discard(self) -> None:
-        """Remove what did not get its own name."""
+        """Remove temporary files that were not renamed."""
         _remove(temporary for temporary, _ in self._staged)
 
 
 @contextlib.contextmanager
 def together() -> Generator[Batch]:
-    """Several files that appear together if the block ends without an error, or not at all.
+    """Several files that all appear if the block ends without an error, or none does.
 
     Raises:
         OutputError: a folder or a file cannot be written.
@@ -126,7 +126,7 @@ def together() -> Generator[Batch]:
 
 @contextlib.contextmanager
 def replacing(path: PathLike) -> Generator[Path]:
-    """A temporary path beside `path`, which takes its place if the block ends without an error.
+    """A temporary path that is renamed to `path` if the block ends without an error.
 
     Raises:
         OutputError: the folder or the file cannot be written.
@@ -136,7 +136,7 @@ def replacing(path: PathLike) -> Generator[Path]:
 
 
 def write_bytes(path: PathLike, content: bytes) -> None:
-    """Write a file; one of that name is replaced.
+    """Write a file, or replace it.
 
     Raises:
         OutputError: it cannot be written.
@@ -146,7 +146,7 @@ def write_bytes(path: PathLike, content: bytes) -> None:
 
 
 def write_text(path: PathLike, text: str) -> None:
-    """Write a text file in UTF-8; one of that name is replaced.
+    """Write a text file in UTF-8, or replace it.
 
     Raises:
         OutputError: it cannot be written.
@@ -156,7 +156,7 @@ def write_text(path: PathLike, text: str) -> None:
 
 
 def create_text(path: PathLike, text: str) -> bool:
-    """Write a text file unless one of that name is there; of several processes one succeeds.
+    """Write a text file unless it exists. If several processes try, one succeeds.
 
     Returns:
         Whether this call wrote it.
@@ -187,10 +187,10 @@ def create_text(path: PathLike, text: str) -> bool:
 
 
 def check_writable(folder: PathLike) -> None:
-    """Make a folder where there is none, and write to it.
+    """Create a folder if needed, and check that it is writable.
 
     Raises:
-        OutputError: it cannot be made, or nothing can be written there.
+        OutputError: it cannot be created, or is not writable.
     """
     batch = Batch()
     try:
@@ -201,7 +201,7 @@ def check_writable(folder: PathLike) -> None:
 
 
 def ends_all(error: OutputError) -> bool:
-    """Whether the next file would meet the same error: a full disk, for example."""
+    """Whether the next file would fail too, for example because the disk is full."""
     cause = error.__cause__
     return isinstance(cause, OSError) and cause.errno in LASTING
 
@@ -210,18 +210,19 @@ def ends_all(error: OutputError) -> bool:
 
 _NAMED = re.compile(r"\..*-(?P<host>[0-9a-f]{8})\.(?P<pid>\d{1,10})\.[0-9a-f]{8}\.tmp", re.DOTALL)
 _OLDER = re.compile(r"\..*-[a-z0-9_]{8}", re.DOTALL)
-"""What temporary files are called, and what earlier versions called them."""
+"""Names of temporary files, now and in earlier versions."""
 
 
 def leftover(file: Path, *, older: bool = False) -> bool:
-    """Whether a file is a temporary one of a process that has ended, or of an unknown one long ago.
+    """Whether a temporary file was left behind: its process has ended, or it is old.
 
     A process on this machine is known by its number. Files of other machines, which may share the
     folder, and of earlier versions are judged by their age.
 
     Args:
-        older: also count files as earlier versions of this package called them. Other programs may
-            use such names: not for folders that are not ours alone.
+        file: any file.
+        older: also count names that earlier versions of this package used. Other programs may use
+            such names, so set it only for folders that are ours.
     """
     named = _NAMED.fullmatch(file.name)
     if named is None and not (older and _OLDER.fullmatch(file.name)):
@@ -238,14 +239,14 @@ def leftover(file: Path, *, older: bool = False) -> bool:
 
 
 def sweep(files: Iterable[Path], *, older: bool = False) -> None:
-    """Remove the temporary files among these that killed processes have left; see `leftover`."""
-    with contextlib.suppress(OSError):  # of listing a folder: it may be gone
+    """Remove temporary files that killed processes left behind; see `leftover`."""
+    with contextlib.suppress(OSError):  # the folder may have been removed
         _remove(file for file in files if leftover(file, older=older))
 
 
 @functools.cache
 def _host() -> str:
-    """This machine, since it was started, and this container: where process numbers are unique."""
+    """An id of this machine since boot and this container, where process ids are unique."""
     parts = [platform.node()]
     with contextlib.suppress(OSError):
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text("ascii"))
@@ -261,7 +262,7 @@ def _alive(pid: int) -> bool:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except OSError:  # it is another user's
+    except OSError:  # it belongs to another user
         return True
     return True
 
@@ -276,7 +277,7 @@ def _remove(files: Iterable[Path]) -> None:
 
 
 def _refuse_special(final: Path) -> None:
-    """Refuse to put a file in the place of a folder, a device or a pipe."""
+    """Refuse to replace a folder, a device or a pipe."""
     try:
         found = final.stat()
     except FileNotFoundError:
@@ -285,12 +286,13 @@ def _refuse_special(final: Path) -> None:
         return
     kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe, a device or a socket"
     raise OutputError(
-        f"Could not write {final}: it is {kind}.", do="Choose another name, or --out."
+        f"Could not write {final}: it is {kind}.",
+        do="Choose another name, or another folder with --out.",
     )
 
 
 def _make_folder(folder: Path, changed: dict[Path, None]) -> None:
-    """Make a folder and those above it; `changed` is given every folder that gains one."""
+    """Create a folder and its parents; adds to `changed` each folder that gets a new entry."""
     missing: list[Path] = []
     while not folder.is_dir():
         missing.append(folder)
@@ -303,7 +305,7 @@ def _make_folder(folder: Path, changed: dict[Path, None]) -> None:
 
 
 def _sync(path: Path, flags: int = os.O_RDWR) -> None:
-    """Have the disk keep a file's content, or with `O_RDONLY` a folder's list of files."""
+    """Write a file's content to disk; with `O_RDONLY`, the entries of a folder."""
     handle = os.open(path, flags)
     try:
         _fsync(handle)
@@ -312,7 +314,7 @@ def _sync(path: Path, flags: int = os.O_RDWR) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    if os.name != "nt":  # folders cannot be opened there
+    if os.name != "nt":  # folders cannot be opened on Windows
         _sync(folder, os.O_RDONLY)
 
 
@@ -320,12 +322,12 @@ def _fsync(handle: int) -> None:
     try:
         os.fsync(handle)
     except OSError as error:
-        if error.errno not in _NO_SYNC:  # a file system that cannot sync has nothing to wait for
+        if error.errno not in _NO_SYNC:  # file systems without sync are fine
             raise
 
 
 @contextlib.contextmanager
-def _in_words(final: Path) -> Generator[None]:
+def _as_output_error(final: Path) -> Generator[None]:
     try:
         yield
     except OutputError:
@@ -343,13 +345,13 @@ def _in_words(final: Path) -> Generator[None]:
         if not _unusable(final):
             raise
         raise OutputError(
-            f"Could not write {str(final)!r}: a file cannot have such a name.",
-            do="Choose another name, or --out.",
+            f"Could not write {str(final)!r}: this is not a valid file name.",
+            do="Choose another name, or another folder with --out.",
         ) from error
 
 
 def _unusable(path: Path) -> bool:
-    """Whether a path has a character that no file name can have."""
+    """Whether a path has a character that file names cannot have."""
     try:
         return b"\0" in os.fsencode(path)
     except UnicodeEncodeError:

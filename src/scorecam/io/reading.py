@@ -1,8 +1,8 @@
-"""Reading foreign files: regular files of a bounded size, refused in words.
+"""Reading foreign files: only regular files of limited size, with helpful errors.
 
-Every file that did not come from us is untrusted. What is opened here cannot block (a FIFO, a
-device), cannot fill memory (a size limit, checked before the first byte is read) and cannot end in
-a bare `OSError`. What is *in* the file is checked by the reader of its format.
+Every file from elsewhere is untrusted. Files opened here cannot block (as a FIFO or a device
+would), cannot fill memory (the size is checked before the first byte is read) and never raise a
+bare `OSError`. The reader of each format checks the content.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class Kind:
     """A kind of file.
 
     Args:
-        name: what it is called in a sentence, such as "a list of photos".
-        largest: the largest size that is read, in bytes.
-        error: what is raised when such a file cannot be read.
+        name: used in errors, such as "a list of photos".
+        largest: the largest size in bytes.
+        error: raised if such a file cannot be read.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Kind:
 
 @contextmanager
 def open_file(path: PathLike, kind: Kind) -> Generator[BinaryIO]:
-    """A file to read from, for libraries that read parts of it.
+    """An open file, for libraries that read parts of it.
 
     Raises:
         ScorecamError: `kind.error`: as for `read_bytes`.
@@ -67,14 +67,14 @@ def read_bytes(path: PathLike, kind: Kind) -> bytes:
         ScorecamError: `kind.error`: the file is missing, not a regular file, larger than
             `kind.largest`, or cannot be read.
     """
-    content = read_start(path, kind, kind.largest + 1)  # a file may grow, or lie about its size
+    content = read_start(path, kind, kind.largest + 1)  # a file may grow, or report a wrong size
     if len(content) > kind.largest:
         raise _too_large(path, kind)
     return content
 
 
 def read_start(path: PathLike, kind: Kind, count: int) -> bytes:
-    """The first `count` bytes of a file, or all of it where it is shorter.
+    """The first `count` bytes of a file, or all of it if it is shorter.
 
     Raises:
         ScorecamError: `kind.error`: as for `read_bytes`.
@@ -105,11 +105,11 @@ def _up_to(file: BinaryIO, count: int, size: int) -> bytes:
     return b"".join(parts)
 
 
-_BINARY = getattr(os, "O_BINARY", 0)  # Windows translates line ends otherwise
+_BINARY = getattr(os, "O_BINARY", 0)  # Windows would translate line ends
 
 
 def read_text(path: PathLike, kind: Kind, errors: str = "strict") -> str:
-    """The content of a text file; one that begins with UTF-16's mark is read as UTF-16.
+    """The content of a text file; one with a UTF-16 byte order mark is read as UTF-16.
 
     Raises:
         ScorecamError: `kind.error`: as for `read_bytes`, or the text is in another encoding.
@@ -152,10 +152,11 @@ def read_json(path: PathLike, kind: Kind) -> Any:
 def parse_json(
     text: str | bytes, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None
 ) -> Any:
-    """The value in a JSON text; numbers too long for Python and nesting too deep are errors.
+    """The value in a JSON text; too long numbers and too deep nesting are errors.
 
     Args:
-        pairs: what makes an object of its entries; None for a dict.
+        text: the JSON text.
+        pairs: turns the entries of an object into a value; None for a dict.
 
     Raises:
         ValueError: the text is not JSON.
@@ -167,7 +168,7 @@ def parse_json(
 
 
 def check_file(path: PathLike, kind: Kind) -> None:
-    """Refuse what cannot be read, for libraries that open files themselves.
+    """Refuse a file that cannot be read, for libraries that open files themselves.
 
     Raises:
         ScorecamError: `kind.error`: the file is missing, not a regular file, or larger than
@@ -175,7 +176,7 @@ def check_file(path: PathLike, kind: Kind) -> None:
     """
     _check_path(path, kind)
     try:
-        _check(path, os.stat(path), kind)  # noqa: PTH116  (Path() would refuse what stat explains)
+        _check(path, os.stat(path), kind)  # noqa: PTH116  (Path() would hide the error)
     except (OSError, ValueError) as error:
         if isinstance(error, ScorecamError):
             raise
@@ -183,7 +184,7 @@ def check_file(path: PathLike, kind: Kind) -> None:
 
 
 def refuse(path: PathLike, error: Exception, kind: Kind) -> NoReturn:
-    """Say in words why a file cannot be opened.
+    """Raise the error for a file that cannot be opened.
 
     Raises:
         ScorecamError: `kind.error`, always.
@@ -193,7 +194,7 @@ def refuse(path: PathLike, error: Exception, kind: Kind) -> NoReturn:
     if isinstance(error, OSError):
         reason = error.strerror or type(error).__name__
     else:  # a NUL byte, or a character that file names cannot have
-        reason = "a file cannot have such a name"
+        reason = "this is not a valid file name"
     raise kind.error(
         f"{excerpt(repr(os.fspath(path)), 200)} cannot be read: {reason}.",
         do=f"Give {kind.name}.",
@@ -203,8 +204,8 @@ def refuse(path: PathLike, error: Exception, kind: Kind) -> NoReturn:
 def _check_path(path: object, kind: Kind) -> None:
     if not isinstance(path, str | os.PathLike):
         raise kind.error(
-            f"A path is a text or a pathlib.Path, not {type(path).__name__}.",
-            likely="An open file or its content may have been given." if path is not None else "",
+            f"A path is a string or a pathlib.Path, not {type(path).__name__}.",
+            likely="It may be an open file, or its content." if path is not None else "",
             do="Give the path of the file.",
         )
 
@@ -216,7 +217,7 @@ def _check(path: PathLike, found: os.stat_result, kind: Kind) -> None:
         raise kind.error(
             f"{_named(path)} is not a regular file.",
             likely="It is a pipe, a device or a socket.",
-            do="Save what it holds to a file first, and give that.",
+            do="Save its content to a file first.",
         )
     if found.st_size > kind.largest:
         raise _too_large(path, kind)
@@ -225,7 +226,7 @@ def _check(path: PathLike, found: os.stat_result, kind: Kind) -> None:
 def _too_large(path: PathLike, kind: Kind) -> ScorecamError:
     return kind.error(
         f"{_named(path)} is larger than {kind.largest:,} bytes, the limit for {kind.name}.",
-        likely="It may be another kind of file, or made to exhaust memory.",
+        likely="It may be another kind of file, or designed to exhaust memory.",
         do=f"Give {kind.name}.",
     )
 
