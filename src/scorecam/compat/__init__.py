@@ -1,5 +1,5 @@
-"""The call shapes of other packages, and the maps they give, on this package's scoring.
+"""The calls and the maps of other packages, computed by this package.
 
-Each module composes a masking, a reading of the bank and an output scaling; `docs/` has a page per
-package on what differs.
+Each module combines a masking, a way to read the bank and an output scaling. `docs/` has a page per
+package with the differences.
 """

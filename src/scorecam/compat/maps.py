@@ -1,4 +1,4 @@
-"""What the other packages' maps have in common."""
+"""Shared by the modules for other packages: maps, classes, targets and refused arguments."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
-from scorecam import ScoreBank, TargetError
+from scorecam import ScoreBank, SettingError, TargetError
 from scorecam.cam import weighted_sum
 from scorecam.model.columns import POSITIVE, SIDES
 
@@ -18,28 +18,28 @@ Grid = Annotated[Tensor, "*g"]
 def softmax_map(bank: ScoreBank, column: int) -> Grid:
     """ReLU(Σ_k softmax over k of z_t(X·H_k) · A_k) on the layer's grid, over *every* channel.
 
-    This package asks nothing about a flat channel. The others give it a mask of zeros, so that its
-    answer is the empty image's, which the bank holds.
+    This package does not score flat channels. The others score them with a mask of zeros, which
+    gives the scores of the empty image; the bank has these.
     """
     scores = bank.fill_scores[column].expand(len(bank.activations)).clone()
     scores[bank.asked] = bank.scores[:, column]
     return weighted_sum(bank.activations, scores.softmax(dim=0)).relu()
 
 
-def column_of(bank: ScoreBank, asked: int | str | None) -> int:
-    """The bank's column for a class as other packages number them; the prediction where None.
+def column_of(bank: ScoreBank, category: int | str | None) -> int:
+    """The bank's column for a class as other packages number it; None for the prediction.
 
-    The single output of a yes-or-no model is their class 0, and there is no other. Here it is the
-    positive side, column 1.
+    For them, the single output of a binary model is class 0, and there is no other class. Here it
+    is the positive side, column 1.
 
     Raises:
         TargetError: there is no such class.
     """
-    if bank.names != SIDES or asked is None:
-        return bank.target(asked).index
-    if bank.target(asked).index != 0:
+    if bank.names != SIDES or category is None:
+        return bank.target(category).index
+    if bank.target(category).index != 0:
         raise TargetError(
-            f"There is no class {asked!r}: the model has one output, which is class 0 here.",
+            f"There is no class {category!r}: the model has one output, which is class 0.",
             do="Use class 0, or leave the class out.",
         )
     return POSITIVE
@@ -51,11 +51,28 @@ def minmax(grid: Tensor, epsilon: float) -> Tensor:
     return shifted / (shifted.max() + epsilon)
 
 
-class Each:
-    """A target of one image's output as a readout of a batch's.
+def refuse_argument(name: str, value: object, do: str = "Leave it out.", why: str = "") -> None:
+    """Refuse an argument that is accepted for its name only.
+
+    Args:
+        name: of the parameter.
+        value: anything but None is refused.
+        do: the advice.
+        why: why it is not supported.
+    """
+    if value is not None:
+        raise SettingError(f"{name} is not supported{': ' if why else ''}{why}.", do=do)
+
+
+NAME_THE_LAYER = "Layers of layout b u v k are recognised without it; name such a layer."
+INFERNO = "the map is drawn in inferno"
+
+
+class PerImage:
+    """A readout that applies a target to the output of each image in a batch.
 
     Attributes:
-        first: the output for the first image it saw.
+        first: the output for the first image of all.
     """
 
     def __init__(self, target: Callable[[Any], Tensor]) -> None:
@@ -66,14 +83,13 @@ class Each:
         """The target's number for every image."""
         if self.first is None:
             self.first = outputs[0]
-        return torch.stack([self._number(one) for one in outputs])
+        return torch.stack([self._number(output) for output in outputs])
 
     def _number(self, output: Any) -> Tensor:
-        found = self.target(output)
-        if found.numel() != 1:
+        number = self.target(output)
+        if number.numel() != 1:
             raise TargetError(
-                f"The target returned the shape {tuple(found.shape)} for one image; one number is "
-                "needed.",
-                do="Choose one column in it, or sum over it.",
+                f"The target returned the shape {tuple(number.shape)} for one image, not one number.",
+                do="Select one entry, or sum over them.",
             )
-        return found.reshape(())
+        return number.reshape(())

@@ -2,9 +2,8 @@
 
     from scorecam.compat.official import ScoreCAM
 
-It differs from `variant="official"` in one thing only: ReLU comes after upsampling, which shows on
-layers with negative activations. Where the authors return None for a constant map, this returns
-zeros.
+The only difference from `variant="official"` is that ReLU comes after upsampling, which matters for
+layers with negative activations. For a constant map, the authors return None; this returns zeros.
 """
 
 from __future__ import annotations
@@ -26,11 +25,11 @@ MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
 class ScoreCAM:
-    """Score-CAM as the authors call it.
+    """Score-CAM with the authors' signature.
 
     Args:
-        model_dict: "arch", the network; "layer_name", with dots, or with underscores for dots as
-            the authors write it. Other entries are not needed.
+        model_dict: "arch" is the network; "layer_name" is written with dots, or with underscores
+            as the authors do. Other entries are ignored.
     """
 
     def __init__(self, model_dict: Mapping[str, Any]) -> None:
@@ -39,7 +38,7 @@ class ScoreCAM:
         for entry in ("arch", "layer_name"):
             if entry not in model_dict:
                 raise SettingError(
-                    f"The model's description has no entry {quoted(entry)}.",
+                    f"model_dict has no entry {quoted(entry)}.",
                     do=do,
                 )
         network = instance('model_dict["arch"]', model_dict["arch"], nn.Module, do)
@@ -48,7 +47,8 @@ class ScoreCAM:
         dotted = {known.replace(".", "_"): known for known in names if known}
         if name not in names and name not in dotted:
             raise LayerError(
-                f"The network has no layer {quoted(name)}.", do="scorecam.layers lists them."
+                f"The network has no layer {quoted(name)}.",
+                do="List the layers with scorecam.layers(network, image).",
             )
         layer = name if name in names else dotted[name]
         self._cam = scorecam.ScoreCAM(scorecam.open_model(network, head="logits"), layer)
@@ -63,8 +63,8 @@ class ScoreCAM:
 
         Args:
             input: `1 c h w`, preprocessed.
-            class_idx: the class; the prediction when None.
-            retain_graph: means nothing here; there are no gradients.
+            class_idx: the class; None for the prediction.
+            retain_graph: ignored; there are no gradients.
 
         Returns:
             `1 1 h w` in [0, 1].

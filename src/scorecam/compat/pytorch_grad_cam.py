@@ -2,9 +2,10 @@
 
     from scorecam.compat.pytorch_grad_cam import ScoreCAM, ClassifierOutputTarget, show_cam_on_image
 
-The map is theirs to 1e-5: masks upsampled with aligned corners, a softmax over the channels'
-logits, min-max at the layer's grid and again at the image's size. A target is any function of one
-image's output that returns one number: those of pytorch-grad-cam are.
+The map equals theirs to 1e-5: masks are upsampled with aligned corners, weights are a softmax over
+the channels' logits, and the map is scaled at the layer's grid and again at the image's size. A
+target is any function of one image's output that returns one number, such as the targets of
+pytorch-grad-cam.
 """
 
 from __future__ import annotations
@@ -20,7 +21,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import scorecam
-from scorecam.compat.maps import Each, column_of, minmax, softmax_map
+from scorecam.compat.maps import (
+    INFERNO,
+    NAME_THE_LAYER,
+    PerImage,
+    column_of,
+    minmax,
+    refuse_argument,
+    softmax_map,
+)
 from scorecam.errors import SettingError
 from scorecam.images.colours import colour
 from scorecam.io.arguments import flag, instance, several, tensor
@@ -36,12 +45,12 @@ MASKING = scorecam.Masking(align_corners=True, epsilon=1e-8)
 
 
 class ScoreCAM:
-    """Score-CAM as pytorch-grad-cam calls it.
+    """Score-CAM with pytorch-grad-cam's signature.
 
     Args:
         model: the network.
-        target_layers: its layers, as modules; several are averaged.
-        reshape_transform: not needed here (`b u v k` layouts are recognised), and not accepted.
+        target_layers: layers as modules; the maps of several are averaged.
+        reshape_transform: not supported, nor needed: `b u v k` layouts are recognised.
     """
 
     batch_size: int = 16
@@ -49,11 +58,7 @@ class ScoreCAM:
     def __init__(
         self, model: nn.Module, target_layers: list[nn.Module], reshape_transform: None = None
     ) -> None:
-        if reshape_transform is not None:
-            raise SettingError(
-                "reshape_transform is not supported.",
-                do="Layers of layout b u v k are recognised without it; name such a layer.",
-            )
+        refuse_argument("reshape_transform", reshape_transform, NAME_THE_LAYER)
         self.model = scorecam.open_model(model, head="value")
         do = "Give a list of the network's modules."
         self.target_layers = several("target_layers", target_layers, nn.Module, do)
@@ -76,9 +81,9 @@ class ScoreCAM:
 
         Args:
             input_tensor: `b c h w`, preprocessed.
-            targets: one per image: a function of that image's output; None for the prediction.
-            aug_smooth: average over flips and brightness, six times the passes.
-            eigen_smooth: not accepted.
+            targets: one function of an image's output per image; None for the predictions.
+            aug_smooth: average over flips and brightness, for six times as many passes.
+            eigen_smooth: not supported.
         """
         tensor(input_tensor)
         if targets is not None:
@@ -103,18 +108,21 @@ class ScoreCAM:
             )
         if not len(x) or not self.target_layers:
             raise SettingError(
-                f"The input has the shape {tuple(x.shape)}, and {len(self.target_layers)} layers "
-                "were named.",
+                f"The input has the shape {tuple(x.shape)}, and target_layers has "
+                f"{len(self.target_layers)} layers.",
                 do="Give at least one of each.",
             )
-        each = [None] * len(x) if targets is None else targets
-        seen: list[Any] = []
-        maps = [self._map(image, target, seen) for image, target in zip(x, each, strict=True)]
-        self.outputs = torch.stack(seen) if all(isinstance(o, Tensor) for o in seen) else seen
+        per_image = [None] * len(x) if targets is None else targets
+        outputs: list[Any] = []
+        maps = [
+            self._map(image, target, outputs) for image, target in zip(x, per_image, strict=True)
+        ]
+        tensors = all(isinstance(output, Tensor) for output in outputs)
+        self.outputs = torch.stack(outputs) if tensors else outputs
         return np.stack(maps)
 
-    def _map(self, image: Tensor, target: Target | None, seen: list[Any]) -> FloatArray:
-        """One image's map; the output for the unmasked image is added to `seen`."""
+    def _map(self, image: Tensor, target: Target | None, outputs: list[Any]) -> FloatArray:
+        """One image's map; appends the output for the unmasked image to `outputs`."""
         output: Any = None
         scaled: list[Tensor] = []
         for layer in self.target_layers:
@@ -124,14 +132,14 @@ class ScoreCAM:
                 column = column_of(bank, None if target is None else target.category)
                 output = bank.image_scores[POSITIVE:] if bank.names == SIDES else bank.image_scores
             else:
-                readout = Each(target)
+                readout = PerImage(target)
                 bank, column = cam.bank(image, readout), 0
                 output = readout.first
             grid = minmax(softmax_map(bank, column), 1e-7)
             scaled.append(
                 functional.interpolate(grid[None, None], bank.size, mode="bilinear")[0, 0]
             )
-        seen.append(output)
+        outputs.append(output)
         return minmax(torch.stack(scaled).mean(dim=0), 1e-7).cpu().numpy()
 
 
@@ -164,9 +172,9 @@ def show_cam_on_image(
     Args:
         img: `h w 3` float in [0, 1].
         mask: `h w` in [0, 1].
-        use_rgb: whether the image's colours come as RGB; BGR otherwise, as OpenCV has them.
-        colormap: not accepted.
-        image_weight: how much of the image shows, in [0, 1].
+        use_rgb: whether the image is RGB; otherwise it is BGR, as in OpenCV.
+        colormap: not supported.
+        image_weight: the weight of the image in the mixture, in [0, 1].
     """
     image_weight = SHARE.check("image_weight", image_weight)
     use_rgb = flag("use_rgb", use_rgb)
@@ -174,20 +182,17 @@ def show_cam_on_image(
         instance(name, array, np.ndarray, "Give a numpy array of floats in [0, 1].")
         if array.ndim != axes or not array.size or array.dtype.kind not in "fiub":
             raise SettingError(
-                f"{name} has the shape {array.shape} and holds {array.dtype}.",
+                f"{name} has the shape {array.shape} and the dtype {array.dtype}.",
                 do="Give img as h w 3 and mask as h w, floats in [0, 1].",
             )
-    if colormap is not None:
-        raise SettingError(
-            "colormap is not supported: the map is drawn in inferno.", do="Leave it out."
-        )
+    refuse_argument("colormap", colormap, why=INFERNO)
     if mask.shape != img.shape[:2]:
         raise SettingError(
             f"The map has the shape {mask.shape}, and the image {img.shape}.",
             do="Resize the map to the image first.",
         )
     if img.max() > 1:
-        raise SettingError("The image holds numbers above 1.", do="Divide 8-bit images by 255.")
+        raise SettingError("The image has values above 1.", do="Divide 8-bit images by 255.")
     colours = colour(mask).astype(np.float32) / 255
     mixed = image_weight * img + (1 - image_weight) * (colours if use_rgb else colours[..., ::-1])
     brightest = mixed.max()

@@ -2,10 +2,10 @@
 
     from scorecam.compat.torchcam import ScoreCAM, overlay_mask
 
-As there, the model is run first and the extractor is asked afterwards; as there, a hook remembers
-the last input until `remove_hooks()` or the end of the `with` block. The map is theirs to 1e-5:
-masks scaled before upsampling, a softmax over the channels' logits, min-max at the layer's grid,
-where it is returned.
+As in torchcam, the model is run first and the extractor is called afterwards. A hook stores the
+last input until `remove_hooks()` or the end of the `with` block. The map equals theirs to 1e-5:
+masks are scaled before upsampling, weights are a softmax over the channels' logits, and the map is
+scaled and returned at the layer's grid.
 """
 
 from __future__ import annotations
@@ -24,7 +24,15 @@ from torch.nn import functional
 
 import scorecam
 from scorecam.base.wording import quoted
-from scorecam.compat.maps import Each, column_of, minmax, softmax_map
+from scorecam.compat.maps import (
+    INFERNO,
+    NAME_THE_LAYER,
+    PerImage,
+    column_of,
+    minmax,
+    refuse_argument,
+    softmax_map,
+)
 from scorecam.errors import ModelError, SettingError, TargetError
 from scorecam.images.colours import colour
 from scorecam.io.arguments import flag, instance, several, sizes, tensor
@@ -38,15 +46,15 @@ MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
 class ScoreCAM:
-    """Score-CAM as torchcam calls it.
+    """Score-CAM with torchcam's signature.
 
     Args:
         model: the network.
         target_layer: a name, a module, or a list of them; None for this package's default.
         batch_size: masked images per pass.
-        input_shape: not needed; the input itself is seen.
-        enable_hooks: whether inputs are remembered from the start.
-        reshape_transform: not needed here, and not accepted.
+        input_shape: ignored; the shape of the input is used.
+        enable_hooks: whether inputs are stored from the start.
+        reshape_transform: not supported, nor needed: `b u v k` layouts are recognised.
     """
 
     def __init__(  # noqa: PLR0917  (torchcam's own order)
@@ -59,11 +67,7 @@ class ScoreCAM:
         reshape_transform: None = None,
     ) -> None:
         del input_shape
-        if reshape_transform is not None:
-            raise SettingError(
-                "reshape_transform is not supported.",
-                do="Layers of layout b u v k are recognised without it; name such a layer.",
-            )
+        refuse_argument("reshape_transform", reshape_transform, NAME_THE_LAYER)
         single = target_layer is None or isinstance(target_layer, str | nn.Module)
         do = "Give a layer's name, a module, or a list of them."
         layers = [target_layer] if single else several("target_layer", target_layer, object, do)
@@ -76,36 +80,36 @@ class ScoreCAM:
         ]
         self._input = _LastInput()
         self._explaining = threading.local()
-        self._remembering = flag("enable_hooks", enable_hooks)
-        self.hook_handles = [model.register_forward_pre_hook(self._remember, with_kwargs=True)]
+        self._storing = flag("enable_hooks", enable_hooks)
+        self.hook_handles = [model.register_forward_pre_hook(self._store, with_kwargs=True)]
 
-    def _remember(
+    def _store(
         self,
         _module: nn.Module,
         inputs: tuple[Any, ...],
         named: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
-        # Without `named`: another thread has just put the hook on, or is taking it off.
-        if self._remembering and not getattr(self._explaining, "now", False):
+        # `named` is missing while another thread adds or removes the hook.
+        if self._storing and not getattr(self._explaining, "now", False):
             first = next(iter((*inputs, *named.values())), None)
             self._input.set(first.detach().clone() if isinstance(first, Tensor) else None)
 
     def enable_hooks(self) -> None:
-        """Remember the inputs that the model sees from now on."""
-        self._remembering = True
+        """Store the inputs of the model from now on."""
+        self._storing = True
 
     def disable_hooks(self) -> None:
-        """Let inputs pass without remembering them."""
-        self._remembering = False
+        """Stop storing inputs."""
+        self._storing = False
 
     def remove_hooks(self) -> None:
-        """Take the hook off the model."""
+        """Remove the hook from the model."""
         for handle in self.hook_handles:
             handle.remove()
         self.hook_handles.clear()
 
     def reset_hooks(self) -> None:
-        """Forget the last input."""
+        """Discard the stored input."""
         self._input = _LastInput()
 
     def __enter__(self) -> Self:
@@ -123,13 +127,13 @@ class ScoreCAM:
         *,
         targets: Target | list[Target] | None = None,
     ) -> list[Tensor]:
-        """The maps of the images that the model saw last.
+        """The maps of the model's last input.
 
         Args:
             class_idx: one class for all, or one per image.
-            scores: the model's output; not needed.
+            scores: ignored.
             normalized: scale each map to [0, 1].
-            targets: in place of classes: a function of one image's output, or one per image.
+            targets: instead of classes: a function of one image's output, or one per image.
 
         Returns:
             One tensor `b u v` per layer, at the layer's grid.
@@ -139,22 +143,23 @@ class ScoreCAM:
         images = self._input.get()
         if images is None:
             raise ModelError(
-                "There is no input to explain.", do="Run the model on it first, then ask for maps."
+                "There is no input to explain.",
+                do="Run the model on the input first, then call the extractor.",
             )
         if (class_idx is None) == (targets is None):
             raise TargetError(
-                "Either class_idx or targets is needed, and not both.", do="Give one of them."
+                "Exactly one of class_idx and targets is needed.", do="Give one of them."
             )
-        asked = class_idx if class_idx is not None else targets
-        each = asked if isinstance(asked, list) else [asked] * len(images)
-        if len(each) != len(images):
+        given = class_idx if class_idx is not None else targets
+        per_image = given if isinstance(given, list) else [given] * len(images)
+        if len(per_image) != len(images):
             raise TargetError(
-                f"{len(each)} targets were given for {len(images)} images.",
+                f"{len(per_image)} targets were given for {len(images)} images.",
                 do="Give one for all images, or a list with one per image.",
             )
         self._explaining.now = True
         try:
-            return [self._maps(cam, images, each, normalized) for cam in self._cams]
+            return [self._maps(cam, images, per_image, normalized) for cam in self._cams]
         finally:
             self._explaining.now = False
 
@@ -165,7 +170,7 @@ class ScoreCAM:
         maps: list[Tensor] = []
         for image, target in zip(images, targets, strict=True):
             if callable(target):
-                bank, column = cam.bank(image, Each(cast(Target, target))), 0
+                bank, column = cam.bank(image, PerImage(cast(Target, target))), 0
             else:
                 bank = cam.bank(image)
                 column = column_of(bank, target)
@@ -175,11 +180,11 @@ class ScoreCAM:
 
     @staticmethod
     def fuse_cams(cams: list[Tensor], target_shape: tuple[int, ...] | None = None) -> Tensor:
-        """The largest value of several layers' maps, at the largest grid among them.
+        """The maximum over the maps of several layers, at the largest grid among them.
 
         Args:
             cams: one `b u v` per layer.
-            target_shape: the grid, instead of the largest.
+            target_shape: another grid.
         """
         cams = [
             tensor(cam, "Each of the maps")
@@ -205,7 +210,7 @@ class ScoreCAM:
 
 
 class _LastInput:
-    """What the model saw last in a thread; in one where it saw nothing, what it saw in any."""
+    """The last input in this thread, or in any thread if there is none in this one."""
 
     def __init__(self) -> None:
         self._own = threading.local()
@@ -221,18 +226,15 @@ class _LastInput:
 def overlay_mask(
     img: Image.Image, mask: Image.Image, colormap: None = None, alpha: float = 0.7
 ) -> Image.Image:
-    """A map over an image, in this package's colours, linear in the map.
+    """A map blended over an image, in this package's colours.
 
     Args:
         img: grey or RGB.
         mask: mode "F" in [0, 1], or mode "L"; of any size.
-        colormap: not accepted.
-        alpha: how much of the image shows, in [0, 1).
+        colormap: not supported.
+        alpha: the weight of the image, in [0, 1).
     """
-    if colormap is not None:
-        raise SettingError(
-            "colormap is not supported: the map is drawn in inferno.", do="Leave it out."
-        )
+    refuse_argument("colormap", colormap, why=INFERNO)
     alpha = Real(0, math.nextafter(1, 0), closed=True).check("alpha", alpha)
     do = "Give a PIL image; Image.fromarray makes one of an array."
     img, mask = instance("img", img, Image.Image, do), instance("mask", mask, Image.Image, do)
