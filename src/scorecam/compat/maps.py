@@ -89,7 +89,7 @@ class PerImage:
         number = self.target(output)
         if number.numel() != 1:
             raise TargetError(
-                f"The target returned the shape {tuple(number.shape)} for one image, not one number.",
-                do="Select one entry, or sum over them.",
+                f"The target returned the shape {tuple(number.shape)} for one image.",
+                do="It has to return one number: select an entry, or sum over them.",
             )
         return number.reshape(())

@@ -60,12 +60,12 @@ def draw_legend(legend: Legend, width: int) -> Image.Image:
     strip = Image.new("RGB", (width, height), BACKGROUND)
     draw = ImageDraw.Draw(strip)
     _draw_bar(strip, (width - em - bar, em, width - em, 2 * em), legend)
-    write(draw, title, (em, em), big, TEXT)
-    y = write(draw, details, (em, below), em, FAINT)
+    write(draw, title, (em, em), size=big, fill=TEXT)
+    y = write(draw, details, (em, below), size=em, fill=FAINT)
     for note in notes:
         y += em // 2
         _draw_sign(draw, (em, y), em)
-        y = write(draw, note, (3 * em, y), em, WARNING)
+        y = write(draw, note, (3 * em, y), size=em, fill=WARNING)
     return strip
 
 

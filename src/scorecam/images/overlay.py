@@ -164,7 +164,7 @@ def _cell(label: str, picture: Image.Image, shrink: float, width: int) -> Image.
         smaller = (max(1, round(shown.width * shrink)), max(1, round(shown.height * shrink)))
         shown = shown.resize(smaller, Image.Resampling.LANCZOS)
     cell = Image.new("RGB", (width, top + shown.height), BACKGROUND)
-    write(ImageDraw.Draw(cell), lines, (0, size), size, TEXT)
+    write(ImageDraw.Draw(cell), lines, (0, size), size=size, fill=TEXT)
     cell.paste(shown, ((width - shown.width) // 2, top))
     return cell
 

@@ -117,10 +117,12 @@ def read_text(path: PathLike, kind: Kind, errors: str = "strict") -> str:
     content = read_bytes(path, kind)
     marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     encoding = "utf-16" if marked else "utf-8-sig"
-    return _decoded(path, content, kind, encoding, errors)
+    return _decoded(path, content, kind, encoding=encoding, errors=errors)
 
 
-def _decoded(path: PathLike, content: bytes, kind: Kind, encoding: str, errors: str) -> str:
+def _decoded(
+    path: PathLike, content: bytes, kind: Kind, *, encoding: str, errors: str = "strict"
+) -> str:
     try:
         return content.decode(encoding, errors)
     except UnicodeDecodeError as error:
@@ -138,7 +140,7 @@ def read_json(path: PathLike, kind: Kind) -> Any:
         ScorecamError: `kind.error`: as for `read_text`, or the text is not JSON.
     """
     content = read_bytes(path, kind)
-    text = _decoded(path, content, kind, json.detect_encoding(content), "strict")
+    text = _decoded(path, content, kind, encoding=json.detect_encoding(content))
     try:
         return parse_json(text)
     except ValueError as error:
