@@ -33,7 +33,7 @@ def options(folder: Path, model: str = "toy_models:tiny") -> list[str]:
     ]
 
 
-def test_every_photo_gets_a_verdict_and_every_evidence_a_line(folder: Path) -> None:
+def test_every_photo_has_a_verdict_and_a_line_per_evidence(folder: Path) -> None:
     photo = folder / "one.png"
     answer = command("check", photo, *options(folder))
     assert answer.code == 0, answer
@@ -46,7 +46,7 @@ def test_every_photo_gets_a_verdict_and_every_evidence_a_line(folder: Path) -> N
     assert all(line.startswith(("  + ", "  ~ ", "  ! ", "  ? ")) for line in lines)
 
 
-def test_the_cost_is_said_on_stderr_before_the_check(folder: Path) -> None:
+def test_the_cost_is_printed_on_stderr_before_the_check(folder: Path) -> None:
     answer = command("check", folder / "one.png", *options(folder), "--json")
     [item] = answer.items
     said = answer.err.split("one.png: the check takes up to ")[1]
@@ -70,7 +70,7 @@ def test_json_is_one_document_with_failures_as_items(folder: Path) -> None:
     assert bad["failure"]["kind"] == "PhotoError"
 
 
-def test_a_map_that_should_not_be_shown_is_an_answer_too(folder: Path) -> None:
+def test_a_map_that_should_not_be_shown_exits_with_0(folder: Path) -> None:
     # A black photo's maps, and those of every photo to a network of constants, are flat.
     Image.new("RGB", (SIDE, SIDE)).save(folder / "black.png")
     answer = command("check", folder / "black.png", *options(folder), "--json", "--layer", "body.0")
@@ -97,19 +97,21 @@ def test_evidence_can_be_left_out(folder: Path) -> None:
         (["--layer", "body.9"], "body.9"),
     ],
 )
-def test_a_wrong_option_ends_with_2_and_says_so(folder: Path, words: list[str], said: str) -> None:
+def test_an_invalid_option_exits_with_2_and_a_message(
+    folder: Path, words: list[str], said: str
+) -> None:
     answer = command("check", folder / "one.png", *options(folder), *words)
     assert answer.code == 2
     assert said in answer.err
     assert "Traceback" not in answer.err
 
 
-def test_the_help_says_what_the_exit_code_means() -> None:
+def test_the_help_explains_the_exit_code() -> None:
     answer = command("check", "--help")
     assert 'it is 0 for "don\'t show"' in " ".join(answer.out.split())
 
 
-def test_the_thresholds_in_the_documentation_are_the_codes() -> None:
+def test_the_thresholds_in_the_documentation_equal_the_code() -> None:
     page = (Path(__file__).parents[2] / "docs/trust.md").read_text("utf-8").replace("−", "-")
     for code, rule in CRITERIA.items():
         [row] = re.findall(

@@ -62,7 +62,7 @@ def test_show_draws_another_class_and_variant_without_the_model(bank: Path) -> N
     assert toy_models.SPIES == []
 
 
-def test_show_draws_the_prediction_when_nothing_is_said(bank: Path) -> None:
+def test_show_draws_the_prediction_by_default(bank: Path) -> None:
     loaded = package.ScoreBank.load(bank)
     answer = scorecam("show", bank, "--out", "shown.png")
 
@@ -70,7 +70,7 @@ def test_show_draws_the_prediction_when_nothing_is_said(bank: Path) -> None:
     assert Path("shown.png").is_file()
 
 
-def test_show_makes_the_folder_of_the_picture(bank: Path) -> None:
+def test_show_creates_the_folder_of_the_picture(bank: Path) -> None:
     assert scorecam("show", bank, "--out", "new/folder/shown.png").code == 0
     assert Path("new/folder/shown.png").is_file()
 
@@ -84,7 +84,7 @@ def test_show_overwrites_nothing_without_force(bank: Path) -> None:
     assert whole("shown.png")
 
 
-def test_show_draws_the_same_as_the_explanation_did(bank: Path) -> None:
+def test_show_draws_the_same_picture_as_explain(bank: Path) -> None:
     """The overlay on a photo that is all input differs from it by the bank's JPEG alone."""
     scorecam("show", bank, "--target", "tabby", "--out", "shown.png")
     shown, drawn = (
@@ -98,7 +98,7 @@ def test_show_draws_the_same_as_the_explanation_did(bank: Path) -> None:
 # ── layers, doctor, demo, help ───────────────────────────────────────────────────────────────
 
 
-def test_layers_lists_names_that_explain_takes_and_marks_the_default() -> None:
+def test_layers_lists_names_for_explain_and_marks_the_default() -> None:
     words = options(labels=None)
     items = scorecam("layers", *words, "--json").items
     text = scorecam("layers", *words)
@@ -131,7 +131,7 @@ def test_layers_of_a_torchvision_model_need_no_weights() -> None:
     assert (default["name"], default["grid"], default["channels"]) == ("layer4", [7, 7], 512)
 
 
-def test_doctor_tells_versions_devices_and_extras() -> None:
+def test_doctor_lists_versions_devices_and_extras() -> None:
     answer = scorecam("doctor")
 
     assert answer.code == 0, answer
@@ -145,7 +145,7 @@ SMALL = {"size": [64, 64], "fit": "squash", "mean": [0.5] * 3, "std": [0.5] * 3}
 
 
 @pytest.mark.needs("demo")
-def test_demo_explains_the_bundled_photo_and_tells_which_files_to_open(
+def test_demo_explains_the_bundled_photo_and_lists_its_files(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     small = package.Preprocess.from_dict(SMALL)
@@ -185,7 +185,7 @@ COMMANDS = ("explain", "show", "layers", "doctor", "demo")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_tells_what_it_does(command: str) -> None:
+def test_every_command_has_help(command: str) -> None:
     answer = scorecam(command, "--help")
 
     assert answer.code == 0
@@ -219,7 +219,7 @@ def test_the_help_of_explain_names_every_option_of_the_contract() -> None:
 @pytest.mark.parametrize(
     "words", [["explain"], ["explain", "cat.png", "--modle", "lite0"], ["explian", "cat.png"]]
 )
-def test_a_command_that_is_misspelt_or_incomplete_is_refused(words: list[str]) -> None:
+def test_a_misspelled_or_incomplete_command_is_refused(words: list[str]) -> None:
     answer = scorecam(*words)
 
     assert answer.code == 2
@@ -231,7 +231,7 @@ def test_a_command_that_is_misspelt_or_incomplete_is_refused(words: list[str]) -
 # ── in a shell ───────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_bar_is_drawn_on_a_terminals_stderr_alone_and_names_the_photo_as_it_is() -> None:
+def test_the_bar_is_drawn_on_stderr_only_with_the_photos_name() -> None:
     """Square brackets are markup to the library that draws the bar."""
     Path("cat.png").rename("cat[copy].png")
     terminal, stderr = pty.openpty()
@@ -267,7 +267,7 @@ def _everything(terminal: int) -> Iterator[bytes]:
             yield written
 
 
-def test_a_reader_that_leaves_early_is_not_our_bug() -> None:
+def test_a_closed_pipe_is_not_reported_as_a_bug() -> None:
     """As in `scorecam layers | head -1`."""
     words = [sys.executable, "-m", "scorecam", "layers", *options("tiny", labels=None), "--json"]
     process = subprocess.Popen(
@@ -282,6 +282,6 @@ def test_a_reader_that_leaves_early_is_not_our_bug() -> None:
     assert "Traceback" not in err
 
 
-def test_preprocessing_files_of_this_suite_are_what_the_package_writes() -> None:
+def test_preprocessing_files_of_the_tests_equal_written_ones() -> None:
     """So that `preprocess.json` here is one a user could have."""
     assert package.Preprocess.from_dict(PREPROCESS).to_dict() == PREPROCESS | {"fraction": 0.875}

@@ -56,7 +56,7 @@ def test_json_is_one_document_of_rows() -> None:
     assert [(item["mean"], item["n"], item["undefined"]) for item in energy] == [(None, 0, 6)] * 2
 
 
-def test_a_selection_is_said_and_recorded() -> None:
+def test_a_selection_is_printed_and_recorded() -> None:
     answer = evaluate("--methods", "random", "--metrics", "quick", "--limit", "4", "--seed", "3")
     assert answer.code == 0
     assert "4 of 6 photos taken at random, seed 3" in answer.err
@@ -109,12 +109,12 @@ def test_some_failures_end_with_1_and_all_of_them_with_2(desk: Path) -> None:
         (("--single",), "photos"),
     ],
 )
-def test_options_that_make_no_sense_do_nothing(words: tuple[str, ...], said: str) -> None:
+def test_invalid_options_are_refused_before_anything_runs(words: tuple[str, ...], said: str) -> None:
     refused(evaluate(*words), said)
     assert not Path("run").exists()
 
 
-def test_data_sets_that_are_none_do_nothing(desk: Path) -> None:
+def test_invalid_data_sets_are_refused_before_anything_runs(desk: Path) -> None:
     (desk / "empty").mkdir()
     for dataset in ("empty", "nowhere", "names.txt", "coco:photos", "zip:photos"):
         refused(evaluate(dataset=dataset))
@@ -130,7 +130,7 @@ def test_another_run_in_the_folder_is_refused() -> None:
 # ── progress ─────────────────────────────────────────────────────────────────────────────────
 
 
-def test_off_a_terminal_a_line_now_and_then_says_the_rate_and_the_time_left(
+def test_without_a_terminal_progress_is_printed_at_intervals(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [0.0]
@@ -149,7 +149,7 @@ def test_off_a_terminal_a_line_now_and_then_says_the_rate_and_the_time_left(
 @pytest.mark.parametrize(
     ("seconds", "said"), [(3, "3 s"), (89, "89 s"), (600, "10 min"), (9000, "2.5 h")]
 )
-def test_times_left_are_said_in_the_unit_that_fits(seconds: float, said: str) -> None:
+def test_remaining_time_is_printed_in_a_suitable_unit(seconds: float, said: str) -> None:
     progress = RunProgress(done=1, total=2, fresh=1, failed=0, seconds=seconds)
     assert progress.left == seconds
     assert bar._duration(seconds) == said

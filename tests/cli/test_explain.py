@@ -77,7 +77,7 @@ def test_explain_writes_an_overlay_a_bank_and_a_record_and_nothing_else() -> Non
     assert strict_json(Path("out/cat.json").read_text("utf-8"))["schema"] == 1
 
 
-def test_what_was_found_and_where_it_is_is_said_on_stdout() -> None:
+def test_results_and_file_names_are_printed_on_stdout() -> None:
     answer = scorecam("explain", "cat.png", *options(), "--target", "lynx")
 
     assert "cat.png: lynx" in answer.out
@@ -98,7 +98,7 @@ def test_a_target_is_a_name_in_any_case_or_an_index() -> None:
         assert item_of(word)["target"]["name"] == "Egyptian cat"
 
 
-def test_without_labels_a_class_is_called_by_its_number() -> None:
+def test_without_labels_a_class_is_named_by_its_number() -> None:
     answer = scorecam("explain", "cat.png", *options(labels=None), "--target", "3")
     [item] = strict_json(Path("out/cat.json").read_text("utf-8"))["items"]
 
@@ -147,7 +147,7 @@ def test_top5_of_two_classes_explains_both() -> None:
     assert sorted(item["target"]["index"] for item in items) == [0, 1]
 
 
-def test_photos_of_one_name_do_not_overwrite_each_other() -> None:
+def test_photos_with_equal_names_do_not_overwrite_each_other() -> None:
     """Even where the suffixed name is another photo's own."""
     for seed, name in enumerate(("a/cat.png", "b/cat.png", "b/cat-2.png")):
         Path(name).parent.mkdir(exist_ok=True)
@@ -168,7 +168,7 @@ def test_photos_of_one_name_do_not_overwrite_each_other() -> None:
         assert strict_json(bank.with_suffix(".json").read_text("utf-8"))["items"] == [item]
 
 
-def test_classes_whose_names_look_alike_in_a_file_name_keep_their_own_overlays() -> None:
+def test_classes_with_similar_names_have_separate_overlays() -> None:
     """ImageNet has two cranes, for one; other lists differ in punctuation alone."""
     Path("names.txt").write_text("crane\ncrane\nC++\nC#\n?\n", "utf-8")
     items = scorecam("explain", "cat.png", *options(), "--target", "top5", "--json").items
@@ -178,7 +178,7 @@ def test_classes_whose_names_look_alike_in_a_file_name_keep_their_own_overlays()
     assert all(Path(overlay).is_file() for overlay in overlays)
 
 
-def test_a_class_that_stdout_cannot_print_is_no_reason_to_fail() -> None:
+def test_a_class_that_stdout_cannot_encode_does_not_fail() -> None:
     Path("names.txt").write_text("\n".join(["猫", *NAMES[1:]]), "utf-8")
     answer = scorecam("explain", "cat.png", *options(), "--target", "0", encoding="latin-1")
 
@@ -196,7 +196,7 @@ def test_a_photo_given_twice_is_reported_twice() -> None:
 # ── explain: the JSON document ───────────────────────────────────────────────────────────────
 
 
-def test_json_is_one_document_whose_items_have_every_key() -> None:
+def test_json_is_one_document_and_items_have_every_key() -> None:
     document = scorecam("explain", "cat.png", "dog.png", *options(), "--json").document
 
     assert set(document) == {"schema", "items"}
@@ -211,7 +211,7 @@ def test_json_is_one_document_whose_items_have_every_key() -> None:
             assert set(note) == {"code", "value", "threshold", "sentence"}
 
 
-def test_json_says_what_the_bank_says() -> None:
+def test_json_agrees_with_the_bank() -> None:
     [item] = scorecam("explain", "cat.png", *options(), "--target", "lynx", "--json").items
     bank = package.ScoreBank.load(item["files"]["bank"])
 
@@ -227,7 +227,7 @@ def test_json_says_what_the_bank_says() -> None:
     assert len(bank.asked) > 1
 
 
-def test_json_counts_the_images_that_the_model_was_shown() -> None:
+def test_json_counts_the_forward_passes() -> None:
     """All but the one look that finds the default layer, and every live channel's mask once."""
     [item] = scorecam("explain", "cat.png", *options(), "--layer", "network.body", "--json").items
     [spy] = toy_models.SPIES
@@ -235,7 +235,7 @@ def test_json_counts_the_images_that_the_model_was_shown() -> None:
     assert item["forward_passes"] == len(spy.images) == 3 + item["channels"]["asked"]
 
 
-def test_the_record_beside_the_overlay_is_what_json_prints_of_that_photo() -> None:
+def test_the_saved_record_equals_the_printed_item() -> None:
     items = scorecam("explain", "cat.png", "dog.png", *options(), "--json").items
 
     for item in items:
@@ -243,21 +243,21 @@ def test_the_record_beside_the_overlay_is_what_json_prints_of_that_photo() -> No
         assert strict_json(record) == {"schema": 1, "items": [item]}
 
 
-def test_with_json_a_model_that_prints_does_not_spoil_the_document() -> None:
+def test_output_of_the_model_does_not_mix_with_json() -> None:
     answer = scorecam("explain", "cat.png", *options("talkative"), "--json")
 
     assert answer.items[0]["image"] == "cat.png"
 
 
 @pytest.mark.parametrize("variant", ["official", "algorithm1", "increase", "literal"])
-def test_json_is_strict_even_where_the_model_answers_nan_to_the_empty_image(variant: str) -> None:
+def test_json_is_strict_if_the_empty_image_scores_nan(variant: str) -> None:
     words = ["--variant", variant, "--json"]
     [item] = scorecam("explain", "cat.png", *options("standardising"), *words).items
 
     assert item["variant"] == variant
 
 
-def test_json_keeps_names_whole_where_stdout_cannot_print_them() -> None:
+def test_json_escapes_names_that_stdout_cannot_encode() -> None:
     """As on Windows, where a pipe has the encoding of the system's old code page."""
     Path("cat.png").rename("котик.png")
     words = ["--target", "0", "--json"]
@@ -268,7 +268,7 @@ def test_json_keeps_names_whole_where_stdout_cannot_print_them() -> None:
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="file names are Unicode here")
-def test_a_photo_whose_name_is_not_unicode_is_explained() -> None:
+def test_a_photo_with_a_name_that_is_not_unicode_is_explained() -> None:
     """Old archives unpack to such names."""
     Path("cat.png").rename(os.fsdecode(b"caf\xe9.png"))
     answer = scorecam("explain", os.fsdecode(b"caf\xe9.png"), *options(), "--json")
@@ -281,7 +281,7 @@ def test_a_photo_whose_name_is_not_unicode_is_explained() -> None:
 # ── explain: options ─────────────────────────────────────────────────────────────────────────
 
 
-def test_the_default_model_is_named_on_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_model_is_printed_on_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opening, "DEFAULT_MODEL", "toy_models:tiny")
     words = options()[2:]  # all but --model
     by_default = scorecam("explain", "cat.png", *words, "--json")
@@ -328,7 +328,7 @@ def test_methods_are_drawn_side_by_side_at_no_more_passes() -> None:
     assert one == two
 
 
-def test_the_batch_size_does_not_change_the_answers() -> None:
+def test_the_batch_size_does_not_change_results() -> None:
     for size in ("1", "4", "auto"):
         scorecam("explain", "cat.png", *options(), "--batch-size", size, "--out", size)
     one, *others = (
@@ -339,7 +339,7 @@ def test_the_batch_size_does_not_change_the_answers() -> None:
         torch.testing.assert_close(one.scores, other.scores)
 
 
-def test_weights_replace_the_models_own() -> None:
+def test_weights_replace_those_of_the_model() -> None:
     torch.save({"state_dict": toy_models.tiny(seed=7).state_dict()}, "other.pt")
     words = options("tiny")
     [own] = scorecam("explain", "cat.png", *words, "--target", "0", "--json").items
@@ -354,7 +354,7 @@ def test_weights_replace_the_models_own() -> None:
     assert other["score"] != own["score"]
 
 
-def test_what_a_long_explanation_will_cost_is_said_on_stderr(
+def test_the_cost_of_a_long_explanation_is_printed_on_stderr(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(progress, "LONG_SECONDS", 0.0)

@@ -40,7 +40,7 @@ def started(arguments: list[str], folder: Path, **more: object) -> subprocess.Po
 
 
 @pytest.mark.parametrize("number", STOP_SIGNALS, ids=lambda number: number.name)
-def test_a_signal_ends_explanations_and_what_is_done_is_saved(
+def test_a_signal_ends_explain_and_finished_photos_are_saved(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     from PIL import Image
@@ -60,7 +60,7 @@ def test_a_signal_ends_explanations_and_what_is_done_is_saved(
 
 @pytest.mark.needs("eval")
 @pytest.mark.parametrize("number", ALL, ids=lambda number: number.name)
-def test_a_signal_ends_a_run_which_goes_on_to_the_same_results(
+def test_a_run_ended_by_a_signal_resumes_to_the_same_results(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     with_photos(tmp_path, 60)
@@ -82,14 +82,14 @@ def test_a_signal_ends_a_run_which_goes_on_to_the_same_results(
 
 
 @pytest.mark.parametrize("number", STOP_SIGNALS, ids=lambda number: number.name)
-def test_handlers_are_as_they_were(number: signal.Signals) -> None:
+def test_signal_handlers_are_restored(number: signal.Signals) -> None:
     with pytest.raises(KeyboardInterrupt), interruptible():
         signal.raise_signal(number)
     assert signal.getsignal(number) is signal.SIG_DFL
 
 
 @pytest.mark.parametrize("handler", [signal.SIG_IGN, lambda *_: None], ids=["nohup", "own"])
-def test_a_handler_that_is_there_stays(handler: object) -> None:
+def test_an_existing_signal_handler_is_kept(handler: object) -> None:
     before = signal.signal(signal.SIGHUP, handler)  # type: ignore[arg-type]
     try:
         with interruptible():
@@ -108,14 +108,14 @@ def stop_twice(tidied: list[bool]) -> None:
         tidied.append(True)
 
 
-def test_a_second_signal_does_not_disturb_what_the_first_began() -> None:
+def test_a_second_signal_is_ignored() -> None:
     tidied: list[bool] = []
     with pytest.raises(KeyboardInterrupt), interruptible():
         stop_twice(tidied)
     assert tidied == [True]
 
 
-def test_other_threads_may_run_commands() -> None:
+def test_commands_can_run_in_other_threads() -> None:
     ended: list[bool] = []
 
     def run() -> None:
@@ -128,7 +128,9 @@ def test_other_threads_may_run_commands() -> None:
     assert ended == [True]
 
 
-def test_the_library_sets_no_handler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_library_sets_no_signal_handler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("the library set a handler")
 

@@ -112,7 +112,7 @@ FOUND: dict[str, Callable[[Tensor, Tensor], Any]] = {
 
 
 @pytest.mark.parametrize("wrap", FOUND.values(), ids=FOUND)
-def test_scores_are_found_where_there_is_one_place_they_can_be(
+def test_scores_are_found_if_only_one_output_can_have_them(
     wrap: Callable[[Tensor, Tensor], Any],
 ) -> None:
     bank = bank_of(wrap)
@@ -154,9 +154,7 @@ TWO_MATRICES: dict[str, tuple[Callable[[Tensor, Tensor], Any], Any]] = {
 
 
 @pytest.mark.parametrize(("wrap", "output"), TWO_MATRICES.values(), ids=TWO_MATRICES)
-def test_output_says_which_part_is_the_scores(
-    wrap: Callable[[Tensor, Tensor], Any], output: Any
-) -> None:
+def test_output_selects_the_scores(wrap: Callable[[Tensor, Tensor], Any], output: Any) -> None:
     bank = bank_of(wrap, output)
     weighs(bank, 0, TRUTH[0])
     weighs(bank, 1, TRUTH[1])
@@ -178,7 +176,7 @@ def test_output_says_which_part_is_the_scores(
         (lambda z, _: OldNamed(None, z)._asdict() | {"other": z}, ["'aux_logits'", "'other'"]),
     ],
 )
-def test_where_the_scores_cannot_be_told_what_there_is_is_listed(
+def test_ambiguous_outputs_are_listed_in_the_error(
     wrap: Callable[[Tensor, Tensor], Any], said: list[str]
 ) -> None:
     with pytest.raises(TargetError) as error:
@@ -204,7 +202,7 @@ def test_where_the_scores_cannot_be_told_what_there_is_is_listed(
         (lambda z, _: (z, None), 1, ["NoneType", "not a tensor"]),
     ],
 )
-def test_an_output_that_is_not_there_is_refused_with_what_there_is(
+def test_a_missing_output_is_refused_and_outputs_are_listed(
     wrap: Callable[[Tensor, Tensor], Any], output: Any, said: list[str]
 ) -> None:
     with pytest.raises(TargetError) as error:
@@ -275,7 +273,7 @@ def test_a_target_function_returns_one_number_per_image(shape: tuple[int, ...]) 
     weighs(explanation.bank, None, (2, 4, 0))
 
 
-def test_a_target_function_is_given_what_the_network_returns() -> None:
+def test_a_target_function_receives_the_networks_output() -> None:
     explanation = scorecam.explain(
         Wrapped(lambda z, maps: {"head": (z, maps)}),
         IMAGE,
@@ -285,7 +283,7 @@ def test_a_target_function_is_given_what_the_network_returns() -> None:
     weighs(explanation.bank, None, TRUTH[1])
 
 
-def test_a_target_function_wins_over_output() -> None:
+def test_a_target_function_overrides_output() -> None:
     model = scorecam.open_model(Wrapped(lambda z, maps: (z, maps)), output=lambda _: 1 / 0)
     bank = scorecam.explain(model, IMAGE, lambda o: o[0][:, 0], layer="regions.maps").bank
     weighs(bank, None, TRUTH[0])
@@ -322,7 +320,7 @@ def test_a_target_function_with_several_columns_is_refused() -> None:
         scorecam.explain(Regions(WEIGHTS), IMAGE, lambda output: output, layer="maps")
 
 
-def test_what_is_not_an_output_is_refused() -> None:
+def test_an_invalid_output_is_refused() -> None:
     for wrong in (1.5, ["logits"], np.array([0])):
         with pytest.raises(scorecam.ScorecamError):
             bank_of(lambda z, maps: (z, maps), wrong)

@@ -139,7 +139,7 @@ class TestQuickStarts:
         exec(imports + story, named)
         return named
 
-    def test_pytorch_grad_cams(self) -> None:
+    def test_the_map_equals_pytorch_grad_cams(self) -> None:
         theirs, ours = self.run(THEIR_GRAD_CAM, GRAD_CAM), self.run(OUR_GRAD_CAM, GRAD_CAM)
         for name in ("batch", "grayscale_cam", "again"):
             assert ours[name].shape == theirs[name].shape
@@ -150,7 +150,7 @@ class TestQuickStarts:
             assert picture.shape == (48, 34, 3)
             assert picture.dtype == np.uint8
 
-    def test_torchcams(self) -> None:
+    def test_the_map_equals_torchcams(self) -> None:
         theirs, ours = self.run(THEIR_TORCHCAM, TORCHCAM), self.run(OUR_TORCHCAM, TORCHCAM)
         for name, cells in (("activation_map", (2, 2)), ("chosen", (3, 3))):
             [one], [other] = ours[name], theirs[name]
@@ -165,7 +165,7 @@ class TestQuickStarts:
 
 
 class TestPytorchGradCam:
-    def test_nothing_is_left_on_the_model_with_or_without_with(
+    def test_the_model_has_no_hooks_with_or_without_with(
         self, network: nn.Sequential, x: Tensor
     ) -> None:
         network.train()
@@ -196,7 +196,7 @@ class TestPytorchGradCam:
         cam(x, None)
         torch.testing.assert_close(cam.outputs, network(x).detach())
 
-    def test_it_is_called_by_keyword_too(self, network: nn.Sequential, x: Tensor) -> None:
+    def test_it_can_be_called_by_keyword(self, network: nn.Sequential, x: Tensor) -> None:
         cam = pytorch_grad_cam.ScoreCAM(model=network, target_layers=[network.second])
         targets = [pytorch_grad_cam.ClassifierOutputTarget(category=i) for i in range(3)]
         found = cam(input_tensor=x, targets=targets, aug_smooth=False, eigen_smooth=False)
@@ -226,7 +226,7 @@ class TestPytorchGradCam:
             "no-images",
         ],
     )
-    def test_what_is_not_supported_is_refused(
+    def test_unsupported_arguments_are_refused(
         self, network: nn.Sequential, x: Tensor, how: dict[str, Any], phrases: list[str]
     ) -> None:
         settings = {"target_layers": [network.second], "reshape_transform": None} | how
@@ -244,13 +244,13 @@ class TestShowCamOnImage:
     photo = np.random.default_rng(0).random((12, 17, 3), dtype=np.float32)
     mask = np.linspace(0, 1, 12 * 17, dtype=np.float32).reshape(12, 17)
 
-    def test_it_is_a_picture_of_the_photos_size(self) -> None:
+    def test_the_picture_has_the_photos_size(self) -> None:
         found = pytorch_grad_cam.show_cam_on_image(self.photo, self.mask)
         assert found.shape == (12, 17, 3)
         assert found.dtype == np.uint8
         assert found.max() == 255
 
-    def test_red_and_blue_change_places_unless_the_photo_is_rgb(self) -> None:
+    def test_red_and_blue_are_swapped_unless_the_photo_is_rgb(self) -> None:
         grey = np.full((12, 17, 3), 0.5, np.float32)
         bgr = pytorch_grad_cam.show_cam_on_image(grey, self.mask)
         rgb = pytorch_grad_cam.show_cam_on_image(grey, self.mask, use_rgb=True)
@@ -259,7 +259,7 @@ class TestShowCamOnImage:
         assert middle[0] > middle[2] + 20  # half-way, the map is red rather than blue
 
     @pytest.mark.parametrize("weight", [0.0, 0.3, 0.5, 1.0])
-    def test_photo_and_colours_are_mixed_as_asked(self, weight: float) -> None:
+    def test_photo_and_colours_are_mixed_by_weight(self, weight: float) -> None:
         found = pytorch_grad_cam.show_cam_on_image(
             self.photo, self.mask, use_rgb=True, image_weight=weight
         )
@@ -267,7 +267,7 @@ class TestShowCamOnImage:
         assert np.abs(found - mixed / mixed.max() * 255).max() <= 1
 
     @pytest.mark.needs("peers")
-    def test_where_only_the_photo_shows_it_is_their_picture(self) -> None:
+    def test_with_weight_1_the_picture_equals_theirs(self) -> None:
         from pytorch_grad_cam.utils.image import show_cam_on_image
 
         theirs = show_cam_on_image(self.photo, self.mask, use_rgb=True, image_weight=1)
@@ -282,11 +282,11 @@ class TestShowCamOnImage:
         assert not found.any()
 
     @pytest.mark.parametrize("weight", [-0.1, 1.5])
-    def test_a_weight_without_sense_is_refused(self, weight: float) -> None:
+    def test_an_invalid_weight_is_refused(self, weight: float) -> None:
         with refused(str(weight)):
             pytorch_grad_cam.show_cam_on_image(self.photo, self.mask, image_weight=weight)
 
-    def test_a_photo_in_bytes_is_refused(self) -> None:
+    def test_a_photo_in_0_to_255_is_refused(self) -> None:
         with refused("above 1", "255"):
             pytorch_grad_cam.show_cam_on_image(self.photo * 255, self.mask)
 
@@ -294,7 +294,7 @@ class TestShowCamOnImage:
         with refused("size"):
             pytorch_grad_cam.show_cam_on_image(self.photo, self.mask[:5])
 
-    def test_another_colour_map_is_refused_in_words(self) -> None:
+    def test_another_colour_map_is_refused(self) -> None:
         show: Callable[..., Any] = pytorch_grad_cam.show_cam_on_image
         with refused("colormap"):
             show(self.photo, self.mask, use_rgb=True, colormap=2)
@@ -306,7 +306,9 @@ class TestShowCamOnImage:
 
 
 class TestTorchcam:
-    def test_the_hook_goes_at_the_end_of_with(self, network: nn.Sequential, x: Tensor) -> None:
+    def test_the_hook_is_removed_at_the_end_of_with(
+        self, network: nn.Sequential, x: Tensor
+    ) -> None:
         with torchcam.ScoreCAM(network, "second") as cam:
             assert hooks_on(network) == 1
             network(x)
@@ -315,12 +317,12 @@ class TestTorchcam:
         assert hooks_on(network) == 0
         assert cam.hook_handles == []
 
-    def test_the_hook_goes_when_with_ends_in_an_error(self, network: nn.Sequential) -> None:
+    def test_the_hook_is_removed_if_with_ends_in_an_error(self, network: nn.Sequential) -> None:
         with pytest.raises(ZeroDivisionError), torchcam.ScoreCAM(network, "second"):
             raise ZeroDivisionError
         assert hooks_on(network) == 0
 
-    def test_remove_hooks_takes_the_hook_off(self, network: nn.Sequential, x: Tensor) -> None:
+    def test_remove_hooks_removes_the_hook(self, network: nn.Sequential, x: Tensor) -> None:
         cam = torchcam.ScoreCAM(network, "second")
         network(x)
         before = cam(1)
@@ -330,16 +332,14 @@ class TestTorchcam:
         assert torch.equal(cam(1)[0], before[0])  # it still explains what it saw last
         cam.remove_hooks()
 
-    def test_the_input_that_the_model_saw_last_is_explained(
-        self, network: nn.Sequential, x: Tensor
-    ) -> None:
+    def test_the_last_input_is_explained(self, network: nn.Sequential, x: Tensor) -> None:
         with torchcam.ScoreCAM(network, "second") as cam:
             network(x)
             first = cam([0, 1, 2])
             network(x.flip(0))
             assert torch.allclose(cam([2, 1, 0])[0], first[0].flip(0), atol=1e-6)
 
-    def test_what_is_written_into_the_input_later_does_not_count(
+    def test_later_changes_of_the_input_have_no_effect(
         self, network: nn.Sequential, x: Tensor
     ) -> None:
         with torchcam.ScoreCAM(network, "second") as cam:
@@ -349,7 +349,7 @@ class TestTorchcam:
             x.zero_()
             assert torch.equal(cam(0)[0], truth[0])
 
-    def test_hooks_are_disabled_and_enabled(self, network: nn.Sequential, x: Tensor) -> None:
+    def test_hooks_can_be_disabled_and_enabled(self, network: nn.Sequential, x: Tensor) -> None:
         with torchcam.ScoreCAM(network, "second") as cam:
             network(x)
             truth = cam(0)
@@ -361,7 +361,7 @@ class TestTorchcam:
             network(x + 1)
             assert not torch.equal(cam(0)[0], truth[0])
 
-    def test_after_a_refusal_inputs_are_still_remembered(
+    def test_after_an_error_inputs_are_still_stored(
         self, network: nn.Sequential, x: Tensor
     ) -> None:
         with torchcam.ScoreCAM(network, "second") as cam:
@@ -372,7 +372,7 @@ class TestTorchcam:
             network(x.flip(0))
             torch.testing.assert_close(cam([2, 1, 0])[0], truth.flip(0), rtol=0, atol=1e-6)
 
-    def test_reset_hooks_forgets_the_input(self, network: nn.Sequential, x: Tensor) -> None:
+    def test_reset_hooks_discards_the_input(self, network: nn.Sequential, x: Tensor) -> None:
         with torchcam.ScoreCAM(network, "second") as cam:
             network(x)
             cam.reset_hooks()
@@ -403,7 +403,7 @@ class TestTorchcam:
             for i, target in enumerate((4, 0, 2)):
                 assert torch.allclose(cam(target, normalized=False)[0][i], together[i], atol=1e-6)
 
-    def test_the_models_output_may_be_handed_over_and_changes_nothing(
+    def test_passing_the_models_output_changes_nothing(
         self, network: nn.Sequential, x: Tensor
     ) -> None:
         with torchcam.ScoreCAM(network, "second") as cam:
@@ -411,7 +411,9 @@ class TestTorchcam:
             assert torch.equal(cam(0, out)[0], cam(0)[0])
             assert torch.equal(cam(0, scores=out + 1)[0], cam(0)[0])
 
-    def test_the_batch_size_is_the_constructors(self, network: nn.Sequential, x: Tensor) -> None:
+    def test_the_batch_size_is_an_argument_of_the_constructor(
+        self, network: nn.Sequential, x: Tensor
+    ) -> None:
         spy = Spy(network)
         with torchcam.ScoreCAM(spy, network.second, batch_size=4) as cam:
             spy(x[:1])
@@ -436,7 +438,7 @@ class TestTorchcam:
         truth = (raw - low[:, None, None]) / (high - low)[:, None, None]
         torch.testing.assert_close(scaled, truth, rtol=0, atol=1e-6)
 
-    def test_without_an_input_there_is_nothing_to_explain(self, network: nn.Sequential) -> None:
+    def test_a_call_without_a_stored_input_is_refused(self, network: nn.Sequential) -> None:
         cam = torchcam.ScoreCAM(network, "second")
         with refused("no input", "Run the model", kind=ModelError):
             cam(0)
@@ -454,7 +456,7 @@ class TestTorchcam:
         ],
         ids=["neither", "both", "two", "two-functions", "no-class", "negative", "five-numbers"],
     )
-    def test_a_target_without_sense_is_refused(
+    def test_an_invalid_target_is_refused(
         self, network: nn.Sequential, x: Tensor, how: dict[str, Any], phrases: list[str]
     ) -> None:
         with torchcam.ScoreCAM(network, "second") as cam:
@@ -462,9 +464,7 @@ class TestTorchcam:
             with refused(*phrases, kind=TargetError):
                 cam(**how)
 
-    def test_a_misspelt_layer_is_answered_with_the_nearest(
-        self, network: nn.Sequential, x: Tensor
-    ) -> None:
+    def test_a_misspelled_layer_has_a_suggestion(self, network: nn.Sequential, x: Tensor) -> None:
         with (
             refused("Did you mean 'second'", kind=LayerError),
             torchcam.ScoreCAM(network, "secnd") as cam,
@@ -472,12 +472,12 @@ class TestTorchcam:
             network(x)
             cam(0)
 
-    def test_a_transform_of_the_layer_is_refused_in_words(self, network: nn.Sequential) -> None:
+    def test_reshape_transform_is_refused(self, network: nn.Sequential) -> None:
         construct: Callable[..., Any] = torchcam.ScoreCAM
         with refused("reshape_transform"):
             construct(network, "second", reshape_transform=lambda tokens: tokens)
 
-    def test_a_model_called_by_keyword_still_answers(self) -> None:
+    def test_a_model_can_be_called_by_keyword(self) -> None:
         signed = build(Signed)
         image = images_for(signed)
         with torchcam.ScoreCAM(signed, "conv") as cam:
@@ -486,7 +486,7 @@ class TestTorchcam:
             with contextlib.suppress(ScorecamError):  # a map, or words
                 cam(0)
 
-    def test_fused_maps_are_the_largest_of_each_place(self) -> None:
+    def test_fused_maps_are_the_maximum_at_each_position(self) -> None:
         fine = torch.tensor([[[0.0, 1.0], [0.25, 0.0]]])
         coarse = torch.full((1, 1, 1), 0.5)
         fused = torchcam.ScoreCAM.fuse_cams([fine, coarse])
@@ -503,12 +503,12 @@ class TestOverlayMask:
     values = np.linspace(0, 1, 4 * 6, dtype=np.float32).reshape(4, 6)
     photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8))
 
-    def test_it_has_the_photos_size(self) -> None:
+    def test_the_overlay_has_the_photos_size(self) -> None:
         found = torchcam.overlay_mask(self.photo, Image.fromarray(self.values))
         assert found.size == (60, 40)
         assert found.mode == "RGB"
 
-    def test_alpha_is_how_much_of_the_photo_shows(self) -> None:
+    def test_alpha_is_the_weight_of_the_photo(self) -> None:
         mask = Image.fromarray(self.values).resize((60, 40), Image.Resampling.NEAREST)
         colours = colour(np.asarray(mask)).astype(float)
         for alpha in (0.0, 0.4, 0.9):
@@ -525,16 +525,16 @@ class TestOverlayMask:
         )
         assert np.array_equal(np.asarray(one), np.asarray(other))
 
-    def test_a_grey_photo_is_taken_too(self) -> None:
+    def test_a_grey_photo_is_accepted(self) -> None:
         found = torchcam.overlay_mask(self.photo.convert("L"), Image.fromarray(self.values))
         assert found.mode == "RGB"
 
     @pytest.mark.parametrize("alpha", [-0.1, 1.0, 2.0])
-    def test_an_alpha_without_sense_is_refused(self, alpha: float) -> None:
+    def test_an_invalid_alpha_is_refused(self, alpha: float) -> None:
         with refused(f"{alpha:g}"):
             torchcam.overlay_mask(self.photo, Image.fromarray(self.values), alpha=alpha)
 
-    def test_another_colour_map_is_refused_in_words(self) -> None:
+    def test_another_colour_map_is_refused(self) -> None:
         overlay: Callable[..., Any] = torchcam.overlay_mask
         mask = Image.fromarray(self.values)
         with refused("colormap"):
@@ -549,7 +549,7 @@ class TestOverlayMask:
 class TestOfficial:
     """Its map is compared with a loop in `test_parity`."""
 
-    def test_it_is_called_as_the_authors_call_it(self, network: nn.Sequential, x: Tensor) -> None:
+    def test_it_has_the_authors_signature(self, network: nn.Sequential, x: Tensor) -> None:
         described = {"type": "own", "arch": network, "layer_name": "second", "input_size": (31, 23)}
         cam = official.ScoreCAM(described)
         for found in (cam(x[:1]), cam(x[:1], class_idx=2), cam(x[:1], 2, retain_graph=True)):
@@ -559,7 +559,7 @@ class TestOfficial:
         assert hooks_on(network) == 0
 
     @pytest.mark.parametrize("missing", ["arch", "layer_name"])
-    def test_a_description_that_lacks_something_is_refused(
+    def test_an_incomplete_model_dict_is_refused(
         self, network: nn.Sequential, missing: str
     ) -> None:
         described = {"arch": network, "layer_name": "second"}
@@ -567,11 +567,11 @@ class TestOfficial:
         with refused(missing):
             official.ScoreCAM(described)
 
-    def test_a_misspelt_layer_is_refused(self, network: nn.Sequential) -> None:
+    def test_a_misspelled_layer_is_refused(self, network: nn.Sequential) -> None:
         with refused("no layer 'thrd'", kind=LayerError):
             official.ScoreCAM({"arch": network, "layer_name": "thrd"})
 
-    def test_a_class_that_is_not_there_is_refused(self, network: nn.Sequential, x: Tensor) -> None:
+    def test_an_unknown_class_is_refused(self, network: nn.Sequential, x: Tensor) -> None:
         with refused("no class 9", kind=TargetError):
             official.ScoreCAM({"arch": network, "layer_name": "second"})(x[:1], 9)
 

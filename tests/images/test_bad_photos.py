@@ -82,7 +82,9 @@ def zeros(length: int) -> bytes:
         ("header.png", png(8, 8), ["header.png", "cut short or damaged"]),
     ],
 )
-def test_what_is_no_photo_is_refused(name: str, content: bytes | None, phrases: list[str]) -> None:
+def test_files_that_are_not_photos_are_refused(
+    name: str, content: bytes | None, phrases: list[str]
+) -> None:
     if content is not None:
         Path(name).write_bytes(content)
 
@@ -121,7 +123,7 @@ def test_a_huge_photo_is_refused_from_its_header() -> None:
     assert time.perf_counter() - began < 2
 
 
-def test_a_bomb_in_the_metadata_does_not_go_off() -> None:
+def test_a_decompression_bomb_in_metadata_is_refused() -> None:
     """A compressed comment that unpacks to 200 million characters beside one honest pixel."""
     comment = b"Comment\0\0" + zeros(200_000_000)
     Path("bomb.png").write_bytes(png(1, 1, (b"zTXt", comment), (b"IDAT", zlib.compress(b"\0\0"))))
@@ -188,7 +190,7 @@ def palette(left: int, right: int, **more: Any) -> Image.Image:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_the_model_sees_photos_of_every_kind_as_people_do(
+def test_photos_of_every_kind_are_read_correctly(
     name: str, photo: Image.Image, how: dict[str, Any], left: Any, right: Any
 ) -> None:
     photo.save(name, **how)
@@ -200,7 +202,7 @@ def test_the_model_sees_photos_of_every_kind_as_people_do(
         assert (columns - expected).abs().max() <= 8, "as far as JPEG may be off"
 
 
-def test_a_photo_is_turned_upright_for_the_model_and_in_the_overlay() -> None:
+def test_the_model_and_the_overlay_have_the_photo_upright() -> None:
     """A wide file that says it was taken on its side is the tall photo, in all respects."""
     tall = picture(4, 20, 60)
     tall.save("tall.png")

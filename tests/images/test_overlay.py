@@ -80,7 +80,7 @@ def lab(rgb: np.ndarray, sight: Any = None) -> np.ndarray:
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=1)
 
 
-def test_the_ruler_for_colours_is_right() -> None:
+def test_the_lightness_of_the_tests_is_correct() -> None:
     """Known CIELAB values, so that the next test measures what it says."""
     known = np.array([[255, 255, 255], [0, 0, 0], [255, 0, 0], [0, 0, 255]])
     expected = [[100, 0, 0], [0, 0, 0], [53.24, 80.09, 67.2], [32.3, 79.19, -107.86]]
@@ -93,7 +93,7 @@ def test_the_ruler_for_colours_is_right() -> None:
     [None, PROTANOPIA, DEUTERANOPIA, TRITANOPIA],
     ids=["all cones", "protanopia", "deuteranopia", "tritanopia"],
 )
-def test_greater_is_lighter_by_even_steps_for_all_eyes(sight: Any) -> None:
+def test_higher_values_are_lighter_by_even_steps(sight: Any) -> None:
     """From near black to near white, never back, and no tenth of the scale is lost or doubled."""
     lightness = lab(COLOURS, sight)[:, 0]
     tenths = np.diff(np.interp(np.linspace(0, 255, 11), np.arange(256), lightness))
@@ -172,7 +172,7 @@ def test_any_photo_and_crop_can_be_drawn(
 
 
 @pytest.mark.parametrize("photo_size", [(640, 400), (400, 640), (60, 40), (40, 60), (2000, 3000)])
-def test_a_blob_is_drawn_where_it_is(photo_size: tuple[int, int]) -> None:
+def test_a_blob_is_drawn_at_its_position(photo_size: tuple[int, int]) -> None:
     """The centre of what the map changes is the blob's own, though rows differ from columns."""
     width, height = photo_size
     x, y = 0.7 * width, 0.25 * height
@@ -203,7 +203,7 @@ def test_a_crop_that_cuts_pixels_does_not_shift_the_map() -> None:
     assert (across * (np.arange(480) + 0.5)).sum() / across.sum() == pytest.approx(216, abs=1)
 
 
-def test_the_greatest_value_has_the_greatest_colour_and_the_least_is_the_photo() -> None:
+def test_the_highest_value_has_the_last_colour() -> None:
     photo = grey_photo(600, 500)
     heatmap = torch.zeros(500, 600)
     heatmap[:, 300:] = 1
@@ -215,7 +215,7 @@ def test_the_greatest_value_has_the_greatest_colour_and_the_least_is_the_photo()
     np.testing.assert_allclose(picture[:500, 310:].mean(axis=(0, 1)), expected, atol=1)
 
 
-def test_a_greater_value_hides_more_of_the_photo() -> None:
+def test_a_higher_value_covers_more_of_the_photo() -> None:
     """On a photo of black and white halves, the contrast between them falls as the map rises."""
     photo = grey_photo(512, 480, level=0)
     photo.paste((255, 255, 255), (0, 240, 512, 480))
@@ -257,13 +257,13 @@ def test_the_outline_fits_the_map_exactly(photo_size: tuple[int, int], how: Prep
     assert (within[0, 0] != dark).all()
 
 
-def test_a_photo_that_was_seen_whole_has_no_outline() -> None:
+def test_a_crop_of_the_whole_photo_has_no_outline() -> None:
     picture = drawn(grey_photo(500, 400), torch.zeros(400, 500))
 
     assert (picture[:400] == round(0.7 * 128)).all()
 
 
-def test_what_the_model_did_not_see_has_no_colour() -> None:
+def test_pixels_outside_the_crop_have_no_colour() -> None:
     """Not even where the heatmap, wrongly, has values outside the crop."""
     red = Image.new("RGB", (600, 400), (200, 30, 30))
 
@@ -274,7 +274,7 @@ def test_what_the_model_did_not_see_has_no_colour() -> None:
     assert np.ptp(picture[305:400], axis=2).max() == 0
 
 
-def test_a_map_with_holes_is_drawn() -> None:
+def test_a_map_with_nan_is_drawn() -> None:
     """NaN is drawn as nothing."""
     heatmap = torch.full((400, 500), torch.nan)
 
@@ -283,7 +283,7 @@ def test_a_map_with_holes_is_drawn() -> None:
     )
 
 
-def test_drawing_leaves_the_photo_and_the_map_alone() -> None:
+def test_drawing_does_not_change_the_photo_or_the_map() -> None:
     photo, heatmap = grey_photo(50, 40), torch.rand(40, 50, requires_grad=True)
     before = photo.copy(), heatmap.detach().clone()
 
@@ -390,7 +390,7 @@ def test_a_note_is_marked_by_a_sign_not_only_by_its_colour() -> None:
     ],
     ids=ascii,
 )
-def test_any_words_can_be_written(text: str) -> None:
+def test_any_text_can_be_drawn(text: str) -> None:
     """Without an error, within the picture, and without a legend taller than its photo."""
     picture = strip(title=text, layer=text, method=text, notes=(text, text))
 
@@ -401,11 +401,11 @@ def test_any_words_can_be_written(text: str) -> None:
     assert (picture[-8:] == background).all()
 
 
-def test_greek_and_accents_are_spelled_so_that_they_can_be_read() -> None:
+def test_greek_and_accents_are_replaced_by_readable_text() -> None:
     np.testing.assert_array_equal(strip(method="α_k × é²"), strip(method="alpha_k x e2"))
 
 
-def test_a_long_title_stays_left_of_the_bar() -> None:
+def test_a_long_title_does_not_overlap_the_bar() -> None:
     short, long = strip(title="", notes=()), strip(title="proboscis monkey " * 9, notes=())
 
     np.testing.assert_array_equal(short[:36, 392:], long[:36, 392:])
@@ -430,7 +430,7 @@ def centre_of(grid: Image.Image, rgb: tuple[int, int, int]) -> np.ndarray:
     return np.argwhere((np.asarray(grid) == rgb).all(axis=2)).mean(axis=0)
 
 
-def test_pictures_go_in_rows_from_left_to_right() -> None:
+def test_pictures_are_placed_in_rows() -> None:
     pictures = [("one", solid("red")), ("two", solid("lime")), ("three", solid("blue"))]
 
     grid = side_by_side(pictures, columns=2)
@@ -456,7 +456,7 @@ def test_pictures_of_different_sizes_are_not_distorted() -> None:
     assert (np.asarray(grid) == (0, 255, 0)).all(axis=2).sum() == 90 * 30
 
 
-def test_a_grid_of_large_pictures_stays_within_reason() -> None:
+def test_a_row_of_large_pictures_has_a_limited_width() -> None:
     grid = side_by_side([("", solid("red", 1600, 800))] * 4, columns=4)
 
     assert 3200 <= grid.width <= 3400

@@ -146,7 +146,7 @@ def test_sixteen_bit_colours_read_right(tmp_path: Path, colour_type: int) -> Non
         (np.full((3, 2), -4.0, np.float32), np.zeros((3, 2))),
     ],
 )
-def test_deep_greys_are_read_as_documented(
+def test_greys_of_more_than_8_bits_are_read_as_documented(
     tmp_path: Path, values: np.ndarray, expected: np.ndarray
 ) -> None:
     path = tmp_path / "photo.tiff"
@@ -227,7 +227,7 @@ def test_one_pixel_is_a_photo(tmp_path: Path) -> None:
     np.testing.assert_array_equal(pixels(tmp_path / "dot.png"), [[[1, 2, 3]]])
 
 
-def test_a_pil_image_is_copied_and_left_alone() -> None:
+def test_a_pil_image_is_copied_and_not_changed() -> None:
     image = Image.fromarray(COLOURS)
     image.info["dpi"] = (72, 72)
 
@@ -268,7 +268,7 @@ def test_arrays_are_photos(array: np.ndarray, expected: np.ndarray) -> None:
         (np.broadcast_to(np.uint8(0), (20_000, 20_000)), f"{MAX_PIXELS:,}"),
     ],
 )
-def test_other_arrays_are_refused(array: np.ndarray, says: str) -> None:
+def test_invalid_arrays_are_refused(array: np.ndarray, says: str) -> None:
     with pytest.raises(PhotoError) as caught:
         read_photo(array)
 
@@ -296,7 +296,7 @@ def test_other_arrays_are_refused(array: np.ndarray, says: str) -> None:
         ("cat.ps", b"%!PS\nshowpage\n", "PostScript"),
     ],
 )
-def test_what_is_no_photo_is_refused_by_what_it_is(
+def test_files_that_are_not_photos_are_described(
     tmp_path: Path, name: str, content: bytes, says: str
 ) -> None:
     (tmp_path / name).write_bytes(content)
@@ -322,7 +322,7 @@ def test_a_photo_cut_short_anywhere_is_refused(tmp_path: Path, extension: str) -
             read_photo(path)
 
 
-def test_damage_anywhere_gives_a_photo_or_our_error(tmp_path: Path) -> None:
+def test_damaged_photos_are_read_or_raise_our_error(tmp_path: Path) -> None:
     """Random bytes overwritten in files of several kinds never lead to a foreign error."""
     random = np.random.default_rng(1)
     path = tmp_path / "photo"
@@ -341,7 +341,7 @@ def test_damage_anywhere_gives_a_photo_or_our_error(tmp_path: Path) -> None:
             assert photo.mode == "RGB"
 
 
-def test_a_misspelled_name_is_met_with_the_right_one(tmp_path: Path) -> None:
+def test_a_misspelled_file_name_has_a_suggestion(tmp_path: Path) -> None:
     Image.fromarray(COLOURS).save(tmp_path / "chelsea.png")
 
     with pytest.raises(PhotoError, match=r"Did you mean 'chelsea\.png'\?"):
@@ -361,7 +361,7 @@ def test_a_misspelled_name_is_met_with_the_right_one(tmp_path: Path) -> None:
         (3, "of type int"),
     ],
 )
-def test_what_names_no_file_is_refused(source: object, says: str) -> None:
+def test_values_that_are_not_file_names_are_refused(source: object, says: str) -> None:
     with pytest.raises(PhotoError) as caught:
         read_photo(source)  # type: ignore[arg-type]
 
@@ -373,7 +373,9 @@ def test_a_folder_is_refused(tmp_path: Path) -> None:
         read_photo(tmp_path)
 
 
-def test_a_file_of_someone_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_without_permission_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Root may read everything, so the system's refusal is played."""
     path = tmp_path / "photo.png"
     Image.fromarray(COLOURS).save(path)
@@ -403,7 +405,7 @@ def test_a_decompression_bomb_is_refused_from_its_header(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("limit", [None, 10**12])
-def test_the_limit_is_ours_whatever_pillow_was_told(
+def test_the_pixel_limit_is_independent_of_pillows(
     monkeypatch: pytest.MonkeyPatch, limit: int | None
 ) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
@@ -422,7 +424,7 @@ def test_the_limit_is_ours_whatever_pillow_was_told(
     assert not decoded
 
 
-def test_reading_leaves_pillow_and_warnings_as_they_were(tmp_path: Path) -> None:
+def test_reading_does_not_change_pillow_or_warnings(tmp_path: Path) -> None:
     """A photo over Pillow's soft limit is read without its warning, and nothing stays changed."""
     path = tmp_path / "wide.png"
     Image.new("1", (9_500, 9_500)).save(path)

@@ -35,7 +35,7 @@ def greys(path: Path, highest: int, kind: type[np.generic] = np.uint16) -> Path:
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
 @pytest.mark.parametrize("bits", [8, 10, 12])
-def test_fewer_bits_in_sixteen_are_read_at_their_own_scale_and_said(
+def test_fewer_bits_than_sixteen_are_scaled_with_a_remark(
     bits: int, suffix: str, tmp_path: Path
 ) -> None:
     photo = read(greys(tmp_path / f"it.{suffix}", 2**bits - 1))
@@ -47,7 +47,7 @@ def test_fewer_bits_in_sixteen_are_read_at_their_own_scale_and_said(
     assert f"read as {bits} bits" in photo.remarks[0]
 
 
-def test_fourteen_bits_stay_as_they_are_and_are_called_dark(tmp_path: Path) -> None:
+def test_fourteen_bit_greys_are_unchanged_with_a_remark(tmp_path: Path) -> None:
     """They may as well be a dark photo of 16 bits."""
     photo = read(greys(tmp_path / "it.tif", 2**14 - 1))
 
@@ -71,7 +71,7 @@ def test_greys_at_full_scale_and_black_ones_need_no_remark(highest: int, tmp_pat
         ((RAMP * 100_000).astype(np.int32), "from 0 to 100000"),
     ],
 )
-def test_what_is_stretched_is_said(values: np.ndarray, says: str, tmp_path: Path) -> None:
+def test_stretched_values_have_a_remark(values: np.ndarray, says: str, tmp_path: Path) -> None:
     Image.fromarray(values).save(tmp_path / "it.tif")
 
     assert read(tmp_path / "it.tif").remarks == (
@@ -79,7 +79,7 @@ def test_what_is_stretched_is_said(values: np.ndarray, says: str, tmp_path: Path
     )
 
 
-def test_twelve_bits_in_sixteen_bit_colours_are_said_to_be_nearly_black(tmp_path: Path) -> None:
+def test_twelve_bit_colours_have_a_remark(tmp_path: Path) -> None:
     rows = b"".join(b"\0" + struct.pack(">H", 4095) * 24 for _ in range(8))
     import zlib
 
@@ -99,7 +99,7 @@ def test_a_dark_photo_of_eight_bits_needs_no_remark(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["gif", "webp", "png", "avif"])
-def test_further_frames_are_said_not_to_be_read(kind: str, tmp_path: Path) -> None:
+def test_unread_frames_have_a_remark(kind: str, tmp_path: Path) -> None:
     path = tmp_path / f"it.{kind}"
     frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue")]
     frames[0].save(path, save_all=True, append_images=frames[1:])
@@ -110,7 +110,7 @@ def test_further_frames_are_said_not_to_be_read(kind: str, tmp_path: Path) -> No
     assert read(path).remarks == ()
 
 
-def test_further_pages_are_said_not_to_be_read(tmp_path: Path) -> None:
+def test_unread_pages_have_a_remark(tmp_path: Path) -> None:
     pages = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue")]
     pages[0].save(tmp_path / "it.tif", save_all=True, append_images=pages[1:])
 
@@ -129,7 +129,7 @@ def test_a_stack_of_grey_pages_is_refused(kind: type[np.generic], tmp_path: Path
         read(tmp_path / "it.tif")
 
 
-def test_a_smaller_copy_behind_a_grey_page_is_no_stack(tmp_path: Path) -> None:
+def test_a_smaller_copy_of_a_grey_page_is_not_a_stack(tmp_path: Path) -> None:
     first = uncompressed(16, 16)
     preview = uncompressed(16, 16, t254=(4, 1, 1))
     whole = tiff(first, bytes(256))
@@ -141,7 +141,7 @@ def test_a_smaller_copy_behind_a_grey_page_is_no_stack(tmp_path: Path) -> None:
     assert read(tmp_path / "it.tif").remarks == ()
 
 
-def test_a_fourth_band_that_is_no_alpha_is_said_not_to_be_read(tmp_path: Path) -> None:
+def test_an_unread_fourth_band_has_a_remark(tmp_path: Path) -> None:
     body = bytes(8 * 8 * 4) + struct.pack("<4H", 8, 8, 8, 8)
     tags = uncompressed(
         8,
@@ -157,7 +157,7 @@ def test_a_fourth_band_that_is_no_alpha_is_said_not_to_be_read(tmp_path: Path) -
     assert read(tmp_path / "it.tif").remarks == ("it.tif has 4 bands; only the first 3 are read.",)
 
 
-def test_pixels_of_five_bands_are_called_that(tmp_path: Path) -> None:
+def test_five_bands_are_named_in_the_error(tmp_path: Path) -> None:
     body = bytes(8 * 8 * 10) + struct.pack("<5H", *[16] * 5)
     tags = uncompressed(8, 8, t258=(3, 5, 8 + 640), t277=(3, 1, 5), t279=(4, 1, 640))
     (tmp_path / "it.tif").write_bytes(tiff(tags, body))
@@ -193,9 +193,7 @@ def test_an_explanation_carries_the_remark_and_so_does_its_bank(tmp_path: Path) 
     assert again.provenance.remarks == explanation.provenance.remarks
 
 
-def test_explain_and_show_say_it_on_the_command_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_explain_and_show_print_remarks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     furnish(tmp_path)
     monkeypatch.chdir(tmp_path)
     greys(tmp_path / "deep.tif", 4095)
@@ -210,7 +208,7 @@ def test_explain_and_show_say_it_on_the_command_line(
 
 
 @pytest.mark.needs("eval")
-def test_a_run_says_it_and_keeps_it_in_the_record(tmp_path: Path) -> None:
+def test_a_run_prints_remarks_and_records_them(tmp_path: Path) -> None:
     import json
 
     photos = tmp_path / "photos"
@@ -285,7 +283,7 @@ NIFTI = struct.pack("<I", 348) + bytes(340) + b"n+1\0" + bytes(100)
         ("a.bin", b"\x13\x37" * 200, "format is not supported", "PNG or JPEG"),
     ],
 )
-def test_other_kinds_of_file_are_called_what_they_are(
+def test_files_that_are_not_photos_are_named_in_the_error(
     name: str, content: bytes, says: str, do: str, tmp_path: Path
 ) -> None:
     (tmp_path / name).write_bytes(content)
@@ -344,7 +342,7 @@ def test_heic_is_read_once_its_reader_is_registered(
         np.zeros((1,) * 30),
     ],
 )
-def test_arrays_that_are_no_photos_are_refused_in_short_words(array: np.ndarray) -> None:
+def test_invalid_arrays_are_refused_with_a_short_message(array: np.ndarray) -> None:
     with pytest.raises(PhotoError) as caught:
         read_photo(array)
     assert len(str(caught.value)) <= 600
@@ -386,7 +384,7 @@ def _cut_short(path: Path) -> Image.Image:
 
 
 @pytest.mark.parametrize("make", [_closed, _file_closed, _cut_short])
-def test_images_that_cannot_be_decoded_any_more_are_refused(make: Any, tmp_path: Path) -> None:
+def test_closed_images_are_refused(make: Any, tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "it.png")
 

@@ -97,7 +97,7 @@ def test_lite_follows_the_official_recipe(photo_size: tuple[int, int], size: int
     assert lite.crop_box(photo_size) == box
 
 
-def test_squash_sees_the_whole_photo() -> None:
+def test_squash_uses_the_whole_photo() -> None:
     photo = photo_of(70, 31)
     expected = np.asarray(photo.resize((32, 20), Image.Resampling.BILINEAR))
 
@@ -117,7 +117,7 @@ def test_the_values_are_those_of_the_formula() -> None:
     torch.testing.assert_close(values[:, 7, 3], torch.tensor([-0.5 / 0.2, 0.6 / 0.3, 0.1 / 0.4]))
 
 
-def test_a_model_that_sees_greys_gets_one_channel() -> None:
+def test_a_model_with_grey_inputs_gets_one_channel() -> None:
     photo = photo_of(50, 40)
     grey = preprocess(mean=(0.5,), std=(0.25,))
     expected = np.asarray(photo.convert("L").resize((32, 20), Image.Resampling.BILINEAR))
@@ -132,7 +132,7 @@ def test_a_model_that_sees_greys_gets_one_channel() -> None:
 
 
 @given(PREPROCESSES, SIZES)
-def test_every_photo_fills_the_input_and_comes_back_as_its_view(
+def test_every_photo_fills_the_input_and_can_be_restored(
     how: Preprocess, photo_size: tuple[int, int]
 ) -> None:
     photo = photo_of(*photo_size)
@@ -152,7 +152,7 @@ def test_the_jpeg_shows_the_view() -> None:
 
 
 @pytest.mark.parametrize("photo_size", [(60_000, 1), (1, 60_000)])
-def test_a_ribbon_of_a_photo_costs_no_memory(photo_size: tuple[int, int]) -> None:
+def test_a_very_long_photo_needs_little_memory(photo_size: tuple[int, int]) -> None:
     """Resized whole to cover 1000 x 1000 it would have 60,000,000,000 pixels."""
     photo = Image.new("RGB", photo_size, (1, 2, 3))
     how = preprocess((1000, 1000), "resize_crop")
@@ -161,7 +161,7 @@ def test_a_ribbon_of_a_photo_costs_no_memory(photo_size: tuple[int, int]) -> Non
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "lanczos"])
-def test_sampling_only_the_kept_part_changes_nothing_to_speak_of(
+def test_resampling_only_the_crop_gives_nearly_the_same_pixels(
     monkeypatch: pytest.MonkeyPatch, interpolation: str
 ) -> None:
     """Beyond a size the resized photo is not built whole; both ways agree to one level of 255."""
@@ -177,7 +177,7 @@ def test_sampling_only_the_kept_part_changes_nothing_to_speak_of(
 
 
 @given(PREPROCESSES, SIZES)
-def test_the_crop_lies_in_the_middle_of_the_photo(
+def test_the_crop_is_in_the_centre_of_the_photo(
     how: Preprocess, photo_size: tuple[int, int]
 ) -> None:
     left, top, right, bottom = how.crop_box(photo_size)
@@ -201,7 +201,7 @@ def test_the_crop_lies_in_the_middle_of_the_photo(
         ((100, 50), (50, 400), (12.5, 175, 37.5, 225)),
     ],
 )
-def test_the_fraction_is_that_of_the_side_that_runs_out(
+def test_the_fraction_applies_to_the_limiting_side(
     fit: str, size: tuple[int, int], photo_size: tuple[int, int], expected: tuple[float, ...]
 ) -> None:
     box = preprocess(size, fit, fraction=0.5).crop_box(photo_size)
@@ -216,7 +216,7 @@ def test_the_fraction_is_that_of_the_side_that_runs_out(
     st.floats(0.6, 1),
     st.tuples(st.floats(0, 1), st.floats(0, 1)),
 )
-def test_a_bright_block_lands_where_its_box_says(
+def test_a_bright_block_is_in_its_box(
     fit: str,
     size: tuple[int, int],
     photo_size: tuple[int, int],
@@ -282,7 +282,7 @@ def test_boxes_of_another_shape_are_refused(boxes: Any) -> None:
 
 
 @given(PREPROCESSES, SIZES)
-def test_masks_go_where_the_photo_goes(how: Preprocess, photo_size: tuple[int, int]) -> None:
+def test_masks_are_mapped_like_the_photo(how: Preprocess, photo_size: tuple[int, int]) -> None:
     """Booleans are what the nearest filter makes of them, but for ties between two pixels."""
     width, height = photo_size
     left, top, right, bottom = box = how.crop_box(photo_size)
@@ -330,7 +330,7 @@ def test_masks_of_floats_keep_their_range(
 @pytest.mark.parametrize(
     "mask", [np.zeros((3, 4), int), np.zeros((3, 4, 1)), np.zeros((0, 4)), torch.zeros(4)]
 )
-def test_other_masks_are_refused(mask: Any) -> None:
+def test_invalid_masks_are_refused(mask: Any) -> None:
     with pytest.raises(SettingError, match="mask"):
         preprocess().mask_to_input(mask)
 
@@ -338,7 +338,7 @@ def test_other_masks_are_refused(mask: Any) -> None:
 # ── maps on the photo ────────────────────────────────────────────────────────────────────────
 
 
-def test_a_map_of_the_photos_size_is_laid_unchanged() -> None:
+def test_a_map_of_the_photos_size_is_unchanged() -> None:
     heatmap = torch.rand(20, 32)
 
     laid = preprocess().to_photo(heatmap, (32, 20))
@@ -368,7 +368,7 @@ def test_a_squashed_map_is_torchs_bilinear_one(photo_size: tuple[int, int]) -> N
     torch.testing.assert_close(laid, expected[0, 0])
 
 
-def test_a_map_is_nothing_where_the_model_saw_nothing() -> None:
+def test_a_map_is_zero_outside_the_crop() -> None:
     """Of a 40 x 20 photo the model sees x in 15..25 and y in 5..15."""
     how = preprocess((10, 10), "crop_resize", fraction=0.5)
     expected = torch.zeros(20, 40)
@@ -378,9 +378,7 @@ def test_a_map_is_nothing_where_the_model_saw_nothing() -> None:
 
 
 @given(PREPROCESSES, SIZES)
-def test_a_flat_map_covers_just_the_pixels_that_were_seen(
-    how: Preprocess, photo_size: tuple[int, int]
-) -> None:
+def test_a_flat_map_covers_exactly_the_crop(how: Preprocess, photo_size: tuple[int, int]) -> None:
     laid = how.to_photo(torch.full(how.size, 0.7), photo_size)
     left, top, right, bottom = how.crop_box(photo_size)
     rows, columns = laid.any(dim=1).nonzero().flatten(), laid.any(dim=0).nonzero().flatten()
@@ -397,7 +395,7 @@ def test_a_flat_map_covers_just_the_pixels_that_were_seen(
     st.tuples(st.integers(60, 200), st.integers(60, 200)),
     st.floats(0.5, 1),
 )
-def test_a_slope_is_laid_as_the_same_slope(
+def test_a_linear_map_stays_linear_on_the_photo(
     fit: str, size: tuple[int, int], photo_size: tuple[int, int], fraction: float
 ) -> None:
     """A map of each pixel's own x comes out as x in the photo: no shift, no stretch, no swap."""
@@ -422,9 +420,7 @@ def test_a_slope_is_laid_as_the_same_slope(
 
 @pytest.mark.parametrize("fit", FITS)
 @pytest.mark.parametrize("photo_size", [(240, 160), (160, 240)])
-def test_a_smooth_map_survives_the_way_to_the_photo_and_back(
-    fit: str, photo_size: tuple[int, int]
-) -> None:
+def test_a_smooth_map_survives_the_round_trip(fit: str, photo_size: tuple[int, int]) -> None:
     how = preprocess((40, 56), fit)
     rows, columns = torch.meshgrid(torch.arange(40.0), torch.arange(56.0), indexing="ij")
     blob = torch.exp(-((rows - 12) ** 2 / 60 + (columns - 40) ** 2 / 90))
@@ -443,7 +439,7 @@ def test_a_map_of_another_size_is_refused() -> None:
 
 
 @given(PREPROCESSES)
-def test_a_preprocess_survives_json(how: Preprocess) -> None:
+def test_a_preprocess_survives_a_json_round_trip(how: Preprocess) -> None:
     assert Preprocess.from_dict(json.loads(json.dumps(how.to_dict()))) == how
 
 
@@ -455,7 +451,7 @@ def test_a_preprocess_is_loaded_from_its_file(tmp_path: Path, how: Preprocess) -
     assert Preprocess.load(path) == Preprocess.load(str(path)) == how
 
 
-def test_imagenet_is_known_by_name() -> None:
+def test_imagenet_is_loaded_by_name() -> None:
     assert Preprocess.load("imagenet") == Preprocess.imagenet(224)
     assert Preprocess.imagenet().crop_box((256, 256)) == (16, 16, 240, 240)
 
@@ -490,7 +486,7 @@ def test_imagenet_is_known_by_name() -> None:
         ({"interpolatoin": "bicubic"}, "Did you mean 'interpolation'"),
     ],
 )
-def test_nonsense_is_refused_by_its_name(change: dict[str, object], says: str) -> None:
+def test_invalid_values_are_named_in_the_error(change: dict[str, object], says: str) -> None:
     with pytest.raises(SettingError) as caught:
         Preprocess.from_dict(Preprocess.imagenet().to_dict() | change)
 
@@ -498,7 +494,7 @@ def test_nonsense_is_refused_by_its_name(change: dict[str, object], says: str) -
 
 
 @pytest.mark.parametrize("key", ["size", "fit", "mean", "std"])
-def test_what_is_missing_is_named(key: str) -> None:
+def test_missing_keys_are_named_in_the_error(key: str) -> None:
     values = Preprocess.imagenet().to_dict()
     del values[key]
 
@@ -507,7 +503,7 @@ def test_what_is_missing_is_named(key: str) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1, 2]", '"imagenet"', b"\xff\xfe\x00"])
-def test_a_file_that_is_no_preprocessing_is_refused(tmp_path: Path, content: str | bytes) -> None:
+def test_a_file_without_a_preprocessing_is_refused(tmp_path: Path, content: str | bytes) -> None:
     path = tmp_path / "preprocess.json"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
 

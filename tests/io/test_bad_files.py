@@ -58,7 +58,7 @@ def state() -> dict[str, torch.Tensor]:
     return toy_models.spied().state_dict()
 
 
-def test_weights_that_are_not_there_are_refused() -> None:
+def test_missing_weights_are_refused() -> None:
     Path("folder").mkdir()
 
     refused(with_weights("nowhere.safetensors"), "nowhere.safetensors", "no weights file")
@@ -79,7 +79,7 @@ def test_truncated_weights_are_refused(name: str, kept: float) -> None:
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "weights.pt", "weights"])
-def test_a_file_that_holds_no_weights_is_refused(name: str) -> None:
+def test_a_file_without_weights_is_refused(name: str) -> None:
     Path(name).write_text("a git-lfs pointer, or an error page\n" * 20, "utf-8")
 
     refused(with_weights(name), name, "not a weights file")
@@ -135,7 +135,7 @@ def test_weights_that_lack_one_tensor_are_refused() -> None:
     refused(with_weights("weights.safetensors", "tiny"), "1 missing: body.2.bias")
 
 
-def test_weights_with_nan_are_refused_when_they_answer() -> None:
+def test_weights_with_nan_are_refused_when_they_score() -> None:
     refused(explain(model="with_nan"), "NaN", "weights")
     torch.save(toy_models.with_nan().state_dict(), "weights.pt")
     refused(with_weights("weights.pt", "tiny"), "NaN", "weights")
@@ -154,7 +154,9 @@ def test_weights_with_nan_are_refused_when_they_answer() -> None:
         ("never_fits", ["Memory ran out", "smaller"]),
     ],
 )
-def test_a_model_that_fails_is_the_users_to_repair(model: str, phrases: list[str]) -> None:
+def test_an_exception_in_the_model_is_not_reported_as_our_bug(
+    model: str, phrases: list[str]
+) -> None:
     refused(explain(model=model), *phrases)
 
 
@@ -171,7 +173,9 @@ def test_a_model_that_fails_is_the_users_to_repair(model: str, phrases: list[str
         (".", None, ["score bank"]),
     ],
 )
-def test_show_refuses_what_is_no_bank(name: str, content: bytes | None, phrases: list[str]) -> None:
+def test_show_refuses_files_that_are_not_banks(
+    name: str, content: bytes | None, phrases: list[str]
+) -> None:
     if content is not None:
         Path(name).write_bytes(content)
 
@@ -205,7 +209,7 @@ def test_show_refuses_a_truncated_bank(kept: float) -> None:
     ],
     ids=" ".join,
 )
-def test_show_refuses_options_without_sense(words: list[str], phrases: list[str]) -> None:
+def test_show_refuses_invalid_options(words: list[str], phrases: list[str]) -> None:
     Path("folder").mkdir()
     explain()
 

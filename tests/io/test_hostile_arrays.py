@@ -47,7 +47,7 @@ class Bomb:
 @pytest.mark.parametrize("dtype", ["<f4", ">f4", "<f8", "<f2", "<i2", ">i8", "|u1", "|b1"])
 @pytest.mark.parametrize("version", [(1, 0), (2, 0)])
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_numbers_of_every_type_come_back(
+def test_arrays_of_every_number_type_are_read(
     tmp_path: Path, dtype: str, version: tuple[int, int], order: Any
 ) -> None:
     array = np.arange(12).reshape(3, 4).astype(dtype, order=order)
@@ -91,7 +91,7 @@ FILES: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("content", FILES.values(), ids=FILES)
-def test_a_hostile_file_is_refused_in_words(
+def test_a_hostile_array_file_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -153,7 +153,7 @@ def test_a_map_that_cannot_be_used_is_a_photo_error(tmp_path: Path, content: byt
     assert len(str(raised.value)) <= 600
 
 
-def test_a_long_thin_map_takes_no_matrix_of_its_size(tmp_path: Path) -> None:
+def test_a_long_thin_map_needs_no_large_matrix(tmp_path: Path) -> None:
     """2 × 1,000,000 cells on 8 × 8 pixels are read; 1,000,000 on both axes would not be."""
     np.save(tmp_path / "cat.npy", np.ones((2, 1_000_000), np.uint8))
     (method,) = parse_methods(f"maps:dir={tmp_path}")
@@ -167,7 +167,7 @@ def test_a_long_thin_map_takes_no_matrix_of_its_size(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("grid", "size"), [((4,), (100,)), ((9,), (4,)), ((1,), (7,)), ((5,), (1,)), ((5,), (5,))]
 )
-def test_long_axes_are_interpolated_as_short_ones_are(
+def test_long_axes_are_interpolated_like_short_ones(
     grid: tuple[int, ...], size: tuple[int, ...], align_corners: bool
 ) -> None:
     maps = torch.rand(3, *grid, generator=torch.Generator().manual_seed(1))

@@ -35,7 +35,7 @@ def test_a_file_of_the_largest_size_is_read_whole(tmp_path: Path) -> None:
         ("long" * 2000, "cannot be read"),
     ],
 )
-def test_what_is_no_bounded_regular_file_is_refused_in_words(tmp_path, read, name, phrase) -> None:
+def test_only_regular_files_of_limited_size_are_read(tmp_path, read, name, phrase) -> None:
     (tmp_path / "large").write_bytes(b"x" * 101)
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
@@ -59,7 +59,7 @@ def test_a_small_file_costs_little_memory_however_large_it_might_be(tmp_path: Pa
         tracemalloc.stop()
 
 
-def test_a_file_that_grows_after_its_size_was_asked_is_refused(tmp_path, monkeypatch) -> None:
+def test_a_file_that_grows_while_it_is_read_is_refused(tmp_path, monkeypatch) -> None:
     file = tmp_path / "growing"
     file.write_bytes(b"x" * 500)
     small = tmp_path / "small"
@@ -71,12 +71,12 @@ def test_a_file_that_grows_after_its_size_was_asked_is_refused(tmp_path, monkeyp
 
 
 @pytest.mark.parametrize("text", ["{", "[" * 100_000, "1" * 5000, "", "nul"])
-def test_damaged_json_is_one_error(text: str) -> None:
+def test_damaged_json_raises_the_error_of_its_kind(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  any ValueError is the promise
         parse_json(text)
 
 
-def test_text_in_another_encoding_is_refused_in_words(tmp_path: Path) -> None:
+def test_text_in_another_encoding_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "latin.txt"
     file.write_bytes("Käse".encode("latin-1"))
     with pytest.raises(DatasetError, match="not text in UTF-8"):
