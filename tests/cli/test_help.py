@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import re
+import tomllib
 from collections.abc import Iterable
+from pathlib import Path
 from typing import get_args, get_type_hints
 
 import pytest
@@ -13,6 +16,7 @@ from scorecam.backends.zoo.lite import LITES
 from scorecam.cam import Head
 from scorecam.cli import known
 from scorecam.cli.app import COMMANDS
+from scorecam.cli.doctor import OPTIONAL
 from scorecam.cli.groups import with_option_groups
 from scorecam.cli.options import ModelOptions
 from scorecam.datasets.formats import FORMATS
@@ -73,3 +77,12 @@ def test_a_group_of_options_arrives_as_one_object() -> None:
     ]
     options = {"weights": None, "preprocess": None, "labels": None, "head": "auto"}
     assert run(model="lite1", device="cpu", other=7, **options) == 7
+
+
+def test_doctor_names_extras_that_install_what_it_looks_for() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))
+    extras: dict[str, list[str]] = project["project"]["optional-dependencies"]
+    for module, _, install in OPTIONAL:
+        if extra := re.search(r"scorecam\[(\w+)\]", install):
+            library = module.partition(".")[0].replace("_", "-")
+            assert any(needed.startswith(library) for needed in extras[extra[1]]), module
