@@ -122,7 +122,7 @@ def _sanity(network: nn.Module) -> Tensor:
             runtime="eager",
         )
         assert result.points
-        return torch.tensor([float(point.result.mean) for point in result.points])
+        return torch.tensor([float(point.found.mean) for point in result.points])
 
 
 def _trust(network: nn.Module) -> Tensor:
