@@ -65,7 +65,7 @@ fuzz: setup  ## an hour of damaged files for every reader (MINUTES=, SEED=); fai
 	@$(BIN)/python tests/fuzz/run.py --minutes $(MINUTES) --seed $(SEED)
 
 .PHONY: lint
-lint: setup  ## style, formatting, types, import layers, and size limits
+lint: setup  ## style, formatting, types, imports that point down, and size limits
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --quiet --check
 	@$(BIN)/pyright

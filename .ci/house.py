@@ -5,7 +5,7 @@
     python .ci/house.py --check       # exit with 1 if a number exceeds its limit
 
 Only the standard library is needed, so any Python from 3.11 on can run it. With import cycles
-between root modules and packages the exit code is always 1: the number of layers is then undefined.
+between root modules and packages the exit code is always 1: the number of floors is then undefined.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ PACKAGE = "scorecam"
 LIMITS: dict[str, float] = {
     "Modules at the root": 8,
     "Packages": 19,
-    "Import layers": 12,
+    "Import floors": 12,
     "Import cycles between root modules and packages": 0,
     "Import cycles between files of src": 0,
     "Import cycles between files of benchmarks": 0,
@@ -158,8 +158,8 @@ def _root_units(source: SourceTree) -> Iterator[File]:
             yield file
 
 
-def import_layers(source: SourceTree) -> Measure:
-    """Import layers."""
+def import_floors(source: SourceTree) -> Measure:
+    """Import floors."""
     path = longest_path(_unit_graph(source))
     return Measure(len(path), " → ".join(path))
 
@@ -344,7 +344,7 @@ def test_names(source: SourceTree) -> Measure:
 MEASURES: list[Callable[[SourceTree], Measure]] = [
     root_modules,
     packages,
-    import_layers,
+    import_floors,
     unit_cycles,
     source_cycles,
     benchmark_cycles,

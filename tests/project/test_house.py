@@ -39,7 +39,7 @@ TREE = {
 EXPECTED = {
     "Modules at the root": "2",
     "Packages": "1",
-    "Import layers": "3 (front → io → errors)",
+    "Import floors": "3 (front → io → errors)",
     "Import cycles between root modules and packages": "0",
     "Import cycles between files of src": "0",
     "Import cycles between files of benchmarks": "1 (benchmarks.one ↔ benchmarks.two)",
@@ -86,7 +86,7 @@ def test_imports_for_type_checking_count_as_imports(house: Any, tmp_path: Path) 
         str(measured["Import cycles between root modules and packages"])
         == "1 (errors ↔ front ↔ io)"
     )
-    assert measured["Import layers"].value == 1
+    assert measured["Import floors"].value == 1
 
 
 def test_every_limit_belongs_to_a_measure(house: Any, tmp_path: Path) -> None:
