@@ -301,7 +301,7 @@ for name, reader in hostile_data.READERS.items():
 
 
 @pytest.mark.needs("eval")
-def test_reading_data_starts_nothing_and_writes_nothing_elsewhere(tmp_path: Path) -> None:
+def test_reading_data_starts_nothing_and_writes_only_inside(tmp_path: Path) -> None:
     watched = watched_process.watch(EVERY_READER, tmp_path)
     assert watched.code == 0, watched.out[-2_000:]
     assert watched.connections() == []
