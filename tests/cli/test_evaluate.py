@@ -109,7 +109,9 @@ def test_some_failures_end_with_1_and_all_of_them_with_2(desk: Path) -> None:
         (("--single",), "photos"),
     ],
 )
-def test_invalid_options_are_refused_before_anything_runs(words: tuple[str, ...], said: str) -> None:
+def test_invalid_options_are_refused_before_anything_runs(
+    words: tuple[str, ...], said: str
+) -> None:
     refused(evaluate(*words), said)
     assert not Path("run").exists()
 
