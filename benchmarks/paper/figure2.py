@@ -128,8 +128,8 @@ def main() -> None:
             print(name, sample.name, f"{rank:.2f}", flush=True)
         results[name] = {key: asdict(interval(values)) for key, values in rows.items()}
         if name == options.networks.split(",")[0]:
-            [drawn] = [each for each in whole.samples if options.draw in each.name]
-            image = model.preprocess(read_photo(drawn.path))
+            [chosen] = [each for each in whole.samples if options.draw in each.name]
+            image = model.preprocess(read_photo(chosen.path))
             bank = method.bank(image)
             weights = gradcam_weights(model, image, bank.layer, bank.target(None).index)
             draw(model, image, bank, weights, options.picture)

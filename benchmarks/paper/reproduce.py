@@ -57,7 +57,7 @@ GROUPS = {
     "others": Group(
         "gradcam,scorecam:variant=increase,scorecam:variant=literal", "paper,pointing,iou", limit=60
     ),
-    "dear": Group(
+    "expensive": Group(
         "gradcam,smoothgrad:samples=16,integrated:steps=16,occlusion:stride=0.075,"
         "rise:masks=1000,mask:steps=100",
         "quick",

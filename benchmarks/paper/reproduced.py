@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from scorecam.metrics.statistics import Interval, interval, paired
 
 NETWORKS = ("lite0", "lite1", "lite2")
-EXACT = ("cams", "cheap", "dear", "others")
+EXACT = ("cams", "cheap", "expensive", "others")
 """The groups of reproduce.py with the exact budget, on composites."""
 
 Values = dict[str, dict[str, dict[str, float]]]

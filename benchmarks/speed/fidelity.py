@@ -143,19 +143,19 @@ def exact(name: str, model: Model, key: str, image: Tensor, cache: Path) -> Scor
 def classes(bank: ScoreBank, number: int) -> list[int]:
     """The predicted class, the second, and a random one of the rest of the top 20."""
     order = bank.image_scores.argsort(descending=True)[:TOP].tolist()
-    drawn = np.random.default_rng(number).integers(2, len(order))
-    return [order[0], order[1], order[int(drawn)]]
+    other = np.random.default_rng(number).integers(2, len(order))
+    return [order[0], order[1], order[int(other)]]
 
 
 # ── replaying a budget from a bank ───────────────────────────────────────────────────────────────
 
 
-def replayed(bank: ScoreBank, column: int, variant: str, wanted: Plan) -> ScoreBank:
+def replayed(bank: ScoreBank, column: int, variant: str, budget: Plan) -> ScoreBank:
     """The bank as it would be if only the masks of this plan had been scored."""
     maps = bank.activations[bank.live]
     first, inverse = cam.distinct(maps, bank.masking)
     surrogate = Surrogate(maps, first, inverse)
-    search = BudgetedSearch(surrogate, bank.image_scores, (column, find_variant(variant)), wanted)
+    search = BudgetedSearch(surrogate, bank.image_scores, (column, find_variant(variant)), budget)
     begun = 1  # the fill image is scored with the first masks
     while len(masks := search.select(spare=begun)):
         begun = 0
@@ -220,9 +220,9 @@ def measure(name: str, options: argparse.Namespace) -> Json:
                 plans |= {f"{count} masks official": plan(count, None) for count in COUNTS}
             if "tolerance" in kinds:
                 plans["tolerance official"] = plan("exact", TOLERANCE)
-            for kind, wanted in plans.items():
+            for kind, budget in plans.items():
                 began = time.perf_counter()
-                few = replayed(bank, column, "official", wanted)
+                few = replayed(bank, column, "official", budget)
                 _ = few.completed
                 where["choosing"] = time.perf_counter() - began
                 found.setdefault(kind, []).append(compare(few, bank, column, "official", **where))

@@ -124,7 +124,7 @@ class Bench:
             try:
                 found = run(job, self.options.photos)
             except FailedError as failure:
-                entry["failures"].append({"row": key, "round": turn, "said": str(failure)})
+                entry["failures"].append({"row": key, "round": turn, "error": str(failure)})
                 say(f"{network}: {key}, round {turn + 1}: failed: {failure}")
                 continue
             found |= {"round": turn, "photo": at}

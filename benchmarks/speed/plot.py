@@ -55,7 +55,7 @@ def draw(report: dict[str, Any]) -> plt.Figure:
     """One point per network and configuration, with a thin line down to the worst photo."""
     figure, axes = plt.subplots(figsize=(9, 5.2), dpi=100)
     networks = {name: e["rows"] for name, e in report["networks"].items() if e.get("rows")}
-    drawn: dict[str, str] = {}
+    labels: dict[str, str] = {}
     for colour, rows in zip(COLOURS, networks.values(), strict=False):
         for key, marker in MARKERS.items():
             row = rows.get(key, {})
@@ -68,9 +68,9 @@ def draw(report: dict[str, Any]) -> plt.Figure:
             axes.scatter(
                 x, y, size, colour, marker=marker, edgecolors="white", linewidths=0.8, zorder=3
             )
-            drawn[key] = label(row)
+            labels[key] = label(row)
     scales(axes, report)
-    legends(axes, dict(zip(networks, COLOURS, strict=False)), drawn)
+    legends(axes, dict(zip(networks, COLOURS, strict=False)), labels)
     figure.subplots_adjust(left=0.125, right=0.72, top=0.9, bottom=0.115)
     return figure
 
@@ -112,7 +112,7 @@ def scales(axes: plt.Axes, report: dict[str, Any]) -> None:
     axes.set_title(f"Score-CAM: speed and fidelity ({where})", loc="left", fontsize=12)
 
 
-def legends(axes: plt.Axes, colours: dict[str, str], drawn: dict[str, str]) -> None:
+def legends(axes: plt.Axes, colours: dict[str, str], labels: dict[str, str]) -> None:
     """Colours for networks and markers for configurations, to the right of the plot."""
     patches = [
         Line2D([], [], color=colour, linewidth=6, label=NAMES.get(name, name))
@@ -126,10 +126,10 @@ def legends(axes: plt.Axes, colours: dict[str, str], drawn: dict[str, str]) -> N
             color="#555555",
             marker=marker,
             markersize=11 if marker == "*" else 8,
-            label=drawn[key],
+            label=labels[key],
         )
         for key, marker in MARKERS.items()
-        if key in drawn
+        if key in labels
     ]
     quiet = {"frameon": False, "alignment": "left", "borderaxespad": 0, "fontsize": 9}
     first = axes.legend(

@@ -46,7 +46,7 @@ def network_table(name: str, entry: Json) -> Iterator[str]:
     for row in entry["rows"].values():
         yield row_of(row)
     for failure in entry["failures"]:
-        yield f"\n`{failure['row']}`, round {failure['round'] + 1}: failed: {failure['said']}"
+        yield f"\n`{failure['row']}`, round {failure['round'] + 1}: failed: {failure['error']}"
     yield ""
 
 

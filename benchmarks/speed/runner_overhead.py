@@ -3,8 +3,8 @@
     python -m benchmarks.speed.runner_overhead --photos PHOTOS
 
 Overhead: the same photos, methods and metrics, once as a run and once by direct calls. They take
-turns photo by photo in one process, so that other load on the machine affects both alike. Wall time
-and processor time are measured. The work that a run does once is timed separately. Memory: the
+turns photo by photo in one process, so that other load on the machine affects both equally. Wall
+time and processor time are measured. The work that a run does once is timed separately. Memory: the
 resident set while a small network explains 1,000 images.
 """
 

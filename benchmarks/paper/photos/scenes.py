@@ -83,8 +83,8 @@ def scaled(
         rng: the random number generator.
     """
     picture = cut.picture
-    wanted = (area / (cut.cover * picture.width * picture.height)) ** 0.5
-    scale = min(wanted, room[0] / picture.width, room[1] / picture.height, most)
+    scale_of_area = (area / (cut.cover * picture.width * picture.height)) ** 0.5
+    scale = min(scale_of_area, room[0] / picture.width, room[1] / picture.height, most)
     size = (max(8, round(picture.width * scale)), max(8, round(picture.height * scale)))
     return _mirrored(picture.resize(size, Image.Resampling.LANCZOS), rng)
 
