@@ -76,7 +76,10 @@ def residual() -> nn.Module:
     return network.eval()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+RUNNABLE = [page for page in PAGES if page.stem != "extending"]  # its recipes change the package
+
+
+@pytest.mark.parametrize("page", RUNNABLE, ids=lambda page: page.stem)
 @pytest.mark.usefixtures("small_network")
 def test_the_python_examples_of_a_page_run(page: Path) -> None:
     names = {
