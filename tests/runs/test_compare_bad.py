@@ -66,7 +66,7 @@ def test_a_checkpoint_of_another_class_count_is_refused() -> None:
 def test_a_model_that_names_the_same_classes_in_another_order_is_refused() -> None:
     Path("order.txt").write_text("red\ngreen\nlynx\nblue\ntabby\n", "utf-8")
     sides = [f"{TINY},labels=names.txt", f"{TINY},labels=order.txt"]
-    refused(command("compare", *sides, "photos", *WORDS), "place 2: 'blue' and 'lynx'")
+    refused(command("compare", *sides, "photos", *WORDS), "column 2 is named 'blue' and 'lynx'")
 
 
 @here
