@@ -106,7 +106,6 @@ def _writing(tree: ast.AST) -> Iterator[tuple[str, str]]:
 
 def test_every_markdown_file_is_written_by_one_module() -> None:
     writers: set[str] = set()
-    naming: set[str] = set()
     for path in SOURCES:
         text = path.read_text("utf-8")
         for name, arguments in _writing(ast.parse(text)):
