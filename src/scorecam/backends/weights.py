@@ -130,7 +130,7 @@ class _Fit:
         if self.left_out:
             count = len(self.left_out)
             what = "1 tensor in the file was" if count == 1 else f"{count} tensors in the file were"
-            yield f"{what} ignored, as the network has none of the name: {some(self.left_out)}."
+            yield f"{what} ignored, as the network has no such names: {some(self.left_out)}."
 
 
 def _fitted(state: State, own: Mapping[str, Tensor]) -> _Fit:

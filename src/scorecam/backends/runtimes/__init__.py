@@ -1,1 +1,1 @@
-"""Faster ways to run a network: one file per foreign library, and the choice between them."""
+"""Faster ways to run a network: one adapter per file, and the choice among them."""

@@ -106,7 +106,7 @@ def _precisions(device: torch.device, speed: Speed) -> list[str]:
     return [half, "float32"] if half else ["float32"]
 
 
-# ── for people ───────────────────────────────────────────────────────────────────────────────
+# ── for doctor ───────────────────────────────────────────────────────────────────────────────
 
 
 def advice() -> list[str]:

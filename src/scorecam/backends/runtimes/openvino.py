@@ -138,10 +138,10 @@ _USED_IN: set[int] = set()
 
 
 def check_process() -> None:
-    """Refuse to run in a child that was forked after OpenVINO has run: it has none of its threads.
+    """Refuse to run in a process that was forked after OpenVINO ran: its threads are missing there.
 
     Raises:
-        RuntimeError: this is such a child.
+        RuntimeError: this is such a process.
     """
     if _USED_IN - {os.getpid()}:
         raise RuntimeError("it does not work in a process that was forked after it ran")

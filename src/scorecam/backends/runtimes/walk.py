@@ -96,7 +96,7 @@ def _is_ours(hook: Any) -> bool:
 
 
 def text_of(value: Any) -> bytes:
-    """A value of a `PLAIN` kind, told apart from equal values of other kinds."""
+    """A text for a value of a `PLAIN` kind; equal values of other kinds get other texts."""
     return f"{type(value).__name__} {value!r}".encode("utf-8", "backslashreplace")
 
 
