@@ -1,1 +1,1 @@
-"""The score bank: every answer about one image, its file, and the health notes read from it."""
+"""The score bank of an image, its file, and health notes."""

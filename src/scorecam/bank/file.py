@@ -1,7 +1,7 @@
 """The file of a score bank: a safetensors file of tensors and a record, with a checksum of both.
 
-Reading it takes at most `MEMORY_FACTOR` times the file's size plus `MEMORY_BASE` bytes of memory.
-Nothing is unpickled, and nothing is allocated for what a header only promises.
+Reading takes at most `MEMORY_FACTOR` times the file's size plus `MEMORY_BASE` bytes of memory.
+Nothing is unpickled, and no memory is allocated before the header is compared with the file's size.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from scorecam.io.files import write_bytes
 from scorecam.io.reading import Kind, parse_json, read_bytes, read_start
 
 LARGEST_FILE = 4 * 2**30
-"""Bytes of the largest file that is read as a bank."""
+"""The most bytes of a file that is read as a bank."""
 
 LARGEST_HEADER = 2**20
-"""Bytes of its header: the record, and where each tensor lies."""
+"""The most bytes of its header, which has the record and the place of each tensor."""
 
 MEMORY_FACTOR = 32
 MEMORY_BASE = 64 * 2**20
-"""A bank is read in this many times its file's size and this many bytes (see the module)."""
+"""The memory that reading takes; see the module."""
 
 BANK: Final = Kind(
     "a score bank: a .safetensors file that `scorecam explain` or ScoreBank.save wrote",
@@ -39,7 +39,7 @@ BANK: Final = Kind(
 )
 
 CHECKSUM = "sha256"
-"""The record's entry for the checksum. Files of earlier versions have none, and are read too."""
+"""The record's entry for the checksum. Files of earlier versions have none."""
 
 PARTS: dict[str, tuple[str, ...]] = {
     "activations": ("F16", "F32"),
@@ -60,14 +60,14 @@ _BYTES = {"U8": 1, "F16": 2, "F32": 4, "I32": 4, "I64": 8}
 
 
 def write(path: str | os.PathLike[str], tensors: Tensors, record: Mapping[str, Any]) -> None:
-    """Write one file, in one step; one of that name is replaced.
+    """Write the file in one step; an existing file is replaced.
 
     Raises:
         OutputError: it cannot be written.
     """
     if not isinstance(path, str | os.PathLike) or not os.fspath(path):
         raise OutputError(
-            f"{path!r:.80} is not a path that a bank can be saved to.",
+            f"A bank cannot be saved to {path!r:.80}.",
             do='Give the name of a file, such as "cat.safetensors".',
         )
     held = {**record, CHECKSUM: checksum(record, tensors)}
@@ -75,7 +75,7 @@ def write(path: str | os.PathLike[str], tensors: Tensors, record: Mapping[str, A
 
 
 def complete(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is as long as its header says; its tensors are not read."""
+    """Whether a file has the size in its header; its tensors are not read."""
     try:
         _header(read_start(path, BANK, 8 + LARGEST_HEADER), os.stat(path).st_size)  # noqa: PTH116
     except (BankError, *_DAMAGE):
@@ -99,7 +99,7 @@ def sealed(path: str | os.PathLike[str]) -> bool:
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Tensors, bool]:
-    """The record and the tensors of a file, and whether its checksum confirms them.
+    """The record and the tensors of a file, and whether it has a checksum.
 
     Raises:
         BankError: the file is missing, not a bank, damaged, or was changed after it was saved.
@@ -132,7 +132,7 @@ _DAMAGE = (
     RuntimeError,
     OverflowError,
 )
-"""What the readers of safetensors and JSON raise for damaged files."""
+"""Errors that reading safetensors and JSON raises for damaged files."""
 
 
 def unreadable(path: str | os.PathLike[str], error: Exception) -> BankError:
@@ -147,7 +147,7 @@ def unreadable(path: str | os.PathLike[str], error: Exception) -> BankError:
 
 
 def _header(start: bytes, size: int) -> dict[str, Any]:
-    """The header of a safetensors file, once it is known to describe a file of this size.
+    """The header of a safetensors file, after checking that it describes a file of this size.
 
     Raises:
         ValueError: it does not.
@@ -168,7 +168,7 @@ def _header(start: bytes, size: int) -> dict[str, Any]:
 
 
 def _held(name: str, entry: Any) -> int:
-    """The bytes of one tensor, by its type and its shape."""
+    """The size of one tensor in bytes."""
     if not isinstance(entry, dict) or entry.get("dtype") not in PARTS[name]:
         raise ValueError(f"its {name} are not of a type that a bank has")
     shape = entry.get("shape")
@@ -195,10 +195,10 @@ def _record(header: dict[str, Any]) -> dict[str, Any]:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object, in which no name may come twice."""
+    """A JSON object without duplicate names."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError("one of its entries is there twice")
+        raise ValueError("it has an entry twice")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Whether the parts of a score bank fit together: their types, shapes and, from a file, values."""
+"""Checks of a score bank's parts: their types and shapes and, for a file, their values."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ TYPES: dict[str, tuple[torch.dtype, int]] = {
     "fill_scores": (torch.float32, 1),
     "columns": (torch.int64, 1),
 }
-"""The type and the number of axes of each tensor; the maps have one axis more than the image."""
+"""The type and the number of axes of each tensor; −1 stands for one more than the image has."""
 
 MOST_PAIRS = 2**26
-"""Pairs of masks that are compared with each other where scores are predicted from others."""
+"""The most pairs of masks that are compared to predict scores."""
 
 
 def check_parts(
@@ -31,7 +31,7 @@ def check_parts(
     size: tuple[int, ...],
     names: tuple[str, ...] | None,
 ) -> None:
-    """That tensors have the types and shapes of one bank. No number in them is looked at.
+    """Refuse tensors whose types and shapes are not those of a bank.
 
     Args:
         parts: by name, see `TYPES`; `columns` may be None.
@@ -39,7 +39,7 @@ def check_parts(
         names: of the columns.
 
     Raises:
-        ValueError: they have not.
+        ValueError: there is such a tensor.
     """
     found = {name: _typed(name, part) for name, part in parts.items() if _is_there(name, part)}
     if not isinstance(size, tuple) or not all(isinstance(pixels, int) for pixels in size):
@@ -68,7 +68,7 @@ def _is_there(name: str, part: Tensor | None) -> bool:
 
 
 def _typed(name: str, part: object) -> Tensor:
-    """The part, if it is a tensor of its kind.
+    """The part, after checking that it is a tensor of its type.
 
     Raises:
         ValueError: it is not.
@@ -88,17 +88,17 @@ def _typed(name: str, part: object) -> Tensor:
 def check_values(
     parts: Mapping[str, Tensor | None], size: tuple[int, ...], *, rest: bool, flat_allowed: bool
 ) -> None:
-    """That the numbers from a file are those of a bank.
+    """Refuse values from a file that no bank has.
 
     Args:
-        parts: for which `check_parts` holds.
+        parts: after `check_parts`.
         size: the image's axes.
-        rest: whether scores of some columns have one more for the others together.
-        flat_allowed: whether the maps of live channels may be flat: earlier versions, whose files
-            have no checksum, could round them until they were.
+        rest: whether scores of some columns have one more column for all the others.
+        flat_allowed: whether the maps of live channels may be flat. Earlier versions, whose files
+            have no checksum, could round maps until they were flat.
 
     Raises:
-        ValueError: they are not.
+        ValueError: there is such a value.
     """
     found = {name: part for name, part in parts.items() if part is not None}
     maps, live, asked = found["activations"], found["live"], found["asked"]
@@ -122,22 +122,22 @@ def check_values(
 
 
 MOST_CELLS = 2**26
-"""Pixels, or cells where a grid's axis has more of them, to which a bank's maps are drawn."""
+"""The most pixels of a heatmap, or cells if the grid is larger than the image."""
 
 
 def _check_columns(columns: Tensor, count: int) -> None:
-    """That columns are some of `count`, each once."""
+    """Refuse columns that are not among `count`, or not distinct."""
     if not len(columns) or len(columns.unique()) < len(columns):
-        raise ValueError("its columns are none, or there twice")
+        raise ValueError("it has no columns, or one of them twice")
     if int(columns.min()) < 0 or int(columns.max()) >= count:
         raise ValueError(f"its columns are not among the model's {count:,}")
 
 
 def check_lengths(channels: int, columns: int) -> None:
-    """That a bank is not larger than what is read from a file.
+    """Refuse a bank that is too large to be read from a file.
 
     Raises:
-        ValueError: it is.
+        ValueError: it is too large.
     """
     if channels > MOST_CHANNELS:
         raise ValueError(f"it has more than {MOST_CHANNELS:,} channels")

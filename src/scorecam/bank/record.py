@@ -1,6 +1,6 @@
-"""What a bank's file says beside its tensors, as plain values: written, and checked when read.
+"""The record in a bank's file: everything but the tensors, as plain values.
 
-A file is untrusted: every entry is checked for its type and its range before it is used.
+A file is untrusted. The type and the range of every entry are checked when it is read.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from scorecam.cam import Head, Masking
 SCHEMA = 2
 
 MOST_PIXELS = 2**26
-"""Pixels of the image that a bank from a file may be about: 8192 × 8192, or 512 × 512 × 256."""
+"""The most pixels of the image of a bank from a file: 8192 × 8192, or 512 × 512 × 256."""
 
 LONGEST_AXIS = 2**24
-"""Pixels, or samples of a signal, along one of its axes."""
+"""The most pixels, or samples of a signal, along one axis."""
 
 MOST_AXES = 8
-"""Axes of that image."""
+"""The most axes of the image."""
 
 LONGEST_TEXT = 10_000
-"""Characters of a layer's name, and of every other text in the record."""
+"""The most characters of every text in the record."""
 
 MOST_REMARKS = 1000
-"""Remarks in a file's provenance."""
+"""The most remarks in the provenance."""
 
 MOST_COLOURS = 65_536
-"""Numbers in a masking's fill, one per colour."""
+"""The most numbers in a masking's fill, one per colour."""
 
 LARGEST_NUMBERS = {
     "forward_passes": 10**15,
@@ -46,7 +46,7 @@ LARGEST_NUMBERS = {
     "unrepeated": 1,
     "mixed": 1,
 }
-"""The largest plausible values in a file's provenance; they are not negative either."""
+"""The largest plausible values in the provenance. The smallest is 0."""
 
 
 @functools.cache
@@ -59,26 +59,26 @@ def _installed(package: str) -> str:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where the answers come from.
+    """How the scores of a bank were computed.
 
     Args:
-        model: how the model was named.
-        device: where it ran.
-        precision: the floating-point type that it computed in.
-        forward_passes: images put to the model for this bank: the image itself, the fill, every
-            masked image, the image once more, and what it took to tell the head. The one-off look
-            for a default layer is not counted.
+        model: the model's name.
+        device: of the model.
+        precision: the number format of the masked passes.
+        forward_passes: images that the model scored for this bank: the image twice, the fill, every
+            masked image, and the passes that detect the head. Finding the default layer is not
+            counted.
         batch_size: images per pass, after any halving.
-        seconds: wall time; a batch's is shared out evenly.
-        budget: which masks were asked about.
-        runtime: what ran the model on the masked images.
-        seed: of what was drawn to estimate the error.
-        remarks: what of the photo was not read as it is stored, and how the runtime, the precision
-            and the head were chosen.
-        unrepeated: how far apart two answers to the same image were, of the range that the answers
-            about it span, in [0, 1]; 0 in banks of versions that asked but once.
-        mixed: how far the answer to the image moved among other images in a batch, in the same
-            units.
+        seconds: wall time. The images of a batch share it equally.
+        budget: which masks were scored.
+        runtime: what scored the masked images.
+        seed: of the samples that estimate the error.
+        remarks: how the photo was read differently from how it is stored, and how the runtime, the
+            precision and the head were chosen.
+        unrepeated: the difference of two scores of the same image, relative to the range of all
+            scores, in [0, 1]; 0 in banks of versions that scored it only once.
+        mixed: the change of the image's scores in a batch with other images, relative to the same
+            range.
     """
 
     model: str
@@ -102,7 +102,7 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Record:
-    """What is not a tensor in a bank: see `ScoreBank`."""
+    """The parts of a `ScoreBank` that are not tensors."""
 
     size: tuple[int, ...]
     masking: Masking
@@ -111,15 +111,15 @@ class Record:
     provenance: Provenance
 
     def to_dict(self) -> dict[str, Any]:
-        """As it is written to a file."""
+        """The record as plain values, for a file."""
         return {"schema": SCHEMA, **dataclasses.asdict(self)}
 
     @staticmethod
     def from_dict(found: Any) -> Record:
-        """The record in a file.
+        """The record of a file's plain values.
 
         Raises:
-            ValueError: it is not one.
+            ValueError: they are not a record.
         """
         record = _mapping("record", found)
         if type(record.get("schema")) is not int or record["schema"] != SCHEMA:
@@ -185,7 +185,7 @@ def _provenance(found: Mapping[str, Any]) -> Provenance:
 
 
 def _entry(name: str, kind: str, value: Any) -> Any:
-    """One entry of the provenance, of the type that it is declared with."""
+    """One entry of the provenance, with its declared type."""
     if kind == "str":
         return _text(name, value)
     if kind == "float":
@@ -195,7 +195,7 @@ def _entry(name: str, kind: str, value: Any) -> Any:
         return _whole(name, value, least, most)
     if not isinstance(value, list) or len(value) > MOST_REMARKS:
         raise ValueError(f"its {name} are not a list of at most {MOST_REMARKS:,} texts")
-    return tuple(_text(name, each) for each in value)
+    return tuple(_text(name, text) for text in value)
 
 
 def _mapping(name: str, value: Any) -> dict[str, Any]:
@@ -217,7 +217,7 @@ def _whole(name: str, value: Any, least: int, most: int) -> int:
 
 
 def _real(name: str, value: Any, least: float = -math.inf, most: float = math.inf) -> float:
-    """A finite number between two."""
+    """A finite number in a range."""
     if type(value) not in (int, float) or not least <= value <= most:
         raise ValueError(f"its {name} is not a plausible number")
     number = float(value)  # an integer may be too large

@@ -1,10 +1,10 @@
-"""The tensors of a score bank as its file holds them: small, with nothing lost that a map needs.
+"""The tensors of a score bank in its file: small, but precise enough for every map.
 
-Maps and logits are float16. What float16 cannot hold is kept beside them: the maps' power of two,
-and the largest logit of each mask, which the others are counted from.
+Maps and logits are float16. The file also has what float16 cannot hold: the power of two that the
+maps were scaled by, and the largest logit of each mask, which is subtracted from the others.
 
-What is unpacked comes from a foreign file: whatever `pack_…` cannot have written is a `ValueError`,
-and nothing here takes more memory than the file and the limits below allow.
+Files are untrusted: unpacking raises `ValueError` for anything that packing cannot have written,
+and takes no more memory than the file's size and the limits below allow.
 """
 
 from __future__ import annotations
@@ -22,36 +22,36 @@ from torch import Tensor
 from scorecam.shapes import Activations, Scores
 
 LARGEST = 14
-"""Maps are scaled so that their largest number is about two to this power: float16 ends at 16."""
+"""Maps are scaled so that their largest number is about two to this power; float16 ends at 16."""
 
 POWERS = range(LARGEST - 128, LARGEST + 150)
-"""What float32 numbers can be scaled by for that: they end at 2^128 and begin at 2^-149."""
+"""The powers of two that float32 numbers, from 2^-149 to 2^128, may need for this."""
 
 MOST_CHANNELS = 65_536
-"""Channels of a bank in a file."""
+"""The most channels of a bank in a file."""
 
 MOST_COLUMNS = 1_000_000
-"""Columns of the model that a bank in a file is about."""
+"""The most columns of the model of a bank in a file."""
 
 LONGEST_NAMES = 4 * 2**20
-"""Bytes that the text of the names may have in any case. Long files may have longer names."""
+"""Bytes that the names may always have. Larger files may have more."""
 
 BLOCK = 2**20
-"""Numbers that are unpacked at a time."""
+"""Numbers unpacked at a time."""
 
 Tensors = dict[str, Tensor]
 
 
 def pack_maps(activations: Activations, live: Tensor | None = None) -> Tensors:
-    """Maps as float16 and the power of two they were scaled by; about three decimal digits.
+    """Maps as float16, about three decimal digits, and the power of two they were scaled by.
 
     Args:
-        live: channels that have to stay live. Where float16 would make one of them flat, all maps
-            are kept in float32.
+        live: channels that must not become flat. If float16 would make one of them flat, all maps
+            stay float32.
     """
     finite = activations[activations.isfinite()].abs()
     high = float(finite.max()) if len(finite) else 0.0
-    # A power of two counts as the end of its range: what rounds up to one keeps its power.
+    # A power of two belongs to the range below it: rounding up to it does not change the power.
     power = LARGEST - math.frexp(math.nextafter(high, 0.0))[1] if high > 0 else 0
     scaled = (activations.cpu().double() * 2.0**power).half()  # older ldexps overflow
     if live is not None and len(flat(scaled[live.cpu()])):
@@ -63,7 +63,7 @@ def unpack_maps(tensors: Tensors) -> Activations:
     """The maps as float32.
 
     Raises:
-        ValueError: there are none.
+        ValueError: the tensors are not packed maps.
     """
     packed, power = tensors["activations"], _typed(tensors, "power", torch.int64)
     if packed.ndim < 2 or not 0 < len(packed) <= MOST_CHANNELS or 0 in packed.shape:
@@ -84,7 +84,7 @@ def unpack_maps(tensors: Tensors) -> Activations:
 
 
 def flat(maps: Activations) -> Tensor:
-    """The maps, by number, that are the same everywhere or not finite: they make no mask."""
+    """The numbers of the maps that are constant or not finite, which make no mask."""
     if not len(maps):
         return torch.zeros(0, dtype=torch.int64)
     low, high = maps.flatten(1).aminmax(dim=1)  # a NaN is the least and the largest
@@ -92,10 +92,10 @@ def flat(maps: Activations) -> Tensor:
 
 
 def pack_scores(name: str, scores: Scores, *, logits: bool) -> Tensors:
-    """Scores as they are, or logits as float16 less each row's largest, and that in float32.
+    """Scores unchanged; or logits as float16 minus each row's largest, which stays float32.
 
-    The largest is not rounded, so that rows which come back are packed the same again. Where that
-    would make infinity of a finite logit, all stay as they are.
+    The largest is not rounded, so that packing unpacked rows gives the same result. If a finite
+    logit would become infinite, all scores stay unchanged.
     """
     largest = scores.amax(dim=1)
     less = (scores - largest[:, None]).half()
@@ -109,7 +109,7 @@ def unpack_scores(name: str, tensors: Tensors) -> Scores:
     """The scores as float32.
 
     Raises:
-        ValueError: there are none.
+        ValueError: the tensors are not packed scores.
     """
     if tensors[name].ndim != 2 or not 1 <= tensors[name].shape[1] <= MOST_COLUMNS:
         raise ValueError(f"its {name} are not rows of 1 to {MOST_COLUMNS:,} columns")
@@ -120,12 +120,12 @@ def unpack_scores(name: str, tensors: Tensors) -> Scores:
     if largest.shape != less.shape[:1]:
         raise ValueError(f"its {name} do not fit their largest")
     if len(less) and not _counted_from(largest, less):
-        raise ValueError(f"its {name} are not counted from their largest")
+        raise ValueError(f"its {name} are not relative to their largest")
     return less.float().add_(largest[:, None])
 
 
 def _counted_from(largest: Tensor, less: Tensor) -> bool:
-    """Whether each row is what a row less its largest number is."""
+    """Whether each row is a row minus its largest number."""
     top = less.amax(dim=1)  # NaN where there is one
     answered = largest.isfinite()
     lost = (less.isnan() | (less == -math.inf)).all(dim=1)
@@ -133,7 +133,7 @@ def _counted_from(largest: Tensor, less: Tensor) -> bool:
 
 
 def pack_channels(channels: Tensor, count: int) -> Tensor:
-    """Some of `count` channels, in order, as one bit each."""
+    """Some of `count` channels as one bit per channel."""
     bits = np.zeros(count, dtype=bool)
     bits[channels.cpu().numpy()] = True
     return torch.from_numpy(np.packbits(bits))
@@ -146,16 +146,16 @@ def unpack_channels(packed: Tensor, count: int) -> Tensor:
         ValueError: they are not some of `count` channels.
     """
     if packed.dtype != torch.uint8 or packed.shape != ((count + 7) // 8,):
-        raise ValueError("its lists of channels do not fit its maps")
+        raise ValueError("its lists of channels do not match its maps")
     bits = np.unpackbits(packed.numpy())
     if bits[count:].any():
-        raise ValueError("its lists of channels name more channels than there are maps")
+        raise ValueError("its lists of channels have more channels than there are maps")
     return torch.from_numpy(bits.nonzero()[0])
 
 
 def pack_text(names: Any) -> Tensor:
     """The names of the columns, or None, as compressed JSON."""
-    text = json.dumps(names).encode()  # ASCII: names may hold what UTF-8 has no bytes for
+    text = json.dumps(names).encode()  # as ASCII: names may contain lone surrogates
     return torch.frombuffer(bytearray(zlib.compress(text, 9)), dtype=torch.uint8)
 
 
@@ -165,18 +165,18 @@ def unpack_text(
     """The names that `pack_text` was given.
 
     Args:
-        columns: how many there may be.
-        longest: how many bytes their text may have.
+        columns: the most names.
+        longest: the most bytes of their text.
 
     Raises:
-        ValueError: there are none in it.
+        ValueError: the tensor is not packed names.
     """
     if packed.dtype != torch.uint8 or packed.ndim != 1:
         raise ValueError("its names are not packed")
     text = _decompressed(packed.numpy().tobytes(), longest)
     if text == b"null":
         return None
-    # What is no flat list of texts, or too long a one, could take much more memory than its text.
+    # Anything but a flat list of texts could take much more memory than its JSON.
     if not _TEXTS.fullmatch(text):
         raise ValueError("its names are not a list of texts")
     if any(count >= columns for count, _ in enumerate(_TEXT.finditer(text))):
