@@ -557,11 +557,11 @@ def test_settings_are_read_and_names_are_kept_as_written() -> None:
         ("mask:steps=0", "steps=0 is less than 1"),
         ("integrated:steps=-4", "steps=-4 is less than 1"),
         ("centre:sigma=0", "sigma=0 must be greater"),
-        ("gradcam:target=3", "It has none at all"),
-        ("gradcam,rise,gradcam", "'gradcam' is there twice"),
+        ("gradcam:target=3", "It takes no settings"),
+        ("gradcam,rise,gradcam", "'gradcam' is listed twice"),
         ("scorecam,scorecam:variant=official", "are the same"),
         ("rise:p=0.5,rise:masks=4000", "are the same"),
-        (" , ", "No methods were named"),
+        (" , ", "No method was given"),
     ],
 )
 def test_what_cannot_be_meant_is_said(text: str, phrase: str) -> None:

@@ -1,6 +1,6 @@
-"""What torchcam computes (github.com/frgfm/torch-cam, 0.5): class activation maps by gradients.
+"""Class activation maps by gradients, computed by torchcam (github.com/frgfm/torch-cam, 0.5).
 
-Every map is torchcam's own, raw, at the layer's grid, and then upsampled as Score-CAM's is.
+The maps are torchcam's own, not scaled, on the layer's grid. They are upsampled as in Score-CAM.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class GradientCAM(DeclaredMethod):
         with differentiated(case, self.name) as (column, network, images):
             layer = network.get_submodule(case.layer)
             with extractor_of(column, layer, reshape_transform=axes.first) as extractor:
-                # Added after torchcam's own hooks: what follows gets a copy to write into, so that
-                # torchcam keeps the tensor that Score-CAM reads, and its gradient.
+                # This hook runs after torchcam's own. The rest of the network gets a copy, so that
+                # it cannot write into the activations that torchcam keeps.
                 copying = layer.register_forward_hook(_copy)
                 try:
                     scores = column(images)[:, None]
@@ -102,10 +102,10 @@ def _copy(_module: nn.Module, _inputs: Any, output: Any) -> Any:
 
 
 class _Axes:
-    """Brings a layer's output and its gradient to `1 k *g`, as torchcam wants them.
+    """Moves the channels of a layer's output and its gradient first, as torchcam needs them.
 
     Args:
-        maps: what the layer's output is in that order, `k *g`.
+        maps: the layer's activations with the channels first, `k *g`.
     """
 
     def __init__(self, maps: Activations) -> None:
@@ -120,7 +120,7 @@ class _Axes:
         return output.movedim(-1, 1) if self._last else output
 
     def check(self, method: str) -> None:
-        """Refuse what torchcam would add up as if it were not there.
+        """Refuse NaN and infinity, which torchcam would ignore.
 
         Raises:
             ModelError: the output or its gradient was not finite.
@@ -129,7 +129,7 @@ class _Axes:
             raise not_finite(method)
 
     def _off(self, output: Tensor) -> float:
-        """How far the output, read this way, is from the maps."""
+        """The distance of the output, with its axes in this order, from the activations."""
         if output.shape[1:] != self._maps.shape:
             return torch.inf
         return float((output[0].detach().float() - self._maps).abs().nan_to_num().max())

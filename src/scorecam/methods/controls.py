@@ -1,4 +1,4 @@
-"""Maps that know nothing of the model, which every method must beat; and one that cheats."""
+"""Control maps that do not depend on the model, and one that exploits a metric."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from scorecam.methods.method import Case
 from scorecam.shapes import Heatmap, Image
 
 LUMA = (0.299, 0.587, 0.114)
-"""How bright red, green and blue look (ITU-R BT.601)."""
+"""The perceived brightness of red, green and blue (ITU-R BT.601)."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ class Uniform(DeclaredMethod):
 
 @dataclass(frozen=True)
 class Random(DeclaredMethod):
-    """A number in [0, 1) for each cell of the layer's grid, upsampled as Score-CAM's map is.
+    """A random number in [0, 1) for each cell of the layer's grid, upsampled as in Score-CAM.
 
-    It follows from the case's seed and the image: images differ, and a rerun agrees.
+    The random seed depends on the case's seed and the image, so that results can be reproduced.
     """
 
     kind = "random"
@@ -58,7 +58,7 @@ class Random(DeclaredMethod):
 
 
 def _seed(case: Case) -> int:
-    """A number for a case's seed and image."""
+    """The random seed for a case's seed and image."""
     values = case.image.detach().to("cpu", torch.float32).contiguous().numpy().tobytes()
     digest = hashlib.sha256(f"{case.seed} ".encode() + values).digest()
     return int.from_bytes(digest[:7], "big")
@@ -66,11 +66,11 @@ def _seed(case: Case) -> int:
 
 @dataclass(frozen=True)
 class Centre(DeclaredMethod):
-    """A Gaussian at the centre, 1 there.
+    """A Gaussian with the value 1 at the centre.
 
     Args:
         name: as users write it.
-        sigma: its deviation along each axis, as a share of the image's side.
+        sigma: its standard deviation along each axis, relative to the image's side.
     """
 
     kind = "centre"
@@ -93,7 +93,7 @@ class Centre(DeclaredMethod):
 
 @dataclass(frozen=True)
 class Edges(DeclaredMethod):
-    """The magnitude of the Sobel gradient of how bright the photo looks."""
+    """The magnitude of the Sobel gradient of the photo's brightness."""
 
     kind = "edges"
     source = "a control: Sobel's edge detector"
@@ -105,7 +105,7 @@ class Edges(DeclaredMethod):
 
 
 def _brightness(case: Case) -> Heatmap:
-    """How bright the photo looks, but for a constant: the mean over other than three colours."""
+    """The photo's brightness up to a constant: the mean unless there are three colours."""
     image: Image = case.image.detach().to("cpu", torch.float32)
     if len(image) != len(LUMA):
         return image.mean(dim=0)
@@ -127,7 +127,7 @@ def _sobel(brightness: Tensor) -> Heatmap:
 
 @dataclass(frozen=True)
 class FakeCAM(DeclaredMethod):
-    """1 everywhere but 0 in the first pixel: explains nothing, and has almost no Average Drop."""
+    """1 everywhere except 0 in the first pixel: no explanation, but a low Average Drop."""
 
     kind = "fakecam"
     source = "Poppi et al., CVPR workshops 2021"

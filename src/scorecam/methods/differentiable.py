@@ -1,4 +1,4 @@
-"""What the baselines stand on: the score that is differentiated, checks, and the layer's grid."""
+"""Shared by the baselines: the differentiable score, checks of maps, and the layer's grid."""
 
 from __future__ import annotations
 
@@ -19,24 +19,23 @@ from scorecam.model.model import Model, WhiteBox
 from scorecam.shapes import Activations, Columns, Heatmap, Image, Images
 
 COMMON_SIDE = 224
-"""Pixels along the shorter side of the images for which lengths in pixels were published."""
+"""The shorter side, in pixels, of the images that published lengths refer to."""
 
 WITHOUT_GRADIENTS = "scorecam, rise, occlusion"
 
 
 class Column(nn.Module):
-    """A model that answers images, `b c *i`, with one number each: what is differentiated.
+    """The target's score of images, `b c *i` → `b`, as a module that can be differentiated.
 
-    That is the readout's column of the target: a logit where the head has logits, the model's
-    number itself elsewhere. What a yes-or-no model says for no is what it says for yes, turned
-    around, as in Score-CAM.
+    The score is a logit if the head has logits, and the model's own number otherwise. The "no" side
+    of a yes-or-no model is derived from its "yes" side, as in Score-CAM.
 
     Args:
-        readable: images to the readout, `b n`.
+        readable: images → readout, `b n`.
         target: the column.
-        head: what the readout's numbers are.
-        dtype: what the network computes in.
-        probability: whether the answer is the target's probability instead.
+        head: what the scores are.
+        dtype: the network's number format.
+        probability: whether to return the target's probability instead.
     """
 
     def __init__(
@@ -56,29 +55,31 @@ class Column(nn.Module):
         self.probability = probability
 
     def forward(self, images: Images) -> Columns:
-        # A clone, for networks that write into their input: a leaf may not be written to.
-        said = two_sided(self.readable(images.to(self.dtype).clone()), self.head)
-        if self.target >= said.shape[1]:
+        # A copy, because some networks write into their input, and a leaf must not be changed.
+        scores = two_sided(self.readable(images.to(self.dtype).clone()), self.head)
+        if self.target >= scores.shape[1]:
             raise TargetError(
-                f"There is no class {self.target}: the model has {said.shape[1]}, numbered from 0."
+                f"There is no class {self.target}: the model has {scores.shape[1]} classes, "
+                "numbered from 0.",
+                do="Give a smaller index.",
             )
-        return (probabilities(said, self.head) if self.probability else said)[:, self.target]
+        return (probabilities(scores, self.head) if self.probability else scores)[:, self.target]
 
 
 @contextlib.contextmanager
 def differentiated(
     case: Case, method: str, *, probability: bool = False
 ) -> Generator[tuple[Column, nn.Module, Images]]:
-    """The case ready for gradients: its column, the user's network, and the image.
+    """The case prepared for gradients.
 
     Args:
-        case: what is explained.
-        method: whose gradients they are, for errors.
-        probability: whether the column's probability is wanted instead of the readout.
+        case: the case.
+        method: the method's name, for errors.
+        probability: whether the probability is differentiated instead of the score.
 
     Yields:
-        The column as a module, the network inside it, and the image, `1 c *i`: a leaf of its own
-        that wants a gradient.
+        The target's score as a module, the network inside it, and a copy of the image, `1 c *i`,
+        that requires a gradient.
 
     Raises:
         ModelError: the model cannot be differentiated.
@@ -87,8 +88,8 @@ def differentiated(
     if not isinstance(model, WhiteBox):
         raise ModelError(
             f"{method} needs gradients, and {model.spec} cannot be differentiated.",
-            likely="It is known by its answers alone.",
-            do=f"Use methods that need none: {WITHOUT_GRADIENTS}.",
+            likely="The backend only returns scores.",
+            do=f"Use methods without gradients: {WITHOUT_GRADIENTS}.",
         )
     head = _head(case, needed=probability)
     dtype = getattr(torch, model.precision)
@@ -100,7 +101,7 @@ def differentiated(
 
 
 def _head(case: Case, *, needed: bool) -> Head:
-    """What the readout's numbers are; asked for only where the column depends on it."""
+    """What the scores are. It is detected only if the result depends on it."""
     declared = case.model.head
     if declared != "auto":
         single = declared == "logits" and _single(case)
@@ -109,7 +110,7 @@ def _head(case: Case, *, needed: bool) -> Head:
 
 
 def _single(case: Case) -> bool:
-    """Whether the readout has but one column: two names may be those of its two sides."""
+    """Whether the readout has a single column, which may have two names."""
     names = case.model.names
     if names is not None and len(names) > 2:
         return False
@@ -117,10 +118,10 @@ def _single(case: Case) -> bool:
 
 
 def finished(heatmap: Annotated[Tensor, "*i"], case: Case, method: str) -> Heatmap:
-    """A method's map as callers get it: float32, an ordinary tensor, where the image is.
+    """A method's result: float32, an ordinary tensor, on the image's device.
 
     Raises:
-        ModelError: it holds numbers that are not finite.
+        ModelError: it has numbers that are not finite.
     """
     with torch.inference_mode(mode=False):
         map_ = heatmap.detach().to(case.image.device, torch.float32, copy=True)
@@ -130,29 +131,29 @@ def finished(heatmap: Annotated[Tensor, "*i"], case: Case, method: str) -> Heatm
 
 
 def not_finite(method: str) -> ModelError:
-    """The error for a map that is made of infinities, or of what is no number."""
+    """The error for a map with NaN or infinity."""
     return ModelError(
-        f"{method} found numbers that are not finite.",
-        likely="The model's scores, or their gradient, are not finite for this image.",
-        do="Check the model's output for it.",
+        f"{method} computed numbers that are not finite.",
+        likely="The model's scores, or their gradients, are not finite for this image.",
+        do="Check the model's output for this image.",
     )
 
 
 def photo_only(image: Image, method: str) -> None:
-    """Refuse an image that is no photo.
+    """Refuse an image that is not a photo.
 
     Raises:
-        SettingError: it has another number of axes than two.
+        SettingError: it does not have two axes.
     """
     if image.ndim != 3:
         raise SettingError(
             f"{method} is for photos, and the input has {image.ndim - 1} axes instead of 2.",
-            do="Leave it out for signals and volumes.",
+            do="Use another method for signals and volumes.",
         )
 
 
 def pixels(published: float, image: Image) -> float:
-    """A length that was published for images of 224 pixels, in pixels of this image."""
+    """A length published for images of 224 pixels, scaled to this image."""
     return published * min(image.shape[1:]) / COMMON_SIDE
 
 
@@ -165,7 +166,7 @@ _GRIDS: WeakKeyDictionary[Model, dict[tuple[str, torch.Size], tuple[int, ...]]] 
 
 
 def grid_of(case: Case) -> tuple[int, ...]:
-    """The grid of the explained layer, one number per image axis: found once per image size.
+    """The grid of the explained layer, one number per image axis. It is cached per image size.
 
     Raises:
         LayerError: the layer has none.
@@ -178,15 +179,16 @@ def grid_of(case: Case) -> tuple[int, ...]:
 
 
 def maps_of(case: Case) -> Activations:
-    """The maps of the explained layer, `k *g` float32: the tensor that Score-CAM reads.
+    """The activations of the explained layer, `k *g` float32, as Score-CAM uses them.
 
     Raises:
-        LayerError: it has no grid, or as many axes as the image has not.
+        LayerError: it has no grid, or not as many axes as the image.
     """
     images = case.image[None].to(case.model.device)
     maps = case.model.activations(images, case.layer)[0][0]
     if maps.ndim != case.image.ndim:
         raise LayerError(
-            f"The layer {quoted(case.layer)} has another number of axes than the image."
+            f"The layer {quoted(case.layer)} does not have as many axes as the image.",
+            do="Choose a layer with a grid; `scorecam layers` lists them.",
         )
     return maps

@@ -1,4 +1,4 @@
-"""Maps that another program made, read from files."""
+"""Maps of another program, read from files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from scorecam.shapes import Heatmap
 SUFFIXES = (".npy", ".png")
 
 MOST_CELLS = 2**27
-"""Pixels, or cells where a map's axis has more of them, to which it is drawn."""
+"""The most pixels of the result, or cells if the map is larger than the image."""
 
 MAP = Kind("a map that numpy.save wrote", 8 * MOST_CELLS + 10_000, PhotoError)
 IMAGE = ImageKind("a map", MASK_FORMATS, PhotoError)
@@ -34,10 +34,10 @@ IMAGE = ImageKind("a map", MASK_FORMATS, PhotoError)
 class Maps(DeclaredMethod):
     """The map of each photo from a folder: `<the photo's path without its suffix>.npy` or `.png`.
 
-    Or `<the photo's stem>.npy`, where no two photos share one. Arrays are `h w`, on any grid, and
-    larger is more important. Pictures are read as greys. They are brought to the input's size as
-    Score-CAM's own maps are: bilinear, half-pixel. So they have to cover what the model sees of the
-    photo, not more.
+    Or `<the photo's stem>.npy`, if no two photos share a stem. Arrays are `h w`, on any grid, and
+    larger is more important. Pictures are read as grey values. Maps are resized to the input as
+    Score-CAM's own maps are (bilinear, half-pixel), so they must cover exactly the model's crop of
+    the photo.
 
     Args:
         name: as users write it.
@@ -69,7 +69,7 @@ class Maps(DeclaredMethod):
             else:
                 with open_image(path, IMAGE) as found:
                     values = np.asarray(found.image.convert("F"))
-            with np.errstate(over="ignore"):  # what is infinite is refused with its reason
+            with np.errstate(over="ignore"):  # infinity is refused later, with its reason
                 grid = torch.from_numpy(np.array(values, dtype=np.float32))
         except PhotoError:
             raise
@@ -80,8 +80,9 @@ class Maps(DeclaredMethod):
         size = tuple(case.image.shape[1:])
         if grid.ndim != len(size) or 0 in grid.shape:
             raise PhotoError(
-                f"The map {path} has the shape {tuple(grid.shape)}, the image {len(size)} axes.",
-                do="Save one array of numbers a photo, without a batch or colour axis.",
+                f"The map {path} has the shape {tuple(grid.shape)}, but the image has "
+                f"{len(size)} axes.",
+                do="Save one array of numbers per photo, without a batch or colour axis.",
             )
         if math.prod(map(max, grid.shape, size)) > MOST_CELLS:
             raise PhotoError(
@@ -102,13 +103,13 @@ class Maps(DeclaredMethod):
                     return path
         raise PhotoError(
             f"There is no map of {photo} in {self.folder}.",
-            likely="It may be called otherwise.",
+            likely="It may have another name.",
             do=f"Name it {own}.npy.",
         )
 
 
 def _is_folder(path: Path) -> bool:
-    """Whether there is a folder; a name that no folder can have is not one."""
+    """Whether the path is a folder; False for an invalid path."""
     with contextlib.suppress(OSError):
         return path.is_dir()
     return False

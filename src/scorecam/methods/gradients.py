@@ -1,7 +1,7 @@
-"""What Captum computes (github.com/pytorch/captum, 0.9): gradients, and occlusion.
+"""Gradients and occlusion, computed by Captum (github.com/pytorch/captum, 0.9).
 
-Every map is Captum's own but for the colours, which are brought to one number per pixel as each
-method's authors do it.
+The maps are Captum's own. Colours are combined into one number per pixel as each method's authors
+do it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from scorecam.methods.method import Case
 from scorecam.shapes import Columns, Heatmap, Image, Images
 
 BATCH = 10
-"""Copies of the image per pass; always as many, as the noise that is drawn depends on it."""
+"""Copies of the image per pass. It is fixed because the random noise depends on it."""
 
 
 def _captum() -> ModuleType:
@@ -58,8 +58,8 @@ class SmoothGrad(DeclaredMethod):
 
     Args:
         name: as users write it.
-        samples: copies.
-        sigma: the noise's deviation, as a share of the range of the image's values.
+        samples: the number of copies.
+        sigma: the noise's standard deviation, relative to the range of the image's values.
     """
 
     kind = "smoothgrad"
@@ -89,7 +89,7 @@ class SmoothGrad(DeclaredMethod):
 class IntegratedGradients(DeclaredMethod):
     """The gradient along the line from zeros, times the image, summed over the colours; |·|.
 
-    Zeros are the training mean wherever inputs are normalised to mean zero.
+    Zeros are the training mean if inputs are normalised to mean zero.
 
     Args:
         name: as users write it.
@@ -118,10 +118,10 @@ class IntegratedGradients(DeclaredMethod):
 
 @dataclass(frozen=True)
 class GuidedBackprop(DeclaredMethod):
-    """The gradient without what is negative at any ReLU on the way back; then as `Gradient`.
+    """The gradient with negative parts set to 0 at every ReLU; then as `Gradient`.
 
-    Captum changes `nn.ReLU` alone. A network with other rectifiers is refused: what came out would
-    be the plain gradient, or something between the two.
+    Captum changes only `nn.ReLU`. Networks with other rectifiers are refused: the result would be
+    the plain gradient, or a mixture.
     """
 
     kind = "guided"
@@ -139,14 +139,15 @@ class GuidedBackprop(DeclaredMethod):
 
 @dataclass(frozen=True)
 class Occlusion(DeclaredMethod):
-    """How much P of the target falls when a window is emptied, the mean over windows; signed.
+    """The decrease of the target's probability when a window is hidden, averaged over windows.
 
-    Needs no gradient. Empty is zero, the training mean wherever inputs are normalised.
+    It is signed, and needs no gradient. Hidden pixels are zero, the training mean if inputs are
+    normalised.
 
     Args:
         name: as users write it.
-        window: the window's share of each side of the image.
-        stride: from one window to the next, as a share of each side.
+        window: the window's side, relative to the image's.
+        stride: the step between windows, relative to the image's side.
     """
 
     kind = "occlusion"
@@ -172,13 +173,13 @@ class Occlusion(DeclaredMethod):
             for step, side in zip(_lengths(self.stride, case.image), window, strict=True)
         )
 
-        def ask(images: Images) -> Columns:
+        def probabilities(images: Images) -> Columns:
             return case.probabilities(images)
 
         with torch.inference_mode(mode=False):
             images = case.image.detach().to(torch.float32, copy=True)[None]
             colours = images.shape[1]
-            drop = attr.Occlusion(ask).attribute(
+            drop = attr.Occlusion(probabilities).attribute(
                 images,
                 sliding_window_shapes=(colours, *window),
                 strides=(colours, *stride),
@@ -194,7 +195,7 @@ def _largest(gradient: Tensor) -> Heatmap:
 
 
 def _lengths(share: float, image: Image) -> tuple[int, ...]:
-    """A share of each side, in whole pixels, at least one."""
+    """A length relative to each side, in whole pixels, at least one."""
     return tuple(max(1, round(share * side)) for side in image.shape[1:])
 
 
@@ -202,14 +203,14 @@ def _lengths(share: float, image: Image) -> tuple[int, ...]:
 
 
 _RECTIFIES = {"ReluBackward0", "HardtanhBackward0", "HardtanhBackward1", "LeakyReluBackward0"}
-"""What autograd calls the way back through ReLU, ReLU6 and the leaky one."""
+"""The autograd nodes of ReLU, ReLU6 and leaky ReLU."""
 
 
 def _check_rectifiers(column: nn.Module, network: nn.Module, images: Images) -> None:
-    """Refuse a network whose rectifiers are not all `nn.ReLU`s: one more pass.
+    """Refuse a network with other rectifiers than `nn.ReLU`. This takes one pass.
 
     Raises:
-        SettingError: it is such a network, or has none at all.
+        SettingError: it has another rectifier, or none.
     """
     changed: set[Any] = set()
 
@@ -226,20 +227,20 @@ def _check_rectifiers(column: nn.Module, network: nn.Module, images: Images) -> 
     finally:
         for handle in handles:
             handle.remove()
-    met = [node for node in _ways_back(score) if node.name() in _RECTIFIES]
+    met = [node for node in _autograd_nodes(score) if node.name() in _RECTIFIES]
     others = sorted({node.name().partition("Backward")[0] for node in met if node not in changed})
     if others or not met:
         found = f"also rectifies by {' and '.join(others)}" if others else "has none"
         raise SettingError(
             f"guided is defined by the ReLUs of a network, and this one {found}.",
-            likely="Captum guides nn.ReLU modules alone: not ReLU6 (EfficientNet-Lite, MobileNet) "
-            "nor torch.relu, where the result would be the plain gradient.",
+            likely="Captum changes only nn.ReLU modules, not ReLU6 (EfficientNet-Lite, MobileNet) "
+            "or torch.relu, for which the result would be the plain gradient.",
             do="Use gradient or smoothgrad.",
         )
 
 
-def _ways_back(score: Tensor) -> set[Any]:
-    """Every step of autograd on the way back from a score."""
+def _autograd_nodes(score: Tensor) -> set[Any]:
+    """Every autograd node that a score depends on."""
     seen: set[Any] = set()
     ahead: list[Any] = [score.grad_fn]
     while ahead:

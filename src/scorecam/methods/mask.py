@@ -1,4 +1,4 @@
-"""Meaningful perturbations: the smallest region whose blurring hides the class, learned."""
+"""Meaningful perturbations: the smallest region that hides the class when blurred."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ EXPONENT = 3.0
 """β: the power of the total variation."""
 
 KEPT = 5.0
-"""σ of the blur of the mask itself, in pixels of 224, so that no sharp pattern is learned."""
+"""σ of the blur of the mask, in pixels of 224, which prevents sharp patterns."""
 
 HIDDEN = 0.99
-"""The share of P_t(X) − P_t(blurred X) that the disc at the start must take away."""
+"""The share of P_t(X) − P_t(blurred X) that the initial disc must remove."""
 
 RADII = 5.0
-"""From one disc that is tried to the next, in pixels of 224."""
+"""The step between the radii of the discs that are tried, in pixels of 224."""
 
 SOFT = 10.0
 """σ of the blur of the disc, in pixels of 224."""
@@ -43,19 +43,19 @@ SOFT = 10.0
 class Mask(DeclaredMethod):
     """1 − m, with m minimising P_t(m·X + (1−m)·blurred X) + l1·Σ|1−m| + tv·Σ|∇m|^3 by Adam.
 
-    Defaults are those of the paper and its released code, lengths scaled from 224 pixels. As
-    there, the mask starts as the smallest disc at the centre that hides the class: from ones, the
-    gradient of a probability near 1 would be too small to begin with.
+    The defaults are those of the paper and its released code, with lengths scaled from 224 pixels.
+    As there, the mask starts as the smallest disc at the centre that hides the class. If it started
+    with ones, the gradient of a probability near 1 would be too small.
 
     Args:
         name: as users write it.
         steps: of Adam.
         rate: its learning rate.
         cells: the mask's side.
-        l1: what hiding costs, per cell.
-        tv: what roughness costs.
+        l1: the cost of hiding, per cell.
+        tv: the cost of roughness.
         blur: σ of the blurred image, in pixels of 224.
-        jitter: at most how many pixels of 224 the image is shifted by at each step.
+        jitter: the largest random shift of the image at each step, in pixels of 224.
     """
 
     kind = "mask"
@@ -99,7 +99,7 @@ class Mask(DeclaredMethod):
             mixed = kept * _shifted(images, shift) + (1 - kept) * _shifted(blurred, shift)
             cost = column(mixed)[0] + self.l1 * (1 - cells).abs().sum()
             cost = cost + self.tv * _roughness(cells)
-            # Not backward(): nothing but the mask may end up with a gradient.
+            # Not backward(), which would leave gradients on other tensors.
             (cells.grad,) = torch.autograd.grad(cost, [cells])
             adam.step()
             with torch.no_grad():
@@ -109,7 +109,7 @@ class Mask(DeclaredMethod):
 
 @torch.no_grad()
 def _disc(column: Column, images: Images, blurred: Images) -> Annotated[Tensor, "1 1 h w"]:
-    """0 on the smallest disc at the centre that hides the class, 1 elsewhere, with a soft rim."""
+    """0 on the smallest disc at the centre that hides the class, 1 elsewhere, with a soft edge."""
     size = images.shape[2:]
     rows, columns = (
         torch.arange(side, device=images.device, dtype=torch.float32) - (side - 1) / 2
@@ -142,13 +142,13 @@ def _roughness(cells: Tensor) -> Tensor:
 
 
 def _shifted(images: Images, shift: list[int]) -> Images:
-    """Moved up and left by so many pixels; the last row and column are repeated."""
+    """Images shifted up and left by these pixels; the last row and column are repeated."""
     down, right = shift
     return functional.pad(images, (0, right, 0, down), mode="replicate")[:, :, down:, right:]
 
 
 def _blurred(images: Images, sigma: float) -> Images:
-    """A Gaussian blur; the image goes on beyond its edges as it ends there."""
+    """A Gaussian blur; pixels beyond the edges repeat those at the edge."""
     reach = max(1, math.ceil(3 * sigma))
     steps = torch.arange(-reach, reach + 1, dtype=torch.float32, device=images.device)
     weights = (-0.5 * (steps / sigma).square()).exp()

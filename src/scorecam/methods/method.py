@@ -1,7 +1,7 @@
-"""The seam between ways to explain: what a method is given, and what it gives back.
+"""The interface of methods: a case goes in, and a heatmap comes out.
 
-Score-CAM is one method; the ones it is compared with are others. All of them explain the same
-tensor of the same layer for the same column.
+Score-CAM is one method; the others are baselines and controls. All of them explain the same tensor
+of the same layer for the same column.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from scorecam.shapes import Columns, Heatmap, Image, Images
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One image to explain, and everything a method may want to know of it.
+    """One image to explain, with everything a method may need.
 
     Args:
-        model: what gave the image its score.
+        model: the model.
         image: `c *i`, preprocessed.
-        target: the column that is explained.
-        layer: the name of the layer, for methods that look at one.
+        target: the explained column.
+        layer: the name of the layer, for methods that use one.
         make_bank: scores the masks.
         make_scorer: prepares the model for scoring other images.
         seed: for methods that use random numbers.
@@ -56,16 +56,16 @@ class Case:
         return self.make_scorer()
 
     def probabilities(self, images: Images) -> Columns:
-        """P of the target for each of these images, `b` float32 (the number itself for values)."""
+        """The target's probability for each of these images, `b` float32; the score for values."""
         return self.scorer.probabilities(images, self.target)
 
 
 class Method(ABC):
-    """A way to explain. Larger always means more important.
+    """A way to explain. Larger values always mean more important.
 
     Attributes:
-        name: as users write it, settings included.
-        settings: every setting that the map depends on, defaults included: plain values.
+        name: as users write it, with settings.
+        settings: everything that the map depends on, with defaults, as plain values.
         source: the paper, and the code.
         variant: of the bank that the method reads; None if it reads no bank.
     """
@@ -81,4 +81,4 @@ class Method(ABC):
 
     @abstractmethod
     def heatmap(self, case: Case) -> Heatmap:
-        """What the model looked at: `*i` float32, not scaled, on the image's device."""
+        """The heatmap: `*i` float32, not scaled, on the image's device."""

@@ -30,10 +30,10 @@ from scorecam.model.model import Model
 from scorecam.shapes import Heatmap
 
 LONGEST = 10_000
-"""Characters of a list of methods."""
+"""The most characters of a list of methods."""
 
 LONGEST_TEXT = 4096
-"""Characters of one setting's text: no path is longer."""
+"""The most characters of one setting's value; no path is longer."""
 
 
 METHODS: dict[str, type[DeclaredMethod]] = {
@@ -66,17 +66,17 @@ def parse_methods(text: str) -> list[Method]:
     """The methods in a comma-separated list such as `rise:masks=1000:cells=8,gradcam`.
 
     Raises:
-        SettingError: there is no such method, setting or value, or one method is there twice.
+        SettingError: there is no such method, setting or value, or a method is listed twice.
     """
     if len(text) > LONGEST:
         raise SettingError(
             f"The list of methods has {len(text):,} characters; at most {LONGEST:,} are read.",
-            likely="Something else may have been given.",
-            do="Write it as scorecam,rise:masks=1000.",
+            likely="It may be the content of a file.",
+            do="Write methods as in scorecam,rise:masks=1000.",
         )
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not names:
-        raise SettingError("No methods were named.", do=f"There are {', '.join(METHODS)}.")
+        raise SettingError("No method was given.", do=f"Choose from {', '.join(METHODS)}.")
     methods: dict[tuple[str, tuple[tuple[str, Value], ...]], Method] = {}
     for name in names:
         kind, values = _parse(name)
@@ -84,17 +84,17 @@ def parse_methods(text: str) -> list[Method]:
         if same in methods:
             first = methods[same].name
             raise SettingError(
-                f"The method {quoted(name)} is there twice."
+                f"The method {quoted(name)} is listed twice."
                 if first == name
                 else f"The methods {quoted(first)} and {quoted(name)} are the same.",
-                do="Name it once.",
+                do="List it once.",
             )
         methods[same] = METHODS[kind](name, **cast("Any", values))
     return list(methods.values())
 
 
 def methods_of(methods: str | Sequence[Method]) -> list[Method]:
-    """The methods that a user means: by name, or as they are.
+    """A user's methods, given by name or as `Method` objects.
 
     Raises:
         SettingError: they are neither.
@@ -117,7 +117,7 @@ def heatmaps(
 
 
 def _parse(name: str) -> tuple[str, dict[str, Value]]:
-    """The kind of method that is meant, and the values of all its settings."""
+    """The kind of method, and the values of all its settings."""
     kind, *settings = name.split(":")
     if kind not in METHODS:
         raise SettingError(
@@ -134,7 +134,7 @@ def _parse(name: str) -> tuple[str, dict[str, Value]]:
             raise SettingError(
                 f"{kind} has no setting {quoted(setting)}.",
                 likely=did_you_mean(key, known),
-                do=f"Write it as {kind}:{example}=VALUE." if example else "It has none at all.",
+                do=f"Write it as {kind}:{example}=VALUE." if example else "It takes no settings.",
             )
         if key in given:
             raise SettingError(f"{kind} has the setting {quoted(key)} twice.", do="Give it once.")
@@ -143,7 +143,7 @@ def _parse(name: str) -> tuple[str, dict[str, Value]]:
 
 
 def _value(kind: str, key: str, text: str, default: Value) -> Value:
-    """A setting's value, of the type of its default."""
+    """A setting's value, with the type of its default."""
     if isinstance(default, str):
         if len(text) > LONGEST_TEXT:
             raise SettingError(

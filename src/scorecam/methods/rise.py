@@ -1,4 +1,4 @@
-"""RISE: the image under random masks, each weighted by what the model says of it."""
+"""RISE: the sum of random masks, each weighted by the score of the masked image."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ BATCH = 64
 
 
 MOST_CELLS = 2**26
-"""Cells of all masks' grids together."""
+"""The most cells of all grids together."""
 
 
 @dataclass(frozen=True)
 class RISE(DeclaredMethod):
     """Σ_i P(X·M_i) M_i / (N p), with M_i a coarse grid of ones and zeros, enlarged and shifted.
 
-    The masks follow from the case's seed: they are the same for all images of one size.
+    The masks depend on the case's seed. They are the same for all images of one size.
 
     Args:
         name: as users write it.
-        masks: N; the paper's for VGG16.
+        masks: N. The default is the paper's for VGG16.
         cells: of the grid, along each axis of the image.
-        p: how likely a cell is one.
+        p: the probability that a cell is one.
     """
 
     kind = "rise"
@@ -55,14 +55,14 @@ class RISE(DeclaredMethod):
         image = case.image.detach().to(case.model.device, torch.float32)
         total = torch.zeros_like(image[0], dtype=torch.float64, device="cpu")
         for masks in random_masks(image, self, case.seed):
-            said = case.probabilities(image[None] * masks[:, None])
+            scores = case.probabilities(image[None] * masks[:, None])
             with exact_products(image.device):
-                total += torch.tensordot(said.to(masks), masks, dims=1).cpu().double()
+                total += torch.tensordot(scores.to(masks), masks, dims=1).cpu().double()
         return finished(total / (self.masks * self.p), case, self.name)
 
 
 def check_grids(rise: RISE, axes: int) -> None:
-    """Refuse more grids than fit into memory: all of them are drawn at once.
+    """Refuse grids that do not fit into memory together.
 
     Raises:
         SettingError: they do not.
@@ -71,15 +71,15 @@ def check_grids(rise: RISE, axes: int) -> None:
         raise SettingError(
             f"{rise.name}: {rise.masks:,} masks of {rise.cells:,} cells along each of {axes} axes "
             f"have more than {MOST_CELLS:,} cells in all, which is the limit.",
-            do="Take fewer masks, or fewer cells.",
+            do="Use fewer masks or cells.",
         )
 
 
 def random_masks(image: Image, rise: RISE, seed: int) -> Generator[Masks]:
-    """The masks, a batch at a time: `b *i` float32 in [0, 1], where the image is.
+    """The masks in batches: `b *i` float32 in [0, 1], on the image's device.
 
-    As in the authors' code: a grid of `cells` per axis, each one with probability `p`, is enlarged
-    by linear interpolation to one cell more than the image and cut out at a random place.
+    As in the authors' code, a grid of `cells` per axis, each one with probability `p`, is enlarged
+    by linear interpolation to one cell more than the image, and cropped at a random place.
     """
     size = image.shape[1:]
     check_grids(rise, axes=len(size))
