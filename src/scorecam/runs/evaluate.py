@@ -116,7 +116,7 @@ def evaluate(
     function("tell", tell, "a sentence")
     keep = Keep(banks=flag("banks", banks), gallery=flag("gallery", gallery))
     retry = flag("retry", retry)
-    opened = model if isinstance(model, Model) else opening.open_model(model)
+    opened = opening.as_model(model)
     photos = dataset if isinstance(dataset, Dataset) else open_dataset(as_path("dataset", dataset))
     named, measures = methods_of(methods), _metrics_of(metrics)
     shard_photos = photos if shard is None else select(photos, shard=_pair(shard))

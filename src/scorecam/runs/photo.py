@@ -77,11 +77,7 @@ def prepare_photo(sample: Sample, setup: Setup) -> PreparedPhoto:
     """
     if sample.failure is not None:
         raise sample.failure
-    preprocess = setup.model.preprocess
-    if preprocess is None:
-        raise ModelError(
-            "The model's preprocessing is unknown.", do="Give preprocess= (--preprocess)."
-        )
+    preprocess = setup.model.photo_preprocess()
     stored = read(sample.path)
     photo = stored.image
     image = preprocess(photo).to(setup.model.device)

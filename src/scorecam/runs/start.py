@@ -7,7 +7,7 @@ from dataclasses import replace
 import PIL.Image
 
 from scorecam.datasets.sample import Dataset
-from scorecam.errors import DatasetError, ModelError, PhotoError, ScorecamError
+from scorecam.errors import DatasetError, ModelError, ScorecamError
 from scorecam.images.photo import read_photo
 from scorecam.model.engine import Speed
 from scorecam.model.model import Model
@@ -36,17 +36,12 @@ def first_image(model: Model, dataset: Dataset, layer: str | None) -> tuple[Imag
         LayerError: there is no such layer.
         ModelError: the model fails on each of the first photos.
     """
-    if model.preprocess is None:
-        raise PhotoError(
-            "The model's preprocessing is unknown, and scorecam does not guess it.",
-            do='Pass it: open_model(net, preprocess="imagenet"), a JSON file or a '
-            "scorecam.Preprocess (--preprocess).",
-        )
+    preprocess = model.photo_preprocess()
     _check_samples(dataset)
     refused: list[ModelError] = []
     for sample in dataset.samples:
         try:
-            image = model.preprocess(read_photo(sample.path)).to(model.device)
+            image = preprocess(read_photo(sample.path)).to(model.device)
         except ScorecamError:
             continue
         try:
@@ -57,7 +52,7 @@ def first_image(model: Model, dataset: Dataset, layer: str | None) -> tuple[Imag
                 break
     if refused:
         raise refused[0]
-    image = model.preprocess(PIL.Image.new("RGB", (64, 64))).to(model.device)
+    image = preprocess(PIL.Image.new("RGB", (64, 64))).to(model.device)
     return image, model.find_layer(layer, image[None])
 
 

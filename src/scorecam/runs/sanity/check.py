@@ -17,9 +17,8 @@ from scorecam.bank.bank import ScoreBank
 from scorecam.base.wording import encodable, excerpt
 from scorecam.cam import find_variant
 from scorecam.datasets.sample import Sample
-from scorecam.errors import ModelError, OutputError, RunError, ScorecamError
+from scorecam.errors import OutputError, RunError, ScorecamError
 from scorecam.images.photo import read_photo
-from scorecam.images.preprocess import Preprocess
 from scorecam.io.files import write_bytes
 from scorecam.methods.method import Case, Method
 from scorecam.metrics.similarity import SIMILARITIES
@@ -231,19 +230,11 @@ class Check:
 
     def image(self, sample: Sample) -> Image:
         """The model's input made of a photo."""
-        return self._preprocess(read_photo(sample.path)).to(self.model.device)
+        return self.model.photo_preprocess()(read_photo(sample.path)).to(self.model.device)
 
     def photo(self, sample: Sample) -> Any:
         """The input as a picture, `h w 3` uint8."""
-        return np.asarray(self._preprocess.unnormalise(self.image(sample)))
-
-    @property
-    def _preprocess(self) -> Preprocess:
-        if self.model.preprocess is None:
-            raise ModelError(
-                "The model's preprocessing is unknown.", do="Give preprocess= (--preprocess)."
-            )
-        return self.model.preprocess
+        return np.asarray(self.model.photo_preprocess().unnormalise(self.image(sample)))
 
 
 def _is_kept(path: Path, size: tuple[int, ...]) -> bool:

@@ -123,7 +123,7 @@ def sanity(
 def _opened(
     model: Model | nn.Module, shuffled: Model | nn.Module | None
 ) -> tuple[WhiteBox, Model | None]:
-    opened = model if isinstance(model, Model) else opening.open_model(model)
+    opened = opening.as_model(model)
     if not isinstance(opened, WhiteBox):
         raise ModelError(
             f"{opened.spec} has no weights that could be re-initialised.",
