@@ -175,10 +175,10 @@ MEASURES = (
 )
 """All evidence, in the order in which it is reported.
 
-The thresholds were fitted by `benchmarks/trust/check_report.py --fit` on composites of cut-out objects,
-with EfficientNet-Lite0, and on garments, with a small network: as trained, with their last parts
-re-initialised, and trained on shuffled labels. They were judged on other photos and networks; see
-docs/trust.md.
+The thresholds were fitted by `benchmarks/trust/check_report.py --fit` on composites of cut-out
+objects, with EfficientNet-Lite0, and on garments, with a small network: as trained, with their last
+parts re-initialised, and trained on shuffled labels. They were judged on other photos and networks;
+see docs/trust.md.
 """
 
 CRITERIA: Mapping[str, Criterion] = {
