@@ -116,7 +116,7 @@ def test_boxes_beyond_the_photo_are_clipped_and_those_without_area_dropped(tmp_p
     assert only(found).boxes(TENCH) == [(0, 4, 40, 12)]
     said = " ".join(found.remarks)
     assert "clipped: 1." in said
-    assert "no area inside their photo: 3." in said
+    assert "Boxes without area inside their photo, which were dropped: 3." in said
 
 
 @pytest.mark.needs("eval")
@@ -124,7 +124,7 @@ def test_boxes_for_another_size_of_the_photo_are_scaled_and_said(tmp_path: Path)
     found = boxed(tmp_path, (TENCH, 21, 11, 60, 40), size=(80, 60))
     assert only(found).boxes(TENCH) == [(10, 5, 30, 20)]
     assert found.remarks == (
-        "Photos of another size than their annotation says, whose boxes were scaled: 1.",
+        "Photos of a different size than their annotation, whose boxes were scaled: 1.",
     )
 
 

@@ -1,1 +1,1 @@
-"""Data sets as they lie on disk."""
+"""Data sets on disk: opening, selection, and the columns of their classes."""

@@ -1,4 +1,4 @@
-"""Which column of a model each class of a data set is."""
+"""The column of the model for each class of a data set."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Columns:
 
     Args:
         found: by class.
-        unknown: the classes that are none of the model's.
-        remarks: what the user should know of how they were found.
+        unknown: the classes that the model does not have.
+        remarks: what the user should know about the assignment.
     """
 
     found: dict[Label, int]
@@ -35,13 +35,13 @@ def columns_of(classes: Sequence[Label], names: Sequence[str] | None, columns: i
 
     Numbers are columns. Text is looked up among the model's names, ignoring case and with `_` for
     a space; then, for a model with 1,000 columns, among ImageNet's WordNet ids; then read as a
-    number. Where a model has no names and none of this finds any class, and there are exactly as
-    many classes as columns, they are taken in sorted order, as torchvision's ImageFolder does.
+    number. If the model has no names, none of this finds a class, and there are as many classes as
+    columns, the classes are assigned in sorted order, as torchvision's ImageFolder does.
 
     Args:
         classes: as in `Dataset.classes`.
-        names: one for each column; None where the model has none.
-        columns: how many the model has.
+        names: one for each column; None if the model has no names.
+        columns: the number of columns of the model.
     """
     by_name: dict[str, list[int]] = defaultdict(list)
     for index, name in enumerate(names or ()):
@@ -54,7 +54,9 @@ def columns_of(classes: Sequence[Label], names: Sequence[str] | None, columns: i
             found[label] = column
     words = sorted(label for label in classes if isinstance(label, str))
     if not found and not names and len(words) == len(classes) == columns:
-        remark = "The model's classes have no names: the data set's, sorted, are taken in order."
+        remark = (
+            "The model has no class names: the data set's classes are assigned in sorted order."
+        )
         return Columns({label: i for i, label in enumerate(words)}, (), (remark,))
     unknown = tuple(label for label in classes if label not in found)
     remarks = [*_numbers(found, words, by_name), *_strangers(unknown, classes, names, by_name)]
@@ -77,13 +79,13 @@ def _folded(name: str) -> str:
 
 
 def _numbers(found: dict[Label, int], words: list[str], by_name: dict[str, list[int]]) -> list[str]:
-    """Numbers for names may be columns, or names in the order of text: "10" before "2"."""
+    """A remark if numeric names could be columns or sorted texts: "10" before "2"."""
     spelled = [word for word in words if word in found and word.isdecimal()]
     spelled = [word for word in spelled if _folded(word) not in by_name]
     columns = [found[word] for word in spelled]
     if columns == sorted(columns):
         return []
-    return ["Classes whose names are numbers are taken as these columns, not in sorted order."]
+    return ["Numeric class names are used as column numbers, not in sorted order."]
 
 
 def _strangers(
@@ -95,16 +97,16 @@ def _strangers(
     if not unknown:
         return []
     words = listed([str(each) for each in unknown])
-    parts = [f"{len(unknown):,} of {len(classes):,} classes are none of the model's: {words}."]
+    parts = [f"{len(unknown):,} of {len(classes):,} classes are not classes of the model: {words}."]
     if not names:
-        parts.append("The model's classes have no names.")
+        parts.append("The model has no class names.")
     twice = [
         each
         for each in unknown
         if isinstance(each, str) and len(by_name.get(_folded(each), [])) > 1
     ]
     if twice:
-        parts.append(f"Several of the model's classes are called {excerpt(repr(twice[0]), 60)}.")
+        parts.append(f"Several classes of the model are named {excerpt(repr(twice[0]), 60)}.")
     elif names and (hint := did_you_mean(excerpt(unknown[0]).replace("_", " "), names)):
         parts.append(hint)
     return [" ".join(parts)]

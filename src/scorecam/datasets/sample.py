@@ -1,4 +1,4 @@
-"""A photo of a data set, and what the data set says of it."""
+"""A photo of a data set with its annotations, and the data set itself."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Box = tuple[float, float, float, float]
 """x1 y1 x2 y2, in pixels of the upright photo, continuous: pixel i covers [i, i + 1)."""
 
 PhotoMask = Annotated[npt.NDArray[Any], "H W"]
-"""True on the object, one bool for each pixel of the photo."""
+"""True on the object, one bool per pixel of the photo."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Thing:
 
     Args:
         label: its class.
-        box: where it is; clipped to the photo, never without area.
+        box: clipped to the photo, with an area above 0.
     """
 
     label: Label
@@ -40,16 +40,16 @@ class Thing:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """A photo of a data set, and what the data set says of it.
+    """A photo of a data set, with its annotations.
 
     Args:
         name: its path relative to the data set's folder, with slashes; unique.
         path: where the photo is.
-        label: its class; None where nobody said.
-        things: the objects in it; None where they are not annotated.
-        mask: reads the mask of the objects of `label`, or raises `DatasetError`; None where there
-            is none.
-        failure: why its annotation cannot be used: a result, not an end.
+        label: its class; None if it is unknown.
+        things: the annotated objects; None if objects are not annotated.
+        mask: reads the mask of the objects of `label`, or raises `DatasetError`; None without a
+            mask.
+        failure: why its annotation cannot be used. The photo then gives a failure record.
     """
 
     name: str
@@ -73,7 +73,7 @@ class Sample:
         return hashlib.sha256(self.name.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
     def boxes(self, label: Label | None) -> list[Box] | None:
-        """The boxes of one class; None where the photo is not annotated."""
+        """The boxes of one class; None if objects are not annotated."""
         if self.things is None:
             return None
         return [thing.box for thing in self.things if thing.label == label]
@@ -84,11 +84,11 @@ class Dataset:
     """Photos, in a fixed order, and their classes.
 
     Args:
-        root: its folder, or the file that lists it.
-        kind: how it is laid out: "folder", "imagenet", "voc", "coco" or "list".
+        root: its folder, or the file that lists the photos.
+        kind: the name of its format: "folder", "imagenet", "voc", "coco" or "list".
         samples: sorted by name.
-        classes: every label that occurs, sorted.
-        remarks: what was met on the way that the user should hear of: boxes that were dropped, say.
+        classes: every label of the samples, sorted.
+        remarks: what the user should know, such as dropped boxes.
     """
 
     root: Path

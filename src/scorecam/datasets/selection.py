@@ -1,4 +1,4 @@
-"""Which photos of a data set are looked at: the paper's filters, a number at random, a shard."""
+"""Select photos of a data set: the paper's filters, a random subset, a shard."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from scorecam.datasets.sample import Box, Dataset, Sample
 from scorecam.errors import DatasetError, PhotoError, SettingError
 from scorecam.io.ranges import PHOTOS, SEED, SHARDS, Real
 
-MANY = 500
-"""Boxes from which on their area is counted strip by strip."""
+_MANY_BOXES = 500
+"""Above this number of boxes, their area is computed strip by strip."""
 
 
 def select(
@@ -31,23 +31,23 @@ def select(
     at_most: float | None = None,
     shard: tuple[int, int] | None = None,
 ) -> Dataset:
-    """Some of the photos, sorted by name; what was left out is among the remarks.
+    """Some of the photos, sorted by name; the remarks say how many were left out, and why.
 
-    The filters come first, then `limit`, then `shard`. `classes` stays that of the whole data set:
-    what a model's columns mean must not hang on the selection.
+    The filters apply first, then `limit`, then `shard`. `classes` stays that of the whole data set,
+    so the columns of the classes do not depend on the selection.
 
     Args:
-        limit: at most so many photos at random. Which ones depends on `seed` and the photos'
-            names alone, and those of a smaller limit are among those of a larger one.
+        limit: use at most this many random photos. The choice depends only on `seed` and the
+            photos' names, and a smaller limit gives a subset of a larger one.
         single: only photos with exactly one box of their class.
-        at_most: only photos whose objects of their class cover at most this part of the photo;
-            0.5 in the paper.
+        at_most: only photos in which the objects of the labelled class cover at most this part; 0.5
+            in the paper.
         shard: (i, n) with i from 1 to n: every n-th photo, beginning with the i-th.
 
-    A photo whose annotation or size cannot be read passes the filters, with its `failure`.
+    A photo with an unreadable annotation or size passes the filters, with its `failure`.
 
     Raises:
-        SettingError: an option makes no sense.
+        SettingError: an option is invalid.
         DatasetError: no photo passes the filters.
     """
     SEED.check("seed", seed)
@@ -68,16 +68,16 @@ def select(
 
 
 def share(boxes: Sequence[Box], size: Size) -> float:
-    """The part of the photo that the boxes cover together, in [0, 1]. `size` is (width, height)."""
+    """The part of the photo inside any of the boxes, in [0, 1]. `size` is (width, height)."""
     if not boxes:
         return 0.0
     width, height = size
     corners = np.asarray(boxes, dtype=np.float64).clip(0, [width, height, width, height])
-    if len(corners) > MANY:
+    if len(corners) > _MANY_BOXES:
         return _covered(corners) / (width * height)
     xs, ys = np.unique(corners[:, 0::2]), np.unique(corners[:, 1::2])
     covered = np.zeros((len(ys), len(xs)), dtype=bool)
-    for x1, y1, x2, y2 in corners:  # the cell (i, j) reaches from ys[i], xs[j] to the next ones
+    for x1, y1, x2, y2 in corners:  # cell (i, j) extends from ys[i], xs[j] to the next edges
         rows = slice(*np.searchsorted(ys, (y1, y2)))
         covered[rows, slice(*np.searchsorted(xs, (x1, x2)))] = True
     areas = np.diff(ys)[:, None] * np.diff(xs)[None, :]
@@ -85,7 +85,7 @@ def share(boxes: Sequence[Box], size: Size) -> float:
 
 
 def _covered(corners: Annotated[npt.NDArray[np.float64], "m 4"]) -> float:
-    """The area of many boxes together, strip by strip: a table of all cells would fill memory."""
+    """The area of the union of many boxes, strip by strip: a full table would fill memory."""
     area = 0.0
     corners = corners[np.argsort(corners[:, 0])]
     edges = np.unique(corners[:, 1::2])
@@ -116,13 +116,13 @@ def _filtered(
     if not kept:
         raise DatasetError(
             f"No photo passes the filters. {' '.join(remarks)}",
-            do="Leave the filters out, or use a data set whose objects are annotated.",
+            do="Leave the filters out, or use a data set with annotated objects.",
         )
     return kept, remarks
 
 
 def _verdict(sample: Sample, *, single: bool, at_most: float | None) -> tuple[str, Sample]:
-    """Why the photo is left out, or nothing; and the sample, with a failure that was met."""
+    """Why the photo is left out, or ""; and the sample, with its failure if there is one."""
     if sample.failure is not None:
         return "", sample
     boxes = sample.boxes(sample.label)
@@ -145,7 +145,7 @@ def _verdict(sample: Sample, *, single: bool, at_most: float | None) -> tuple[st
 
 
 def _lot(sample: Sample, seed: int) -> bytes:
-    """The photo's place in the draw."""
+    """The photo's place in the random order."""
     text = f"{seed}/{sample.name}".encode("utf-8", "surrogateescape")
     return hashlib.sha256(text).digest()
 
@@ -153,12 +153,12 @@ def _lot(sample: Sample, seed: int) -> bytes:
 def _check(limit: int | None, at_most: float | None, shard: tuple[int, int] | None) -> None:
     if limit is not None and not PHOTOS.holds(limit):
         raise SettingError(
-            f"The limit is {quoted(limit)}.",
+            f"limit={quoted(limit)} is invalid.",
             do=f"Give the number of photos, from 1 to {PHOTOS.most:,}.",
         )
     if at_most is not None and not Real(0, 1).holds(at_most):
         raise SettingError(
-            f"The largest share of a photo is {quoted(at_most)}.",
+            f"at_most={quoted(at_most)} is invalid.",
             do="Give a number above 0 and up to 1, such as 0.5.",
         )
     if shard is None:

@@ -1,4 +1,4 @@
-"""Pascal VOC's XML, which ImageNet uses too, and boxes brought onto the photo as it is."""
+"""Pascal VOC's XML, which ImageNet uses too, and boxes in pixels of the stored photo."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from scorecam.io.reading import Kind, read_bytes
 
 XML = Kind("a Pascal VOC annotation", 2**23, DatasetError)
 
-MOST = 20_000
-"""Boxes in one photo."""
+_MOST_BOXES = 20_000
+"""Boxes of one photo."""
 
 _FARTHEST = 1e9
 """Pixels from a photo's corner."""
 
-DROPPED = "Boxes that were dropped: they have no area inside their photo"
-CLIPPED = "Boxes that reached beyond their photo and were clipped"
-SCALED = "Photos of another size than their annotation says, whose boxes were scaled"
+DROPPED = "Boxes without area inside their photo, which were dropped"
+CLIPPED = "Boxes that extended beyond their photo and were clipped"
+SCALED = "Photos of a different size than their annotation, whose boxes were scaled"
 
 
 @dataclass(frozen=True)
 class Annotation:
-    """What an XML file says.
+    """The content of an XML file.
 
     Args:
-        size: of the photo that it was written for; None where it does not say.
+        size: of the annotated photo; None if it is not given.
         things: the objects; their boxes are continuous, and not yet clipped.
-        difficult: which of them are marked as hard to recognise.
+        difficult: whether each object is marked as hard to recognise.
     """
 
     size: Size | None
@@ -46,13 +46,13 @@ class Annotation:
 
 
 def read_xml(path: Path) -> Annotation:
-    """What the file says. Boxes in it count pixels from 1, and the last one is inside.
+    """Read a file. Its boxes count pixels from 1, and include the last one:
 
-    So (xmin, ymin, xmax, ymax) covers [xmin - 1, xmax) × [ymin - 1, ymax).
+    (xmin, ymin, xmax, ymax) covers [xmin - 1, xmax) × [ymin - 1, ymax).
 
     Raises:
-        DatasetError: it cannot be read, is not such a file, or holds a document type or entities,
-            which these files never need and which can be made to exhaust memory.
+        DatasetError: it cannot be read, is not such a file, or holds a document type or entities.
+            Annotations never need those, and they can exhaust memory.
         MissingExtra: defusedxml is not installed.
     """
     reader = _reader()
@@ -67,7 +67,7 @@ def read_xml(path: Path) -> Annotation:
         reason = type(error).__name__ if "Forbidden" in type(error).__name__ else str(error)
         raise DatasetError(
             f"The annotation {excerpt(path, 150)} cannot be used: {excerpt(reason)}.",
-            likely="It is damaged, or no Pascal VOC annotation."
+            likely="It is damaged, or not a Pascal VOC annotation."
             if reason == str(error)
             else "It holds a document type or entities, which annotations never need.",
         ) from error
@@ -76,20 +76,22 @@ def read_xml(path: Path) -> Annotation:
 def placed(
     boxes: Sequence[Box], said: Size | None, photo: Path, tally: Tally
 ) -> tuple[Box | None, ...]:
-    """The boxes as they lie in the upright photo; None for those without area inside it.
+    """The boxes in pixels of the upright photo; None for those without area inside it.
 
     Args:
-        boxes: in pixels of a photo of the size `said`.
-        said: None where nobody said.
-        photo: only its header is read; where that fails, `said` is believed: the damage shows when
-            the photo is read.
+        boxes: in pixels of the annotated photo.
+        said: the size of the annotated photo; None if it is unknown.
+        photo: only its header is read. If that fails, `said` is used; the damage shows when the
+            photo is read.
 
     Raises:
-        DatasetError: the photo's sides are in another proportion than `said`, or there are more
-            boxes than a photo can have.
+        DatasetError: the aspect ratio of the photo differs from that of `said`, or there are too
+            many boxes.
     """
-    if len(boxes) > MOST:
-        raise DatasetError(f"{excerpt(photo, 150)} has {len(boxes):,} boxes, more than {MOST:,}.")
+    if len(boxes) > _MOST_BOXES:
+        raise DatasetError(
+            f"{excerpt(photo, 150)} has {len(boxes):,} boxes, more than {_MOST_BOXES:,}."
+        )
     try:
         real = upright_size(photo)
     except PhotoError:
@@ -105,14 +107,14 @@ def _factors(said: Size | None, real: Size | None, photo: Path) -> tuple[float, 
     if said is None or real is None or said == real:
         return 1.0, 1.0
     across, down = real[0] / said[0], real[1] / said[1]
-    # A photo made smaller has its sides rounded, each on its own.
+    # The sides of a resized photo are rounded independently.
     if min(abs(real[1] - said[1] * across), abs(real[0] - said[0] * down)) <= 1:
         return across, down
-    turned = " Its EXIF orientation may turn it." if real == said[::-1] else ""
+    turned = " Its EXIF orientation may rotate it." if real == said[::-1] else ""
     raise DatasetError(
         f"The annotation of {excerpt(photo, 150)} is for a photo of {said[0]} × {said[1]} pixels, "
         f"but the photo has {real[0]} × {real[1]}.",
-        likely=f"The photo was cropped or turned after it was annotated.{turned}",
+        likely=f"The photo was cropped or rotated after it was annotated.{turned}",
     )
 
 
@@ -130,12 +132,12 @@ def _clipped(box: Box, size: Size | None, tally: Tally) -> Box | None:
 
 
 def finite(value: object) -> float:
-    """A number that can be a corner or a side of something in a photo. Raises ValueError."""
+    """A number that can be a coordinate or a length in a photo. Raises ValueError."""
     return to_number(value, -_FARTHEST, _FARTHEST)
 
 
 def size_of(width: object, height: object) -> Size | None:
-    """A photo's size as it was written; None where a side is 0. Raises ValueError."""
+    """A photo's size; None if a side is 0. Raises ValueError."""
     sides = int(finite(width)), int(finite(height))
     return sides if min(sides) > 0 else None
 

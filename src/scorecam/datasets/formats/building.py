@@ -1,4 +1,4 @@
-"""What every layout ends with: samples in order, nothing twice, and what was met on the way."""
+"""The last step of every format: sorted samples, no duplicates, and counted remarks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scorecam.datasets.sample import Dataset, Label, Sample
 from scorecam.errors import DatasetError
 
 Tally = Counter[str]
-"""How often something was met that the user should hear of, by the words for it."""
+"""How often each remark applies, by its text."""
 
 UNUSABLE = "Photos whose annotation cannot be used"
 MISSING = "Photos without an annotation"
@@ -23,7 +23,7 @@ def finish(
     """The data set, its samples sorted by name.
 
     Args:
-        said: remarks beside those that are counted.
+        said: further remarks.
 
     Raises:
         DatasetError: there is no photo, or two have one name.
@@ -32,8 +32,8 @@ def finish(
     if not ordered:
         raise DatasetError(
             f"There is no photo in {excerpt(root, 200)}.",
-            likely="The photos lie in another folder, or their names do not end as photos' do.",
-            do="Name the folder that holds them; .jpg, .png, .webp and the like are found.",
+            likely="The photos are in another folder, or their names end differently.",
+            do="Name the folder that holds them. Names must end in .jpg, .png, .webp or the like.",
         )
     refuse_repeated(f"The data set {excerpt(root, 150)}", "photos", [each.name for each in ordered])
     failed = sum(sample.failure is not None for sample in ordered)
@@ -44,7 +44,7 @@ def finish(
 
 
 def classes_of(samples: Iterable[Sample]) -> tuple[Label, ...]:
-    """Every label that occurs: numbers first, each kind sorted."""
+    """Every label of the samples: numbers first, each kind sorted."""
     labels = {sample.label for sample in samples if sample.label is not None}
     return tuple(sorted(labels, key=_order))
 
@@ -55,13 +55,13 @@ def refuse_repeated(where: str, what: str, keys: Iterable[object]) -> None:
     if twice:
         raise DatasetError(
             f"{where} names {what} more than once: {listed(twice)}.",
-            likely="Two lists were joined, or a file was edited by hand.",
+            likely="Two lists were merged, or a file was edited by hand.",
             do="Keep one of each.",
         )
 
 
 def listed(words: Sequence[str], most: int = 5) -> str:
-    """The first few, quoted, and how many more there are."""
+    """The first words, quoted, and the number of the others."""
     more = f" and {len(words) - most:,} more" if len(words) > most else ""
     return ", ".join(excerpt(repr(word), 32) for word in words[:most]) + more
 

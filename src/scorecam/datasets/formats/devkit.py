@@ -1,4 +1,4 @@
-"""The development kit of ImageNet: which class each ILSVRC id is."""
+"""The development kit of ImageNet: the class of each ILSVRC id."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def read_meta(path: Path) -> dict[int, str]:
 
 
 def _check_size(content: bytes) -> None:
-    """That little becomes of it: scipy would decompress whatever there is."""
+    """Check the decompressed size: scipy would decompress any amount."""
     order = "<" if content[_HEADER - 2 : _HEADER] == b"IM" else ">"
     place, total = _HEADER, 0
     while place + 8 <= len(content):

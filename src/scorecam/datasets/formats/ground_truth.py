@@ -1,16 +1,16 @@
-"""Which class each flat photo of ImageNet has: the lists that people have.
+"""The classes of flat ImageNet photos, read from a list in one of the common formats.
 
-A line is one of these, and all lines are of one kind:
+All lines of a list have the same form, one of these:
 
 * `ILSVRC2012_val_00000001.JPEG n01751748`: a photo and its WordNet id;
 * `ILSVRC2012_val_00000001.JPEG 65`: a photo and its index in the usual order, as for Caffe;
 * `ILSVRC2012_val_00000001,n01751748 1 2 3 4`: the organisers' solution as a CSV file;
 * `n01751748`: the WordNet id of the n-th photo;
 * `490`: the number of the n-th photo's class. The organisers' own list has ILSVRC ids, in another
-  order than every model's; which they are is read from `meta.mat` beside it.
+  order than every model's; `meta.mat` in the same folder maps them.
 
-Indices are read only from lists in which 0 occurs: others may count from 1, and would be wrong by
-one everywhere. They are refused.
+Indices are read only from lists that contain 0. Other lists may count from 1, so that every class
+would be off by one; they are refused.
 """
 
 from __future__ import annotations

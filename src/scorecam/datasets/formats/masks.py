@@ -1,4 +1,4 @@
-"""Masks in files: white, or anything above the middle grey, on the object."""
+"""Masks in image files: pixels above the middle grey are on the object."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MASK = ImageKind("a mask", MASK_FORMATS, DatasetError)
 
 
 def read_masks(paths: Sequence[Path], photo: Path) -> PhotoMask:
-    """True where any of the masks is.
+    """True where any of the masks is true.
 
     Raises:
         DatasetError: one cannot be read, or is not of the photo's size.
@@ -47,6 +47,6 @@ def _read(path: Path, size: tuple[int, int]) -> PhotoMask:
         raise DatasetError(
             f"The mask {excerpt(path, 150)} has {found[1]} × {found[0]} pixels, "
             f"but its photo has {size[1]} × {size[0]}.",
-            likely="One of them was made smaller, or cropped.",
+            likely="One of them was resized or cropped.",
         )
     return mask

@@ -1,4 +1,4 @@
-"""A list of photos as Parquet, bounded before anything is decoded."""
+"""A list of photos as Parquet; its size is checked before anything is decoded."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _THRIFT: Final[dict[str, Any]] = {
     "thrift_string_size_limit": 2**24,
     "thrift_container_size_limit": 2**20,
 }
-"""Of the metadata: some bytes can promise billions of entries."""
+"""Limits for the metadata: a few bytes can promise billions of entries."""
 
 
 def read_parquet(path: Path, check_columns: Callable[[list[str], Path], None]) -> list[Any]:
@@ -46,15 +46,15 @@ def read_parquet(path: Path, check_columns: Callable[[list[str], Path], None]) -
         _check_size(metadata)
         columns = [metadata.schema.column(place) for place in range(metadata.num_columns)]
         texts = [each.name for each in columns if each.physical_type == "BYTE_ARRAY"]
-        # Texts that occur often are kept once, not in every row.
+        # Frequent texts are stored once, not in every row.
         with parquet.ParquetFile(path, metadata=metadata, read_dictionary=texts, **_THRIFT) as file:
             return list(_rows(file))
     except DatasetError:
         raise
-    except Exception as error:  # what pyarrow raises depends on what is damaged
+    except Exception as error:  # pyarrow raises many kinds of errors for damaged files
         raise DatasetError(
             f"The list {excerpt(path, 150)} is not a Parquet file: {excerpt(error)}.",
-            likely="It is missing, damaged, or of another kind than its name says.",
+            likely="It is missing or damaged, or its name is wrong.",
         ) from error
 
 
@@ -81,7 +81,7 @@ def _cells(column: Any) -> list[Any]:
 
 
 def _plain(cell: Any) -> Any:
-    """NaN and empty text are nothing; 281.0, as pandas writes a column with gaps, is 281."""
+    """NaN and empty text become None; 281.0, as pandas writes a column with gaps, becomes 281."""
     if isinstance(cell, str):
         return cell or None
     if isinstance(cell, float) and math.isnan(cell):
@@ -90,7 +90,7 @@ def _plain(cell: Any) -> Any:
 
 
 def _check_kinds(schema: Any) -> None:
-    """That every column holds texts or numbers, and no lists, structures, times or bytes."""
+    """Check that every column holds texts or numbers, not lists, structures, times or bytes."""
     from pyarrow import types
 
     odd: list[str] = []

@@ -23,18 +23,18 @@ MOST_NUMBERS = 1_000_000
 """Numbers of one polygon."""
 
 LONGEST_OUTLINE = 4_000_000
-"""Pixels along all outlines of a photo: each costs some hundred bytes for a moment."""
+"""Pixels along all outlines of a photo: each needs about a hundred bytes for a moment."""
 
 
 def read_segments(segments: Sequence[Any], size: Size, photo: Path) -> PhotoMask:
-    """True where any of the objects is, in pixels of the photo.
+    """True on any of the objects, in pixels of the photo.
 
     Args:
         segments: for each object its polygons, or its run lengths.
-        size: of the photo that they were made for.
+        size: of the annotated photo.
 
     Raises:
-        DatasetError: they make no sense.
+        DatasetError: they are invalid.
         PhotoError: the photo's size cannot be read.
         MissingExtra: pycocotools is not installed.
     """
@@ -49,21 +49,21 @@ def read_segments(segments: Sequence[Any], size: Size, photo: Path) -> PhotoMask
         if sum(map(_outline, polygons)) > LONGEST_OUTLINE:
             raise ValueError("its outlines are too long")
         whole = _decoded(coco, checked, size)
-    except Exception as error:  # what pycocotools raises is not documented
+    except Exception as error:  # the errors of pycocotools are not documented
         raise DatasetError(
             f"The segmentation of {excerpt(photo, 150)} cannot be used: {excerpt(error)}.",
             likely="The JSON file is damaged.",
         ) from error
     if real == size:
         return whole
-    # The same photo at another size, or opening it would have recorded a failure.
+    # The photo was resized: with another aspect ratio, opening would have recorded a failure.
     return np.asarray(Image.fromarray(whole).resize(real, Image.Resampling.NEAREST))
 
 
 def _decoded(coco: Any, segments: Sequence[Any], size: Size) -> PhotoMask:
-    """All of them together: decoding each would cost all pixels of the photo for each object."""
+    """All segments in one mask: one mask per object would cost the whole photo each time."""
     runs: list[Any] = []
-    # Its arrays are not yet made as NumPy 2 wants them.
+    # pycocotools uses deprecated NumPy calls.
     with ignore_warnings(DeprecationWarning):
         for segment in segments:
             compressed = isinstance(segment, dict) and not isinstance(segment["counts"], list)
@@ -73,7 +73,7 @@ def _decoded(coco: Any, segments: Sequence[Any], size: Size) -> PhotoMask:
 
 
 def _checked(segment: Any, size: Size) -> Any:
-    """Polygons, or run lengths of the right size: pycocotools itself trusts what it is given."""
+    """Polygons, or run lengths of the right size: pycocotools itself checks nothing."""
     width, height = size
     if isinstance(segment, list):
         return [_polygon(each, size) for each in cast("list[Any]", segment)]
@@ -92,7 +92,7 @@ def _checked(segment: Any, size: Size) -> Any:
 
 
 def _polygon(polygon: Any, size: Size) -> list[float]:
-    """Its points, no farther from the photo than the photo is large."""
+    """The points of a polygon, clipped to one photo size around the photo."""
     if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
         raise ValueError("a polygon is not a list of x and y for three points or more")
     if len(polygon) > MOST_NUMBERS:
@@ -103,18 +103,18 @@ def _polygon(polygon: Any, size: Size) -> list[float]:
 
 
 def _outline(polygon: list[float]) -> float:
-    """How many pixels it passes: pycocotools keeps five steps for each."""
+    """The length of a polygon's outline in pixels: pycocotools stores five steps for each."""
     points = np.array(polygon).reshape(-1, 2)
     return float(np.abs(points - np.roll(points, 1, axis=0)).max(axis=1).sum())
 
 
 def _run_lengths(text: str) -> list[int]:
-    """What a compressed text says; pycocotools would write what it says, however far it goes.
+    """The run lengths in a compressed text; pycocotools would write beyond the end of the mask.
 
-    Each character has five bits of a number and one that says whether another follows; from the
-    third on, numbers are differences to the last but one.
+    Each character holds five bits of a number and one bit that is set if another character follows.
+    From the third number on, numbers are differences from the one before the last.
     """
-    # Unless the last character ends a number, pycocotools reads on beyond the text.
+    # If the last character does not end a number, pycocotools reads beyond the text.
     if not re.fullmatch("[0-o]*[0-O]", text):
         raise ValueError("run lengths are not as COCO writes them")
     found: list[int] = []
