@@ -6,6 +6,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ from scorecam.bank.bank import ScoreBank
 from scorecam.base.wording import quoted
 from scorecam.budget.plan import BudgetSpec
 from scorecam.cam import Masking
-from scorecam.datasets.columns import columns_of
+from scorecam.datasets.columns import Columns, columns_of
 from scorecam.datasets.opening import open_dataset
 from scorecam.datasets.sample import Dataset, Label, Sample
 from scorecam.datasets.selection import select
@@ -34,9 +35,9 @@ from scorecam.model.model import Model
 from scorecam.model.runtimes import Precision, Runtime
 from scorecam.model.scorer import Scorer
 from scorecam.model.shortage import memory_errors_translated
-from scorecam.runs.config import describe
+from scorecam.runs.config import Config, describe
 from scorecam.runs.gallery import entry
-from scorecam.runs.missing import Keep, missing
+from scorecam.runs.missing import Keep, Todo, missing
 from scorecam.runs.photo import PreparedPhoto
 from scorecam.runs.progress import OnProgress, RunProgress
 from scorecam.runs.record import FailureRecord, ItemRecord, MeasuredRecord, parse_item
@@ -134,32 +135,43 @@ def evaluate(
     _check_names(named, measures)
     check_extras()
     image, layer = first_image(opened, photos, layer)
-    scorer = _first_scores(opened, image, settings)
-    class_names = scorer.names if opened.names else None
-    columns = columns_of(photos.classes, class_names, len(scorer.columns))
-    recorded = {"layer": layer, "target": target} | _recorded(settings)
-    recorded |= {"fill": fill, "columns sha256": _digest(columns.found)}
-    if scorer.two_sided:  # earlier versions numbered the two sides the other way round
-        recorded["sides"] = "negative, positive"
-    config = describe(opened, photos, named, measures, settings=recorded, masking=settings.masking)
-    store = Store(folder, [method.name for method in named], parse_item)
-    config, settings, resumed = begin(store, config, opened, image, settings)
-    remarks = [*photos.remarks, *columns.remarks, *scorer.remarks, *resumed]
-    if tell is not None:
-        for remark in remarks:
-            tell(remark)
     setup = Setup(
         model=opened,
         layer=layer,
         methods=tuple(named),
         metrics=tuple(measures),
-        columns=columns.found,
         target=target,
         settings=settings,
         fill=fill,
     )
+    store = Store(folder, [method.name for method in named], parse_item)
+    config, setup, remarks = _begin(store, photos, setup, image)
+    if tell is not None:
+        for remark in remarks:
+            tell(remark)
     news = _run_missing(store, setup, shard_photos.samples, keep, retry=retry, progress=progress)
     return write_results(store, config, setup, dataset=photos, remarks=remarks, news=news)
+
+
+def _begin(
+    store: Store[ItemRecord], photos: Dataset, setup: Setup, image: Image
+) -> tuple[Config, Setup, list[str]]:
+    """Begin or resume the run.
+
+    Returns:
+        Its configuration; the setup with columns, runtime and precision; remarks.
+    """
+    model, settings = setup.model, setup.settings
+    scorer = _first_scores(model, image, settings)
+    columns = _columns(model, photos, scorer)
+    recorded = {"layer": setup.layer, "target": setup.target}
+    recorded |= _recorded(settings, setup.fill, columns, scorer)
+    config = describe(
+        model, photos, setup.methods, setup.metrics, settings=recorded, masking=settings.masking
+    )
+    config, settings, resumed = begin(store, config, model, image, settings=settings)
+    remarks = [*photos.remarks, *columns.remarks, *scorer.remarks, *resumed]
+    return config, replace(setup, columns=columns.found, settings=settings), remarks
 
 
 # ── photo by photo ───────────────────────────────────────────────────────────────────────────
@@ -182,7 +194,7 @@ def _run_missing(
     failed = 0
     converted: list[str] = []
     for fresh, each in enumerate(todo, start=1):
-        records = _explain(store, setup, each.sample, each.methods, keep)
+        records = _explain(store, setup, each, keep)
         failed += all(isinstance(record, FailureRecord) for record in records)
         converted += [
             record.remarks[0]
@@ -191,7 +203,14 @@ def _run_missing(
         ][:1]
         if progress is not None:
             seconds = time.perf_counter() - began
-            progress(RunProgress(before + fresh, len(samples), fresh, failed, seconds))
+            done = RunProgress(
+                done=before + fresh,
+                total=len(samples),
+                fresh=fresh,
+                failed=failed,
+                seconds=seconds,
+            )
+            progress(done)
     store.check_complete(store.methods, [sample.id for sample in samples])
     news = [f"{what} and are made again: {count:,}." for what, count in sorted(again.items())]
     if converted:
@@ -202,11 +221,10 @@ def _run_missing(
 def _explain(
     store: Store[ItemRecord],
     setup: Setup,
-    sample: Sample,
-    methods: Sequence[Method],
+    todo: Todo,
     keep: Keep,
 ) -> list[ItemRecord]:
-    """Explain one photo by several methods and save each result at once."""
+    """Explain one photo by the methods that it lacks, and save each result at once."""
 
     def save(photo: PreparedPhoto, bank: ScoreBank | None) -> None:
         store.check_exists()
@@ -216,7 +234,7 @@ def _explain(
             store.write_entry(entry(photo, setup, bank))
 
     records: list[ItemRecord] = []
-    for done in explain_photo(sample, setup, methods, save):
+    for done in explain_photo(todo.sample, setup, todo.methods, save):
         store.check_exists()
         store.write(done.record, done.grid)
         records.append(done.record)
@@ -243,14 +261,25 @@ def _first_scores(model: Model, image: Image, settings: Settings) -> Scorer:
     )
 
 
-def _recorded(settings: Settings) -> dict[str, Any]:
-    """The settings of Score-CAM as run.json holds them."""
-    return {
+def _columns(model: Model, photos: Dataset, scorer: Scorer) -> Columns:
+    """The column of the model for each class of the data set."""
+    names = scorer.names if model.names else None
+    return columns_of(photos.classes, names, len(scorer.columns))
+
+
+def _recorded(settings: Settings, fill: str, columns: Columns, scorer: Scorer) -> dict[str, Any]:
+    """The settings as run.json holds them."""
+    recorded = {
         "budget": settings.budget_text,
         "precision": settings.precision,
         "runtime": settings.runtime,
         "seed": settings.seed,
+        "fill": fill,
+        "columns sha256": _digest(columns.found),
     }
+    if scorer.two_sided:  # earlier versions numbered the two sides the other way round
+        recorded["sides"] = "negative, positive"
+    return recorded
 
 
 def _digest(columns: Mapping[Label, int]) -> str:

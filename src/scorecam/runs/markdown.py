@@ -1,7 +1,7 @@
-"""The one place where Markdown is made: whatever is put into it stays plain text.
+"""The only module that makes Markdown: values that are inserted stay plain text.
 
-Names of files, classes, methods and models come from outside. Unescaped, they could be links,
-pictures, HTML, or end a table's cell.
+Names of files, classes, methods and models are foreign. Unescaped, they could become links,
+pictures or HTML, or end the cell of a table.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from scorecam.io.files import write_bytes
 
 @final
 class Markdown(str):
-    """Text that is Markdown already; only this module makes it."""
+    """Text that is Markdown; only this module makes it."""
 
     __slots__ = ()
 
 
 _SPECIAL: Final = re.compile(
     r"""[\\`*\[\]|~$]
-    | (?<![^\W_])_ | _(?![^\W_])      # within a word it means nothing
+    | (?<![^\W_])_ | _(?![^\W_])      # within a word it has no effect
     | (?<=:)//                        # an address is a link even without brackets
     | (?<=www)\.
     | @
@@ -33,11 +33,11 @@ _SPECIAL: Final = re.compile(
 )
 _ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _BLOCK: Final = re.compile(r"[#+\-=:]|\d+(?=[.)])")
-"""What makes a line something else than a paragraph, at its beginning."""
+"""The beginnings of lines that are not paragraphs."""
 
 
 def escaped(text: object) -> Markdown:
-    """Foreign text as Markdown that shows it; Markdown stays as it is."""
+    """Foreign text as Markdown that shows it unchanged; Markdown stays as it is."""
     if isinstance(text, Markdown):
         return text
     plain = _SPECIAL.sub(lambda found: _backslashes(found[0]), one_line(str(text)))
@@ -45,12 +45,12 @@ def escaped(text: object) -> Markdown:
 
 
 def words(template: LiteralString, *values: object) -> Markdown:
-    """A sentence of ours with foreign values in its braces."""
+    """A constant template with foreign values in its braces."""
     return Markdown(template.format(*map(escaped, values)))
 
 
 def paragraph(template: LiteralString, *values: object) -> Markdown:
-    """A sentence or more, as `words`, on lines of their own."""
+    """A paragraph, made as by `words`."""
     text = words(template, *values)
     begins = _BLOCK.match(text)
     if begins and template.startswith("{"):
@@ -59,7 +59,7 @@ def paragraph(template: LiteralString, *values: object) -> Markdown:
 
 
 def heading(level: int, template: LiteralString, *values: object) -> Markdown:
-    """A heading, as `words`."""
+    """A heading, made as by `words`."""
     return Markdown(f"{'#' * level} {words(template, *values)}\n")
 
 
@@ -71,7 +71,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Markdown:
 
 
 def document(*blocks: Markdown) -> Markdown:
-    """Headings, paragraphs and tables, with an empty line between."""
+    """Headings, paragraphs and tables, separated by empty lines."""
     return Markdown("\n".join(blocks))
 
 

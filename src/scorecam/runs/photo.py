@@ -81,15 +81,7 @@ def prepare_photo(sample: Sample, setup: Setup) -> PreparedPhoto:
     stored = read(sample.path)
     photo = stored.image
     image = preprocess(photo).to(setup.model.device)
-    scorer = Scorer(
-        setup.model,
-        image,
-        fill=setup.settings.masking.fill_like(image),
-        speed=setup.settings.speed,
-        batch_size=setup.settings.batch_size,
-    )
-    if not scorer.columns.isfinite().all():
-        raise ModelError("The model's scores for this photo hold NaN or infinity.")
+    scorer = _scorer(setup, image)
     predicted = int(scorer.columns.argmax())
     own = None if sample.label is None else setup.columns.get(sample.label)
     target = own if setup.target == "label" and own is not None else predicted
@@ -114,6 +106,28 @@ def prepare_photo(sample: Sample, setup: Setup) -> PreparedPhoto:
         group=group,
         remarks=stored.remarks,
     )
+
+
+def _preprocess(setup: Setup) -> Preprocess:
+    if setup.model.preprocess is None:
+        raise ModelError(
+            "The model's preprocessing is unknown.", do="Give preprocess= (--preprocess)."
+        )
+    return setup.model.preprocess
+
+
+def _scorer(setup: Setup, image: Image) -> Scorer:
+    """Scores the photo itself."""
+    scorer = Scorer(
+        setup.model,
+        image,
+        fill=setup.settings.masking.fill_like(image),
+        speed=setup.settings.speed,
+        batch_size=setup.settings.batch_size,
+    )
+    if not scorer.columns.isfinite().all():
+        raise ModelError("The model's scores for this photo hold NaN or infinity.")
+    return scorer
 
 
 def _share(

@@ -218,7 +218,7 @@ def parse_item(values: dict[str, Any]) -> ItemRecord:
     name, label = _name_and_label(values)
     sample, method = values["id"], values["method"]
     if "failure" in values:
-        return FailureRecord(sample, name, label, method, _failure(values["failure"]))
+        return FailureRecord(sample, name, label, method, failure=_failure(values["failure"]))
     measured = _numbers(values)
     target, predicted = parse_class(values.get("target")), parse_class(values.get("predicted"))
     right = values.get("right")
@@ -255,7 +255,7 @@ def parse_likeness(values: dict[str, Any]) -> LikenessRecord:
     name, _ = _name_and_label(values)
     sample, network = values["id"], values["method"]
     if "failure" in values:
-        return LikenessRecord(sample, name, network, {}, _failure(values["failure"]))
+        return LikenessRecord(sample, name, network, values={}, failure=_failure(values["failure"]))
     by_method = values.get("values")
     if not is_object(by_method) or not all(map(is_object, by_method.values())):
         raise Unreadable("damaged record")

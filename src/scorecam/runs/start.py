@@ -67,7 +67,7 @@ def _check_samples(dataset: Dataset) -> None:
 
 
 def begin(
-    store: Store[AnyRecord], config: Config, model: Model, image: Image, settings: Settings
+    store: Store[AnyRecord], config: Config, model: Model, image: Image, *, settings: Settings
 ) -> tuple[Config, Settings, list[str]]:
     """Begin or resume a run.
 

@@ -1,4 +1,4 @@
-"""What a run says, row by row: what tables and plots are made of."""
+"""The numbers behind tables and plots: rows of means, curves, and points of a sanity check."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from scorecam.runs.markdown import Markdown, words
 
 @dataclass(frozen=True)
 class Row:
-    """One method and outcome over a group of photos.
+    """The mean of one outcome of one method over a group of photos.
 
     Args:
         group: "all", "small" or "large".
-        against: the other method, where it is a difference.
+        against: the other method, if it is a difference.
         undefined: photos for which the outcome has no value.
     """
 
@@ -36,14 +36,14 @@ class Row:
 
 @dataclass
 class Curve:
-    """The mean of many curves and its spread, without keeping them."""
+    """The mean and the spread of many curves, without storing them."""
 
     count: int = 0
     total: Any = 0.0
     squares: Any = 0.0
 
     def add(self, curve: Sequence[float]) -> None:
-        """One more, if it is as long as the others."""
+        """Count one more curve, if it is as long as the others."""
         values = np.asarray(curve)
         if self.count and values.shape != self.total.shape:
             return
@@ -52,7 +52,7 @@ class Curve:
         self.squares = self.squares + values**2
 
     def band(self) -> tuple[Any, Any]:
-        """The mean, and half the width of its 95 % interval."""
+        """The mean curve, and half the width of its 95 % interval."""
         mean = self.total / self.count
         spread = np.sqrt(np.maximum(self.squares / self.count - mean**2, 0))
         return mean, 1.96 * spread / math.sqrt(max(self.count - 1, 1))
@@ -60,11 +60,11 @@ class Curve:
 
 @dataclass(frozen=True)
 class Point:
-    """How alike the maps of a randomised network and of the trained one are.
+    """How similar the maps of another network and of the trained one are.
 
     Args:
-        measure: of likeness: spearman, ssim or hog.
-        undefined: photos where one of the maps was the same everywhere.
+        measure: spearman, ssim or hog.
+        undefined: photos with a constant map.
     """
 
     method: str
@@ -82,7 +82,7 @@ CHANCE, ANOTHER = "chance", "another photo"
 
 
 def in_words(found: Interval, sign: str = "") -> Markdown:
-    """A mean and its interval, for people.
+    """A mean and its interval as text.
 
     Args:
         sign: "+" for differences.

@@ -88,4 +88,4 @@ def _mean(method: str, outcome: Outcome, group: str, tally: Tally) -> Row:
     own = tally.outcomes[outcome.name]
     values = [value for photo, value in own.values.items() if tally.is_in(group, photo)]
     undefined = sum(tally.is_in(group, photo) for photo in own.undefined)
-    return Row(method, outcome.name, group, interval(values), undefined)
+    return Row(method, outcome.name, group, interval(values), undefined=undefined)

@@ -46,9 +46,9 @@ class Annotation:
 
 
 def read_xml(path: Path) -> Annotation:
-    """Read a file. Its boxes count pixels from 1, and include the last one:
+    """Read a file. Its boxes count pixels from 1, and include the last one.
 
-    (xmin, ymin, xmax, ymax) covers [xmin - 1, xmax) × [ymin - 1, ymax).
+    So (xmin, ymin, xmax, ymax) covers [xmin - 1, xmax) × [ymin - 1, ymax).
 
     Raises:
         DatasetError: it cannot be read, is not such a file, or holds a document type or entities.

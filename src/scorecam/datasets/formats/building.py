@@ -40,7 +40,7 @@ def finish(
     if failed:
         tally[UNUSABLE] = failed
     counted = tuple(f"{what}: {count:,}." for what, count in sorted(tally.items()) if count)
-    return Dataset(root, kind, ordered, classes_of(ordered), (*said, *counted))
+    return Dataset(root, kind, ordered, classes_of(ordered), remarks=(*said, *counted))
 
 
 def classes_of(samples: Iterable[Sample]) -> tuple[Label, ...]:

@@ -54,7 +54,7 @@ def open_coco(root: Path, annotations: Path | None, split: str | None) -> Datase
         own = by_image[each["id"]]
         name = inner + each["file_name"]
         samples.append(_sample(root, name, each, own, classes=classes, tally=tally))
-    return finish(root, "coco", samples, tally, [RULE])
+    return finish(root, "coco", samples, tally, said=[RULE])
 
 
 def _instances(root: Path, split: str | None) -> Path:
@@ -168,7 +168,7 @@ def _sample(
     mask = None
     if size and segments and all(segments):
         mask = partial(read_segments, segments, size, photo)
-    return Sample(name, photo, label, tuple(thing for thing, _ in kept), mask)
+    return Sample(name, photo, label, things=tuple(thing for thing, _ in kept), mask=mask)
 
 
 def _class(entry: Entry, classes: dict[Any, str]) -> str:

@@ -58,7 +58,7 @@ def read_ground_truth(path: Path, photos: Sequence[str], tally: Tally) -> dict[s
                 do="Use a list that names the photos: a file name and a class in each line.",
             )
         return dict(zip(photos, wnids, strict=True))
-    return _matched(keys, wnids, photos, path, tally)
+    return _matched(keys, wnids, photos, path, tally=tally)
 
 
 def _columns(path: Path) -> tuple[list[str] | None, list[str]]:

@@ -95,7 +95,7 @@ def _sample(
     exact = [stem.with_name(f"{stem.name}{of}.png") for of in dict.fromkeys(("", of_class))]
     masks = tuple(path for path in exact if is_file(path))[:1]
     mask = partial(read_masks, masks, photo) if masks else None
-    return Sample(full, photo, label, things, mask, failure)
+    return Sample(full, photo, label, things=things, mask=mask, failure=failure)
 
 
 def _things(found: Annotation, photo: Path, tally: Tally) -> tuple[Thing, ...]:

@@ -110,7 +110,7 @@ def _sample(name: str, rows: list[Cells], path: Path, *, boxed: bool, tally: Tal
         )
     files = [folder / each for each in masks]
     mask = partial(read_masks, files, photo) if files else None
-    return Sample(name, photo, label, things, mask, failure)
+    return Sample(name, photo, label, things=things, mask=mask, failure=failure)
 
 
 def _label(name: str, rows: list[Cells], path: Path) -> Label | None:

@@ -40,7 +40,7 @@ def open_voc(root: Path, split: str | None) -> Dataset:
         )
     names = photos_under(photos) if split is None else _listed(root, split)
     samples = [_sample(root, name, tally) for name in names]
-    return finish(root, "voc", samples, tally, [RULE])
+    return finish(root, "voc", samples, tally, said=[RULE])
 
 
 def largest(things: list[tuple[Thing, float]]) -> Label | None:

@@ -87,7 +87,7 @@ class Check:
                 done, fresh = done + 1, fresh + 1
                 if progress is not None:
                     seconds = time.perf_counter() - began
-                    progress(RunProgress(done, total, fresh, len(failures), seconds))
+                    progress(RunProgress(done, total, fresh, failed=len(failures), seconds=seconds))
         self.store.check_complete([job.name for job in jobs], [sample.id for sample in usable])
         return failures
 

@@ -77,8 +77,8 @@ def write_results(
     stages: Sequence[str],
     jobs: Sequence[Job],
     samples: Sequence[Sample],
-    failures: Mapping[str, str],
     *,
+    failures: Mapping[str, str],
     same: bool,
 ) -> Sanity:
     """Read all records of a sanity check, and write their means, verdicts and figures.
@@ -158,7 +158,9 @@ class Similarities:
         """
         own = self.values.get((method, mode, stage, measure), {}).values()
         means = [sum(values) / len(values) for values in own if values]
-        return Point(method, mode, stage, measure, interval(means), len(own) - len(means))
+        return Point(
+            method, mode, stage, measure, found=interval(means), undefined=len(own) - len(means)
+        )
 
 
 def _chance(check: Check, samples: Sequence[Sample]) -> list[Point]:
@@ -177,7 +179,10 @@ def _chance(check: Check, samples: Sequence[Sample]) -> list[Point]:
             ]
             known = [value for value in values if not math.isnan(value)]
             undefined = len(values) - len(known)
-            points.append(Point(method.name, CHANCE, ANOTHER, measure, interval(known), undefined))
+            mean = interval(known)
+            points.append(
+                Point(method.name, CHANCE, ANOTHER, measure, found=mean, undefined=undefined)
+            )
     return points
 
 

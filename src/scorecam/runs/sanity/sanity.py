@@ -92,7 +92,7 @@ def sanity(
     stages = opened.stages(image[None])
     jobs = list(all_jobs(stages, modes, seeds))
     if other is not None:
-        _check_same(opened, other, stages, image, layer)
+        _check_same(opened, other, stages, image, layer=layer)
         jobs.append(Job(DATA, SHUFFLED, 0, ()))
     recorded = {
         "check": "sanity",
@@ -105,7 +105,7 @@ def sanity(
     }
     config = describe(opened, photos, named, [], settings=recorded, masking=settings.masking)
     store = Store(folder, [job.name for job in jobs], parse_likeness)
-    config, settings, _ = begin(store, config, opened, image, settings)
+    config, settings, _ = begin(store, config, opened, image, settings=settings)
     check = Check(
         model=opened,
         shuffled=other,
@@ -117,7 +117,7 @@ def sanity(
     same = config["shuffled sha256"] == config["weights sha256"]
     with memory_errors_translated():
         failures = check.run(jobs, photos.samples, image, progress)
-        return write_results(check, stages, jobs, photos.samples, failures, same=same)
+        return write_results(check, stages, jobs, photos.samples, failures=failures, same=same)
 
 
 def _opened(
@@ -145,7 +145,7 @@ def _check_modes(modes: Sequence[str]) -> None:
 
 
 def _check_same(
-    model: Model, shuffled: Model, stages: Sequence[str], image: Image, layer: str
+    model: Model, shuffled: Model, stages: Sequence[str], image: Image, *, layer: str
 ) -> None:
     """Raises ModelError unless the network trained on shuffled labels has the same architecture."""
     shuffled.find_layer(layer, image[None])
