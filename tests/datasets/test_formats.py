@@ -39,7 +39,7 @@ from small_datasets import (
 # ── folders ──────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_folder_for_each_class_is_found_in_any_depth_and_hidden_files_are_not(
+def test_class_folders_are_read_at_any_depth_without_hidden_files(
     tmp_path: Path,
 ) -> None:
     for name in ("dog/b.PNG", "cat/deep/er/a.jpg", "cat/.hidden.png", ".git/c.png", "dog/.x/d.png"):
@@ -55,7 +55,7 @@ def test_a_folder_for_each_class_is_found_in_any_depth_and_hidden_files_are_not(
     assert found.samples[0].things is None
 
 
-def test_flat_photos_have_no_class_and_a_mixture_is_said(tmp_path: Path) -> None:
+def test_flat_photos_have_no_class_and_a_mixture_is_remarked(tmp_path: Path) -> None:
     photo(tmp_path / "a.png")
     assert only(open_dataset(tmp_path)).label is None
     photo(tmp_path / "cat/b.png")
@@ -105,7 +105,7 @@ def test_boxes_count_pixels_from_1_and_hold_the_last(tmp_path: Path) -> None:
 
 
 @pytest.mark.needs("eval")
-def test_boxes_beyond_the_photo_are_clipped_and_those_without_area_dropped(tmp_path: Path) -> None:
+def test_boxes_are_clipped_and_those_without_area_are_dropped(tmp_path: Path) -> None:
     found = boxed(
         tmp_path,
         (TENCH, -4, 5, 99, 12),
@@ -120,7 +120,7 @@ def test_boxes_beyond_the_photo_are_clipped_and_those_without_area_dropped(tmp_p
 
 
 @pytest.mark.needs("eval")
-def test_boxes_for_another_size_of_the_photo_are_scaled_and_said(tmp_path: Path) -> None:
+def test_boxes_for_another_photo_size_are_scaled_and_remarked(tmp_path: Path) -> None:
     found = boxed(tmp_path, (TENCH, 21, 11, 60, 40), size=(80, 60))
     assert only(found).boxes(TENCH) == [(10, 5, 30, 20)]
     assert found.remarks == (
@@ -139,7 +139,7 @@ def test_boxes_for_another_shape_are_a_failure_that_says_both_sizes(tmp_path: Pa
 
 
 @pytest.mark.needs("eval")
-def test_a_damaged_photo_with_a_good_annotation_is_left_for_its_reader(tmp_path: Path) -> None:
+def test_a_damaged_photo_with_a_good_annotation_is_kept(tmp_path: Path) -> None:
     boxed(tmp_path, (TENCH, 2, 2, 50, 20))
     (tmp_path / TENCH / "a.png").write_bytes(b"\x89PNG no more")
     sample = only(open_dataset(tmp_path))
@@ -151,7 +151,7 @@ def test_a_damaged_photo_with_a_good_annotation_is_left_for_its_reader(tmp_path:
 
 
 @pytest.mark.needs("eval")
-def test_imagenet_with_images_annotations_and_masks_as_our_composites_have_them(
+def test_imagenet_with_images_annotations_and_masks(
     tmp_path: Path,
 ) -> None:
     photo(tmp_path / f"images/{TENCH}/a.JPEG")
@@ -212,7 +212,7 @@ def test_the_lists_of_classes_that_people_have(tmp_path: Path, lines: str) -> No
 
 
 @pytest.mark.needs("eval")
-def test_the_organisers_list_is_read_with_the_development_kit_beside_it(tmp_path: Path) -> None:
+def test_the_organisers_list_is_read_with_its_development_kit(tmp_path: Path) -> None:
     from scipy.io import savemat
 
     flat(tmp_path)

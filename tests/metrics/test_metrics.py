@@ -160,7 +160,7 @@ def test_exactly_that_share_is_muted_even_of_a_flat_map(muted: float) -> None:
         assert int(mask.sum()) == 63 - round(muted * 63)
 
 
-def test_a_soft_mask_keeps_the_scaled_values_of_the_more_important_half() -> None:
+def test_a_soft_mask_keeps_the_scaled_values_of_one_half() -> None:
     heatmap = torch.tensor([[1.0, 2.0], [3.0, 5.0]])
     assert shown(heatmap).tolist() == [[0, 0], [0.5, 1]]
     assert shown(heatmap, soft=False).tolist() == [[0, 0], [1, 1]]
@@ -208,7 +208,7 @@ def located(heatmap: Tensor, box: tuple[float, ...] | None = None, mask: Tensor 
     return seen(heatmap, truth=Truth(boxes, mask))
 
 
-def test_energy_is_one_inside_zero_outside_and_chance_for_a_uniform_map() -> None:
+def test_energy_is_one_inside_and_zero_outside_the_object() -> None:
     box = (12.0, 1.0, 16.0, 5.0)  # x from 12 to 16: only there if x is the second axis
     inside, outside = torch.zeros(HEIGHT, WIDTH), torch.ones(HEIGHT, WIDTH)
     inside[1:5, 12:16] = 3.0

@@ -89,7 +89,7 @@ def test_maps_of_other_grids_are_brought_to_one() -> None:
     assert map_similarity(ramp, torch.ones(9, 9)) is None
 
 
-def test_without_boxes_or_labels_it_says_which_figures_that_costs(tmp_path: Path) -> None:
+def test_without_boxes_or_labels_focus_and_accuracy_are_unknown(tmp_path: Path) -> None:
     flat = tmp_path / "flat"
     flat.mkdir()
     for number, path in enumerate(sorted(photos(tmp_path / "photos", 6).rglob("*.png"))):
@@ -194,7 +194,9 @@ def test_the_gate_is_exit_code_3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         (["a,a", "a,a,a"], ["a,a", "a,a,a"]),
     ],
 )
-def test_sides_are_called_by_what_tells_them_apart(names: list[str], short: list[str]) -> None:
+def test_names_of_sides_are_shortened_to_their_differences(
+    names: list[str], short: list[str]
+) -> None:
     assert short_names(names) == short
 
 

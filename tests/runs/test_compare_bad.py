@@ -50,7 +50,7 @@ def checkpoint(network: nn.Module, path: str = "weights.safetensors") -> str:
 
 
 @here
-def test_models_of_other_class_counts_are_refused_though_no_class_has_a_name() -> None:
+def test_unnamed_classes_of_another_count_are_refused() -> None:
     said = command("compare", TINY, "toy_models:two_classes,runtime=eager", "photos", *WORDS)
     refused(said, "have different classes (5 and 2 classes)")
     assert not Path("out").exists()  # it is said before the first model is run
@@ -63,7 +63,7 @@ def test_a_checkpoint_of_another_class_count_is_refused() -> None:
 
 
 @here
-def test_a_model_that_names_the_same_classes_in_another_order_is_refused() -> None:
+def test_the_same_classes_in_another_order_are_refused() -> None:
     Path("order.txt").write_text("red\ngreen\nlynx\nblue\ntabby\n", "utf-8")
     sides = [f"{TINY},labels=names.txt", f"{TINY},labels=order.txt"]
     refused(command("compare", *sides, "photos", *WORDS), "column 2 is named 'blue' and 'lynx'")
@@ -132,7 +132,7 @@ class Locked(nn.Module):
             return self.network(images)
 
 
-def test_a_network_that_cannot_be_copied_is_compared_and_not_randomised(tmp_path: Path) -> None:
+def test_a_network_that_cannot_be_copied_is_still_compared(tmp_path: Path) -> None:
     locked = opened(Locked(Regions(0.1 * torch.eye(3))))
     folder = photos(tmp_path / "photos", 6)
     found = scorecam.compare(
@@ -313,7 +313,7 @@ def test_a_run_that_names_no_methods_and_a_sanity_check_are_no_sides(
             compared_runs(two_runs, tmp_path / "out")
 
 
-def test_what_else_differs_between_runs_is_said(tmp_path: Path) -> None:
+def test_other_differences_between_runs_are_remarked(tmp_path: Path) -> None:
     folder = with_truth(photos(tmp_path / "photos", 6))
     sides = [str(tmp_path / "one"), str(tmp_path / "two")]
     run(folder, Path(sides[0]))

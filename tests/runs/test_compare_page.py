@@ -55,9 +55,7 @@ def test_every_photo_shows_both_sides_maps_of_one_class(folder: Path, tmp_path: 
         assert picture.jpeg is not None
 
 
-def test_a_photo_of_which_the_prediction_flips_says_what_each_side_says(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_a_flipped_photo_shows_the_prediction_of_each_side(folder: Path, tmp_path: Path) -> None:
     page = page_of(compared(["right", "swapped"], folder, tmp_path / "out"))
     for picture in page.pictures:
         label = picture.name.split("/")[0]

@@ -180,7 +180,7 @@ def words(folder: Path, out: Path) -> list[str]:
     return evaluating(folder, out, "--methods", "scorecam,uniform", "--metrics", "all")
 
 
-def test_a_real_limit_on_file_sizes_is_told_and_can_be_gone_on_from(tmp_path: Path) -> None:
+def test_a_limit_on_file_sizes_is_reported_and_can_be_resumed(tmp_path: Path) -> None:
     furnish(tmp_path)
     out = tmp_path / "run"
 

@@ -119,9 +119,7 @@ def test_a_map_of_nan_is_a_result(folder: Path, tmp_path: Path) -> None:
     assert summary.done == 6
 
 
-def test_a_missing_library_ends_the_run_instead_of_failing_every_photo(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_a_missing_library_ends_the_run_at_once(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(MissingExtra):
         scorecam.evaluate(
             opened(), folder, [Absent()], "energy", out=tmp_path / "run", runtime="eager"
@@ -166,7 +164,7 @@ def test_left_overs_go_and_the_users_own_files_stay(folder: Path, tmp_path: Path
     assert [file for file in mine if not file.exists()] == []
 
 
-def test_a_shard_that_ends_while_another_writes_its_results_is_not_lost(
+def test_a_shard_that_ends_while_another_writes_is_not_lost(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(folder, tmp_path / "one")

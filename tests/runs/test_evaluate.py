@@ -400,7 +400,7 @@ def test_a_file_in_the_folders_place_is_refused(folder: Path, tmp_path: Path) ->
         run(folder, tmp_path / "run")
 
 
-def test_settings_that_make_no_sense_are_refused_before_anything_is_written(
+def test_invalid_settings_are_refused_before_anything_is_written(
     folder: Path, tmp_path: Path
 ) -> None:
     for changes in (

@@ -42,7 +42,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_nothing_is_overwritten_without_force_and_nothing_is_computed_before_refusing() -> None:
+def test_overwriting_without_force_is_refused_before_computing() -> None:
     scorecam("explain", "cat.png", *options())
     before = {name: (Path("out") / name).stat().st_mtime_ns for name in listing(Path("out"))}
     again = scorecam("explain", "cat.png", *options())
@@ -112,7 +112,7 @@ def test_a_bad_photo_does_not_stop_the_others() -> None:
     assert {Path(name).stem.split(".")[0] for name in listing(Path("out"))} == {"cat", "dog"}
 
 
-def test_without_json_too_the_others_are_reported_and_the_bad_one_explained() -> None:
+def test_one_bad_photo_is_explained_and_the_others_are_reported() -> None:
     answer = scorecam("explain", "cat.png", "nowhere.png", *options())
 
     assert answer.code == 1
@@ -205,7 +205,7 @@ def _interrupted(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def test_a_full_disk_leaves_no_half_written_file_and_keeps_what_is_done(
+def test_a_full_disk_keeps_results_and_leaves_no_partial_file(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     save = Image.Image.save
@@ -234,7 +234,7 @@ def test_a_full_disk_leaves_no_half_written_file_and_keeps_what_is_done(
             assert whole(Path("out") / name)
 
 
-def test_a_folder_that_cannot_be_made_is_refused_before_anything_is_computed() -> None:
+def test_a_folder_that_cannot_be_created_is_refused_at_once() -> None:
     for out in ("cat.png", "cat.png/deeper"):
         answer = scorecam("explain", "dog.png", *options(), "--out", out)
 

@@ -186,7 +186,7 @@ def test_the_checksum_is_what_the_documentation_says() -> None:
     assert checksum(record) == hashlib.sha256(text.encode()).hexdigest()
 
 
-def test_runs_of_earlier_versions_are_read_and_gone_on_with(
+def test_runs_of_earlier_versions_are_read_and_resumed(
     folder: Path, out: Path, whole: Path
 ) -> None:
     """Their records and maps have no checksums, and their run.json says nothing of them."""
@@ -486,9 +486,7 @@ def test_verify_does_not_wait_for_a_pipe_in_the_place_of_the_table(out: Path) ->
     assert (fault.file, fault.state) == ("results.parquet", "out of date")
 
 
-def test_verify_reads_the_table_without_threads_that_could_outlive_the_command(
-    out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_verify_reads_the_table_without_threads(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import pyarrow.parquet as pq
 
     asked: list[tuple[Any, Any]] = []

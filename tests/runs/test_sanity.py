@@ -80,7 +80,7 @@ def test_stages_come_in_the_order_of_a_pass_from_the_output(network: nn.Module) 
     assert not any(child._forward_pre_hooks for child in network.modules())
 
 
-def test_exactly_the_chosen_stages_are_drawn_anew(network: nn.Module) -> None:
+def test_exactly_the_chosen_stages_are_reinitialised(network: nn.Module) -> None:
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     network.blocks[0][1].running_mean += 5  # statistics are what was learnt, too
     drawn = opened(network).randomised(["blocks.0", "head"], IMAGE, seed=0).module
@@ -96,7 +96,7 @@ def test_exactly_the_chosen_stages_are_drawn_anew(network: nn.Module) -> None:
         assert torch.equal(tensor, before[name])
 
 
-def test_each_layer_is_drawn_by_its_own_initialiser(network: nn.Module) -> None:
+def test_each_layer_is_reinitialised_by_its_own_initialiser(network: nn.Module) -> None:
     with torch.no_grad():
         network.head.weight.mul_(1000)
     drawn = opened(network).randomised(STAGES, IMAGE, seed=0).module
@@ -115,7 +115,7 @@ def test_a_seed_gives_the_same_copy_and_leaves_torchs_own_alone(network: nn.Modu
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-def test_what_cannot_be_drawn_anew_says_so(network: nn.Module) -> None:
+def test_what_cannot_be_reinitialised_is_an_error(network: nn.Module) -> None:
     with pytest.raises(LayerError, match=r"blocks\.0"):
         opened(network).randomised(["blocks.7"], IMAGE, seed=0)
 
@@ -346,9 +346,7 @@ def test_without_cascading_there_is_no_verdict_to_print(network: nn.Module, tmp_
     assert "Independent, spearman" in found.table
 
 
-def test_more_draws_do_not_make_the_interval_narrower_than_the_photos_do(
-    network: nn.Module, tmp_path: Path
-) -> None:
+def test_more_seeds_do_not_narrow_the_interval(network: nn.Module, tmp_path: Path) -> None:
     class OfTheImage(OfTheWeights):
         """How alike its maps are hangs on the photo alone, never on the draw."""
 
