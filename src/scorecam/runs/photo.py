@@ -108,14 +108,6 @@ def prepare_photo(sample: Sample, setup: Setup) -> PreparedPhoto:
     )
 
 
-def _preprocess(setup: Setup) -> Preprocess:
-    if setup.model.preprocess is None:
-        raise ModelError(
-            "The model's preprocessing is unknown.", do="Give preprocess= (--preprocess)."
-        )
-    return setup.model.preprocess
-
-
 def _scorer(setup: Setup, image: Image) -> Scorer:
     """Scores the photo itself."""
     scorer = Scorer(
