@@ -270,11 +270,11 @@ def explain(
     photo = read(image)
     x = preprocess(photo.image)
     bank = method.bank(x, target)
-    said = (*photo.remarks, *bank.provenance.remarks)
+    remarks = (*photo.remarks, *bank.provenance.remarks)
     bank = dataclasses.replace(
         bank,
         view=preprocess.jpeg(photo.image),
-        provenance=dataclasses.replace(bank.provenance, remarks=said),
+        provenance=dataclasses.replace(bank.provenance, remarks=remarks),
     )
     return Explanation(
         bank,

@@ -225,8 +225,8 @@ class Explanation:
 
     def _title(self) -> str:
         target = self.target
-        said = f"{target.score:.3g}" if target.probability is None else f"{target.probability:.1%}"
-        return f"{target.label}  {said}"
+        value = f"{target.score:.3g}" if target.probability is None else f"{target.probability:.1%}"
+        return f"{target.label}  {value}"
 
     def _budget_text(self) -> str:
         """The effect of a reduced budget on this map; empty if every mask was scored."""
@@ -268,10 +268,10 @@ def _page(explanation: Explanation) -> Page:
         raise PhotoError(
             f"An image with {len(bank.size)} axes cannot be shown on a page.", do="Plot `heatmap`."
         )
-    said = "" if target.probability is None else f" with {target.probability:.1%}"
+    share = "" if target.probability is None else f" with {target.probability:.1%}"
     return Page(
         title=f"Why {target.label}?",
-        lead=f"{bank.provenance.model} sees {target.label}{said}. The map shows which parts of the "
+        lead=f"{bank.provenance.model} sees {target.label}{share}. The map shows which parts of the "
         f"picture support that score, by Score-CAM in the variant {explanation.variant.name}.",
         about=_about(explanation),
         pictures=(_on_page(explanation),),

@@ -343,7 +343,13 @@ class ScoreBank:
         if classes is not None:
             self.keep(classes).save(path)
             return
-        record = Record(self.size, self.masking, self.head, self.layer, self.provenance)
+        record = Record(
+            size=self.size,
+            masking=self.masking,
+            head=self.head,
+            layer=self.layer,
+            provenance=self.provenance,
+        )
         try:
             entries, tensors = pack(Parts(_tensors(self), record, self.names, self.view))
         except (TypeError, ValueError) as error:

@@ -112,14 +112,14 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Tensors, bool]:
         raise
     except _DAMAGE as error:
         raise unreadable(path, error) from error
-    said = record.pop(CHECKSUM, None)
-    if said is not None and said != checksum(record, tensors):
+    expected = record.pop(CHECKSUM, None)
+    if expected is not None and expected != checksum(record, tensors):
         raise BankError(
             f"{path!s:.200} was changed or damaged after it was saved: its checksum is wrong.",
             likely="It may have been edited, or copied incompletely.",
             do="Copy it again, or explain the photo again.",
         )
-    return record, tensors, said is not None
+    return record, tensors, expected is not None
 
 
 _DAMAGE = (

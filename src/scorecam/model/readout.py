@@ -90,8 +90,8 @@ def find_scores(output: Any) -> Any:
         return entries[found[0]]
     shapes = ", ".join(f"{quoted(key)}: {_shape(entry)}" for key, entry in entries.items())
     raise TargetError(
-        f"The model's output is a {type(output).__name__} and its scores could not be told from "
-        f"the rest ({shapes or 'it holds nothing'}).",
+        f"The model's output is a {type(output).__name__} and its scores could not be "
+        f"identified ({shapes or 'it holds nothing'}).",
         do=SAY_WHICH,
     )
 

@@ -28,9 +28,9 @@ def memory_errors_translated() -> Generator[None]:
     except MemoryShortage:
         raise
     except (MemoryError, RuntimeError) as error:
-        said = str(error).lower()
+        message = str(error).lower()
         ran_out = isinstance(error, MemoryError | torch.OutOfMemoryError)
-        if not (ran_out or any(phrase in said for phrase in MEMORY_RAN_OUT)):
+        if not (ran_out or any(phrase in message for phrase in MEMORY_RAN_OUT)):
             raise
         raise MemoryShortage(
             "Memory ran out.",

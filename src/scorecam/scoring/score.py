@@ -69,7 +69,7 @@ def score(
         )
     images = images.detach().to(model.device, torch.float32)
     batches = Batches(first_batch_size(settings.batch_size, images))
-    masked = prepare(model, images, layer, settings.masking, batches)
+    masked = prepare(model, images, layer, masking=settings.masking, batches=batches)
     seconds = (time.perf_counter() - began) / len(images)
     _check_names(model, len(masked[0].scores))
     check_declared(model.head, torch.stack([image.scores for image in masked]))

@@ -56,7 +56,7 @@ def score_masks(
     if plan is None or all(plan.least >= len(image) for image in images):
         return _score_all(scorer, images)
     searches = [
-        _Search(image, column, settings.variant, plan, settings.seed)
+        _Search(image, column, settings.variant, plan=plan, seed=settings.seed)
         for image, column in zip(images, columns, strict=True)
     ]
     return _score_few(scorer, searches)
