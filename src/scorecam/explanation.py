@@ -271,8 +271,8 @@ def _page(explanation: Explanation) -> Page:
     share = "" if target.probability is None else f" with {target.probability:.1%}"
     return Page(
         title=f"Why {target.label}?",
-        lead=f"{bank.provenance.model} sees {target.label}{share}. The map shows which parts of the "
-        f"picture support that score, by Score-CAM in the variant {explanation.variant.name}.",
+        lead=f"{bank.provenance.model} sees {target.label}{share}. The map shows which parts of "
+        f"the picture support that score, by Score-CAM in the variant {explanation.variant.name}.",
         about=_about(explanation),
         pictures=(_on_page(explanation),),
         remarks=bank.provenance.remarks,
