@@ -50,17 +50,17 @@ def mask_of(sample: Sample, wnid: str) -> Tensor:
 def maps_of(model: Model, image: Tensor, columns: list[int]) -> dict[str, list[Tensor]]:
     """The heatmap of every method, for each class."""
     bank = scorecam.ScoreCAM(model).bank(image)
-    found = {
+    maps = {
         f"scorecam:variant={name}": [bank.heatmap(column, name) for column in columns]
         for name in VARIANTS
     }
     scorer = Scorer(model, image, head=bank.head)
     for method in parse_methods(GRADIENTS):
-        found[method.name] = [
+        maps[method.name] = [
             method.heatmap(Case(model, image, column, bank.layer, lambda: bank, lambda: scorer))
             for column in columns
         ]
-    return found
+    return maps
 
 
 def measured(network: str, samples: tuple[Sample, ...]) -> dict[str, Any]:

@@ -243,17 +243,17 @@ def measured(model: Model, sample: Sample, tried: dict[str, Candidate]) -> dict[
 
 def summary(rows: list[dict[str, list[float]]]) -> dict[str, Any]:
     """Means and differences to Grad-CAM, with intervals."""
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     for name in rows[0]:
-        found[name] = {}
+        results[name] = {}
         for place, outcome in enumerate(OUTCOMES):
             own = [row[name][place] for row in rows]
             other = [row["gradcam"][place] for row in rows]
-            found[name][outcome] = {
+            results[name][outcome] = {
                 **asdict(interval(own)),
                 "against_gradcam": asdict(paired(own, other)),
             }
-    return found
+    return results
 
 
 def main() -> None:

@@ -74,13 +74,13 @@ def cell(mean: Interval, photos: int | None = None) -> str:
     return text if photos in (None, mean.n) else f"{text} (n = {mean.n})"
 
 
-def difference(found: Interval, outcome: str) -> str:
+def difference(mean: Interval, outcome: str) -> str:
     """A difference in percentage points, marked where the interval excludes 0."""
-    if found.n == 0:
+    if mean.n == 0:
         return ""
-    better = (found.mean < 0) == (outcome in LOWER)
-    mark = ("**better**" if better else "**worse**") if found.excludes(0.0) else "even"
-    return f"{100 * found.mean:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}] {mark}"
+    better = (mean.mean < 0) == (outcome in LOWER)
+    mark = ("**better**" if better else "**worse**") if mean.excludes(0.0) else "even"
+    return f"{100 * mean.mean:+.1f} [{100 * mean.low:+.1f}, {100 * mean.high:+.1f}] {mark}"
 
 
 def paper_table(run: Run, outcomes: Sequence[str], keep: Callable[[str], bool]) -> str:
@@ -109,10 +109,10 @@ def against_gradcam(run: Run, methods: Sequence[str], keep: Callable[[str], bool
     """Differences to Grad-CAM on the five metrics."""
     rows: list[list[str]] = []
     for method in methods:
-        found = [run.against(method, "gradcam", outcome, keep) for outcome in FIVE]
-        if any(each.n for each in found):
-            count = str(max(each.n for each in found))
-            cells = [difference(each, o) for each, o in zip(found, FIVE, strict=True)]
+        means = [run.against(method, "gradcam", outcome, keep) for outcome in FIVE]
+        if any(each.n for each in means):
+            count = str(max(each.n for each in means))
+            cells = [difference(each, o) for each, o in zip(means, FIVE, strict=True)]
             rows.append([NAMES[method], count, *cells])
     return table(["against Grad-CAM", "photos", *(TITLES[outcome] for outcome in FIVE)], rows)
 

@@ -71,17 +71,17 @@ class Subject:
 
 def photos(model: Model, options: argparse.Namespace) -> Iterator[tuple[str, Tensor]]:
     """Photos at equal steps from the folders, preprocessed."""
-    found = sorted(
+    paths = sorted(
         path
         for name in options.folders.split(",")
         for path in (options.photos / name / "images").rglob("*")
         if path.suffix.lower() in SUFFIXES
     )
-    if not found or model.preprocess is None:
+    if not paths or model.preprocess is None:
         sys.exit(f"There are no photos under {options.photos}.")
-    count = min(options.limit, len(found))
+    count = min(options.limit, len(paths))
     for number in range(count):
-        path = found[number * len(found) // count]
+        path = paths[number * len(paths) // count]
         yield path.stem, model.preprocess(read_photo(path))
 
 
@@ -89,8 +89,8 @@ def canvases(trained: Callable[[], digits.Trained]) -> Subject:
     """A small network of common/digits.py, on images it was not trained on."""
 
     def images(_: Model, options: argparse.Namespace) -> Iterator[tuple[str, Tensor]]:
-        found, _labels = digits.held_out(min(options.limit, 100), trained().side)
-        for number, image in enumerate(found):
+        unseen, _labels = digits.held_out(min(options.limit, 100), trained().side)
+        for number, image in enumerate(unseen):
             yield f"canvas{number}", image
 
     return Subject(lambda: open_model(trained().module), images)
@@ -200,7 +200,7 @@ def measure(name: str, options: argparse.Namespace) -> Json:
     subject = SUBJECTS[name]
     model = subject.open()
     kinds = options.kinds.split(",")
-    found: dict[str, list[MapFidelity]] = {}
+    fidelities: dict[str, list[MapFidelity]] = {}
     for number, (key, image) in enumerate(subject.images(model, options)):
         bank = exact(name, model, key, image, options.cache)
         print(f"\r{name}: {number + 1}", end="", file=sys.stderr, flush=True)
@@ -212,7 +212,7 @@ def measure(name: str, options: argparse.Namespace) -> Json:
                         model, subject.layer, variant, budget="fast", precision="auto"
                     )
                     few = method.bank(image, column)
-                    found.setdefault(f"fast {variant}", []).append(
+                    fidelities.setdefault(f"fast {variant}", []).append(
                         compare(few, bank, column, variant, **where)
                     )
             plans = {}
@@ -225,9 +225,11 @@ def measure(name: str, options: argparse.Namespace) -> Json:
                 few = replayed(bank, column, "official", budget)
                 _ = few.completed
                 where["choosing"] = time.perf_counter() - began
-                found.setdefault(kind, []).append(compare(few, bank, column, "official", **where))
+                fidelities.setdefault(kind, []).append(
+                    compare(few, bank, column, "official", **where)
+                )
     print(file=sys.stderr)
-    return {kind: [asdict(each) for each in rows] for kind, rows in found.items()}
+    return {kind: [asdict(each) for each in rows] for kind, rows in fidelities.items()}
 
 
 def main() -> None:

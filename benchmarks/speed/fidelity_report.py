@@ -45,30 +45,30 @@ def fraction(values: Sequence[float], at: float) -> float:
     return float(np.quantile(np.asarray(values), at))
 
 
-def summary(found: Sequence[MapFidelity]) -> Json:
+def summary(maps: Sequence[MapFidelity]) -> Json:
     """Median, tail and worst of every figure."""
-    if not found:
+    if not maps:
         return {}
-    pearson = [each.pearson for each in found]
-    iou = [each.iou for each in found]
+    pearson = [each.pearson for each in maps]
+    iou = [each.iou for each in maps]
     return {
-        "maps": len(found),
+        "maps": len(maps),
         "pearson": [statistics.median(pearson), fraction(pearson, 0.05), min(pearson)],
         "iou": [statistics.median(iou), fraction(iou, 0.05), min(iou)],
         "error": [
-            statistics.median(each.error for each in found),
-            fraction([each.error for each in found], 0.9),
-            max(each.error for each in found),
+            statistics.median(each.error for each in maps),
+            fraction([each.error for each in maps], 0.9),
+            max(each.error for each in maps),
         ],
-        "estimate": statistics.median(each.estimate for each in found),
-        "honest": statistics.mean(each.error <= each.estimate for each in found),
+        "estimate": statistics.median(each.estimate for each in maps),
+        "honest": statistics.mean(each.error <= each.estimate for each in maps),
         "masks": [
-            statistics.median(each.masks for each in found),
-            max(each.masks for each in found),
+            statistics.median(each.masks for each in maps),
+            max(each.masks for each in maps),
         ],
-        "share": statistics.median(each.masks / each.live for each in found),
-        "choosing": statistics.median(each.choosing or 0.0 for each in found),
-        "within": statistics.mean(each.error <= TOLERANCE for each in found),
+        "share": statistics.median(each.masks / each.live for each in maps),
+        "choosing": statistics.median(each.choosing or 0.0 for each in maps),
+        "within": statistics.mean(each.error <= TOLERANCE for each in maps),
     }
 
 

@@ -13,16 +13,16 @@ from benchmarks.speed.rows import PEERS, ROWS, Json
 Map = npt.NDArray[np.float32]
 
 
-def compared(found: Map, other: Map) -> Json:
+def compared(heatmap: Map, other: Map) -> Json:
     """How close two scaled maps of one photo are, `h w` each."""
-    constant = found.std() == 0 or other.std() == 0
-    pearson = None if constant else float(np.corrcoef(found.ravel(), other.ravel())[0, 1])
-    share = round(0.2 * found.size)
-    ours, theirs = (set(np.argsort(-m.ravel(), kind="stable")[:share]) for m in (found, other))
+    constant = heatmap.std() == 0 or other.std() == 0
+    pearson = None if constant else float(np.corrcoef(heatmap.ravel(), other.ravel())[0, 1])
+    share = round(0.2 * heatmap.size)
+    ours, theirs = (set(np.argsort(-m.ravel(), kind="stable")[:share]) for m in (heatmap, other))
     return {
         "pearson": pearson,  # None where a map is constant
         "iou": len(ours & theirs) / len(ours | theirs),
-        "max_abs": float(np.abs(found - other).max()),
+        "max_abs": float(np.abs(heatmap - other).max()),
     }
 
 
@@ -48,8 +48,8 @@ def summary(entry: Json, key: str) -> Json:
     runs = entry["runs"][key]
     row: Json = {"label": ROWS[key].label, "seconds": spread([f["seconds"] for f in runs])}
     row["peak_mib"] = spread([f["peak_mib"] for f in runs])
-    if ROWS[key].kind in ("peer", "ours", "cheap") and (found := ratios(entry, key)):
-        row["ratio"] = spread(found)
+    if ROWS[key].kind in ("peer", "ours", "cheap") and (speeds := ratios(entry, key)):
+        row["ratio"] = spread(speeds)
     for name in ("seconds_again", "forward_passes", "photos"):
         if name in runs[0]:
             row[name] = statistics.median(f[name] for f in runs)
@@ -69,10 +69,10 @@ def summary(entry: Json, key: str) -> Json:
 def fidelity_of(runs: Sequence[Json]) -> Json:
     """Median and worst over photos. For a photo measured several times, the worst counts."""
     worst: dict[int, Json] = {}
-    for found in (each for run_ in runs for each in run_["fidelity"]):
-        known = worst.setdefault(found["photo"], found)
-        if found["max_abs"] > known["max_abs"]:
-            worst[found["photo"]] = found
+    for photo in (each for run_ in runs for each in run_["fidelity"]):
+        known = worst.setdefault(photo["photo"], photo)
+        if photo["max_abs"] > known["max_abs"]:
+            worst[photo["photo"]] = photo
     photos = list(worst.values())
     fidelity: Json = {"photos": len(photos)}
     for name, choose in (("pearson", min), ("iou", min), ("max_abs", max)):
@@ -89,21 +89,21 @@ def over_floor(entry: Json, key: str) -> Generator[float]:
     Conversion is excluded on both sides: for a converted network the second time counts.
     """
     rows = {f["round"]: f for f in entry["runs"][ROWS[key].of]}
-    for found in entry["runs"][key]:
-        row = rows[found["round"]]
-        name = "seconds" if found["runtime"] == "eager" else "seconds_again"
-        yield row[name] / found["seconds"]
+    for run in entry["runs"][key]:
+        row = rows[run["round"]]
+        name = "seconds" if run["runtime"] == "eager" else "seconds_again"
+        yield row[name] / run["seconds"]
 
 
 def geometric_means(report: Json) -> Json:
     """The geometric mean of each row's median ratio, over the networks that have one."""
     means: Json = {}
     for key in ROWS:
-        found = [
+        medians = [
             entry["rows"][key]["ratio"]["median"]
             for entry in report["networks"].values()
             if "ratio" in entry.get("rows", {}).get(key, {})
         ]
-        if found:
-            means[key] = {"ratio": statistics.geometric_mean(found), "networks": len(found)}
+        if medians:
+            means[key] = {"ratio": statistics.geometric_mean(medians), "networks": len(medians)}
     return means

@@ -83,7 +83,7 @@ class Bench:
 
     def references(self, network: str, folder: Path) -> list[Json]:
         """One exact map per photo. A kept map is reused while nothing it depends on has changed."""
-        found: list[Json] = []
+        references: list[Json] = []
         for at in range(min(self.options.reference_photos, len(self.photos))):
             kept = self.reference_file(network, at, folder)
             runtime = "eager" if at < self.options.peer_photos else self.options.reference_runtime
@@ -92,9 +92,9 @@ class Bench:
                 say(f"{network}: reference {at + 1}")
                 # Written last: if this file exists, its map is complete.
                 kept.with_suffix(".json").write_text(json.dumps(run(job, self.options.photos)))
-            found.append(json.loads(kept.with_suffix(".json").read_text()))
-            found[-1]["map"] = str(kept)
-        return found
+            references.append(json.loads(kept.with_suffix(".json").read_text()))
+            references[-1]["map"] = str(kept)
+        return references
 
     def reference_file(self, network: str, at: int, folder: Path) -> Path:
         """The file of an exact map, named after everything that the map depends on."""
@@ -122,16 +122,16 @@ class Bench:
                 continue  # the row that it repeats has failed
             job = self.job(network, key, at, maps=maps, floor=floor)
             try:
-                found = run(job, self.options.photos)
+                figures = run(job, self.options.photos)
             except FailedError as failure:
                 entry["failures"].append({"row": key, "round": turn, "error": str(failure)})
                 say(f"{network}: {key}, round {turn + 1}: failed: {failure}")
                 continue
-            found |= {"round": turn, "photo": at}
+            figures |= {"round": turn, "photo": at}
             if maps.exists():
-                found["fidelity"] = list(self.fidelity(entry, key, at, maps))
-            entry["runs"][key].append(found)
-            say(f"{network}: {key}, round {turn + 1}: {found['seconds']:.3f} s")
+                figures["fidelity"] = list(self.fidelity(entry, key, at, maps))
+            entry["runs"][key].append(figures)
+            say(f"{network}: {key}, round {turn + 1}: {figures['seconds']:.3f} s")
             self.summarise()
 
     def job(self, network: str, row: str, at: int, **more: Any) -> Job:
@@ -144,21 +144,21 @@ class Bench:
 
     def floor(self, entry: Json, key: str, turn: int) -> tuple[str, str, int, int] | None:
         """What a floor repeats: the passes of the other row in this round."""
-        for found in entry["runs"].get(ROWS[key].of, []):
-            if found["round"] == turn:
+        for run_ in entry["runs"].get(ROWS[key].of, []):
+            if run_["round"] == turn:
                 names = ("runtime", "precision", "forward_passes", "batch_size")
-                runtime, precision, count, size = (found[name] for name in names)
+                runtime, precision, count, size = (run_[name] for name in names)
                 return runtime, precision, count, size
         return None
 
     def fidelity(self, entry: Json, key: str, at: int, maps: Path) -> Iterator[Json]:
         """How close each map of a run is to the reference of its photo."""
-        for number, found in enumerate(np.load(maps)):
+        for number, heatmap in enumerate(np.load(maps)):
             photo = number if ROWS[key].many else at
             if photo >= len(entry["references"]):
                 break
             other = np.load(entry["references"][photo]["map"])[0]
-            yield {"photo": photo, **compared(found, other)}
+            yield {"photo": photo, **compared(heatmap, other)}
 
     def summarise(self) -> None:
         """Update the summary, and write the report."""

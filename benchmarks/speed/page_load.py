@@ -86,9 +86,9 @@ def measured(count: int, loads: int, browser: str) -> dict[str, Any]:
         run = a_run(count, Path(folder))
         file = Path(folder) / "page.html"
         began = time.perf_counter()
-        found = audit(run)
+        result = audit(run)
         read = time.perf_counter()
-        write(found, file)
+        write(result, file)
         written = time.perf_counter()
         size = file.stat().st_size / 1e6
         times = [load(file, browser) for _ in range(loads)]
@@ -117,14 +117,13 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.browser is None:
         sys.exit("Chromium is not on the PATH. Install it, or pass --browser.")
-    found = measured(arguments.pictures, arguments.loads, arguments.browser)
+    figures = measured(arguments.pictures, arguments.loads, arguments.browser)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps(found, indent=2) + "\n")
-    print(json.dumps(found, indent=2))
+    arguments.out.write_text(json.dumps(figures, indent=2) + "\n")
+    print(json.dumps(figures, indent=2))
     for name, limit in LIMITS.items():
-        print(
-            f"{name}: {found[name]} (limit {limit}): {'met' if found[name] <= limit else 'MISSED'}"
-        )
+        verdict = "met" if figures[name] <= limit else "MISSED"
+        print(f"{name}: {figures[name]} (limit {limit}): {verdict}")
 
 
 if __name__ == "__main__":

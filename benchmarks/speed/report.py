@@ -65,17 +65,17 @@ def row_of(row: Json) -> str:
     cells += [runs_in, f"{row['peak_mib']['median']:.0f}"]
     fidelity = row.get("fidelity", {})
     for figure, form in (("pearson", ".5f"), ("iou", ".3f"), ("max_abs", ".2g")):
-        found = fidelity.get(figure)
-        if found is None:
+        values = fidelity.get(figure)
+        if values is None:
             cells.append("not defined" if fidelity else "")
         elif fidelity["photos"] == 1:
-            cells.append(f"{found['median']:{form}}")
+            cells.append(f"{values['median']:{form}}")
         else:
-            cells.append(f"{found['median']:{form}}, worst {found['worst']:{form}}")
+            cells.append(f"{values['median']:{form}}, worst {values['worst']:{form}}")
     return f"| {' | '.join(cells)} |"
 
 
-def ranged(found: Json, form: str) -> str:
+def ranged(values: Json, form: str) -> str:
     """The median, with the smallest and largest where they differ as printed."""
-    low, middle, high = (f"{found[name]:{form}}" for name in ("min", "median", "max"))
+    low, middle, high = (f"{values[name]:{form}}" for name in ("min", "median", "max"))
     return middle if low == high else f"{middle} ({low}–{high})"

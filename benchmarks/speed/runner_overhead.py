@@ -99,7 +99,7 @@ def overhead(photos: Path, count: int, presets: Sequence[str]) -> dict[str, Any]
     """The time of a run relative to the same work by hand: for each photo, and once."""
     model = scorecam.open_model("lite0")
     dataset = select(open_dataset(str(photos / "composites")), limit=count)
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     for metrics in presets:
         by_hand(model, dataset.samples[0], metrics)  # conversion, caches
         folder = Path(tempfile.mkdtemp(prefix="runner-"))
@@ -113,18 +113,18 @@ def overhead(photos: Path, count: int, presets: Sequence[str]) -> dict[str, Any]
         shutil.rmtree(folder)
         # The first photo's time includes the start of the run, which `once` counts.
         run, hand = np.array(turns.run[1:]), np.array(turns.hand[1:])
-        found[metrics] = {"photos": count}
+        results[metrics] = {"photos": count}
         for place, clock in enumerate(CLOCKS):
             own, bare = run[:, place], hand[:, place]
-            found[metrics][clock] = {
+            results[metrics][clock] = {
                 "each photo": interval((own / bare - 1).tolist()).plain(),
                 "median photo": float(np.median(own / bare) - 1),
                 "seconds by hand": float(np.median(bare)),
                 "seconds once": float(once[place]),
                 "all": float((own.sum() + once[place]) / bare.sum() - 1),
             }
-        print(metrics, json.dumps(found[metrics], indent=1), flush=True)
-    return found
+        print(metrics, json.dumps(results[metrics], indent=1), flush=True)
+    return results
 
 
 def memory(count: int) -> list[dict[str, float]]:
