@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from scorecam.errors import SettingError
-from scorecam.metrics.faithfulness import ADCC, Deletion, Insertion, Recognition
+from scorecam.metrics.adcc import ADCC
+from scorecam.metrics.faithfulness import Deletion, Insertion, Recognition
 from scorecam.metrics.localisation import Energy, Overlap, Pointing, covered, iou
 from scorecam.metrics.masks import blurred, ranks, shown, soft_mask
 from scorecam.metrics.metric import Seen, Truth

@@ -133,3 +133,7 @@ class _Axes:
         if output.shape[1:] != self._maps.shape:
             return torch.inf
         return float((output[0].detach().float() - self._maps).abs().nan_to_num().max())
+
+
+METHODS: tuple[type[DeclaredMethod], ...] = (GradCAM, GradCAMPlusPlus, XGradCAM, LayerCAM)
+"""The methods of this file."""

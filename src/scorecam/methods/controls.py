@@ -136,3 +136,7 @@ class FakeCAM(DeclaredMethod):
         fake = torch.ones(case.image.shape[1:], device="cpu", dtype=torch.float32)
         fake[(0,) * fake.ndim] = 0
         return finished(fake, case, self.name)
+
+
+METHODS: tuple[type[DeclaredMethod], ...] = (Uniform, Random, Centre, Edges, FakeCAM)
+"""The methods of this file."""

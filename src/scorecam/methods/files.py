@@ -113,3 +113,7 @@ def _is_folder(path: Path) -> bool:
     with contextlib.suppress(OSError):
         return path.is_dir()
     return False
+
+
+METHODS: tuple[type[DeclaredMethod], ...] = (Maps,)
+"""The methods of this file."""

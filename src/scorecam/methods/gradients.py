@@ -249,3 +249,13 @@ def _autograd_nodes(score: Tensor) -> set[Any]:
             seen.add(node)
             ahead += [before for before, _ in node.next_functions]
     return seen
+
+
+METHODS: tuple[type[DeclaredMethod], ...] = (
+    Gradient,
+    SmoothGrad,
+    IntegratedGradients,
+    GuidedBackprop,
+    Occlusion,
+)
+"""The methods of this file."""

@@ -160,3 +160,7 @@ def _blurred(images: Images, sigma: float) -> Images:
     return functional.conv2d(
         functional.conv2d(padded, rows, groups=colours), columns, groups=colours
     )
+
+
+METHODS: tuple[type[DeclaredMethod], ...] = (Mask,)
+"""The methods of this file."""

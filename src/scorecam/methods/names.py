@@ -10,22 +10,10 @@ from scorecam.errors import SettingError, did_you_mean
 from scorecam.explanation import Explanation
 from scorecam.io.arguments import several
 from scorecam.io.ranges import parse_real, parse_whole
-from scorecam.methods.cams import GradCAM, GradCAMPlusPlus, LayerCAM, XGradCAM
+from scorecam.methods import cams, controls, files, gradients, mask, rise, score_cam
 from scorecam.methods.cases import case_of
-from scorecam.methods.controls import Centre, Edges, FakeCAM, Random, Uniform
 from scorecam.methods.declared import DeclaredMethod, Value
-from scorecam.methods.files import Maps
-from scorecam.methods.gradients import (
-    Gradient,
-    GuidedBackprop,
-    IntegratedGradients,
-    Occlusion,
-    SmoothGrad,
-)
-from scorecam.methods.mask import Mask
 from scorecam.methods.method import Method
-from scorecam.methods.rise import RISE
-from scorecam.methods.score_cam import ScoreCAMMethod
 from scorecam.model.model import Model
 from scorecam.shapes import Heatmap
 
@@ -38,28 +26,10 @@ LONGEST_TEXT = 4096
 
 METHODS: dict[str, type[DeclaredMethod]] = {
     method.kind: method
-    for method in (
-        ScoreCAMMethod,
-        Gradient,
-        SmoothGrad,
-        IntegratedGradients,
-        GuidedBackprop,
-        Occlusion,
-        GradCAM,
-        GradCAMPlusPlus,
-        XGradCAM,
-        LayerCAM,
-        RISE,
-        Mask,
-        Uniform,
-        Random,
-        Centre,
-        Edges,
-        FakeCAM,
-        Maps,
-    )
+    for file in (score_cam, gradients, cams, rise, mask, controls, files)
+    for method in file.METHODS
 }
-"""Every method by name. To add one, write its file and add a line here."""
+"""By name. To add a method, add it to the `METHODS` of its file."""
 
 
 def parse_methods(text: str) -> list[Method]:

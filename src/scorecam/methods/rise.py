@@ -101,3 +101,7 @@ def random_masks(image: Image, rise: RISE, seed: int) -> Generator[Masks]:
             for mask, shift in zip(large, shifts[start : start + BATCH], strict=True)
         ]
         yield torch.stack(cuts)
+
+
+METHODS: tuple[type[DeclaredMethod], ...] = (RISE,)
+"""The methods of this file."""

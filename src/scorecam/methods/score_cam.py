@@ -37,3 +37,7 @@ class ScoreCAMMethod(DeclaredMethod):
     @property
     def _found(self) -> Variant:
         return find_variant(self.variant or OPTIONS["variant"].default)
+
+
+METHODS: tuple[type[DeclaredMethod], ...] = (ScoreCAMMethod,)
+"""The methods of this file."""

@@ -13,9 +13,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from scorecam.metrics.masks import blend, blurred, ranks, shown, soft_mask
+from scorecam.metrics.masks import blend, blurred, ranks, shown
 from scorecam.metrics.metric import Measured, Metric, Outcome, Seen
-from scorecam.metrics.similarity import pearson
 from scorecam.shapes import Image
 
 CHUNK = 32
@@ -54,7 +53,7 @@ class Recognition(Metric):
 def _recognised(outcomes: tuple[Outcome, ...], whole: float, left: float) -> Measured:
     """The drop, increase and gain of one image."""
     drop, increase, gain = (outcome.name for outcome in outcomes)
-    if why := _no_probability(whole, left):
+    if why := why_undefined(whole, left):
         return Measured(undefined=dict.fromkeys((drop, increase, gain), why))
     values = {increase: float(left > whole)}
     undefined: dict[str, str] = {}
@@ -69,7 +68,7 @@ def _recognised(outcomes: tuple[Outcome, ...], whole: float, left: float) -> Mea
     return Measured(values, undefined)
 
 
-def _no_probability(*scores: float) -> str:
+def why_undefined(*scores: float) -> str:
     """Why these are not probabilities; "" if they are."""
     if not all(map(math.isfinite, scores)):
         return "The model's score is not finite."
@@ -142,48 +141,25 @@ def _between(seen: Seen, steps: int, first: Image, then: Image) -> tuple[Tensor,
     return counts.double() / pixels, scores
 
 
-@dataclass(frozen=True, repr=False)
-class ADCC(Metric):
-    """Average Drop, Coherency and Complexity, and their harmonic mean.
-
-    With the soft mask H of the whole heatmap, coherency = (Pearson(L(X), L(X·H)) + 1)/2, complexity
-    = mean of H, ADCC = 3/(1/coherency + 1/(1 − complexity) + 1/(1 − drop)). Poppi et al.,
-    Revisiting the Evaluation of Class Activation Mapping, CVPR workshops 2021. Costs one more
-    explanation per heatmap.
-    """
-
-    name: str = "adcc"
-    outcomes: tuple[Outcome, ...] = (
-        Outcome("adcc", "higher", "ADCC"),
-        Outcome("coherency", "higher", "Coherency"),
-        Outcome("complexity", "lower", "Complexity"),
-        Outcome("drop_soft", "lower", "Average Drop, nothing muted"),
-    )
-    source: str = "Poppi et al. 2021: the whole soft mask, each image's own harmonic mean"
-
-    def measure(self, seen: Seen) -> Measured:
-        mask = soft_mask(seen.heatmap)
-        values = {"complexity": float(mask.mean())}
-        undefined: dict[str, str] = {}
-        masked = blend(seen.image, mask[None], seen.canvas)
-        whole, left = seen.probability, float(seen.ask(masked)[0])
-        if why := _no_probability(whole, left):
-            undefined["drop_soft"] = why
-        elif whole > 0:
-            values["drop_soft"] = max(0.0, whole - left) / whole
-        else:
-            undefined["drop_soft"] = "p(X) is 0, so it cannot drop."
-        if seen.explain is None:
-            undefined["coherency"] = "The method cannot explain the masked image."
-        else:
-            agreement = pearson(seen.heatmap, seen.explain(masked[0]))
-            if math.isnan(agreement):
-                undefined["coherency"] = "A heatmap is constant, so the correlation is undefined."
-            else:
-                values["coherency"] = (agreement + 1) / 2
-        if undefined:
-            undefined["adcc"] = "One of its parts is undefined."
-        else:
-            parts = values["coherency"], 1 - values["complexity"], 1 - values["drop_soft"]
-            values["adcc"] = 3 / sum(1 / part for part in parts) if min(parts) > 0 else 0.0
-        return Measured(values, undefined)
+METRICS: tuple[Metric, ...] = (
+    Recognition(),
+    Recognition(
+        "recognition-binary",
+        soft=False,
+        outcomes=(
+            Outcome("average_drop_binary", "lower", "Average Drop, binary mask"),
+            Outcome("average_increase_binary", "higher", "Average Increase, binary mask"),
+            Outcome("average_gain_binary", "higher", "Average Gain, binary mask"),
+        ),
+        source="as recognition, but the pixels that are left are shown whole",
+    ),
+    Deletion(),
+    Insertion(),
+    Insertion(
+        "insertion-blurred",
+        start="blurred",
+        outcomes=(Outcome("insertion_blurred", "higher", "Insertion, from a blurred image"),),
+        source="Petsiuk et al. 2018: 1 % steps from the image blurred by 11 × 11, σ = 5",
+    ),
+)
+"""The metrics of this file."""

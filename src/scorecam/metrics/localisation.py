@@ -154,3 +154,7 @@ def iou(heatmap: Heatmap, region: Region, threshold: float) -> float:
     chosen, inside = soft_mask(heatmap) >= threshold, region >= 0.5
     union = int((chosen | inside).sum())
     return int((chosen & inside).sum()) / union if union else 0.0
+
+
+METRICS: tuple[Metric, ...] = (Energy(), Pointing(), Overlap())
+"""The metrics of this file."""

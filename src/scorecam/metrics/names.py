@@ -4,42 +4,16 @@ from __future__ import annotations
 
 from scorecam.base.wording import quoted
 from scorecam.errors import SettingError, did_you_mean
-from scorecam.metrics.faithfulness import ADCC, Deletion, Insertion, Recognition
-from scorecam.metrics.localisation import Energy, Overlap, Pointing
-from scorecam.metrics.metric import Metric, Outcome
+from scorecam.metrics import adcc, faithfulness, localisation
+from scorecam.metrics.metric import Metric
 
 LONGEST_LIST = 10_000
 """Characters of a list of metrics."""
 
 METRICS: dict[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        Recognition(),
-        Recognition(
-            "recognition-binary",
-            soft=False,
-            outcomes=(
-                Outcome("average_drop_binary", "lower", "Average Drop, binary mask"),
-                Outcome("average_increase_binary", "higher", "Average Increase, binary mask"),
-                Outcome("average_gain_binary", "higher", "Average Gain, binary mask"),
-            ),
-            source="as recognition, but the pixels that are left are shown whole",
-        ),
-        Deletion(),
-        Insertion(),
-        Insertion(
-            "insertion-blurred",
-            start="blurred",
-            outcomes=(Outcome("insertion_blurred", "higher", "Insertion, from a blurred image"),),
-            source="Petsiuk et al. 2018: 1 % steps from the image blurred by 11 × 11, σ = 5",
-        ),
-        Energy(),
-        Pointing(),
-        Overlap(),
-        ADCC(),
-    )
+    metric.name: metric for metric in (*faithfulness.METRICS, *localisation.METRICS, *adcc.METRICS)
 }
-"""By name."""
+"""By name. To add a metric, add it to the `METRICS` of its file."""
 
 PRESETS: dict[str, tuple[str, ...]] = {
     "paper": ("recognition", "deletion", "insertion", "energy"),

@@ -16,7 +16,7 @@ from scorecam.base.wording import quoted
 from scorecam.cam import Head
 from scorecam.errors import LayerError, ModelError, SettingError
 from scorecam.explanation import Explanation
-from scorecam.metrics.faithfulness import pearson
+from scorecam.metrics.similarity import pearson
 from scorecam.model.columns import two_sided
 from scorecam.model.engine import Speed
 from scorecam.model.model import Model
