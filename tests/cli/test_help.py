@@ -19,7 +19,6 @@ from scorecam.cli.app import COMMANDS
 from scorecam.cli.doctor import OPTIONAL
 from scorecam.cli.groups import with_option_groups
 from scorecam.cli.options import ModelOptions
-from scorecam.datasets.formats import FORMATS
 from scorecam.metrics import PRESETS
 from scorecam.runs.sanity.networks import MODES
 from scorecam.settings import OPTIONS
@@ -37,12 +36,6 @@ from scorecam.settings import OPTIONS
 )
 def test_help_names_what_the_code_accepts(names: Iterable[str], accepted: Iterable[str]) -> None:
     assert tuple(names) == tuple(accepted)
-
-
-def test_help_names_every_dataset_format_and_the_options_it_takes() -> None:
-    accepted = {name: tuple(sorted(found.options)) for name, found in FORMATS.items()}
-
-    assert accepted == known.DATASET_FORMATS
 
 
 @pytest.mark.parametrize("setting", OPTIONS)

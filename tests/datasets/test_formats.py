@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from scorecam.datasets.columns import columns_of
+from scorecam.datasets.formats import FORMATS, find_format
 from scorecam.datasets.opening import open_dataset
 from scorecam.datasets.photos import upright_size
 from scorecam.datasets.sample import Dataset, Sample, Thing
@@ -486,3 +487,8 @@ def test_numbers_that_sort_otherwise_as_text_are_said() -> None:
     assert found.found["10"] == 10
     assert len(found.remarks) == 1
     assert columns_of(("0", "1", "2"), None, 11).remarks == ()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_has_a_file_of_its_name(name: str) -> None:
+    assert find_format(name).name == name

@@ -9,15 +9,20 @@ import typer
 
 from scorecam.cli.exits import BAD_INPUT, DONE, SOME_FAILED
 from scorecam.cli.groups import SettingOptions, SettingValues
-from scorecam.cli.known import DATASET_FORMATS, MASKED_PIXELS, METRIC_PRESETS, formats_with
+from scorecam.cli.known import MASKED_PIXELS, METRIC_PRESETS, any_of
 from scorecam.cli.opening import check_dataset_path, open_model
 from scorecam.cli.options import JsonOption, LayerOption, LimitOption, ModelOptions, RunOption
 from scorecam.cli.output import print_document, print_lines, print_message, print_text
 from scorecam.cli.resuming import resumable
+from scorecam.datasets.formats import FORMATS, Option
 from scorecam.errors import SettingError
 
 if TYPE_CHECKING:
     from scorecam.runs.summary import Summary
+
+
+def _formats_with(option: Option) -> str:
+    return any_of(name for name, options in FORMATS.items() if option in options)
 
 
 def evaluate(
@@ -26,7 +31,7 @@ def evaluate(
         str,
         typer.Argument(
             help="A folder or a list of photos; "
-            f"{', '.join(f'{name}:' for name in DATASET_FORMATS)} before a path name its format."
+            f"{', '.join(f'{name}:' for name in FORMATS)} before a path name its format."
         ),
     ],
     out: RunOption,
@@ -47,11 +52,11 @@ def evaluate(
         str | None,
         typer.Option(
             "--annotations",
-            help=f"Boxes or classes of {formats_with('annotations')}, if not in DATASET.",
+            help=f"Boxes or classes of {_formats_with('annotations')}, if not in DATASET.",
         ),
     ] = None,
     split: Annotated[
-        str | None, typer.Option("--split", help=f"Split of {formats_with('split')}, such as val.")
+        str | None, typer.Option("--split", help=f"Split of {_formats_with('split')}, such as val.")
     ] = None,
     limit: LimitOption = None,
     single: Annotated[

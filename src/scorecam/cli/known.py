@@ -14,14 +14,6 @@ from scorecam.model.runtimes import PRECISIONS, RUNTIMES
 BUNDLED_MODELS: Final = ("lite0", "lite1", "lite2")
 HEADS: Final = ("auto", "logits", "probabilities", "sigmoid", "value")
 METRIC_PRESETS: Final = ("paper", "quick", "localisation", "all")
-DATASET_FORMATS: Final[dict[str, tuple[str, ...]]] = {
-    "folder": (),
-    "imagenet": ("annotations",),
-    "voc": ("split",),
-    "coco": ("annotations", "split"),
-    "list": (),
-}
-"""With the options that each format takes."""
 RANDOMISATIONS: Final = ("cascading", "independent")
 MASKED_PIXELS: Final = ("run", "black")
 SETTING_WORDS: Final = {
@@ -30,11 +22,6 @@ SETTING_WORDS: Final = {
     "runtime": RUNTIMES,
 }
 """By setting; `scorecam.settings` lists the settings."""
-
-
-def formats_with(option: str) -> str:
-    """The data set formats that take an option, in a sentence."""
-    return any_of(name for name, options in DATASET_FORMATS.items() if option in options)
 
 
 def any_of(names: Iterable[str]) -> str:

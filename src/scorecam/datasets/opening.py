@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from scorecam.base.wording import excerpt
-from scorecam.datasets.formats import FORMATS
-from scorecam.datasets.formats.format import Format, Option
+from scorecam.datasets.formats import FORMATS, Option, find_format
+from scorecam.datasets.formats.format import Format
 from scorecam.datasets.photos import is_photo, names_in
 from scorecam.datasets.sample import Dataset
 from scorecam.errors import DatasetError, ScorecamError, SettingError, did_you_mean
@@ -58,7 +58,8 @@ def _opened(text: str, annotations: str | None, split: str | None) -> Dataset:
     named, path = _format_and_path(text)
     if not path.exists():
         raise _missing(text, path)
-    chosen = named or next(each for each in FORMATS.values() if each.recognises(path, annotations))
+    formats = map(find_format, FORMATS)
+    chosen = named or next(each for each in formats if each.recognises(path, annotations))
     if path.is_file() and chosen.source == "folder":
         raise _not_a_folder(path)
     if path.is_dir() and chosen.source == "file":
@@ -73,13 +74,13 @@ def _opened(text: str, annotations: str | None, split: str | None) -> Dataset:
 def _format_and_path(text: str) -> tuple[Format | None, Path]:
     name, colon, rest = text.partition(":")
     if colon and name in FORMATS:
-        return FORMATS[name], Path(rest)
+        return find_format(name), Path(rest)
     return None, Path(text)
 
 
 def _check_takes(chosen: Format, option: Option) -> None:
-    if option not in chosen.options:
-        taking = [each.name for each in FORMATS.values() if option in each.options]
+    if option not in FORMATS[chosen.name]:
+        taking = [name for name, options in FORMATS.items() if option in options]
         raise SettingError(
             f"A data set of the format {chosen.name} takes no `{option}`.",
             do=f"Leave it out, or name a format that takes it: {' or '.join(taking)}.",

@@ -1,13 +1,31 @@
-"""The data set formats, one file each, in the order in which they are tried on a path."""
+"""The data set formats: a file each, found by its name.
+
+Importing this package imports nothing else: `scorecam --help` must not wait for the formats.
+"""
 
 from __future__ import annotations
 
-from scorecam.datasets.formats.coco import COCO
-from scorecam.datasets.formats.folder import FOLDER
-from scorecam.datasets.formats.format import Format
-from scorecam.datasets.formats.imagenet import IMAGENET
-from scorecam.datasets.formats.table import LIST
-from scorecam.datasets.formats.voc import VOC
+import importlib
+from typing import TYPE_CHECKING, Literal
 
-FORMATS: dict[str, Format] = {each.name: each for each in (LIST, COCO, VOC, IMAGENET, FOLDER)}
-"""By name. A path has the first format that recognises it; `folder` recognises every path."""
+if TYPE_CHECKING:
+    from scorecam.datasets.formats.format import Format
+
+Option = Literal["annotations", "split"]
+
+FORMATS: dict[str, tuple[Option, ...]] = {
+    "list": (),
+    "coco": ("annotations", "split"),
+    "voc": ("split",),
+    "imagenet": ("annotations",),
+    "folder": (),
+}
+"""The options that each format takes, in the order in which formats are tried on a path.
+
+To add a format, add its name here, and the file `<name>.py` with its `FORMAT`.
+"""
+
+
+def find_format(name: str) -> Format:
+    """The format of this name, one of `FORMATS`."""
+    return importlib.import_module(f"{__name__}.{name}").FORMAT

@@ -216,11 +216,10 @@ def _open(path: Path, annotations: str | None, split: str | None) -> Dataset:
     return open_coco(parent.parent if parent.name == "annotations" else parent, path, split)
 
 
-COCO = Format(
+FORMAT = Format(
     "coco",
     "COCO's JSON file, or a folder with photos and annotations/instances_*.json",
     "file or folder",
     recognises=_is_coco,
     open=_open,
-    options=frozenset({"annotations", "split"}),
 )

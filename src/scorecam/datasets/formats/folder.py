@@ -31,7 +31,7 @@ def _label(name: str) -> str | None:
     return outermost if slash else None
 
 
-FOLDER = Format(
+FORMAT = Format(
     "folder",
     "photos in one folder per class, or without classes",
     "folder",

@@ -9,20 +9,17 @@ from typing import Literal
 
 from scorecam.datasets.sample import Dataset
 
-Option = Literal["annotations", "split"]
-
 
 @dataclass(frozen=True)
 class Format:
     """A layout of data sets on disk.
 
-    To add one, write a file with its `Format` and add that to `FORMATS` in `formats/__init__.py`.
+    Its name and the options it takes are in `FORMATS`.
 
     Args:
         name: as users write it before a colon, and as run.json records it.
         help: what the layout looks like, in a few words.
         source: what a path to it must be.
-        options: the options of `open_dataset` that it takes.
         recognises: whether a path has this layout, given the path of the annotations, if any.
         open: opens a data set from its path, annotations and split.
     """
@@ -32,4 +29,3 @@ class Format:
     source: Literal["file", "folder", "file or folder"]
     recognises: Callable[[Path, str | None], bool]
     open: Callable[[Path, str | None, str | None], Dataset]
-    options: frozenset[Option] = frozenset()

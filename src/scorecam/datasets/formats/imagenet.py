@@ -122,11 +122,10 @@ def _is_imagenet(path: Path, annotations: str | None) -> bool:
     return any(WNID.fullmatch(name) or name.startswith("ILSVRC2012_val_") for name in names)
 
 
-IMAGENET = Format(
+FORMAT = Format(
     "imagenet",
     "photos in folders named by WordNet ids, or ILSVRC2012_val_* with a list of classes",
     "folder",
     recognises=_is_imagenet,
     open=lambda path, annotations, _: open_imagenet(path, annotations),
-    options=frozenset({"annotations"}),
 )

@@ -98,11 +98,10 @@ def _listed(root: Path, split: str) -> list[str]:
     return [f"{row[0]}.jpg" for row in rows if len(row) == 1 or row[1] == "1"]
 
 
-VOC = Format(
+FORMAT = Format(
     "voc",
     "a folder with JPEGImages and Annotations, as Pascal VOC has it",
     "folder",
     recognises=lambda path, _: (path / "JPEGImages").is_dir(),
     open=lambda path, _, split: open_voc(path, split),
-    options=frozenset({"split"}),
 )

@@ -190,7 +190,7 @@ def _cells(header: list[str], line: list[str], number: int) -> Cells:
 
 _SUFFIXES: Final = (".csv", ".parquet", ".pq")
 
-LIST: Final = Format(
+FORMAT: Final = Format(
     "list",
     "a CSV or Parquet file that lists photos",
     "file",
