@@ -90,3 +90,11 @@ def _hunks(body: str) -> list[Change]:
         after = "".join(f"{line[1:]}\n" for line in lines if not line.startswith("-"))
         changes.append(Change(path, before, after))
     return changes
+
+
+def files_per_recipe(root: Path) -> dict[str, int]:
+    """Title → number of files it touches; empty for a tree without the page."""
+    page = root / "docs/extending.md"
+    if not page.exists():
+        return {}
+    return {recipe.title: len(recipe.files) for recipe in recipes(page.read_text("utf-8"))}

@@ -107,7 +107,12 @@ OPTIONS: dict[str, Option] = {
     option.name: option
     for option in (
         Option(
-            "variant", "official", "How scores become weights.", "word", _variants, per_method=True
+            "variant",
+            "official",
+            "How scores become weights.",
+            "word",
+            words=_variants,
+            per_method=True,
         ),
         Option(
             "budget",
@@ -122,8 +127,10 @@ OPTIONS: dict[str, Option] = {
             "budget.",
             "number",
         ),
-        Option("precision", "float32", "Number format for masked images.", "word", _precisions),
-        Option("runtime", "auto", "Runtime that scores masked images.", "word", _runtimes),
+        Option(
+            "precision", "float32", "Number format for masked images.", "word", words=_precisions
+        ),
+        Option("runtime", "auto", "Runtime that scores masked images.", "word", words=_runtimes),
         Option("masking", None, "How activations become masks.", "object"),
         Option("batch_size", "auto", "Masked images per pass: a number or auto.", "word or count"),
         Option("seed", 0, "Random seed.", "whole number"),

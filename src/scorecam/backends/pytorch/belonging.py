@@ -43,7 +43,8 @@ def calls_for(images: Images, entries: Mapping[Key, Any], plain: Call, ask: Ask)
     unclear = [key for key, value in entries.items() if may_belong(value, len(images))]
     if not unclear:
         return one_by_one(plain, images, (), entries)
-    batch = _Batch(plain, images, entries, ask(whole(plain, entries), images), ask)
+    scores = ask(whole(plain, entries), images)
+    batch = _Batch(plain, images, entries=entries, scores=scores, ask=ask)
     fitting = list(_combinations(unclear))
     for tried in (MIXED, ALONE):
         fitting = [own for own in fitting if all(batch.repeats(own, places) for places in tried)]

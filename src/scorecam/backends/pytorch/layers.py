@@ -163,8 +163,17 @@ def watch(
             trace.now += 1
             if isinstance(output, Tensor):
                 taken = tuple(id(tensor) for tensor in inputs if isinstance(tensor, Tensor))
-                found = grid_of(output.shape, trace.image, module)
-                trace.calls.append(Step(trace.now, name, module, taken, output, *found))
+                layout, grid = grid_of(output.shape, trace.image, module)
+                call = Step(
+                    when=trace.now,
+                    name=name,
+                    module=module,
+                    inputs=taken,
+                    output=output,
+                    layout=layout,
+                    grid=grid,
+                )
+                trace.calls.append(call)
 
         return hook
 
@@ -226,7 +235,14 @@ def _layer(call: Step, chosen: Step | None) -> Layer:
         why = "one cell: nothing to locate"
     else:
         why = "an earlier block"
-    return Layer(call.name, call.grid, channels, call.layout, call is chosen, why)
+    return Layer(
+        name=call.name,
+        grid=call.grid,
+        channels=channels,
+        layout=call.layout,
+        default=call is chosen,
+        why=why,
+    )
 
 
 def _default(trace: Trace, calls: Sequence[Step]) -> Step | None:
