@@ -467,3 +467,9 @@ def sixteen_bit_tiff(greys: np.ndarray) -> bytes:
     body = greys.tobytes()
     head = struct.pack(">2sHI", b"MM", 42, 8 + len(body))
     return head + body + struct.pack(">H", len(tags)) + entries + struct.pack(">I", 0)
+
+
+def test_the_former_path_of_read_photo_can_be_imported() -> None:
+    from scorecam import photo
+
+    assert photo.read_photo is read_photo
