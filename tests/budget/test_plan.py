@@ -699,7 +699,7 @@ def test_a_count_is_asked_in_rounds_each_mask_once(count: int) -> None:
     maps = maps_of(40, 5, 5)
     search, rounds = inquired(maps, scores_of(maps, 4), Plan(count, count, math.inf))
     asked = min(count, 40)
-    assert len(search.asked) == len({*search.asked}) == sum(rounds) == asked
+    assert len(search.selected) == len({*search.selected}) == sum(rounds) == asked
     assert search.done
     assert rounds[0] == min(ROUND - 1, asked)  # one place is the fill's
     assert all(each == ROUND for each in rounds[1:-1])
@@ -718,7 +718,7 @@ def test_rounds_grow_with_what_is_known_already() -> None:
 
 def test_where_no_channel_has_a_mask_nothing_is_asked() -> None:
     search, rounds = inquired(torch.zeros(0, 5, 5), torch.zeros(0, 3), FAST)
-    assert (search.done, search.most, search.asked, rounds) == (True, 0, [], [])
+    assert (search.done, search.most, search.selected, rounds) == (True, 0, [], [])
     assert search.weights().shape == (0,)
 
 
@@ -727,11 +727,11 @@ def test_asking_stops_as_soon_as_the_stated_error_is_small_enough(until: float) 
     maps = maps_of(120, 5, 5)
     scores = scores_of(maps, 1)
     search, rounds = inquired(maps, scores, Plan(12, math.inf, until), head="value")
-    assert len(search.asked) < 120
+    assert len(search.selected) < 120
     assert search.error <= until
-    before = search.asked[: -rounds[-1]]
+    before = search.selected[: -rounds[-1]]
     earlier, _ = inquired(maps, scores, Plan(len(before), len(before), until), head="value")
-    assert earlier.asked == before
+    assert earlier.selected == before
     assert len(before) < 12 or earlier.error > until
 
 
@@ -739,10 +739,10 @@ def test_least_masks_are_asked_though_the_error_is_small_and_no_more_than_most_t
     maps = maps_of(60, 5, 5)
     same = torch.ones(60, 2)
     search, _ = inquired(maps, same, Plan(20, math.inf, 0.5))
-    assert 20 <= len(search.asked) < 20 + ROUND
+    assert 20 <= len(search.selected) < 20 + ROUND
     rough = torch.randn(60, 2)
     search, _ = inquired(maps, rough, Plan(10, 33, 0.001))
-    assert len(search.asked) == 33
+    assert len(search.selected) == 33
     assert search.error > 0.001
 
 
@@ -753,7 +753,7 @@ def test_which_masks_a_count_asks_does_not_hang_on_the_seed() -> None:
     first, _ = inquired(maps, scores, wanted)
     for seed in (0, 1, 77):
         again, _ = inquired(maps, scores, wanted, seed=seed)
-        assert again.asked == first.asked
+        assert again.selected == first.selected
         assert torch.equal(again.weights(), first.weights())
 
 
@@ -763,8 +763,8 @@ def test_what_is_asked_hangs_on_the_answers_and_on_the_target() -> None:
     wanted = Plan(20, 20, math.inf)
     first, _ = inquired(maps, scores, wanted, variant="official")
     other, _ = inquired(maps, scores, wanted, variant="official", column=2)
-    assert first.asked[: ROUND - 1] == other.asked[: ROUND - 1]  # nothing was known yet
-    assert {*first.asked} != {*other.asked}
+    assert first.selected[: ROUND - 1] == other.asked[: ROUND - 1]  # nothing was known yet
+    assert {*first.selected} != {*other.asked}
 
 
 @pytest.mark.parametrize("column", [0, 5, 399])
@@ -772,8 +772,8 @@ def test_of_many_columns_the_target_keeps_its_place_and_its_probability(column: 
     maps = maps_of(40, 5, 5)
     scores = scores_of(maps, 400)
     search, _ = inquired(maps, scores, Plan(20, 20, math.inf), column=column, variant="official")
-    truth = scores[search.asked].softmax(1)[:, column]
-    torch.testing.assert_close(search.weights()[search.asked], truth, rtol=1e-4, atol=0)
+    truth = scores[search.selected].softmax(1)[:, column]
+    torch.testing.assert_close(search.weights()[search.selected], truth, rtol=1e-4, atol=0)
 
 
 def test_answers_that_are_not_finite_are_left_out_and_asking_goes_on() -> None:
@@ -786,8 +786,8 @@ def test_answers_that_are_not_finite_are_left_out_and_asking_goes_on() -> None:
     spoilt[3, 1] = math.inf
     wanted = Plan(25, 25, math.inf)
     search, _ = inquired(maps, spoilt, wanted)
-    assert len({*search.asked}) == 25
-    known = [mask for mask in search.asked if not lost[mask]]
+    assert len({*search.selected}) == 25
+    known = [mask for mask in search.selected if not lost[mask]]
     assert 0 < len(known) < 25
     # As if those had never been asked.
     truth = surrogate_of(maps).given(known).complete(scores[known])
@@ -800,7 +800,7 @@ def test_where_no_answer_is_finite_asking_ends_where_it_must_and_no_weight_is_kn
 ) -> None:
     maps = maps_of(40, 5, 5)
     search, _ = inquired(maps, torch.full((40, 3), math.nan), wanted)
-    assert len({*search.asked}) == 20
+    assert len({*search.selected}) == 20
     assert search.error == math.inf
     assert not search.weights().any()
 
@@ -810,4 +810,4 @@ def test_one_finite_answer_among_many_is_not_taken_for_certainty() -> None:
     scores = torch.full((40, 2), math.nan)
     scores[7] = 1.0
     search, _ = inquired(maps, scores, Plan(10, math.inf, 0.1))
-    assert len(search.asked) == 40
+    assert len(search.selected) == 40

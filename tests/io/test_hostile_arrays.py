@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from networks import InPlace, build
-from scorecam.base.interpolation import _between, upsample
+from scorecam.base.interpolation import _without_matrix, upsample
 from scorecam.errors import PhotoError, ScorecamError
 from scorecam.io.arrays import read_npy
 from scorecam.io.reading import Kind
@@ -172,6 +172,6 @@ def test_long_axes_are_interpolated_like_short_ones(
 ) -> None:
     maps = torch.rand(3, *grid, generator=torch.Generator().manual_seed(1))
     torch.testing.assert_close(
-        _between(maps, size[0], align_corners), upsample(maps, size, align_corners),
+        _without_matrix(maps, size[0], align_corners), upsample(maps, size, align_corners),
         rtol=0, atol=1e-6,
     )  # fmt: skip

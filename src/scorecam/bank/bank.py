@@ -57,7 +57,7 @@ class ScoreBank:
         fill_scores: Z(fill), `n` float32.
         size: the image's axes `*i`.
         masking: how activations became masks.
-        head: what the scores are.
+        head: the kind of the scores.
         names: one per column, if known.
         layer: the explained layer.
         provenance: how the scores were computed.
@@ -83,7 +83,7 @@ class ScoreBank:
     def __post_init__(self) -> None:
         try:
             if not isinstance(self.head, str) or self.head not in get_args(Head):
-                raise ValueError(f"the head {quoted(self.head, 40)} is not one that scores have")
+                raise ValueError(f"the head {quoted(self.head, 40)} is unknown")
             if not isinstance(self.names, tuple | list | None):
                 raise ValueError(f"its names are {quoted(self.names)}")  # noqa: TRY004  (see below)
             check_parts(_tensors(self), size=self.size, names=self.names)
@@ -91,7 +91,7 @@ class ScoreBank:
             raise BankError(
                 f"These are not the parts of a score bank: {error}.",
                 likely="They may come from different banks, or from a changed file.",
-                do="Let ScoreCAM(...).bank(image) make a bank, or ScoreBank.load read one.",
+                do="Make a bank with ScoreCAM(...).bank(image), or read one with ScoreBank.load.",
             ) from error
 
     @summary
@@ -126,7 +126,7 @@ class ScoreBank:
 
     @property
     def answered(self) -> Tensor:
-        """Which of the scored masks have finite scores, `s` bool; the others are left out."""
+        """Which of the scored masks have finite scores, `s` bool; the others are ignored."""
         return self._completion.answered
 
     @property
@@ -167,7 +167,7 @@ class ScoreBank:
     def weights(
         self, target: int | str | None = None, variant: str | Variant = "official"
     ) -> Weights:
-        """α for one target, `k` float32; zero for channels without a mask or an answer."""
+        """α for one target, `k` float32; zero for channels without a mask or a finite score."""
         index = self.target(target).index
         weights = self.activations.new_zeros(len(self.activations))
         if self.answered.any():
@@ -282,7 +282,7 @@ class ScoreBank:
         if len(columns) == (len(self.image_scores) if self.columns is None else len(self.columns)):
             return self
         scores = reduced(self.scores, torch.tensor(places), self.head)
-        # A score may be not finite in a column that is left out: the mask stays left out.
+        # The score that is not finite may be in a column that is left out; its mask stays ignored.
         scores = scores.masked_fill(~self.answered[:, None], math.nan)
         return dataclasses.replace(self, scores=scores, columns=torch.tensor(columns))
 
@@ -292,8 +292,8 @@ class ScoreBank:
             known = range(len(self.image_scores)) if self.columns is None else self.columns.tolist()
             largest = sorted(known, key=self.image_scores.tolist().__getitem__, reverse=True)
             return sorted(largest[: max(int(classes), 0)])
-        endless = isinstance(classes, bool) or getattr(classes, "ndim", 1) == 0
-        if endless or not isinstance(classes, Iterable):
+        single = isinstance(classes, bool) or getattr(classes, "ndim", 1) == 0
+        if single or not isinstance(classes, Iterable):
             raise SettingError(
                 f"keep({quoted(classes)}) is neither a number of classes nor a list of them.",
                 do="Give how many of the largest to keep, or their names or indices.",

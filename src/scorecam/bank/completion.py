@@ -67,7 +67,7 @@ class Completion:
 
     @cached_property
     def answered(self) -> Tensor:
-        """Which of the scored masks have finite scores, `s` bool; the others are left out."""
+        """Which of the scored masks have finite scores, `s` bool; the others are ignored."""
         return self.scores.isfinite().all(dim=1)
 
     @property
@@ -78,9 +78,9 @@ class Completion:
     @cached_property
     def channels(self) -> Tensor:
         """The channels that enter the heatmap: live, and without a score that is not finite."""
-        lost = torch.zeros(len(self.activations), dtype=torch.bool, device=self.live.device)
-        lost[self.asked[~self.answered]] = True
-        return self.asked[self.answered] if self.exact else self.live[~lost[self.live]]
+        ignored = torch.zeros(len(self.activations), dtype=torch.bool, device=self.live.device)
+        ignored[self.asked[~self.answered]] = True
+        return self.asked[self.answered] if self.exact else self.live[~ignored[self.live]]
 
     @cached_property
     def scores_of_channels(self) -> Scores:

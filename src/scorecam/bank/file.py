@@ -30,7 +30,7 @@ LARGEST_HEADER = 2**20
 
 MEMORY_FACTOR = 32
 MEMORY_BASE = 64 * 2**20
-"""The memory that reading takes; see the module."""
+"""The limit on the memory that reading takes; see the module's docstring."""
 
 BANK: Final = Kind(
     "a score bank: a .safetensors file that `scorecam explain` or ScoreBank.save wrote",
@@ -60,7 +60,7 @@ _BYTES = {"U8": 1, "F16": 2, "F32": 4, "I32": 4, "I64": 8}
 
 
 def write(path: str | os.PathLike[str], tensors: Tensors, record: Mapping[str, Any]) -> None:
-    """Write the file in one step; an existing file is replaced.
+    """Write the file atomically; an existing file is replaced.
 
     Raises:
         OutputError: it cannot be written.
@@ -70,8 +70,8 @@ def write(path: str | os.PathLike[str], tensors: Tensors, record: Mapping[str, A
             f"A bank cannot be saved to {path!r:.80}.",
             do='Give the name of a file, such as "cat.safetensors".',
         )
-    held = {**record, CHECKSUM: checksum(record, tensors)}
-    write_bytes(path, safetensors.torch.save(tensors, {"scorecam": json.dumps(held)}))
+    sealed_record = {**record, CHECKSUM: checksum(record, tensors)}
+    write_bytes(path, safetensors.torch.save(tensors, {"scorecam": json.dumps(sealed_record)}))
 
 
 def complete(path: str | os.PathLike[str]) -> bool:
@@ -155,19 +155,19 @@ def _header(start: bytes, size: int) -> dict[str, Any]:
     length = int.from_bytes(start[:8], "little")
     if len(start) < 8 or length > LARGEST_HEADER or len(start) < 8 + length:
         raise ValueError("it is cut short, or another kind of file")
-    header = parse_json(start[8 : 8 + length], pairs=_once)
+    header = parse_json(start[8 : 8 + length], pairs=_without_duplicates)
     if not isinstance(header, dict):
         raise ValueError("its header is not one of a safetensors file")  # noqa: TRY004
     parts = {name: entry for name, entry in header.items() if name != "__metadata__"}
     if unknown := parts.keys() - PARTS.keys():
         raise ValueError(f"it holds {min(unknown)[:60]!r}, which a bank does not have")
-    held = sum(_held(name, entry) for name, entry in parts.items())
-    if 8 + length + held != size:
+    content = sum(_size_of(name, entry) for name, entry in parts.items())
+    if 8 + length + content != size:
         raise ValueError("its tensors have another size than the file")
     return header
 
 
-def _held(name: str, entry: Any) -> int:
+def _size_of(name: str, entry: Any) -> int:
     """The size of one tensor in bytes."""
     if not isinstance(entry, dict) or entry.get("dtype") not in PARTS[name]:
         raise ValueError(f"its {name} are not of a type that a bank has")
@@ -188,18 +188,18 @@ def _record(header: dict[str, Any]) -> dict[str, Any]:
     text = metadata.get("scorecam") if isinstance(metadata, dict) else None
     if not isinstance(text, str):
         raise ValueError("it has no record of a bank")  # noqa: TRY004
-    record = parse_json(text, pairs=_once)
+    record = parse_json(text, pairs=_without_duplicates)
     if not isinstance(record, dict):
         raise ValueError("its record is not one of a bank")  # noqa: TRY004
     return record
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object without duplicate names."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    entries = dict(pairs)
+    if len(entries) < len(pairs):
         raise ValueError("it has an entry twice")
-    return found
+    return entries
 
 
 def checksum(record: Mapping[str, Any], tensors: Tensors) -> str:

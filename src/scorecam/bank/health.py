@@ -1,8 +1,8 @@
-"""Health: warnings about a heatmap, from the bank alone. They cost nothing and are always there.
+"""Health: warnings about a heatmap, from the bank alone. They need no passes.
 
-`measure` computes one number per rule, and a note is made of each that crosses its threshold. Some
-thresholds are exact (a constant map shows nothing). The others were measured on photos that sound
-networks classify correctly; `docs/health.md` has the numbers.
+`measure` computes one number per rule, and each number that crosses its threshold becomes a note.
+Some thresholds are exact (a constant map shows nothing). The others were measured on photos that
+sound networks classify correctly; `docs/health.md` has the numbers.
 """
 
 from __future__ import annotations
@@ -94,30 +94,30 @@ def measure(
         border: the share of the heatmap in the outer tenth along the edges, relative to a uniform
             map.
     """
-    odd_maps, odd_answers = _not_finite(bank)
+    bad_maps, bad_scores = _not_finite(bank)
     low, high = heatmap.aminmax()
-    found = {"not-finite": float(odd_maps + odd_answers), "flat": float(high - low)}
-    found["not-logits"] = float(bank.head == "probabilities" and variant.reads == "z")
+    values = {"not-finite": float(bad_maps + bad_scores), "flat": float(high - low)}
+    values["not-logits"] = float(bank.head == "probabilities" and variant.reads == "z")
     scores = bank.scores[bank.answered, bank.place(target.index)]
     fill = bank.fill_scores[target.index]
     if len(scores) and fill.isfinite():
-        found["below-fill"] = float(scores.max() - fill)
+        values["below-fill"] = float(scores.max() - fill)
     if target.probability is not None and len(bank.image_scores) > 1:
-        found["improbable"] = target.probability / _chance(bank)
+        values["improbable"] = target.probability / _chance(bank)
     weights = bank.weights(target.index, variant).abs()
     if int((weights > 0).sum()) > 2:  # of two channels, one always has half
-        found["one-channel"] = float(weights.max() / weights.sum())
-    if (even := _evenness(bank, target, variant)) is not None:
-        found["saturated"] = even
-    found["not-repeatable"] = bank.provenance.unrepeated
-    found["mixes-batch"] = bank.provenance.mixed
+        values["one-channel"] = float(weights.max() / weights.sum())
+    if (evenness := _evenness(bank, target, variant)) is not None:
+        values["saturated"] = evenness
+    values["not-repeatable"] = bank.provenance.unrepeated
+    values["mixes-batch"] = bank.provenance.mixed
     if not bank.exact:
-        found["rough"] = bank.error(target.index, variant)
+        values["rough"] = bank.error(target.index, variant)
     if high > low and min(heatmap.shape) * BORDER >= 1:
         inner = _inner(heatmap)
         area = 1 - inner.numel() / heatmap.numel()
-        found["border"] = (1 - float(inner.sum() / heatmap.sum())) / area
-    return found
+        values["border"] = (1 - float(inner.sum() / heatmap.sum())) / area
+    return values
 
 
 def _not_finite(bank: ScoreBank) -> tuple[int, int]:
@@ -127,16 +127,16 @@ def _not_finite(bank: ScoreBank) -> tuple[int, int]:
 
 
 def _evenness(bank: ScoreBank, target: Target, variant: Variant) -> float | None:
-    """The range of the scored masks' weights, divided by the largest; None if it means nothing.
+    """The range of the scored masks' weights, divided by the largest; None if it has no meaning.
 
     It takes two masks. Weights that are all zero make a flat map, which has its own note; but
     probabilities are all zero if the model rules out the target. A map that is combined with a
     field is not a sum of activations.
     """
-    asked = bank.asked[bank.answered]
-    if len(asked) < 2 or variant.field:
+    scored = bank.asked[bank.answered]
+    if len(scored) < 2 or variant.field:
         return None
-    weights = bank.weights(target.index, variant)[asked]
+    weights = bank.weights(target.index, variant)[scored]
     largest = float(weights.abs().max())
     if largest == 0:
         return 0.0 if variant.reads == "p" and bank.head != "value" else None
@@ -155,7 +155,7 @@ def _inner(heatmap: Heatmap) -> Heatmap:
     return heatmap
 
 
-# ── what to say ──────────────────────────────────────────────────────────────────────────────
+# ── sentences ────────────────────────────────────────────────────────────────────────────────
 
 
 def _say_not_finite(_: float, bank: ScoreBank, __: Target) -> str:

@@ -51,9 +51,9 @@ class Parts:
 
     def tensor(self, name: str) -> Tensor:
         """A tensor that every bank has."""
-        found = self.tensors[name]
-        assert found is not None  # noqa: S101  (only `columns` may be None)
-        return found
+        tensor = self.tensors[name]
+        assert tensor is not None  # noqa: S101  (only `columns` may be None)
+        return tensor
 
 
 def pack(parts: Parts) -> tuple[dict[str, Any], Tensors]:
@@ -80,8 +80,8 @@ def pack(parts: Parts) -> tuple[dict[str, Any], Tensors]:
     if parts.view is not None:
         tensors["view"] = torch.frombuffer(bytearray(parts.view), dtype=torch.uint8)
     record = parts.record.to_dict()
-    # Earlier versions rounded such maps until they were flat. A bank read from such a file
-    # keeps them.
+    # Earlier versions could round maps until they were flat. A bank read from such a file keeps
+    # them.
     rounded = bool(len(storage.flat(activations[live])))
     if rounded:
         record["rounded"] = True
@@ -91,13 +91,13 @@ def pack(parts: Parts) -> tuple[dict[str, Any], Tensors]:
     return record, tensors
 
 
-def unpack(found: Any, tensors: Tensors) -> Parts:
+def unpack(entries: Any, tensors: Tensors) -> Parts:
     """The parts of a bank in a file's record and tensors. Their values are not checked yet.
 
     Raises:
         KeyError, ValueError: they are not those of a bank.
     """
-    record = Record.from_dict(found)
+    record = Record.from_dict(entries)
     size = sum(tensor.nbytes for tensor in tensors.values())
     longest = storage.LONGEST_NAMES + 4 * size
     image_scores, view = tensors["image_scores"], tensors.get("view")

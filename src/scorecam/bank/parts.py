@@ -41,29 +41,33 @@ def check_parts(
     Raises:
         ValueError: there is such a tensor.
     """
-    found = {name: _typed(name, part) for name, part in parts.items() if _is_there(name, part)}
+    tensors = {name: _typed(name, part) for name, part in parts.items() if _is_expected(name, part)}
     if not isinstance(size, tuple) or not all(isinstance(pixels, int) for pixels in size):
         raise ValueError("the size is not a tuple of whole numbers")
     if not size or min(size) < 1:
         raise ValueError("the size has no pixels")
-    maps, scores = found["activations"], found["scores"]
+    maps, scores = tensors["activations"], tensors["scores"]
     if maps.ndim != len(size) + 1 or 0 in maps.shape:
         raise ValueError(f"maps of the shape {tuple(maps.shape)} do not fit {len(size)} image axes")
-    if len({found[name].device for name in ("activations", "live", "asked", "scores")}) > 1:
+    if len({tensors[name].device for name in ("activations", "live", "asked", "scores")}) > 1:
         raise ValueError("the tensors are on different devices")
-    if not len(found["asked"]) <= len(found["live"]) <= len(maps):
-        raise ValueError("more channels are asked than live, or live than there are")
-    if len(scores) != len(found["asked"]):
-        raise ValueError(f"{len(found['asked'])} masks were asked, but {len(scores)} have scores")
-    columns = len(found["image_scores"])
-    kept = scores.shape[1] if "columns" in found else columns
-    if not columns or len(found["fill_scores"]) != columns or scores.shape[1] != kept:
+    if not len(tensors["asked"]) <= len(tensors["live"]) <= len(maps):
+        raise ValueError(
+            "there are more scored channels than live ones, or more live ones than maps"
+        )
+    if len(scores) != len(tensors["asked"]):
+        raise ValueError(
+            f"{len(tensors['asked'])} masks were scored, but there are {len(scores)} rows of scores"
+        )
+    columns = len(tensors["image_scores"])
+    kept = scores.shape[1] if "columns" in tensors else columns
+    if not columns or len(tensors["fill_scores"]) != columns or scores.shape[1] != kept:
         raise ValueError("the masks, the image and the fill have different columns")
     if names is not None and len(names) != columns:
         raise ValueError(f"there are {len(names)} names for {columns} columns")
 
 
-def _is_there(name: str, part: Tensor | None) -> bool:
+def _is_expected(name: str, part: Tensor | None) -> bool:
     return part is not None or name != "columns"
 
 
@@ -75,7 +79,7 @@ def _typed(name: str, part: object) -> Tensor:
     """
     dtype, axes = TYPES[name]
     if not isinstance(part, Tensor):
-        raise ValueError(f"{name} is not a tensor")  # noqa: TRY004  (one error for all of them)
+        raise ValueError(f"{name} is not a tensor")  # noqa: TRY004  (one error for all)
     if part.dtype != dtype:
         raise ValueError(f"{name} holds {part.dtype}, not {dtype}")
     if part.layout != torch.strided or part.device.type == "meta":
@@ -93,31 +97,34 @@ def check_values(
     Args:
         parts: after `check_parts`.
         size: the image's axes.
-        rest: whether scores of some columns have one more column for all the others.
+        rest: whether `scores` has one more column, for all columns that were left out.
         flat_allowed: whether the maps of live channels may be flat. Earlier versions, whose files
             have no checksum, could round maps until they were flat.
 
     Raises:
         ValueError: there is such a value.
     """
-    found = {name: part for name, part in parts.items() if part is not None}
-    maps, live, asked = found["activations"], found["live"], found["asked"]
+    tensors = {name: part for name, part in parts.items() if part is not None}
+    maps, live, scored = tensors["activations"], tensors["live"], tensors["asked"]
     if math.prod(map(max, size, maps.shape[1:])) > MOST_CELLS:
         raise ValueError("its maps do not fit the size of its image")
-    if not torch.isin(asked, live).all():
-        raise ValueError("masks were asked that its channels do not have")
-    if len(asked) < len(live) and len(asked) * len(live) > MOST_PAIRS:
-        raise ValueError(f"{len(asked):,} of {len(live):,} masks were asked, which is too many")
-    shown = maps[live]
-    if not shown.isfinite().all():
+    if not torch.isin(scored, live).all():
+        raise ValueError("it has scores of masks that its channels do not have")
+    if len(scored) < len(live) and len(scored) * len(live) > MOST_PAIRS:
+        raise ValueError(
+            f"{len(scored):,} of {len(live):,} masks were scored, which is too many to predict "
+            "the others"
+        )
+    live_maps = maps[live]
+    if not live_maps.isfinite().all():
         raise ValueError("the maps of live channels hold NaN or infinity")
-    if len(live) and (not shown.any() or (not flat_allowed and len(flat(shown)))):
+    if len(live) and (not live_maps.any() or (not flat_allowed and len(flat(live_maps)))):
         raise ValueError("the maps of live channels are flat")
-    if not found["image_scores"].isfinite().all():
+    if not tensors["image_scores"].isfinite().all():
         raise ValueError("the scores of its image hold NaN or infinity")
-    if "columns" in found:
-        _check_columns(found["columns"], len(found["image_scores"]))
-        if found["scores"].shape[1] != len(found["columns"]) + rest:
+    if "columns" in tensors:
+        _check_columns(tensors["columns"], len(tensors["image_scores"]))
+        if tensors["scores"].shape[1] != len(tensors["columns"]) + rest:
             raise ValueError("its masks have scores of other columns than it keeps")
 
 

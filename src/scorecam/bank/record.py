@@ -31,7 +31,7 @@ MOST_AXES = 8
 """The most axes of the image."""
 
 LONGEST_TEXT = 10_000
-"""The most characters of every text in the record."""
+"""The most characters of a string in the record."""
 
 MOST_REMARKS = 1000
 """The most remarks in the provenance."""
@@ -115,15 +115,15 @@ class Record:
         return {"schema": SCHEMA, **dataclasses.asdict(self)}
 
     @staticmethod
-    def from_dict(found: Any) -> Record:
+    def from_dict(value: Any) -> Record:
         """The record of a file's plain values.
 
         Raises:
             ValueError: they are not a record.
         """
-        record = _mapping("record", found)
+        record = _mapping("record", value)
         if type(record.get("schema")) is not int or record["schema"] != SCHEMA:
-            raise ValueError("its record names no known schema")
+            raise ValueError("its record has an unknown schema")
         for key in ("size", "masking", "head", "layer", "provenance"):
             if key not in record:
                 raise ValueError(f"its record lacks the {key}")
@@ -136,51 +136,51 @@ class Record:
         )
 
 
-def _size(found: Any) -> tuple[int, ...]:
-    if not isinstance(found, list) or not 1 <= len(found) <= MOST_AXES:
+def _size(value: Any) -> tuple[int, ...]:
+    if not isinstance(value, list) or not 1 <= len(value) <= MOST_AXES:
         raise ValueError(f"its size is not a list of 1 to {MOST_AXES} numbers")
-    size = tuple(_whole("size", pixels, 1, LONGEST_AXIS) for pixels in found)
+    size = tuple(_whole("size", pixels, 1, LONGEST_AXIS) for pixels in value)
     if math.prod(size) > MOST_PIXELS:
         raise ValueError(f"its image has more than {MOST_PIXELS:,} pixels")
     return size
 
 
-def _masking(found: Mapping[str, Any]) -> Masking:
+def _masking(entries: Mapping[str, Any]) -> Masking:
     known = {entry.name for entry in dataclasses.fields(Masking)}
-    if not {"fill"} <= found.keys() <= known:
-        raise ValueError("its masking has other entries than a masking")
-    fill = found["fill"]
+    if not {"fill"} <= entries.keys() <= known:
+        raise ValueError("its masking has missing or unknown entries")
+    fill = entries["fill"]
     if isinstance(fill, list):
         if len(fill) > MOST_COLOURS:
             raise ValueError("its fill has more numbers than an image has colours")
         fill = tuple(_real("fill", number) for number in fill)
     else:
         fill = _real("fill", fill)
-    align_corners = found.get("align_corners", False)
+    align_corners = entries.get("align_corners", False)
     if not isinstance(align_corners, bool):
         raise ValueError("its align_corners is not true or false")  # noqa: TRY004
     return Masking(
         fill=fill,
         align_corners=align_corners,
-        scale=cast(Any, _text("scale", found.get("scale", "after"))),
-        epsilon=_real("epsilon", found.get("epsilon", 0.0), 0),
+        scale=cast(Any, _text("scale", entries.get("scale", "after"))),
+        epsilon=_real("epsilon", entries.get("epsilon", 0.0), 0),
     )
 
 
-def _head(found: Any) -> Head:
+def _head(value: Any) -> Head:
     for head in get_args(Head):
-        if found == head:
+        if value == head:
             return head
-    raise ValueError("its head is not one that scores have")
+    raise ValueError("its head is unknown")
 
 
-def _provenance(found: Mapping[str, Any]) -> Provenance:
-    entries = {entry.name: str(entry.type) for entry in dataclasses.fields(Provenance)}
-    if unknown := found.keys() - entries.keys():
+def _provenance(entries: Mapping[str, Any]) -> Provenance:
+    types = {entry.name: str(entry.type) for entry in dataclasses.fields(Provenance)}
+    if unknown := entries.keys() - types.keys():
         raise ValueError(f"its provenance has the unknown entry {min(unknown)[:40]!r}")
-    if "remarks" not in found:
+    if "remarks" not in entries:
         raise ValueError("its provenance lacks the remarks")
-    values = {name: _entry(name, entries[name], value) for name, value in found.items()}
+    values = {name: _entry(name, types[name], value) for name, value in entries.items()}
     return Provenance(**values)
 
 
@@ -194,19 +194,19 @@ def _entry(name: str, kind: str, value: Any) -> Any:
         least, most = (-(2**64), 2**64) if name == "seed" else (0, LARGEST_NUMBERS[name])
         return _whole(name, value, least, most)
     if not isinstance(value, list) or len(value) > MOST_REMARKS:
-        raise ValueError(f"its {name} are not a list of at most {MOST_REMARKS:,} texts")
+        raise ValueError(f"its {name} are not a list of at most {MOST_REMARKS:,} strings")
     return tuple(_text(name, text) for text in value)
 
 
 def _mapping(name: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ValueError(f"its {name} is not a set of named entries")  # noqa: TRY004
+        raise ValueError(f"its {name} is not a JSON object")  # noqa: TRY004
     return value
 
 
 def _text(name: str, value: Any) -> str:
     if not isinstance(value, str) or len(value) > LONGEST_TEXT:
-        raise ValueError(f"its {name} is not a text of at most {LONGEST_TEXT:,} characters")
+        raise ValueError(f"its {name} is not a string of at most {LONGEST_TEXT:,} characters")
     return value
 
 

@@ -84,7 +84,7 @@ def unpack_maps(tensors: Tensors) -> Activations:
 
 
 def flat(maps: Activations) -> Tensor:
-    """The numbers of the maps that are constant or not finite, which make no mask."""
+    """The indices of maps that are constant or not finite, and so make no mask."""
     if not len(maps):
         return torch.zeros(0, dtype=torch.int64)
     low, high = maps.flatten(1).aminmax(dim=1)  # a NaN is the least and the largest
@@ -98,11 +98,11 @@ def pack_scores(name: str, scores: Scores, *, logits: bool) -> Tensors:
     logit would become infinite, all scores stay unchanged.
     """
     largest = scores.amax(dim=1)
-    less = (scores - largest[:, None]).half()
-    overflown = scores.isfinite().all(dim=1) & ~less.isfinite().all(dim=1)
+    relative = (scores - largest[:, None]).half()
+    overflown = scores.isfinite().all(dim=1) & ~relative.isfinite().all(dim=1)
     if not logits or overflown.any():
         return {name: scores.cpu().contiguous()}
-    return {name: less.cpu().contiguous(), f"{name}_max": largest.cpu().contiguous()}
+    return {name: relative.cpu().contiguous(), f"{name}_max": largest.cpu().contiguous()}
 
 
 def unpack_scores(name: str, tensors: Tensors) -> Scores:
@@ -116,20 +116,20 @@ def unpack_scores(name: str, tensors: Tensors) -> Scores:
     if f"{name}_max" not in tensors:
         return _typed(tensors, name, torch.float32)
     largest = _typed(tensors, f"{name}_max", torch.float32)
-    less = _typed(tensors, name, torch.float16)
-    if largest.shape != less.shape[:1]:
+    relative = _typed(tensors, name, torch.float16)
+    if largest.shape != relative.shape[:1]:
         raise ValueError(f"its {name} do not fit their largest")
-    if len(less) and not _counted_from(largest, less):
+    if len(relative) and not _are_relative_to(largest, relative):
         raise ValueError(f"its {name} are not relative to their largest")
-    return less.float().add_(largest[:, None])
+    return relative.float().add_(largest[:, None])
 
 
-def _counted_from(largest: Tensor, less: Tensor) -> bool:
+def _are_relative_to(largest: Tensor, relative: Tensor) -> bool:
     """Whether each row is a row minus its largest number."""
-    top = less.amax(dim=1)  # NaN where there is one
-    answered = largest.isfinite()
-    lost = (less.isnan() | (less == -math.inf)).all(dim=1)
-    return bool(torch.where(answered, top == 0, lost).all())
+    top = relative.amax(dim=1)  # NaN where there is one
+    finite = largest.isfinite()
+    all_lost = (relative.isnan() | (relative == -math.inf)).all(dim=1)
+    return bool(torch.where(finite, top == 0, all_lost).all())
 
 
 def pack_channels(channels: Tensor, count: int) -> Tensor:
@@ -140,7 +140,7 @@ def pack_channels(channels: Tensor, count: int) -> Tensor:
 
 
 def unpack_channels(packed: Tensor, count: int) -> Tensor:
-    """The channels' numbers, ascending, int64.
+    """The indices of the channels, ascending, int64.
 
     Raises:
         ValueError: they are not some of `count` channels.
@@ -176,9 +176,9 @@ def unpack_text(
     text = _decompressed(packed.numpy().tobytes(), longest)
     if text == b"null":
         return None
-    # Anything but a flat list of texts could take much more memory than its JSON.
+    # Anything but a flat list of strings could take much more memory than its JSON.
     if not _TEXTS.fullmatch(text):
-        raise ValueError("its names are not a list of texts")
+        raise ValueError("its names are not a list of strings")
     if any(count >= columns for count, _ in enumerate(_TEXT.finditer(text))):
         raise ValueError(f"it has more than {columns:,} names")
     return json.loads(text)

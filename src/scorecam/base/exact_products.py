@@ -24,7 +24,7 @@ def exact_products(device: torch.device) -> Generator[None]:
         ):  # MPS has neither float64 nor such settings
             yield
             return
-        with _InDouble():
+        with _InFloat64():
             yield
 
 
@@ -48,28 +48,28 @@ _PRODUCTS = frozenset(
 """Operations that are products or use them; in inference mode they are not decomposed."""
 
 
-class _InDouble(TorchDispatchMode):
+class _InFloat64(TorchDispatchMode):
     """Computes products of float32 in float64, which no setting affects, in this thread."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name, kwargs = func.name().partition(".")[0], kwargs or {}
         if name not in _PRODUCTS or "out" in kwargs:
             return func(*args, **kwargs)
-        found = func(*tree_map(_doubled, args), **tree_map(_doubled, kwargs))
+        result = func(*tree_map(_to_float64, args), **tree_map(_to_float64, kwargs))
         if name.endswith("_"):
-            return args[0].copy_(found)
-        return tree_map(_halved, found) if _holds_float32(args) else found
+            return args[0].copy_(result)
+        return tree_map(_to_float32, result) if _holds_float32(args) else result
 
 
-def _doubled(value: Any) -> Any:
+def _to_float64(value: Any) -> Any:
     return value.double() if isinstance(value, Tensor) and value.dtype == torch.float32 else value
 
 
-def _halved(value: Any) -> Any:
+def _to_float32(value: Any) -> Any:
     return value.float() if isinstance(value, Tensor) and value.dtype == torch.float64 else value
 
 
 def _holds_float32(args: Any) -> bool:
     return any(
-        isinstance(each, Tensor) and each.dtype == torch.float32 for each in tree_leaves(args)
+        isinstance(leaf, Tensor) and leaf.dtype == torch.float32 for leaf in tree_leaves(args)
     )

@@ -20,8 +20,8 @@ def interpolation(
 
     The same numbers as `torch.nn.functional.interpolate` (linear, no antialiasing).
     """
-    where = _where(cells, pixels, align_corners)
-    distance = (where[:, None] - torch.arange(cells, dtype=torch.float64, device="cpu")).abs()
+    positions = _positions(cells, pixels, align_corners)
+    distance = (positions[:, None] - torch.arange(cells, dtype=torch.float64, device="cpu")).abs()
     return (1 - distance).clamp(min=0).to(torch.float32).to(device)
 
 
@@ -30,14 +30,14 @@ def _ends(
     cells: int, pixels: int, align_corners: bool, device: torch.device
 ) -> Annotated[Tensor, "ends cells"]:
     """The rows of `interpolation` at the ends of its linear pieces."""
-    piece = _where(cells, pixels, align_corners).floor()
+    piece = _positions(cells, pixels, align_corners).floor()
     changes = piece[1:] != piece[:-1]
     edge = torch.ones(1, dtype=torch.bool, device="cpu")
     ends = torch.cat([edge, changes]) | torch.cat([changes, edge])
     return interpolation(cells, pixels, align_corners, device)[ends.to(device)]
 
 
-def _where(
+def _positions(
     cells: int, pixels: int, align_corners: bool, span: range | None = None
 ) -> Annotated[Tensor, "pixels"]:
     """The position of each pixel, or of each in `span`, in cells."""
@@ -83,7 +83,7 @@ def _upsampled(
         for pixels in size:
             cells = maps.shape[1]
             if pixels * cells > LARGEST_MATRIX and matrix is interpolation:
-                maps = _between(maps, pixels, align_corners)
+                maps = _without_matrix(maps, pixels, align_corners)
                 continue
             rows = matrix(cells, pixels, align_corners, maps.device)
             maps = torch.einsum("kg...,pg->k...p", maps, rows)  # replaces a grid axis by pixels
@@ -97,16 +97,16 @@ PIECE = 2**16
 """How many pixels of an axis are interpolated at a time without a matrix."""
 
 
-def _between(maps: Tensor, pixels: int, align_corners: bool) -> Tensor:
+def _without_matrix(maps: Tensor, pixels: int, align_corners: bool) -> Tensor:
     """Interpolation for axes whose matrix would be too large: `k g …` to `k … p`."""
     maps = maps.movedim(1, -1)
     cells = maps.shape[-1]
     result = maps.new_empty((*maps.shape[:-1], pixels))
     for start in range(0, pixels, PIECE):
         span = range(start, min(start + PIECE, pixels))
-        where = _where(cells, pixels, align_corners, span)
-        low = where.long()
-        share = (where - low).to(maps)
+        positions = _positions(cells, pixels, align_corners, span)
+        low = positions.long()
+        fraction = (positions - low).to(maps)
         before, after = (maps[..., at.clamp(max=cells - 1)] for at in (low, low + 1))
-        result[..., start : span.stop] = torch.lerp(before, after, share)
+        result[..., start : span.stop] = torch.lerp(before, after, fraction)
     return result

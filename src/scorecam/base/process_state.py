@@ -125,7 +125,7 @@ def _works(set_openmp: Callable[[int], Any]) -> bool:
 
 
 def _mkl_setter(folder: Path) -> Callable[[int], int]:
-    """MKL's `mkl_set_num_threads_local`; it returns the previous value, 0 for none."""
+    """MKL's `mkl_set_num_threads_local`; it returns the previous value, or 0 if none was set."""
     with contextlib.suppress(OSError, AttributeError):
         return ctypes.CDLL(str(folder / "libtorch_cpu.so")).MKL_Set_Num_Threads_Local
     return lambda _count: 0

@@ -27,17 +27,17 @@ _IMPORT = ForkLock()
 
 def prepare() -> None:
     """Import the part of matplotlib that writes files, if installed and not imported yet."""
-    with _IMPORT, contextlib.ExitStack() as held:
+    with _IMPORT, contextlib.ExitStack() as environment:
         if "matplotlib.font_manager" in sys.modules or not importlib.util.find_spec("matplotlib"):
             return
         if "MPLCONFIGDIR" not in os.environ:
-            held.enter_context(
+            environment.enter_context(
                 environment_variable("MPLCONFIGDIR", str(cache.cache_folder() / "matplotlib"))
             )
             own = _users_settings()
             if own is not None and "MATPLOTLIBRC" not in os.environ:
-                held.enter_context(environment_variable("MATPLOTLIBRC", str(own)))
-        held.enter_context(_fonts_found_without_a_program())
+                environment.enter_context(environment_variable("MATPLOTLIBRC", str(own)))
+        environment.enter_context(_fonts_found_without_a_program())
         importlib.import_module("matplotlib.font_manager")
 
 

@@ -25,12 +25,12 @@ class SeededDraws(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         given = dict(kwargs or {})
-        drawing = _drawing(func)
-        if drawing is None or given.get("generator") is not None:
+        seeded = _with_generator(func)
+        if seeded is None or given.get("generator") is not None:
             return func(*args, **given)
         tensor = next((value for value in args if isinstance(value, Tensor)), None)
         device = torch.device(tensor.device if tensor is not None else given.get("device") or "cpu")
-        return drawing(*args, **given, generator=self._generator(device))
+        return seeded(*args, **given, generator=self._generator(device))
 
     def _generator(self, device: torch.device) -> torch.Generator:
         if device not in self._generators:
@@ -38,8 +38,8 @@ class SeededDraws(TorchDispatchMode):
         return self._generators[device]
 
 
-def _drawing(func: Any) -> Any:
-    """The overload of an operation that takes a generator; None if there is none."""
+def _with_generator(func: Any) -> Any:
+    """The overload of an operation that takes a generator; None if it has none."""
 
     def takes(overload: Any) -> bool:
         return any(argument.name == "generator" for argument in overload._schema.arguments)  # noqa: SLF001
@@ -51,6 +51,6 @@ def _drawing(func: Any) -> Any:
     for name in packet.overloads():
         other = getattr(packet, name)
         names = [argument.name for argument in other._schema.arguments]  # noqa: SLF001
-        if takes(other) and [each for each in names if each != "generator"] == plain:
+        if takes(other) and [argument for argument in names if argument != "generator"] == plain:
             return other
     return None

@@ -68,17 +68,17 @@ def one_line(text: str, most: int | None = None) -> str:
 def reason(error: BaseException) -> str:
     """The message of another library's exception on one short line; its type if it has none."""
     try:
-        said = one_line(str(error), 200)
+        message = one_line(str(error), 200)
     except Exception:  # noqa: BLE001  (an exception's own `__str__` may fail)
-        said = ""
-    return said or type(error).__name__
+        message = ""
+    return message or type(error).__name__
 
 
 def quoted(value: object, most: int = 80) -> str:
     """The `repr` of any value, on one short line. It never fails."""
     try:
         return shortened(visible(_reader(most).repr(value)), most)
-    except Exception:  # noqa: BLE001  (a foreign `__repr__` may fail in any way)
+    except Exception:  # noqa: BLE001  (a foreign `__repr__` may raise any error)
         return f"a value of type {shortened(visible(type(value).__name__), most)}"
 
 
@@ -86,7 +86,7 @@ def excerpt(value: object, most: int = 100) -> str:
     """A foreign name or text on one short, visible line. It never fails."""
     try:
         return shortened(visible(str(value)), most)
-    except Exception:  # noqa: BLE001  (a foreign `__str__` may fail in any way)
+    except Exception:  # noqa: BLE001  (a foreign `__str__` may raise any error)
         return quoted(value, most)
 
 
@@ -101,7 +101,7 @@ def summary(parts: Callable[[T], Iterator[str]]) -> Callable[[T], str]:
         name = type(owner).__name__
         try:
             inside = ", ".join(part for part in parts(owner) if part)
-        except Exception:  # noqa: BLE001  (the parts of a half-built object fail in any way)
+        except Exception:  # noqa: BLE001  (reading a half-built object may raise any error)
             inside = "…"
         return f"{name}({excerpt(inside, LONGEST_REPR - len(name) - 2)})"
 

@@ -23,7 +23,7 @@ CALIBRATION = 1.25
 """The estimated error is this quantile of the errors of sampled maps, times the calibration."""
 
 SMALL_SAMPLE = 2
-"""The scores also determine how much scores vary: from m of them, the error grows by 1 + 2/m."""
+"""How much scores vary is estimated from the m known scores, so the error is scaled by 1 + 2/m."""
 
 FAINT = 0.05
 """Values of a scaled map below which the slope of a geometric mean is too steep to use."""
@@ -40,8 +40,8 @@ def evidence(scores: Scores, head: Head, column: int, variant: Variant) -> Colum
     """
     if variant.reads != "p" or head != "logits" or scores.shape[1] == 1:
         return scores[:, column]
-    others = torch.arange(scores.shape[1], device=scores.device) != column
-    return scores[:, column] - scores[:, others].logsumexp(dim=1)
+    other_columns = torch.arange(scores.shape[1], device=scores.device) != column
+    return scores[:, column] - scores[:, other_columns].logsumexp(dim=1)
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,9 @@ class MapEstimate:
         steps = self.deviation.clamp(min=STEP)
         signed = steps.clone()
         signed[1::2] *= -1
-        return (self.moved(signed) - self.moved(-signed)) / (2 * signed)
+        return (self.weights_after(signed) - self.weights_after(-signed)) / (2 * signed)
 
-    def moved(self, change: Columns) -> Weights:
+    def weights_after(self, change: Columns) -> Weights:
         """α after each mask's evidence changes by `change`, `k`.
 
         Changing a logit changes its log-odds by as much.
@@ -103,16 +103,16 @@ class MapEstimate:
         """The evidence field on the surrogate's cells, signed."""
         return self._fields(surrogate, self.scores[:, self.column, None])[0]
 
-    def possible(
+    def maps_after(
         self, surrogate: Surrogate, changes: Annotated[Tensor, "k draws"]
     ) -> Annotated[Tensor, "draws cells"]:
         """The map after each of these changes of the evidence."""
-        weights = torch.stack([self.moved(change) for change in changes.T])
+        weights = torch.stack([self.weights_after(change) for change in changes.T])
         maps = weights @ surrogate.maps
         if not self.variant.field:
             return maps.relu()
-        moved = self.scores[:, self.column, None] + changes
-        return agreeing(maps, self._fields(surrogate, moved))
+        changed = self.scores[:, self.column, None] + changes
+        return agreeing(maps, self._fields(surrogate, changed))
 
     def _fields(self, surrogate: Surrogate, scores: Scores) -> Annotated[Tensor, "b cells"]:
         """The evidence fields of these scores of the column, `k b`."""
@@ -138,7 +138,7 @@ class MapEstimate:
         result = agreeing(signed, field)
         # The logarithm of a geometric mean is half the sum of the logarithms. Where either part is
         # almost 0, the map is too.
-        parts = (signed, effects), (field, surrogate.pull.T.to(signed))
+        parts = (signed, effects), (field, surrogate.field_slopes.T.to(signed))
         share = [effect / torch.where(result > FAINT, part, math.inf) for part, effect in parts]
         return scaled_effects(result, result * (share[0] + share[1]) / 2)
 
@@ -146,7 +146,7 @@ class MapEstimate:
 def scaled_effects(
     map_: Annotated[Tensor, "cells"], effects: Annotated[Tensor, "k cells"]
 ) -> Annotated[Tensor, "k cells"]:
-    """The derivative of the scaled map by each score, from the derivative of the map itself."""
+    """The derivative of the scaled map with respect to each score, from that of the map itself."""
     peak = int(map_.argmax())
     high = divisor(map_[peak])
     effects = effects * (map_ > 0)
@@ -154,19 +154,19 @@ def scaled_effects(
 
 
 def estimate(
-    posterior: Posterior, asked: Scores, ends: Scores, head: Head, aim: tuple[int, Variant]
+    posterior: Posterior, known: Scores, ends: Scores, head: Head, aim: tuple[int, Variant]
 ) -> MapEstimate:
     """The map for a column and a variant, from the scores of the masks in the posterior.
 
     Args:
-        asked: the scores of those masks, `s n`.
+        known: the scores of those masks, `s n`.
         ends: Z(fill) and Z(X), `2 n`.
         aim: the column and the variant.
     """
     column, variant = aim
-    deviation = posterior.deviation(evidence(asked, head, column, variant))
+    deviation = posterior.deviation(evidence(known, head, column, variant))
     return MapEstimate(
-        scores=posterior.complete(asked),
+        scores=posterior.complete(known),
         ends=ends,
         head=head,
         column=column,
@@ -175,27 +175,27 @@ def estimate(
     )
 
 
-def error_of(posterior: Posterior, asked: Scores, estimate: MapEstimate) -> float:
+def error_of(posterior: Posterior, scores: Scores, estimate: MapEstimate) -> float:
     """The estimated largest absolute error of the scaled heatmap, in [0, 1].
 
     Scores are sampled from the posterior and turned into maps by the variant itself: if weights
     are exponentials of scores, a linear approximation would be too small.
 
     Args:
-        asked: the scores of the masks in the posterior, `s n`.
+        scores: of the masks in the posterior, `s n`.
     """
-    if len(posterior.asked) < 2:
+    if len(posterior.masks) < 2:
         return 1.0  # one score does not show how much scores vary
     grid = estimate.grid(posterior.surrogate)
     if estimate.variant.field and not grid.any():
         return 1.0  # one more score could change the empty map completely
-    importance = estimate.slopes[posterior.asked].abs()
-    known = evidence(asked, estimate.head, estimate.column, estimate.variant)
+    importance = estimate.slopes[posterior.masks].abs()
+    known = evidence(scores, estimate.head, estimate.column, estimate.variant)
     surprise = posterior.surprise(known, importance)
     changes = surprise * posterior.sampled_errors()
-    sampled = _min_max(estimate.possible(posterior.surrogate, changes))
+    sampled = _min_max(estimate.maps_after(posterior.surrogate, changes))
     errors = (sampled - _min_max(grid[None])).abs().amax(dim=1)
-    small_sample = 1 + SMALL_SAMPLE / len(posterior.asked)
+    small_sample = 1 + SMALL_SAMPLE / len(posterior.masks)
     return min(1.0, small_sample * CALIBRATION * float(errors.quantile(QUANTILE)))
 
 

@@ -72,7 +72,7 @@ class Surrogate:
         seed: for the samples that errors are estimated from.
 
     Attributes:
-        maps: the sum of the maps of each mask's channels, which its weight multiplies, `k cells`.
+        maps: the sum of the maps of each mask's channels, `k cells`; a mask's weight multiplies it.
         variance: of every score before any is known, `k`.
     """
 
@@ -102,9 +102,9 @@ class Surrogate:
     def __len__(self) -> int:
         return len(self.maps)
 
-    def given(self, asked: Sequence[int]) -> Posterior:
+    def given(self, masks: Sequence[int]) -> Posterior:
         """The process given the scores of these masks."""
-        return Posterior(self, list(asked))
+        return Posterior(self, list(masks))
 
     def rows(self, masks: Tensor) -> Annotated[Tensor, "s k"]:
         """The prior covariance of these masks' scores with all scores."""
@@ -137,20 +137,20 @@ class Surrogate:
         """
         mean = scores.mean(dim=0)
         known = torch.cat([scores, empty[None], whole[None]]) - mean
-        return (self._pull @ known.double()).to(scores.dtype).nan_to_num(0.0, 0.0, 0.0)
+        return (self._all_field_slopes @ known.double()).to(scores.dtype).nan_to_num(0.0, 0.0, 0.0)
 
     def on_grid(self, cells: Annotated[Tensor, "cells"]) -> Grid:
         """A map on the process's cells, upsampled to the layer's grid."""
         return upsample(cells.reshape(1, *self._pooled), self._grid)[0]
 
     @property
-    def pull(self) -> Annotated[Tensor, "cells k"]:
+    def field_slopes(self) -> Annotated[Tensor, "cells k"]:
         """The change of each cell of the evidence field per unit of each mask's score."""
-        return self._pull[:, :-2]
+        return self._all_field_slopes[:, :-2]
 
     @cached_property
-    def _pull(self) -> Annotated[Tensor, "cells k+2"]:
-        """As `pull`, with the empty and the whole mask as the last two; float64."""
+    def _all_field_slopes(self) -> Annotated[Tensor, "cells k+2"]:
+        """As `field_slopes`, with the empty and the whole mask as the last two; float64."""
         content = self._content.double()
         cells = content.shape[1]
         content = torch.cat([content, content.new_zeros(1, cells), content.new_ones(1, cells)])
@@ -216,24 +216,24 @@ def _unit(maps: Activations) -> Activations:
 
 def _typical_distance(content: Annotated[Tensor, "k cells"]) -> float:
     """The median distance between masks, from an evenly spaced sample."""
-    some = content[:: max(1, len(content) // SAMPLED)]
+    sample = content[:: max(1, len(content) // SAMPLED)]
     # Distances are computed from products; smaller ones are rounding errors.
-    least = 0.01 * float(some.norm(dim=1).mean()) if len(some) else 0.0
-    return max(float(torch.cdist(some, some).median()), least, 1e-6)
+    least = 0.01 * float(sample.norm(dim=1).mean()) if len(sample) else 0.0
+    return max(float(torch.cdist(sample, sample).median()), least, 1e-6)
 
 
 class Posterior:
     """The process given the scores of some masks.
 
     Args:
-        asked: the numbers of those masks.
+        masks: the indices of those masks.
     """
 
-    def __init__(self, surrogate: Surrogate, asked: list[int]) -> None:
+    def __init__(self, surrogate: Surrogate, masks: list[int]) -> None:
         self.surrogate = surrogate
-        self.asked = asked
-        rows = surrogate.rows(torch.tensor(asked, dtype=torch.int64))
-        own = rows[:, asked] + surrogate.noise * torch.eye(len(asked)).to(rows)
+        self.masks = masks
+        rows = surrogate.rows(torch.tensor(masks, dtype=torch.int64))
+        own = rows[:, masks] + surrogate.noise * torch.eye(len(masks)).to(rows)
         self._root = torch.linalg.cholesky(own)
         # K − F Fᵀ is the posterior covariance.
         self.factor = torch.linalg.solve_triangular(self._root, rows, upper=False).T
@@ -243,14 +243,14 @@ class Posterior:
         """The scores of every mask: the known ones unchanged, the others predicted.
 
         Args:
-            scores: the known ones, in the order of `asked`, `s n`.
+            scores: the known ones, in the order of `masks`, `s n`.
 
         Returns:
             `k n`, linear in `scores`.
         """
         mean, rest = self._centred(scores)
         completed = self.factor @ self._whitened(rest) + mean
-        completed[self.asked] = scores
+        completed[self.masks] = scores
         return completed
 
     def amplitudes(self, scores: Scores) -> Columns:
@@ -261,7 +261,7 @@ class Posterior:
     def deviation(self, scores: Columns) -> Columns:
         """The standard deviation of every mask's score in one column, from the known scores."""
         deviation = (self.variance * self.amplitudes(scores[:, None])).sqrt()
-        deviation[self.asked] = 0
+        deviation[self.masks] = 0
         return deviation
 
     def surprise(self, scores: Columns, importance: Weights) -> float:
@@ -286,28 +286,28 @@ class Posterior:
         return torch.linalg.solve_triangular(self._root, scores, upper=False)
 
     def choose(
-        self, effects: Annotated[Tensor, "k cells"], count: int, closed: Sequence[int]
+        self, effects: Annotated[Tensor, "k cells"], count: int, excluded: Sequence[int]
     ) -> list[int]:
         """The masks whose scores reduce the uncertainty of the map the most, chosen greedily.
 
         Args:
             effects: the change of each cell of the map per unit of each score.
-            count: how many masks; at most those that are not in `closed`.
-            closed: masks that must not be chosen.
+            count: how many masks; at most those that are not in `excluded`.
+            excluded: masks that must not be chosen.
         """
         noise = self.surrogate.noise
         factor, variance = self.factor, self.variance.clone()
         # Only ratios matter, and the squares of very large effects would overflow.
         effects = effects / divisor(effects.abs().max())
         covariance = self._covariance(effects)
-        barred = torch.zeros_like(variance)
-        barred[list(closed)] = -math.inf
+        penalty = torch.zeros_like(variance)
+        penalty[list(excluded)] = -math.inf
         chosen: list[int] = []
         for _ in range(count):
-            gains = (covariance**2).sum(dim=1) / (variance + noise) + barred
+            gains = (covariance**2).sum(dim=1) / (variance + noise) + penalty
             best = int(gains.argmax())
             chosen.append(best)
-            barred[best] = -math.inf
+            penalty[best] = -math.inf
             column = self.surrogate.rows(torch.tensor([best]))[0] - factor @ factor[best]
             column = column / (variance[best] + noise).sqrt()
             covariance = covariance - torch.outer(column, column @ effects)
@@ -322,9 +322,9 @@ class Posterior:
         Conditioning of Gaussian Processes, 2021, eq. 11).
         """
         drawn, noise = self.surrogate.draws
-        predicted = self.factor @ self._whitened(drawn[self.asked] + noise[self.asked])
+        predicted = self.factor @ self._whitened(drawn[self.masks] + noise[self.masks])
         errors = drawn - predicted
-        errors[self.asked] = 0
+        errors[self.masks] = 0
         return errors
 
     def _covariance(self, effects: Tensor) -> Tensor:

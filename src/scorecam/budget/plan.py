@@ -13,7 +13,7 @@ from scorecam.io.ranges import BUDGET, TOLERANCE
 BudgetSpec = int | Literal["exact", "fast"]
 
 MIN_FOR_TOLERANCE = 15
-"""The fewest masks a tolerance takes. With fewer, the estimated error is too often too small."""
+"""The fewest masks for a tolerance. With fewer, the estimated error is too often too small."""
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ SEPARATE_COLUMNS = 64
 
 
 class BudgetedSearch:
-    """Selects the masks of one image in rounds, until its plan is fulfilled.
+    """Selects the masks of one image in rounds, until its plan says to stop.
 
     `select` names the masks of a round, `update` takes their scores. One thread uses it.
 
@@ -41,7 +41,7 @@ class BudgetedSearch:
         plan: when to stop.
 
     Attributes:
-        asked: the masks selected so far, in order.
+        selected: the masks selected so far, in order.
         error: the estimated error of the scaled map; infinite before it is known.
         most: the most masks that may be selected.
     """
@@ -55,7 +55,7 @@ class BudgetedSearch:
     ) -> None:
         self.surrogate = surrogate
         self.plan = plan
-        self.asked: list[int] = []
+        self.selected: list[int] = []
         self.error = math.inf
         self.most = int(min(len(surrogate), plan.most))
         if len(image_scores) == 1:  # a value, or one of the two sides of a yes-or-no answer
@@ -71,11 +71,11 @@ class BudgetedSearch:
     @property
     def done(self) -> bool:
         """Whether enough masks were scored."""
-        count, plan = len(self.asked), self.plan
+        count, plan = len(self.selected), self.plan
         return count >= self.most or (count >= plan.least and self.error <= plan.until)
 
     def select(self, *, spare: int = 0) -> Tensor:
-        """The numbers of the masks to score next; none when the search is done.
+        """The indices of the masks to score next; empty when the search is done.
 
         Args:
             spare: places of the round that the caller needs for other images.
@@ -86,19 +86,19 @@ class BudgetedSearch:
             return self._select(spare)
 
     def _select(self, spare: int) -> Tensor:
-        count = max(ROUND, len(self.asked) // (8 * ROUND) * ROUND) - spare
-        count = min(count, self.most - len(self.asked))
+        count = max(ROUND, len(self.selected) // (8 * ROUND) * ROUND) - spare
+        count = min(count, self.most - len(self.selected))
         if self._estimate is None or self._posterior is None:
             # Before the first scores, every mask counts the same.
             even = torch.full_like(self.surrogate.maps[:, 0], 1 / len(self.surrogate))
             maps = self.surrogate.maps
             effects = scaled_effects(even @ maps, even[:, None] * maps)
-            posterior = self.surrogate.given(self.asked)
+            posterior = self.surrogate.given(self.selected)
         else:
             effects = self._estimate.effects(self.surrogate, FLOOR)
             posterior = self._posterior
-        chosen = posterior.choose(effects, count, self.asked)
-        self.asked += chosen
+        chosen = posterior.choose(effects, count, self.selected)
+        self.selected += chosen
         return torch.tensor(chosen, dtype=torch.int64)
 
     def update(self, scores: Scores, fill: Columns, head: Head) -> None:
@@ -112,15 +112,15 @@ class BudgetedSearch:
         finite = self._scores.isfinite().all(dim=1)
         if not finite.any():
             return
-        known = [mask for mask, ok in zip(self.asked, finite.tolist(), strict=True) if ok]
-        asked = self._scores[finite]
-        self._posterior = self.surrogate.given(known)
+        known_masks = [mask for mask, ok in zip(self.selected, finite.tolist(), strict=True) if ok]
+        known_scores = self._scores[finite]
+        self._posterior = self.surrogate.given(known_masks)
         whole = two_sided(self._image_scores[None], head)
         ends = torch.cat([two_sided(fill[None], head), whole])
         ends = reduced(ends, self._columns, head)
-        self._estimate = estimate(self._posterior, asked, ends, head=head, aim=self._aim)
-        if len(self.asked) >= self.plan.least and self.plan.until < math.inf:
-            self.error = error_of(self._posterior, asked, self._estimate)
+        self._estimate = estimate(self._posterior, known_scores, ends, head=head, aim=self._aim)
+        if len(self.selected) >= self.plan.least and self.plan.until < math.inf:
+            self.error = error_of(self._posterior, known_scores, self._estimate)
 
     def weights(self) -> Weights:
         """α of every distinct mask as estimated so far, `k` float32; zeros before any score."""

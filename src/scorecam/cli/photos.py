@@ -10,7 +10,7 @@ from scorecam.cli.exits import INTERRUPTED, code_for
 from scorecam.cli.output import print_document, print_message
 from scorecam.cli.records import Item, failure_item, json_document, path_text
 from scorecam.errors import OutputError, ScorecamError
-from scorecam.io.files import ends_all
+from scorecam.io.files import affects_next_files
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def process_photos(
                 new = process(photo)
             except ScorecamError as error:
                 new = [failure_item(error, photo, model)]
-                full = isinstance(error, OutputError) and ends_all(error)
+                full = isinstance(error, OutputError) and affects_next_files(error)
             items += new
             report(new)
             if full:

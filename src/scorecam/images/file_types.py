@@ -104,7 +104,7 @@ _INSIDE: Final[tuple[tuple[int, bytes, Words], ...]] = (
     (8, b"AVI ", _VIDEO),
     (8, b'{"', _TENSORS),
 )
-"""More of them: position, bytes there, and description."""
+"""Files that are not photos, by bytes at another position: position, bytes, and description."""
 
 _ZIP, _GZIP = b"PK\x03\x04", b"\x1f\x8b"
 
@@ -114,7 +114,7 @@ _ZIPPED: Final[dict[str, Words]] = {
 }
 
 _PHOTOS: Final = (b"\x89png", b"\xff\xd8\xff", b"gif8", b"riff", b"bm", b"\0\0\0\x0cjp  ")
-"""First bytes of photos: a file that starts so and cannot be read is damaged."""
+"""First bytes of photos; a file that starts with them but cannot be read is damaged."""
 
 _RAW_KINDS = "3fr arw cr2 dcr dng erf iiq k25 kdc nef nrw pef sr2 srf srw"
 _RAW_SUFFIXES: Final = frozenset(f".{kind}" for kind in _RAW_KINDS.split())
@@ -128,8 +128,8 @@ _FTYP: Final[dict[str, Words]] = {
 """Files of the MP4 family by brand; all other brands are videos."""
 
 
-def describe_other(name: str, head: bytes) -> Words | None:
-    """Describe a file that is certainly not a photo; None for any other.
+def describe_non_photo(name: str, head: bytes) -> Words | None:
+    """Describe a file that is certainly not a photo; None if it may be one.
 
     Args:
         name: of the file.
@@ -146,9 +146,9 @@ def describe_other(name: str, head: bytes) -> Words | None:
     if head.startswith(_ZIP):
         return _ZIPPED.get(suffix, ("It is a zip archive or an office document.", _EXTRACT))
     start = _start(head)
-    found = [words for place, own, words in _INSIDE if head[place:].startswith(own)]
-    found += [words for own, words in _BEGINNINGS.items() if start.startswith(own)]
-    return found[0] if found else None
+    matches = [words for place, signature, words in _INSIDE if head[place:].startswith(signature)]
+    matches += [words for signature, words in _BEGINNINGS.items() if start.startswith(signature)]
+    return matches[0] if matches else None
 
 
 def describe_unreadable(name: str, head: bytes, pages: tuple[tiff.Page, ...] = ()) -> Words:
@@ -159,7 +159,7 @@ def describe_unreadable(name: str, head: bytes, pages: tuple[tiff.Page, ...] = (
         head: its first `HEAD` bytes.
         pages: of a TIFF file.
     """
-    if words := describe_other(name, head):
+    if words := describe_non_photo(name, head):
         return words
     if head[4:8] == b"ftyp":
         return _brand(head)

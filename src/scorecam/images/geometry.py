@@ -24,7 +24,7 @@ Boxes = Annotated[Tensor, "m 4"]
 def resized_size(photo: tuple[int, int], size: tuple[int, int], fraction: float) -> tuple[int, int]:
     """The (width, height) to which resize_crop resizes a photo; neither side is below `size`.
 
-    The short side is rounded and the long side truncated, as torchvision does it.
+    The short side is rounded and the long side truncated, as in torchvision.
 
     Args:
         photo: (width, height).
@@ -64,11 +64,11 @@ def stretch(values: Tensor, start: float, stop: float) -> tuple[Tensor, slice]:
     """
     first, last = math.floor(start + 1e-6), math.ceil(stop - 1e-6)  # tolerate rounding errors
     pixels = torch.arange(first, last, dtype=torch.float64, device="cpu")
-    where = (pixels + 0.5 - start) * (len(values) / (stop - start)) - 0.5
-    where = where.clamp(0, len(values) - 1)
-    before = where.long()
+    positions = (pixels + 0.5 - start) * (len(values) / (stop - start)) - 0.5
+    positions = positions.clamp(0, len(values) - 1)
+    before = positions.long()
     after = (before + 1).clamp(max=len(values) - 1)
-    part = (where - before)[:, None].float()
+    part = (positions - before)[:, None].float()
     return values[before].lerp(values[after], part), slice(first, last)
 
 

@@ -34,7 +34,7 @@ def line_height(size: int) -> int:
 def write(
     draw: ImageDraw.ImageDraw, lines: list[str], corner: tuple[int, int], *, size: int, fill: str
 ) -> int:
-    """Draw lines below each other; returns the y coordinate of the next line."""
+    """Draw lines one below the other; returns the y coordinate of the next line."""
     x, y = corner
     for line in lines:
         draw.text((x, y), line, fill, font(size))

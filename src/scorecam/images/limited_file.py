@@ -18,12 +18,12 @@ BODY_READS: Final = 600_000
 
 
 class LimitedFile:
-    """A binary file of which a limited part can be read.
+    """A binary file that limits how many bytes can be read, and how often.
 
     Args:
         file: the file.
         error: raised at the limit.
-        most: the most bytes to read, not counting a read of the whole rest.
+        most: the most bytes to read, not counting a read of the rest of the file.
     """
 
     def __init__(self, file: BinaryIO, error: ScorecamError, most: int) -> None:
@@ -39,7 +39,7 @@ class LimitedFile:
 
     def read(self, size: int = -1, /) -> bytes:
         content = self._file.read(size)
-        if size >= 0:  # the whole rest can be read only once
+        if size >= 0:  # the rest can be read only once
             self._count(len(content))
         return content
 

@@ -1,4 +1,4 @@
-"""How much memory an image may take, and an estimate from its header of how much it would."""
+"""The limit on the memory for reading an image, and an estimate of it from the header."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ def memory_limit() -> int:
     text = os.environ.get(SETTING, "").strip()
     if not text:
         return PHOTO_MEMORY
-    found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,3})?)\s*([kmgt]?)(i?)b?", text.lower())
-    if found is None or (found[3] and not found[2]) or float(found[1]) == 0:
+    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,3})?)\s*([kmgt]?)(i?)b?", text.lower())
+    if match is None or (match[3] and not match[2]) or float(match[1]) == 0:
         raise SettingError(
             f"{SETTING} is {text[:40]!r}, which is not an amount of memory.",
             do=f"Set it to a number of bytes or to an amount such as 4GiB, or unset it for "
             f"{_amount(PHOTO_MEMORY)}.",
         )
-    units = _BINARY_UNITS if found[3] else _UNITS
-    return int(float(found[1]) * units[found[2]])
+    units = _BINARY_UNITS if match[3] else _UNITS
+    return int(float(match[1]) * units[match[2]])
 
 
 def check_pixels(width: int, height: int, name: str, error: type[ScorecamError]) -> None:
@@ -84,8 +84,8 @@ def check_memory(image: Image.Image, name: str, error: type[ScorecamError], cont
         ScorecamError: `error`: reading it would take too much.
         SettingError: see `memory_limit`.
     """
-    needed = int(image.width * image.height * max(COPIED, _decoding(image)))
-    needed += _held(image.format, content) + _WORKING
+    needed = int(image.width * image.height * max(COPIED, _bytes_per_pixel(image)))
+    needed += _file_bytes(image.format, content) + _WORKING
     check_needed(image.size, needed, name, error)
 
 
@@ -111,7 +111,7 @@ def check_needed(size: tuple[int, int], needed: int, name: str, error: type[Scor
     )
 
 
-def _held(kind: str | None, content: int) -> int:
+def _file_bytes(kind: str | None, content: int) -> int:
     """Bytes that the file itself or its metadata may take."""
     if kind in WHOLE:
         return 3 * content
@@ -120,7 +120,7 @@ def _held(kind: str | None, content: int) -> int:
     return 0 if kind in {"BMP", "PPM", "TGA"} else 3 * min(content, HEADER)
 
 
-def _decoding(image: Image.Image) -> float:
+def _bytes_per_pixel(image: Image.Image) -> float:
     """Bytes per pixel at the peak of decoding, with the result, as measured for each format."""
     mode = image.mode
     stored = 1 if mode in {"1", "L", "P"} else 2 if mode.startswith("I;16") else 4
@@ -145,9 +145,9 @@ def _in_one_scan(image: Image.Image) -> bool:
     length = 6 + 2 * len(image.getbands())
     end = file.tell()
     file.seek(max(0, end - length - 2))
-    found = file.read(4)
+    marker = file.read(4)
     file.seek(end)
-    return found == b"\xff\xda" + length.to_bytes(2, "big")
+    return marker == b"\xff\xda" + length.to_bytes(2, "big")
 
 
 def _amount(number: int) -> str:

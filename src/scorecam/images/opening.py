@@ -64,7 +64,7 @@ METADATA: Final = 2**20
 """The most bytes of EXIF from which the orientation is read."""
 
 _PLAIN: Final = 32 * 2**20
-"""The largest PPM file of numbers as text; Pillow decodes these in Python."""
+"""The largest PPM file with its numbers as text, in bytes; Pillow decodes these in Python."""
 
 _PLUGINS: Final = {"JPEG2000": "Jpeg2K", "WEBP": "WebP"}
 """Formats whose Pillow module has another spelling."""
@@ -119,12 +119,12 @@ def open_image(source: Source, kind: ImageKind, name: str = "") -> Generator[Ope
     # Pillow warns about large sizes and unusual metadata.
     with _stream(source, kind) as (file, size), ignore_warnings():
         try:
-            found = _identified(file, size, known, kind)
-            image = found.image
-            yield found
+            opened = _identified(file, size, known, kind)
+            image = opened.image
+            yield opened
         except ScorecamError:
             raise
-        except Exception as error:  # noqa: BLE001  readers of damaged files raise what they do
+        except Exception as error:  # noqa: BLE001  decoders raise any error for damaged files
             _refuse(error, known, kind)
         finally:
             if image is not None:
@@ -138,7 +138,7 @@ def orientation(image: Image.Image) -> int:
     try:
         # A PNG's own `getexif` would decode the photo.
         return int(Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1))
-    except Exception:  # noqa: BLE001  damaged metadata is no reason to refuse a photo
+    except Exception:  # noqa: BLE001  damaged metadata does not make a photo unreadable
         return 1
 
 
@@ -162,8 +162,10 @@ def _identified(file: BinaryIO, size: int, name: str, kind: ImageKind) -> Opened
     """The image, if its header shows that decoding is safe."""
     head = file.read(file_types.HEAD)
     if not head:
-        raise kind.error(f"{name} is empty.", likely=file_types.DAMAGED[0], do="Fetch it again.")
-    if words := file_types.describe_other(name, head):
+        raise kind.error(
+            f"{name} is empty.", likely=file_types.DAMAGED[0], do="Download or copy it again."
+        )
+    if words := file_types.describe_non_photo(name, head):
         raise _not_read(name, kind, words)
     pages = tiff.pages(file) if head.startswith(tiff.BEGINNINGS) else ()
     if pages and pages[0].raw:
@@ -232,6 +234,6 @@ def _refuse(error: Exception, name: str, kind: ImageKind) -> NoReturn:
             do="Scale it down, or raise PIL.Image.MAX_IMAGE_PIXELS.",
         ) from error
     likely, do = file_types.DAMAGED
-    said = str(error).strip().rstrip(".") or type(error).__name__
-    short = said if len(said) <= 200 else f"{said[:200]}…"
+    message = str(error).strip().rstrip(".") or type(error).__name__
+    short = message if len(message) <= 200 else f"{message[:200]}…"
     raise kind.error(f"{name} cannot be decoded: {short}.", likely=likely, do=do) from error

@@ -18,7 +18,7 @@ from scorecam.images.legend import Legend, draw_legend
 from scorecam.images.lettering import BACKGROUND, TEXT, em_size, line_height, wrap, write
 
 _LONG_SIDE: Final = (480, 1600)
-"""The least and the most pixels of a picture's long side."""
+"""The fewest and the most pixels of a picture's long side."""
 
 _NARROWEST: Final = 480
 """Pixels; a narrower legend is hard to read."""
@@ -170,7 +170,7 @@ def _cell(label: str, picture: Image.Image, shrink: float, width: int) -> Image.
 
 
 def stack(pictures: Sequence[Image.Image]) -> Image.Image:
-    """The pictures below each other, centred."""
+    """The pictures one below the other, centred."""
     width = max(picture.width for picture in pictures)
     stack = Image.new("RGB", (width, sum(picture.height for picture in pictures)), BACKGROUND)
     y = 0

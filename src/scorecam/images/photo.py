@@ -40,7 +40,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What turns a photo upright, by EXIF orientation."""
+"""The transpose that turns a photo upright, by EXIF orientation."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def read(source: Source) -> ReadPhoto:
     """The photo as a new RGB image, turned upright by its EXIF orientation.
 
     Files and PIL images may have any mode. Transparent parts become white. Of several frames or
-    pages the first is read; a stack of grey pages of one size is refused, because they may be
+    pages, only the first is read; a stack of grey pages of one size is refused, because they may be
     bands. 16-bit greys keep their full scale, unless all are below 4096: then they are read as 8,
     10 or 12 bits. 32-bit integers are read as 16-bit and floats as [0, 1] if they are in that
     range; otherwise they are stretched from the lowest to the highest value. Colour profiles are
@@ -91,9 +91,9 @@ def read(source: Source) -> ReadPhoto:
             do="Give the path of a file, a PIL image, or a numpy array (height, width, 3).",
         ) from None
     try:
-        with open_image(path, ACCEPTS) as found:
-            remarks = _not_shown(found, path)
-            return _decoded(found.image, path.name, remarks, own=True)
+        with open_image(path, ACCEPTS) as opened:
+            remarks = _unread(opened, path)
+            return _decoded(opened.image, path.name, remarks, own=True)
     except PhotoError as error:
         if isinstance(error.__cause__, OSError | ValueError):
             _explain(path, error)
@@ -104,7 +104,7 @@ def read(source: Source) -> ReadPhoto:
 
 
 def _explain(path: Path, error: PhotoError) -> NoReturn:
-    """Raise a more specific error for a file that cannot be open_image, if there is one."""
+    """Raise a more specific error for a file that cannot be opened, if there is one."""
     cause = error.__cause__
     if isinstance(cause, PermissionError):
         raise PhotoError(
@@ -128,30 +128,33 @@ def _explain(path: Path, error: PhotoError) -> NoReturn:
     ) from cause
 
 
-def _not_shown(found: OpenedImage, path: Path) -> list[str]:
+def _unread(opened: OpenedImage, path: Path) -> list[str]:
     """Remarks on pictures in a file that are not read.
 
     Raises:
         PhotoError: it is not clear which picture in the file is the photo.
     """
-    image, name = found.image, path.name
+    image, name = opened.image, path.name
     if image.format == "TIFF":
-        return _pages_not_shown(found, path)
+        return _unread_pages(opened, path)
     # Not MPO: phones add a smaller picture or a depth map to each photo.
     if image.format in {"AVIF", "GIF", "PNG", "WEBP"} and getattr(image, "is_animated", False):
         return [f"{name} has several frames; only the first is read."]
     return []
 
 
-def _pages_not_shown(found: OpenedImage, path: Path) -> list[str]:
-    if not found.pages:
+def _unread_pages(opened: OpenedImage, path: Path) -> list[str]:
+    if not opened.pages:
         return []
-    first, name = found.pages[0], path.name
-    others = [page for page in found.pages[1:] if not page.reduced]
-    alike = [page for page in others if (page.width, page.height) == (first.width, first.height)]
-    if alike and first.bands == 1 and first.bits > 1 and found.image.mode != "P":
+    first, name = opened.pages[0], path.name
+    further = [page for page in opened.pages[1:] if not page.reduced]
+    same_size = [
+        page for page in further if (page.width, page.height) == (first.width, first.height)
+    ]
+    if same_size and first.bands == 1 and first.bits > 1 and opened.image.mode != "P":
+        or_more = "" if len(opened.pages) < MOST_PAGES else " or more"
         raise PhotoError(
-            f"{path} holds {len(alike) + 1}{'' if len(found.pages) < MOST_PAGES else ' or more'} "
+            f"{path} holds {len(same_size) + 1}{or_more} "
             f"grey pages of {first.width} × {first.height} pixels.",
             likely="They are the bands of one picture, the slices of a volume, or a series, so the "
             "first page alone would be wrong.",
@@ -159,11 +162,11 @@ def _pages_not_shown(found: OpenedImage, path: Path) -> list[str]:
             "[0, 1], and pass the array.",
         )
     remarks: list[str] = []
-    if others:
+    if further:
         remarks.append(f"{name} has several pages; only the first is read.")
-    shown = len(found.image.getbands())
-    if first.bands > shown:
-        remarks.append(f"{name} has {first.bands} bands; only the first {shown} are read.")
+    read_bands = len(opened.image.getbands())
+    if first.bands > read_bands:
+        remarks.append(f"{name} has {first.bands} bands; only the first {read_bands} are read.")
     return remarks
 
 
@@ -171,7 +174,7 @@ def _pages_not_shown(found: OpenedImage, path: Path) -> list[str]:
 
 
 def _from_image(image: Image.Image) -> ReadPhoto:
-    """From an image that the user open_image; it may not be decoded yet."""
+    """From an image that the user opened; it may not be decoded yet."""
     name = "The image"
     check_pixels(image.width, image.height, name, PhotoError)
     pending = isinstance(image, ImageFile.StubImageFile) or bool(getattr(image, "tile", None))
@@ -183,11 +186,11 @@ def _from_image(image: Image.Image) -> ReadPhoto:
         )
     check_memory(image, name, PhotoError, 0)
     try:
-        with ignore_warnings():  # Pillow warns of odd metadata
+        with ignore_warnings():  # Pillow warns about unusual metadata
             return _decoded(image, name, [], own=False)
     except PhotoError:
         raise
-    except Exception as error:  # readers of damaged files can raise anything
+    except Exception as error:  # decoders raise any error for damaged files
         raise PhotoError(
             f"{name} cannot be decoded: {error or type(error).__name__}.",
             likely="The image or its file was closed, or the file is cut short or damaged.",
@@ -205,12 +208,12 @@ def _decoded(image: Image.Image, name: str, remarks: list[str], *, own: bool) ->
     image.load()
     if metadata_is_huge(image):
         remarks.append(f"{name} has so much EXIF metadata that its orientation is not read.")
-    turn = _UPRIGHT.get(orientation(image))
+    transpose = _UPRIGHT.get(orientation(image))
     rgb, remark = to_rgb(image, name)
     if remark or (deep and (remark := dark_colours(image, name))):
         remarks.append(remark)
     if own:
         image.close()
-    upright = rgb if turn is None else rgb.transpose(turn)
+    upright = rgb if transpose is None else rgb.transpose(transpose)
     upright.info.clear()  # a remaining orientation would be applied again
     return ReadPhoto(upright, tuple(remarks))

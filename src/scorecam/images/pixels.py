@@ -1,4 +1,4 @@
-"""Pixels of every mode, depth and type as RGB in 8 bits."""
+"""Conversion of pixels of every mode, depth and type to 8-bit RGB."""
 
 from __future__ import annotations
 

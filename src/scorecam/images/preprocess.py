@@ -67,8 +67,8 @@ class Preprocess:
             cropped in the centre. The pixels equal those of torchvision's Resize and CenterCrop.
         crop_resize: `fraction` of the short side is cropped in the centre, then resized.
         squash: the whole photo is resized, whatever its shape; `fraction` has no effect.
-    fraction: the part of the short side that is kept, in (0, 1]. If the input is not square, of
-        the side on which the photo has less to spare.
+    fraction: the part of the short side that is kept, in (0, 1]. If the input is not square,
+        this is the side of the photo that limits the crop.
     mean, std: one number per colour, where white is 1; a single number for grey inputs.
     interpolation: Pillow's filter for resizing, with antialiasing.
 
@@ -276,22 +276,24 @@ class Preprocess:
         left, top, right, bottom = self.crop_box(photo_size)
         rows, y = stretch(heatmap.detach().float().cpu(), top, bottom)
         columns, x = stretch(rows.T, left, right)
-        laid = torch.zeros(photo_size[::-1], dtype=torch.float32, device="cpu")
-        laid[y, x] = columns.T
-        return laid.to(heatmap.device)
+        on_photo = torch.zeros(photo_size[::-1], dtype=torch.float32, device="cpu")
+        on_photo[y, x] = columns.T
+        return on_photo.to(heatmap.device)
 
     def _sampled(self, photo: Image.Image) -> Image.Image:
         """The photo at the input's size, in the model's mode: RGB, or L for grey inputs."""
         mode = "RGB" if len(self.mean) == 3 else "L"
-        seen = photo if photo.mode == mode else photo.convert(mode)  # convert() copies
+        converted = photo if photo.mode == mode else photo.convert(mode)  # convert() copies
         height, width = self.size
-        how = _FILTERS[self.interpolation]
+        resampling = _FILTERS[self.interpolation]
         if self.fit == "resize_crop":
             whole = resized_size(photo.size, self.size, self.fraction)
             if math.prod(whole) <= _RESIZED_WHOLE:
                 left, top = centre_corner(whole, self.size)
-                return seen.resize(whole, how).crop((left, top, left + width, top + height))
-        return seen.resize((width, height), how, box=self.crop_box(photo.size))
+                return converted.resize(whole, resampling).crop(
+                    (left, top, left + width, top + height)
+                )
+        return converted.resize((width, height), resampling, box=self.crop_box(photo.size))
 
     def _colours(self) -> tuple[Tensor, Tensor]:
         """Mean and std, each (c, 1, 1) float32."""

@@ -16,7 +16,7 @@ def is_number(value: object) -> bool:
 
 
 def check_choice(key: str, value: object, choices: tuple[str, ...]) -> None:
-    """Refuse a word that is not a choice."""
+    """Refuse a value that is not one of the choices."""
     if not (isinstance(value, str) and value in choices):
         do = did_you_mean(value, choices) or f"Choose one of {', '.join(choices)}."
         raise SettingError(f"`{key}` cannot be {quoted(value)}.", do=do)

@@ -145,7 +145,7 @@ def tensor(value: Any, what: str = "The input") -> Tensor:
         what: its name in an error.
     """
     if not isinstance(value, Tensor):
-        raise SettingError(f"{what} is {_called(value)}, not a tensor.", do=_advice(value))
+        raise SettingError(f"{what} is {_described(value)}, not a tensor.", do=_advice(value))
     if value.layout != torch.strided:
         problem, do = "is sparse", "Give x.to_dense()."
     elif value.is_meta:
@@ -159,7 +159,7 @@ def tensor(value: Any, what: str = "The input") -> Tensor:
     raise SettingError(f"{what} {problem}.", do=do)
 
 
-def _called(value: Any) -> str:
+def _described(value: Any) -> str:
     if value is None:
         return "None"
     name = type(value).__name__

@@ -1,4 +1,4 @@
-"""NumPy files from elsewhere; a false size in the header costs no memory."""
+"""Reading untrusted NumPy files; a wrong size in the header allocates no memory."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def read_npy(path: PathLike, kind: Kind) -> npt.NDArray[Any]:
     if dtype.kind not in "biuf" or min(shape, default=0) < 0:
         raise ValueError("it does not contain plain numbers")
     if math.prod(shape) * dtype.itemsize != len(content) - start:
-        raise ValueError("its header gives another size")
+        raise ValueError("its header does not match its size")
     try:
         stream = io.BytesIO(content)
         array = np.lib.format.read_array(stream, allow_pickle=False)

@@ -30,7 +30,7 @@ def require(module: str, extra: str, purpose: str) -> Any:
     """
     package = module.partition(".")[0]
     try:
-        importlib.import_module(package)  # as a statement would: its parts may be loaded already
+        importlib.import_module(package)  # as `import` does: its submodules may be loaded already
         return importlib.import_module(module)
     except ImportError as error:
         absent = (error.name or "").partition(".")[0] == package

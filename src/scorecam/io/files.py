@@ -1,4 +1,4 @@
-"""Writing files so that they are never incomplete, and not lost once they are written.
+"""Writing files so that they are never incomplete, and survive a power failure once written.
 
 A file is written under a temporary name in the same folder, synced to disk, and renamed; then the
 folder is synced. After a power failure, the file is either complete or not there.
@@ -50,7 +50,7 @@ _DO = {
 
 
 class Batch:
-    """Files that appear together; see `together`."""
+    """Files that are published together; see `together`."""
 
     def __init__(self) -> None:
         self._staged: list[tuple[Path, Path]] = []
@@ -75,7 +75,7 @@ class Batch:
             unique = f"{_host()}.{os.getpid()}.{secrets.token_hex(4)}"
             path = final.with_name(f".{final.stem[:40]}-{unique}.tmp")
             self._staged.append((path, final))
-            # open() applies the umask, which could only be read by changing it.
+            # open() applies the umask, which cannot be read without changing it.
             try:
                 os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
             except FileExistsError:
@@ -111,7 +111,7 @@ class Batch:
 
 @contextlib.contextmanager
 def together() -> Generator[Batch]:
-    """Several files that all appear if the block ends without an error, or none does.
+    """Several files: if the block ends without an error, all of them appear, otherwise none.
 
     Raises:
         OutputError: a folder or a file cannot be written.
@@ -200,7 +200,7 @@ def check_writable(folder: PathLike) -> None:
         batch.discard()
 
 
-def ends_all(error: OutputError) -> bool:
+def affects_next_files(error: OutputError) -> bool:
     """Whether the next file would fail too, for example because the disk is full."""
     cause = error.__cause__
     return isinstance(cause, OSError) and cause.errno in LASTING
@@ -208,8 +208,10 @@ def ends_all(error: OutputError) -> bool:
 
 # ── temporary files ──────────────────────────────────────────────────────────────────────────
 
-_NAMED = re.compile(r"\..*-(?P<host>[0-9a-f]{8})\.(?P<pid>\d{1,10})\.[0-9a-f]{8}\.tmp", re.DOTALL)
-_OLDER = re.compile(r"\..*-[a-z0-9_]{8}", re.DOTALL)
+_TEMPORARY_NAME = re.compile(
+    r"\..*-(?P<host>[0-9a-f]{8})\.(?P<pid>\d{1,10})\.[0-9a-f]{8}\.tmp", re.DOTALL
+)
+_OLDER_NAME = re.compile(r"\..*-[a-z0-9_]{8}", re.DOTALL)
 """Names of temporary files, now and in earlier versions."""
 
 
@@ -224,18 +226,18 @@ def leftover(file: Path, *, older: bool = False) -> bool:
         older: also count names that earlier versions of this package used. Other programs may use
             such names, so set it only for folders that are ours.
     """
-    named = _NAMED.fullmatch(file.name)
-    if named is None and not (older and _OLDER.fullmatch(file.name)):
+    named = _TEMPORARY_NAME.fullmatch(file.name)
+    if named is None and not (older and _OLDER_NAME.fullmatch(file.name)):
         return False
     try:
-        found = file.lstat()
+        status = file.lstat()
     except OSError:
         return False
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         return False
     if named is not None and named["host"] == _host():
         return not _alive(int(named["pid"]))
-    return time.time() - found.st_mtime > STALE
+    return time.time() - status.st_mtime > STALE
 
 
 def sweep(files: Iterable[Path], *, older: bool = False) -> None:
@@ -246,7 +248,7 @@ def sweep(files: Iterable[Path], *, older: bool = False) -> None:
 
 @functools.cache
 def _host() -> str:
-    """An id of this machine since boot and this container, where process ids are unique."""
+    """An id for this boot of this machine and this container. Process ids are unique within it."""
     parts = [platform.node()]
     with contextlib.suppress(OSError):
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text("ascii"))
@@ -279,12 +281,12 @@ def _remove(files: Iterable[Path]) -> None:
 def _refuse_special(final: Path) -> None:
     """Refuse to replace a folder, a device or a pipe."""
     try:
-        found = final.stat()
+        status = final.stat()
     except FileNotFoundError:
         return
-    if stat.S_ISREG(found.st_mode):
+    if stat.S_ISREG(status.st_mode):
         return
-    kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe, a device or a socket"
+    kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, a device or a socket"
     raise OutputError(
         f"Could not write {final}: it is {kind}.",
         do="Choose another name, or another folder with --out.",

@@ -1,8 +1,8 @@
 """Values from JSON and other foreign records, checked one by one: type, range and length.
 
 JSON allows numbers of any length, strings with lone surrogates, and any type in place of a list.
-Readers of formats take values through these functions, so that whatever passes can be computed
-with, compared, printed and written.
+Readers of formats take values through these functions, so that every value that passes can be used
+in arithmetic, compared, printed and written.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LONGEST_TEXT = 10_000
 
 
 def to_number(value: object, low: float = -math.inf, high: float = math.inf) -> float:
-    """A finite number in a range, from a number or its text.
+    """A finite number in a range, from a number or a string.
 
     Raises:
         ValueError: the value is not a number, or is out of range.
@@ -28,16 +28,16 @@ def to_number(value: object, low: float = -math.inf, high: float = math.inf) -> 
     if isinstance(value, str) and len(value) > LONGEST_TEXT:
         raise ValueError(f"{_quoted(value)} is not a number")
     try:
-        found = float(value)
+        number = float(value)
     except OverflowError:  # an integer beyond all floats
-        found = math.inf
+        number = math.inf
     except ValueError as error:
         raise ValueError(f"{_quoted(value)} is not a number") from error
-    if not math.isfinite(found):
+    if not math.isfinite(number):
         raise ValueError(f"{_quoted(value)} is not a finite number")
-    if not low <= found <= high:
+    if not low <= number <= high:
         raise ValueError(f"{_quoted(value)} is not between {low:g} and {high:g}")
-    return found
+    return number
 
 
 def in_range(value: object, low: float, high: float, slack: float = 1e-6) -> bool:
@@ -55,17 +55,17 @@ def is_count(value: object) -> TypeGuard[int]:
 
 
 def is_text(value: object, most: int = LONGEST_TEXT) -> TypeGuard[str]:
-    """Whether a value is a text of at most `most` characters; it may have lone surrogates."""
+    """Whether a value is a string of at most `most` characters; it may have lone surrogates."""
     return isinstance(value, str) and len(value) <= most
 
 
 def is_id(value: object) -> TypeGuard[int | str]:
-    """Whether a value can be an id or a class: a whole number or a text."""
+    """Whether a value can be an id or a class: a whole number or a string."""
     return -(2**63) < value < 2**63 if type(value) is int else is_text(value)
 
 
 def is_encodable(value: str) -> bool:
-    """Whether a text can be encoded as UTF-8: it has no lone surrogates."""
+    """Whether a string can be encoded as UTF-8: it has no lone surrogates."""
     return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
 
 

@@ -1,7 +1,7 @@
 """Numbers that users give, in Python or as text: the type and the range of each.
 
-A number that is out of range is refused here, before anything is allocated for it or repeated that
-often.
+A number out of range is refused here, before it sets the size of an allocation or the length of a
+loop.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ MOST: Final = 2**62
 """The largest whole number without a limit of its own: torch and files have 64 bits."""
 
 LISTABLE: Final = 10**9
-"""Up to this many, a range is named in full when a number is refused; beyond, an example is."""
+"""Errors name ranges of up to this many numbers; for larger ranges, they give an example."""
 
 
 def parse_whole(text: str) -> int | None:
-    """The whole number that a text spells as Python does; None if it does not."""
+    """The whole number in a string, in Python's syntax; None if it is not one."""
     if len(text) <= LONGEST_NUMBER:
         with contextlib.suppress(ValueError):
             return int(text)
@@ -35,7 +35,7 @@ def parse_whole(text: str) -> int | None:
 
 
 def parse_real(text: str) -> float | None:
-    """The finite number that a text spells as Python does; None if it does not."""
+    """The finite number in a string, in Python's syntax; None if it is not one."""
     if len(text) <= LONGEST_NUMBER:
         with contextlib.suppress(ValueError):
             number = float(text)
@@ -48,7 +48,7 @@ class Whole:
     """Whole numbers from `least` to `most`.
 
     Args:
-        costly: whether larger numbers take more time or memory.
+        costly: whether larger numbers take more time or memory; for the error.
     """
 
     least: int
@@ -56,7 +56,7 @@ class Whole:
     costly: bool = True
 
     def holds(self, value: object) -> bool:
-        """Whether a value is in the range. Python's and NumPy's integers are; booleans are not."""
+        """Whether a value is in the range. NumPy's integers count; booleans do not."""
         if isinstance(value, bool) or not isinstance(value, int | np.integer):
             return False
         return bool(self.least <= value <= self.most)
@@ -90,7 +90,7 @@ class Whole:
 
 @dataclass(frozen=True)
 class Real:
-    """Numbers above `low`, or from `low` on, up to `high`.
+    """Numbers from `low` to `high`; `low` itself only if `closed`.
 
     Args:
         closed: whether `low` is in the range.
@@ -101,7 +101,7 @@ class Real:
     closed: bool = False
 
     def holds(self, value: object) -> bool:
-        """Whether a value is in the range; booleans and complex numbers are not."""
+        """Whether a value is in the range; booleans and complex numbers do not count."""
         if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.number):
             return False
         if isinstance(value, np.complexfloating):

@@ -1,8 +1,8 @@
-"""Reading foreign files: only regular files of limited size, with helpful errors.
+"""Reading untrusted files: only regular files of limited size, with helpful errors.
 
-Every file from elsewhere is untrusted. Files opened here cannot block (as a FIFO or a device
-would), cannot fill memory (the size is checked before the first byte is read) and never raise a
-bare `OSError`. The reader of each format checks the content.
+Files opened here cannot block (as a FIFO or a device would), cannot fill memory (the size is
+checked before the first byte is read) and never raise a bare `OSError`. The reader of each format
+checks the content.
 """
 
 from __future__ import annotations
@@ -84,10 +84,10 @@ def read_start(path: PathLike, kind: Kind, count: int) -> bytes:
         # Without O_NONBLOCK, opening a FIFO waits for a writer.
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _BINARY)
         try:
-            found = os.fstat(handle)
-            _check(path, found, kind)
+            status = os.fstat(handle)
+            _check(path, status, kind)
             with os.fdopen(handle, "rb", closefd=False) as file:
-                return _up_to(file, count, found.st_size)
+                return _up_to(file, count, status.st_size)
         finally:
             os.close(handle)
     except (OSError, ValueError) as error:
@@ -127,7 +127,7 @@ def _decoded(
         return content.decode(encoding, errors)
     except UnicodeDecodeError as error:
         raise kind.error(
-            f"{_named(path)} is not text in {encoding.removesuffix('-sig').upper()}.",
+            f"{_printable(path)} is not text in {encoding.removesuffix('-sig').upper()}.",
             likely="It may be another kind of file, or saved in another encoding.",
             do=f"Give {kind.name}, saved as UTF-8.",
         ) from error
@@ -145,7 +145,7 @@ def read_json(path: PathLike, kind: Kind) -> Any:
         return parse_json(text)
     except ValueError as error:
         raise kind.error(
-            f"{_named(path)} is not valid JSON: {excerpt(error)}.",
+            f"{_printable(path)} is not valid JSON: {excerpt(error)}.",
             likely="It may be cut short, edited by hand, or another kind of file.",
             do=f"Give {kind.name}.",
         ) from error
@@ -154,7 +154,7 @@ def read_json(path: PathLike, kind: Kind) -> Any:
 def parse_json(
     text: str | bytes, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None
 ) -> Any:
-    """The value in a JSON text; too long numbers and too deep nesting are errors.
+    """The value in a JSON text; overlong numbers and overly deep nesting are errors.
 
     Args:
         text: the JSON text.
@@ -192,7 +192,7 @@ def refuse(path: PathLike, error: Exception, kind: Kind) -> NoReturn:
         ScorecamError: `kind.error`, always.
     """
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        raise kind.error(f"There is no file {_named(path)}.", do="Check the path.") from error
+        raise kind.error(f"There is no file {_printable(path)}.", do="Check the path.") from error
     if isinstance(error, OSError):
         reason = error.strerror or type(error).__name__
     else:  # a NUL byte, or a character that file names cannot have
@@ -212,26 +212,26 @@ def _check_path(path: object, kind: Kind) -> None:
         )
 
 
-def _check(path: PathLike, found: os.stat_result, kind: Kind) -> None:
-    if stat.S_ISDIR(found.st_mode):
-        raise kind.error(f"{_named(path)} is a folder, not a file.", do=f"Give {kind.name}.")
-    if not stat.S_ISREG(found.st_mode):
+def _check(path: PathLike, status: os.stat_result, kind: Kind) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise kind.error(f"{_printable(path)} is a folder, not a file.", do=f"Give {kind.name}.")
+    if not stat.S_ISREG(status.st_mode):
         raise kind.error(
-            f"{_named(path)} is not a regular file.",
+            f"{_printable(path)} is not a regular file.",
             likely="It is a pipe, a device or a socket.",
             do="Save its content to a file first.",
         )
-    if found.st_size > kind.largest:
+    if status.st_size > kind.largest:
         raise _too_large(path, kind)
 
 
 def _too_large(path: PathLike, kind: Kind) -> ScorecamError:
     return kind.error(
-        f"{_named(path)} is larger than {kind.largest:,} bytes, the limit for {kind.name}.",
+        f"{_printable(path)} is larger than {kind.largest:,} bytes, the limit for {kind.name}.",
         likely="It may be another kind of file, or designed to exhaust memory.",
         do=f"Give {kind.name}.",
     )
 
 
-def _named(path: PathLike) -> str:
+def _printable(path: PathLike) -> str:
     return excerpt(os.fspath(path), 200)

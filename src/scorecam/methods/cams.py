@@ -1,4 +1,4 @@
-"""Class activation maps by gradients, computed by torchcam (github.com/frgfm/torch-cam, 0.5).
+"""Gradient-based class activation maps, computed by torchcam (github.com/frgfm/torch-cam, 0.5).
 
 The maps are torchcam's own, not scaled, on the layer's grid. They are upsampled as in Score-CAM.
 """
@@ -110,14 +110,14 @@ class _Axes:
 
     def __init__(self, maps: Activations) -> None:
         self._maps = maps
-        self._last: bool | None = None
+        self._channels_last: bool | None = None
         self._finite = True
 
     def first(self, output: Tensor) -> Tensor:
-        if self._last is None:  # the output comes before its gradient
-            self._last = self._off(output.movedim(-1, 1)) < self._off(output)
+        if self._channels_last is None:  # the output comes before its gradient
+            self._channels_last = self._distance(output.movedim(-1, 1)) < self._distance(output)
         self._finite = self._finite and bool(output.isfinite().all())
-        return output.movedim(-1, 1) if self._last else output
+        return output.movedim(-1, 1) if self._channels_last else output
 
     def check(self, method: str) -> None:
         """Refuse NaN and infinity, which torchcam would ignore.
@@ -128,7 +128,7 @@ class _Axes:
         if not self._finite:
             raise not_finite(method)
 
-    def _off(self, output: Tensor) -> float:
+    def _distance(self, output: Tensor) -> float:
         """The distance of the output, with its axes in this order, from the activations."""
         if output.shape[1:] != self._maps.shape:
             return torch.inf

@@ -26,7 +26,7 @@ def new_case(
     """A case whose bank and scorer are made when a method needs them.
 
     Args:
-        head: what the scores are; None to find out.
+        head: the kind of the scores; None to detect it.
     """
 
     def bank() -> ScoreBank:

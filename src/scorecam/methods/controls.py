@@ -52,8 +52,10 @@ class Random(DeclaredMethod):
     }
 
     def heatmap(self, case: Case) -> Heatmap:
-        drawn = torch.Generator("cpu").manual_seed(_seed(case))
-        cells = torch.rand(1, *grid_of(case), generator=drawn, device="cpu", dtype=torch.float32)
+        generator = torch.Generator("cpu").manual_seed(_seed(case))
+        cells = torch.rand(
+            1, *grid_of(case), generator=generator, device="cpu", dtype=torch.float32
+        )
         return finished(upsample(cells, tuple(case.image.shape[1:]))[0], case, self.name)
 
 

@@ -49,9 +49,9 @@ class DeclaredMethod(Method):
     def defaults(cls) -> dict[str, Value]:
         """The settings that users may write, and their defaults."""
         return {
-            each.name: each.metadata["default"]
-            for each in fields(cls)
-            if "default" in each.metadata
+            entry.name: entry.metadata["default"]
+            for entry in fields(cls)
+            if "default" in entry.metadata
         }
 
     def check(self) -> None:
@@ -60,10 +60,10 @@ class DeclaredMethod(Method):
         Raises:
             SettingError: there is one.
         """
-        for each in fields(self):
-            limits = each.metadata.get("limits")
+        for entry in fields(self):
+            limits = entry.metadata.get("limits")
             if limits is not None:
-                limits.check(f"{self.name}: {each.name}", getattr(self, each.name))
+                limits.check(f"{self.name}: {entry.name}", getattr(self, entry.name))
 
     def recorded(self) -> dict[str, object]:
         """Everything that the map depends on, as plain values."""

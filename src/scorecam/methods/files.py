@@ -67,8 +67,8 @@ class Maps(DeclaredMethod):
             if path.suffix == ".npy":
                 values = read_npy(path, MAP)
             else:
-                with open_image(path, IMAGE) as found:
-                    values = np.asarray(found.image.convert("F"))
+                with open_image(path, IMAGE) as opened:
+                    values = np.asarray(opened.image.convert("F"))
             with np.errstate(over="ignore"):  # infinity is refused later, with its reason
                 grid = torch.from_numpy(np.array(values, dtype=np.float32))
         except PhotoError:
@@ -95,8 +95,8 @@ class Maps(DeclaredMethod):
         return finished(whole, case, self.name)
 
     def _find(self, photo: str) -> Path:
-        own = Path(photo).with_suffix("")
-        for base in (self.folder / own, self.folder / own.name):
+        stem = Path(photo).with_suffix("")
+        for base in (self.folder / stem, self.folder / stem.name):
             for suffix in SUFFIXES:
                 path = base.with_name(base.name + suffix)
                 if path.is_file() and self.folder.resolve() in path.resolve().parents:
@@ -104,7 +104,7 @@ class Maps(DeclaredMethod):
         raise PhotoError(
             f"There is no map of {photo} in {self.folder}.",
             likely="It may have another name.",
-            do=f"Name it {own}.npy.",
+            do=f"Name it {stem}.npy.",
         )
 
 

@@ -212,13 +212,13 @@ def _check_rectifiers(column: nn.Module, network: nn.Module, images: Images) -> 
     Raises:
         SettingError: it has another rectifier, or none.
     """
-    changed: set[Any] = set()
+    of_relu_modules: set[Any] = set()
 
-    def note(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
-        changed.add(output.grad_fn)
+    def record(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+        of_relu_modules.add(output.grad_fn)
 
     handles = [
-        module.register_forward_hook(note)
+        module.register_forward_hook(record)
         for module in network.modules()
         if isinstance(module, nn.ReLU)
     ]
@@ -227,12 +227,14 @@ def _check_rectifiers(column: nn.Module, network: nn.Module, images: Images) -> 
     finally:
         for handle in handles:
             handle.remove()
-    met = [node for node in _autograd_nodes(score) if node.name() in _RECTIFIES]
-    others = sorted({node.name().partition("Backward")[0] for node in met if node not in changed})
-    if others or not met:
-        found = f"also rectifies by {' and '.join(others)}" if others else "has none"
+    rectifiers = [node for node in _autograd_nodes(score) if node.name() in _RECTIFIES]
+    unchanged = sorted(
+        {node.name().partition("Backward")[0] for node in rectifiers if node not in of_relu_modules}
+    )
+    if unchanged or not rectifiers:
+        problem = f"also rectifies by {' and '.join(unchanged)}" if unchanged else "has none"
         raise SettingError(
-            f"guided is defined by the ReLUs of a network, and this one {found}.",
+            f"guided is defined by the ReLUs of a network, and this one {problem}.",
             likely="Captum changes only nn.ReLU modules, not ReLU6 (EfficientNet-Lite, MobileNet) "
             "or torch.relu, for which the result would be the plain gradient.",
             do="Use gradient or smoothgrad.",

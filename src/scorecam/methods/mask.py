@@ -26,16 +26,16 @@ from scorecam.shapes import Heatmap, Images
 EXPONENT = 3.0
 """β: the power of the total variation."""
 
-KEPT = 5.0
+MASK_BLUR = 5.0
 """σ of the blur of the mask, in pixels of 224, which prevents sharp patterns."""
 
 HIDDEN = 0.99
 """The share of P_t(X) − P_t(blurred X) that the initial disc must remove."""
 
-RADII = 5.0
+RADIUS_STEP = 5.0
 """The step between the radii of the discs that are tried, in pixels of 224."""
 
-SOFT = 10.0
+DISC_BLUR = 10.0
 """σ of the blur of the disc, in pixels of 224."""
 
 
@@ -52,7 +52,7 @@ class Mask(DeclaredMethod):
         steps: of Adam.
         rate: its learning rate.
         cells: the mask's side.
-        l1: the cost of hiding, per cell.
+        l1: the cost of each hidden cell.
         tv: the cost of roughness.
         blur: σ of the blurred image, in pixels of 224.
         jitter: the largest random shift of the image at each step, in pixels of 224.
@@ -62,7 +62,7 @@ class Mask(DeclaredMethod):
     source = "Fong, Vedaldi, ICCV 2017; own code, settings of the authors'"
     fixed: ClassVar[Mapping[str, object]] = {
         "beta": EXPONENT,
-        "mask_blur": KEPT,
+        "mask_blur": MASK_BLUR,
         "start": "disc",
         "score": "p_t",
     }
@@ -79,11 +79,11 @@ class Mask(DeclaredMethod):
         photo_only(case.image, self.name)
         with differentiated(case, self.name, probability=True) as (column, _network, leaf):
             images = leaf.detach()
-            cells = self._learned(column, images, case.seed)
+            cells = self._optimised(column, images, case.seed)
             kept = _enlarged(cells, images)
             return finished((1 - kept[0, 0]).clamp(0, 1), case, self.name)
 
-    def _learned(
+    def _optimised(
         self, column: Column, images: Images, seed: int
     ) -> Annotated[Tensor, "1 1 cells cells"]:
         """The mask at its own size."""
@@ -92,10 +92,10 @@ class Mask(DeclaredMethod):
         cells = functional.adaptive_avg_pool2d(disc, self.cells).clone().requires_grad_()
         adam = torch.optim.Adam([cells], lr=self.rate)
         reach = round(pixels(self.jitter, images[0]))
-        drawn = torch.Generator("cpu").manual_seed(seed)
+        generator = torch.Generator("cpu").manual_seed(seed)
         for _ in range(self.steps):
             kept = _enlarged(cells, images)
-            shift = torch.randint(reach + 1, (2,), generator=drawn, device="cpu").tolist()
+            shift = torch.randint(reach + 1, (2,), generator=generator, device="cpu").tolist()
             mixed = kept * _shifted(images, shift) + (1 - kept) * _shifted(blurred, shift)
             cost = column(mixed)[0] + self.l1 * (1 - cells).abs().sum()
             cost = cost + self.tv * _roughness(cells)
@@ -117,13 +117,13 @@ def _disc(column: Column, images: Images, blurred: Images) -> Annotated[Tensor, 
     )
     away = torch.hypot(rows[:, None], columns)[None, None]
     whole, empty = column(images), column(blurred)
-    left = (1 - HIDDEN) * (whole - empty)
+    limit = (1 - HIDDEN) * (whole - empty)
     radius = 0.0
     kept = torch.ones_like(away)
     while radius <= float(away.max()) and bool(whole > empty):
-        radius += pixels(RADII, images[0])
-        kept = _blurred((away > radius).float(), pixels(SOFT, images[0]))
-        if bool(column(kept * images + (1 - kept) * blurred) - empty <= left):
+        radius += pixels(RADIUS_STEP, images[0])
+        kept = _blurred((away > radius).float(), pixels(DISC_BLUR, images[0]))
+        if bool(column(kept * images + (1 - kept) * blurred) - empty <= limit):
             break
     return kept
 
@@ -132,7 +132,7 @@ def _enlarged(cells: Tensor, images: Images) -> Annotated[Tensor, "1 1 h w"]:
     """The mask at the image's size, smooth."""
     size = tuple(images.shape[2:])
     large = functional.interpolate(cells, size=size, mode="bilinear", align_corners=False)
-    return _blurred(large, pixels(KEPT, images[0]))
+    return _blurred(large, pixels(MASK_BLUR, images[0]))
 
 
 def _roughness(cells: Tensor) -> Tensor:

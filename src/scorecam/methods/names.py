@@ -50,16 +50,16 @@ def parse_methods(text: str) -> list[Method]:
     methods: dict[tuple[str, tuple[tuple[str, Value], ...]], Method] = {}
     for name in names:
         kind, values = _parse(name)
-        same = kind, tuple(values.items())
-        if same in methods:
-            first = methods[same].name
+        identity = kind, tuple(values.items())
+        if identity in methods:
+            first = methods[identity].name
             raise SettingError(
                 f"The method {quoted(name)} is listed twice."
                 if first == name
                 else f"The methods {quoted(first)} and {quoted(name)} are the same.",
                 do="List it once.",
             )
-        methods[same] = METHODS[kind](name, **cast("Any", values))
+        methods[identity] = METHODS[kind](name, **cast("Any", values))
     return list(methods.values())
 
 
@@ -121,11 +121,11 @@ def _value(kind: str, key: str, text: str, default: Value) -> Value:
                 do=f"The default is {kind}:{key}={default}.",
             )
         return text
-    wanted = "a whole number" if isinstance(default, int) else "a number"
+    expected = "a whole number" if isinstance(default, int) else "a number"
     value = parse_whole(text) if isinstance(default, int) else parse_real(text)
     if value is None:
         raise SettingError(
-            f"{kind}:{key}={text:.60} is not {wanted}.",
+            f"{kind}:{key}={text:.60} is not {expected}.",
             do=f"The default is {kind}:{key}={default}.",
         )
     return value

@@ -83,14 +83,18 @@ def random_masks(image: Image, rise: RISE, seed: int) -> Generator[Masks]:
     """
     size = image.shape[1:]
     check_grids(rise, axes=len(size))
-    drawn = torch.Generator("cpu").manual_seed(seed)
+    generator = torch.Generator("cpu").manual_seed(seed)
     grids = torch.rand(
-        rise.masks, *[rise.cells] * len(size), generator=drawn, device="cpu", dtype=torch.float32
+        rise.masks,
+        *[rise.cells] * len(size),
+        generator=generator,
+        device="cpu",
+        dtype=torch.float32,
     )
     grids = (grids < rise.p).float()
     cell = [math.ceil(side / rise.cells) for side in size]
     shifts = torch.stack(
-        [torch.randint(step, (rise.masks,), generator=drawn, device="cpu") for step in cell],
+        [torch.randint(step, (rise.masks,), generator=generator, device="cpu") for step in cell],
         dim=1,
     ).tolist()
     enlarged = [(rise.cells + 1) * step for step in cell]

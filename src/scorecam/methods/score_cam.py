@@ -1,4 +1,4 @@
-"""Score-CAM as a method among others."""
+"""Score-CAM as a `Method`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ScoreCAMMethod(DeclaredMethod):
 
     Args:
         name: as users write it.
-        variant: or its name.
+        variant: a `Variant` or its name; None for the default.
     """
 
     kind = "scorecam"
@@ -26,16 +26,16 @@ class ScoreCAMMethod(DeclaredMethod):
     variant: Variant | None = field(default=None, metadata={"default": OPTIONS["variant"].default})
 
     def check(self) -> None:
-        self._set("variant", self._found)
+        self._set("variant", self._resolved)
 
     def recorded(self) -> dict[str, object]:
-        return {"variant": self._found.name, "formula": self._found.formula}
+        return {"variant": self._resolved.name, "formula": self._resolved.formula}
 
     def heatmap(self, case: Case) -> Heatmap:
-        return case.bank.heatmap(case.target, self._found)
+        return case.bank.heatmap(case.target, self._resolved)
 
     @property
-    def _found(self) -> Variant:
+    def _resolved(self) -> Variant:
         return find_variant(self.variant or OPTIONS["variant"].default)
 
 

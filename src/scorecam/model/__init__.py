@@ -1,1 +1,1 @@
-"""The seam between the method and whatever answers its questions."""
+"""Models behind one interface: inputs, scores, heads, targets, labels, engines and batches."""

@@ -1,4 +1,4 @@
-"""Batches that fit into memory: halved when it runs out."""
+"""Batches that fit into memory; they are halved when memory runs out."""
 
 from __future__ import annotations
 
@@ -51,27 +51,27 @@ class Batches:
         )
 
 
-def first_batch_size(asked: BatchSize, images: Images) -> int:
-    """The batch size to start from: the user's, or about the memory of 32 photos of 224 × 224."""
-    size = check_batch_size(asked)
+def first_batch_size(batch_size: BatchSize, images: Images) -> int:
+    """The user's batch size, or one that takes the memory of about 32 photos of 224 × 224."""
+    size = check_batch_size(batch_size)
     if size != "auto":
         return size
     photos = 128 if images.is_cuda else 32
     return max(1, min(256, photos * 224**2 // math.prod(images.shape[2:])))
 
 
-def check_batch_size(asked: BatchSize) -> BatchSize:
+def check_batch_size(batch_size: BatchSize) -> BatchSize:
     """The user's batch size: "auto" or a whole number.
 
     Raises:
         SettingError: it is neither.
     """
-    if isinstance(asked, str) and asked == "auto":
+    if isinstance(batch_size, str) and batch_size == "auto":
         return "auto"
-    if not BATCH_SIZE.holds(asked):
+    if not BATCH_SIZE.holds(batch_size):
         raise SettingError(
-            f"batch_size={quoted(asked)} is not a whole number of at least 1 and at most "
+            f"batch_size={quoted(batch_size)} is not a whole number of at least 1 and at most "
             f"{BATCH_SIZE.most:,}, or 'auto'.",
             do="Leave it out: the batch size adapts to memory.",
         )
-    return int(asked)
+    return int(batch_size)

@@ -16,17 +16,17 @@ def reduced(scores: BatchedScores, columns: Tensor, head: Head) -> BatchedScores
     """These columns; for logits one more, with the combined probability of the others."""
     if head != "logits" or len(columns) == scores.shape[1]:
         return scores[:, columns]
-    others = torch.ones(scores.shape[1], dtype=torch.bool, device=scores.device)
-    others[columns] = False
-    rest = scores[:, others].logsumexp(dim=1, keepdim=True)
+    rest_columns = torch.ones(scores.shape[1], dtype=torch.bool, device=scores.device)
+    rest_columns[columns] = False
+    rest = scores[:, rest_columns].logsumexp(dim=1, keepdim=True)
     return torch.cat([scores[:, columns], rest], dim=1)
 
 
 def check_head(head: str) -> Head | Literal["auto"]:
-    """`head`, if it is one.
+    """`head`, if it is valid.
 
     Raises:
-        SettingError: it is not.
+        SettingError: it is not valid.
     """
     known: tuple[Head | Literal["auto"], ...] = ("auto", *get_args(Head))
     return cast("Head | Literal['auto']", choice("head", head, known))
@@ -46,8 +46,8 @@ def two_sided(scores: BatchedScores, head: Head) -> BatchedScores:
     """
     if scores.shape[1] != 1 or head == "value":
         return scores
-    against = 1 - scores if head == "probabilities" else -scores
-    return torch.cat([against, scores], dim=1)
+    negative = 1 - scores if head == "probabilities" else -scores
+    return torch.cat([negative, scores], dim=1)
 
 
 def two_names(names: tuple[str, ...] | None, columns: int, head: Head) -> tuple[str, ...] | None:

@@ -48,7 +48,7 @@ class Probe(ABC):
 
     @abstractmethod
     def masked(self) -> Images:
-        """The images of the probe besides `image`, `b c *i`; made when they are needed."""
+        """The masked images of the probe, without `image`, `b c *i`; made on demand."""
 
     @abstractmethod
     def distance(self, one: BatchedScores, other: BatchedScores) -> float:
@@ -73,8 +73,8 @@ class Engine:
         mask_threads: threads that torch may use while masked images are made; None for any number.
             Idle threads of torch keep waiting and slow down those of a runtime.
         probed: passes of the model itself that were needed to choose the engine.
-        remarks: for the user: why this is not the chosen runtime. `scores` adds to them when the
-            runtime fails, so read them after the last pass.
+        remarks: sentences for the user: why the runtime that was chosen is not used. `scores` adds
+            one when the runtime fails, so read them after the last pass.
     """
 
     scores: Callable[[Images], BatchedScores]

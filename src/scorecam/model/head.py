@@ -1,11 +1,11 @@
-"""What a model's scores are, detected from the scores, and only if that is certain.
+"""The kind of a model's scores, detected from the scores where that is certain.
 
 Scores are probabilities if none is negative or above 1, and one of these holds:
 
-* there are several columns, and every row adds up to one, even for inputs so strong that logits
-  would leave the range;
+* there are several columns, and every row adds up to one, even for inputs that are strong enough
+  for logits to leave the range;
 * the last step of the network is a softmax over the columns, or a sigmoid;
-* such strong inputs drive the scores to both ends, 0 and 1, and never beyond, as a sigmoid does.
+* strong inputs drive the scores to both ends, 0 and 1, and never beyond, as a sigmoid does.
 
 Anything else is logits. If the scores could be probabilities nevertheless, a remark says so.
 """
@@ -44,10 +44,10 @@ ScoreImages = Callable[[Images], BatchedScores]
 
 @dataclass(frozen=True)
 class DetectedHead:
-    """What the scores are.
+    """The kind of the scores.
 
     Args:
-        head: what they are.
+        head: the kind.
         passes: the images scored to detect it.
         remark: for the user; often empty.
     """
@@ -60,7 +60,7 @@ class DetectedHead:
 def find_head(
     model: Model, image: Image, known: BatchedScores, score_images: ScoreImages
 ) -> DetectedHead:
-    """What the scores are: as declared, if that is possible, or else as detected.
+    """The kind of the scores: as declared, if that is possible; detected, if it is not declared.
 
     Args:
         image: one input, from which stronger ones are made.
@@ -76,22 +76,22 @@ def find_head(
     if model.head != "auto":
         head = unbounded if model.head == "logits" else model.head
         check_declared(model.head, known)
-        return DetectedHead(head, 0, _doubt(model.head, known))
+        return DetectedHead(head, 0, _declared_remark(model.head, known))
     if not in_range(known):
-        return DetectedHead(unbounded, 0, _percent(known))
-    strong, step, passes = _strong_answers(model, image, known, score_images)
+        return DetectedHead(unbounded, 0, _percent_remark(known))
+    strong, step, passes = _strong_scores(model, image, known, score_images)
     if not in_range(torch.cat([known, strong])):
         return DetectedHead(unbounded, passes)  # certainly: only logits leave the range
     if _certain(known, strong, step):
         return DetectedHead("probabilities", passes)
-    return DetectedHead(unbounded, passes, _uncertain(known))
+    return DetectedHead(unbounded, passes, _uncertain_remark(known))
 
 
 # ── evidence ─────────────────────────────────────────────────────────────────────────────────
 
 
 def in_range(scores: BatchedScores) -> bool:
-    """Whether there are scores, none of them negative or, except for rounding, above 1."""
+    """Whether there are scores, and all are in [0, 1]; rounding may exceed 1."""
     if len(scores) == 0:
         return False
     above = scores.amax(dim=1) - 1 > slack(scores)
@@ -145,7 +145,7 @@ def _certain(known: BatchedScores, strong: BatchedScores, step: str) -> bool:
     return (len(strong) > 0 and adds_up(everything)) or saturates(known, strong)
 
 
-def _strong_answers(
+def _strong_scores(
     model: Model, image: Image, known: BatchedScores, score_images: ScoreImages
 ) -> tuple[BatchedScores, str, int]:
     """The scores of very strong inputs, the network's last step, and the number of passes.
@@ -155,28 +155,28 @@ def _strong_answers(
     as those of a single sigmoid often do.
     """
     first, step = model.last_step(image[None] * STRONGER)
-    answers = _numbers(first)
+    scores = _without_nan(first)
     if step:
-        return answers, step, 1
-    answers = torch.cat([answers, _numbers(score_images(image[None] * -STRONGER))])
-    everything = torch.cat([known, answers])
-    if not in_range(everything) or adds_up(everything) or saturates(known, answers):
-        return answers, "", 2
-    if not _between(known) or not bool(((answers <= END) | (answers >= 1 - END)).any()):
-        return answers, "", 2  # strong inputs drive nothing to an end
-    more = _directions(image) * STRONGER
-    return torch.cat([answers, _numbers(score_images(more))]), "", 2 + len(more)
+        return scores, step, 1
+    scores = torch.cat([scores, _without_nan(score_images(image[None] * -STRONGER))])
+    everything = torch.cat([known, scores])
+    if not in_range(everything) or adds_up(everything) or saturates(known, scores):
+        return scores, "", 2
+    if not _between(known) or not bool(((scores <= END) | (scores >= 1 - END)).any()):
+        return scores, "", 2  # strong inputs drive nothing to an end
+    more = _more_inputs(image) * STRONGER
+    return torch.cat([scores, _without_nan(score_images(more))]), "", 2 + len(more)
 
 
-def _numbers(answers: BatchedScores) -> BatchedScores:
+def _without_nan(scores: BatchedScores) -> BatchedScores:
     """The scores without NaN, to which half precision overflows."""
-    return answers[~answers.isnan().any(dim=1)]
+    return scores[~scores.isnan().any(dim=1)]
 
 
-def _directions(image: Image) -> Images:
+def _more_inputs(image: Image) -> Images:
     """Three more inputs and their negatives: a constant, a ramp, and noise."""
-    drawn = torch.Generator().manual_seed(0)
-    noise = torch.randn(image.shape, generator=drawn, device="cpu").to(image)
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(image.shape, generator=generator, device="cpu").to(image)
     ramp = torch.linspace(-1, 1, image.shape[-1], device=image.device).expand_as(image)
     inputs = torch.stack([torch.ones_like(image), ramp, noise])
     return torch.cat([inputs, -inputs])
@@ -200,14 +200,16 @@ def check_declared(declared: Head | Literal["auto"], known: BatchedScores) -> No
     worst = low if low < -IMPOSSIBLE else high
     raise SettingError(
         f'head="probabilities" was given, but the model has a score of {worst:.3g}.',
-        likely="They are percentages." if _percent(known) else "They may be logits, or values.",
+        likely="They are percentages."
+        if _percent_remark(known)
+        else "They may be logits, or values.",
         do="In Python, give output=lambda y: y / 100."
-        if _percent(known)
+        if _percent_remark(known)
         else 'Leave head out, or use head="logits" (--head logits), or "value" for a regression.',
     )
 
 
-def _percent(known: BatchedScores) -> str:
+def _percent_remark(known: BatchedScores) -> str:
     """A remark if every row adds up to 100."""
     if len(known) == 0 or not bool((known >= 0).all()) or not adds_up(known / PERCENT):
         return ""
@@ -217,7 +219,7 @@ def _percent(known: BatchedScores) -> str:
     )
 
 
-def _uncertain(known: BatchedScores) -> str:
+def _uncertain_remark(known: BatchedScores) -> str:
     """A remark if scores in [0, 1] were treated as logits."""
     rows = "" if known.shape[1] == 1 else "they do not add up to one in every row, and "
     if adds_up(known):
@@ -229,12 +231,12 @@ def _uncertain(known: BatchedScores) -> str:
     )
 
 
-def _doubt(declared: Head | Literal["auto"], known: BatchedScores) -> str:
-    """A remark if the declared head is possible, but the scores look like another."""
+def _declared_remark(declared: Head | Literal["auto"], known: BatchedScores) -> str:
+    """A remark if the declared head is possible, but the scores look like those of another head."""
     if len(known) < 2:
         return ""
     if declared == "probabilities":
-        return _independent(known)
+        return _independent_remark(known)
     if declared not in ("logits", "sigmoid") or not in_range(known):
         return ""
     if declared == "logits" and adds_up(known):
@@ -251,7 +253,7 @@ def _doubt(declared: Head | Literal["auto"], known: BatchedScores) -> str:
     return ""
 
 
-def _independent(known: BatchedScores) -> str:
+def _independent_remark(known: BatchedScores) -> str:
     sums = known.double().sum(dim=1)
     if known.shape[1] < 2 or bool(((sums - 1).abs() <= LARGEST_SLACK).all()):
         return ""

@@ -14,7 +14,7 @@ from scorecam.shapes import Images
 
 
 def is_several(x: Any) -> TypeGuard[Mapping[str, Tensor] | Sequence[Tensor]]:
-    """Whether these are a network's inputs by name or in order: not one, and no text."""
+    """Whether this is several inputs, by name or in order, rather than one input or a string."""
     return isinstance(x, Mapping | Sequence) and not isinstance(x, str | bytes | bytearray | range)
 
 
@@ -32,7 +32,7 @@ def one_image(image: Any, model: Model) -> Images:
 
 
 def check_batch(x: Any, model: Model) -> Images:
-    """The images, if they are a batch that can be put to the model."""
+    """The images, if they are a batch that the model can take."""
     tensor(x)
     if x.ndim != model.axes + 2 or 0 in x.shape:
         raise _wrong_axes(x, model.axes)
@@ -48,7 +48,7 @@ def check_batch(x: Any, model: Model) -> Images:
 
 
 def _wrong_axes(x: Tensor, axes: int) -> SettingError:
-    """What is wrong with the shape of an input, of a model whose images have `axes` axes."""
+    """The error for an input of the wrong shape; the model's images have `axes` axes."""
     letters = {1: "b c l", 2: "b c h w", 3: "b c d h w"}[axes]
     what = (
         f"The input has the shape {tuple(x.shape)}, so {x.ndim} axes; the model's convolutions "
@@ -74,6 +74,6 @@ def _wrong_axes(x: Tensor, axes: int) -> SettingError:
         )
     return SettingError(
         what,
-        likely="It may be flattened, or something else than images.",
+        likely="It may be flattened, or not be images at all.",
         do=f"Give a tensor with the axes {letters}.",
     )

@@ -72,11 +72,11 @@ def _check(names: Sequence[str]) -> None:
     """Refuse names that cannot be printed or written.
 
     Raises:
-        ValueError: there is one.
+        ValueError: there is such a name.
     """
-    for place, name in enumerate(names):
+    for index, name in enumerate(names):
         if not is_text(name) or not is_encodable(name) or "\0" in name:
-            raise ValueError(f"name {place} is too long, or contains invalid characters")
+            raise ValueError(f"name {index} is too long, or contains invalid characters")
 
 
 def _from_values(labels: Any) -> tuple[str, ...]:
@@ -103,28 +103,28 @@ def _from_lines(text: str) -> tuple[str, ...]:
     return tuple(line.strip() for line in text.rstrip().splitlines())
 
 
-def _from_json(found: Any) -> tuple[str, ...]:
-    if isinstance(found, dict):
-        return _from_dict(cast("dict[Any, Any]", found))
-    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+def _from_json(values: Any) -> tuple[str, ...]:
+    if isinstance(values, dict):
+        return _from_dict(cast("dict[Any, Any]", values))
+    if not isinstance(values, list) or not all(isinstance(name, str) for name in values):
         raise ValueError("it is not a list of names")
-    return tuple(found)
+    return tuple(values)
 
 
-def _from_dict(found: dict[Any, Any]) -> tuple[str, ...]:
+def _from_dict(values: dict[Any, Any]) -> tuple[str, ...]:
     """The names of a dict from index to name, or from name to index, such as `class_to_idx`."""
-    if found and all(_is_index(value) for value in found.values()):
-        if not all(isinstance(name, str) for name in found):
+    if values and all(_is_index(value) for value in values.values()):
+        if not all(isinstance(name, str) for name in values):
             raise ValueError("it is not a list of names, nor a dict of names and indices")
-        pairs = [(int(index), str(name)) for name, index in found.items()]
-    elif all(isinstance(name, str) for name in found.values()):
-        pairs = [(_index(key), str(name)) for key, name in found.items()]
+        pairs = [(int(index), str(name)) for name, index in values.items()]
+    elif all(isinstance(name, str) for name in values.values()):
+        pairs = [(_index(key), str(name)) for key, name in values.items()]
     else:
         raise ValueError("it is not a list of names, nor a dict of names and indices")
     by_index = dict(pairs)
     if len(by_index) < len(pairs):
-        [(twice, _)] = Counter(index for index, _ in pairs).most_common(1)
-        raise ValueError(f"the index {twice} has several names")
+        [(repeated, _)] = Counter(index for index, _ in pairs).most_common(1)
+        raise ValueError(f"the index {repeated} has several names")
     for expected, index in enumerate(sorted(by_index)):
         if index != expected:
             raise ValueError(

@@ -1,6 +1,6 @@
 """The interface between the method and the backends that run models.
 
-A `Model` gives activations and scores. Nothing above this file knows what runs inside.
+A `Model` gives activations and scores. Higher packages do not know which library runs it.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Model(ABC):
         preprocess: how a photo becomes the input, if known.
         names: one name per column of the readout, if known.
         head: what the scores are, or "auto" to detect it.
-        remarks: decisions that the user should know about.
+        remarks: sentences on decisions that the user should know about.
     """
 
     spec: str
@@ -85,7 +85,7 @@ class Model(ABC):
     @property
     @abstractmethod
     def axes(self) -> int:
-        """How many image axes it takes: 1 for signals, 2 for photos, 3 for volumes."""
+        """The number of image axes: 1 for signals, 2 for photos, 3 for volumes."""
 
     @property
     @abstractmethod
@@ -159,7 +159,7 @@ class Model(ABC):
         """The models of `split_inputs`, after checking which inputs belong to which image.
 
         Raises:
-            SettingError: that is unclear.
+            SettingError: it stays unclear.
         """
         return models
 

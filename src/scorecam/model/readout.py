@@ -18,9 +18,9 @@ from scorecam.errors import ScorecamError, TargetError, did_you_mean
 from scorecam.shapes import BatchedScores
 
 SAY_WHICH = (
-    "In Python, say which part they are with scorecam.open_model(net, output=...): a place, a name "
-    "or a function of the output. On the command line, let the model's factory return a module "
-    "that gives the scores alone."
+    "In Python, say which part they are with scorecam.open_model(net, output=...): an index, a "
+    "name or a function of the output. On the command line, let the model's factory return a "
+    "module that gives the scores alone."
 )
 """The advice in errors if the scores cannot be found."""
 
@@ -32,7 +32,7 @@ def readout_for(output: int | str | Readout | None) -> Readout:
     """The readout for a user's `output`.
 
     Args:
-        output: the place of the scores in a tuple, their name in a dict or record, a function of
+        output: the index of the scores in a tuple, their name in a dict or record, a function of
             the whole output, or None to find them.
     """
     if output is None:
@@ -47,7 +47,7 @@ class Part:
     """The readout that takes one entry of the output.
 
     Args:
-        place: its place in a tuple, or its name in a dict or record.
+        place: its index in a tuple, or its name in a dict or record.
     """
 
     place: int | str
@@ -85,9 +85,9 @@ def find_scores(output: Any) -> Any:
     entries = entries_of(output)
     if isinstance(entries.get("logits"), Tensor):
         return entries["logits"]
-    found = [key for key, entry in entries.items() if _is_matrix(entry)]
-    if len(found) == 1:
-        return entries[found[0]]
+    matrices = [key for key, entry in entries.items() if _is_matrix(entry)]
+    if len(matrices) == 1:
+        return entries[matrices[0]]
     shapes = ", ".join(f"{quoted(key)}: {_shape(entry)}" for key, entry in entries.items())
     raise TargetError(
         f"The model's output is a {type(output).__name__} and its scores could not be "
@@ -98,16 +98,16 @@ def find_scores(output: Any) -> Any:
 
 def _is_matrix(entry: Any) -> bool:
     """Whether this may be scores: one row of real numbers per image."""
-    return isinstance(entry, Tensor) and entry.ndim == 2 and _measures(entry)
+    return isinstance(entry, Tensor) and entry.ndim == 2 and _is_real(entry)
 
 
-def _measures(tensor: Tensor) -> bool:
+def _is_real(tensor: Tensor) -> bool:
     """Whether a tensor holds real numbers, not integers, booleans or complex numbers."""
     return tensor.is_floating_point() or tensor.is_quantized
 
 
 def entries_of(output: Any) -> dict[Any, Any]:
-    """The entries of a tuple, list, dict or record, by place or name; empty for anything else."""
+    """The entries of a tuple, list, dict or record, by index or name; empty for anything else."""
     if isinstance(output, Mapping):
         return dict(cast("Mapping[Any, Any]", output))
     named = getattr(output, "_asdict", None)
@@ -126,28 +126,29 @@ def read(output: Any, readout: Readout, images: int) -> BatchedScores:
     Raises:
         TargetError: the readout fails, or does not return `b` or `b n` real numbers.
     """
-    found = _call(readout, output)
-    if not isinstance(found, Tensor):
+    numbers = _call(readout, output)
+    if not isinstance(numbers, Tensor):
         raise TargetError(
-            f"What was read from the model's output is a {type(found).__name__}, not a tensor.",
+            f"The scores read from the model's output are a {type(numbers).__name__}, not a "
+            "tensor.",
             do="Say which part of the output is the scores: a function of the output that returns "
             "one number, or one row of numbers, per image.",
         )
-    if not _measures(found):
+    if not _is_real(numbers):
         raise TargetError(
-            f"What was read from the model's output holds {_kind(found)}, not scores.",
-            likely=_why(found),
+            f"The scores read from the model's output are {_kind(numbers)}.",
+            likely=_likely_cause(numbers),
             do="Read the scores that they were computed from: real numbers that grow with the "
             "class. In Python, use output= or a target function; on the command line, let the "
             "model's factory return a module that returns them.",
         )
-    found = found.dequantize() if found.is_quantized else found
-    if images == 1 and found.ndim == 0:
-        found = found[None]  # a network that squeezes its single logit squeezes a batch of one
-    scores = found[:, None] if found.ndim == 1 else found
+    numbers = numbers.dequantize() if numbers.is_quantized else numbers
+    if images == 1 and numbers.ndim == 0:
+        numbers = numbers[None]  # a network that squeezes its logit also squeezes a batch of 1
+    scores = numbers[:, None] if numbers.ndim == 1 else numbers
     if scores.ndim != 2 or scores.shape[0] != images or scores.shape[1] == 0:
         raise TargetError(
-            f"What was read from the model's output has the shape {tuple(found.shape)} for "
+            f"The scores read from the model's output have the shape {tuple(numbers.shape)} for "
             f"{images} images; one number, or one row of numbers, per image is needed.",
             likely="The model may not be a classifier, or the function may have lost the batch "
             "axis.",
@@ -156,18 +157,18 @@ def read(output: Any, readout: Readout, images: int) -> BatchedScores:
     return scores.to(torch.float32)
 
 
-def _kind(found: Tensor) -> str:
+def _kind(numbers: Tensor) -> str:
     """The kind of numbers in a tensor that holds no scores."""
-    kind = str(found.dtype).removeprefix("torch.")
-    if found.dtype == torch.bool:
+    kind = str(numbers.dtype).removeprefix("torch.")
+    if numbers.dtype == torch.bool:
         return "booleans"
-    return f"complex numbers ({kind})" if found.is_complex() else f"integers ({kind})"
+    return f"complex numbers ({kind})" if numbers.is_complex() else f"integers ({kind})"
 
 
-def _why(found: Tensor) -> str:
-    if found.is_complex():
+def _likely_cause(numbers: Tensor) -> str:
+    if numbers.is_complex():
         return "They may be the result of a Fourier transform."
-    if found.dtype == torch.bool:
+    if numbers.dtype == torch.bool:
         return "The output may have been compared with a threshold."
     return "They may be class indices, such as argmax returns, or counts."
 

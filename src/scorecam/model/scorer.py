@@ -22,7 +22,7 @@ class Scorer:
     Args:
         model: the model.
         image: `c *i`, on which faster engines are compared with the model.
-        head: what the scores are; None to detect it from the scores of the image and of the fill.
+        head: the kind of the scores; None to detect it from the scores of the image and the fill.
         fill: the empty image.
         speed: the runtime and the precision.
         passes: about how many images will be scored, to decide whether a conversion is worth it.
@@ -34,7 +34,7 @@ class Scorer:
         columns: the scores of the image, `n`.
         names: one per column, if known.
         two_sided: whether the columns are the two sides of a yes-or-no answer.
-        asked: the number of images scored so far.
+        scored: the number of images scored so far.
     """
 
     def __init__(
@@ -54,13 +54,13 @@ class Scorer:
         began = time.perf_counter()
         scores = model.scores(torch.cat([images, empty]))
         seconds = (time.perf_counter() - began) / 2
-        self.asked = 2
+        self.scored = 2
         detected = (
             DetectedHead(head)
             if head
             else find_head(model, images[0], scores, self._batches.of(model))
         )
-        self.asked += detected.passes
+        self.scored += detected.passes
         self.head: Head = detected.head
         self.remarks = (detected.remark,) if detected.remark else ()
         self.names = two_names(model.names, scores.shape[1], self.head)
@@ -68,7 +68,7 @@ class Scorer:
         self.two_sided = len(self.columns) != scores.shape[1]
         probe = _HalvesProbe(images[0], passes, seconds, self.head)
         self.engine: Engine = model.engine(speed or Speed(), probe)
-        self.asked += self.engine.probed
+        self.scored += self.engine.probed
         if batch_size == "auto" and self.engine.batch is not None:
             self._batches.size = min(self._batches.size, self.engine.batch)
 
@@ -79,7 +79,7 @@ class Scorer:
             MemoryShortage: not even one image fits.
             ModelError: the model fails.
         """
-        self.asked += len(images)
+        self.scored += len(images)
         parts = self._batches.over(len(images), lambda part: self.engine.scores(images[part]))
         return two_sided(torch.cat(list(parts)), self.head)
 

@@ -25,7 +25,7 @@ class Target:
     """The column that is explained.
 
     Args:
-        index: its place among the columns.
+        index: its index among the columns.
         name: its name, where the columns have names.
         score: the readout of the unmasked image, z_t(X).
         probability: p_t(X), where the head has one; in [0, 1].
@@ -101,7 +101,7 @@ def find_target(
     elif isinstance(target, str):
         index = _index_of(target, len(columns), names)
     else:
-        index = _checked(_plain(target), len(columns))
+        index = _checked(_as_index(target), len(columns))
     probability = None
     if head != "value":
         probability = float(probabilities(columns[None], head)[0, index])
@@ -110,13 +110,13 @@ def find_target(
 
 def _index_of(name: str, columns: int, names: Sequence[str] | None) -> int:
     folded = name.strip().casefold()
-    found = [i for i, known in enumerate(names or ()) if known.casefold() == folded]
-    if len(found) == 1:
-        return found[0]
-    if len(found) > 1:
+    matches = [i for i, known in enumerate(names or ()) if known.casefold() == folded]
+    if len(matches) == 1:
+        return matches[0]
+    if len(matches) > 1:
         raise TargetError(
-            f"{len(found)} classes are called {quoted(name)}.",
-            do=f"Use the index: {', '.join(map(str, found))}.",
+            f"{len(matches)} classes are called {quoted(name)}.",
+            do=f"Use the index: {', '.join(map(str, matches))}.",
         )
     if folded.isdecimal() and (number := parse_whole(folded)) is not None:
         return _checked(number, columns)
@@ -132,7 +132,7 @@ def _index_of(name: str, columns: int, names: Sequence[str] | None) -> int:
     )
 
 
-def _plain(target: Any) -> int:
+def _as_index(target: Any) -> int:
     if getattr(target, "dtype", type(target)) not in (bool, np.dtype(bool), torch.bool):
         with contextlib.suppress(TypeError, ValueError):
             return operator.index(target)
@@ -144,7 +144,7 @@ def _plain(target: Any) -> int:
 
 
 def _likely_cause(target: Any) -> str:
-    """The likely cause of an invalid target; empty if there is none."""
+    """The likely cause of an invalid target; empty if it is not known."""
     if isinstance(target, list | tuple | np.ndarray):
         return (
             "A list with one target per image is for several images: scorecam.ScoreCAM(model)(x)."

@@ -54,7 +54,7 @@ class PreparedPhoto:
     @property
     def passes(self) -> int:
         """Images scored so far; those that methods score on their own are not known."""
-        return self.scorer.asked + sum(
+        return self.scorer.scored + sum(
             bank.provenance.forward_passes for bank in self.banks.values()
         )
 

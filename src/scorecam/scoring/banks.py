@@ -76,7 +76,7 @@ def make_banks(
 class _OneNumber:
     """A user's target function, which must return one number per image.
 
-    Two of the same function are equal.
+    Two wrappers of the same function are equal.
     """
 
     readout: Readout
@@ -86,11 +86,11 @@ class _OneNumber:
         return getattr(self.readout, "__name__", "readout")
 
     def __call__(self, output: Any) -> Tensor:
-        found = self.readout(output)
-        if isinstance(found, Tensor) and found.ndim > 1 and found[:1].numel() != 1:
+        numbers = self.readout(output)
+        if isinstance(numbers, Tensor) and numbers.ndim > 1 and numbers[:1].numel() != 1:
             raise TargetError(
-                f"The target function returned the shape {tuple(found.shape)}; a target is one "
+                f"The target function returned the shape {tuple(numbers.shape)}; a target is one "
                 "number per image.",
                 do="Choose one column in it, for example `lambda output: output[:, 3]`.",
             )
-        return found
+        return numbers

@@ -27,7 +27,7 @@ from scorecam.shapes import BatchedScores, Columns, Heatmap, Image, Images
 
 @dataclass(frozen=True)
 class Request:
-    """Masks of one image that are to be scored, by number among its distinct masks."""
+    """Masks of one image that are to be scored, as indices into its distinct masks."""
 
     image: MaskedImage
     masks: Tensor
@@ -55,7 +55,7 @@ class MaskScorer:
         model: finds the head; the engine scores everything else.
         engine: scores the masked images.
         masking: how activations become masks.
-        batches: the batch size, which may shrink on the way.
+        batches: the batch size, which may shrink.
         progress: called before the first batch and as scores arrive.
 
     Attributes:
@@ -92,7 +92,7 @@ class MaskScorer:
         return self._scores(requests, 0)[1:]
 
     def find_head(self, image: MaskedImage, fill: Columns, masked: BatchedScores) -> DetectedHead:
-        """What the scores are, from everything the model has answered about an image."""
+        """The kind of the scores, from all scores of an image so far."""
         known = torch.cat([image.scores[None], fill[None], masked])
         return find_head(self.model, image.image, known, self.batches.of(self.model))
 

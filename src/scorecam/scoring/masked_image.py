@@ -77,15 +77,17 @@ def _masked_images(model: Model, images: Images, layer: str, masking: Masking) -
     activations, scores = model.activations(images, layer)
     if not scores.isfinite().all():
         raise ModelError(
-            "The model answers the unmasked image with NaN or infinity.",
+            "The model's scores of the unmasked image are NaN or infinite.",
             likely="Its weights may hold NaN, it may overflow in half precision, or the image may "
             "not be preprocessed as the model expects.",
             do="Check model(x) on this image; try float32 weights.",
         )
     size = images.shape[2:]
-    made: list[MaskedImage] = []
+    masked_images: list[MaskedImage] = []
     for image, maps, columns in zip(images, activations, scores, strict=True):
         live = cam.live(maps, size, masking).nonzero()[:, 0]
         first, inverse = cam.distinct(maps[live], masking)
-        made.append(MaskedImage(image, maps, columns, live=live, first=first, inverse=inverse))
-    return made
+        masked_images.append(
+            MaskedImage(image, maps, columns, live=live, first=first, inverse=inverse)
+        )
+    return masked_images

@@ -1,4 +1,4 @@
-"""Whether the model gives one image one answer, alone and among other images."""
+"""Whether an image gets the same scores again, alone and in a batch with other images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scorecam.scoring.selection import MaskScores
 from scorecam.shapes import BatchedScores, Columns
 
 SAME = 0.01
-"""Two answers to one image are the same if they differ by at most this part of the range."""
+"""Two scores of one image are the same if they differ by at most this part of the range."""
 
 ROUNDING = {"float16": 4e-3, "bfloat16": 3e-2}
 """How far rounding moves a score, relative to the largest score, by precision."""
@@ -22,7 +22,7 @@ FLOAT32_ROUNDING = 1e-5
 
 @dataclass(frozen=True)
 class Repeatability:
-    """How far apart the answers to one image are, relative to the range of all answers.
+    """How far apart the scores of one image are, relative to the range of all scores.
 
     Args:
         unrepeated: between two passes of the image alone.
@@ -36,12 +36,12 @@ class Repeatability:
 
 
 def repeatability(engine: Engine, image: MaskedImage, masked: MaskScores) -> Repeatability:
-    """Compare the two answers to the image. If they differ, score it twice more, alone."""
-    answers = torch.cat(
+    """Compare the two scores of the image. If they differ, score it twice more, alone."""
+    scores = torch.cat(
         [image.scores[None], masked.fill[None], masked.scores, masked.repeated[None]]
     )
     scale = _Scale(
-        answers,
+        scores,
         rounding=ROUNDING.get(engine.precision, FLOAT32_ROUNDING),
         logits=masked.head.head == "logits",
     )
@@ -57,24 +57,24 @@ def repeatability(engine: Engine, image: MaskedImage, masked: MaskScores) -> Rep
 
 @dataclass(frozen=True)
 class _Scale:
-    """The range of all answers about an image, which differences are compared with.
+    """The range of all scores of an image and its masks, which differences are divided by.
 
     Args:
-        answers: `b n`.
+        scores: `b n`.
         rounding: how far rounding moves a score, relative to the largest score.
         logits: whether adding one number to all columns changes nothing.
     """
 
-    answers: BatchedScores
+    scores: BatchedScores
     rounding: float
     logits: bool
 
     def distance(self, one: Columns, other: Columns) -> float:
-        """The difference of two answers beyond rounding, relative to the range; in [0, 1]."""
+        """The difference of two rows beyond rounding, relative to the range; in [0, 1]."""
         pair = torch.stack([one, other])
         if not pair.isfinite().all():
             return 1.0
-        finite = self.answers[self.answers.isfinite().all(dim=1)]
+        finite = self.scores[self.scores.isfinite().all(dim=1)]
         scores = torch.cat([pair, finite]).double()
         allowed = self.rounding * float(scores.abs().max())
         if self.logits:

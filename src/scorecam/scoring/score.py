@@ -40,13 +40,13 @@ def score(
     """Score the masks of each image: those of every live channel, or a selection.
 
     This takes two passes per image, one for the fill, and one per distinct mask. The second pass
-    of an image shares a batch with the fill and the first masks, to see whether the model repeats
-    its answer there; if it does not, two more passes show why. Finding the head takes one, two or
+    of an image shares a batch with the fill and the first masks, to check whether the model repeats
+    its scores; if it does not, two more passes show why. Finding the head takes one, two or
     eight more where every score is in [0, 1]. Comparing a faster runtime takes a few.
 
     Args:
         images: `b c *i`, preprocessed.
-        targets: of each image, the class to explain, by index or name; None for the prediction. A
+        targets: for each image, the class to explain, by index or name; None for the prediction. A
             wrong one is refused before any mask is scored.
         layer: the name of the layer whose activations become masks.
         settings: how masks are made, which of them are scored, and by what.
@@ -83,8 +83,8 @@ def score(
     scorer = MaskScorer(model, engine, settings.masking, batches=batches, progress=progress)
     scores = score_masks(scorer, masked, columns, settings)
     checks = [repeatability(engine, *pair) for pair in zip(masked, scores, strict=True)]
-    for each in scores:
-        check_declared(model.head, each.scores)
+    for mask_scores in scores:
+        check_declared(model.head, mask_scores.scores)
     run = _Run(
         model,
         layer,
@@ -93,7 +93,7 @@ def score(
         batch_size=batches.size,
         seconds=(time.perf_counter() - began) / len(images),
     )
-    return [run.bank(*each) for each in zip(masked, scores, checks, strict=True)]
+    return [run.bank(*parts) for parts in zip(masked, scores, checks, strict=True)]
 
 
 def _check_names(model: Model, columns: int) -> None:
@@ -111,7 +111,7 @@ def _check_names(model: Model, columns: int) -> None:
 def _engine(
     model: Model, images: Sequence[MaskedImage], settings: Settings, seconds: float
 ) -> Engine:
-    """What scores the masked images.
+    """The engine that scores the masked images.
 
     Args:
         seconds: the time the model takes for one image.
@@ -141,12 +141,12 @@ class _Run:
         """The bank of one image."""
         head = masked.head.head
         rows = _row_of_each_channel(image, masked.masks)
-        asked = rows >= 0
+        scored = rows >= 0
         return ScoreBank(
             activations=image.activations,
             live=image.live,
-            asked=image.live[asked],
-            scores=two_sided(masked.scores[rows[asked]], head),
+            asked=image.live[scored],
+            scores=two_sided(masked.scores[rows[scored]], head),
             image_scores=two_sided(image.scores[None], head)[0],
             fill_scores=two_sided(masked.fill[None], head)[0],
             size=tuple(image.image.shape[1:]),
@@ -179,7 +179,7 @@ class _Run:
 
 
 def _row_of_each_channel(image: MaskedImage, masks: Tensor) -> Tensor:
-    """Of each live channel, the row of its mask among the scores; −1 where it was not scored."""
+    """For each live channel, the row of its mask among the scores; −1 where it was not scored."""
     rows = torch.full_like(image.first, -1)
     rows[masks] = torch.arange(len(masks), device=rows.device)
     return rows[image.inverse]

@@ -23,7 +23,7 @@ class MaskScores:
     """The scores of one image's masks.
 
     Args:
-        masks: numbers of the masks among the image's distinct ones, in the order scored, `s`.
+        masks: indices into the image's distinct masks, in the order scored, `s`.
         scores: `s n`.
         fill: the scores of the empty image, `n`.
         repeated: the second scores of the unmasked image, `n`.
@@ -50,7 +50,7 @@ def score_masks(
     """Score the masks of each image, as the budget says.
 
     Args:
-        columns: of each image, the column to explain.
+        columns: for each image, the column to explain.
     """
     plan = settings.plan
     if plan is None or all(plan.least >= len(image) for image in images):
@@ -81,20 +81,20 @@ def _score_all(scorer: MaskScorer, images: Sequence[MaskedImage]) -> list[MaskSc
 
 def _score_few(scorer: MaskScorer, searches: Sequence[_Search]) -> list[MaskScores]:
     """The masks that determine each image's map, in rounds that the images share."""
-    scorer.total = 1 + sum(each.search.most for each in searches)
+    scorer.total = 1 + sum(search.budgeted.most for search in searches)
     scorer.reports_batches = False
     # The empty and the unmasked images share the first round, and it should fit a batch.
-    first = scorer.first_scores([each.select(spare=2) for each in searches])
+    first = scorer.first_scores([search.select(spare=2) for search in searches])
     heads = [
-        scorer.find_head(each.image, first.fill, scores)
-        for each, scores in zip(searches, first.masked, strict=True)
+        scorer.find_head(search.image, first.fill, scores)
+        for search, scores in zip(searches, first.masked, strict=True)
     ]
     masked = first.masked
     while True:
-        for each, scores, head in zip(searches, masked, heads, strict=True):
-            each.update(scores, first.fill, head)
+        for search, scores, head in zip(searches, masked, heads, strict=True):
+            search.update(scores, first.fill, head)
         _report(scorer, searches[0])
-        requests = [each.select() for each in searches]
+        requests = [search.select() for search in searches]
         if not any(len(request.masks) for request in requests):
             break
         masked = scorer.scores(requests)
@@ -102,8 +102,8 @@ def _score_few(scorer: MaskScorer, searches: Sequence[_Search]) -> list[MaskScor
         scorer.total = scorer.done
         _report(scorer, searches[0])
     return [
-        each.result(first.fill, repeated, head)
-        for each, repeated, head in zip(searches, first.repeated, heads, strict=True)
+        search.result(first.fill, repeated, head)
+        for search, repeated, head in zip(searches, first.repeated, heads, strict=True)
     ]
 
 
@@ -119,31 +119,31 @@ class _Search:
         self, image: MaskedImage, column: int, variant: Variant, plan: Plan, seed: int
     ) -> None:
         self.image = image
-        self.search = BudgetedSearch(
+        self.budgeted = BudgetedSearch(
             image.surrogate(seed), image.scores, aim=(column, variant), plan=plan
         )
         self._scores: list[BatchedScores] = []
 
     def select(self, *, spare: int = 0) -> Request:
         """The masks of the next round."""
-        return Request(self.image, self.search.select(spare=spare))
+        return Request(self.image, self.budgeted.select(spare=spare))
 
     def update(self, scores: BatchedScores, fill: Columns, head: DetectedHead) -> None:
         """Take the scores of the masks that were selected last."""
         if len(scores):
             self._scores.append(scores)
-            self.search.update(scores, fill, head.head)
+            self.budgeted.update(scores, fill, head.head)
 
     def heatmap(self) -> Heatmap:
         """The map as estimated so far."""
-        return self.image.heatmap(self.search.weights(), self.search.field())
+        return self.image.heatmap(self.budgeted.weights(), self.budgeted.field())
 
     def result(self, fill: Columns, repeated: Columns, head: DetectedHead) -> MaskScores:
         """Everything that was scored."""
-        none = self.image.scores.new_zeros(0, len(fill))
+        empty = self.image.scores.new_zeros(0, len(fill))
         return MaskScores(
-            masks=torch.tensor(self.search.asked, dtype=torch.int64),
-            scores=torch.cat([none, *self._scores]),
+            masks=torch.tensor(self.budgeted.selected, dtype=torch.int64),
+            scores=torch.cat([empty, *self._scores]),
             fill=fill,
             repeated=repeated,
             head=head,

@@ -62,7 +62,7 @@ class CheckedMap:
     @property
     def passes(self) -> int:
         """Images passed through the model, or a copy of it, so far."""
-        scored = self.scorer.asked if "scorer" in self.__dict__ else 0
+        scored = self.scorer.scored if "scorer" in self.__dict__ else 0
         return scored + self._other_passes
 
     def count(self, images: int) -> None:
