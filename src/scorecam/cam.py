@@ -47,7 +47,7 @@ EPSILON = Real(0, 1e30, closed=True)
 class Masking:
     """How activations become masks, and masks become masked images.
 
-    The scores of two maskings belong to different images, and never share a bank. The default is
+    Two maskings make different masked images, so their scores never share a bank. The default is
     the paper's; the other values are those of other packages.
 
     Args:
@@ -91,11 +91,11 @@ def _numbers(fill: Any) -> float | tuple[float, ...]:
     given: Iterable[Any] = fill if several else (fill,)
     try:
         numbers = tuple(map(float, given))
-    except Exception:  # noqa: BLE001  (the numbers of an unknown object may raise anything)
+    except Exception:  # noqa: BLE001  (iterating an unknown object may raise any error)
         numbers = (math.nan,)
     if not numbers or not all(abs(number) < _LARGEST for number in numbers):
         raise SettingError(
-            f"fill={quoted(fill)} is not a finite number, nor several of them.",
+            f"fill={quoted(fill)} is not a finite number, or a list of them.",
             do="Give one number, or one per colour.",
         )
     return numbers if several else numbers[0]
@@ -202,7 +202,7 @@ def _minmax(maps: Tensor, epsilon: float, of: Tensor | None = None) -> Tensor:
 
 
 Head = Literal["logits", "probabilities", "sigmoid", "value"]
-"""What the scores are."""
+"""The kind of the scores."""
 
 
 def probabilities(scores: BatchedScores, head: Head) -> BatchedScores:
@@ -221,7 +221,7 @@ class Answers:
     Args:
         scores: Z, `k n` float32: the readout for every masked image.
         fill: Z(fill), `n`: the readout for the empty image.
-        head: what the scores are.
+        head: the kind of the scores.
     """
 
     scores: Scores
@@ -241,7 +241,7 @@ class Variant:
         weights: (scores, column of the target) → α, `k` float32.
         reads: whether the formula uses probabilities p or the scores z.
         field: whether the map is combined with the evidence field (see `agreeing`).
-        on_pages: whether web pages show it unasked.
+        on_pages: whether HTML pages show it by default.
     """
 
     name: str
@@ -354,7 +354,7 @@ def heatmap(
         activations: `k *g` float32.
         weights: `k` float32.
         size: the image's axes `*i`.
-        field: the evidence field to combine the map with, `*g`; None for none.
+        field: the evidence field to combine the map with, `*g`; None to use no field.
 
     Returns:
         `*i` float32, at least 0, not scaled.

@@ -261,11 +261,11 @@ def explain(
         seed=seed,
         progress=progress,
     )
-    wanted = None if callable(target) else target
+    column = None if callable(target) else target
     if isinstance(image, Tensor | Mapping | Sequence) and not isinstance(image, str | bytes):
         bank = method.bank(image, target)
         x = one_image(image, method.model)[0] if isinstance(image, Tensor) else None
-        return Explanation(bank, bank.target(wanted), method.settings.variant, x)
+        return Explanation(bank, bank.target(column), method.settings.variant, x)
     preprocess = method.model.photo_preprocess()
     photo = read(image)
     x = preprocess(photo.image)
@@ -278,7 +278,7 @@ def explain(
     )
     return Explanation(
         bank,
-        bank.target(wanted),
+        bank.target(column),
         method.settings.variant,
         image=x,
         photo=photo.image,

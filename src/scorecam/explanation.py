@@ -128,7 +128,7 @@ class Explanation:
         """The explanations of the `count` largest scores, largest first; no model runs."""
         count = INTEGER.check("count", count)
         if count < 1:
-            raise SettingError(f"top({count}) asks for no class.", do="Ask for at least one.")
+            raise SettingError(f"top({count}) returns no class.", do="Give a count of at least 1.")
         columns = self.bank.image_scores
         indices = columns.topk(min(count, len(columns))).indices
         return [self.of(int(index)) for index in indices]
@@ -358,8 +358,8 @@ def _class(explanation: Explanation, index: int) -> Shown:
     return Shown(
         name=column.label,
         probability=column.probability,
-        role=", ".join(role for role, its in roles.items() if its),
-        maps={each.name: grid8(bank.heatmap(index, each, size=size).cpu()) for each in variants},
+        role=", ".join(role for role, applies in roles.items() if applies),
+        maps={shown.name: grid8(bank.heatmap(index, shown, size=size).cpu()) for shown in variants},
     )
 
 

@@ -1,4 +1,4 @@
-"""Every setting of Score-CAM, declared once: its default, its help sentence, its known words.
+"""Every setting of Score-CAM, declared once: its default, its help and the words it accepts.
 
 Public functions take the settings as keywords, build one `Settings` and hand it down whole. The
 command line derives its options from `OPTIONS`, and so does the method `scorecam` for names such
@@ -39,10 +39,10 @@ class Option:
     Args:
         name: the field of `Settings`, and the keyword of the public functions.
         default: the value if the user gives none, as the user would write it.
-        sentence: the help text, without the known words.
+        sentence: the help text, without the accepted words.
         kind: what users write.
-        words: returns the words that are known. It may import torch, so call it when they are
-            needed, not before.
+        words: returns the words that it accepts. It may import torch, so it is called only when
+            they are needed.
         per_method: whether the method `scorecam` takes it in its name.
     """
 
@@ -60,7 +60,7 @@ class Option:
 
     @property
     def help(self) -> str:
-        """The help sentence, with the known words."""
+        """The help sentence, with the words that it accepts."""
         words = self.words()
         if not words:
             return self.sentence
@@ -76,7 +76,7 @@ class Option:
         return float if self.kind == "number" else str
 
     def read(self, value: Any) -> Any:
-        """The setting of a value from the command line; `Settings` refuses what is wrong."""
+        """The setting for a value from the command line; `Settings` refuses invalid ones."""
         if self.kind != "word or count" or not isinstance(value, str):
             return value
         from scorecam.io.ranges import parse_whole

@@ -763,8 +763,8 @@ def test_what_is_asked_hangs_on_the_answers_and_on_the_target() -> None:
     wanted = Plan(20, 20, math.inf)
     first, _ = inquired(maps, scores, wanted, variant="official")
     other, _ = inquired(maps, scores, wanted, variant="official", column=2)
-    assert first.selected[: ROUND - 1] == other.asked[: ROUND - 1]  # nothing was known yet
-    assert {*first.selected} != {*other.asked}
+    assert first.selected[: ROUND - 1] == other.selected[: ROUND - 1]  # nothing was known yet
+    assert {*first.selected} != {*other.selected}
 
 
 @pytest.mark.parametrize("column", [0, 5, 399])

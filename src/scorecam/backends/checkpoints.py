@@ -55,12 +55,12 @@ def read_state(path: str | os.PathLike[str]) -> State:
         if file.suffix == ".safetensors":
             return _checked(safetensors.torch.load_file(file), file)
         _inspect(file)
-        with ignore_warnings():  # torch warns of old formats
-            found = torch.load(file, map_location="cpu", weights_only=True)
-        return _checked(_unwrapped(found, file), file)
+        with ignore_warnings():  # torch warns about old formats
+            content = torch.load(file, map_location="cpu", weights_only=True)
+        return _checked(_unwrapped(content, file), file)
     except pickle.UnpicklingError as error:
         raise WeightsError(
-            f"{shown(file)} was not read: {_first_sentence(error)}",
+            f"{printable(file)} was not read: {_first_sentence(error)}",
             likely="A checkpoint with more than tensors in it can run code when it is read.",
             do="If you trust it, load it where it was made, and save only the weights: "
             f"{SAVE_WEIGHTS}.",
@@ -69,14 +69,14 @@ def read_state(path: str | os.PathLike[str]) -> State:
         raise
     except Exception as error:  # a damaged file can raise any error
         raise WeightsError(
-            f"{shown(file)} cannot be read as weights: {_first_sentence(error)}",
+            f"{printable(file)} cannot be read as weights: {_first_sentence(error)}",
             likely="It may be truncated, or not a weights file.",
             do="Give a .safetensors file, or a checkpoint that torch.save wrote.",
         ) from error
 
 
-def shown(text: object, longest: int = 120) -> str:
-    """Foreign text, shortened and without control characters."""
+def printable(text: object, longest: int = 120) -> str:
+    """Untrusted text, shortened and without control characters."""
     plain = "".join(c if c.isprintable() else "?" for c in str(text)[: 2 * longest])
     return plain if len(plain) <= longest else f"{plain[: longest - 1]}…"
 
@@ -102,7 +102,7 @@ def _check_path(path: object) -> None:
         )
         if absent or os.path.isdir(file):  # noqa: PTH112  (Path() refuses some of these names)
             raise WeightsError(
-                f"There is no weights file {shown(file, 250)}.", do="Check the path."
+                f"There is no weights file {printable(file, 250)}.", do="Check the path."
             ) from error
         raise
 
@@ -114,40 +114,42 @@ def _checked(state: State, file: Path) -> State:
         WeightsError: one cannot, or there are none.
     """
     size = file.stat().st_size
-    odd = [
+    invalid = [
         name
-        for name, one in state.items()
-        if one.layout != torch.strided
-        or one.is_complex()
-        or one.is_meta
-        or one.is_quantized
-        or one.nbytes > size
+        for name, tensor in state.items()
+        if tensor.layout != torch.strided
+        or tensor.is_complex()
+        or tensor.is_meta
+        or tensor.is_quantized
+        or tensor.nbytes > size
     ]
-    if odd or not state:
-        what = f"tensors that cannot be weights ({some(odd)})" if odd else "no weights"
+    if invalid or not state:
+        what = (
+            f"tensors that cannot be weights ({first_names(invalid)})" if invalid else "no weights"
+        )
         raise WeightsError(
-            f"{shown(file)} contains {what}.",
+            f"{printable(file)} contains {what}.",
             do=f"Save only the weights, as dense real tensors: {SAVE_WEIGHTS}.",
         )
     return state
 
 
-def some(names: list[str], most: int = 3) -> str:
-    """The first of many names in printable form, and the number of the others."""
+def first_names(names: list[str], most: int = 3) -> str:
+    """The first names in printable form, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(shown(name, 60) for name in names[:most]) + more
+    return ", ".join(printable(name, 60) for name in names[:most]) + more
 
 
-def _unwrapped(found: Any, file: Path) -> State:
+def _unwrapped(content: Any, file: Path) -> State:
     """The mapping from names to tensors, at any depth of a training script's own dicts.
 
     Raises:
         WeightsError: there is none.
     """
-    for _ in range(1000):  # ends where a dict contains itself
-        if not isinstance(found, Mapping):
+    for _ in range(1000):  # stops if a dict contains itself
+        if not isinstance(content, Mapping):
             break
-        entries = cast("Mapping[Any, Any]", found)
+        entries = cast("Mapping[Any, Any]", content)
         tensors = {
             key: value
             for key, value in entries.items()
@@ -162,9 +164,9 @@ def _unwrapped(found: Any, file: Path) -> State:
             if tensors:
                 return tensors
             break
-        found = inner
+        content = inner
     raise WeightsError(
-        f"{shown(file)} contains no weights that could be found.",
+        f"{printable(file)} contains no weights that could be found.",
         likely="It may contain a whole model or the state of an optimiser.",
         do=f"Save only the weights: {SAVE_WEIGHTS}.",
     )
@@ -172,7 +174,7 @@ def _unwrapped(found: Any, file: Path) -> State:
 
 def _first_sentence(error: BaseException) -> str:
     text = str(error).strip().splitlines()
-    return shown(text[0].split(". ")[0], 200) + "." if text else f"{type(error).__name__}."
+    return printable(text[0].split(". ")[0], 200) + "." if text else f"{type(error).__name__}."
 
 
 # ── inspecting a checkpoint ──────────────────────────────────────────────────────────────────
@@ -221,7 +223,7 @@ def _inspect_zip(stream: Any, file: Path, size: int) -> None:
         entries = archive.infolist()
         if any(entry.filename.endswith("constants.pkl") for entry in entries):
             raise WeightsError(
-                f"{shown(file)} is TorchScript, which contains a program and not only weights.",
+                f"{printable(file)} is TorchScript, which contains a program and not only weights.",
                 do=f"Save only the weights: {SAVE_WEIGHTS}, with model = torch.jit.load(file).",
             )
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
@@ -236,11 +238,11 @@ def _inspect_zip(stream: Any, file: Path, size: int) -> None:
 ITEMS = {"Double": 8, "Long": 8, "ComplexFloat": 8, "ComplexDouble": 16, "Float": 4, "Int": 4}
 """Bytes per number in storages of these kinds; all other kinds have at most 2."""
 
-_Base: Any = cast("Any", pickle)._Unpickler  # noqa: SLF001  (in Python: each step can be replaced)
+_Base: Any = cast("Any", pickle)._Unpickler  # noqa: SLF001  (in Python, so steps can be replaced)
 
 
 class _Placeholder:
-    """Stands for whatever a checkpoint names or makes, so that nothing is imported or called."""
+    """Stands in for the classes and objects of a checkpoint: nothing is imported or called."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -269,7 +271,7 @@ def _check_key(key: object) -> None:
     """Refuse nested tuples as keys: their hash may take exponential time.
 
     Raises:
-        ValueError: the key is one.
+        ValueError: the key is such a tuple.
     """
     if isinstance(key, tuple | frozenset):
         entries = cast("tuple[Any, ...]", key)

@@ -1,7 +1,7 @@
 """Locks for networks that share modules.
 
-Threads meet here. `_LOCKS` gives each module one lock, and `_REGISTRY` guards it. `_INSIDE` is
-each thread's own.
+Threads share this state. `_LOCKS` has one lock per module, and `_REGISTRY` guards it. `_INSIDE` is
+local to each thread.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ _INSIDE = threading.local()
 
 
 def _lock_of(module: nn.Module) -> tuple[int, ForkLock]:
-    found = _LOCKS.get(module)
-    if found is None:
+    numbered_lock = _LOCKS.get(module)
+    if numbered_lock is None:
         with _REGISTRY:
-            found = _LOCKS.setdefault(module, (next(_NUMBER), ForkLock()))
-    return found
+            numbered_lock = _LOCKS.setdefault(module, (next(_NUMBER), ForkLock()))
+    return numbered_lock
 
 
 @contextlib.contextmanager
 def exclusively(module: nn.Module) -> Generator[None]:
-    """One caller at a time for networks that share a module, such as two wrappers of one backbone.
+    """Admit one caller at a time to networks that share a module, such as wrappers of one backbone.
 
     The caller takes the locks of all modules of the network, in the same order every time. A thread
-    that already holds some takes no more: it could wait for a thread that waits for it.
+    that already holds such locks takes no more, to avoid a deadlock.
     """
     if inside():
         yield
         return
-    with contextlib.ExitStack() as turn:
+    with contextlib.ExitStack() as locked:
         locks = dict(_lock_of(child) for child in module.modules())
         for number in sorted(locks):
-            turn.enter_context(locks[number])
+            locked.enter_context(locks[number])
         _INSIDE.running = True
         try:
             yield

@@ -1,4 +1,4 @@
-"""What `open_model` needs to know of each kind of model: one `Opener` per file."""
+"""How `open_model` opens each kind of model: one `Opener` per file."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class Opener:
     """How one kind of model is opened.
 
     Args:
-        specs: what users write for such a model, for error messages; empty if not a text.
-        takes: whether this opener is for what the user gave.
+        specs: what users write for such a model, for error messages; empty if not a string.
+        takes: whether this opener can open what the user passed.
         open: opens it. It raises the errors that `open_model` lists.
-        names: every spec, where they can be listed.
+        names: every spec, if they can be listed.
     """
 
     specs: str

@@ -28,7 +28,7 @@ OPENERS: tuple[Opener, ...] = (
     factory.OPENER,  # takes any NAME:NAME, so it comes after the other specs
     pytorch.OPENER,
 )
-"""The kinds of models; the first that takes what the user gives opens it."""
+"""The kinds of models; the first that takes the user's value opens it."""
 
 
 def open_model(
@@ -54,13 +54,13 @@ def open_model(
             Specs bring their own.
         labels: one name per column: a list, a dict from index to name or from name to index (as
             `class_to_idx`), a file (one per line, or JSON), or "imagenet". For a model of one
-            logit: the names of class 0 and class 1, or only that of class 1, for which a positive
-            logit stands.
+            logit: the names of class 0 and class 1, or only that of class 1, which a positive
+            logit means.
         head: what the output's numbers are: "logits", "probabilities", "sigmoid" or "value";
             "auto" decides where it is certain, and otherwise takes them for logits. A single column
             is a binary answer with the columns 0, "negative", and 1, "positive", unless it is a
             "value".
-        output: where the scores are in the output: an index of a tuple, a name in a dict or
+        output: where the scores are in the output: an index in a tuple, a name in a dict or
             record, or a function of the whole output that returns `b` or `b n`. None for
             `logits`, or the only matrix.
         masked_input: which of several inputs is masked, by index or name; None if only one can be
@@ -89,7 +89,7 @@ def open_model(
 
 
 def _unknown(model: object) -> ModelError:
-    """The error for what no opener takes."""
+    """The error for a value that no opener can open."""
     if not isinstance(model, str):
         return ModelError(
             f"A model is a spec or a torch.nn.Module, not a {type(model).__name__}.",

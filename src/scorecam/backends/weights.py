@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from scorecam.backends.checkpoints import State, read_state, shown, some
+from scorecam.backends.checkpoints import State, first_names, printable, read_state
 from scorecam.errors import WeightsError
 
 PREFIXES = ("module.", "_orig_mod.", "model.")
@@ -36,7 +36,7 @@ def load_weights(module: nn.Module, path: str | os.PathLike[str]) -> list[str]:
 
 
 def load_state(module: nn.Module, state: State) -> list[str]:
-    """Load tensors into a module; an empty state keeps its own initialisation.
+    """Load tensors into a module; with an empty state, it keeps its initialisation.
 
     Tensors outside the network's prefix, and those of losses and metrics, are ignored.
 
@@ -53,7 +53,7 @@ def load_state(module: nn.Module, state: State) -> list[str]:
         raise WeightsError(
             "The weights do not fit the model: "
             + "; ".join(
-                f"{len(names)} {what}: {some(names)}"
+                f"{len(names)} {what}: {first_names(names)}"
                 for what, names in (
                     ("missing", fit.missing),
                     ("unknown", foreign),
@@ -67,9 +67,9 @@ def load_state(module: nn.Module, state: State) -> list[str]:
         )
     try:
         module.load_state_dict(fit.state, strict=False)
-    except Exception as error:  # hooks of the network's own
+    except Exception as error:  # the network's own hooks may raise any error
         raise WeightsError(
-            f"The network rejected the weights: {type(error).__name__}: {shown(error, 200)}",
+            f"The network rejected the weights: {type(error).__name__}: {printable(error, 200)}",
             do="Check that net.load_state_dict accepts them.",
         ) from error
     return list(fit.remarks())
@@ -86,10 +86,10 @@ def classes_of(state: State, build: Callable[[int], nn.Module]) -> int:
         own = _own(build(1000))
     fitting = _fitted(state, own).state
     last = [name for name, one in own.items() if name.endswith("weight") and one.ndim > 1][-1]
-    found = fitting.get(last)
-    if found is None or found.shape[1:] != own[last].shape[1:] or found.numel() == 0:
+    weight = fitting.get(last)
+    if weight is None or weight.shape[1:] != own[last].shape[1:] or weight.numel() == 0:
         return 1000
-    return len(found)
+    return len(weight)
 
 
 def _own(module: nn.Module) -> State:
@@ -107,10 +107,10 @@ class _Fit:
 
     Args:
         state: the tensors that begin with the prefix, without it.
-        prefix: what the file has before each of the network's names.
+        prefix: the text before each of the network's names in the file.
         left_out: names in the file that do not belong to the network.
         missing: names of the network that the file lacks.
-        mismatched: names whose shapes differ, with both shapes.
+        mismatched: names of tensors of different shapes, with both shapes.
     """
 
     state: State
@@ -125,12 +125,12 @@ class _Fit:
 
     def remarks(self) -> Iterator[str]:
         if self.prefix:
-            prefix = shown(self.prefix, 60)
+            prefix = printable(self.prefix, 60)
             yield f"The prefix {prefix!r} was removed from the names of the weights."
         if self.left_out:
             count = len(self.left_out)
             what = "1 tensor in the file was" if count == 1 else f"{count} tensors in the file were"
-            yield f"{what} ignored, as the network has no such names: {some(self.left_out)}."
+            yield f"{what} ignored, as the network has no such names: {first_names(self.left_out)}."
 
 
 def _fitted(state: State, own: Mapping[str, Tensor]) -> _Fit:
@@ -145,7 +145,7 @@ def _fitted(state: State, own: Mapping[str, Tensor]) -> _Fit:
     if len(whole) > 1 and len(usual) != 1 and whole[0].prefix:
         raise WeightsError(
             f"The file holds several sets of weights for this network, under "
-            f"{some([fit.prefix for fit in whole])}.",
+            f"{first_names([fit.prefix for fit in whole])}.",
             do="Save the set you want to a separate file.",
         )
     if whole:
@@ -157,7 +157,7 @@ def _is_usual(prefix: str) -> bool:
     """Whether it consists of prefixes that common wrappers add."""
     rest = prefix
     while rest:
-        known = next((each for each in PREFIXES if rest.startswith(each)), None)
+        known = next((usual for usual in PREFIXES if rest.startswith(usual)), None)
         if known is None:
             return False
         rest = rest.removeprefix(known)
@@ -169,17 +169,17 @@ def _prefixes(state: State, own: Mapping[str, Tensor]) -> list[str]:
     names = sorted((name for name in own if not _is_counter(name)), key=len, reverse=True)
     prefixes = [""]
     for name in names[:NAMES_TRIED]:
-        found = {each.removesuffix(name) for each in state if each.endswith(f".{name}")}
-        prefixes += sorted(found, key=lambda prefix: (len(prefix), prefix))[:NAMES_TRIED]
+        in_file = {key.removesuffix(name) for key in state if key.endswith(f".{name}")}
+        prefixes += sorted(in_file, key=lambda prefix: (len(prefix), prefix))[:NAMES_TRIED]
     return list(dict.fromkeys(prefixes))
 
 
 def _under(prefix: str, state: State, own: Mapping[str, Tensor]) -> _Fit:
     cut = {name.removeprefix(prefix): one for name, one in state.items() if name.startswith(prefix)}
-    others = [name for name in state if not name.startswith(prefix)]
+    outside = [name for name in state if not name.startswith(prefix)]
     if "n_averaged" not in own:  # the counter of torch's AveragedModel
         cut.pop("n_averaged", None)
-        others = [name for name in others if name != "n_averaged"]
+        outside = [name for name in outside if name != "n_averaged"]
     missing = [name for name in own if name not in cut and not _is_counter(name)]
     mismatched = [
         f"{name} ({_shape(one)} for {tuple(own[name].shape)})"
@@ -188,7 +188,7 @@ def _under(prefix: str, state: State, own: Mapping[str, Tensor]) -> _Fit:
     ]
     training = [name for name in cut if name not in own and _of_training(name)]
     kept = {name: one for name, one in cut.items() if name not in set(training)}
-    left_out = others + [prefix + name for name in training]
+    left_out = outside + [prefix + name for name in training]
     return _Fit(kept, prefix, left_out, missing=missing, mismatched=mismatched)
 
 
@@ -204,7 +204,7 @@ def _is_counter(name: str) -> bool:
 
 
 def _shape(tensor: Tensor) -> str:
-    return shown(tuple(tensor.shape), 60)
+    return printable(tuple(tensor.shape), 60)
 
 
 def _likely(fit: _Fit, foreign: list[str], own: Mapping[str, Tensor]) -> str:

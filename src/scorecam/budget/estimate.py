@@ -51,7 +51,7 @@ class MapEstimate:
     Args:
         scores: of every distinct mask, `k n`: computed or predicted.
         ends: Z(fill) and Z(X), `2 n`.
-        head: what the scores are.
+        head: the kind of the scores.
         column: the target's column.
         variant: how scores become weights.
         deviation: the standard deviation of each mask's evidence, `k`.

@@ -18,8 +18,8 @@ Grid = Annotated[Tensor, "*g"]
 def softmax_map(bank: ScoreBank, column: int) -> Grid:
     """ReLU(Σ_k softmax over k of z_t(X·H_k) · A_k) on the layer's grid, over *every* channel.
 
-    This package does not score flat channels. The others score them with a mask of zeros, which
-    gives the scores of the empty image; the bank has these.
+    This package does not score flat channels. The other packages score them with a mask of zeros,
+    which gives the scores of the empty image; the bank has these.
     """
     scores = bank.fill_scores[column].expand(len(bank.activations)).clone()
     scores[bank.asked] = bank.scores[:, column]

@@ -33,7 +33,7 @@ class Column(nn.Module):
     Args:
         readable: images → readout, `b n`.
         target: the column.
-        head: what the scores are.
+        head: the kind of the scores.
         dtype: the network's number format.
         probability: whether to return the target's probability instead.
     """

@@ -26,7 +26,7 @@ Inputs = Images | Mapping[str, Tensor] | Sequence[Tensor]
 """The input of a model: images, or several inputs by name or in order, one of them the images."""
 
 TargetSpec = int | str | Readout | None
-"""What users may explain: a column, its name, their own readout, or None for the prediction."""
+"""What users can explain: a column, its name, their own readout, or None for the prediction."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Model(ABC):
         spec: the model's name, for the records.
         preprocess: how a photo becomes the input, if known.
         names: one name per column of the readout, if known.
-        head: what the scores are, or "auto" to detect it.
+        head: the kind of the scores, or "auto" to detect it.
         remarks: sentences on decisions that the user should know about.
     """
 

@@ -29,7 +29,7 @@ class Scorer:
         batch_size: images per pass.
 
     Attributes:
-        head: what the scores are.
+        head: the kind of the scores.
         remarks: about the head, for the user.
         columns: the scores of the image, `n`.
         names: one per column, if known.

@@ -77,7 +77,7 @@ def _masked_images(model: Model, images: Images, layer: str, masking: Masking) -
     activations, scores = model.activations(images, layer)
     if not scores.isfinite().all():
         raise ModelError(
-            "The model's scores of the unmasked image are NaN or infinite.",
+            "The model's scores of the unmasked image contain NaN or infinity.",
             likely="Its weights may hold NaN, it may overflow in half precision, or the image may "
             "not be preprocessed as the model expects.",
             do="Check model(x) on this image; try float32 weights.",

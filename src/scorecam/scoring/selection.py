@@ -27,7 +27,7 @@ class MaskScores:
         scores: `s n`.
         fill: the scores of the empty image, `n`.
         repeated: the second scores of the unmasked image, `n`.
-        head: what the scores are.
+        head: the kind of the scores.
     """
 
     masks: Tensor

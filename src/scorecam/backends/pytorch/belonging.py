@@ -1,7 +1,7 @@
 """Which of a network's other inputs belong to single images, and which are shared by all.
 
 A tensor as long as the batch may have a row for each image, or be a table that happens to have that
-length. A few passes decide: the network is run on some of the images again, and repeats its output
+length. A few passes decide: the network is run again on some of the images. It repeats its output
 for the whole batch only if the input is interpreted correctly.
 """
 
@@ -25,17 +25,19 @@ MOST_COMBINED = 4
 MIXED, ALONE = ((0, 0, 1),), ((0, 0), (1, 1))
 """Batches of image indexes: first two images in one batch, then each image without the other."""
 
-Ask = Callable[[Call, Images], BatchedScores]
-"""The network's scores for images, called in this way."""
+ScoreImages = Callable[[Call, Images], BatchedScores]
+"""Scores images with the network, called in this way."""
 
 
-def calls_for(images: Images, entries: Mapping[Key, Any], plain: Call, ask: Ask) -> list[Call]:
+def calls_for(
+    images: Images, entries: Mapping[Key, Any], plain: Call, score_images: ScoreImages
+) -> list[Call]:
     """How to call the network with each of several images; passes decide what is unclear.
 
     Args:
         entries: the other inputs.
         plain: the index or name of the images, and how inputs are passed.
-        ask: scores images.
+        score_images: scores images.
 
     Raises:
         SettingError: it stays unclear which images an input belongs to.
@@ -43,8 +45,8 @@ def calls_for(images: Images, entries: Mapping[Key, Any], plain: Call, ask: Ask)
     unclear = [key for key, value in entries.items() if may_belong(value, len(images))]
     if not unclear:
         return one_by_one(plain, images, (), entries)
-    scores = ask(whole(plain, entries), images)
-    batch = _Batch(plain, images, entries=entries, scores=scores, ask=ask)
+    scores = score_images(whole(plain, entries), images)
+    batch = _Batch(plain, images, entries=entries, scores=scores, score_images=score_images)
     fitting = list(_combinations(unclear))
     for tried in (MIXED, ALONE):
         fitting = [own for own in fitting if all(batch.repeats(own, places) for places in tried)]
@@ -79,17 +81,17 @@ class _Batch:
     images: Images
     entries: Mapping[Key, Any]
     scores: BatchedScores
-    ask: Ask
+    score_images: ScoreImages
 
     def repeats(self, own: Collection[Key], places: Sequence[int]) -> bool:
-        """Whether some images, with their rows of `own`, get the same scores as before."""
+        """Whether these images, with their rows of `own`, get the same scores as in the batch."""
         rows = list(places)
-        inputs = {key: each[rows] if key in own else each for key, each in self.entries.items()}
+        inputs = {key: value[rows] if key in own else value for key, value in self.entries.items()}
         try:
-            found = self.ask(whole(self.plain, inputs), self.images[rows])
+            scores = self.score_images(whole(self.plain, inputs), self.images[rows])
         except ScorecamError:
             return False
         scale = float(self.scores.nan_to_num(0.0, 0.0, 0.0).abs().max())
-        return found.shape[1:] == self.scores.shape[1:] and torch.allclose(
-            found, self.scores[rows], rtol=1e-3, atol=1e-4 * scale, equal_nan=True
+        return scores.shape[1:] == self.scores.shape[1:] and torch.allclose(
+            scores, self.scores[rows], rtol=1e-3, atol=1e-4 * scale, equal_nan=True
         )

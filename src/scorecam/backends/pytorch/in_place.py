@@ -1,4 +1,4 @@
-"""Running a network itself where it can have no view, and restoring it afterwards."""
+"""Running the network itself if it cannot have a view, and restoring it afterwards."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _HOOKS = (
 
 
 @contextlib.contextmanager
-def as_found(module: nn.Module) -> Generator[nn.Module]:
+def restored_afterwards(module: nn.Module) -> Generator[nn.Module]:
     """The network for one pass; afterwards its tensors are restored.
 
     Raises:
@@ -45,8 +45,8 @@ def as_found(module: nn.Module) -> Generator[nn.Module]:
         yield module
     finally:
         with torch.inference_mode(mode=False), torch.no_grad():
-            for each in kept:
-                each.restore()
+            for snapshot in kept:
+                snapshot.restore()
 
 
 @contextlib.contextmanager
@@ -87,40 +87,40 @@ class _Snapshot:
     """The tensors of one module that are not parameters, and the dicts that hold them."""
 
     def __init__(self, module: nn.Module) -> None:
-        self._homes: list[tuple[dict[Any, Any], dict[Any, Any]]] = [
-            (home, dict(home)) for home in _homes(module)
+        self._tensor_dicts: list[tuple[dict[Any, Any], dict[Any, Any]]] = [
+            (attributes, dict(attributes)) for attributes in _tensor_dicts(module)
         ]
         self._unsaved = vars(module)[NOT_SAVED]
         self._unsaved_before = set(self._unsaved)
         with torch.inference_mode(mode=False), torch.no_grad():
             self._values = [
                 _Value(tensor, tensor.detach().clone(), tensor._version)  # noqa: SLF001
-                for _, before in self._homes
+                for _, before in self._tensor_dicts
                 for tensor in before.values()
                 if _is_plain(tensor)
             ]
 
     def restore(self) -> None:
-        for home, before in self._homes:
-            for key, value in list(home.items()):
-                was = before.get(key)
-                if value is was or not (isinstance(value, Tensor) or isinstance(was, Tensor)):
+        for attributes, before in self._tensor_dicts:
+            for key, value in list(attributes.items()):
+                old = before.get(key)
+                if value is old or not (isinstance(value, Tensor) or isinstance(old, Tensor)):
                     continue
                 if key in before:
-                    home[key] = was
+                    attributes[key] = old
                 else:
-                    del home[key]
-            for key, was in before.items():
-                if key not in home and isinstance(was, Tensor):
-                    home[key] = was
+                    del attributes[key]
+            for key, old in before.items():
+                if key not in attributes and isinstance(old, Tensor):
+                    attributes[key] = old
         for value in self._values:
             value.restore()
         self._unsaved.intersection_update(self._unsaved_before)
         self._unsaved.update(self._unsaved_before)
 
 
-def _homes(module: nn.Module) -> Iterator[dict[Any, Any]]:
-    """Dicts in which a module keeps tensors: its attributes, and those of them that are dicts."""
+def _tensor_dicts(module: nn.Module) -> Iterator[dict[Any, Any]]:
+    """Dicts in which a module keeps tensors: its attributes, and attributes that are dicts."""
     own = vars(module)
     yield own
     yield from (value for value in list(own.values()) if type(value) is dict)

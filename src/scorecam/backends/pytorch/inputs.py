@@ -63,14 +63,14 @@ def split_inputs(
     Args:
         inputs: by name or in order.
         masked: the index or name of the images; None if only one input can be images.
-        axes: how many axes images have apart from batch and colour.
+        axes: the number of axes of images, without batch and colour.
 
     Raises:
         SettingError: it is unclear which input is masked, or that input is not a batch of images.
     """
-    named = isinstance(inputs, Mapping)
-    entries = cast("dict[Key, Any]", dict(inputs if named else enumerate(inputs)))
-    key = _masked(entries, masked, axes)
+    by_name = isinstance(inputs, Mapping)
+    entries = cast("dict[Key, Any]", dict(inputs if by_name else enumerate(inputs)))
+    key = _masked_key(entries, masked, axes)
     images = tensor(entries.pop(key), f"The masked input {quoted(key)}")
     if images.ndim != axes + 2:
         raise SettingError(
@@ -80,7 +80,7 @@ def split_inputs(
             do="Pass all inputs with a batch axis, even for one image; or name another input: "
             "scorecam.open_model(net, masked_input=...).",
         )
-    return images, entries, Call(key, _style(module, {key, *entries}) if named else "in order")
+    return images, entries, Call(key, _style(module, {key, *entries}) if by_name else "in order")
 
 
 def may_belong(value: Any, images: int) -> bool:
@@ -110,13 +110,13 @@ def whole(plain: Call, entries: Mapping[Key, Any]) -> Call:
     return replace(plain, shared=dict(entries))
 
 
-def _masked(entries: Mapping[Key, Any], wanted: Key | None, axes: int) -> Key:
-    if wanted is not None:
-        if wanted in list(entries) and isinstance(entries[wanted], Tensor):
-            return wanted
+def _masked_key(entries: Mapping[Key, Any], named: Key | None, axes: int) -> Key:
+    if named is not None:
+        if named in list(entries) and isinstance(entries[named], Tensor):
+            return named
         raise SettingError(
-            f"masked_input={quoted(wanted)} is not among the inputs.",
-            likely=did_you_mean(wanted, map(str, entries)),
+            f"masked_input={quoted(named)} is not among the inputs.",
+            likely=did_you_mean(named, map(str, entries)),
             do=f"They are {', '.join(map(quoted, entries))}.",
         )
     images = [

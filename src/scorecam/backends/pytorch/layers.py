@@ -62,8 +62,9 @@ def grid_of(
         image: the image's axes `*i`.
         module: the layer; for convolutions and batch norms, the layout is known.
 
-    Otherwise channels come last if the image then shrinks by nearly the same factor along every
-    axis, and would not with channels first (Swin: `b u v k`). With one image axis they come first.
+    For other layers, channels come last if the image then shrinks by nearly the same factor along
+    every axis, and would not with channels first (Swin: `b u v k`). With one image axis,
+    they come first.
     """
     if len(shape) != len(image) + 2:
         return "channels first", ()
@@ -149,10 +150,10 @@ def watch(
     """Run the module once and record the order of calls, their outputs and the residual adds.
 
     Args:
-        module: what runs.
+        module: the network.
         images: its input.
         call: how it is called.
-        ours: whether a hook sees a call of this run: other threads may call the module too.
+        ours: whether the current call belongs to this run; other threads may call the module too.
     """
     trace = Trace(tuple(images.shape[2:]))
 
@@ -246,7 +247,7 @@ def _layer(call: Step, chosen: Step | None) -> Layer:
 
 
 def _default(trace: Trace, calls: Sequence[Step]) -> Step | None:
-    """The last call with several cells that is not a pool; after it, residual sums need care."""
+    """The last call with several cells that is not a pool, or the block before a last sum."""
     candidates = [call for call in calls if math.prod(call.grid) > 1 and not _is_pool(call)]
     last = candidates[-1] if candidates else None
     if last is not None and trace.sums and trace.sums[-1].when > last.when:
@@ -307,7 +308,7 @@ def _blocks(trace: Trace) -> Iterator[Step]:
 
 
 def _representative(group: Sequence[Step], stem: str) -> Step:
-    """The call whose name stands for a tensor."""
+    """The call that names a tensor."""
     pools = [call for call in group if _is_pool(call)]
     if pools:
         return pools[0]

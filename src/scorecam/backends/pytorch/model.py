@@ -34,19 +34,19 @@ from scorecam.shapes import BatchedActivations, BatchedScores, Images
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TorchModel(WhiteBox):
-    """A `torch.nn.Module` of the user: every call leaves it as it was.
+    """A user's `torch.nn.Module`: every call leaves it as it was.
 
     Args:
-        module: answers `b c *i` with its output.
+        module: maps `b c *i` to its output.
         spec: its name in records.
         preprocess: how a photo becomes its input, where known.
         names: one per column of the readout, where known.
-        head: what the scores are, or "auto".
+        head: the kind of the scores, or "auto".
         readout: output → `b` or `b n`.
         remarks: decisions made when it was opened that the user should know.
-        masked_input: which of several inputs is masked, by index or name; None to find it.
+        masked_input: which of several inputs is masked, by index or name; None to detect it.
         call: how the module is called.
-        cache: what was found out about the module.
+        cache: facts about the module, for later calls.
     """
 
     module: nn.Module
@@ -100,10 +100,10 @@ class TorchModel(WhiteBox):
         if len(images) < 2:
             return models
 
-        def ask(call: Call, some: Images) -> BatchedScores:
+        def score(call: Call, some: Images) -> BatchedScores:
             return replace(self, call=call).scores(some)
 
-        return [replace(self, call=call) for call in calls_for(images, entries, plain, ask)]
+        return [replace(self, call=call) for call in calls_for(images, entries, plain, score)]
 
     def layers(self, images: Images) -> list[Layer]:
         return layers.candidates(self._trace(images))
@@ -126,30 +126,30 @@ class TorchModel(WhiteBox):
     def _default(self, images: Images) -> str:
         """The default layer. It takes one more pass per image size and structure of the network."""
         size, build = images.shape[1:], layers.build(self.module)
-        found, name = self.cache.default_layers.get(size, ((), ""))
-        if found != build:
+        known_build, name = self.cache.default_layers.get(size, ((), ""))
+        if known_build != build:
             name = layers.default_layer(self._trace(images))
             self.cache.default_layers[size] = build, name
         return name
 
     def activations(self, images: Images, layer: str) -> tuple[BatchedActivations, BatchedScores]:
         check_readable(self.module)
-        seen: list[Any] = []
+        outputs: list[Any] = []
 
         def keep(output: Any) -> None:
-            # Cloned at once: what follows may write into it. The last call counts.
-            seen[:] = [output.clone() if isinstance(output, Tensor) else output]
+            # Cloned at once: later layers may write into it. The last call of the layer counts.
+            outputs[:] = [output.clone() if isinstance(output, Tensor) else output]
 
         # A copy of the images: some networks write into their input.
         scores = self._scores(images.clone(), keep, layer)
-        if not seen:
+        if not outputs:
             raise LayerError(
                 f"The layer {quoted(layer)} did not run.",
                 likely="The network may use it only in training, or not at all.",
                 do="scorecam.layers(model, image) lists the layers that do run.",
             )
         module = self.module.get_submodule(layer)
-        return channels_first(seen[0], images, layer, module), scores
+        return channels_first(outputs[0], images, layer, module), scores
 
     def scores(self, images: Images) -> BatchedScores:
         return self._scores(images)
@@ -159,20 +159,20 @@ class TorchModel(WhiteBox):
     ) -> BatchedScores:
         """One pass; `keep` is called with each output of `layer`."""
 
-        def ask(network: nn.Module, inputs: Tensor) -> BatchedScores:
+        def score(network: nn.Module, inputs: Tensor) -> BatchedScores:
             with contextlib.nullcontext() if keep is None else self._kept(network, layer, keep):
                 return read(self.call(network, inputs), self.readout, len(images))
 
         layout = self.layout(images)
         laid_out = images.contiguous(memory_format=layout)
         try:
-            found = self._runner.run(laid_out, ask, check=keep is not None)
+            scores = self._runner.run(laid_out, score, check=keep is not None)
         except ModelError as error:
             if layout == torch.contiguous_format or "view size is not compatible" not in str(error):
                 raise
-            self.cache.channels_last = False  # its own `view` needs the usual order
+            self.cache.channels_last = False  # its `view` calls need the usual order
             return self._scores(images, keep, layer)
-        return found.detach().clone()  # outside inference mode: an ordinary tensor
+        return scores.detach().clone()  # outside inference mode: an ordinary tensor
 
     def last_step(self, images: Images) -> tuple[BatchedScores, str]:
         try:
@@ -228,13 +228,13 @@ class TorchModel(WhiteBox):
     def stages(self, images: Images) -> list[str]:
         runner = self._runner
 
-        def note(network: nn.Module, inputs: Tensor) -> list[str]:
+        def find_stages(network: nn.Module, inputs: Tensor) -> list[str]:
             def run() -> object:
                 return self.call(network, inputs)
 
             return randomise.stages(network, run, runner.own_calls(network))
 
-        return runner.run(images[:1], note, check=True)
+        return runner.run(images[:1], find_stages, check=True)
 
     def randomised(self, stages: Sequence[str], images: Images, seed: int) -> TorchModel:
         known = self.stages(images)

@@ -53,11 +53,11 @@ def torch_model(built: Built, spec: str, options: Options, *, shared: bool = Fal
         spec: the model's name in records.
         shared: the network belongs to the user: it is copied to another device, never moved.
     """
-    given, labels = options.preprocess, options.labels
+    preprocess, labels = options.preprocess, options.labels
     return TorchModel(
         _on_device(built.module, options.device, shared=shared),
         spec=spec,
-        preprocess=built.preprocess if given is None else _preprocess(given),
+        preprocess=built.preprocess if preprocess is None else _preprocess(preprocess),
         names=built.names if labels is None else read_labels(labels),
         head=check_head(options.head),
         readout=readout_for(options.output),
@@ -66,8 +66,8 @@ def torch_model(built: Built, spec: str, options: Options, *, shared: bool = Fal
     )
 
 
-def _open(given: nn.Module, options: Options) -> TorchModel:
-    module, remarks = _unwrapped(given)
+def _open(value: nn.Module, options: Options) -> TorchModel:
+    module, remarks = _unwrapped(value)
     spec = type(module).__name__
     if options.weights is not None:
         module = copied(module)
@@ -76,8 +76,8 @@ def _open(given: nn.Module, options: Options) -> TorchModel:
     return torch_model(built, spec, options, shared=options.weights is None)
 
 
-def _takes(given: Any) -> bool:
-    return isinstance(given, nn.Module)
+def _takes(value: Any) -> bool:
+    return isinstance(value, nn.Module)
 
 
 OPENER = Opener("", _takes, _open)
@@ -98,8 +98,8 @@ def _attribute(module: nn.Module) -> str:
     return WRAPPERS.get(type(module).__name__, "") if by_torch else ""
 
 
-def _preprocess(given: Any) -> Preprocess:
-    return given if isinstance(given, Preprocess) else Preprocess.load(given)
+def _preprocess(value: Any) -> Preprocess:
+    return value if isinstance(value, Preprocess) else Preprocess.load(value)
 
 
 def _on_device(module: nn.Module, device: str | torch.device | None, *, shared: bool) -> nn.Module:
@@ -109,12 +109,12 @@ def _on_device(module: nn.Module, device: str | torch.device | None, *, shared: 
     do = "Pass a name such as 'cpu' or 'cuda:0', or a torch.device."
     device = instance("device", device, (str, torch.device), do)
     try:
-        wanted = torch.device(device)
+        target = torch.device(device)
         tensors = itertools.chain(module.parameters(), module.buffers())
-        here = next((tensor.device for tensor in tensors), wanted)
-        if torch.empty(0, device=wanted).device == torch.empty(0, device=here).device:
+        current = next((tensor.device for tensor in tensors), target)
+        if torch.empty(0, device=target).device == torch.empty(0, device=current).device:
             return module
-        return (copied(module) if shared else module).to(wanted)
+        return (copied(module) if shared else module).to(target)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise SettingError(
             f"The device {quoted(str(device))} cannot be used: {reason(error)}",

@@ -16,7 +16,7 @@ class Prepared:
     """A network's scores as a function of images alone.
 
     Args:
-        network: what runs, in evaluation mode.
+        network: the network, in evaluation mode.
         call: how it is called.
         readout: how its output is read.
     """
@@ -35,7 +35,7 @@ class Readable(nn.Module):
     def __init__(self, network: nn.Module, call: Call, readout: Readout) -> None:
         super().__init__()
         self.network = network
-        # In a tuple, so that torch takes neither for a submodule.
+        # In a tuple, so that torch registers neither as a submodule.
         self._reading = call, readout
 
     def forward(self, images: Images) -> BatchedScores:

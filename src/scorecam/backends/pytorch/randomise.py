@@ -25,7 +25,7 @@ LONGEST_PATH = 2
 
 
 def with_weights(module: nn.Module) -> dict[str, nn.Module]:
-    """The modules that have parameters directly, by name."""
+    """The modules that have parameters of their own, by name."""
     return {
         name: child
         for name, child in module.named_modules()
@@ -51,16 +51,16 @@ def stages(
 
     Args:
         module: the network.
-        run: one pass of the network, which gives the order; what does not run comes last.
-        ours: whether a hook sees a call of that pass: other threads may call the network too.
+        run: makes one pass of the network, which gives the order; stages that do not run come last.
+        ours: whether the current call belongs to that pass; other threads may call the network too.
     """
     leaves = with_weights(module)
     order: list[str] = []
 
-    def noting(name: str) -> Callable[[nn.Module, Any], None]:
+    def recording(name: str) -> Callable[[nn.Module, Any], None]:
         return lambda _module, _inputs: order.append(name) if ours() else None
 
-    handles = [child.register_forward_pre_hook(noting(name)) for name, child in leaves.items()]
+    handles = [child.register_forward_pre_hook(recording(name)) for name, child in leaves.items()]
     try:
         run()
     finally:
@@ -78,10 +78,10 @@ def randomised(module: nn.Module, chosen: Sequence[str], seed: int) -> nn.Module
         ModelError: it cannot be copied, or a layer has no initialiser.
     """
     copy = copied(module)
-    wanted = set(chosen)
+    selected = set(chosen)
     with torch.no_grad(), SeededDraws(SEED_OFFSET + seed):
         for name, child in with_weights(copy).items():
-            if stage_of(copy, name) in wanted:
+            if stage_of(copy, name) in selected:
                 _reinitialise(name, child)
     return copy
 

@@ -25,38 +25,38 @@ INERT = frozenset(
 class Rewiring:
     """Replaces objects, and whatever refers to them.
 
-    `becomes` names an object and its replacement. Calling it with a value returns the value with
-    every such object replaced; containers, functions and methods that refer to none are returned
-    themselves. One pass of one thread has its own.
+    `replace` registers an object and its replacement. Calling a `Rewiring` with a value returns the
+    value with every such object replaced; containers, functions and methods that refer to none of
+    them are returned unchanged. Each pass of each thread has its own `Rewiring`.
     """
 
     def __init__(self) -> None:
-        self._becomes: dict[int, Any] = {}
+        self._replacements: dict[int, Any] = {}
         self._alive: list[Any] = []  # ids are unique only among living objects
         self._open: set[int] = set()
 
-    def becomes(self, old: object, new: object) -> None:
+    def replace(self, old: object, new: object) -> None:
         self._alive.append(old)
-        self._becomes[id(old)] = new
+        self._replacements[id(old)] = new
 
-    def knows(self, thing: object) -> bool:
-        return id(thing) in self._becomes
+    def knows(self, value: object) -> bool:
+        return id(value) in self._replacements
 
     def __call__(self, value: Any) -> Any:
         kind = type(value)
         if kind in INERT:
             return value
         key = id(value)
-        if key in self._becomes:
-            return self._becomes[key]
+        if key in self._replacements:
+            return self._replacements[key]
         rewire = _REWIRED.get(kind)
         if rewire is None or key in self._open:
             return value
         self._open.add(key)
-        found = rewire(self, value)
+        rewired = rewire(self, value)
         self._open.discard(key)
-        self.becomes(value, found)
-        return found
+        self.replace(value, rewired)
+        return rewired
 
     def sequence(self, value: Any) -> Any:
         """A list, tuple or set."""
@@ -75,10 +75,10 @@ class Rewiring:
         after = [(self(key), self(item)) for key, item in before]
         if all(a[0] is b[0] and a[1] is b[1] for a, b in zip(before, after, strict=True)):
             return value
-        again = value.copy()
-        again.clear()
-        again.update(after)
-        return again
+        copy = value.copy()
+        copy.clear()
+        copy.update(after)
+        return copy
 
     def method(self, value: types.MethodType) -> Any:
         """A bound method."""
@@ -98,8 +98,8 @@ class Rewiring:
     def reference(self, value: weakref.ref[Any]) -> Any:
         """A weak reference."""
         target = value()
-        found = self._becomes.get(id(target), target)
-        return value if found is target else weakref.ref(found)
+        rewired = self._replacements.get(id(target), target)
+        return value if rewired is target else weakref.ref(rewired)
 
     def cell(self, value: types.CellType) -> types.CellType:
         """A variable of an enclosing function."""
@@ -107,15 +107,15 @@ class Rewiring:
             content = value.cell_contents
         except ValueError:  # not set yet
             return value
-        found = self(content)
-        return value if found is content else types.CellType(found)
+        rewired = self(content)
+        return value if rewired is content else types.CellType(rewired)
 
     def function(self, value: types.FunctionType) -> Any:
         """A function: its closure, its defaults, and the global variables that it names."""
         closure = value.__closure__ and tuple(self(cell) for cell in value.__closure__)
         defaults, keywords = self(value.__defaults__), self(value.__kwdefaults__)
         known = value.__globals__
-        named = {name: self._becomes[id(known[name])] for name in self._globals(value)}
+        named = {name: self._replacements[id(known[name])] for name in self._globals(value)}
         same = (
             not named
             and defaults is value.__defaults__
@@ -125,10 +125,10 @@ class Rewiring:
         if same:
             return value
         scope = {**known, **named} if named else known
-        again = types.FunctionType(value.__code__, scope, value.__name__, defaults, closure)
-        again.__kwdefaults__ = keywords
-        again.__dict__.update(vars(value))
-        return again
+        copy = types.FunctionType(value.__code__, scope, value.__name__, defaults, closure)
+        copy.__kwdefaults__ = keywords
+        copy.__dict__.update(vars(value))
+        return copy
 
     def _globals(self, function: types.FunctionType) -> Iterator[str]:
         codes = [function.__code__]
@@ -136,7 +136,7 @@ class Rewiring:
             code = codes.pop()
             codes += [inner for inner in code.co_consts if isinstance(inner, types.CodeType)]
             for name in code.co_names:
-                if id(function.__globals__.get(name)) in self._becomes:
+                if id(function.__globals__.get(name)) in self._replacements:
                     yield name
 
 

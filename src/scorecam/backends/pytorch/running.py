@@ -26,10 +26,10 @@ from scorecam.shapes import Images
 T = TypeVar("T")
 
 COMPUTED_IN = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
-"""Types in which networks compute; others, of eight bits, only store numbers."""
+"""Types in which networks compute. Eight-bit types only store numbers."""
 
 _UNVIEWABLE: WeakSet[nn.Module] = WeakSet()
-"""Networks whose view would run their own modules: these run themselves. Threads share the set."""
+"""Networks that cannot have a view, and are run themselves. Threads share the set."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class Runner:
     Args:
         module: the network.
         call: how it is called.
-        views: its views; every pass takes one of its own.
+        views: its views; every pass takes one.
     """
 
     module: nn.Module
@@ -59,12 +59,12 @@ class Runner:
                 return tensor
         return torch.empty(0, dtype=torch.float32)  # quantised, or without weights
 
-    def run(self, images: Images, ask: Callable[[nn.Module, Tensor], T], *, check: bool) -> T:
-        """The result of `ask` for the network in evaluation mode, without autograd.
+    def run(self, images: Images, task: Callable[[nn.Module, Tensor], T], *, check: bool) -> T:
+        """The result of `task` for the network in evaluation mode, without autograd.
 
         Args:
             images: are moved to the network's device and type.
-            ask: is called with the network to use, and the images.
+            task: is called with the network to use, and the images.
             check: whether to make sure that a view runs none of the network's own modules.
 
         Raises:
@@ -78,22 +78,22 @@ class Runner:
                 if any(map(is_lazy, self.tensors)):
                     self._initialise(inputs[:1])
                 with torch.inference_mode():
-                    return self._with_view(lambda network: ask(network, inputs), check=check)
+                    return self._with_view(lambda network: task(network, inputs), check=check)
         except ScorecamError:
             raise
         except Exception as error:
             raise hints.failed(error, images, self.module) from error
 
-    def _with_view(self, ask: Callable[[nn.Module], T], *, check: bool) -> T:
+    def _with_view(self, task: Callable[[nn.Module], T], *, check: bool) -> T:
         if self.module not in _UNVIEWABLE:
             try:
                 check = check or not self.views.checked
                 with self.views.one(self.module, check=check) as view:
-                    return ask(view)
+                    return task(view)
             except Strayed:
                 _UNVIEWABLE.add(self.module)
-        with in_place.as_found(self.module) as network:
-            return ask(network)
+        with in_place.restored_afterwards(self.module) as network:
+            return task(network)
 
     def _initialise(self, image: Images) -> None:
         """Give lazy layers their weights, as the network's own first call would."""
@@ -109,7 +109,7 @@ class Runner:
                     raise Strayed
                 view = self.views.kept(self.module)
             except Strayed:
-                with in_place.as_found(self.module):
+                with in_place.restored_afterwards(self.module):
                     yield self.module
             else:
                 yield view
@@ -119,7 +119,7 @@ class Runner:
         """The network with autograd, and with parameters that need no gradient.
 
         Raises:
-            ModelError: what runs in the context failed.
+            ModelError: the code in the context failed.
         """
         try:
             with (
@@ -143,14 +143,14 @@ class Runner:
     @contextlib.contextmanager
     def _without_gradients(self) -> Generator[nn.Module]:
         if self.module in _UNVIEWABLE:
-            with in_place.as_found(self.module), in_place.untouched(self.module):
+            with in_place.restored_afterwards(self.module), in_place.untouched(self.module):
                 yield self.module
             return
         with self.views.one(self.module, detach=True) as view:
             yield view
 
     def own_calls(self, network: nn.Module) -> Callable[[], bool]:
-        """A function for hooks on the network that `ask` got: whether this call is one of ours.
+        """A function for hooks on the network that `task` gets: whether the current call is ours.
 
         Nobody else can call a view. The network itself may be running in other threads.
         """

@@ -62,7 +62,7 @@ class Views:
         try:
             with view.watched() if check else contextlib.nullcontext():
                 yield viewed
-        except KeyError as error:  # a dict outside the network has its modules as keys
+        except KeyError as error:  # a dict outside the network uses its modules as keys
             if error.args and view.holds(error.args[0]):
                 raise Strayed from error
             raise
@@ -100,12 +100,12 @@ class _Guard:
     """A hook that stops one thread before it runs a module."""
 
     def __init__(self) -> None:
-        self.met = False
+        self.triggered = False
         self._thread = threading.get_ident()
 
     def __call__(self, _module: nn.Module, _inputs: object) -> None:
         if threading.get_ident() == self._thread:
-            self.met = True
+            self.triggered = True
             raise Strayed
 
 
@@ -115,8 +115,8 @@ class _Pair:
 
     original: nn.Module
     view: nn.Module
-    found: dict[str, Any]
-    given: dict[str, Any]
+    original_attributes: dict[str, Any]
+    view_attributes: dict[str, Any]
 
 
 class _View:
@@ -131,33 +131,39 @@ class _View:
         self._pairs = {id(pair.original): pair for pair in pairs}
         rewire = Rewiring()
         for pair in pairs:
-            rewire.becomes(pair.original, pair.view)
+            rewire.replace(pair.original, pair.view)
         own = [pair for pair in pairs if pair.view is not pair.original and not _script(pair)]
         with torch.inference_mode(mode=False), torch.no_grad():
             self._fresh = [
-                tensor for pair in own for tensor in _copied_tensors(pair.found, rewire, detach)
+                tensor
+                for pair in own
+                for tensor in _copied_tensors(pair.original_attributes, rewire, detach)
             ]
         for pair in own:
-            pair.given = {key: _attribute(value, rewire) for key, value in pair.found.items()}
-            pair.given |= {"training": False, "_compiled_call_impl": None}
-            # A guard on a network that shares modules with this one is not for the view.
-            hooks = pair.given["_forward_pre_hooks"]
+            pair.view_attributes = {
+                key: _attribute(value, rewire) for key, value in pair.original_attributes.items()
+            }
+            pair.view_attributes |= {"training": False, "_compiled_call_impl": None}
+            # The view does not get guards of other networks that share modules with this one.
+            hooks = pair.view_attributes["_forward_pre_hooks"]
             for key in [key for key, hook in hooks.items() if isinstance(hook, _Guard)]:
                 del hooks[key]
             # Other sets are shared, but this one belongs to the buffers.
-            pair.given[NOT_SAVED] = set(pair.found[NOT_SAVED])
+            pair.view_attributes[NOT_SAVED] = set(pair.original_attributes[NOT_SAVED])
             if _compiled(pair.original):
-                pair.given["forward"] = rewire(pair.found["_modules"]["_orig_mod"])
+                pair.view_attributes["forward"] = rewire(
+                    pair.original_attributes["_modules"]["_orig_mod"]
+                )
             vars(pair.view).clear()
-            vars(pair.view).update(pair.given)
+            vars(pair.view).update(pair.view_attributes)
         return self._pairs[id(module)].view
 
     def _pair(self, child: nn.Module, *, detach: bool) -> _Pair:
-        """The module and its view, which is that of the last use where there was one."""
+        """The module and its view; the view of the last use is used again."""
         if isinstance(child, torch.jit.ScriptModule):
             training = any(inner.training for inner in child.modules())
-            wanted = detach and any(weight.requires_grad for weight in child.parameters())
-            if not training and not wanted:
+            has_gradients = detach and any(weight.requires_grad for weight in child.parameters())
+            if not training and not has_gradients:
                 return _Pair(child, child, {}, {})
             own = copied(child).eval()
             for weight in own.parameters():
@@ -170,8 +176,8 @@ class _View:
             view = _blank(child)
         return _Pair(child, view, dict(vars(child)), {})
 
-    def holds(self, thing: object) -> bool:
-        return any(pair.view is thing for pair in self._pairs.values())
+    def holds(self, module: object) -> bool:
+        return any(pair.view is module for pair in self._pairs.values())
 
     @contextlib.contextmanager
     def watched(self) -> Generator[None]:
@@ -189,17 +195,17 @@ class _View:
         try:
             yield
         except Exception as error:
-            if guard.met:
-                raise Strayed from error  # the network may have replaced our exception by its own
+            if guard.triggered:
+                raise Strayed from error  # the network may have replaced our exception
             raise
         finally:
             for handle in handles:
                 handle.remove()
-        if guard.met:
+        if guard.triggered:
             raise Strayed
 
     def build(self) -> None:
-        """Turn the network's lazy layers into what the view's have become; they share weights."""
+        """Turn the network's lazy layers into those that the view has built; they share weights."""
         for pair in self._pairs.values():
             own, after = vars(pair.original), vars(pair.view)
             if type(pair.original) is not type(pair.view):
@@ -220,14 +226,15 @@ class _View:
             after = vars(pair.view)
             plain = {
                 key: after[key]
-                for key, value in pair.given.items()
+                for key, value in pair.view_attributes.items()
                 if key in after and after[key] is not value and key != "training"
                 if _is_plain(value) and _is_plain(after[key])
             }
             if plain and not _changed(pair, fresh):
                 own = vars(pair.original)
                 for key, value in plain.items():
-                    if own.get(key) is pair.found[key]:  # no other call has set it meanwhile
+                    # Otherwise another call has set it meanwhile.
+                    if own.get(key) is pair.original_attributes[key]:
                         own[key] = value
             for value in after.values():
                 if type(value) is list:
@@ -256,7 +263,7 @@ def _blank(module: nn.Module) -> nn.Module:
     """An instance of the same class without attributes.
 
     Raises:
-        Strayed: its instances have more than attributes.
+        Strayed: its instances have state outside `__dict__`.
     """
     kind = type(module)
     if any(vars(base).get("__slots__") for base in kind.__mro__):
@@ -267,9 +274,11 @@ def _blank(module: nn.Module) -> nn.Module:
         raise Strayed from error
 
 
-def _copied_tensors(found: dict[str, Any], rewire: Rewiring, detach: bool) -> Iterator[Tensor]:
+def _copied_tensors(
+    original_attributes: dict[str, Any], rewire: Rewiring, detach: bool
+) -> Iterator[Tensor]:
     """The view's own tensors of one module: copies of all that are not parameters."""
-    for value in found.values():
+    for value in original_attributes.values():
         if type(value) in INERT:
             continue
         entries = list(value.values()) if type(value) in _DICTS else (value,)
@@ -279,11 +288,11 @@ def _copied_tensors(found: dict[str, Any], rewire: Rewiring, detach: bool) -> It
             if isinstance(tensor, nn.Parameter):
                 if detach:
                     own = nn.Parameter(tensor.detach(), requires_grad=False)
-                    rewire.becomes(tensor, own)
+                    rewire.replace(tensor, own)
                 continue
-            again = tensor.detach().clone()
-            rewire.becomes(tensor, again)
-            yield again
+            copy = tensor.detach().clone()
+            rewire.replace(tensor, copy)
+            yield copy
 
 
 def _is_plain(value: Any) -> bool:
@@ -300,10 +309,10 @@ def _attribute(value: Any, rewire: Rewiring) -> Any:
         return value
     if kind in _DICTS and not value:  # most of a module's tables of hooks
         return value.copy()
-    becomes = rewire(value)
-    if becomes is value and kind in _DICTS:
+    rewired = rewire(value)
+    if rewired is value and kind in _DICTS:
         return cast("dict[Any, Any]", value).copy()
-    return becomes
+    return rewired
 
 
 def _changed(pair: _Pair, fresh: dict[int, Tensor]) -> bool:
@@ -319,7 +328,7 @@ def _changed(pair: _Pair, fresh: dict[int, Tensor]) -> bool:
                 flat |= {(key, k): id(v) for k, v in inner if isinstance(v, Tensor)}
         return flat
 
-    before, after = tensors(pair.given), tensors(vars(pair.view))
+    before, after = tensors(pair.view_attributes), tensors(vars(pair.view))
     return before != after or any(
         key in fresh and fresh[key]._version > 0  # noqa: SLF001  (0 until the copy is written to)
         for key in after.values()

@@ -1,4 +1,4 @@
-"""Whether another way to run a network gives the heatmap that the network itself gives."""
+"""Whether a runtime gives the same heatmap as the network itself."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ SAME = 1e-4
 """Float32 runtimes agree when the probe's scaled heatmap moves by at most this."""
 
 CLOSE = 0.05
-"""The same for the half precision that precision="auto" takes."""
+"""The same for the half precision that precision="auto" chooses."""
 
 WILD = 0.25
-"""The same for a half precision that the user names. Beyond this, something is broken."""
+"""The same for a half precision that the user names. A larger change means a broken runtime."""
 
 
 def limit(speed: Speed, precision: str) -> float:
@@ -79,7 +79,7 @@ class Trial:
     def repeats(self) -> bool:
         """Whether the network gives the same scores for the probe a second time.
 
-        This costs the probe's passes, so it is called only where there is reason to doubt it.
+        This costs the probe's passes, so it is called only if there is reason to doubt.
         """
         own = self._own_scores[0]
         self.passes += len(self._images)

@@ -1,4 +1,4 @@
-"""Which way to run a network scores masked images fastest, and still gives the same heatmap."""
+"""Choosing the runtime that scores masked images fastest and still gives the same heatmap."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def choose(network: Network, speed: Speed, probe: Probe) -> Engine:
         network.scores, EAGER, network.precision, layout=network.layout(probe.image[None])
     )
     trial = Trial(network, plain, probe)
-    taken, failures = plain, list[str]()
+    chosen, failures = plain, list[str]()
     for runtime, precision in _candidates(network, speed):
         if (runtime, precision) == (EAGER, network.precision):
             break
@@ -43,12 +43,12 @@ def choose(network: Network, speed: Speed, probe: Probe) -> Engine:
             failures.append(f"{runtime} cannot run this network ({cause(error)})")
             continue
         if distance <= limit(speed, precision):
-            taken = engine
+            chosen = engine
             break
         failures.append(f"{runtime} in {precision} moves the heatmap by {distance:.2g}")
-    remarks = _remarks(failures, speed, taken)
-    engine = dataclasses.replace(taken, probed=trial.passes, remarks=remarks)
-    return engine if taken is plain else with_fallback(engine, plain)
+    remarks = _remarks(failures, speed, chosen)
+    engine = dataclasses.replace(chosen, probed=trial.passes, remarks=remarks)
+    return engine if chosen is plain else with_fallback(engine, plain)
 
 
 def _worth_trying(trial: Trial, runtime: str, precision: str) -> bool:
@@ -70,11 +70,11 @@ def _tried(trial: Trial, runtime: str, precision: str, speed: Speed) -> tuple[En
     return engine, trial.distance(engine)
 
 
-def _remarks(failures: Sequence[str], speed: Speed, taken: Engine) -> list[str]:
-    """Why the user's own choice was not followed. What "auto" passes over needs no remark."""
-    if speed.runtime in ("auto", taken.runtime) and speed.precision in ("auto", taken.precision):
+def _remarks(failures: Sequence[str], speed: Speed, chosen: Engine) -> list[str]:
+    """Why the user's own choice was not followed. A runtime that "auto" skips needs no remark."""
+    if speed.runtime in ("auto", chosen.runtime) and speed.precision in ("auto", chosen.precision):
         return []
-    return [f"{why}; {taken.runtime} in {taken.precision} was used." for why in failures]
+    return [f"{why}; {chosen.runtime} in {chosen.precision} was used." for why in failures]
 
 
 def _candidates(network: Network, speed: Speed) -> list[tuple[str, str]]:
@@ -90,7 +90,7 @@ def _candidates(network: Network, speed: Speed) -> list[tuple[str, str]]:
         return [(speed.runtime, network.precision)] if named else []
     runtimes = [speed.runtime]
     if speed.runtime == "auto":
-        fit = (name for name, each in RUNTIMES.items() if each.automatic(network.device))
+        fit = (name for name, runtime in RUNTIMES.items() if runtime.automatic(network.device))
         runtimes = [*fit, EAGER]
     return [
         (runtime, precision)
@@ -110,7 +110,7 @@ def _precisions(device: torch.device, speed: Speed) -> list[str]:
 
 
 def advice() -> list[str]:
-    """The runtimes of this machine, and what "auto" takes and why: a line each."""
+    """The runtimes of this machine, and what "auto" takes and why: one line each."""
     half = casting.half_precision(torch.device("cpu"))
     lines = [f"runtime {name:<10}{_status(runtime)}" for name, runtime in RUNTIMES.items()]
     lines += [

@@ -1,4 +1,4 @@
-"""What code reads apart from its arguments: globals, attributes, imports."""
+"""What code reads besides its arguments: globals, attributes, imports."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ BY_ANY_NAME = frozenset((getattr, vars, dir))
 """Built-in functions with which code can read any attribute of an object."""
 
 RANDOM_MODULES = frozenset(("datetime", "random", "secrets", "time", "uuid"))
-"""Modules that may make code give another result each time."""
+"""Modules that may make the result of code differ each time."""
 
 
 @dataclass(frozen=True)
@@ -92,14 +92,14 @@ def reads(code: types.CodeType) -> Reads:
         if isinstance(constant, types.CodeType):
             inner = reads(constant)
             digest.update(inner.digest)
-            for name, found in names.items():
-                found.update(getattr(inner, name))
+            for name, collected in names.items():
+                collected.update(getattr(inner, name))
             continue
         digest.update(f"{type(constant)} {constant!r}".encode("utf-8", "backslashreplace"))
         if isinstance(constant, str) and constant.isidentifier():
             names["attributes"].add(constant)
     digest.update(repr((code.co_names, code.co_varnames, code.co_freevars)).encode())
-    return Reads(digest.digest(), *(frozenset(found) for found in names.values()))
+    return Reads(digest.digest(), *(frozenset(collected) for collected in names.values()))
 
 
 def _flat(constants: tuple[Any, ...]) -> list[Any]:

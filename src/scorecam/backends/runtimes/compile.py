@@ -73,7 +73,7 @@ def compiled(
     def own(images: Tensor) -> Tensor:
         return scores(images)
 
-    # Torch keeps what it compiled with a function's code, and gives up after eight for one code.
+    # Torch caches compilations per code object, and gives up after eight for one of them.
     own.__code__ = own.__code__.replace()
     with _compiling():
         fast = torch.compile(own, dynamic=False)
@@ -85,18 +85,18 @@ def compiled(
     run(example)
 
     def run_padded(images: Images) -> BatchedScores:
-        given = images.to(example.dtype).contiguous()
+        padded = images.to(example.dtype).contiguous()
         if len(images) < rows:  # another size would be compiled again
-            given = example.new_zeros(example.shape)
-            given[: len(images)] = images
-        return run(given)[: len(images)].clone()
+            padded = example.new_zeros(example.shape)
+            padded[: len(images)] = images
+        return run(padded)[: len(images)].clone()
 
     return run_padded
 
 
 @contextlib.contextmanager
 def _compiling() -> Generator[None]:
-    """Our settings and folder for torch's compiler, without its warnings; put back afterwards.
+    """Our settings and folder for torch's compiler, without its warnings; restored afterwards.
 
     Torch may compile in any pass that differs from those before, so every pass needs this.
     """

@@ -1,4 +1,4 @@
-"""Converted networks, which are kept and used again, and when a conversion pays for itself."""
+"""Converted networks, which are kept for later calls, and when a conversion pays off."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Conversion:
     """A converted network, or why it cannot be converted.
 
     Threads share conversions. `distance`, `refusal` and `changed_by_passes` are set by whichever
-    thread tries the conversion first; two that do so at once find the same.
+    thread tries the conversion first; two that do so at once compute the same values.
 
     Args:
         scores: maps `runtime.batch` images or fewer to their scores; None if conversion failed.
-        state: the network's, when it was converted.
+        state: the network's state when it was converted.
         refusal: why it cannot be converted; empty if it can.
 
     Attributes:
@@ -82,8 +82,8 @@ class Account(NamedTuple):
     """Seconds of a network's own passes that were spent instead of a conversion.
 
     Args:
-        state: the network's, meanwhile.
-        seconds: since it has been in this state.
+        state: the network's state during these passes.
+        seconds: spent since the network entered this state.
     """
 
     state: State
@@ -101,7 +101,7 @@ _RUNNING = ForkLock()
 """Held while a converted network runs: it has one set of buffers."""
 
 
-# ── when one pays ────────────────────────────────────────────────────────────────────────────
+# ── when it pays off ─────────────────────────────────────────────────────────────────────────
 
 
 def pays(trial: Trial, runtime: Runtime, precision: str) -> bool:
@@ -115,7 +115,9 @@ def pays(trial: Trial, runtime: Runtime, precision: str) -> bool:
     known = _CONVERSIONS.get(network.module, {}).get(key)
     if known is not None and known.fits(trial.state):
         return True
-    price = runtime.seconds_to_convert(sum(each.numel() for each in network.module.parameters()))
+    price = runtime.seconds_to_convert(
+        sum(weight.numel() for weight in network.module.parameters())
+    )
     passes = probe.passes * (1.0 if precision == "float32" else HALF)
     accounts = _SPENT.setdefault(network.module, {})
     state, spent = accounts.pop(key, Account(trial.state, 0.0))
@@ -136,13 +138,13 @@ def pays(trial: Trial, runtime: Runtime, precision: str) -> bool:
 def converted(
     trial: Trial, runtime: Runtime, precision: str, *, limit: float, named: bool
 ) -> tuple[Engine, float]:
-    """The network as converted before, or else now; and how far it moves the probe's heatmap.
+    """The kept conversion, or a new one, and how far it moves the probe's heatmap.
 
-    A conversion from before that no longer agrees is dropped.
+    A kept conversion that no longer agrees is dropped.
 
     Args:
         limit: how far it may move the heatmap.
-        named: the user chose this runtime by name: then such a conversion is made again.
+        named: whether the user chose this runtime by name: then a dropped conversion is made again.
 
     Raises:
         ValueError: this runtime cannot run the network.
@@ -160,7 +162,7 @@ def converted(
 
 
 def _distance(made: Conversion, engine: Engine, trial: Trial) -> float:
-    """How far a conversion moves the heatmap. Where nothing can have changed, it is known.
+    """How far a conversion moves the heatmap. It is measured again only if it may have changed.
 
     Raises:
         ValueError: the network never gives the same scores twice, so there is nothing to compare.
@@ -172,13 +174,13 @@ def _distance(made: Conversion, engine: Engine, trial: Trial) -> float:
     if first:
         made.changed_by_passes |= trial.changed_by_passes()
         if (trial.drew or not made.certain) and not trial.repeats():
-            made.refusal = "it gives other scores for the same images each time"
+            made.refusal = "its scores of the same images differ each time"
             raise ValueError(made.refusal)
     return distance
 
 
 def _conversion(trial: Trial, runtime: Runtime, precision: str) -> Conversion:
-    """The network as converted before, or else now.
+    """The kept conversion of the network, or a new one.
 
     Raises:
         ValueError: this runtime does not run such networks.
@@ -191,15 +193,15 @@ def _conversion(trial: Trial, runtime: Runtime, precision: str) -> Conversion:
     key = _key(network, runtime, precision, trial.probe)
     known = _CONVERSIONS.setdefault(network.module, {})
     with _CONVERTING:
-        found = known.get(key)
-        if found is None or not found.fits(trial.state):
-            found = known[key] = _convert(trial, runtime, precision)
+        conversion = known.get(key)
+        if conversion is None or not conversion.fits(trial.state):
+            conversion = known[key] = _convert(trial, runtime, precision)
             _drop_oldest(known)
-    return found
+    return conversion
 
 
 def _convert(trial: Trial, runtime: Runtime, precision: str) -> Conversion:
-    """The network, converted; or why it cannot be, so that it is not tried over and over."""
+    """The converted network; or why it cannot be converted, so that it is not tried again."""
     network, image = trial.network, trial.probe.image
     if trial.state.random_modules:
         names = " and ".join(sorted(trial.state.random_modules))
@@ -224,7 +226,7 @@ def _key(network: Network, runtime: Runtime, precision: str, probe: Probe) -> Ke
 
 def _forget(network: Network, made: Conversion) -> None:
     known = _CONVERSIONS.get(network.module, {})
-    for key in [key for key, each in list(known.items()) if each is made]:
+    for key in [key for key, conversion in list(known.items()) if conversion is made]:
         known.pop(key, None)
 
 

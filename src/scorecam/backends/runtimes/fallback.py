@@ -14,8 +14,8 @@ from scorecam.shapes import BatchedScores, Images
 def with_fallback(engine: Engine, plain: Engine) -> Engine:
     """The engine; after its first failure, `plain` scores that batch and all later ones.
 
-    Threads may share the result. `failed` only ever becomes true, and a batch that meets the change
-    is scored by either engine.
+    Threads may share the result. `failed` never returns to false. A batch that runs while it
+    changes may be scored by either engine.
     """
     failed = False
     same_range = (engine.runtime, engine.precision) == (plain.runtime, "bfloat16")  # as float32's
@@ -32,17 +32,17 @@ def with_fallback(engine: Engine, plain: Engine) -> Engine:
         if failed:
             return plain.scores(images)
         try:
-            found = engine.scores(images)
+            result = engine.scores(images)
         except Exception as error:  # runtimes raise errors of any kind
             if engine.batch is None and isinstance(error, MemoryShortage):
                 raise  # a smaller batch will do
             give_up(cause(error))
             return plain.scores(images)
-        if same_range or found.isfinite().all():
-            return found
+        if same_range or result.isfinite().all():
+            return result
         own = plain.scores(images)
-        if torch.equal(own.isfinite(), found.isfinite()):
-            return found  # the network itself overflows in the same places
+        if torch.equal(own.isfinite(), result.isfinite()):
+            return result  # the network itself overflows in the same places
         give_up("it returned NaN or infinity")
         return own
 
@@ -52,5 +52,5 @@ def with_fallback(engine: Engine, plain: Engine) -> Engine:
 def cause(error: Exception) -> str:
     """The first words of an error, without places in source code and headings that end in ":"."""
     lines = [line.strip(" -") for line in str(error).splitlines()]
-    telling = [line for line in lines if line and line[-1] != ":"] or [type(error).__name__]
-    return " ".join(telling[:2])[:200]
+    informative = [line for line in lines if line and line[-1] != ":"] or [type(error).__name__]
+    return " ".join(informative[:2])[:200]

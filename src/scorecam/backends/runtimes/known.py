@@ -18,4 +18,4 @@ def _adapter(name: str) -> Runtime:
 RUNTIMES: dict[str, Runtime] = {
     name: _adapter(name) for name in runtimes.RUNTIMES if name not in ("auto", EAGER)
 }
-"""In the order in which runtime="auto" tries them. Each is the adapter of the file of its name."""
+"""In the order in which runtime="auto" tries them. Each adapter is in the file with its name."""

@@ -33,13 +33,13 @@ class OpenVINO(Runtime):
     help = "OpenVINO, which takes seconds to convert a network; fast on processors."
     extra = "openvino"
     batch = 8  # larger batches are no faster, and chosen masks come eight at a time
-    mask_threads = 1  # torch's threads go on spinning on the cores that OpenVINO's want
+    mask_threads = 1  # idle threads of torch keep spinning on cores that OpenVINO needs
 
     def version(self) -> str:
         return str(load().__version__).partition("-")[0]  # without the build
 
     def precisions(self) -> Sequence[str]:
-        load()  # it may be missing, even where its capabilities are cached
+        load()  # it may be missing even if its capabilities are cached
         known = _capabilities()
         return [name for name, (capability, _) in FORMATS.items() if capability in known]
 
@@ -110,12 +110,12 @@ def converted(
 
     def run(images: Images) -> BatchedScores:
         check_process()
-        given = images.contiguous()
-        if len(images) < rows:  # it takes exactly that many; the surplus scores are dropped
-            given = example.new_zeros(example.shape)
-            given[: len(images)] = images
-        found = request.infer({0: openvino.Tensor(given.numpy(), shared_memory=True)})[0]
-        return torch.from_numpy(found[: len(images)].copy())
+        padded = images.contiguous()
+        if len(images) < rows:  # it takes exactly this many; surplus scores are dropped
+            padded = example.new_zeros(example.shape)
+            padded[: len(images)] = images
+        output = request.infer({0: openvino.Tensor(padded.numpy(), shared_memory=True)})[0]
+        return torch.from_numpy(output[: len(images)].copy())
 
     return run
 
@@ -158,9 +158,9 @@ def load() -> ModuleType:
 
     On import and in every conversion, OpenVINO's converter sends a client id, versions and
     parameters to an analytics host. For that it forks, and writes to the home folder. Without the
-    package `openvino_telemetry` it uses a stub. Here it never finds the package, or the stub
-    replaces it, also for conversions of the user's own program. For other libraries, the package
-    stays as it is.
+    package `openvino_telemetry` it uses a stub. This function hides the package during the import,
+    or replaces it by the stub if it was imported before. That also holds for conversions in the
+    user's own program. Other libraries still see the package.
 
     Raises:
         MissingExtra: OpenVINO is not installed.

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from scorecam.backends.runtimes import code
 
 MOST_VALUES = 100_000
-"""Values that are read at most; a larger state is not whole."""
+"""The most values that are read; a larger state is not whole."""
 
 Use = tuple[str, str, Any]
 """An owner, the name of one of its attributes, and the attribute."""
@@ -27,7 +27,7 @@ class References:
         network: the network whose state is read.
 
     Attributes:
-        unread: names of what may change the output and cannot be read.
+        unread: names of objects that may change the output and cannot be read.
         kinds: classes in use, whose methods may be called.
         any_name: whether some code reads attributes of any name.
     """
@@ -60,9 +60,9 @@ class References:
             yield f"{label} {number}", name, value
 
     def _named(self, own: Mapping[str, Any]) -> list[str]:
-        """Those of these attributes that the code names."""
-        found = own.keys() if self.any_name else own.keys() & self._names
-        return [name for name in found if name not in _LEFT_OUT]
+        """The names of these attributes that the code uses."""
+        names = own.keys() if self.any_name else own.keys() & self._names
+        return [name for name in names if name not in _LEFT_OUT]
 
     def spend(self, values: int) -> bool:
         """Whether this many more values may be read."""
@@ -72,7 +72,7 @@ class References:
         return self._left >= 0
 
     def count_plain(self) -> None:
-        """Count a value that refers to nothing; the limit holds for all others."""
+        """Count a value that refers to nothing. It is read even beyond the limit."""
         self._left -= 1
 
     def path_of(self, module: nn.Module) -> str | None:
@@ -81,13 +81,13 @@ class References:
 
     def sum_of(self, tensor: Tensor) -> bytes:
         """A checksum of a tensor's content, computed once however often the tensor occurs."""
-        found = self._sums.get(id(tensor))
-        if found is None:
-            found = self._sums[id(tensor)] = tensor, _checksum(tensor)
-        return found[1]
+        known = self._sums.get(id(tensor))
+        if known is None:
+            known = self._sums[id(tensor)] = tensor, _checksum(tensor)
+        return known[1]
 
     def add_function(self, function: types.FunctionType, reads: code.Reads) -> None:
-        """Collect what a function reads apart from its arguments."""
+        """Collect what a function reads besides its arguments."""
         self._names |= reads.attributes
         scope = function.__globals__
         for name in reads.globals:

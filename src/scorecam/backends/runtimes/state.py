@@ -1,8 +1,8 @@
 """What a network's output depends on, as far as it can be read from the network.
 
 Everything that its code can reach is read: weights and buffers by content, attributes, containers
-and objects, hooks, the code itself, function caches, and the globals that code names. What can
-neither be read nor be ruled out makes a state that is not `whole`.
+and objects, hooks, the code itself, function caches, and the globals that code names. If something
+can neither be read nor ruled out, the state is not `whole`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class State:
 
     Args:
         parts: a digest of every part, by its place.
-        unread: names of what may change and cannot be read.
+        unread: names of objects that may change and cannot be read.
     """
 
     parts: Mapping[str, bytes]
@@ -50,7 +50,7 @@ class State:
 
 
 def read_state(network: nn.Module, readout: object) -> State:
-    """The state of a network, and of what reads its output."""
+    """The state of a network and of its readout."""
     reader = _Reader(References(network))
     for name, child in network.named_modules():
         reader.references.kinds[type(child)] = None

@@ -29,7 +29,7 @@ from scorecam.backends.runtimes import code
 from scorecam.backends.runtimes.references import References
 
 DEEPEST = 50
-"""Containers and objects inside one another that are read at most."""
+"""The deepest nesting of containers and objects that is read."""
 
 PLAIN = frozenset((bool, int, float, complex, str, bytes, type(None), type(...), slice, range))
 _VALUES = (
@@ -43,7 +43,7 @@ _VALUES = (
     pathlib.PurePath,
     uuid.UUID,
 )
-"""Kinds whose text says everything about them."""
+"""Kinds that their text describes completely."""
 
 
 class _Named(NamedTuple):
@@ -57,14 +57,14 @@ _INERT = (
     logging.Logger,
     type(threading.Lock()),
     type(threading.RLock()),
-    torch.fx.Graph,  # its module keeps the code that it made of it, and runs that
+    torch.fx.Graph,  # its module keeps and runs the code made from it
     types.MethodDescriptorType,
     types.WrapperDescriptorType,
     types.GetSetDescriptorType,
     types.MemberDescriptorType,
     type(vars(_Named)["field"]),
 )
-"""Kinds whose text or class says all that matters."""
+"""Kinds for which the text or the class is enough."""
 
 
 # ── modules ──────────────────────────────────────────────────────────────────────────────────────
@@ -124,9 +124,9 @@ class Walk:
             return
         self._seen[id(value)] = len(self._seen), value
         self._depth += 1
-        for kinds, how in _HOW:
+        for kinds, read in _READERS:
             if isinstance(value, kinds):
-                how(self, value)
+                read(self, value)
                 break
         else:
             self.instance(value)
@@ -152,7 +152,7 @@ class Walk:
     def tensor(self, tensor: Tensor) -> None:
         try:
             self._add(self._references.sum_of(tensor))
-        except Exception:  # noqa: BLE001  (tensors without ordinary storage raise what they like)
+        except Exception:  # noqa: BLE001  (tensors without ordinary storage raise any error)
             self._unreadable(tensor)
 
     def array(self, array: np.ndarray) -> None:
@@ -173,7 +173,7 @@ class Walk:
         self._each(_name(type(member)), (member.name, member.value))
 
     def mapping(self, mapping: Any) -> None:
-        self._each(_name(type(mapping)), (each for pair in mapping.items() for each in pair))
+        self._each(_name(type(mapping)), (item for pair in mapping.items() for item in pair))
         self.extras(mapping)
 
     def sequence(self, sequence: Any) -> None:
@@ -198,9 +198,9 @@ class Walk:
         self._each("defaults", (function.__defaults__, function.__kwdefaults__))
         self.value(vars(function))
         if not code.trusted(function.__module__):
-            found = code.reads(function.__code__)
-            self._add(found.digest)
-            self._references.add_function(function, found)
+            reads = code.reads(function.__code__)
+            self._add(reads.digest)
+            self._references.add_function(function, reads)
             if code.impure(function.__module__):
                 self._references.unread.add(f"{function.__module__}.{function.__qualname__}")
 
@@ -256,18 +256,18 @@ class Walk:
             return
         self._references.kinds[type(module)] = None
         self._add(_name(type(module)))
-        self._each("attributes", (each for pair in module_attributes(module) for each in pair))
+        self._each("attributes", (item for pair in module_attributes(module) for item in pair))
 
     def local(self, local: threading.local) -> None:
         self._references.kinds[type(local)] = None
         self._each(_name(type(local)), (vars(local),))
 
-    def instance(self, thing: Any) -> None:
-        kind = type(thing)
+    def instance(self, value: Any) -> None:
+        kind = type(value)
         if kind is object:
             self._add("object")
             return
-        attributes = getattr(thing, "__dict__", None)
+        attributes = getattr(value, "__dict__", None)
         slots = [
             name
             for base in kind.__mro__
@@ -275,10 +275,10 @@ class Walk:
             if name not in ("__dict__", "__weakref__")
         ]
         if not code.written_in_python(kind) or (attributes is None and not slots):
-            self._unreadable(thing)
+            self._unreadable(value)
             return
         self._references.kinds[kind] = None
-        self._each(_name(kind), (getattr(thing, name, None) for name in slots))
+        self._each(_name(kind), (getattr(value, name, None) for name in slots))
         self._each("attributes", dict(attributes or {}).items())
 
 
@@ -297,7 +297,7 @@ def _content(cell: types.CellType) -> Any:
         return None
 
 
-_HOW: tuple[tuple[Any, Callable[[Walk, Any], None]], ...] = (
+_READERS: tuple[tuple[Any, Callable[[Walk, Any], None]], ...] = (
     (Tensor, Walk.tensor),
     (nn.Module, Walk.network),
     (np.ndarray, Walk.array),

@@ -1,4 +1,4 @@
-"""Networks that a function of the user returns."""
+"""Networks that a user's function returns."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ def _built(spec: str, weights: Path | None) -> Built:
             likely=did_you_mean(name, vars(home)),
             do="Name a function of it that returns the network.",
         )
-    made = getattr(home, name)
-    if not isinstance(made, nn.Module):
+    network = getattr(home, name)
+    if not isinstance(network, nn.Module):
         with _user_code(spec):
-            made = made()
-    if not isinstance(made, nn.Module):
+            network = network()
+    if not isinstance(network, nn.Module):
         raise ModelError(
-            f"{spec} returned a {type(made).__name__}, not a torch.nn.Module.",
+            f"{spec} returned a {type(network).__name__}, not a torch.nn.Module.",
             do="Name a function without arguments that returns the network.",
         )
-    remarks = load_state(made, state_of(weights)) if weights is not None else []
-    return Built(made, remarks=tuple(remarks))
+    remarks = load_state(network, state_of(weights)) if weights is not None else []
+    return Built(network, remarks=tuple(remarks))
 
 
 @contextlib.contextmanager

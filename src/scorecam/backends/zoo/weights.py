@@ -1,4 +1,4 @@
-"""What openers of specs share: reading the user's weights, and class names that fit them."""
+"""Shared by the openers of specs: the user's weights, and class names that fit them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from scorecam.backends.pytorch.opening import Built
 
 
 def state_of(weights: Path) -> State:
-    """The tensors of a file; none for "random", the network's own initialisation."""
+    """The tensors of a file; empty for "random", which keeps the network's initialisation."""
     return {} if weights == "random" else read_state(weights)
 
 
 def with_fitting_names(built: Built, classes: int) -> Built:
-    """The same without class names, where the weights have another number of classes."""
+    """The same without class names, if the weights have another number of classes."""
     if built.names is None or classes == len(built.names):
         return built
     remark = (
