@@ -120,15 +120,17 @@ class Explanation:
             TargetError: there is no such column.
             SettingError: there is no such variant.
         """
-        chosen = self.target if target is None else self.bank.target(target)
-        how = self.variant if variant is None else find_variant(variant)
-        return replace(self, target=chosen, variant=how)
+        chosen_target = self.target if target is None else self.bank.target(target)
+        chosen_variant = self.variant if variant is None else find_variant(variant)
+        return replace(self, target=chosen_target, variant=chosen_variant)
 
     def top(self, count: int = 5) -> list[Explanation]:
         """The explanations of the `count` largest scores, largest first; no model runs."""
         count = INTEGER.check("count", count)
         if count < 1:
-            raise SettingError(f"top({count}) returns no class.", do="Give a count of at least 1.")
+            raise SettingError(
+                f"top({count}) returns no class.", do="Give a count of at least one."
+            )
         columns = self.bank.image_scores
         indices = columns.topk(min(count, len(columns))).indices
         return [self.of(int(index)) for index in indices]

@@ -188,7 +188,7 @@ class ScoreBank:
             SettingError: there is no such variant.
             BankError: the bank was saved without that column.
         """
-        column, how = self.place(self.target(target).index), find_variant(variant)
+        column, chosen_variant = self.place(self.target(target).index), find_variant(variant)
         if self.exact:
             return 0.0
         if not self.answered.any():
@@ -200,7 +200,9 @@ class ScoreBank:
                 columns, column = large_columns(self.image_scores, column)
                 scores = reduced(scores, columns, self.head)
                 ends = reduced(ends, columns, self.head)
-            estimated = estimate(posterior, scores, ends, head=self.head, aim=(column, how))
+            estimated = estimate(
+                posterior, scores, ends, head=self.head, aim=(column, chosen_variant)
+            )
             return error_of(posterior, scores, estimated)
 
     def heatmap(
@@ -219,9 +221,13 @@ class ScoreBank:
             TargetError: there is no such column.
             SettingError: there is no such variant.
         """
-        how, size = find_variant(variant), self._size(size)
+        chosen_variant, size = find_variant(variant), self._size(size)
         index = self.target(target).index
-        return self._map(self.weights(index, how), self._field(index) if how.field else None, size)
+        return self._map(
+            self.weights(index, chosen_variant),
+            self._field(index) if chosen_variant.field else None,
+            size,
+        )
 
     def contrast(
         self,
@@ -231,10 +237,12 @@ class ScoreBank:
         size: Sequence[int] | None = None,
     ) -> Heatmap:
         """What supports `target` more than `other`: the heatmap of α(target) − α(other)."""
-        how, size = find_variant(variant), self._size(size)
+        chosen_variant, size = find_variant(variant), self._size(size)
         one, two = self.target(target).index, self.target(other).index
-        field = self._field(one) - self._field(two) if how.field else None
-        return self._map(self.weights(one, how) - self.weights(two, how), field, size)
+        field = self._field(one) - self._field(two) if chosen_variant.field else None
+        return self._map(
+            self.weights(one, chosen_variant) - self.weights(two, chosen_variant), field, size
+        )
 
     def _size(self, size: Sequence[int] | None) -> tuple[int, ...]:
         """The axes of the map: the image's by default."""
