@@ -111,7 +111,7 @@ def _checked(state: State, file: Path) -> State:
     """The state, if all its tensors can be weights.
 
     Raises:
-        WeightsError: one cannot, or there are none.
+        WeightsError: a tensor cannot be weights, or there are no tensors.
     """
     size = file.stat().st_size
     invalid = [
@@ -144,7 +144,7 @@ def _unwrapped(content: Any, file: Path) -> State:
     """The mapping from names to tensors, at any depth of a training script's own dicts.
 
     Raises:
-        WeightsError: there is none.
+        WeightsError: there is no such mapping.
     """
     for _ in range(1000):  # stops if a dict contains itself
         if not isinstance(content, Mapping):

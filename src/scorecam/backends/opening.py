@@ -98,11 +98,11 @@ def _unknown(model: object) -> ModelError:
     likely = did_you_mean(model, (name for opener in OPENERS for name in opener.names))
     if pathlib.Path(model).suffix:
         likely = "A weights file goes to weights= (--weights), in addition to the model."
-    *others, last = (opener.specs for opener in OPENERS if opener.specs)
+    *specs, last = (opener.specs for opener in OPENERS if opener.specs)
     return ModelError(
         f"There is no model {quoted(model)}.",
         likely=likely,
-        do=f"A model is {', '.join(others)}, or {last}.",
+        do=f"A model is {', '.join(specs)}, or {last}.",
     )
 
 

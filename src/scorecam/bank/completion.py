@@ -102,7 +102,7 @@ class Completion:
         masks, device = self._masks, self.activations.device
         row_of_channel = torch.full((len(self.activations),), -1, dtype=torch.int64, device=device)
         row_of_channel[self.asked] = torch.arange(len(self.asked), device=device)
-        # Of the channels that share a mask, either all have a score or none has.
+        # Channels that share a mask either all have a score, or none has.
         rows = torch.full_like(masks.first, -1).scatter_reduce(
             0, masks.inverse, row_of_channel[self.channels], reduce="amax"
         )

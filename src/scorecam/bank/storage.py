@@ -99,8 +99,8 @@ def pack_scores(name: str, scores: Scores, *, logits: bool) -> Tensors:
     """
     largest = scores.amax(dim=1)
     relative = (scores - largest[:, None]).half()
-    overflown = scores.isfinite().all(dim=1) & ~relative.isfinite().all(dim=1)
-    if not logits or overflown.any():
+    overflowed = scores.isfinite().all(dim=1) & ~relative.isfinite().all(dim=1)
+    if not logits or overflowed.any():
         return {name: scores.cpu().contiguous()}
     return {name: relative.cpu().contiguous(), f"{name}_max": largest.cpu().contiguous()}
 
@@ -126,7 +126,7 @@ def unpack_scores(name: str, tensors: Tensors) -> Scores:
 
 def _are_relative_to(largest: Tensor, relative: Tensor) -> bool:
     """Whether each row is a row minus its largest number."""
-    top = relative.amax(dim=1)  # NaN where there is one
+    top = relative.amax(dim=1)  # NaN if the row has one
     finite = largest.isfinite()
     all_lost = (relative.isnan() | (relative == -math.inf)).all(dim=1)
     return bool(torch.where(finite, top == 0, all_lost).all())

@@ -196,7 +196,7 @@ class ScoreCAM:
         if axes not in ({2}, {3}, {4}) or any(0 in cam.shape for cam in cams):
             raise SettingError(
                 f"The maps have the shapes {quoted([tuple(cam.shape) for cam in cams])}.",
-                do="Give maps b u v, all with as many axes and none of them empty.",
+                do="Give maps b u v, all with the same number of axes and none of them empty.",
             )
         if len(cams) == 1:
             return cams[0]

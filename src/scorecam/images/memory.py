@@ -78,7 +78,7 @@ def check_memory(image: Image.Image, name: str, error: type[ScorecamError], cont
     """Refuse images that would take more memory than the limit, before they are decoded.
 
     Args:
-        content: bytes of the file, 0 if there is none.
+        content: the size of the file in bytes; 0 without a file.
 
     Raises:
         ScorecamError: `error`: reading it would take too much.

@@ -114,18 +114,18 @@ def open_image(source: Source, kind: ImageKind, name: str = "") -> Generator[Ope
             would take too much memory.
         SettingError: the limit on memory is not an amount of memory.
     """
-    known = name or (name if isinstance(source, bytes) else os.fspath(source))
+    label = name or (name if isinstance(source, bytes) else os.fspath(source))
     image: Image.Image | None = None
     # Pillow warns about large sizes and unusual metadata.
     with _stream(source, kind) as (file, size), ignore_warnings():
         try:
-            opened = _identified(file, size, known, kind)
+            opened = _identified(file, size, label, kind)
             image = opened.image
             yield opened
         except ScorecamError:
             raise
         except Exception as error:  # noqa: BLE001  decoders raise any error for damaged files
-            _refuse(error, known, kind)
+            _refuse(error, label, kind)
         finally:
             if image is not None:
                 image.close()

@@ -169,7 +169,7 @@ def grid_of(case: Case) -> tuple[int, ...]:
     """The grid of the explained layer, one number per image axis. It is cached per image size.
 
     Raises:
-        LayerError: the layer has none.
+        LayerError: the layer has no grid.
     """
     known = _GRIDS.setdefault(case.model, {})
     place = case.layer, case.image.shape

@@ -1,7 +1,7 @@
 """Gradients and occlusion, computed by Captum (github.com/pytorch/captum, 0.9).
 
 The maps are Captum's own. Colours are combined into one number per pixel as each method's authors
-do it.
+do.
 """
 
 from __future__ import annotations

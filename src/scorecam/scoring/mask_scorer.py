@@ -52,7 +52,7 @@ class MaskScorer:
     """Scores the masks of images with one engine. It is used by one thread.
 
     Args:
-        model: finds the head; the engine scores everything else.
+        model: detects the head; the engine scores everything else.
         engine: scores the masked images.
         masking: how activations become masks.
         batches: the batch size, which may shrink.

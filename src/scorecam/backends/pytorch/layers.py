@@ -55,7 +55,7 @@ def _settings(module: nn.Module) -> Iterator[Any]:
 def grid_of(
     shape: Sequence[int], image: Sequence[int], module: nn.Module | None = None
 ) -> tuple[Layout, tuple[int, ...]]:
-    """The layout and grid of a layer's output; the grid is empty if there is none.
+    """The layout and grid of a layer's output; the grid is empty if it has none.
 
     Args:
         shape: of the output, batch axis included.

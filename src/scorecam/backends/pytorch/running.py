@@ -102,7 +102,7 @@ class Runner:
 
     @contextlib.contextmanager
     def lasting(self) -> Generator[nn.Module]:
-        """A view that may be used after the context; where there is none, the network itself."""
+        """A view that may be used after the context; without a view, the network itself."""
         with exclusively(self.module):
             try:
                 if self.module in _UNVIEWABLE:

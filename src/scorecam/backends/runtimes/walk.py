@@ -140,7 +140,7 @@ class Walk:
         self._add(_name(type(value)))
         self._references.unread.add(_name(type(value)))
 
-    def _each(self, label: str, values: Iterable[Any]) -> None:
+    def _add_values(self, label: str, values: Iterable[Any]) -> None:
         values = list(values)
         self._add(f"{label} {len(values)}")
         if self._references.spend(len(values)):
@@ -157,7 +157,7 @@ class Walk:
 
     def array(self, array: np.ndarray) -> None:
         if array.dtype.hasobject:
-            self._each(f"array {array.shape}", array.reshape(-1).tolist())
+            self._add_values(f"array {array.shape}", array.reshape(-1).tolist())
         else:
             self._add(f"array {array.dtype} {array.shape} {zlib.crc32(array.tobytes())}")
 
@@ -170,19 +170,19 @@ class Walk:
         self._add(text_of(value))
 
     def member(self, member: enum.Enum) -> None:
-        self._each(_name(type(member)), (member.name, member.value))
+        self._add_values(_name(type(member)), (member.name, member.value))
 
     def mapping(self, mapping: Any) -> None:
-        self._each(_name(type(mapping)), (item for pair in mapping.items() for item in pair))
+        self._add_values(_name(type(mapping)), (item for pair in mapping.items() for item in pair))
         self.extras(mapping)
 
     def sequence(self, sequence: Any) -> None:
-        self._each(_name(type(sequence)), sequence)
+        self._add_values(_name(type(sequence)), sequence)
         self.extras(sequence)
 
     def members(self, members: Any) -> None:
         if all(type(member) in PLAIN for member in members):
-            self._each(_name(type(members)), sorted(map(repr, members)))
+            self._add_values(_name(type(members)), sorted(map(repr, members)))
         else:
             self._unreadable(members)  # they have no order
 
@@ -190,12 +190,14 @@ class Walk:
         """The attributes of a container whose class is the user's own."""
         if not code.trusted(type(container).__module__):
             self._references.kinds[type(container)] = None
-            self._each("attributes", getattr(container, "__dict__", {}).items())
+            self._add_values("attributes", getattr(container, "__dict__", {}).items())
 
     def function(self, function: types.FunctionType) -> None:
         cells = function.__closure__ or ()
-        self._each(f"function {function.__module__}.{function.__qualname__}", map(_content, cells))
-        self._each("defaults", (function.__defaults__, function.__kwdefaults__))
+        self._add_values(
+            f"function {function.__module__}.{function.__qualname__}", map(_content, cells)
+        )
+        self._add_values("defaults", (function.__defaults__, function.__kwdefaults__))
         self.value(vars(function))
         if not code.trusted(function.__module__):
             reads = code.reads(function.__code__)
@@ -215,23 +217,23 @@ class Walk:
             self._references.any_name = True
 
     def method(self, method: types.MethodType) -> None:
-        self._each("method", (method.__func__, method.__self__))
+        self._add_values("method", (method.__func__, method.__self__))
 
     def partial(self, partial: functools.partial[Any]) -> None:
-        self._each("partial", (partial.func, partial.args, partial.keywords))
+        self._add_values("partial", (partial.func, partial.args, partial.keywords))
 
     def cached(self, wrapper: Any) -> None:
-        self._each("cached", (wrapper.__wrapped__,))
+        self._add_values("cached", (wrapper.__wrapped__,))
         self._references.unread.add("functools.cache")  # its cached results
 
     def wrapped(self, wrapper: Any) -> None:
-        self._each(_name(type(wrapper)), (wrapper.__func__,))
+        self._add_values(_name(type(wrapper)), (wrapper.__func__,))
 
     def property_(self, wrapper: property) -> None:
-        self._each("property", (wrapper.fget,))
+        self._add_values("property", (wrapper.fget,))
 
     def computed(self, wrapper: Any) -> None:
-        self._each("cached property", (wrapper.func,))
+        self._add_values("cached property", (wrapper.func,))
 
     def kind(self, kind: type) -> None:
         self._add(" ".join(map(_name, kind.__mro__)))
@@ -244,10 +246,10 @@ class Walk:
         self._references.add_module(module)
 
     def reference(self, reference: weakref.ref[Any]) -> None:
-        self._each("reference", (reference(),))
+        self._add_values("reference", (reference(),))
 
     def variable(self, variable: contextvars.ContextVar[Any]) -> None:
-        self._each(f"variable {variable.name}", (variable.get(None),))
+        self._add_values(f"variable {variable.name}", (variable.get(None),))
 
     def network(self, module: nn.Module) -> None:
         path = self._references.path_of(module)
@@ -256,11 +258,13 @@ class Walk:
             return
         self._references.kinds[type(module)] = None
         self._add(_name(type(module)))
-        self._each("attributes", (item for pair in module_attributes(module) for item in pair))
+        self._add_values(
+            "attributes", (item for pair in module_attributes(module) for item in pair)
+        )
 
     def local(self, local: threading.local) -> None:
         self._references.kinds[type(local)] = None
-        self._each(_name(type(local)), (vars(local),))
+        self._add_values(_name(type(local)), (vars(local),))
 
     def instance(self, value: Any) -> None:
         kind = type(value)
@@ -278,8 +282,8 @@ class Walk:
             self._unreadable(value)
             return
         self._references.kinds[kind] = None
-        self._each(_name(kind), (getattr(value, name, None) for name in slots))
-        self._each("attributes", dict(attributes or {}).items())
+        self._add_values(_name(kind), (getattr(value, name, None) for name in slots))
+        self._add_values("attributes", dict(attributes or {}).items())
 
 
 def _words(slots: Any) -> tuple[str, ...]:
