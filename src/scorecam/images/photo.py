@@ -70,8 +70,8 @@ def read(source: Source) -> ReadPhoto:
     10 or 12 bits. 32-bit integers are read as 16-bit and floats as [0, 1] if they are in that
     range; otherwise they are stretched from the lowest to the highest value. Colour profiles are
     not applied, as in the usual training pipelines. A remark describes everything that is read
-    differently from how it is stored. Arrays are uint8 in 0..255 or float in [0, 1], shaped (height, width, 3) or
-    (height, width).
+    differently from how it is stored. Arrays are uint8 in 0..255 or float in [0, 1], shaped
+    (height, width, 3) or (height, width).
 
     Raises:
         PhotoError: the source cannot be read, has more than `MAX_PIXELS`, or would take more memory
