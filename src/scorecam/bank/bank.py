@@ -188,7 +188,7 @@ class ScoreBank:
             SettingError: there is no such variant.
             BankError: the bank was saved without that column.
         """
-        column, chosen_variant = self.place(self.target(target).index), find_variant(variant)
+        column, variant = self.place(self.target(target).index), find_variant(variant)
         if self.exact:
             return 0.0
         if not self.answered.any():
@@ -200,9 +200,7 @@ class ScoreBank:
                 columns, column = large_columns(self.image_scores, column)
                 scores = reduced(scores, columns, self.head)
                 ends = reduced(ends, columns, self.head)
-            estimated = estimate(
-                posterior, scores, ends, head=self.head, aim=(column, chosen_variant)
-            )
+            estimated = estimate(posterior, scores, ends, head=self.head, aim=(column, variant))
             return error_of(posterior, scores, estimated)
 
     def heatmap(
@@ -221,13 +219,10 @@ class ScoreBank:
             TargetError: there is no such column.
             SettingError: there is no such variant.
         """
-        chosen_variant, size = find_variant(variant), self._size(size)
+        variant, size = find_variant(variant), self._size(size)
         index = self.target(target).index
-        return self._map(
-            self.weights(index, chosen_variant),
-            self._field(index) if chosen_variant.field else None,
-            size,
-        )
+        field = self._field(index) if variant.field else None
+        return self._map(self.weights(index, variant), field, size)
 
     def contrast(
         self,
@@ -237,12 +232,10 @@ class ScoreBank:
         size: Sequence[int] | None = None,
     ) -> Heatmap:
         """What supports `target` more than `other`: the heatmap of α(target) − α(other)."""
-        chosen_variant, size = find_variant(variant), self._size(size)
+        variant, size = find_variant(variant), self._size(size)
         one, two = self.target(target).index, self.target(other).index
-        field = self._field(one) - self._field(two) if chosen_variant.field else None
-        return self._map(
-            self.weights(one, chosen_variant) - self.weights(two, chosen_variant), field, size
-        )
+        field = self._field(one) - self._field(two) if variant.field else None
+        return self._map(self.weights(one, variant) - self.weights(two, variant), field, size)
 
     def _size(self, size: Sequence[int] | None) -> tuple[int, ...]:
         """The axes of the map: the image's by default."""
