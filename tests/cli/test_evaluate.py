@@ -99,7 +99,7 @@ def test_some_failures_end_with_1_and_all_of_them_with_2(desk: Path) -> None:
         (("--methods", "scorecan"), "no method 'scorecan'"),
         (("--methods", ""), "No methods"),
         (("--metrics", "papre"), "no metric 'papre'"),
-        (("--shard", "2"), "--shard 2 is not of the form i/n"),
+        (("--shard", "2"), "--shard 2 does not have the form i/n"),
         (("--shard", "3/2"), "3"),
         (("--limit", "0"), "0"),
         (("--at-most", "50"), "50"),

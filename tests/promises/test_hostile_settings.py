@@ -228,7 +228,7 @@ def test_every_valid_seed_works_with_torch(seed: int) -> None:
 
 @pytest.mark.parametrize("text", ["similarity=0.9=", "similarity=nan", "similarity=1e400", "a,b"])
 def test_an_invalid_gate_is_refused(text: str) -> None:
-    with pytest.raises(SettingError, match="is not of the form NAME=NUMBER"):
+    with pytest.raises(SettingError, match="does not have the form NAME=NUMBER"):
         parse_gates(text)
 
 

@@ -1,4 +1,4 @@
-"""The command line: parsing, progress, printing. The commands are listed here, one file each."""
+"""The `scorecam` command line: collects the commands, each from its own file."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ COMMANDS = (
     verify,
     doctor,
 )
-"""In the order in which `scorecam --help` lists them."""
+"""In the order of `scorecam --help`."""
 
 app = typer.Typer(
     cls=Commands,

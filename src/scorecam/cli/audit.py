@@ -35,7 +35,11 @@ def audit(
     ] = None,
     rule: Annotated[
         str | None,
-        typer.Option("--explain", metavar="RULE", help="Print a rule, or all. Needs no RUN."),
+        typer.Option(
+            "--explain",
+            metavar="RULE",
+            help="Explain a rule by its code, or all rules. Needs no RUN.",
+        ),
     ] = None,
     force: ForceOption = False,
     as_json: JsonOption = False,

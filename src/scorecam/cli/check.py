@@ -39,14 +39,14 @@ def check(
     ],
     without: Annotated[
         list[str] | None,
-        typer.Option("--without", help="Evidence to leave out, by code; may be repeated."),
+        typer.Option("--without", help="Code of evidence to leave out; may be repeated."),
     ] = None,
     as_json: JsonOption = False,
 ) -> int:
     """Check whether a map can be trusted: usable, weak or don't show, with the evidence.
 
     The exit code does not depend on the verdict: it is 0 for "don't show" too. It is 1 if some
-    photos could not be checked, and 2 if none could.
+    photos could not be checked, and 2 if no photo could be.
     """
     from scorecam.cli.photos import process_photos
     from scorecam.model.target import check_target
@@ -91,7 +91,7 @@ def _check_photo(
 
 
 def _item(image: str, explanation: Explanation, trust: Trust) -> Item:
-    """A verdict as plain values."""
+    """A verdict as JSON values."""
     import dataclasses
 
     from scorecam.cli.records import path_text

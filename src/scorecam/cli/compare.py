@@ -51,7 +51,8 @@ def compare(
     fail_under: Annotated[
         str | None,
         typer.Option(
-            "--fail-under", help="Exit with 3 below these values: similarity=0.95,focus=0.4."
+            "--fail-under",
+            help="Exit with 3 below these values, such as similarity=0.95,focus=0.4.",
         ),
     ] = None,
     as_json: JsonOption = False,
@@ -104,7 +105,10 @@ def _split_photos(names: list[str], limit: int | None) -> tuple[list[str], Datas
 
 
 def _opener(defaults: ModelOptions) -> Callable[..., Model]:
-    """Opens the model of a side. Remarks are printed once, though a side is opened twice."""
+    """A function that opens the model of a side.
+
+    Each side is opened twice; its remarks are printed only the first time.
+    """
     import dataclasses
 
     opened: set[str] = set()
@@ -123,7 +127,7 @@ def parse_gates(text: str | None) -> dict[str, float]:
     """`similarity=0.95,focus=0.4` as numbers by name.
 
     Raises:
-        SettingError: it has another form, or names a gate twice.
+        SettingError: the text has another form, or a gate is given twice.
     """
     from scorecam.io.ranges import parse_real
 
@@ -135,18 +139,18 @@ def parse_gates(text: str | None) -> dict[str, float]:
         number = parse_real(value)
         if not equals or number is None:
             raise SettingError(
-                f"--fail-under {part:.80} is not of the form NAME=NUMBER.",
-                do="Use for example similarity=0.95,focus=0.4.",
+                f"--fail-under {part:.80} does not have the form NAME=NUMBER.",
+                do="Use, for example, similarity=0.95,focus=0.4.",
             )
         if name.strip() in gates:
             raise SettingError(
-                f"--fail-under has {name.strip():.80} twice.", do="Give each gate once."
+                f"--fail-under names {name.strip():.80} twice.", do="Give each gate once."
             )
         gates[name.strip()] = number
     if text is not None and not gates:
         raise SettingError(
             "--fail-under is empty.",
-            likely="It may come from a variable that is empty.",
-            do="Use for example similarity=0.95,focus=0.4, or leave it out.",
+            likely="It may come from an empty variable.",
+            do="Use, for example, similarity=0.95,focus=0.4, or leave it out.",
         )
     return gates

@@ -16,7 +16,7 @@ OPTIONAL = (
     ("scipy", "intervals", "pip install 'scorecam[eval]'"),
     ("matplotlib", "plots of evaluate", "pip install 'scorecam[plot]'"),
 )
-"""Optional modules, what needs them, and how to install them; runtimes are listed apart."""
+"""Optional modules, what needs them, and how to install them; runtimes are listed separately."""
 
 
 def doctor() -> int:

@@ -65,7 +65,8 @@ def evaluate(
     at_most: Annotated[
         float | None,
         typer.Option(
-            "--at-most", help="Use only objects that cover at most this share, such as 0.5."
+            "--at-most",
+            help="Use only photos whose objects cover at most this share, such as 0.5.",
         ),
     ] = None,
     shard: Annotated[
@@ -140,7 +141,7 @@ def parse_shard(text: str | None) -> tuple[int, int] | None:
     """`1/4` as numbers.
 
     Raises:
-        SettingError: it has another form.
+        SettingError: the text has another form.
     """
     if text is None:
         return None
@@ -151,8 +152,8 @@ def parse_shard(text: str | None) -> tuple[int, int] | None:
     if slash and index is not None and count is not None:
         return index, count
     raise SettingError(
-        f"--shard {text:.80} is not of the form i/n.",
-        do="Use for example --shard 1/4 for the first of four parts.",
+        f"--shard {text:.80} does not have the form i/n.",
+        do="Use, for example, --shard 1/4 for the first of four parts.",
     )
 
 

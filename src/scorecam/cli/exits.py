@@ -49,7 +49,7 @@ def with_exit_codes(command: Callable[P, int]) -> Callable[P, None]:
         except BrokenPipeError:  # the reader of stdout, such as `head`, has exited
             _discard_output()
             code = SOME_FAILED
-        except Exception as error:  # noqa: BLE001  (the last line of defence)
+        except Exception as error:  # noqa: BLE001  (the last resort)
             code = _code_of_unexpected(error)
         raise typer.Exit(code)
 
@@ -84,7 +84,7 @@ def _discard_output() -> None:
 
 
 def _write_log() -> str:
-    """Write the traceback to a file; returns its path, or the traceback if that fails."""
+    """Write the traceback to a file; returns its path, or part of the traceback if that fails."""
     report = f"{sys.argv}\n{traceback.format_exc()}"
     try:
         handle, path = tempfile.mkstemp(prefix="scorecam-", suffix=".log")

@@ -30,7 +30,7 @@ class SettingOptions:
     Args:
         only: names of the settings; all of them if empty.
         without: settings to leave out.
-        defaults: where the command's differ from the library's.
+        defaults: those that differ from the library's, by name.
     """
 
     only: tuple[str, ...] = ()
@@ -90,10 +90,10 @@ def with_option_groups(command: Callable[..., int]) -> Callable[..., int]:
     """Replace each parameter that stands for several options by those options.
 
     On the command line, `def explain(*, source: ModelOptions)` has the options --model, --weights
-    and so on, in the place of `source`; the command receives them as one object.
+    and so on, in place of `source`; the command receives them as one object.
     """
     annotations = typing.get_type_hints(command, include_extras=True)
-    groups = {name: found for name, kind in annotations.items() if (found := _group(kind))}
+    groups = {name: group for name, kind in annotations.items() if (group := _group(kind))}
     parameters: list[inspect.Parameter] = []
     for name, parameter in inspect.signature(command).parameters.items():
         if name in groups:
@@ -106,15 +106,15 @@ def with_option_groups(command: Callable[..., int]) -> Callable[..., int]:
         values = {name: group.take(given) for name, group in groups.items()}
         return command(**given, **values)
 
-    keyword_only = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in parameters]
+    keyword_only = [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in parameters]
     run.__signature__ = inspect.Signature(keyword_only)  # type: ignore[attr-defined]
-    run.__annotations__ = {each.name: each.annotation for each in keyword_only}
+    run.__annotations__ = {option.name: option.annotation for option in keyword_only}
     return run
 
 
 def _group(kind: Any) -> _OptionGroup | SettingOptions | None:
-    """What stands for several options, if a parameter of this type does."""
+    """The options that a parameter of this type stands for; None for a single option."""
     if dataclasses.is_dataclass(kind):
         return _OptionGroup(cast("type[Any]", kind))
     metadata = getattr(kind, "__metadata__", ())
-    return next((each for each in metadata if isinstance(each, SettingOptions)), None)
+    return next((entry for entry in metadata if isinstance(entry, SettingOptions)), None)

@@ -11,15 +11,16 @@ from types import FrameType
 STOP_SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
-"""What schedulers, service managers and closing terminals send to stop a program."""
+"""Signals that schedulers, service managers and closing terminals send to stop a program."""
 
 
 @contextlib.contextmanager
 def interruptible() -> Generator[None]:
     """While the block runs, these signals raise KeyboardInterrupt, unless they have a handler.
 
-    `nohup` ignores SIGHUP, and that stays so. A second signal is ignored: the first has already
-    begun to end the command. Only commands use this: the library sets no handler.
+    If `nohup` has set SIGHUP to be ignored, it stays ignored. A second signal is ignored, because
+    the first has already begun to end the command. Only commands use this; the library sets no
+    signal handlers.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

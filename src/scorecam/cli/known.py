@@ -1,7 +1,7 @@
 """The values that options accept, by name, for help texts.
 
-The lists themselves live with the code that uses them, which imports torch; `--help` must not wait
-for that. A test compares these names with those lists.
+The lists themselves are in modules that import torch, and `--help` must not wait for that. A test
+compares these names with those lists.
 """
 
 from __future__ import annotations

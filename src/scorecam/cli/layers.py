@@ -24,15 +24,15 @@ def layers(
     # Trained weights do not matter here, so none are required.
     random = model is not None and model.startswith("torchvision:")
     options = ModelOptions(model, "random" if random else None, preprocess)
-    found = scorecam.layers(open_model(options, quiet=True))
+    listed = scorecam.layers(open_model(options, quiet=True))
     if as_json:
-        items = [dataclasses.asdict(layer) for layer in found]
+        items = [dataclasses.asdict(layer) for layer in listed]
         print_document(json.dumps({"schema": 1, "items": items}, indent=2))
         return DONE
-    if not found:
+    if not listed:
         print_message("No layer of this network has a grid.")
-    width = max((len(layer.name) for layer in found), default=0)
-    for layer in found:
+    width = max((len(layer.name) for layer in listed), default=0)
+    for layer in listed:
         grid = "×".join(map(str, layer.grid))
         mark = "→" if layer.default else " "
         print_lines(f"{mark} {layer.name:<{width}}  {layer.channels:>5} × {grid:<9}  {layer.why}")

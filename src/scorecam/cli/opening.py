@@ -43,10 +43,10 @@ def open_model(options: ModelOptions, *, quiet: bool = False) -> Model:
 
 
 def check_dataset_path(text: str) -> str:
-    """The name of a data set, if the system can look it up as a path.
+    """The name of a data set, checked to be a possible path.
 
     Raises:
-        DatasetError: no path has these characters, or this length.
+        DatasetError: the name is too long for a path, or has characters that no path can have.
     """
     from scorecam.io.arguments import path
 

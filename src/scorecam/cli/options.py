@@ -1,4 +1,4 @@
-"""The options that several commands share: name, type and help text, each written once."""
+"""The options that several commands share: names, types and help texts."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ HeadOption = Annotated[
     str, typer.Option("--head", help=f"What the model's outputs are: {any_of(HEADS)}.")
 ]
 DeviceOption = Annotated[
-    str | None, typer.Option("--device", help="Where the model runs, such as cpu or cuda:0.")
+    str | None, typer.Option("--device", help="Device to run the model on, such as cpu or cuda:0.")
 ]
 
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """The options that say which model to open, and how."""
+    """Which model to open, and how."""
 
     model: ModelOption = None
     weights: WeightsOption = None

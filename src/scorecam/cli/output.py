@@ -1,6 +1,6 @@
-"""Everything the commands print goes through here, so that no foreign text controls the terminal.
+"""Printing. All output of the commands goes through here, so that no text can control the terminal.
 
-One line is printed as one line of visible characters, whatever names it contains.
+Each line is printed as one line of visible characters, whatever names it contains.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ def terminal_bar(name: str, *columns: str) -> tuple[Progress, TaskID] | None:
     """A started progress bar on stderr and its task; None if stderr is not a terminal.
 
     Args:
-        name: shown before the bar, as it is: square brackets are not markup.
-        columns: fields of the task that are shown after the bar.
+        name: shown before the bar, unchanged: square brackets are not markup.
+        columns: names of the task's fields to show after the bar.
     """
     if not sys.stderr.isatty():
         return None
     from rich import progress
     from rich.console import Console
 
-    fields = [progress.TextColumn("{task.fields[" + each + "]}", markup=False) for each in columns]
+    fields = [progress.TextColumn("{task.fields[" + name + "]}", markup=False) for name in columns]
     bar = progress.Progress(
         progress.TextColumn("{task.description}", markup=False),
         *progress.Progress.get_default_columns()[1:],

@@ -1,4 +1,4 @@
-"""Commands that take photos one by one: failures become items, and Ctrl-C keeps the results."""
+"""Processing photos one by one: failures become items, and Ctrl-C keeps the results."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Outcome:
 
     Args:
         items: results and failures, in order.
-        skipped: photos that were not tried, because no more files can be written.
+        skipped: the number of photos not tried, because no more files can be written.
         interrupted: whether the user ended the command.
     """
 
@@ -51,7 +51,7 @@ def process_photos(
     process: Callable[[str], list[Item]],
     report: Callable[[list[Item]], None],
 ) -> Outcome:
-    """Process each photo, and report its items as soon as they are there.
+    """Process each photo, and report its items at once.
 
     Args:
         photos: file names.
@@ -62,15 +62,15 @@ def process_photos(
     items: list[Item] = []
     try:
         for photo in photos:
-            full = False
+            cannot_write = False
             try:
                 new = process(photo)
             except ScorecamError as error:
                 new = [failure_item(error, photo, model)]
-                full = isinstance(error, OutputError) and affects_next_files(error)
+                cannot_write = isinstance(error, OutputError) and affects_next_files(error)
             items += new
             report(new)
-            if full:
+            if cannot_write:
                 break
     except KeyboardInterrupt:
         return Outcome(items, interrupted=True)

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from scorecam.scoring.progress import Progress
 
 LONG_SECONDS = 10.0
-"""The cost of a computation that takes longer than this is printed before it is paid."""
+"""A computation that takes longer than this prints its estimated cost early on."""
 
 MESSAGE_SECONDS = 10.0
-"""Seconds between messages about a run where there is no terminal."""
+"""Seconds between messages about a run if stderr is not a terminal."""
 
 
 class MaskProgressBar:
-    """Progress over one image's masks: a bar on a terminal, and one message if it takes long.
+    """Progress over one image's masks: a bar on a terminal, and one message if it is slow.
 
     Args:
         name: of the image.
@@ -47,7 +47,7 @@ class MaskProgressBar:
             self._bar.stop()
 
     def update(self, progress: Progress) -> None:
-        """Move the bar; after the first batch, estimate the cost of all of them."""
+        """Move the bar; after the first batch, estimate the cost of all batches."""
         if progress.done == 0:
             self._began = time.perf_counter()
         elif not self._cost_is_printed:
@@ -71,7 +71,7 @@ class MaskProgressBar:
 
 
 class RunProgressBar:
-    """Progress over the photos of a run: a bar on a terminal, a message now and then elsewhere.
+    """Progress over the photos of a run: a bar on a terminal, occasional messages otherwise.
 
     Args:
         name: of the model.

@@ -23,7 +23,7 @@ def json_document(items: Sequence[Item], encoding: str = "utf-8") -> str:
 
     Args:
         items: plain values.
-        encoding: of the stream it is written to; characters it lacks are escaped.
+        encoding: of the stream that it is written to; characters that it lacks are escaped.
     """
     text = json.dumps({"schema": SCHEMA, "items": list(items)}, ensure_ascii=False, indent=2)
     try:

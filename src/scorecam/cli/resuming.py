@@ -1,4 +1,4 @@
-"""Commands whose output folder can be resumed: their progress, and how they stop early."""
+"""Commands that can be resumed from their output folder: progress, and stopping early."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def resumable(name: str, out: str) -> Generator[Callable[[RunProgress], None]]:
     """A progress bar; if the command has to stop, print how to resume it.
 
     Args:
-        name: shown beside the bar.
+        name: shown next to the bar.
         out: the command's output folder.
     """
     advice = f"Results so far are kept in {shortened(out, 200)}; run the same command to resume."

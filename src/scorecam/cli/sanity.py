@@ -29,11 +29,13 @@ def sanity(
     source: ModelOptions,
     methods: Annotated[
         str,
-        typer.Option("--methods", help="Methods to check; edges is a control that has to fail."),
+        typer.Option("--methods", help="Methods to check; edges is a control that must fail."),
     ] = "scorecam,gradcam,edges",
     modes: Annotated[
         str,
-        typer.Option("--modes", help=f"{' or '.join(RANDOMISATIONS)}, or both with a comma."),
+        typer.Option(
+            "--modes", help=f"{' or '.join(RANDOMISATIONS)}, or both, separated by a comma."
+        ),
     ] = ",".join(RANDOMISATIONS),
     seeds: Annotated[
         int, typer.Option("--seeds", help="Number of re-initialised networks per stage.")

@@ -26,7 +26,7 @@ def show(
     settings: Annotated[SettingValues, SettingOptions(only=("variant",))],
     out: Annotated[
         str | None,
-        typer.Option("--out", help="Picture to write. [default: a PNG file beside the bank]"),
+        typer.Option("--out", help="Picture to write. [default: a PNG file next to the bank]"),
     ] = None,
     force: ForceOption = False,
 ) -> int:

@@ -15,7 +15,7 @@ LONGEST_USAGE = 500
 
 
 class Commands(TyperGroup):
-    """The commands; usage errors quote what the user typed on one short, visible line."""
+    """The commands. A usage error is one short line of visible characters."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
         with _visible_messages():
@@ -28,11 +28,11 @@ class Commands(TyperGroup):
 
 @contextlib.contextmanager
 def _visible_messages() -> Generator[None]:
-    """Clean the message of a usage error, which typer prints unchanged."""
+    """Make the message of a usage error printable on one line; typer prints it unchanged."""
     try:
         yield
     except Exception as error:
-        # Usage errors have different base classes in different typer versions; all have these.
+        # The base class of usage errors depends on typer's version; these attributes do not.
         message = getattr(error, "message", None)
         if isinstance(message, str) and hasattr(error, "format_message"):
             error.message = one_line(message, LONGEST_USAGE)  # type: ignore[attr-defined]

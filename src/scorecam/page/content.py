@@ -39,7 +39,7 @@ class Shown:
     Args:
         name: of the class.
         probability: in [0, 1]; None if the scores aren't probabilities.
-        role: shown as badges: "label", "predicted", "target", several separated by commas, or "".
+        role: "label", "predicted" or "target", several separated by commas, or ""; shown as badges.
         maps: by view (a variant, a method, or one side of a comparison).
 
     Raises:
@@ -81,15 +81,15 @@ class Picture:
     """One picture with its maps and everything known about it.
 
     Args:
-        id: findings refer to it.
+        id: findings refer to the picture by it.
         name: of the file.
-        jpeg: the model's input as a JPEG or PNG; None for a grey tile.
+        jpeg: the model's input as a JPEG or PNG; if None, a grey tile is shown.
         classes: at most 5.
-        contrast: "cat rather than dog", and the map of that evidence.
+        contrast: a title such as "cat rather than dog", and the map of that evidence.
         facts: numbers to show, sort and filter by; None, NaN and infinity are undefined.
         tags: to filter by: "right", "wrong", "flipped", codes of rules.
         words: sentences: health notes, and where the model looked instead.
-        channels: those with the largest weights in the first class's map.
+        channels: of the layer, those with the largest weights in the first class's map.
 
     Raises:
         SettingError: there are more than 5 classes, or the contrast is not `u v` uint8.
@@ -186,7 +186,7 @@ class Page:
 
 
 def _check_grids(grids: Iterable[tuple[str, Grid8]]) -> None:
-    """Raise unless each is a map that a page can draw."""
+    """Raise SettingError unless a page can draw every map."""
     for name, grid in grids:
         if not isinstance(grid, np.ndarray) or grid.dtype != np.uint8:
             raise SettingError(f"The map {name!r} is not a numpy array of uint8.")

@@ -1,5 +1,5 @@
 
-// ── detail: one picture in full, in the dialog or alone on its page ──
+// ── detail: everything about one picture, in the dialog or on a page of its own ──
 
 function roleOf(picture, role) {
   return picture.classes.find((shown) => shown.roles.includes(role)) ?? null;
@@ -31,10 +31,10 @@ function trio(picture, view, side) {
     first ? [first, "label"] : [roleOf(picture, "target"), "explained"],
     [roleOf(picture, "predicted"), "prediction"],
   ];
-  const done = new Set([null]);
+  const added = new Set([null]);
   for (const [shown, what] of known) {
-    if (done.has(shown)) continue;
-    done.add(shown);
+    if (added.has(shown)) continue;
+    added.add(shown);
     const title = `${what}, ${classText(shown)}`;
     row.append(figure(picture, title, shown.maps[view], side, ...classCaption(shown, what)));
   }
@@ -67,8 +67,8 @@ function table(picture, views, choose) {
     });
     body.append(row);
   });
-  const made = make("table", "maps", make("thead", "", head), body);
-  return make("div", "scroll", made);
+  const maps = make("table", "maps", make("thead", "", head), body);
+  return make("div", "scroll", maps);
 }
 
 function mapButton(picture, [place, column], view, choose) {
@@ -136,8 +136,8 @@ function largePicture(picture, views, missing) {
   return { large, choose };
 }
 
-// Everything known about one picture, opened at class `place` and view `column`, or with the caption
-// `missing`.
+// Everything known about one picture. The large picture shows class `place` and view `column`, or the
+// caption `missing`.
 function detail(picture, views, place, column, missing = "") {
   const title = make("h2", "name", picture.name);
   title.id = "detail-title";

@@ -1,4 +1,4 @@
-"""The page as one HTML file that loads nothing: style, script and data are inside."""
+"""The page as one self-contained HTML file: it includes its style, script and data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scorecam.page.content import LEVELS, Page
 from scorecam.page.encoding import COARSE, encoded, examples_on_page, has_too_many_cells
 
 SIGNS = {"problem": "✖", "warning": "▲", "note": "●"}
-"""Levels are shown by word and sign, never by colour alone."""
+"""Every level has a sign, so that colour is never the only difference."""
 
 AVERAGED = (
     f"To keep this page small, maps of more than {COARSE} × {COARSE} cells are averaged to that "
@@ -58,7 +58,7 @@ def write(page: Page, path: str | os.PathLike[str]) -> None:
     """Write the page to a file, replacing an existing one.
 
     Raises:
-        OutputError: it cannot be written; no partial file is left.
+        OutputError: the file cannot be written; no partial file is left.
         MissingExtra, PhotoError: see `html`.
     """
     write_text(path, html(page))
@@ -86,6 +86,6 @@ def _digest(text: str) -> str:
 
 @functools.cache
 def _part(name: str) -> str:
-    """A file of this package, with the line ends that the browser hashes."""
+    """A file of this package, with the line endings that the browser hashes."""
     text = resources.files("scorecam.page").joinpath(name).read_text("utf-8")
     return text.replace("\r\n", "\n")

@@ -1,6 +1,6 @@
 "use strict";
 
-// ── drawing: small grids as coloured pictures ──
+// ── drawing: maps in colour ──
 
 // matplotlib's inferno (N. Smith and S. van der Walt, CC0), the same as in scorecam's own pictures.
 const COLOURS = bytesOfHex(
@@ -28,7 +28,7 @@ function bytesOfHex(text) {
   return Uint8Array.from({ length: text.length / 2 }, (_, i) => parseInt(text.substr(2 * i, 2), 16));
 }
 
-// "7x7,BASE64" as rows, columns and cells.
+// The rows, columns and cells in a text such as "7x7,BASE64".
 function gridOf(text) {
   const comma = text.indexOf(",");
   const [rows, columns] = text.slice(0, comma).split("x").map(Number);
@@ -40,7 +40,8 @@ function isFlat(grid) {
   return !grid.cells.some(Boolean);
 }
 
-// The cells between which each pixel of an axis is interpolated: linear, half-pixel, as in scorecam.
+// Linear interpolation along an axis, with half-pixel centres as in scorecam: for each pixel, the first
+// of the two cells that it is between, and the weight of the second.
 function axis(cells, pixels) {
   const first = new Uint16Array(pixels);
   const part = new Float32Array(pixels);

@@ -30,7 +30,7 @@ _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
 
 def views(pictures: Iterable[Picture]) -> list[str]:
     """The names of all views, in order of first occurrence."""
-    names = (view for each in pictures for shown in each.classes for view in shown.maps)
+    names = (view for picture in pictures for shown in picture.classes for view in shown.maps)
     return list(dict.fromkeys(names))
 
 
@@ -76,16 +76,16 @@ def encoded(page: Page, *, coarse: bool) -> str:
 
 
 def examples_on_page(finding: FindingCard, page: Page) -> int:
-    """How many of a finding's examples are on the page."""
+    """The number of a finding's examples that are on the page."""
     return len({picture.id for picture in page.pictures}.intersection(finding.pictures))
 
 
 def _finding(finding: FindingCard, places: dict[str, int]) -> dict[str, Any]:
-    there = dict.fromkeys(finding.pictures)
+    unique = dict.fromkeys(finding.pictures)
     return {
         "name": finding.rule,
         "role": finding.role,
-        "places": [places[id_] for id_ in there if id_ in places],
+        "places": [places[id_] for id_ in unique if id_ in places],
     }
 
 
@@ -139,7 +139,7 @@ def _coarse(grid: Grid8) -> str:
 
 @functools.cache
 def _averaging(cells: int, fewer: int) -> npt.NDArray[np.float64]:
-    """`fewer × cells`: the weight of each cell in each of the fewer cells of an axis."""
+    """`fewer × cells`: the weight of each cell in each larger cell along an axis."""
     edges = np.linspace(0, cells, fewer + 1)[:, None]
     first = np.arange(cells)
     inside = np.minimum(edges[1:], first + 1) - np.maximum(edges[:-1], first)
@@ -147,5 +147,5 @@ def _averaging(cells: int, fewer: int) -> npt.NDArray[np.float64]:
 
 
 def _number(value: float | None) -> float | None:
-    """Rounded to six digits; None if undefined."""
+    """The value rounded to six digits; None if it is undefined."""
     return None if value is None or not math.isfinite(value) else float(f"{value:.6g}")

@@ -1,7 +1,7 @@
 
 // ── the gallery: filters and cards ──
 
-const BATCH = 60; // cards made at a time
+const BATCH = 60; // cards added at a time
 const CARD = 112; // pixels of a card's map
 const FIRST = 12; // cards drawn at once
 const byId = (id) => document.getElementById(id);
@@ -45,7 +45,7 @@ function placeOf(picture, kind) {
   return picture.classes.findIndex((shown) => shown.roles.includes(kind));
 }
 
-// The caption if it does not.
+// The caption of a picture that does not have the chosen class.
 function missing(picture, kind) {
   const role = picture.classes.length && Object.hasOwn(KINDS, kind);
   return role ? `no ${KINDS[kind].toLowerCase()}` : "no map";

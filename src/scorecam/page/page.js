@@ -1,7 +1,7 @@
 
 // ── the page: keyboard, dialog, controls ──
 
-// ── from card to card by keyboard ──
+// ── moving between cards by keyboard ──
 
 const opener = (index) => gallery.children[index]?.querySelector(".open");
 
@@ -77,7 +77,7 @@ function turn(step) {
 
 // ── the browser's history: Back closes the dialog ──
 
-let leaving = false; // the dialog was closed and its history entry is being left
+let leaving = false; // the dialog was closed, and its history entry is about to be left
 
 const remembered = () => history.state?.picture !== undefined;
 
@@ -95,7 +95,7 @@ function forget() {
   if (leaving) history.back();
 }
 
-// Back closes; Forward and reloading open again.
+// Back closes the dialog; Forward and reloading open it again.
 function follow() {
   const index = shownPlaces.indexOf(history.state?.picture);
   if (index >= 0) show(index);
@@ -142,10 +142,10 @@ function hideControl(id) {
 
 function setKinds() {
   const roles = new Set(pictures.flatMap((p) => p.classes.flatMap((shown) => shown.roles)));
-  const most = pictures.reduce((sofar, { classes }) => Math.max(sofar, classes.length), 0);
+  const mostClasses = pictures.reduce((most, { classes }) => Math.max(most, classes.length), 0);
   const rows = Object.entries(KINDS).filter(([role]) => roles.has(role));
   const ranks = ["Highest score", "2nd highest", "3rd highest", "4th highest", "5th highest"];
-  rows.push(...ranks.slice(0, most).map((text, rank) => [String(rank), text]));
+  rows.push(...ranks.slice(0, mostClasses).map((text, rank) => [String(rank), text]));
   choices(byId("kind"), rows);
   state.kind = rows[0]?.[0] ?? "0";
   if (!rows.length) hideControl("kind");
@@ -247,7 +247,7 @@ function listenToFilters() {
   byId("clear").addEventListener("click", clear);
   byId("clear-none").addEventListener("click", clear);
   onChange("leave-finding", "click", () => { state.finding = null; });
-  byId("leave-finding").addEventListener("click", () => byId("count").focus()); // hidden itself
+  byId("leave-finding").addEventListener("click", () => byId("count").focus()); // the pressed button is hidden now
 }
 
 function listenToFindings() {

@@ -1,4 +1,4 @@
-"""Small pictures; recognises bytes that are not a picture."""
+"""Thumbnails, and the check that bytes are a picture."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def thumbnail(jpeg: bytes, side: int, name: str) -> tuple[str, tuple[int, int]]:
 
 
 def decodable(jpeg: bytes | None) -> bytes | None:
-    """The same bytes; None if they aren't a JPEG, as in an edited file."""
+    """The same bytes; None if they cannot be decoded, for instance in an edited file."""
     if jpeg is None:
         return None
     try:
@@ -57,12 +57,12 @@ def _decoded(
 ) -> tuple[tuple[str | None, str], Image.Image]:
     """A picture's format and mode, and the picture in RGB."""
     try:
-        with open_image(jpeg, accepts, f"The picture of {name}") as found:
-            image = found.image
+        with open_image(jpeg, accepts, f"The picture of {name}") as opened:
+            image = opened.image
             return (image.format, image.mode), image.convert("RGB")
     except PhotoError as error:
         raise PhotoError(
             f"The picture of {name} cannot be decoded: {error.what}",
-            likely="Its bytes are cut short, or are not a picture.",
-            do="Give a JPEG, or None for a grey tile.",
+            likely="It is truncated, or it is not a picture.",
+            do="Give a JPEG or PNG, or None for a grey tile.",
         ) from error
