@@ -647,7 +647,7 @@ def test_fragile_is_about_the_audited_method(tmp_path: Path) -> None:
     assert [each.rule for each in audit(run).findings] == ["fragile", "fragile"]
     found = audit(run, "gradcam")
     assert found.findings == ()
-    assert any("fragile maps could not be looked for" in remark for remark in found.remarks)
+    assert any("fragile maps were not looked for" in remark for remark in found.remarks)
     assert "agreement of variants" not in report.content(found).pictures[0].facts
 
 

@@ -24,12 +24,12 @@ class Audit:
     """The result of an audit.
 
     Args:
-        reading: what was read of the run.
+        reading: the run's results for the audited method.
         findings: most severe first.
         remarks: what is missing, left out or could not be tested.
-        wrong: for every wrong prediction, by id, sentences about where the model looked instead.
+        wrong: for every wrong prediction, by photo id, sentences about where the model looked.
         classes: the photos by class.
-        clusters: the clusters of each class's maps.
+        clusters: the clusters of each class's maps, by title.
     """
 
     reading: MethodResults
@@ -75,11 +75,13 @@ class Audit:
             "read": len(self.items),
             "items": [finding.plain() for finding in self.findings],
             "wrong": [
-                {"id": sample, "name": names[sample], "words": list(words)}
-                for sample, words in self.wrong.items()
+                {"id": sample, "name": names[sample], "words": list(sentences)}
+                for sample, sentences in self.wrong.items()
             ],
             "clusters": {
-                title: [{"part": each.part, "photos": list(each.photos)} for each in clusters]
+                title: [
+                    {"part": cluster.part, "photos": list(cluster.photos)} for cluster in clusters
+                ]
                 for title, clusters in self.clusters.items()
             },
             "remarks": list(self.remarks),
@@ -114,7 +116,7 @@ def audit(run: str | os.PathLike[str], method: str | None = None) -> Audit:
         tuple(dict.fromkeys(remarks)),
         wrong={item.id: where_instead(item, classes) for item in items if item.right is False},
         classes=classes,
-        clusters={each.title: each.clusters for each in classes.all},
+        clusters={group.title: group.clusters for group in classes.all},
     )
 
 
@@ -124,25 +126,29 @@ def _ranked(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(
         sorted(
             findings,
-            key=lambda each: (LEVELS.index(each.level), codes.index(each.rule), -each.size),
+            key=lambda finding: (
+                LEVELS.index(finding.level),
+                codes.index(finding.rule),
+                -finding.size,
+            ),
         )
     )
 
 
 def _without_other_methods(reading: MethodResults) -> MethodResults:
-    """Drop what a gallery entry holds about other methods' maps.
+    """Drop the parts of gallery entries that are about other methods' maps.
 
-    Its error and health notes are about the run's first Score-CAM method; its contrast is
-    Score-CAM's.
+    The error and the health notes are about the run's first Score-CAM method. The contrast is for
+    Score-CAM methods only.
     """
     variants = reading.variants
     view = variants[reading.method]
-    first = next((name for name, known in variants.items() if known is not None), None)
+    first = next((name for name, variant in variants.items() if variant is not None), None)
     items = [replace(item, view=view) for item in reading.items]
     if reading.method != first:
-        none = {"health": (), "error": None} | ({"contrast": None} if view is None else {})
+        dropped = {"health": (), "error": None} | ({"contrast": None} if view is None else {})
         items = [
-            item if item.entry is None else replace(item, entry=replace(item.entry, **none))
+            item if item.entry is None else replace(item, entry=replace(item.entry, **dropped))
             for item in items
         ]
     return replace(reading, items=tuple(items))

@@ -22,8 +22,8 @@ class Finding:
         evidence: the numbers behind it, as sentences.
         effect: the effect size, for people.
         size: the effect size as a number: a share, or a difference of shares, in [0, 1].
-        p: corrected for all tests of the rule; None if nothing was tested.
-        label: the class, by the model's name if it has one; None for the whole run.
+        p: the p value, corrected for all tests of the rule; None if nothing was tested.
+        label: the class, by the model's name for it if there is one; None for the whole run.
         region: the place or the other object; None if there is none.
         photos: ids of example photos, best first.
     """
@@ -59,7 +59,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class RuleResult:
-    """What one rule found in a run.
+    """The findings and remarks of one rule.
 
     Args:
         findings: in any order.

@@ -28,7 +28,7 @@ EDGE = 0.1
 """The depth of an edge and of the border, as in `scorecam.bank.health`."""
 
 RESOLVED = 3
-"""Boxes with at least this many cells along an axis lose little of their map beyond them."""
+"""Along an axis with at least this many cells, little of an object's map is beyond its box."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Region:
     Args:
         name: "the upper left corner", for sentences.
         kind: "corner"; "border" for an edge and the frame of all four; "part" for a ninth.
-        boxes: its parts, which do not overlap.
+        boxes: the boxes that it consists of, which do not overlap.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Region:
 
     @property
     def area(self) -> float:
-        """Its share of the image, which is a uniform map's share in it."""
+        """The region's share of the image; a uniform map has the same share there."""
         return sum((x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in self.boxes)
 
 
@@ -107,24 +107,25 @@ def inside(boxes: Sequence[Box], grid: tuple[int, int]) -> Map:
 
     If several boxes cover a cell, the largest share counts, as in `scorecam.metrics.localisation`.
     """
-    found = np.zeros(grid)
+    shares = np.zeros(grid)
     for box in boxes:
-        found = np.maximum(found, overlap(box, grid))
-    return found
+        shares = np.maximum(shares, overlap(box, grid))
+    return shares
 
 
 def around(boxes: Sequence[Box], grid: tuple[int, int]) -> Map:
     """The cells that a map of objects in boxes can cover, 0 or 1.
 
     Every cell that a box touches counts fully, because a map does not resolve positions within a
-    cell. A box of one or two cells along an axis gets one more on either side: the stored maps were
-    upsampled and averaged again, which moves a quarter of a cell's value to its neighbours.
+    cell. A box of one or two cells along an axis is widened by one cell on either side: the stored
+    maps were upsampled and averaged again, which moves a quarter of a cell's value to its
+    neighbours.
     """
-    found = np.zeros(grid)
+    cells = np.zeros(grid)
     for x1, y1, x2, y2 in boxes:
         rows, columns = _reach(y1, y2, grid[0]), _reach(x1, x2, grid[1])
-        found[rows, columns] = 1.0
-    return found
+        cells[rows, columns] = 1.0
+    return cells
 
 
 def _reach(start: float, end: float, cells: int) -> slice:
@@ -137,10 +138,10 @@ def _reach(start: float, end: float, cells: int) -> slice:
 
 def of_region(region: Region, grid: tuple[int, int]) -> Map:
     """The share of each cell inside a named region, [0, 1]."""
-    found = np.zeros(grid)
+    shares = np.zeros(grid)
     for box in region.boxes:
-        found += overlap(box, grid)
-    return np.minimum(found, 1.0)
+        shares += overlap(box, grid)
+    return np.minimum(shares, 1.0)
 
 
 def share(heat: Map, place: Map) -> float:
@@ -153,6 +154,6 @@ def resampled(heat: Map, side: int) -> Map:
     """A map resampled by area to `side` by `side` cells, with a sum of 1 unless it is zero."""
     rows = np.stack([_along(i / side, (i + 1) / side, heat.shape[0]) for i in range(side)])
     columns = np.stack([_along(i / side, (i + 1) / side, heat.shape[1]) for i in range(side)])
-    found: Any = rows @ heat @ columns.T
-    total = float(found.sum())
-    return found / total if total > 0 else found
+    cells: Any = rows @ heat @ columns.T
+    total = float(cells.sum())
+    return cells / total if total > 0 else cells

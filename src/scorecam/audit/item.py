@@ -1,4 +1,4 @@
-"""One photo of a run: plain values, checked when they were read."""
+"""One photo of a run, as values that were checked when they were read."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ class ClassMaps:
 
 @dataclass(frozen=True, eq=False)
 class GalleryEntry:
-    """What a run's gallery holds about one photo.
+    """The entry of one photo in a run's gallery.
 
     Args:
         jpeg: the model's input; None if it was not kept.
         class_maps: at most five classes.
         contrast: for a wrong prediction, the evidence for it rather than for the label.
-        health: the sentences of the map's health notes.
+        health: the map's health notes, as sentences.
         error: estimated error of a map from a reduced budget, as a share of its range; None if
             unknown.
         annotations: all annotated objects; None if the photo is not annotated.
@@ -74,8 +74,8 @@ class GalleryEntry:
     annotations: tuple[Annotation, ...] | None
 
     def by_role(self, role: str) -> ClassMaps | None:
-        """The class with the role "label", "predicted" or "target"."""
-        return next((found for found in self.class_maps if role in found.roles), None)
+        """The maps of the class with the role "label", "predicted" or "target", if any."""
+        return next((maps for maps in self.class_maps if role in maps.roles), None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,16 +85,16 @@ class Item:
     Args:
         id: the photo's id in the run.
         name: the photo's path in the data set.
-        label: its class in the data set's words; None if unknown.
+        label: its class, as the data set names it; None if unknown.
         target: the explained class.
         predicted: the predicted class.
-        right: whether the prediction is the label; None if that is unknown.
+        right: whether the prediction is the label; None if this is unknown.
         map: the target's map, without negative values.
         values: the run's measurements by name.
         entry: its gallery entry, if there is one.
         others: the target's maps by the run's other methods.
-        view: the variant that the method reads, which is the name of its maps in the gallery; None
-            for methods other than Score-CAM.
+        view: the method's variant, by which the gallery names its maps; None for methods other than
+            Score-CAM.
     """
 
     id: str
@@ -147,15 +147,15 @@ class Item:
 
     @cached_property
     def outside(self) -> Map | None:
-        """All other cells; None without boxes."""
+        """The cells that are not in `object_cells`; None without boxes."""
         return None if self.object_cells is None else 1.0 - self.object_cells
 
     @cached_property
     def energy(self) -> tuple[float, float] | None:
         """The map's share on the labelled object and that of a uniform map; None if unknown.
 
-        The run's own measurement if there is one, with the mask before the box; otherwise computed
-        from the boxes and the map's cells.
+        The run's own measurement if there is one, by the mask rather than the box; otherwise
+        computed from the boxes and the map's cells.
         """
         for kind in ("mask", "box"):
             energy, chance = self.values.get(f"energy_{kind}"), self.values.get(f"chance_{kind}")
@@ -170,14 +170,16 @@ class Item:
 
         From the record if it explains that class, otherwise from the gallery.
         """
-        own = self.predicted.index == self.target.index
+        explained = self.predicted.index == self.target.index
         if role == "label" and self.right is False:
-            own = not own  # a run explains one of the two
-        if own and (role == "predicted" or self.right is not None):
+            explained = not explained  # a run explains one of the two
+        if explained and (role == "predicted" or self.right is not None):
             return self.map
         return self.gallery_map(role)
 
     def gallery_map(self, role: str) -> Map | None:
         """The method's map of a class in the gallery; None if there is none."""
-        found = None if self.entry is None else self.entry.by_role(role)
-        return None if found is None or self.view is None else found.maps.get(self.view)
+        class_maps = None if self.entry is None else self.entry.by_role(role)
+        if class_maps is None or self.view is None:
+            return None
+        return class_maps.maps.get(self.view)

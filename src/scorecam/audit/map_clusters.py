@@ -20,13 +20,13 @@ SIDE = 8
 """Maps are resampled to this many cells along each axis."""
 
 MIN_MAPS = 8
-"""Maps that a class needs to be clustered."""
+"""The least number of maps of a class that are clustered."""
 
 MAX_CLUSTERS = 4
-"""Clusters of a class, at most."""
+"""The largest number of clusters of a class."""
 
 MIN_SILHOUETTE = 0.25
-"""Below, there is no structure (Kaufman and Rousseeuw 1990)."""
+"""Below this mean silhouette, there is no structure (Kaufman and Rousseeuw 1990)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class Cluster:
     """Photos of a class with similar maps.
 
     Args:
-        mean: their mean map, `SIDE SIDE`, with a sum of 1.
+        mean: the mean of their maps, `SIDE SIDE`, with a sum of 1.
         photos: ids, nearest to the mean first.
         part: their share of the class's photos.
     """
@@ -47,7 +47,7 @@ class Cluster:
 def clusters(items: Sequence[Item]) -> tuple[Cluster, ...]:
     """The clusters of a class's maps, largest first; a single one if there is no structure.
 
-    Maps are compared as distributions, by Hellinger's distance.
+    Maps are compared as distributions, by the Hellinger distance.
     """
     known = [item for item in items if not item.flat]
     if not known:
@@ -55,14 +55,14 @@ def clusters(items: Sequence[Item]) -> tuple[Cluster, ...]:
     maps = np.stack([resampled(item.map, SIDE) for item in known])
     points = np.sqrt(maps.reshape(len(known), -1))
     groups = _groups(points) if len(known) >= MIN_MAPS else np.zeros(len(known), int)
-    found: list[Cluster] = []
+    result: list[Cluster] = []
     for group in np.unique(groups):
         [members] = np.nonzero(groups == group)
         centre = points[members].mean(axis=0)
-        far = np.linalg.norm(points[members] - centre, axis=1)
-        ids = tuple(known[members[place]].id for place in np.argsort(far, kind="stable"))
-        found.append(Cluster(maps[members].mean(axis=0), ids, len(members) / len(known)))
-    return tuple(sorted(found, key=lambda cluster: -len(cluster.photos)))
+        distances = np.linalg.norm(points[members] - centre, axis=1)
+        ids = tuple(known[members[index]].id for index in np.argsort(distances, kind="stable"))
+        result.append(Cluster(maps[members].mean(axis=0), ids, len(members) / len(known)))
+    return tuple(sorted(result, key=lambda cluster: -len(cluster.photos)))
 
 
 def _groups(points: Any) -> Any:

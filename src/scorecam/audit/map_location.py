@@ -10,10 +10,11 @@ from scorecam.audit.photos_by_class import PhotosByClass
 from scorecam.audit.sentences import percent
 
 ON_OBJECT = 0.5
-"""A map is on the labelled object if it has this share there."""
+"""A map is on the labelled object if it has at least this share there."""
 
 MIN_SHARE, MIN_DENSITY = 0.25, 2.0
-"""A map is in another place if it has this share there and this multiple of a uniform map's."""
+"""A map is in another place if it has at least this share there, and at least this many times a
+uniform map's share."""
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,8 @@ class Place:
     """A place, and the share of a map there.
 
     Args:
-        words: its name, for sentences.
-        part: the share of the map's sum.
+        words: the place's name, for sentences.
+        part: the share of the map's sum that is there.
         area: the place's share of the image.
     """
 
@@ -49,11 +50,11 @@ def objects(item: Item, heat: Map, classes: PhotosByClass) -> tuple[Place | None
     if mine.any():
         own = Place("the labelled object", *_share_and_area(heat, mine))
     others: list[Place] = []
-    for label in dict.fromkeys(thing.label for thing in item.other_objects):
-        there = inside(item.boxes(label), grid) * (1 - mine)
-        if there.any():
+    for label in dict.fromkeys(other.label for other in item.other_objects):
+        cells = inside(item.boxes(label), grid) * (1 - mine)
+        if cells.any():
             others.append(
-                Place(f"the box of {classes.title(label)!r}", *_share_and_area(heat, there))
+                Place(f"the box of {classes.title(label)!r}", *_share_and_area(heat, cells))
             )
     return own, sorted(others, key=lambda place: -place.density)
 
@@ -84,30 +85,33 @@ def _named(item: Item, heat: Map) -> Place | None:
     """The named region where a map is densest, outside the labelled object."""
     grid = (heat.shape[0], heat.shape[1])
     mine = inside(item.boxes(item.label), grid)
-    found = [
+    places = [
         Place(region.name, *_share_and_area(heat, of_region(region, grid) * (1 - mine)))
         for region in REGIONS
     ]
-    dense = [place for place in found if place.part >= MIN_SHARE and place.density >= MIN_DENSITY]
+    dense = [place for place in places if place.part >= MIN_SHARE and place.density >= MIN_DENSITY]
     return max(dense, key=lambda place: place.density, default=None)
 
 
 def where_instead(item: Item, classes: PhotosByClass) -> tuple[str, ...]:
-    """For a wrong prediction: where the model looked for it, for the label, and for the difference.
+    """Sentences about a wrong prediction: where the model looked.
 
-    Describes the three maps of the paper's Figure 11.
+    They describe the maps of the prediction, of the label and of their contrast, as in the paper's
+    Figure 11.
     """
     label, predicted = classes.title(item.label), classes.named(item.predicted)
-    sure = "" if item.predicted.probability is None else f" ({percent(item.predicted.probability)})"
-    words = [f"This is {label!r}, predicted as {predicted!r}{sure}."]
+    probability = (
+        "" if item.predicted.probability is None else f" ({percent(item.predicted.probability)})"
+    )
+    sentences = [f"This is {label!r}, predicted as {predicted!r}{probability}."]
     for role, name in (("predicted", predicted), ("label", label)):
         heat = item.map_of(role)
         if heat is not None:
-            words.append(f"For {name!r} the model looked at {looked(item, heat, classes)}.")
+            sentences.append(f"For {name!r} the model looked at {looked(item, heat, classes)}.")
     contrast = None if item.entry is None else item.entry.contrast
     if contrast is not None and float(contrast.sum()) > 0:
         place = looked(item, contrast, classes)
-        words.append(f"The evidence for {predicted!r} rather than {label!r} is at {place}.")
+        sentences.append(f"The evidence for {predicted!r} rather than {label!r} is at {place}.")
     elif contrast is not None:
-        words.append(f"No part of the image favours {predicted!r} over {label!r}.")
-    return tuple(words)
+        sentences.append(f"No part of the image favours {predicted!r} over {label!r}.")
+    return tuple(sentences)

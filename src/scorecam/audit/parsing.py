@@ -1,4 +1,4 @@
-"""Records, maps and gallery entries as checked values, because files may have been edited."""
+"""Turns records, maps and gallery entries into checked values: files may have been edited."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def item_of(record: MeasuredRecord, *, explains_label: bool) -> Item:
 
     Args:
         record: of one photo.
-        explains_label: whether the run explains the labelled class if there is one.
+        explains_label: whether the run explains the labelled class, if there is one.
 
     Raises:
         Unreadable: the record contradicts itself.
@@ -62,7 +62,7 @@ def map_of(file: Path) -> Map:
     """A map from its file, without negative values.
 
     Raises:
-        Unreadable: the file is missing, or not what a run writes.
+        Unreadable: the file is missing, or does not hold a valid map.
     """
     return np.maximum(read_scaled(file), 0.0)
 
@@ -70,44 +70,44 @@ def map_of(file: Path) -> Map:
 # ── the gallery ──────────────────────────────────────────────────────────────────────────────
 
 
-def entry_of(found: Any, sample: str, first: str | None) -> GalleryEntry:
+def entry_of(values: Any, sample: str, first: str | None) -> GalleryEntry:
     """A photo's gallery entry.
 
     Args:
-        found: the file's content.
+        values: the file's content.
         sample: the photo's id.
-        first: the view that comes first among a class's maps.
+        first: the view to put first among a class's maps.
 
     Raises:
-        Unreadable, ValueError: the entry is not what a run writes.
+        Unreadable, ValueError: the entry is invalid.
     """
-    if not isinstance(found, dict) or found.get("schema") != SCHEMA or found.get("id") != sample:
+    if not isinstance(values, dict) or values.get("schema") != SCHEMA or values.get("id") != sample:
         raise Unreadable("gallery entry of another schema or photo")
-    views, grid, classes = found.get("views"), found.get("grid"), found.get("classes")
+    views, grid, classes = values.get("views"), values.get("grid"), values.get("classes")
     if (
         not is_list(views, MAX_ENTRY_LENGTH)
         or not is_list(classes, MAX_ENTRY_LENGTH)
         or not all(map(is_text, views))
     ):
         raise Unreadable("gallery entry without its classes")
-    class_maps = tuple(_class_maps(each, views, grid, first) for each in classes)
-    contrast, error = found.get("contrast"), found.get("error")
+    class_maps = tuple(_class_maps(stored, views, grid, first) for stored in classes)
+    contrast, error = values.get("contrast"), values.get("error")
     if error is not None and not in_range(error, 0.0, math.inf):
         raise Unreadable("gallery entry with a number out of range")
-    jpeg, objects = found.get("jpeg"), found.get("things")
+    jpeg, objects = values.get("jpeg"), values.get("things")
     return GalleryEntry(
         jpeg=None if jpeg is None else _bytes(jpeg),
         class_maps=class_maps,
         contrast=None if contrast is None else _grid8(_dicts([contrast])[0].get("map"), grid),
-        health=tuple(_sentence(note) for note in _dicts(found.get("health") or [])),
+        health=tuple(_sentence(note) for note in _dicts(values.get("health") or [])),
         error=error,
         annotations=None if objects is None else tuple(map(_annotation, _dicts(objects))),
     )
 
 
-def _class_maps(found: Any, views: list[Any], grid: Any, first: str | None) -> ClassMaps:
-    model_class = _model_class(parse_class(found))
-    roles, maps = found.get("roles"), found.get("maps")
+def _class_maps(stored: Any, views: list[Any], grid: Any, first: str | None) -> ClassMaps:
+    model_class = _model_class(parse_class(stored))
+    roles, maps = stored.get("roles"), stored.get("maps")
     if (
         not is_list(roles, MAX_ENTRY_LENGTH)
         or not is_list(maps, MAX_ENTRY_LENGTH)
@@ -129,8 +129,8 @@ def _sentence(note: dict[str, Any]) -> str:
     return encodable(sentence)
 
 
-def _annotation(found: dict[str, Any]) -> Annotation:
-    box, label = found.get("box"), found.get("label")
+def _annotation(stored: dict[str, Any]) -> Annotation:
+    box, label = stored.get("box"), stored.get("label")
     if not is_id(label):
         raise Unreadable("gallery entry with an unnamed object")
     if not is_list(box, 4) or len(box) < 4 or not all(in_range(x, 0.0, 1.0) for x in box):
@@ -158,7 +158,7 @@ def _bytes(text: Any) -> bytes:
         raise Unreadable("gallery entry that cannot be decoded") from error
 
 
-def _dicts(found: Any) -> list[dict[str, Any]]:
-    if not is_list(found, MANY) or not all(map(is_object, found)):
+def _dicts(values: Any) -> list[dict[str, Any]]:
+    if not is_list(values, MANY) or not all(map(is_object, values)):
         raise Unreadable("malformed gallery entry")
-    return found
+    return values

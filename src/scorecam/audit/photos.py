@@ -1,4 +1,4 @@
-"""What the rules look at: every photo of a run, and its photos by class."""
+"""The input of the rules: every photo of a run, and its photos by class."""
 
 from __future__ import annotations
 
@@ -31,6 +31,6 @@ class Photos:
     def places(self) -> tuple[PlaceTest, ...]:
         """The strongest significant place of each class, and of all photos together.
 
-        Several rules read it: their tests are one family.
+        Several rules use these tests, which are corrected as one family.
         """
         return significant_places(self.classes, self.shares)

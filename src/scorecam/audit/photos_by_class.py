@@ -31,7 +31,7 @@ class ClassPhotos:
 
     @property
     def photos(self) -> str:
-        """A phrase for the photos."""
+        """The photos as a phrase, such as "unlabelled photos of 'ant'"."""
         if all(item.right for item in self.items):
             return f"correctly classified photos of {self.title!r}"
         if all(item.label is None for item in self.items):
@@ -39,7 +39,7 @@ class ClassPhotos:
         return f"photos predicted as {self.title!r}"
 
     def some(self, count: int) -> str:
-        """A phrase for some of the photos: "19 of 20 photos predicted as 'ant'"."""
+        """Some of the photos as a phrase: "19 of 20 photos predicted as 'ant'"."""
         among = f"{count} of " if count < len(self.items) else ""
         return f"{among}{len(self.items)} {self.photos}"
 
@@ -50,8 +50,8 @@ class PhotosByClass:
 
     Args:
         all: every class with a usable photo, by title.
-        indices: the model's index of each label of the data set, as far as photos show it.
-        titles: of the model's classes, by index.
+        indices: the model's index of each label of the data set, where a photo shows which it is.
+        titles: the titles of the model's classes, by index.
     """
 
     all: tuple[ClassPhotos, ...]
@@ -97,13 +97,13 @@ def by_class(items: Sequence[Item]) -> PhotosByClass:
     for item in items:
         if not item.flat and item.right is not False:
             groups.setdefault(item.predicted.index, []).append(item)
-    found = [ClassPhotos(titles[index], tuple(group)) for index, group in groups.items()]
-    found.sort(key=lambda each: each.title)
-    return PhotosByClass(tuple(found), _indices(items), titles)
+    classes = [ClassPhotos(titles[index], tuple(group)) for index, group in groups.items()]
+    classes.sort(key=lambda group: group.title)
+    return PhotosByClass(tuple(classes), _indices(items), titles)
 
 
 def _titles(items: Sequence[Item]) -> dict[int, str]:
-    """The model's names; names of several classes get their index, as in "crane (517)"."""
+    """The model's names; a name of several classes gets the index, as in "crane (517)"."""
     names: dict[int, str] = {}
     for model_class in (each for item in items for each in _classes_of(item)):
         names.setdefault(model_class.index, model_class.title)
@@ -120,16 +120,16 @@ def _classes_of(item: Item) -> Iterator[ModelClass]:
 
 
 def _indices(items: Sequence[Item]) -> dict[str, int]:
-    """The model's index of each label of the data set, if a photo shows it."""
-    found: dict[str, int] = {}
+    """The model's index of each label of the data set, where a photo shows which it is."""
+    indices: dict[str, int] = {}
     for item in items:
         if item.label is None:
             continue
         labelled = None if item.entry is None else item.entry.by_role("label")
         if item.right:
-            found[item.label] = item.predicted.index
+            indices[item.label] = item.predicted.index
         elif item.right is False and item.target.index != item.predicted.index:
-            found.setdefault(item.label, item.target.index)
+            indices.setdefault(item.label, item.target.index)
         elif labelled is not None:
-            found.setdefault(item.label, labelled.model_class.index)
-    return found
+            indices.setdefault(item.label, labelled.model_class.index)
+    return indices

@@ -27,8 +27,8 @@ def find_places(photos: Photos, code: str, kind: Kind, without_boxes: str) -> Ru
 
     Args:
         photos: of the run.
-        code: the rule's.
-        kind: of region.
+        code: of the rule.
+        kind: the kind of region.
         without_boxes: the level of a finding if the object's boxes are unknown.
     """
     findings = tuple(
@@ -40,12 +40,12 @@ def find_places(photos: Photos, code: str, kind: Kind, without_boxes: str) -> Ru
 
 
 def _untested(classes: PhotosByClass) -> tuple[str, ...]:
-    """Which classes could not be tested, and why."""
+    """Remarks about the classes that could not be tested, and why."""
     if not classes.large:
         return (
             (
-                f"No class has {MIN_PHOTOS} correctly classified photos, too few to test where its "
-                "maps are."
+                f"No class has {MIN_PHOTOS} correctly classified photos, so the places of "
+                "maps were not tested."
             ),
         )
     if len(classes.all) == 1:

@@ -27,16 +27,16 @@ def shares(maps: Sequence[Map], cells: Sequence[Map | None]) -> tuple[Shares, Sh
 
     Args:
         maps: one for each photo.
-        cells: for each map, how much of each cell counts; None for all of it.
+        cells: for each map, how much of each cell counts; None if every cell counts in full.
     """
-    found, uniform = np.zeros((len(maps), len(REGIONS))), np.zeros((len(maps), len(REGIONS)))
+    own, uniform = np.zeros((len(maps), len(REGIONS))), np.zeros((len(maps), len(REGIONS)))
     for row, (heat, counted) in enumerate(zip(maps, cells, strict=True)):
         regions = _regions((heat.shape[0], heat.shape[1]))
         if counted is not None:
             regions = regions * counted.ravel()
-        found[row] = regions @ heat.ravel() / max(float(heat.sum()), 1e-12)
+        own[row] = regions @ heat.ravel() / max(float(heat.sum()), 1e-12)
         uniform[row] = regions.mean(axis=1)
-    return found, uniform
+    return own, uniform
 
 
 class ShareTable:
@@ -56,20 +56,20 @@ class ShareTable:
         self._pools = Pool(self._whole[0]), Pool(self._outside[0][self._known])
 
     def select(self, photos: Indices, *, boxes: bool) -> tuple[Indices, Shares, Shares]:
-        """The usable ones of some photos, their shares, and those of a uniform map.
+        """Those of the photos that are usable, their shares, and the shares of a uniform map.
 
         Args:
             photos: indices.
             boxes: whether only cells outside the object count; photos without boxes are left out.
         """
         photos = photos[self._known[photos]] if boxes else photos
-        found, uniform = self._outside if boxes else self._whole
-        return photos, found[photos], uniform[photos]
+        own, uniform = self._outside if boxes else self._whole
+        return photos, own[photos], uniform[photos]
 
     def compare(
         self, photos: Indices, min_delta: float, *, boxes: bool
     ) -> tuple[list[float], list[float]]:
-        """For each region, Cliff's delta and p of some photos against all other usable ones.
+        """For each region, Cliff's delta and p of the photos against all other usable photos.
 
         Args:
             photos: indices.
@@ -81,5 +81,5 @@ class ShareTable:
         return self._pools[boxes].compare(mine[self._known] if boxes else mine, min_delta)
 
     def has_boxes(self, photos: Indices, at_least: int = MIN_PHOTOS) -> bool:
-        """Whether enough of some photos have boxes to leave out those without."""
+        """Whether enough of the photos have boxes that the others can be left out."""
         return int(self._known[photos].sum()) >= at_least

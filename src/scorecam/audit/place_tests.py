@@ -27,7 +27,7 @@ THRESHOLDS = MappingProxyType(
         "times uniform": 2.0,
     }
 )
-"""Of the rules that test named regions."""
+"""The thresholds of the rules that test named regions."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class ClassShares:
 
     Args:
         group: the class.
-        items: its photos that count.
+        items: those of its photos that count.
         boxes: whether only cells outside the labelled object count, on both sides.
         own, uniform: the shares of the class's maps, and those of a uniform map.
         others, others_uniform: the same for the other classes.
@@ -55,16 +55,16 @@ class ClassShares:
 
 
 def class_shares(classes: PhotosByClass) -> list[ClassShares]:
-    """Every class with enough photos of its own and of other classes."""
+    """The shares of every class that has enough photos, and enough photos of other classes."""
     items = classes.items
     table = ShareTable([item.map for item in items], [item.outside for item in items])
     owner = np.repeat(np.arange(len(classes.all)), [len(each.items) for each in classes.all])
-    found: list[ClassShares] = []
+    shares_by_class: list[ClassShares] = []
     for number, group in enumerate(classes.all):
         mine, rest = np.nonzero(owner == number)[0], np.nonzero(owner != number)[0]
         if min(len(mine), len(rest)) >= MIN_PHOTOS:
-            found.append(_compared(group, items, table, mine=mine, rest=rest))
-    return found
+            shares_by_class.append(_compared(group, items, table, mine=mine, rest=rest))
+    return shares_by_class
 
 
 def _compared(
@@ -107,7 +107,7 @@ class PlaceTest:
         boxes: whether only cells outside the labelled object count.
         p: of the test.
         floor: the smallest p that the test can have.
-        classes: for all photos together, the share of classes above the thresholds on their own.
+        classes: for all photos together, the share of classes that exceed the thresholds alone.
     """
 
     group: ClassPhotos | None
@@ -129,7 +129,7 @@ class PlaceTest:
 
     @property
     def strength(self) -> float:
-        """The gain over the spread that a uniform map has: small places count for more."""
+        """The gain divided by √(area · (1 − area)): the same gain counts more in a small place."""
         return self.gain / math.sqrt(self.region.area * (1 - self.region.area))
 
     @property
@@ -149,12 +149,12 @@ def significant_places(
 
     Args:
         classes: of the run.
-        compared: their `class_shares`.
+        compared: the result of `class_shares` for them.
     """
     tests = [test for each in compared for test in _class_tests(each)]
     tests += _tests_of_all(classes)
-    could = findable([test.floor for test in tests], ALPHA)
-    tests = [test for test, possible in zip(tests, could, strict=True) if possible]
+    testable = findable([test.floor for test in tests], ALPHA)
+    tests = [test for test, kept in zip(tests, testable, strict=True) if kept]
     best: dict[str | None, PlaceTest] = {}
     for test, p in zip(tests, holm([test.p for test in tests]), strict=True):
         if p >= ALPHA or not test.large:
@@ -163,7 +163,7 @@ def significant_places(
         if key not in best or test.strength > best[key].strength:
             best[key] = replace(test, p=p)
     if None in best and len(best) > 1 and best[None].classes <= MOST_CLASSES:
-        del best[None]  # the classes found on their own explain it
+        del best[None]  # the findings of single classes explain it
     return tuple(best.values())
 
 
@@ -185,7 +185,7 @@ def _class_tests(compared: ClassShares) -> list[PlaceTest]:
 
 
 def _tests_of_all(classes: PhotosByClass) -> list[PlaceTest]:
-    """All photos against a uniform map: finds a mark that every class relies on.
+    """All photos against a uniform map, to find a mark that every class relies on.
 
     The ninths are left out, because photographers put their subject in the middle.
     """

@@ -1,4 +1,4 @@
-"""Reads a run's folder as items; damaged or edited files are counted and left out."""
+"""Reads the items in a run's folder; damaged or edited files are counted and left out."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class MethodResults:
         folder: the run's folder.
         config: the content of `run.json`.
         method: the method.
-        items: the photos with a map, by name.
+        items: the photos with a map, sorted by name.
         photos: the number of photos in the finished run.
         failures: the number of failed photos by kind of failure.
         remarks: what is missing, damaged or left out.
@@ -65,20 +65,20 @@ def read(folder: str | Path, method: str | None = None) -> MethodResults:
         RunError: the folder isn't a run, has another schema or is damaged; or the run lacks the
             method or its maps.
     """
-    place = Path(folder)
-    config = _config(place)
+    run = Path(folder)
+    config = _config(run)
     names = method_names(config)
-    chosen = _chosen(place, names, method)
-    store = Store(place, names, parse_item)
+    chosen = _chosen(run, names, method)
+    store = Store(run, names, parse_item)
     reader = _Reader(store, config, chosen)
     ids = store.ids(chosen)
     items = [item for sample in ids if (item := reader.item(sample)) is not None]
     if not items:
-        raise _nothing(place, chosen, reader, len(ids))
+        raise _nothing(run, chosen, reader, len(ids))
     items.sort(key=lambda item: item.name)
     photos = _photos(config, len(ids))
     return MethodResults(
-        folder=place,
+        folder=run,
         config=config,
         method=chosen,
         items=tuple(items),
@@ -110,15 +110,15 @@ def _chosen(folder: Path, names: list[str], method: str | None) -> str:
     return method
 
 
-def _photos(config: Config, there: int) -> int:
+def _photos(config: Config, recorded: int) -> int:
     """The number of photos in the finished run, if it is recorded."""
     dataset = config.get("dataset")
     photos = dataset.get("photos") if isinstance(dataset, dict) else None
-    return photos if is_count(photos) and photos >= there else there
+    return photos if is_count(photos) and photos >= recorded else recorded
 
 
-def _nothing(folder: Path, method: str, reader: _Reader, there: int) -> RunError:
-    if not there:
+def _nothing(folder: Path, method: str, reader: _Reader, recorded: int) -> RunError:
+    if not recorded:
         return RunError(
             f"The run {excerpt(folder, 150)} has no records of {excerpt(method)} yet.",
             likely="It was stopped before the first photo.",
@@ -127,8 +127,8 @@ def _nothing(folder: Path, method: str, reader: _Reader, there: int) -> RunError
     why = "; ".join(f"{count} × {reason}" for reason, count in reader.lost.items())
     failed = sum(reader.failures.values())
     return RunError(
-        f"The run {excerpt(folder, 150)} has {there} records of {excerpt(method)} but no readable "
-        f"map ({excerpt(why, 200) or f'{failed} failures'}).",
+        f"The run {excerpt(folder, 150)} has {recorded} records of {excerpt(method)} but no "
+        f"readable map ({excerpt(why, 200) or f'{failed} failures'}).",
         likely="Its folder maps/ was removed, or every photo failed.",
         do="Run scorecam evaluate again into another folder.",
     )
@@ -138,7 +138,7 @@ def _nothing(folder: Path, method: str, reader: _Reader, there: int) -> RunError
 
 
 class _Reader:
-    """Reads photo by photo, and counts what it leaves out."""
+    """Reads one photo at a time, and counts what it leaves out."""
 
     def __init__(self, store: Store[ItemRecord], config: Config, method: str) -> None:
         self.store = store
@@ -164,7 +164,7 @@ class _Reader:
         try:
             item = item_of(record, explains_label=self._explains_label)
             grid = _grid(record)
-            found = self._map(self.method, sample, grid)
+            heat = self._map(self.method, sample, grid)
         except Unreadable as error:
             self.lost[str(error)] += 1
             return None
@@ -177,18 +177,18 @@ class _Reader:
                 others[name] = self._map(name, sample, None)
             except Unreadable:
                 continue  # the other method's audit reports it
-        return replace(item, map=found, entry=entry, others=others)
+        return replace(item, map=heat, entry=entry, others=others)
 
     def _map(self, method: str, sample: str, grid: tuple[int, int] | None) -> Map:
-        found = map_of(self.store.layout.map(method, sample))
-        if grid is not None and found.shape != grid:
+        heat = map_of(self.store.layout.map(method, sample))
+        if grid is not None and heat.shape != grid:
             raise Unreadable("map with another grid than its record")
-        return found
+        return heat
 
     def _entry(self, sample: str) -> GalleryEntry | None:
         try:
-            found = read_object(self.store.layout.entry(sample), ENTRY, "malformed gallery entry")
-            return entry_of(found, sample, self._view)
+            values = read_object(self.store.layout.entry(sample), ENTRY, "malformed gallery entry")
+            return entry_of(values, sample, self._view)
         except FileNotFoundError:
             self.galleries["missing"] += 1
         except (ValueError, Unreadable):
@@ -196,7 +196,7 @@ class _Reader:
         return None
 
     def _contradicts(self, item: Item, entry: GalleryEntry, grid: tuple[int, int]) -> bool:
-        """Whether a gallery entry belongs to another explanation than the record."""
+        """Whether a gallery entry belongs to a different explanation than the record."""
         target, predicted = entry.by_role("target"), entry.by_role("predicted")
         if target is None or target.model_class.index != item.target.index:
             return True
@@ -228,19 +228,19 @@ def _grid(record: MeasuredRecord) -> tuple[int, int]:
 # ── remarks ──────────────────────────────────────────────────────────────────────────────────
 
 
-def _remarks(reader: _Reader, items: list[Item], there: int, photos: int) -> list[str]:
-    found: list[str] = []
-    if there < photos:
-        found.append(f"The run is unfinished: {there:,} of {photos:,} photos are done.")
+def _remarks(reader: _Reader, items: list[Item], recorded: int, photos: int) -> list[str]:
+    remarks: list[str] = []
+    if recorded < photos:
+        remarks.append(f"The run is unfinished: {recorded:,} of {photos:,} photos are done.")
     for kind, count in sorted(reader.failures.items()):
-        found.append(f"Failed photos, left out: {count:,} × {kind}.")
+        remarks.append(f"Failed photos, left out: {count:,} × {kind}.")
     for reason, count in sorted(reader.lost.items()):
-        found.append(f"Damaged or edited, left out: {count:,} × {reason}.")
+        remarks.append(f"Damaged or edited, left out: {count:,} × {reason}.")
     for state, count in sorted(reader.galleries.items()):
-        found.append(
+        remarks.append(
             f"Photos with a {state} entry in gallery/: {count:,}. Their other objects, variants "
             "and classes are unknown."
         )
     if flat := sum(item.flat for item in items):
-        found.append(f"Maps that are zero everywhere, left out of comparisons: {flat:,}.")
-    return found
+        remarks.append(f"Maps that are zero everywhere, left out of comparisons: {flat:,}.")
+    return remarks

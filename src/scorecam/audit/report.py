@@ -30,7 +30,7 @@ def write(audit: Audit, path: str | os.PathLike[str], *, force: bool = False) ->
     """Write the page, and `audit.json` next to it.
 
     Args:
-        audit: what to write.
+        audit: the audit to write.
         path: of the page.
         force: overwrite existing files.
 

@@ -11,7 +11,7 @@ from scorecam.audit.photos import Photos
 
 @dataclass(frozen=True)
 class Rule:
-    """One thing an audit looks for.
+    """One kind of finding, and how an audit looks for it.
 
     Args:
         code: for programs, the command line and links.
@@ -19,8 +19,8 @@ class Rule:
         looks_for: what a finding means.
         statistic: what is measured and tested, and how it is corrected for many tests.
         source: where the idea and the statistic come from.
-        thresholds: by name.
-        levels: which level is given when.
+        thresholds: the limits that the rule uses, by name.
+        levels: when a finding gets which level.
         find: applies the rule to the photos of a run.
         role: the class whose maps its findings are about: "target" or "predicted".
     """

@@ -1,4 +1,4 @@
-"""Numbers and names as the sentences of findings write them."""
+"""Numbers and names as they are written in the sentences of findings."""
 
 from __future__ import annotations
 

@@ -22,14 +22,14 @@ Ranks = Annotated[npt.NDArray[np.float64], "n"]
 Mask = Annotated[npt.NDArray[np.bool_], "n"]
 
 EXACT_GROUP = 25
-"""The rank test is exact up to this many values in the smaller group; beyond, a normal distribution
-with the variance of all draws is used."""
+"""The rank test is exact up to this many values in the smaller group. Above, it uses a normal
+distribution with the exact variance."""
 
 EXACT_SIGNS = 50
-"""The signed-rank test is exact up to this many differences; beyond, likewise."""
+"""The signed-rank test is exact up to this many differences, and approximate above."""
 
 MAX_ADDITIONS = 1e8
-"""Additions that one exact test may take; ranks are made coarser to stay below."""
+"""The most additions in one exact test; ranks are made coarser to stay below."""
 
 # ── many tests ───────────────────────────────────────────────────────────────────────────────
 
@@ -50,13 +50,13 @@ def holm(ps: Sequence[float]) -> list[float]:
 
 
 def findable(floors: Sequence[float], alpha: float) -> list[bool]:
-    """Which tests of a family can become significant at all (Tarone 1990).
+    """For each test of a family, whether it can become significant at all (Tarone 1990).
 
     Leaving out the others keeps the correction small.
 
     Args:
         floors: the smallest p that each test can have.
-        alpha: of the family.
+        alpha: the significance level of the family.
     """
     ordered, count = np.sort(floors), 1
     while np.searchsorted(ordered, alpha / count) > count:
@@ -85,9 +85,9 @@ class Pool:
             min_delta: columns with a smaller delta are not tested; their p is 1.
 
         Returns:
-            Cliff's delta (Cliff 1993): how much more often a value of theirs is above one of the
-            others' than below it, −1 to 1; 0 if one side is empty. And p of the Mann-Whitney test
-            that theirs are larger.
+            Cliff's delta (Cliff 1993), from −1 to 1: how much more often a value of these photos is
+            above a value of the others than below it; 0 if one side is empty. And p of the
+            Mann-Whitney test that the values of these photos are larger.
         """
         count, columns = int(mine.sum()), self._values.shape[1]
         others = len(mine) - count
@@ -104,7 +104,7 @@ class Pool:
 
 
 def _rank_sum_p(ranks: Ranks, count: int) -> float:
-    """The probability that as many ranks drawn at random have at least the sum of the first."""
+    """The probability that `count` random ranks have at least the sum of the first `count`."""
     few = min(count, len(ranks) - count)
     if few > EXACT_GROUP:
         spread = math.sqrt(count * (len(ranks) - count) / len(ranks) * float(ranks.var(ddof=1)))
@@ -112,7 +112,7 @@ def _rank_sum_p(ranks: Ranks, count: int) -> float:
     # Counting needs whole numbers: twice the ranks, or coarser ones if those are too many.
     levels = max(MAX_ADDITIONS / (len(ranks) * few**2), math.sqrt(MAX_ADDITIONS / few**3))
     scores = np.floor(2 * ranks * min(1.0, levels / (2 * len(ranks)))).astype(int)
-    if few < count:  # the smaller group's sum is small if the larger group's is large
+    if few < count:  # if the larger group's sum is large, the smaller group's is small
         scores, drawn = scores.max() - scores, slice(count, None)
     else:
         scores, drawn = scores - scores.min(), slice(count)
@@ -123,9 +123,9 @@ def _rank_sum_p(ranks: Ranks, count: int) -> float:
 
 @functools.lru_cache(maxsize=1024)
 def _ways(scores: tuple[int, ...], times: tuple[int, ...], few: int) -> npt.NDArray[np.float64]:
-    """The number of ways to draw `few` of the scores with the sums 0, 1, 2 ...
+    """The number of ways to draw `few` of the scores with a sum of 0, 1, 2 and so on.
 
-    Cached, because classes of one size draw from the same photos.
+    Cached, because classes of the same size share the result.
 
     Args:
         scores: distinct scores.
@@ -133,15 +133,15 @@ def _ways(scores: tuple[int, ...], times: tuple[int, ...], few: int) -> npt.NDAr
         few: how many to draw.
     """
     size = few * max(scores) + 1
-    found = np.zeros((few + 1, size))
-    found[0, 0] = 1
+    table = np.zeros((few + 1, size))
+    table[0, 0] = 1
     for score, often in zip(scores, times, strict=True):
-        before = found.copy()
+        before = table.copy()
         for taken in range(1, min(often, few) + 1):
             reach = size - taken * score
             ways = float(math.comb(often, taken))
-            found[taken:, size - reach :] += ways * before[: few + 1 - taken, :reach]
-    return found[few]
+            table[taken:, size - reach :] += ways * before[: few + 1 - taken, :reach]
+    return table[few]
 
 
 # ── one group ────────────────────────────────────────────────────────────────────────────────
@@ -167,11 +167,11 @@ def floor(values: Sequence[float]) -> float:
     return 0.5 ** sum(value != 0 for value in values)
 
 
-def _normal_tail(found: float, mean: float, spread: float) -> float:
+def _normal_tail(value: float, mean: float, spread: float) -> float:
     """The upper tail of a normal distribution, with continuity correction for steps of a half."""
     if not spread > 0:
         return 1.0
-    return 0.5 * math.erfc((found - 0.5 - mean) / (spread * math.sqrt(2)))
+    return 0.5 * math.erfc((value - 0.5 - mean) / (spread * math.sqrt(2)))
 
 
 # ── tables and correlations ─────────────────────────────────────────────────────────────────

@@ -24,10 +24,10 @@ def lowest_agreement(item: Item) -> tuple[float, str] | None:
         return None
     # Both from the gallery if possible: the record's maps are smoother.
     own = target.maps.get(item.view, item.map)
-    found = [
+    correlations = [
         (correlation, f"{item.view} and {view}")
         for view, heat in target.maps.items()
         if view not in (NOT_COMPARED, item.view)
         and (correlation := rank_correlation(own, heat)) is not None
     ]
-    return min(found, default=None)
+    return min(correlations, default=None)

@@ -112,7 +112,7 @@ function sorted(places) {
 
 const gallery = byId("gallery");
 let shownPlaces = [];
-let made = 0;
+let cardCount = 0;
 let current = 0; // the card in the tab order
 
 // The roles to show: "target" is left out if the class is the label or the prediction.
@@ -196,12 +196,12 @@ function repaint() {
 }
 
 function addCards() {
-  const end = Math.min(made + BATCH, shownPlaces.length);
+  const end = Math.min(cardCount + BATCH, shownPlaces.length);
   const cards = [];
-  for (; made < end; made += 1) cards.push(card(shownPlaces[made], made));
+  for (; cardCount < end; cardCount += 1) cards.push(card(shownPlaces[cardCount], cardCount));
   gallery.append(...cards);
   for (const item of cards) watch.observe(item);
-  byId("more").hidden = made >= shownPlaces.length;
+  byId("more").hidden = cardCount >= shownPlaces.length;
 }
 
 // ── the filtered gallery ──
@@ -233,7 +233,7 @@ function refresh() {
   watch.disconnect();
   near.clear();
   gallery.replaceChildren();
-  made = 0;
+  cardCount = 0;
   current = 0;
   addCards();
   showCounts();

@@ -14,7 +14,7 @@ function settle(index) {
 
 function moveTo(index) {
   const place = Math.min(Math.max(index, 0), shownPlaces.length - 1);
-  while (place >= made) addCards();
+  while (place >= cardCount) addCards();
   opener(place)?.focus();
 }
 
@@ -54,7 +54,7 @@ function open(index) {
 
 function show(index) {
   opened = index;
-  while (index >= made) addCards();
+  while (index >= cardCount) addCards();
   const picture = pictures[shownPlaces[index]];
   const { kind, view } = state;
   const focused = document.activeElement;
@@ -276,7 +276,7 @@ function showMany() {
   listenToDialog();
   gallery.addEventListener("keydown", onArrow);
   byId("more").addEventListener("click", () => {
-    const index = made;
+    const index = cardCount;
     addCards();
     moveTo(index);
   });

@@ -42,7 +42,7 @@ def thumbnail(jpeg: bytes, side: int, name: str) -> tuple[str, tuple[int, int]]:
 
 
 def decodable(jpeg: bytes | None) -> bytes | None:
-    """The same bytes; None if they cannot be decoded, for instance in an edited file."""
+    """The same bytes; None if they are not a readable JPEG, as in an edited file."""
     if jpeg is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""The rules of an audit; each file has one.
+"""The rules of an audit, one file each.
 
 To add a rule, write a file with its `RULE` and add it to the list below.
 """
@@ -31,4 +31,4 @@ _ALL = (
 )
 
 RULES: Mapping[str, Rule] = {rule.code: rule for rule in _ALL}
-"""By code; among findings of one level, those of earlier rules come first."""
+"""By code. Among findings of the same level, those of earlier rules come first."""

@@ -93,18 +93,21 @@ class _Pair:
 
 
 def find(photos: Photos) -> RuleResult:
-    """Pairs of classes whose confusions look at the same place or the same other object."""
+    """Pairs of confused classes, with the predictions' maps in one place or on one object."""
     predictions = _predictions(photos.items, photos.classes)
     by_pair: dict[tuple[str, int], list[int]] = {}
-    for index, each in enumerate(predictions):
-        item = each.item
+    for index, prediction in enumerate(predictions):
+        item = prediction.item
         if item.right is False and item.label is not None:
             by_pair.setdefault((item.label, item.predicted.index), []).append(index)
     frequent = [np.array(rows) for rows in by_pair.values() if len(rows) >= THRESHOLDS["photos"]]
     remarks = _without_map(photos.items)
     if not frequent:
         return RuleResult((), remarks)
-    table = ShareTable([each.map for each in predictions], [each.outside for each in predictions])
+    table = ShareTable(
+        [prediction.map for prediction in predictions],
+        [prediction.outside for prediction in predictions],
+    )
     pairs: list[_Pair] = []
     for rows in frequent:
         chosen = [predictions[row] for row in rows]
@@ -115,8 +118,8 @@ def find(photos: Photos) -> RuleResult:
 
 def _strongest(pairs: Sequence[_Pair]) -> list[_Pair]:
     """The strongest significant place of each pair of classes, with corrected p."""
-    could = findable([pair.floor for pair in pairs], THRESHOLDS["p"])
-    pairs = [pair for pair, possible in zip(pairs, could, strict=True) if possible]
+    testable = findable([pair.floor for pair in pairs], THRESHOLDS["p"])
+    pairs = [pair for pair, kept in zip(pairs, testable, strict=True) if kept]
     best: dict[tuple[str, str], _Pair] = {}
     for pair, p in zip(pairs, holm([pair.p for pair in pairs]), strict=True):
         if p >= THRESHOLDS["p"] or not pair.large:
@@ -130,20 +133,20 @@ def _strongest(pairs: Sequence[_Pair]) -> list[_Pair]:
 
 
 def _predictions(items: Sequence[Item], classes: PhotosByClass) -> list[_Prediction]:
-    """The maps of the predicted classes, all from records or all from the gallery.
+    """The maps of the predicted classes, all of them from records or all from the gallery.
 
-    The two aren't mixed, because maps in records are smoother.
+    The two sources are not mixed, because maps in records are smoother.
     """
     explained = all(item.target.index == item.predicted.index for item in items)
-    found: list[_Prediction] = []
+    predictions: list[_Prediction] = []
     for item in items:
         heat = item.map if explained else item.gallery_map("predicted")
         if heat is None or heat.shape != item.grid or not float(heat.sum()) > 0:
             continue
         boxes = [each.box for each in item.annotations or () if classes.shows(each, item.predicted)]
         outside = None if item.outside is None else item.outside * (1 - around(boxes, item.grid))
-        found.append(_Prediction(item, heat, outside))
-    return found
+        predictions.append(_Prediction(item, heat, outside))
+    return predictions
 
 
 def _without_map(items: Sequence[Item]) -> tuple[str, ...]:
@@ -214,26 +217,26 @@ def _object_pairs(chosen: Sequence[_Prediction], classes: PhotosByClass) -> list
 def _object_pair(
     object_label: str, chosen: Sequence[_Prediction], classes: PhotosByClass
 ) -> _Pair | None:
-    found: list[tuple[_Prediction, float, float]] = []
+    shares: list[tuple[_Prediction, float, float]] = []
     for each in chosen:
         cells = inside(each.item.boxes(object_label), each.item.grid) * (
             1.0 if each.outside is None else each.outside
         )
         if cells.any():
-            found.append((each, share(each.map, cells), float(cells.mean())))
-    if len(found) < THRESHOLDS["photos"]:
+            shares.append((each, share(each.map, cells), float(cells.mean())))
+    if len(shares) < THRESHOLDS["photos"]:
         return None
     label, predicted = _names(chosen[0], classes)
-    uniform = float(np.mean([area for _, _, area in found]))
-    differences = [part - area for _, part, area in found]
+    uniform = float(np.mean([area for _, _, area in shares]))
+    differences = [part - area for _, part, area in shares]
     return _Pair(
         label=label,
         predicted=predicted,
         place=f"the box of {classes.title(object_label)!r}",
         is_object=True,
-        boxes=all(each.outside is not None for each, _, _ in found),
-        items=tuple(each.item for each, _, _ in found),
-        share=float(np.mean([part for _, part, _ in found])),
+        boxes=all(each.outside is not None for each, _, _ in shares),
+        items=tuple(each.item for each, _, _ in shares),
+        share=float(np.mean([part for _, part, _ in shares])),
         uniform=uniform,
         reference=uniform,
         delta=0.0,

@@ -41,7 +41,7 @@ def find(photos: Photos) -> RuleResult:
         why = "The method's maps are not compared with those of variants"
     else:
         why = "The run has no maps of other variants"
-    return RuleResult(findings, (f"{why}, so fragile maps could not be looked for.",))
+    return RuleResult(findings, (f"{why}, so fragile maps were not looked for.",))
 
 
 def _disagreeing(agreements: Sequence[tuple[Item, float, str]]) -> list[Finding]:
@@ -68,7 +68,7 @@ def _rough(items: Sequence[Item]) -> list[Finding]:
         for item in items
         if item.entry is not None and item.entry.error is not None
     ]
-    rough = sorted((each for each in errors if each[0] > limit), key=lambda each: -each[0])
+    rough = sorted((pair for pair in errors if pair[0] > limit), key=lambda pair: -pair[0])
     sentence = (
         f"{len(rough)} of {counted(len(errors), 'map')} have an estimated error above {limit:g} of "
         "their range: the budget left out masks that matter."

@@ -52,9 +52,9 @@ class _Neighbour:
 
     Args:
         group: None for the photos of all classes, with any other object.
-        other: the other object's label; for all classes the most frequent one.
+        other: the other object's label; for all classes, the most frequent label.
         photos: the shares of each photo.
-        classes: for all classes, the share of them above the thresholds on their own.
+        classes: for all classes, the share of classes that exceed the thresholds alone.
     """
 
     group: ClassPhotos | None
@@ -119,8 +119,8 @@ def find(photos: Photos) -> RuleResult:
     whole = _all_classes(classes)
     cases = [] if whole is None else [whole]
     cases += [case for group in classes.all for case in _neighbours(group)]
-    could = findable([floor(case.differences) for case in cases], THRESHOLDS["p"])
-    tested = [case for case, possible in zip(cases, could, strict=True) if possible]
+    testable = findable([floor(case.differences) for case in cases], THRESHOLDS["p"])
+    tested = [case for case, kept in zip(cases, testable, strict=True) if kept]
     ps = holm([positive(case.differences) for case in tested])
     findings = tuple(
         _finding(case, p, classes)
@@ -129,23 +129,24 @@ def find(photos: Photos) -> RuleResult:
     )
     if len(tested) == len(cases):
         return RuleResult(findings)
-    few = (
-        f"Pairs of a class and another object with too few photos to test: {could.count(False):,}."
+    remark = (
+        "Pairs of a class and another object with too few photos to test: "
+        f"{testable.count(False):,}."
     )
-    return RuleResult(findings, (few,))
+    return RuleResult(findings, (remark,))
 
 
 def _neighbours(group: ClassPhotos) -> list[_Neighbour]:
-    """A class with each other object in its photos."""
+    """A class, once with each other object in its photos."""
     labels = dict.fromkeys(other.label for item in group.items for other in item.other_objects)
-    found = ((label, _shares_of(group, label)) for label in labels)
-    return [_Neighbour(group, label, photos) for label, photos in found if photos]
+    by_label = ((label, _shares_of(group, label)) for label in labels)
+    return [_Neighbour(group, label, photos) for label, photos in by_label if photos]
 
 
 def _all_classes(classes: PhotosByClass) -> _Neighbour | None:
     """All classes together, with any other object; None if only one class has any."""
-    found = ((group, _shares_of(group, None)) for group in classes.all)
-    cases = [_Neighbour(group, "", photos) for group, photos in found if photos]
+    by_group = ((group, _shares_of(group, None)) for group in classes.all)
+    cases = [_Neighbour(group, "", photos) for group, photos in by_group if photos]
     if len(cases) < 2:
         return None
     photos = tuple(photo for case in cases for photo in case.photos)
@@ -159,8 +160,8 @@ def _all_classes(classes: PhotosByClass) -> _Neighbour | None:
 
 
 def _shares_of(group: ClassPhotos, label: str | None) -> tuple[_Shares, ...]:
-    found = (_shares(item, label) for item in group.items)
-    return tuple(shares for shares in found if shares is not None)
+    by_photo = (_shares(item, label) for item in group.items)
+    return tuple(shares for shares in by_photo if shares is not None)
 
 
 def _shares(item: Item, label: str | None) -> _Shares | None:
@@ -173,7 +174,7 @@ def _shares(item: Item, label: str | None) -> _Shares | None:
     boxes = [other.box for other in item.other_objects] if label is None else item.boxes(label)
     if not boxes or not item.right or item.object is None:
         return None
-    # Up to the box's edge: what spreads from the labelled object is never denser than on it.
+    # Cells at the edge of the labelled object count: its map is never denser there than on it.
     cells = inside(boxes, item.grid) * (1 - item.object)
     if not cells.any():
         return None
@@ -223,7 +224,7 @@ def _area(case: _Neighbour, verb: str, own: str) -> str:
 
 def _sentences_of_all(case: _Neighbour, classes: PhotosByClass, also: str) -> tuple[str, ...]:
     """The finding's sentence, then its evidence, about all classes."""
-    holds = sum(bool(photo.item.boxes(case.other)) for photo in case.photos)
+    photos = sum(bool(photo.item.boxes(case.other)) for photo in case.photos)
     return (
         (
             f"The model recognises its classes {also}by other objects nearby: "
@@ -232,7 +233,7 @@ def _sentences_of_all(case: _Neighbour, classes: PhotosByClass, also: str) -> tu
         ),
         f"The other objects {_area(case, 'cover', 'the labelled objects')}",
         (
-            f"Most often it is {classes.title(case.other)!r}, in {holds} of these photos. This "
+            f"Most often it is {classes.title(case.other)!r}, in {photos} of these photos. This "
             f"holds for {percent(case.classes)} of the classes."
         ),
     )

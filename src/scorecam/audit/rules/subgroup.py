@@ -25,7 +25,7 @@ THRESHOLDS = MappingProxyType(
 )
 
 SHARE, TIMES_UNIFORM = 0.25, 3
-"""A map is in a region if it has this share there, and this many times a uniform map's."""
+"""A map is in a region if it has at least this share there, and this many times a uniform map's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class _Subgroup:
     """The photos of a class whose maps are in one region.
 
     Args:
-        compared: the class and all others.
+        compared: the shares of the class and of all other classes.
         region: the place.
         hits: for each photo of the class, whether its map is there.
         other_rate: the share of other classes' photos whose maps are there.
@@ -64,7 +64,7 @@ class _Subgroup:
 def find(photos: Photos) -> RuleResult:
     """Parts of a class whose maps are where those of other classes aren't.
 
-    Classes with a finding about one place as a whole are left out.
+    Classes that are recognised by one place as a whole are left out.
     """
     groups = [group for compared in photos.shares for group in _subgroups(compared)]
     whole = {test.group.title for test in photos.places if test.group is not None}
@@ -94,9 +94,9 @@ def _hits(own: Shares, uniform: Shares) -> Annotated[npt.NDArray[np.bool_], "n r
     return own >= np.maximum(SHARE, TIMES_UNIFORM * uniform)
 
 
-def _finding(found: _Subgroup, p: float) -> Finding:
-    compared, group = found.compared, found.compared.group
-    chosen = {item.id for item, hit in zip(compared.items, found.hits, strict=True) if hit}
+def _finding(subgroup: _Subgroup, p: float) -> Finding:
+    compared, group = subgroup.compared, subgroup.compared.group
+    chosen = {item.id for item, hit in zip(compared.items, subgroup.hits, strict=True) if hit}
     ranked = [photo for cluster in group.clusters for photo in cluster.photos]
     rate = len(chosen) / len(compared.items)
     boxes = " with boxes" if len(compared.items) < len(group.items) else ""
@@ -105,19 +105,21 @@ def _finding(found: _Subgroup, p: float) -> Finding:
         rule="subgroup",
         level="warning" if compared.boxes else "note",
         sentence=(
-            f"Part of {group.title!r} is recognised by {found.region.name}: {len(chosen)} of "
+            f"Part of {group.title!r} is recognised by {subgroup.region.name}: {len(chosen)} of "
             f"{len(compared.items)} {group.photos}{boxes} have their map there{outside}, compared "
-            f"with {percent(found.other_rate)} of other classes' photos."
+            f"with {percent(subgroup.other_rate)} of other classes' photos."
         ),
         evidence=(
             f"Fisher's exact test, corrected for all classes and places: {p_value(p)}.",
             *cluster_sentences(group),
         ),
-        effect=f"{rate - found.other_rate:+.2f} of the class's photos compared with other classes'",
-        size=rate - found.other_rate,
+        effect=(
+            f"{rate - subgroup.other_rate:+.2f} of the class's photos compared with other classes'"
+        ),
+        size=rate - subgroup.other_rate,
         p=p,
         label=group.title,
-        region=found.region.name,
+        region=subgroup.region.name,
         photos=tuple(photo for photo in ranked if photo in chosen)[:EXAMPLES],
     )
 

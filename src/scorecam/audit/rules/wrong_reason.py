@@ -52,7 +52,7 @@ class _Focus:
         energy: the mean share of the maps on the object.
         chance: the mean share of a uniform map.
         scores: each photo's (energy − chance) / (1 − chance).
-        fair_mean: their mean, with the surrounding cells counted for objects smaller than a cell.
+        fair_mean: their mean if, for objects smaller than a cell, the surrounding cells count too.
         classes: the share of classes with a mean score below 0.
     """
 
@@ -70,7 +70,7 @@ class _Focus:
         return float(np.mean(self.scores))
 
     def below(self, limit: float) -> bool:
-        """Whether the mean is below a limit, and not merely because the map is coarse."""
+        """Whether the mean is below a limit, and not only because the map is coarse."""
         return max(self.mean, self.fair_mean) < limit
 
 
@@ -111,8 +111,8 @@ def find(photos: Photos) -> RuleResult:
     whole = [_all_classes(by_class)] if len(by_class) > 1 else []
     tests = [_against_uniform(focus) for focus in (*whole, *by_class)]
     tests += _against_other_classes(by_class)
-    could = findable([test.floor for test in tests], THRESHOLDS["p"])
-    tested = [test for test, possible in zip(tests, could, strict=True) if possible]
+    testable = findable([test.floor for test in tests], THRESHOLDS["p"])
+    tested = [test for test, kept in zip(tests, testable, strict=True) if kept]
     if not tested:
         return RuleResult(remarks=(_none_tested(),))
     best: dict[ClassPhotos | None, Finding] = {}
@@ -121,8 +121,8 @@ def find(photos: Photos) -> RuleResult:
             best[test.focus.group] = _finding(test, p)  # tests against a uniform map come first
     untested = [
         test.focus.group.title
-        for test, possible in zip(tests, could, strict=True)
-        if test.focus.group is not None and test.others is None and not possible
+        for test, kept in zip(tests, testable, strict=True)
+        if test.focus.group is not None and test.others is None and not kept
     ]
     return RuleResult(tuple(best.values()), _too_few(untested))
 
@@ -146,7 +146,7 @@ def _too_few(titles: Sequence[str]) -> tuple[str, ...]:
 
 
 def _focus(group: ClassPhotos) -> _Focus | None:
-    """None if no photo has a known object."""
+    """The focus of a class; None if no photo has a known object."""
     pairs = [(item, item.energy) for item in group.items if item.right]
     known = [(item, energy) for item, energy in pairs if energy is not None and energy[1] < 1]
     if not known:
@@ -169,7 +169,7 @@ def _score(energy: float, chance: float) -> float:
 
 
 def _fair(item: Item, score: float) -> float:
-    """The score, for an object smaller than a cell that of all cells its map can cover."""
+    """The score; for an object smaller than a cell, that of all cells that its map can cover."""
     if item.object is None or item.object_cells is None or item.object.sum() >= 1:
         return score
     chance = float(item.object_cells.mean())
