@@ -40,7 +40,7 @@ def thresholds(records: Sequence[Record], near: float, far: float, stretch: floa
         good = max(np.quantile(values, near) for values in each)
         end = max(np.quantile(values, far) for values in each)
         bad = good + stretch * max(end - good, 1e-3)
-        fitted_rules[code] = Criterion(sign * round(good, 4), sign * round(bad, 4), rule.says)
+        fitted_rules[code] = Criterion(sign * round(good, 4), sign * round(bad, 4), rule.sentence)
     return fitted_rules
 
 

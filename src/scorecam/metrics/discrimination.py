@@ -1,8 +1,8 @@
 """Class discrimination: whether the maps of two classes separate their objects.
 
-Figures 4, 6 and 7 of Wang et al. 2020 show examples; this module counts. On a photo with objects of
-two classes, the map of class a is right if it puts a larger share of its energy into the mask of
-a's object than the map of class b does.
+Figures 4, 6 and 7 of Wang et al. 2020 show examples; this module measures it. On a photo with
+objects of two classes, a and b, the map of a is right if it has a larger share of its energy in
+the mask of a's object than the map of b has.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ def energy(heatmap: Heatmap, region: Region) -> float:
 
 
 def discriminates(own: Heatmap, other: Heatmap, region: Region) -> bool | None:
-    """Whether the map of the object's class puts more of its energy there than the other map.
+    """Whether the map of the object's class has a larger share of its energy there than the other.
 
-    None if one of the maps is zero everywhere, or if both put the same share there.
+    None if one of the maps is zero everywhere, or if both have the same share there.
     """
     one, two = energy(own, region), energy(other, region)
     if math.isnan(one) or math.isnan(two) or one == two:

@@ -1,7 +1,7 @@
-"""Faithfulness: whether the pixels that a heatmap marks are those that the model's score needs.
+"""Faithfulness: whether the model's score depends on the pixels that a heatmap marks.
 
-Every metric is measured on the probability p of the explained column, Y = p(X), and is a fraction.
-Pixels are ranked by the heatmap, equal ones in reading order.
+Every metric uses the probability p of the explained column, with Y = p(X) for the image X, and is a
+fraction. Pixels are ranked by the heatmap, equal ones in reading order.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from scorecam.metrics.metric import Measured, Metric, Outcome, Seen
 from scorecam.shapes import Image
 
 CHUNK = 32
-"""Changed images in memory at a time."""
+"""The number of changed images in memory at a time."""
 
 
 @dataclass(frozen=True, repr=False)
 class Recognition(Metric):
-    """Average Drop, Average Increase and Average Gain: whether the class survives in what is shown.
+    """Average Drop, Average Increase and Average Gain: how well the shown pixels keep the score.
 
     With O = p(X·H + fill·(1 − H)): drop = max(0, Y − O)/Y and increase = [O > Y] (Chattopadhyay et
     al., Grad-CAM++, WACV 2018), gain = max(0, O − Y)/(1 − Y) (Zhang et al., Opti-CAM, 2023). H is
@@ -69,7 +69,7 @@ def _recognised(outcomes: tuple[Outcome, ...], whole: float, left: float) -> Mea
 
 
 def why_undefined(*scores: float) -> str:
-    """Why these are not probabilities; "" if they are."""
+    """The reason why these are not probabilities; "" if they are."""
     if not all(map(math.isfinite, scores)):
         return "The model's score is not finite."
     if not all(-1e-3 <= score <= 1 + 1e-3 for score in scores):
@@ -82,8 +82,8 @@ class Deletion(Metric):
     """The area under the curve of p while pixels are deleted, the most important first.
 
     Steps of 1 % of the pixels, rounded up; the last may be shorter. Deleted pixels show the fill.
-    The area is over the share of pixels, by trapezoids. Petsiuk et al., RISE, BMVC 2018; the steps
-    are those of Wang et al. 2020, section 4.2.
+    The area is over the share of pixels, by the trapezoidal rule. Petsiuk et al., RISE, BMVC 2018;
+    the steps are those of Wang et al. 2020, section 4.2.
     """
 
     name: str = "deletion"
@@ -94,7 +94,7 @@ class Deletion(Metric):
     def measure(self, seen: Seen) -> Measured:
         shares, between = _between(seen, self.steps, seen.canvas, seen.image)
         curve = [seen.probability, *between, float(seen.ask(seen.canvas[None])[0])]
-        return _under(self.outcomes[0].name, curve, shares)
+        return _area_under(self.outcomes[0].name, curve, shares)
 
 
 @dataclass(frozen=True, repr=False)
@@ -102,8 +102,8 @@ class Insertion(Metric):
     """The area under the curve of p while pixels are inserted, the most important first.
 
     Steps and area as for `Deletion`. Wang et al. 2020, section 4.2, start from the empty image;
-    RISE itself starts from a blurred one (here a Gaussian of 11 × 11 pixels, σ = 5), which gives
-    higher values. Never compare the two.
+    RISE itself starts from a blurred image (here a Gaussian of 11 × 11 pixels, σ = 5), which gives
+    higher values. The two cannot be compared.
     """
 
     name: str = "insertion"
@@ -116,16 +116,16 @@ class Insertion(Metric):
         start = seen.canvas if self.start == "empty" else blurred(seen.image)
         shares, between = _between(seen, self.steps, seen.image, start)
         curve = [float(seen.ask(start[None])[0]), *between, seen.probability]
-        return _under(self.outcomes[0].name, curve, shares)
+        return _area_under(self.outcomes[0].name, curve, shares)
 
 
-def _under(name: str, curve: list[float], shares: Tensor) -> Measured:
+def _area_under(name: str, curve: list[float], shares: Tensor) -> Measured:
     area = torch.trapezoid(torch.tensor(curve, dtype=torch.float64), shares)
     return Measured({name: float(area)}, curves={name: curve})
 
 
 def _between(seen: Seen, steps: int, first: Image, then: Image) -> tuple[Tensor, list[float]]:
-    """P at each inner step, with the most important pixels from `first` and the others from `then`.
+    """The p at each inner step: the most important pixels are from `first`, the others from `then`.
 
     Returns:
         The share of pixels at every step, the ends included; and p at the inner steps.
@@ -134,9 +134,9 @@ def _between(seen: Seen, steps: int, first: Image, then: Image) -> tuple[Tensor,
     pixels = places.numel()
     counts = torch.tensor([*range(0, pixels, math.ceil(pixels / steps)), pixels])
     scores: list[float] = []
-    for part in counts[1:-1].to(places.device).split(CHUNK):
-        most = part.reshape(-1, *[1] * (places.ndim + 1))
-        images = torch.where(places[None, None] < most, first[None], then[None])
+    for chunk in counts[1:-1].to(places.device).split(CHUNK):
+        counts_of_chunk = chunk.reshape(-1, *[1] * (places.ndim + 1))
+        images = torch.where(places[None, None] < counts_of_chunk, first[None], then[None])
         scores += seen.ask(images).tolist()
     return counts.double() / pixels, scores
 

@@ -1,6 +1,6 @@
 """Localisation: whether a heatmap is on the object, given by boxes or a mask.
 
-No model runs. Signed maps count where they are positive.
+No passes through the model are needed. Of signed maps, only positive values count.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Region = Annotated[Tensor, "h w"]
 
 
 def covered(boxes: Boxes, size: tuple[int, int]) -> Region:
-    """How much of each pixel is inside the boxes `[y1:y2, x1:x2]`; cut pixels count in part.
+    """How much of each pixel is inside the boxes `[y1:y2, x1:x2]`; pixels on an edge count in part.
 
     Args:
         boxes: `m 4`, x1 y1 x2 y2, in pixels.
@@ -33,13 +33,13 @@ def covered(boxes: Boxes, size: tuple[int, int]) -> Region:
         return reach.clamp(0, 1)
 
     left, top, right, bottom = boxes.unbind(dim=1)
-    each = along(top, bottom, size[0])[:, :, None] * along(left, right, size[1])[:, None, :]
-    return each.amax(dim=0) if len(boxes) else boxes.new_zeros(size)
+    by_box = along(top, bottom, size[0])[:, :, None] * along(left, right, size[1])[:, None, :]
+    return by_box.amax(dim=0) if len(boxes) else boxes.new_zeros(size)
 
 
 @dataclass(frozen=True)
 class _Place:
-    """A region to compare a heatmap with, or why there is none."""
+    """A region to compare a heatmap with, or the reason why it is unknown."""
 
     kind: str
     region: Region | None
@@ -47,7 +47,7 @@ class _Place:
 
 
 def _places(seen: Seen) -> list[_Place]:
-    """The boxes and the mask of the object, as far as they are known and in the input."""
+    """The boxes and the mask of the object, where they are known and in the input."""
     size = (seen.heatmap.shape[-2], seen.heatmap.shape[-1])
     truth = seen.truth
     boxes = None if truth.boxes is None else covered(truth.boxes.to(seen.heatmap), size)

@@ -1,4 +1,4 @@
-"""Heatmaps as masks: what of an image stays, and what the rest shows."""
+"""Heatmaps as masks: which part of an image is shown, and what replaces the rest."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scorecam.cam import scaled
 from scorecam.shapes import Heatmap, Image, Images, Masks
 
 Ranks = Annotated[Tensor, "*i"]
-"""The place of each pixel, int64, 0 for the most important."""
+"""The rank of each pixel, int64; 0 is the most important."""
 
 
 def soft_mask(heatmap: Heatmap) -> Heatmap:
@@ -24,7 +24,7 @@ def soft_mask(heatmap: Heatmap) -> Heatmap:
 
 
 def ranks(heatmap: Heatmap) -> Ranks:
-    """The place of each pixel in the order of importance; equal ones in reading order."""
+    """The rank of each pixel by importance; equal pixels are in reading order."""
     order = heatmap.flatten().argsort(descending=True, stable=True)
     places = torch.empty_like(order)
     places[order] = torch.arange(len(order), device=order.device)
@@ -37,7 +37,7 @@ def shown(heatmap: Heatmap, muted: float = 0.5, *, soft: bool = True) -> Heatmap
     Args:
         heatmap: `*i`, raw.
         muted: the share of pixels to mute, in [0, 1], rounded to whole pixels.
-        soft: whether the shown pixels keep the scaled value of the heatmap; else 1.
+        soft: whether the shown pixels have the scaled value of the heatmap; otherwise 1.
 
     Returns:
         `*i` in [0, 1].
@@ -53,7 +53,7 @@ def blend(image: Image, mask: Masks, canvas: Image) -> Images:
 
 
 def blurred(image: Image, size: int = 11, sigma: float = 5.0) -> Image:
-    """The image, `c h w`, under a Gaussian of `size` pixels; zeros beyond its edges."""
+    """The image, `c h w`, blurred with a Gaussian of `size` pixels; it is zero beyond its edges."""
     distance = torch.arange(size, dtype=image.dtype, device=image.device) - size // 2
     bell = (-(distance**2) / (2 * sigma**2)).exp()
     kernel = torch.outer(bell, bell) / bell.sum() ** 2

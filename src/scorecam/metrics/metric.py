@@ -1,4 +1,4 @@
-"""The seam of all metrics: their input, their outcomes, and the base class."""
+"""The interface of all metrics: their input, their outcomes, and the base class."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class Truth:
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """One heatmap, and everything that a metric may use.
+    """The input of a metric: one heatmap, and everything that a metric may use.
 
     Args:
-        heatmap: `*i`, raw, larger is more important; from any library.
+        heatmap: `*i`, not scaled; larger is more important. It may come from any library.
         image: `c *i`, preprocessed, on the same device.
         ask: returns the probability of the explained column for images: `b c *i` to `b` float32.
         truth: where the object is.
@@ -71,7 +71,7 @@ class Seen:
             )
         if not self.heatmap.isfinite().all():
             raise SettingError(
-                "The heatmap holds NaN or infinity.", do="Check the method that made it."
+                "The heatmap contains NaN or infinity.", do="Check the method that made it."
             )
 
     @cached_property
@@ -90,11 +90,11 @@ class Outcome:
     """One number of a metric per image.
 
     Args:
-        name: as in `results.parquet`.
-        better: the better direction; "neither" for a number that only helps to read the others.
-        title: as in tables.
+        name: in `results.parquet`.
+        better: the better direction; "neither" for a number that only helps to interpret others.
+        title: in tables.
         bounds: "fraction": in [0, 1]; "probability": in [0, 1] if the model gives probabilities;
-            "none". Records with other values count as damaged.
+            "none". Records with values out of bounds count as damaged.
     """
 
     name: str
@@ -109,7 +109,7 @@ class Measured:
 
     Args:
         values: by outcome.
-        undefined: by outcome, why it has no value.
+        undefined: by outcome, the reason why it has no value.
         curves: by name, for plots.
     """
 
@@ -126,7 +126,7 @@ class Metric(ABC):
     Attributes:
         name: as users write it.
         outcomes: its numbers per image.
-        source: the paper that defines it, and every setting.
+        source: the paper that defines it, and the settings.
     """
 
     name: str

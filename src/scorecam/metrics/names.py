@@ -1,4 +1,4 @@
-"""The metrics by name: those of the paper, and those that it is criticised with."""
+"""The metrics by name: those of the paper, and those of later papers that criticise it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from scorecam.metrics import adcc, faithfulness, localisation
 from scorecam.metrics.metric import Metric
 
 LONGEST_LIST = 10_000
-"""Characters of a list of metrics."""
+"""The most characters of a list of metrics."""
 
 METRICS: dict[str, Metric] = {
     metric.name: metric for metric in (*faithfulness.METRICS, *localisation.METRICS, *adcc.METRICS)
@@ -21,8 +21,8 @@ PRESETS: dict[str, tuple[str, ...]] = {
     "localisation": ("energy", "pointing", "iou"),
     "all": tuple(METRICS),
 }
-"""Groups of metrics. `paper`: Tables 1, 2 and 3 of Wang et al. 2020, by its own protocol. The rest
-are ours: `quick` costs a few passes per map, `localisation` none."""
+"""Groups of metrics. `paper`: Tables 1, 2 and 3 of Wang et al. 2020, by its own protocol. The other
+presets are ours: `quick` needs a few passes per map, `localisation` needs none."""
 
 
 def parse_metrics(text: str) -> list[Metric]:
@@ -31,11 +31,11 @@ def parse_metrics(text: str) -> list[Metric]:
     Raises:
         SettingError: there is no such metric, or the list is empty.
     """
-    found: dict[str, Metric] = {}
+    metrics: dict[str, Metric] = {}
     known = (*PRESETS, *METRICS)
     if len(text) > LONGEST_LIST:
         raise SettingError(
-            f"The list of measures has {len(text):,} characters; the limit is {LONGEST_LIST:,}.",
+            f"The list of metrics has {len(text):,} characters; the limit is {LONGEST_LIST:,}.",
             likely="Another text may have been passed.",
             do=f"Use {', '.join(known)}.",
         )
@@ -46,8 +46,8 @@ def parse_metrics(text: str) -> list[Metric]:
                 likely=did_you_mean(name, known),
                 do=f"The metrics are {', '.join(METRICS)}; the presets are {', '.join(PRESETS)}.",
             )
-        for each in PRESETS.get(name, (name,)):
-            found[each] = METRICS[each]
-    if not found:
+        for metric in PRESETS.get(name, (name,)):
+            metrics[metric] = METRICS[metric]
+    if not metrics:
         raise SettingError("No metric was named.", do=f"Use {', '.join(known)}.")
-    return list(found.values())
+    return list(metrics.values())

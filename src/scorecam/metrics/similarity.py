@@ -1,6 +1,7 @@
 """The similarity of two heatmaps: 1 for identical maps, NaN if one of them is constant.
 
-The three in `SIMILARITIES`, which Adebayo et al. 2018 use, compare maps scaled to [0, 1].
+The three measures in `SIMILARITIES` are those of Adebayo et al. 2018; they compare maps scaled to
+[0, 1].
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def spearman(one: Heatmap, other: Heatmap) -> float:
 
 
 def ssim(one: Heatmap, other: Heatmap) -> float:
-    """Structural similarity (Wang et al. 2004), windows of 7 × 7 pixels, in [-1, 1]."""
+    """Structural similarity (Wang et al. 2004) with windows of 7 × 7 pixels, in [-1, 1]."""
     first, second = _pixels(one), _pixels(other)
     if _is_constant(first) or _is_constant(second) or min(first.shape) < 7:
         return math.nan
@@ -48,7 +49,7 @@ def ssim(one: Heatmap, other: Heatmap) -> float:
 
 
 def hog(one: Heatmap, other: Heatmap) -> float:
-    """The Pearson correlation of histograms of oriented gradients, 9 in cells of 16 × 16 pixels."""
+    """Pearson correlation of histograms of oriented gradients: 9 bins, cells of 16 × 16 pixels."""
     first, second = _pixels(one), _pixels(other)
     cell = min(16, min(first.shape) // 2)
     if _is_constant(first) or _is_constant(second) or cell < 2:

@@ -16,7 +16,7 @@ from scorecam.io.extras import require
 
 RESAMPLES = 9_999
 AT_ONCE = 4_000_000
-"""Numbers in memory at a time while resampling."""
+"""The number of values in memory at a time while resampling."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ def interval(
 
     Args:
         values: one per image, all finite.
-        clusters: the cluster of each image, if images are not independent: whole clusters are then
-            resampled, not images.
+        clusters: the cluster of each image, if images are not independent. Then whole clusters are
+            resampled instead of images.
         seed: for resampling.
     """
     array = np.asarray(values, dtype=np.float64)
@@ -64,15 +64,15 @@ def interval(
         return Interval(mean, mean, mean, len(array))
     sums, counts = array, np.ones_like(array)
     if clusters is not None:
-        _, place = np.unique(np.asarray(clusters), return_inverse=True)
-        sums, counts = np.bincount(place, array), np.bincount(place).astype(np.float64)
+        _, cluster = np.unique(np.asarray(clusters), return_inverse=True)
+        sums, counts = np.bincount(cluster, array), np.bincount(cluster).astype(np.float64)
         if len(sums) == 1:
             return Interval(mean, math.nan, math.nan, len(array))
 
-    def ratio(some: Any, how_many: Any, axis: int = -1) -> Any:
-        return some.sum(axis=axis) / how_many.sum(axis=axis)
+    def ratio(sums: Any, counts: Any, axis: int = -1) -> Any:
+        return sums.sum(axis=axis) / counts.sum(axis=axis)
 
-    found: Any = _scipy_stats().bootstrap(
+    result: Any = _scipy_stats().bootstrap(
         (sums, counts),
         ratio,
         paired=True,
@@ -82,7 +82,7 @@ def interval(
         method="percentile",
         rng=np.random.default_rng(seed),
     )
-    low, high = found.confidence_interval
+    low, high = result.confidence_interval
     return Interval(mean, float(low), float(high), len(array))
 
 

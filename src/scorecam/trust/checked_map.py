@@ -1,4 +1,4 @@
-"""One map under test and its model, with scores that don't depend on the output's scale."""
+"""One map under test and its model, with numbers that don't depend on the scale of the scores."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class CheckedMap:
 
     Args:
         model: the explained model.
-        explanation: the map, with the image it was made for.
+        explanation: the map, with the image that it was made for.
         seed: of all random numbers.
     """
 
@@ -61,7 +61,7 @@ class CheckedMap:
 
     @property
     def passes(self) -> int:
-        """Images passed through the model, or a copy of it, so far."""
+        """The number of images passed so far through the model or its copy."""
         scored = self.scorer.scored if "scorer" in self.__dict__ else 0
         return scored + self._other_passes
 
@@ -88,8 +88,8 @@ class CheckedMap:
     @cached_property
     def scorer(self) -> Scorer:
         """Runs the model with the explanation's runtime."""
-        made = self.bank.provenance.runtime
-        speed = Speed(cast(Runtime, made) if made in get_args(Runtime) else "eager")
+        runtime = self.bank.provenance.runtime
+        speed = Speed(cast(Runtime, runtime) if runtime in get_args(Runtime) else "eager")
         return Scorer(
             self.model, self.image, head=self.bank.head, fill=self.empty, speed=speed, passes=40
         )
@@ -105,8 +105,8 @@ class CheckedMap:
             self.model.find_layer(self.bank.layer, self.image[None])
         except LayerError as error:
             raise ModelError(
-                f"This model has no layer {quoted(self.bank.layer)}, which was explained.",
-                likely="The explanation was made with the same network under other names.",
+                f"This model has no layer {quoted(self.bank.layer)}, the explained layer.",
+                likely="The layers of the network had other names when the explanation was made.",
                 do="Give the model that was explained.",
             ) from error
 
@@ -115,7 +115,7 @@ class CheckedMap:
         return _scores(self.scorer.scores(images), self.bank.head)
 
     def lead(self, columns: Annotated[Tensor, "*b n"]) -> Annotated[Tensor, "*b"]:
-        """The target's score less the mean of the others; a single column's score itself."""
+        """The target's score minus the mean of the others; with a single column, its score."""
         own, count = columns[..., self.target], columns.shape[-1]
         return own if count < 2 else own - (columns.sum(dim=-1) - own) / (count - 1)
 
@@ -156,7 +156,7 @@ def _scores(scores: BatchedScores, head: Head) -> BatchedScores:
 
 
 def _check_scores(now: Columns, then: Columns) -> None:
-    """Refuse another model's explanation."""
+    """Raise ModelError if the scores are not those of the explained model."""
     same = now.shape == then.shape
     if same:
         low, high = then.aminmax()
@@ -176,7 +176,7 @@ def _check_scores(now: Columns, then: Columns) -> None:
 
 
 def standing(columns: Columns, target: int) -> float:
-    """How far the target's score stands out, over what the largest of n random scores would.
+    """How far the target's score stands out, relative to the largest of n random scores.
 
     (z_t − mean of the others) / their deviation, which is Grubbs' statistic of an outlier (Grubbs
     1950) up to a factor, divided by the expected value for the largest of n normal draws. Scaling
@@ -193,5 +193,5 @@ def standing(columns: Columns, target: int) -> float:
 
 def correlation(one: Heatmap, other: Heatmap) -> float:
     """The Pearson correlation of two maps or scores; 0 if one is constant."""
-    found = pearson(one, other)
-    return 0.0 if math.isnan(found) else found
+    value = pearson(one, other)
+    return 0.0 if math.isnan(value) else value

@@ -27,7 +27,7 @@ class Cost:
 
     Args:
         passes: images passed through the model or its copy, at most.
-        seconds: about how long, at the explanation's speed.
+        seconds: the estimated time, at the explanation's speed.
     """
 
     passes: int
@@ -48,8 +48,8 @@ def check(
 ) -> Trust:
     """Whether a map can be trusted: usable, weak or "don't show", with the evidence.
 
-    Runs the model on changed images that still show the object and on images that no longer do,
-    compares the map's most important pixels with those of random maps and of the centre, and
+    Runs the model on changed images that still show the object and on images that no longer show
+    it, compares the map's most important pixels with those of random maps and of the centre, and
     compares the map with that of a copy with a re-initialised last stage. See `cost` for the number
     of passes. Evidence that cannot be measured says why. A constant map needs no passes.
 
@@ -60,9 +60,9 @@ def check(
         without: codes of evidence and health notes to leave out, such as "improbable".
 
     Raises:
-        SettingError: a code is unknown, or the explanation lacks the image, as one from a bank's
-            file does.
-        ModelError: the explanation is another model's, or the model fails.
+        SettingError: a code is unknown, or the explanation has no image, for instance because it
+            was read from a bank's file.
+        ModelError: the explanation is of another model, or the model fails.
         MemoryShortage: not even one image fits.
     """
     began = time.perf_counter()
@@ -73,7 +73,7 @@ def check(
     if not _constant(explanation):
         measured = measure(checked, frozenset(CRITERIA) - left_out)
     evidence = judged(notes, measured)
-    doubt = sum(each.doubt for each in evidence)
+    doubt = sum(piece.doubt for piece in evidence)
     return Trust(
         verdict(doubt), doubt, evidence, checked.passes, seconds=time.perf_counter() - began
     )
@@ -85,7 +85,7 @@ def cost(
     """The cost of `check`, without any pass.
 
     Raises:
-        SettingError: the explanation lacks the image, or a code is unknown.
+        SettingError: the explanation has no image, or a code is unknown.
     """
     checked = _checked_map(model, explanation, 0)
     codes = frozenset(CRITERIA) - known_codes(without)
@@ -98,8 +98,8 @@ def _checked_map(model: Model | nn.Module, explanation: Explanation, seed: int) 
     if not isinstance(explanation, Explanation):
         raise SettingError(
             f"check needs an explanation, not a {type(explanation).__name__}.",
-            likely="It may be a heatmap only.",
-            do="scorecam.check(model, scorecam.explain(model, photo)).",
+            likely="It may be only a heatmap.",
+            do="Use scorecam.check(model, scorecam.explain(model, photo)).",
         )
     opened = opening.as_model(model)
     SEED.check("seed", seed)

@@ -1,7 +1,7 @@
 """Every kind of evidence: how it is measured, and its thresholds.
 
-Each value adds between 0 and 1 of doubt: 0 at `good` or better, 1 at `bad` or worse, linear in
-between. The doubts are added up. Missing evidence adds none.
+Each value adds a doubt from 0 to 1: 0 at `good` or better, 1 at `bad` or worse, linear in between.
+The doubts are summed. Missing evidence adds no doubt.
 
 To add evidence, write a function in `evidence.py` and add its entry to `MEASURES`.
 """
@@ -16,7 +16,7 @@ from scorecam.trust.checked_map import CheckedMap
 from scorecam.trust.evidence import Measured
 
 WEAK, REFUSED = 0.5, 1.0
-"""A map is weak from this doubt, and should not be shown from this doubt."""
+"""From which sum of doubts a map is weak, and from which it should not be shown."""
 
 
 @dataclass(frozen=True)
@@ -24,15 +24,15 @@ class Criterion:
     """When a value is a reason for doubt.
 
     Args:
-        good: values as good as this add no doubt.
-        bad: values as bad as this are reason enough not to show the map.
-        says: the sentence, with `{}` for the value.
-        source: where the idea comes from, if it isn't ours.
+        good: a value as good as this adds no doubt.
+        bad: a value as bad as this is enough not to show the map.
+        sentence: the evidence in words, with `{}` for the value.
+        source: the publication of the idea, if it isn't ours.
     """
 
     good: float
     bad: float
-    says: str
+    sentence: str
     source: str = ""
 
     def doubt(self, value: float) -> float:
@@ -47,8 +47,8 @@ class Measure:
     Args:
         run: measures; returns a value for each code.
         criteria: by code.
-        passes: how many images it passes through the model, at most; None if it needs only the
-            bank.
+        passes: returns the largest number of images that it passes through the model; None if it
+            needs only the bank.
     """
 
     run: Callable[[CheckedMap], Mapping[str, Measured]]
@@ -63,7 +63,7 @@ MEASURES = (
             "contrast": Criterion(
                 good=0.971,
                 bad=1.009,
-                says="The maps of the five next classes correlate with this one by {} on average.",
+                sentence="The maps of the five next classes correlate with this one by {} on average.",
             )
         },
     ),
@@ -73,7 +73,7 @@ MEASURES = (
             "agreement": Criterion(
                 good=0.376,
                 bad=-0.126,
-                says="The maps of the variants official, algorithm1 and increase correlate by {} "
+                sentence="The maps of the variants official, algorithm1 and increase correlate by {} "
                 "on average.",
             )
         },
@@ -84,7 +84,7 @@ MEASURES = (
             "standing": Criterion(
                 good=1.197,
                 bad=0.653,
-                says="The class's score stands out {} times as far as the largest of as many "
+                sentence="The class's score stands out {} times as far as the largest of as many "
                 "random scores would.",
                 source="Grubbs 1950",
             )
@@ -96,21 +96,21 @@ MEASURES = (
             "random": Criterion(
                 good=0.097,
                 bad=-0.281,
-                says="The map's most important pixels carry {} more of the score than those of "
+                sentence="The map's most important pixels carry {} more of the score than those of "
                 "random maps.",
                 source="after Petsiuk et al. 2018",
             ),
             "centre": Criterion(
                 good=-0.135,
                 bad=-0.487,
-                says="The map's most important pixels carry {} more of the score than those at "
+                sentence="The map's most important pixels carry {} more of the score than those at "
                 "the centre.",
                 source="after Petsiuk et al. 2018",
             ),
             "rest": Criterion(
                 good=0.722,
                 bad=1.106,
-                says="Without the map's most important half, the scores of all classes correlate "
+                sentence="Without the map's most important half, the scores of all classes correlate "
                 "with the original ones by {}.",
             ),
         },
@@ -122,7 +122,7 @@ MEASURES = (
             "elsewhere": Criterion(
                 good=0.394,
                 bad=1.793,
-                says="For the map's least important part alone, enlarged, the scores of all "
+                sentence="For the map's least important part alone, enlarged, the scores of all "
                 "classes correlate with the original ones by {}.",
             )
         },
@@ -134,13 +134,13 @@ MEASURES = (
             "steady": Criterion(
                 good=0.923,
                 bad=0.867,
-                says="With the image mirrored, shifted, blurred or noisy, the scores of all "
+                sentence="With the image mirrored, shifted, blurred or noisy, the scores of all "
                 "classes correlate with the original ones by {} (median).",
             ),
             "moves": Criterion(
                 good=0.944,
                 bad=0.739,
-                says="With the image mirrored, shifted, blurred or noisy, the map moves along: "
+                sentence="With the image mirrored, shifted, blurred or noisy, the map moves along: "
                 "they correlate by {} (median).",
             ),
         },
@@ -152,7 +152,7 @@ MEASURES = (
             "blind": Criterion(
                 good=0.583,
                 bad=0.943,
-                says="With shuffled tiles or pixels or random phases, so that nothing can be "
+                sentence="With shuffled tiles or pixels or random phases, so that nothing can be "
                 "recognised, the scores of all classes correlate with the original ones by {}.",
                 source="phases: Oppenheim and Lim 1981",
             )
@@ -165,7 +165,7 @@ MEASURES = (
             "head": Criterion(
                 good=0.984,
                 bad=1.027,
-                says="The map of a copy with a re-initialised last stage correlates with this one "
+                sentence="The map of a copy with a re-initialised last stage correlates with this one "
                 "by {}.",
                 source="Adebayo et al. 2018",
             )
@@ -177,8 +177,8 @@ MEASURES = (
 
 The thresholds were fitted by `benchmarks/trust/check_report.py --fit` on composites of cut-out
 objects, with EfficientNet-Lite0, and on garments, with a small network: as trained, with their last
-parts re-initialised, and trained on shuffled labels. They were judged on other photos and networks;
-see docs/trust.md.
+parts re-initialised, and trained on shuffled labels. They were evaluated on other photos and
+networks; see docs/trust.md.
 """
 
 CRITERIA: Mapping[str, Criterion] = {
@@ -211,21 +211,24 @@ def measure(checked: CheckedMap, codes: frozenset[str]) -> dict[str, Measured]:
     """The evidence with these codes, in the order of `MEASURES`.
 
     Raises:
-        ModelError: the explanation is another model's, or the model fails.
+        ModelError: the explanation is of another model, or the model fails.
     """
-    wanted = _wanted(codes)
-    if any(each.passes is not None for each in wanted):
+    measures = _measures_for(codes)
+    if any(each.passes is not None for each in measures):
         checked.verify_model()
     return {
-        code: value for each in wanted for code, value in each.run(checked).items() if code in codes
+        code: value
+        for each in measures
+        for code, value in each.run(checked).items()
+        if code in codes
     }
 
 
 def passes(checked: CheckedMap, codes: frozenset[str]) -> int:
-    """How many images measuring these passes through the model or its copy, at most."""
-    counts = [each.passes(checked) for each in _wanted(codes) if each.passes is not None]
+    """The largest number of images that measuring these passes through the model or its copy."""
+    counts = [each.passes(checked) for each in _measures_for(codes) if each.passes is not None]
     return sum(counts) + (_OPENING_PASSES if counts else 0)
 
 
-def _wanted(codes: frozenset[str]) -> list[Measure]:
+def _measures_for(codes: frozenset[str]) -> list[Measure]:
     return [each for each in MEASURES if codes & set(each.criteria)]

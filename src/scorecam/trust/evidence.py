@@ -1,7 +1,7 @@
 """Measurements of one map: properties that a trustworthy map has.
 
-Each function returns a number for each code, or the reason why there is none. None uses the class's
-probability, which is a health note of the bank.
+Each function returns a number for each code, or the reason why there is no number. No function uses
+the probability of the class: a health note of the bank is about that.
 """
 
 from __future__ import annotations
@@ -31,30 +31,30 @@ Measured = float | str
 TOO_FEW_COLUMNS = "The model has {} outputs, too few to correlate."
 
 OTHER_CLASSES = 5
-"""The target's map is compared with those of this many largest other classes."""
+"""The target's map is compared with those of this many other classes, the largest scores first."""
 
 VARIANTS = ("official", "algorithm1", "increase")
-"""Variants that should agree."""
+"""Variants whose maps should agree."""
 
 RANDOM_MAPS = 4
-"""Random maps that the map is compared with."""
+"""The number of random maps that the map is compared with."""
 
 SHARES = (0.25, 0.5)
-"""Shares of the pixels, most important first, that are shown alone and removed."""
+"""Shares of the pixels, most important first, that are shown alone and then removed."""
 
 HEAD_MASKS = 12
-"""Masks for the copy with a re-initialised head."""
+"""Masks scored by the copy with a re-initialised last stage."""
 
 HEAD_OTHER_PASSES = 3 + 2 + 8 + 2
-"""Its other passes, at most: the image twice and the empty image, the order of the stages, the head
-and whether outputs repeat."""
+"""The copy's other passes, at most: the image twice and the empty image, the order of the stages,
+the head, and whether outputs repeat."""
 
 
 # ── from the bank, without passes ────────────────────────────────────────────────────────────
 
 
 def contrast(checked: CheckedMap) -> Mapping[str, Measured]:
-    """The mean correlation of the target's map with those of the five largest other classes."""
+    """The mean correlation of the target's map with those of the five next classes."""
     bank, explanation = checked.bank, checked.explanation
     columns = range(len(bank.image_scores)) if bank.columns is None else bank.columns.tolist()
     scores = bank.image_scores.tolist()
@@ -74,32 +74,32 @@ def contrast(checked: CheckedMap) -> Mapping[str, Measured]:
 def agreement(checked: CheckedMap) -> Mapping[str, Measured]:
     """The mean correlation between the variants' maps; constant maps are left out."""
     maps = [checked.bank.heatmap(checked.target, variant) for variant in VARIANTS]
-    maps = [each for each in maps if each.amax() > each.amin()]
+    maps = [heatmap for heatmap in maps if heatmap.amax() > heatmap.amin()]
     if len(maps) < 2:
         return {"agreement": "The other variants' maps are constant."}
     return {"agreement": fmean(correlation(one, other) for one, other in combinations(maps, 2))}
 
 
 def outstanding(checked: CheckedMap) -> Mapping[str, Measured]:
-    """How far the target's score stands out of all scores (see `standing`)."""
+    """How far the target's score stands out from all scores (see `standing`)."""
     if not checked.comparable:
         return {"standing": TOO_FEW_COLUMNS.format(len(checked.image_columns))}
-    found = standing(checked.image_columns, checked.target)
-    return {"standing": 0.0 if math.isnan(found) else found}
+    value = standing(checked.image_columns, checked.target)
+    return {"standing": 0.0 if math.isnan(value) else value}
 
 
 # ── with passes through the model ────────────────────────────────────────────────────────────
 
 
 def steadiness(checked: CheckedMap) -> Mapping[str, Measured]:
-    """How mild changes of the image change the scores and the map: correlations.
+    """How much mild changes of the image change the scores and the map, as correlations.
 
     steady: of the scores with those of the original image. moves: of the map with that of the
-    changed image, by the same weights, mapped back. Both are medians over the changes: being
-    sensitive to one kind of change does not speak against a network's maps.
+    changed image, by the same weights, mapped back. Both are medians over the changes, because
+    sensitivity to one kind of change is not a reason to doubt a map.
     """
     changes = mild_changes(checked.image, checked.seed)
-    columns, maps = checked.columns_and_maps(torch.stack([each.image for each in changes]))
+    columns, maps = checked.columns_and_maps(torch.stack([change.image for change in changes]))
     own = checked.weighted(checked.bank.activations.to(maps.device))
     moved = [
         correlation(own, change.undo(heatmap))
@@ -109,7 +109,7 @@ def steadiness(checked: CheckedMap) -> Mapping[str, Measured]:
 
 
 def steadiness_passes(checked: CheckedMap) -> int:
-    """One for each change."""
+    """One pass for each change."""
     return 3 + 2 * len(checked.bank.size)
 
 
@@ -123,12 +123,12 @@ def elsewhere(checked: CheckedMap) -> Mapping[str, Measured]:
 
 
 def elsewhere_passes(checked: CheckedMap) -> int:
-    """One, or none with too few columns."""
+    """One pass; 0 with too few columns."""
     return 1 if checked.comparable else 0
 
 
 def blindness(checked: CheckedMap) -> Mapping[str, Measured]:
-    """The correlation of the scores without the object with those of the image."""
+    """The correlation of the scores of images without the object with those of the image."""
     if not checked.comparable:
         return {"blind": TOO_FEW_COLUMNS.format(len(checked.image_columns))}
     columns = checked.columns(torch.stack(without_object(checked.image, checked.seed)))
@@ -136,7 +136,7 @@ def blindness(checked: CheckedMap) -> Mapping[str, Measured]:
 
 
 def blindness_passes(checked: CheckedMap) -> int:
-    """One for each image without the object, or none with too few columns."""
+    """One pass for each image without the object; 0 with too few columns."""
     return 4 if checked.comparable else 0
 
 
@@ -154,9 +154,9 @@ def _similarity(
 def faithfulness(checked: CheckedMap) -> Mapping[str, Measured]:
     """How much more the map's most important pixels matter than those of other maps.
 
-    F = the target's lead over the other columns with only a quarter and half of the pixels shown,
-    less its lead with them removed, in units of the image's lead less the empty image's.
-    random: F less its mean over four random maps. centre: F less that of a Gaussian at the centre.
+    F is the target's lead over the other columns with only a quarter and half of the pixels shown,
+    minus its lead with them removed, divided by the image's lead minus the empty image's.
+    random: F minus its mean over four random maps. centre: F minus the F of a centred Gaussian.
     rest: the correlation of the scores with the image's after removing the most important half.
     """
     heatmaps = _compared_maps(checked)
@@ -177,13 +177,13 @@ def faithfulness(checked: CheckedMap) -> Mapping[str, Measured]:
 
 
 def faithfulness_passes(checked: CheckedMap) -> int:
-    """The shown and removed parts of every compared map, the image and the empty image."""
+    """The passes for what every compared map shows and removes, the image and the empty image."""
     del checked
     return (2 + RANDOM_MAPS) * 2 * len(SHARES) + 2
 
 
 def _compared_maps(checked: CheckedMap) -> list[Heatmap]:
-    """The map, the random maps, and the centre."""
+    """The map, the random maps, and a Gaussian at the centre."""
     bank, image = checked.bank, checked.image
     generator = torch.Generator("cpu").manual_seed(checked.seed % 2**63)
     cells = torch.rand(
@@ -212,7 +212,7 @@ def _shown_and_removed(checked: CheckedMap, heatmap: Heatmap) -> torch.Tensor:
 
 
 def head_dependence(checked: CheckedMap) -> Mapping[str, Measured]:
-    """The map's correlation with that of a copy whose last stage was re-initialised."""
+    """The map's correlation with the map of a copy with a re-initialised last stage."""
     model, bank, variant = checked.model, checked.bank, checked.explanation.variant
     if not isinstance(model, WhiteBox):
         return {"head": f"{model.spec} has no weights to re-initialise."}
@@ -230,7 +230,7 @@ def head_dependence(checked: CheckedMap) -> Mapping[str, Measured]:
             seed=checked.seed,
         )
         other = make_bank(copy, checked.image, checked.target, layer=bank.layer, settings=settings)
-    except (ModelError, SettingError) as error:  # no copy, or its output is of another kind
+    except (ModelError, SettingError) as error:  # no copy, or it has another kind of output
         return {"head": str(error)}
     checked.count(2 + other.provenance.forward_passes)  # two to find the stages
     own = checked.explanation.heatmap.to(image.device)
@@ -238,6 +238,6 @@ def head_dependence(checked: CheckedMap) -> Mapping[str, Measured]:
 
 
 def head_passes(checked: CheckedMap) -> int:
-    """At most."""
+    """The passes through the copy, at most."""
     del checked
     return HEAD_MASKS + HEAD_OTHER_PASSES

@@ -1,7 +1,7 @@
-"""Changed images that still show the object, and images that no longer do.
+"""Changed images that still show the object, and images that no longer show it.
 
-A score that depends on the object survives the first kind and not the second. Works for any number
-of image axes.
+The first kind should keep a score that depends on the object; the second should not. Works for any
+number of image axes.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from scorecam.base.interpolation import upsample
 from scorecam.shapes import Heatmap, Image
 
 SHIFT = 1 / 16
-"""Shifts, as a share of the side."""
+"""How far images are shifted, as a share of the side."""
 
 NOISE = 0.15
-"""The noise's standard deviation over the image's."""
+"""The standard deviation of the noise, divided by that of the image."""
 
 PART = 0.35
 """The share of each side that is shown alone."""
@@ -53,15 +53,15 @@ def mild_changes(image: Image, seed: int) -> list[Change]:
         3 + 2 · axes images. Shifts are by a sixteenth of the side and repeat the edge.
     """
     steps = {axis: max(1, round(image.shape[axis] * SHIFT)) for axis in range(1, image.ndim)}
-    drawn = torch.randn(
+    noise = torch.randn(
         image.shape, generator=_generator(seed), dtype=torch.float32, device="cpu"
     ).to(image)
-    noisy = image + NOISE * image.std(correction=0) * drawn
-    still = _blurred(image), noisy
+    noisy = image + NOISE * image.std(correction=0) * noise
+    in_place = _blurred(image), noisy
     return [
         Change(image.flip(-1), lambda heatmap: heatmap.flip(-1)),
-        *(_shifted(image, way * far, axis) for axis, far in steps.items() for way in (1, -1)),
-        *(Change(changed, lambda heatmap: heatmap) for changed in still),
+        *(_shifted(image, sign * step, axis) for axis, step in steps.items() for sign in (1, -1)),
+        *(Change(changed, lambda heatmap: heatmap) for changed in in_place),
     ]
 
 
@@ -84,15 +84,20 @@ def least_important(image: Image, heatmap: Heatmap) -> Image:
 
 
 def without_object(image: Image, seed: int) -> list[Image]:
-    """Four images of the same pixels, tiles or spectrum in which nothing can be recognised.
+    """Four images with the same pixels, tiles or spectrum, in which nothing can be recognised.
 
     Shuffled tiles; the image's amplitudes with random phases, twice (Oppenheim and Lim 1981: the
     phases carry the content); shuffled pixels.
     """
-    drawn = _generator(seed)
-    order = torch.randperm(math.prod(image.shape[1:]), generator=drawn, device="cpu")
+    generator = _generator(seed)
+    order = torch.randperm(math.prod(image.shape[1:]), generator=generator, device="cpu")
     pixels = image.flatten(1)[:, order.to(image.device)].reshape(image.shape)
-    return [_tiled(image, drawn), _rephased(image, drawn), _rephased(image, drawn), pixels]
+    return [
+        _tiled(image, generator),
+        _rephased(image, generator),
+        _rephased(image, generator),
+        pixels,
+    ]
 
 
 def _generator(seed: int) -> Generator:
@@ -104,21 +109,21 @@ def _shifted(image: Image, pixels: int, axis: int) -> Change:
 
 
 def _moved(tensor: Tensor, pixels: int, axis: int) -> Tensor:
-    """Shifted along an axis; the edge is repeated."""
+    """The tensor shifted along an axis; the edge is repeated."""
     side = tensor.shape[axis]
     places = (torch.arange(side, device=tensor.device) - pixels).clamp(0, side - 1)
     return tensor.index_select(axis, places)
 
 
 def _blurred(image: Image) -> Image:
-    """Smoothed twice with 1/4, 1/2, 1/4 along every axis; the edge is repeated."""
+    """The image smoothed twice with 1/4, 1/2, 1/4 along every axis; the edge is repeated."""
     for axis in [*range(1, image.ndim)] * 2:
         image = (_moved(image, 1, axis) + 2 * image + _moved(image, -1, axis)) / 4
     return image
 
 
-def _tiled(image: Image, drawn: Generator) -> Image:
-    """Shuffled tiles; pixels beyond the last whole tile stay in place."""
+def _tiled(image: Image, generator: Generator) -> Image:
+    """The image with shuffled tiles; pixels beyond the last whole tile stay in place."""
     sides = image.shape[1:]
     counts = [min(TILES, side) for side in sides]
     lengths = [side // count for side, count in zip(sides, counts, strict=True)]
@@ -129,19 +134,19 @@ def _tiled(image: Image, drawn: Generator) -> Image:
     order = [1 + 2 * axis for axis in range(axes)] + [0] + [2 + 2 * axis for axis in range(axes)]
     tiles = image[:, *inner].reshape(len(image), *both).permute(order)
     flat = tiles.flatten(0, axes - 1)
-    flat = flat[torch.randperm(len(flat), generator=drawn, device="cpu").to(image.device)]
+    flat = flat[torch.randperm(len(flat), generator=generator, device="cpu").to(image.device)]
     back = [order.index(axis) for axis in range(len(order))]
     mixed = image.clone()
     mixed[:, *inner] = flat.reshape(tiles.shape).permute(back).reshape(mixed[:, *inner].shape)
     return mixed
 
 
-def _rephased(image: Image, drawn: Generator) -> Image:
+def _rephased(image: Image, generator: Generator) -> Image:
     """The image with its phases shifted by those of noise, equally in every channel."""
     axes = tuple(range(1, image.ndim))
-    noise = torch.rand(image.shape[1:], generator=drawn, dtype=torch.float32, device="cpu").to(
+    noise = torch.rand(image.shape[1:], generator=generator, dtype=torch.float32, device="cpu").to(
         image
     )[None]
-    turned = torch.fft.fftn(noise, dim=axes).angle()
+    phases = torch.fft.fftn(noise, dim=axes).angle()
     spectrum = torch.fft.fftn(image, dim=axes)
-    return torch.fft.ifftn(spectrum * torch.polar(torch.ones_like(turned), turned), dim=axes).real
+    return torch.fft.ifftn(spectrum * torch.polar(torch.ones_like(phases), phases), dim=axes).real

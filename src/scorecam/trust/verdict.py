@@ -15,7 +15,7 @@ Verdict = Literal["usable", "weak", "don't show"]
 State = Literal["passed", "weak", "failed", "cannot be told"]
 
 FITTED = "thresholds fitted on 60 photos and 35 garments that trained networks get right"
-"""Where the thresholds come from; spoilt networks were the other side: docs/trust.md."""
+"""The source of the thresholds. Bad maps were those of broken networks; see docs/trust.md."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,12 @@ class Evidence:
     Args:
         code: for programs: a health note's code, or one of `CRITERIA`.
         value: the measured value; None if it could not be measured.
-        good: values as good as this add no doubt; None for a health note.
-        bad: values as bad as this are reason enough not to show the map; a health note's threshold.
-        state: "passed" without doubt, "failed" if it is reason enough not to show the map.
+        good: a value as good as this adds no doubt; None for a health note.
+        bad: a value as bad as this is enough not to show the map; for a health note, its threshold.
+        state: "passed" without doubt, "weak", "failed" if the doubt is enough not to show the map,
+            "cannot be told" if it could not be measured.
         doubt: the doubt that it adds, in [0, 1].
-        sentence: the same for people, with the source of the thresholds.
+        sentence: the evidence in words, with the source of the thresholds.
     """
 
     code: str
@@ -128,7 +129,7 @@ def _sentence(criterion: Criterion, value: float) -> str:
     low, high = ("≤", "≥") if criterion.bad > criterion.good else ("≥", "≤")
     limits = f"pass {low} {criterion.good:.3g}, fail {high} {criterion.bad:.3g}; {FITTED}"
     source = f"{criterion.source}; " if criterion.source else ""
-    return f"{criterion.says.format(f'{round(value, 3):g}')[:-1]} ({source}{limits})."
+    return f"{criterion.sentence.format(f'{round(value, 3):g}')[:-1]} ({source}{limits})."
 
 
 def verdict(doubt: float) -> Verdict:
