@@ -59,7 +59,7 @@ def test_json_is_one_document_of_rows() -> None:
 def test_a_selection_is_printed_and_recorded() -> None:
     answer = evaluate("--methods", "random", "--metrics", "quick", "--limit", "4", "--seed", "3")
     assert answer.code == 0
-    assert "4 of 6 photos taken at random, seed 3" in answer.err
+    assert "4 of 6 photos chosen at random, seed 3" in answer.err
     assert strict_json(Path("run/run.json").read_text("utf-8"))["dataset"]["photos"] == 4
     assert len([name for name in listing(Path("run/items")) if name.endswith(".json")]) == 4
 

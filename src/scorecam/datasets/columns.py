@@ -20,7 +20,7 @@ class Columns:
     """The columns of a data set's classes.
 
     Args:
-        found: by class.
+        found: the column of each class that the model has.
         unknown: the classes that the model does not have.
         remarks: what the user should know about the assignment.
     """
@@ -35,8 +35,8 @@ def columns_of(classes: Sequence[Label], names: Sequence[str] | None, columns: i
 
     Numbers are columns. Text is looked up among the model's names, ignoring case and with `_` for
     a space; then, for a model with 1,000 columns, among ImageNet's WordNet ids; then read as a
-    number. If the model has no names, none of this finds a class, and there are as many classes as
-    columns, the classes are assigned in sorted order, as torchvision's ImageFolder does.
+    number. If the model has no names, no class is found in these ways, and there are as many
+    classes as columns, then classes are assigned in sorted order, as by torchvision's ImageFolder.
 
     Args:
         classes: as in `Dataset.classes`.
@@ -59,16 +59,16 @@ def columns_of(classes: Sequence[Label], names: Sequence[str] | None, columns: i
         )
         return Columns({label: i for i, label in enumerate(words)}, (), (remark,))
     unknown = tuple(label for label in classes if label not in found)
-    remarks = [*_numbers(found, words, by_name), *_strangers(unknown, classes, names, by_name)]
+    remarks = [*_numbers(found, words, by_name), *_unknown_remark(unknown, classes, names, by_name)]
     return Columns(found, unknown, tuple(remarks))
 
 
 def _column(label: Label, by_name: dict[str, list[int]], wnids: dict[str, int]) -> int | None:
     if isinstance(label, int):
         return label
-    called = by_name.get(_folded(label), [])
-    if called:
-        return called[0] if len(called) == 1 else None
+    named = by_name.get(_folded(label), [])
+    if named:
+        return named[0] if len(named) == 1 else None
     if WNID.fullmatch(label):
         return wnids.get(label)
     return int(label) if re.fullmatch(r"[0-9]{1,9}", label) else None
@@ -79,7 +79,7 @@ def _folded(name: str) -> str:
 
 
 def _numbers(found: dict[Label, int], words: list[str], by_name: dict[str, list[int]]) -> list[str]:
-    """A remark if numeric names could be columns or sorted texts: "10" before "2"."""
+    """A remark if numeric names sort differently as numbers than as text: "10" before "2"."""
     spelled = [word for word in words if word in found and word.isdecimal()]
     spelled = [word for word in spelled if _folded(word) not in by_name]
     columns = [found[word] for word in spelled]
@@ -88,7 +88,7 @@ def _numbers(found: dict[Label, int], words: list[str], by_name: dict[str, list[
     return ["Numeric class names are used as column numbers, not in sorted order."]
 
 
-def _strangers(
+def _unknown_remark(
     unknown: Sequence[Label],
     classes: Sequence[Label],
     names: Sequence[str] | None,
@@ -96,17 +96,17 @@ def _strangers(
 ) -> list[str]:
     if not unknown:
         return []
-    words = listed([str(each) for each in unknown])
+    words = listed([str(label) for label in unknown])
     parts = [f"{len(unknown):,} of {len(classes):,} classes are not classes of the model: {words}."]
     if not names:
         parts.append("The model has no class names.")
-    twice = [
-        each
-        for each in unknown
-        if isinstance(each, str) and len(by_name.get(_folded(each), [])) > 1
+    ambiguous = [
+        label
+        for label in unknown
+        if isinstance(label, str) and len(by_name.get(_folded(label), [])) > 1
     ]
-    if twice:
-        parts.append(f"Several classes of the model are named {excerpt(repr(twice[0]), 60)}.")
+    if ambiguous:
+        parts.append(f"Several classes of the model are named {excerpt(repr(ambiguous[0]), 60)}.")
     elif names and (hint := did_you_mean(excerpt(unknown[0]).replace("_", " "), names)):
         parts.append(hint)
     return [" ".join(parts)]

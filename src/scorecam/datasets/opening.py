@@ -33,7 +33,8 @@ def open_dataset(
             folder Annotations, or any annotations given: imagenet;
             anything else: folder.
         annotations: for coco the instances' JSON; for imagenet the folder with the XML files, or a
-            list of the photos' classes, or the development kit (see `datasets.ground_truth`).
+            list of the photos' classes, or the development kit (see
+            `scorecam.datasets.formats.ground_truth`).
         split: for voc a list in ImageSets/Main, such as "val"; for coco the <split> in
             `annotations/instances_<split>.json`.
 

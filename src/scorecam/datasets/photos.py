@@ -1,4 +1,4 @@
-"""The photos in a folder and their sizes, without decoding any."""
+"""The photos in a folder and their sizes; no photo is decoded."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Size = tuple[int, int]
 
 _KINDS = "avif bmp gif jfif jp2 jpe jpeg jpg pgm png ppm tif tiff webp"
 SUFFIXES: Final = frozenset(f".{kind}" for kind in _KINDS.split())
-"""The endings of photos' names, in lower case."""
+"""The file suffixes of photos, in lower case."""
 
 _PHOTO = ImageKind("a photo", PHOTO_FORMATS, PhotoError)
 
@@ -26,15 +26,15 @@ _PHOTO = ImageKind("a photo", PHOTO_FORMATS, PhotoError)
 def photos_under(root: Path, skip: Collection[str] = ()) -> list[str]:
     """The photos in a folder and its subfolders: paths relative to it, with slashes, sorted.
 
-    Hidden files and folders are skipped, and so are the folders directly in `root` that `skip`
-    names. Links are followed, but no folder is entered twice.
+    Hidden files and folders are skipped, and so are the folders named in `skip` directly in `root`.
+    Links are followed, but no folder is entered twice.
 
     Raises:
         DatasetError: a folder cannot be read.
     """
     found: list[str] = []
     entered: set[tuple[int, int]] = set()
-    waiting = [(os.fspath(root), "")]  # os.walk calls itself, and folders may be nested too deeply
+    waiting = [(os.fspath(root), "")]  # os.walk is recursive, and folders may be nested too deeply
     while waiting:
         folder, prefix = waiting.pop()
         try:
@@ -44,7 +44,7 @@ def photos_under(root: Path, skip: Collection[str] = ()) -> list[str]:
             entered.add((status.st_dev, status.st_ino))
             inner, photos = _entries(folder, () if prefix else skip)
         except OSError as error:
-            _refuse(error)
+            _raise_unreadable(error)
         found += [prefix + name for name in photos]
         waiting += [
             (os.path.join(folder, name), f"{prefix}{name}/")  # noqa: PTH118
@@ -108,36 +108,36 @@ def check_name(name: str, *, anywhere: bool = False) -> None:
     """Check a path from a data file: it must be a valid file name inside the data set's folder.
 
     Args:
-        anywhere: whether it may be outside the folder.
+        anywhere: whether the path may be outside the folder.
 
     Raises:
-        ValueError: it is not.
+        ValueError: the path is not valid.
     """
     if 0 < len(name) <= 255 and not _ODD.search(name):
         return
     try:
-        written = os.fsencode(name)
+        encoded = os.fsencode(name)
     except UnicodeEncodeError:
-        written = b"\0"
+        encoded = b"\0"
     slashes = name.replace("\\", "/") if os.name == "nt" else name
-    if not name.strip() or b"\0" in written:
+    if not name.strip() or b"\0" in encoded:
         raise ValueError(f"{excerpt(repr(name))} is not a valid file name")
-    if len(written) > _LONGEST or any(len(os.fsencode(part)) > 255 for part in slashes.split("/")):
+    if len(encoded) > _LONGEST or any(len(os.fsencode(part)) > 255 for part in slashes.split("/")):
         raise ValueError("the file name is too long")
     if not anywhere and (os.path.isabs(name) or ".." in slashes.split("/")):  # noqa: PTH117
         raise ValueError("the file is outside the data set's folder")
 
 
 def nowhere(root: Path, name: str) -> Path:
-    """A path without a file, for a photo with an invalid name."""
+    """A path at which there is no file, for a photo with an invalid name."""
     return root / f".unusable-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
 _ODD = re.compile(r"\A[\s/]|\.\.|[^ -~]|[\\:]")
-"""Names that need a closer check."""
+"""Matches names that need a closer check."""
 
 _LONGEST = 4096
-"""Bytes of a path."""
+"""The most bytes of a path."""
 
 
 def upright_size(path: Path) -> Size:
@@ -147,11 +147,11 @@ def upright_size(path: Path) -> Size:
         PhotoError: the header cannot be read.
     """
     try:
-        with open_image(path, _PHOTO, excerpt(path.name)) as found:
+        with open_image(path, _PHOTO, excerpt(path.name)) as opened:
             # Some versions of Pillow give the upright size of a TIFF, others the stored size.
-            stored = [(page.width, page.height) for page in found.pages[:1]]
-            width, height = stored[0] if stored else found.image.size
-            rotated = orientation(found.image) in range(5, 9)
+            stored = [(page.width, page.height) for page in opened.pages[:1]]
+            width, height = stored[0] if stored else opened.image.size
+            rotated = orientation(opened.image) in range(5, 9)
             return (height, width) if rotated else (width, height)
     except PhotoError as error:
         raise PhotoError(
@@ -161,7 +161,7 @@ def upright_size(path: Path) -> Size:
         ) from error
 
 
-def _refuse(error: OSError) -> NoReturn:
+def _raise_unreadable(error: OSError) -> NoReturn:
     raise DatasetError(
         f"The folder {excerpt(error.filename, 200)} cannot be read: {error.strerror or error}.",
         likely="You do not have permission.",

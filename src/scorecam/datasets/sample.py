@@ -14,7 +14,7 @@ from scorecam.base.wording import constructor, excerpt, quoted, summary
 from scorecam.errors import ScorecamError
 
 Label = str | int
-"""A class as the data set writes it: a WordNet id, a name, or an index."""
+"""A class as the data set names it: a WordNet id, a name, or an index."""
 
 Box = tuple[float, float, float, float]
 """x1 y1 x2 y2, in pixels of the upright photo, continuous: pixel i covers [i, i + 1)."""
@@ -44,12 +44,12 @@ class Sample:
 
     Args:
         name: its path relative to the data set's folder, with slashes; unique.
-        path: where the photo is.
+        path: of the photo's file.
         label: its class; None if it is unknown.
         things: the annotated objects; None if objects are not annotated.
         mask: reads the mask of the objects of `label`, or raises `DatasetError`; None without a
             mask.
-        failure: why its annotation cannot be used. The photo then gives a failure record.
+        failure: why its annotation cannot be used. A run then records the failure.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Sample:
 
     @property
     def id(self) -> str:
-        """A name for files: 16 hexadecimal digits of the SHA-256 of `name`."""
+        """The photo's id in file names: 16 hexadecimal digits of the SHA-256 of `name`."""
         return hashlib.sha256(self.name.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
     def boxes(self, label: Label | None) -> list[Box] | None:

@@ -33,18 +33,18 @@ def select(
 ) -> Dataset:
     """Some of the photos, sorted by name; the remarks say how many were left out, and why.
 
-    The filters apply first, then `limit`, then `shard`. `classes` stays that of the whole data set,
-    so the columns of the classes do not depend on the selection.
+    The filters apply first, then `limit`, then `shard`. `classes` is still that of the whole data
+    set, so the columns of the classes do not depend on the selection.
 
     Args:
         limit: use at most this many random photos. The choice depends only on `seed` and the
             photos' names, and a smaller limit gives a subset of a larger one.
         single: only photos with exactly one box of their class.
-        at_most: only photos in which the objects of the labelled class cover at most this part; 0.5
-            in the paper.
-        shard: (i, n) with i from 1 to n: every n-th photo, beginning with the i-th.
+        at_most: only photos in which the objects of the labelled class cover at most this share;
+            0.5 in the paper.
+        shard: (i, n) with i from 1 to n: every n-th photo, starting with the i-th.
 
-    A photo with an unreadable annotation or size passes the filters, with its `failure`.
+    A photo with an unreadable annotation or size passes the filters; its `failure` is kept.
 
     Raises:
         SettingError: an option is invalid.
@@ -55,11 +55,11 @@ def select(
     samples = sorted(dataset.samples, key=lambda sample: sample.name)
     remarks = list(dataset.remarks)
     if single or at_most is not None:
-        samples, said = _filtered(samples, single=single, at_most=at_most)
-        remarks += said
+        samples, left_out = _filtered(samples, single=single, at_most=at_most)
+        remarks += left_out
     if limit is not None and limit < len(samples):
-        remarks.append(f"{limit:,} of {len(samples):,} photos taken at random, seed {seed}.")
-        drawn = sorted(samples, key=lambda sample: _lot(sample, seed))[:limit]
+        remarks.append(f"{limit:,} of {len(samples):,} photos chosen at random, seed {seed}.")
+        drawn = sorted(samples, key=lambda sample: _random_key(sample, seed))[:limit]
         samples = sorted(drawn, key=lambda sample: sample.name)
     if shard is not None:
         total, samples = len(samples), samples[shard[0] - 1 :: shard[1]]
@@ -68,7 +68,7 @@ def select(
 
 
 def share(boxes: Sequence[Box], size: Size) -> float:
-    """The part of the photo inside any of the boxes, in [0, 1]. `size` is (width, height)."""
+    """The share of the photo inside any of the boxes, in [0, 1]. `size` is (width, height)."""
     if not boxes:
         return 0.0
     width, height = size
@@ -85,7 +85,7 @@ def share(boxes: Sequence[Box], size: Size) -> float:
 
 
 def _covered(corners: Annotated[npt.NDArray[np.float64], "m 4"]) -> float:
-    """The area of the union of many boxes, strip by strip: a full table would fill memory."""
+    """The area of the union of many boxes, strip by strip; a table of all cells is too large."""
     area = 0.0
     corners = corners[np.argsort(corners[:, 0])]
     edges = np.unique(corners[:, 1::2])
@@ -144,8 +144,8 @@ def _verdict(sample: Sample, *, single: bool, at_most: float | None) -> tuple[st
     return reason, sample
 
 
-def _lot(sample: Sample, seed: int) -> bytes:
-    """The photo's place in the random order."""
+def _random_key(sample: Sample, seed: int) -> bytes:
+    """The key that sorts photos in a random order."""
     text = f"{seed}/{sample.name}".encode("utf-8", "surrogateescape")
     return hashlib.sha256(text).digest()
 

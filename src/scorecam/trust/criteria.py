@@ -63,7 +63,8 @@ MEASURES = (
             "contrast": Criterion(
                 good=0.971,
                 bad=1.009,
-                sentence="The maps of the five next classes correlate with this one by {} on average.",
+                sentence="The maps of the five next classes correlate with this one by {} on "
+                "average.",
             )
         },
     ),
@@ -73,8 +74,8 @@ MEASURES = (
             "agreement": Criterion(
                 good=0.376,
                 bad=-0.126,
-                sentence="The maps of the variants official, algorithm1 and increase correlate by {} "
-                "on average.",
+                sentence="The maps of the variants official, algorithm1 and increase correlate by "
+                "{} on average.",
             )
         },
     ),
@@ -110,8 +111,8 @@ MEASURES = (
             "rest": Criterion(
                 good=0.722,
                 bad=1.106,
-                sentence="Without the map's most important half, the scores of all classes correlate "
-                "with the original ones by {}.",
+                sentence="Without the map's most important half, the scores of all classes "
+                "correlate with the original ones by {}.",
             ),
         },
         evidence.faithfulness_passes,
@@ -165,8 +166,8 @@ MEASURES = (
             "head": Criterion(
                 good=0.984,
                 bad=1.027,
-                sentence="The map of a copy with a re-initialised last stage correlates with this one "
-                "by {}.",
+                sentence="The map of a copy with a re-initialised last stage correlates with this "
+                "one by {}.",
                 source="Adebayo et al. 2018",
             )
         },

@@ -20,10 +20,10 @@ from scorecam.io.reading import Kind, read_bytes
 XML = Kind("a Pascal VOC annotation", 2**23, DatasetError)
 
 _MOST_BOXES = 20_000
-"""Boxes of one photo."""
+"""The most boxes of one photo."""
 
 _FARTHEST = 1e9
-"""Pixels from a photo's corner."""
+"""The largest coordinate, in pixels from a photo's corner."""
 
 DROPPED = "Boxes without area inside their photo, which were dropped"
 CLIPPED = "Boxes that extended beyond their photo and were clipped"
@@ -46,13 +46,13 @@ class Annotation:
 
 
 def read_xml(path: Path) -> Annotation:
-    """Read a file. Its boxes count pixels from 1, and include the last one.
+    """Read an XML file. Its boxes count pixels from 1 and include the last pixel.
 
     So (xmin, ymin, xmax, ymax) covers [xmin - 1, xmax) × [ymin - 1, ymax).
 
     Raises:
-        DatasetError: it cannot be read, is not such a file, or holds a document type or entities.
-            Annotations never need those, and they can exhaust memory.
+        DatasetError: it cannot be read, is not such a file, or contains a document type or
+            entities. Annotations never need those, and they can exhaust memory.
         MissingExtra: defusedxml is not installed.
     """
     reader = _reader()
@@ -60,8 +60,8 @@ def read_xml(path: Path) -> Annotation:
     try:
         root = reader.fromstring(content, forbid_dtd=True)
         objects = root.findall("object")
-        things = tuple(Thing(_text(each, "name"), _box(each)) for each in objects)
-        hard = tuple((each.findtext("difficult") or "0").strip() == "1" for each in objects)
+        things = tuple(Thing(_text(node, "name"), _box(node)) for node in objects)
+        hard = tuple((node.findtext("difficult") or "0").strip() == "1" for node in objects)
         return Annotation(_size(root), things, hard)
     except (reader.ParseError, ValueError, LookupError, RecursionError) as error:
         reason = type(error).__name__ if "Forbidden" in type(error).__name__ else str(error)
@@ -69,24 +69,24 @@ def read_xml(path: Path) -> Annotation:
             f"The annotation {excerpt(path, 150)} cannot be used: {excerpt(reason)}.",
             likely="It is damaged, or not a Pascal VOC annotation."
             if reason == str(error)
-            else "It holds a document type or entities, which annotations never need.",
+            else "It contains a document type or entities, which annotations never need.",
         ) from error
 
 
 def placed(
-    boxes: Sequence[Box], said: Size | None, photo: Path, tally: Tally
+    boxes: Sequence[Box], annotated: Size | None, photo: Path, tally: Tally
 ) -> tuple[Box | None, ...]:
     """The boxes in pixels of the upright photo; None for those without area inside it.
 
     Args:
         boxes: in pixels of the annotated photo.
-        said: the size of the annotated photo; None if it is unknown.
-        photo: only its header is read. If that fails, `said` is used; the damage shows when the
-            photo is read.
+        annotated: the size of the annotated photo; None if it is unknown.
+        photo: only its header is read. If that fails, `annotated` is used; the error is reported
+            when the photo is read.
 
     Raises:
-        DatasetError: the aspect ratio of the photo differs from that of `said`, or there are too
-            many boxes.
+        DatasetError: the aspect ratio of the photo differs from that of `annotated`, or there are
+            too many boxes.
     """
     if len(boxes) > _MOST_BOXES:
         raise DatasetError(
@@ -95,25 +95,25 @@ def placed(
     try:
         real = upright_size(photo)
     except PhotoError:
-        real = said
-    across, down = _factors(said, real, photo)
+        real = annotated
+    across, down = _factors(annotated, real, photo)
     if (across, down) != (1.0, 1.0):
         tally[SCALED] += 1
     scaled = [(x1 * across, y1 * down, x2 * across, y2 * down) for x1, y1, x2, y2 in boxes]
     return tuple(_clipped(box, real, tally) for box in scaled)
 
 
-def _factors(said: Size | None, real: Size | None, photo: Path) -> tuple[float, float]:
-    if said is None or real is None or said == real:
+def _factors(annotated: Size | None, real: Size | None, photo: Path) -> tuple[float, float]:
+    if annotated is None or real is None or annotated == real:
         return 1.0, 1.0
-    across, down = real[0] / said[0], real[1] / said[1]
+    across, down = real[0] / annotated[0], real[1] / annotated[1]
     # The sides of a resized photo are rounded independently.
-    if min(abs(real[1] - said[1] * across), abs(real[0] - said[0] * down)) <= 1:
+    if min(abs(real[1] - annotated[1] * across), abs(real[0] - annotated[0] * down)) <= 1:
         return across, down
-    turned = " Its EXIF orientation may rotate it." if real == said[::-1] else ""
+    turned = " Its EXIF orientation may rotate it." if real == annotated[::-1] else ""
     raise DatasetError(
-        f"The annotation of {excerpt(photo, 150)} is for a photo of {said[0]} × {said[1]} pixels, "
-        f"but the photo has {real[0]} × {real[1]}.",
+        f"The annotation of {excerpt(photo, 150)} is for a photo of {annotated[0]} × "
+        f"{annotated[1]} pixels, but the photo has {real[0]} × {real[1]}.",
         likely=f"The photo was cropped or rotated after it was annotated.{turned}",
     )
 

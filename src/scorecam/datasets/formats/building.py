@@ -1,4 +1,4 @@
-"""The last step of every format: sorted samples, no duplicates, and counted remarks."""
+"""The last step of every format: sort the samples, refuse duplicates, and count remarks."""
 
 from __future__ import annotations
 
@@ -18,43 +18,45 @@ MISSING = "Photos without an annotation"
 
 
 def finish(
-    root: Path, kind: str, samples: Iterable[Sample], tally: Tally, said: Sequence[str] = ()
+    root: Path, kind: str, samples: Iterable[Sample], tally: Tally, remarks: Sequence[str] = ()
 ) -> Dataset:
     """The data set, its samples sorted by name.
 
     Args:
-        said: further remarks.
+        remarks: further remarks, which come first.
 
     Raises:
-        DatasetError: there is no photo, or two have one name.
+        DatasetError: there is no photo, or two photos have the same name.
     """
     ordered = tuple(sorted(samples, key=lambda sample: sample.name))
     if not ordered:
         raise DatasetError(
             f"There is no photo in {excerpt(root, 200)}.",
-            likely="The photos are in another folder, or their names end differently.",
+            likely="The photos are in another folder, or have other suffixes.",
             do="Name the folder that holds them. Names must end in .jpg, .png, .webp or the like.",
         )
-    refuse_repeated(f"The data set {excerpt(root, 150)}", "photos", [each.name for each in ordered])
+    refuse_repeated(
+        f"The data set {excerpt(root, 150)}", "photos", [sample.name for sample in ordered]
+    )
     failed = sum(sample.failure is not None for sample in ordered)
     if failed:
         tally[UNUSABLE] = failed
     counted = tuple(f"{what}: {count:,}." for what, count in sorted(tally.items()) if count)
-    return Dataset(root, kind, ordered, classes_of(ordered), remarks=(*said, *counted))
+    return Dataset(root, kind, ordered, classes_of(ordered), remarks=(*remarks, *counted))
 
 
 def classes_of(samples: Iterable[Sample]) -> tuple[Label, ...]:
-    """Every label of the samples: numbers first, each kind sorted."""
+    """Every label of the samples: the numbers sorted, then the texts sorted."""
     labels = {sample.label for sample in samples if sample.label is not None}
     return tuple(sorted(labels, key=_order))
 
 
 def refuse_repeated(where: str, what: str, keys: Iterable[object]) -> None:
     """Raises DatasetError, naming the keys that occur more than once."""
-    twice = [str(key) for key, count in Counter(keys).items() if count > 1]
-    if twice:
+    repeated = [str(key) for key, count in Counter(keys).items() if count > 1]
+    if repeated:
         raise DatasetError(
-            f"{where} names {what} more than once: {listed(twice)}.",
+            f"{where} names {what} more than once: {listed(repeated)}.",
             likely="Two lists were merged, or a file was edited by hand.",
             do="Keep one of each.",
         )

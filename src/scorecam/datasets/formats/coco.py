@@ -35,41 +35,41 @@ def open_coco(root: Path, annotations: Path | None, split: str | None) -> Datase
         annotations: the instances' JSON; None for `root/annotations/instances_<split>.json`.
 
     Raises:
-        DatasetError: the JSON cannot be read or lacks what it must hold, or has an id twice.
+        DatasetError: the JSON cannot be read, lacks required content, or has an id twice.
     """
     path = annotations or _instances(root, split)
     images, objects, classes = _read(path)
     tally = Tally()
     by_image: dict[Any, list[Entry]] = defaultdict(list)
-    for each in objects:
-        by_image[each["image_id"]].append(each)
-    strangers = by_image.keys() - {each["id"] for each in images}
+    for entry in objects:
+        by_image[entry["image_id"]].append(entry)
+    unlisted = by_image.keys() - {image["id"] for image in images}
     tally["Objects of photos that the JSON does not list"] = sum(
-        len(by_image[stranger]) for stranger in strangers
+        len(by_image[image]) for image in unlisted
     )
-    names = [each["file_name"] for each in images]
+    names = [image["file_name"] for image in images]
     inner = _inner(root, path, names)
     samples: list[Sample] = []
-    for each in images:
-        own = by_image[each["id"]]
-        name = inner + each["file_name"]
-        samples.append(_sample(root, name, each, own, classes=classes, tally=tally))
-    return finish(root, "coco", samples, tally, said=[RULE])
+    for image in images:
+        own = by_image[image["id"]]
+        name = inner + image["file_name"]
+        samples.append(_sample(root, name, image, own, classes=classes, tally=tally))
+    return finish(root, "coco", samples, tally, remarks=[RULE])
 
 
 def _instances(root: Path, split: str | None) -> Path:
     folder = root / "annotations"
-    found = sorted(folder.glob("instances_*.json"))
-    known = [each.stem.removeprefix("instances_") for each in found]
+    files = sorted(folder.glob("instances_*.json"))
+    known = [file.stem.removeprefix("instances_") for file in files]
     if split is not None and split in known:
-        return found[known.index(split)]
-    if split is None and len(found) == 1:
-        return found[0]
+        return files[known.index(split)]
+    if split is None and len(files) == 1:
+        return files[0]
     raise DatasetError(
         f"{excerpt(folder, 150)} has no single JSON file to read.",
         likely=did_you_mean(split[:200], known[:1_000])
         if split
-        else f"There are {len(found)} of them.",
+        else f"There are {len(files)} of them.",
         do=f"Choose with split=: {', '.join(excerpt(each, 30) for each in known[:8])}."
         if known
         else "Name it with annotations=.",
@@ -103,14 +103,14 @@ def _read(path: Path) -> tuple[list[Entry], list[Entry], dict[Any, str]]:
     name = excerpt(path, 150)
     content = read_bytes(path, INSTANCES)
     try:
-        found = parse_json(content)
-        images = _entries(found, "images", {"id": is_id, "file_name": is_text})
-        objects = _entries(found, "annotations", {"image_id": is_id})
-        categories = _entries(found, "categories", {"id": is_id, "name": is_text})
+        values = parse_json(content)
+        images = _entries(values, "images", {"id": is_id, "file_name": is_text})
+        objects = _entries(values, "annotations", {"image_id": is_id})
+        categories = _entries(values, "categories", {"id": is_id, "name": is_text})
     except ValueError as error:
         raise DatasetError(
             f"The JSON file {name} cannot be used: {excerpt(error)}.",
-            likely="It is damaged, or has no images, annotations and categories as COCO has.",
+            likely="It is damaged, or it does not have COCO's images, annotations and categories.",
         ) from error
     refuse_repeated(name, "image ids", [each["id"] for each in images])
     refuse_repeated(name, "files", [each["file_name"] for each in images])
@@ -120,8 +120,8 @@ def _read(path: Path) -> tuple[list[Entry], list[Entry], dict[Any, str]]:
     return images, objects, {each["id"]: encodable(each["name"]) for each in categories}
 
 
-def _entries(found: Any, key: str, needed: dict[str, Callable[[object], bool]]) -> list[Entry]:
-    entries = found.get(key) if is_object(found) else None
+def _entries(values: Any, key: str, needed: dict[str, Callable[[object], bool]]) -> list[Entry]:
+    entries = values.get(key) if is_object(values) else None
     if not isinstance(entries, list):
         raise ValueError(f"it has no list {key!r}")  # noqa: TRY004  it is the file's error
     for number, each in enumerate(cast("list[Any]", entries), 1):

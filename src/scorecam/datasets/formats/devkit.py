@@ -15,7 +15,7 @@ from scorecam.io.reading import Kind, read_bytes
 
 META: Final = Kind("the development kit's meta.mat", 2**24, DatasetError)
 LARGEST: Final = 2**26
-"""Bytes of everything in it, decompressed."""
+"""The most bytes of the decompressed file."""
 
 _HEADER: Final = 128
 _COMPRESSED: Final = 15
@@ -32,16 +32,16 @@ def read_meta(path: Path) -> dict[int, str]:
     content = read_bytes(path, META)
     try:
         _check_size(content)
-        found = matlab.loadmat(io.BytesIO(content), squeeze_me=True, variable_names=["synsets"])
-        synsets: Any = found["synsets"]
+        values = matlab.loadmat(io.BytesIO(content), squeeze_me=True, variable_names=["synsets"])
+        synsets: Any = values["synsets"]
         pairs = zip(synsets["ILSVRC2012_ID"].tolist(), synsets["WNID"].tolist(), strict=True)
         return {int(number): str(wnid) for number, wnid in pairs if int(number) <= 1000}
-    except Exception as error:  # a damaged file raises what scipy happens to
+    except Exception as error:  # scipy raises many kinds of errors for damaged files
         raise DatasetError(f"{excerpt(path, 200)} cannot be read: {excerpt(error)}.") from error
 
 
 def _check_size(content: bytes) -> None:
-    """Check the decompressed size: scipy would decompress any amount."""
+    """Check the decompressed size: scipy itself has no limit."""
     order = "<" if content[_HEADER - 2 : _HEADER] == b"IM" else ">"
     place, total = _HEADER, 0
     while place + 8 <= len(content):

@@ -1,4 +1,4 @@
-"""The seam of all data set formats: what a format is called, takes, recognises and opens."""
+"""The interface of all data set formats."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Format:
 
     Args:
         name: as users write it before a colon, and as run.json records it.
-        help: what the layout looks like, in a few words.
-        source: what a path to it must be.
+        help: the layout in a few words.
+        source: the kind of path that it is opened from.
         recognises: whether a path has this layout, given the path of the annotations, if any.
         open: opens a data set from its path, annotations and split.
     """

@@ -6,11 +6,11 @@ All lines of a list have the same form, one of these:
 * `ILSVRC2012_val_00000001.JPEG 65`: a photo and its index in the usual order, as for Caffe;
 * `ILSVRC2012_val_00000001,n01751748 1 2 3 4`: the organisers' solution as a CSV file;
 * `n01751748`: the WordNet id of the n-th photo;
-* `490`: the number of the n-th photo's class. The organisers' own list has ILSVRC ids, in another
-  order than every model's; `meta.mat` in the same folder maps them.
+* `490`: the number of the n-th photo's class. The organisers' own list has ILSVRC ids, whose order
+  is not that of any model; `meta.mat` in the same folder maps them.
 
-Indices are read only from lists that contain 0. Other lists may count from 1, so that every class
-would be off by one; they are refused.
+Indices are read only from lists that contain 0. Other lists are refused, because they may count
+from 1: every class would be off by one.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LIST: Final = Kind("a list of the photos' classes", 2**28, DatasetError)
 
 WNID: Final = re.compile(r"n\d{8}")
 _ILSVRC_IDS: Final = ["490", "361", "171"]
-"""How the organisers' list begins: classes 65, 970 and 230 of the usual order."""
+"""The first lines of the organisers' list: classes 65, 970 and 230 in the usual order."""
 
 
 def read_ground_truth(path: Path, photos: Sequence[str], tally: Tally) -> dict[str, str]:
@@ -45,7 +45,7 @@ def read_ground_truth(path: Path, photos: Sequence[str], tally: Tally) -> dict[s
         photos: the names of the flat photos, sorted.
 
     Raises:
-        DatasetError: the list cannot be read, is ambiguous, or is of other photos.
+        DatasetError: the list cannot be read, is ambiguous, or is for other photos.
     """
     keys, labels = _columns(path)
     wnids = _wnids(labels, path, named=keys is not None)
@@ -54,7 +54,7 @@ def read_ground_truth(path: Path, photos: Sequence[str], tally: Tally) -> dict[s
             raise DatasetError(
                 f"The list {excerpt(path, 150)} has {len(wnids):,} lines "
                 f"for {len(photos):,} photos.",
-                likely="Some photos are missing, or the list is of others.",
+                likely="Some photos are missing, or the list is for other photos.",
                 do="Use a list that names the photos: a file name and a class in each line.",
             )
         return dict(zip(photos, wnids, strict=True))
@@ -62,7 +62,7 @@ def read_ground_truth(path: Path, photos: Sequence[str], tally: Tally) -> dict[s
 
 
 def _columns(path: Path) -> tuple[list[str] | None, list[str]]:
-    """The photos, where the list names them, and what it says of each."""
+    """The photos that the list names, None if it names none; and the class in each line."""
     lines = read_text(path, LIST, errors="surrogateescape").splitlines()
     rows = [_row(line) for line in lines if line.strip()]
     if rows and rows[0][0].casefold() == "imageid":
@@ -92,22 +92,24 @@ def _wnids(labels: list[str], path: Path, *, named: bool) -> list[str]:
     odd = [label for label in labels if not re.fullmatch(r"[0-9]{1,9}", label)]
     if odd:
         raise DatasetError(
-            f"The list {excerpt(path, 150)} has {excerpt(repr(odd[0]), 60)} for a class.",
+            f"The list {excerpt(path, 150)} has the invalid class {excerpt(repr(odd[0]), 60)}.",
             do="Write WordNet ids such as n01440764, or indices, in every line.",
         )
     meta = path.parent / "meta.mat"
     if not named and is_file(meta):
         by_number = read_meta(meta)
     elif not named and labels[:3] == _ILSVRC_IDS:
-        raise _ambiguous(path, "It holds the organisers' ILSVRC ids, in an order of their own.")
+        raise _ambiguous(
+            path, "It contains the organisers' ILSVRC ids, which have their own order."
+        )
     elif all(int(label) for label in labels):
-        raise _ambiguous(path, "No index in it is 0: it may count from 1, or hold ILSVRC ids.")
+        raise _ambiguous(path, "No index in it is 0: it may count from 1, or contain ILSVRC ids.")
     else:
         by_number = dict(enumerate(imagenet_wnids()))
     missing = next((label for label in labels if int(label) not in by_number), None)
     if missing is not None:
         raise DatasetError(
-            f"The list {excerpt(path, 150)} has the class {missing}, which is none of the 1,000."
+            f"The list {excerpt(path, 150)} has the class {missing}, which is not one of the 1,000."
         )
     return [by_number[int(label)] for label in labels]
 
@@ -125,7 +127,7 @@ def _ambiguous(path: Path, likely: str) -> DatasetError:
 def _matched(
     keys: list[str], wnids: list[str], photos: Sequence[str], path: Path, tally: Tally
 ) -> dict[str, str]:
-    """The photos are named with or without their folder, and with or without a suffix."""
+    """The WordNet ids by photo. Keys may have a folder or not, and a suffix or not."""
     known = {Path(photo).stem: photo for photo in photos} | {photo: photo for photo in photos}
     labels: dict[str, str] = {}
     for key, wnid in zip(keys, wnids, strict=True):

@@ -28,8 +28,8 @@ def open_imagenet(root: Path, annotations: str | None) -> Dataset:
     """The photos in `images` if there is such a folder, otherwise in `root`.
 
     A photo's class is its outermost folder. Flat photos need a list of their classes (see
-    `ground_truth`); without one, a photo has the class of the objects in its XML, if they are of
-    one class. XML files are in `annotations`, or in `root/Annotations`, as <wnid>/<name>.xml,
+    `ground_truth.py`); without one, a photo has the class of the objects in its XML file, if they
+    are of one class. XML files are in `annotations`, or in `root/Annotations`, as <wnid>/<name>.xml,
     <name>.xml or val/<name>.xml. Exact masks, 0 and 255, are in `root/masks` as <wnid>/<name>.png
     or, if a photo shows several classes, as <wnid>/<name>_<class>.png.
 
@@ -39,7 +39,7 @@ def open_imagenet(root: Path, annotations: str | None) -> Dataset:
     tally = Tally()
     inner = "images/" if (root / "images").is_dir() else ""
     names = photos_under(root / inner, skip=_NO_PHOTOS)
-    xml, listed = _found(root, annotations)
+    xml, listed = _annotation_paths(root, annotations)
     flat = [name for name in names if "/" not in name]
     labels = read_ground_truth(listed, flat, tally) if listed and flat else {}
     samples: list[Sample] = []
@@ -52,7 +52,7 @@ def open_imagenet(root: Path, annotations: str | None) -> Dataset:
     return finish(root, "imagenet", samples, tally)
 
 
-def _found(root: Path, annotations: str | None) -> tuple[Path | None, Path | None]:
+def _annotation_paths(root: Path, annotations: str | None) -> tuple[Path | None, Path | None]:
     """The folder with XML files, and the list of classes; either may be missing."""
     default = next((root / name for name in _XML_FOLDERS if (root / name).is_dir()), None)
     if annotations is None:
@@ -79,10 +79,10 @@ def _sample(
     photo = root / full
     things: tuple[Thing, ...] | None = None
     failure: DatasetError | None = None
-    where = _xml_of(name, xml)
-    if where is not None:
+    xml_file = _xml_of(name, xml)
+    if xml_file is not None:
         try:
-            things = _things(read_xml(where), photo, tally)
+            things = _things(read_xml(xml_file), photo, tally)
         except DatasetError as error:
             failure = error
     elif xml is not None:
@@ -98,9 +98,9 @@ def _sample(
     return Sample(full, photo, label, things=things, mask=mask, failure=failure)
 
 
-def _things(found: Annotation, photo: Path, tally: Tally) -> tuple[Thing, ...]:
-    boxes = placed([thing.box for thing in found.things], found.size, photo, tally)
-    pairs = zip(found.things, boxes, strict=True)
+def _things(annotation: Annotation, photo: Path, tally: Tally) -> tuple[Thing, ...]:
+    boxes = placed([thing.box for thing in annotation.things], annotation.size, photo, tally)
+    pairs = zip(annotation.things, boxes, strict=True)
     return tuple(Thing(thing.label, box) for thing, box in pairs if box)
 
 

@@ -1,7 +1,7 @@
 """A list of photos: CSV or Parquet with the columns path, label, x1, y1, x2, y2, mask.
 
 Only `path` is required. Paths are relative to the list's folder, or absolute; they may be outside
-it. Several rows with one path are several objects of one photo. Boxes are continuous, in pixels of
+it. Rows with the same path are objects of the same photo. Boxes are continuous, in pixels of
 the upright photo, counted from 0.
 """
 
@@ -39,7 +39,7 @@ Cells = dict[str, Any]
 def open_table(path: Path) -> Dataset:
     """The photos that a list names.
 
-    If no row of the list has a box, photos count as not annotated; otherwise a photo without a box
+    If no row of the list has a box, objects count as not annotated; otherwise a photo without a box
     has no object. Repeated rows are counted and left out.
 
     Raises:
@@ -101,8 +101,8 @@ def _sample(name: str, rows: list[Cells], path: Path, *, boxed: bool, tally: Tal
         if boxes and label is None:
             raise ValueError("it has a box but no class")
         if boxed and label is not None:
-            found = placed(boxes, None, photo, tally)
-            things = tuple(Thing(label, box) for box in found if box)
+            clipped = placed(boxes, None, photo, tally)
+            things = tuple(Thing(label, box) for box in clipped if box)
     except ValueError as error:  # DatasetError is one
         failure = DatasetError(
             f"The entry of {excerpt(name)} in {excerpt(path, 100)} is invalid: {excerpt(error)}.",
@@ -141,21 +141,21 @@ def _box(row: Cells) -> Box | None:
     return x1, y1, x2, y2
 
 
-def _check_columns(found: list[str], path: Path) -> None:
+def _check_columns(names: list[str], path: Path) -> None:
     name = excerpt(path, 100)
     do = f"The columns are {', '.join(COLUMNS)}; only path is required."
-    unknown = [column for column in found if column not in COLUMNS]
+    unknown = [column for column in names if column not in COLUMNS]
     if unknown:
         hint = did_you_mean(unknown[0][:200], COLUMNS)
-        if len(found) == 1 and {";", "\t"} & set(found[0]):
+        if len(names) == 1 and {";", "\t"} & set(names[0]):
             hint = "Its cells are not separated by commas."
         what = f"The list {name} has unknown columns: {listed(unknown)}."
         raise DatasetError(what, likely=hint, do=do)
-    if "path" not in found:
+    if "path" not in names:
         raise DatasetError(f"The list {name} has no column 'path'.", do=do)
-    if len(set(found)) < len(found):
+    if len(set(names)) < len(names):
         raise DatasetError(f"The list {name} has a column twice.", do=do)
-    corners = set(_CORNERS) & set(found)
+    corners = set(_CORNERS) & set(names)
     if corners and len(corners) < 4:
         lacking = listed(sorted(set(_CORNERS) - corners))
         raise DatasetError(f"The list {name} has boxes without {lacking}.", do=do)

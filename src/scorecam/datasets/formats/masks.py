@@ -1,4 +1,4 @@
-"""Masks in image files: pixels above the middle grey are on the object."""
+"""Masks in image files: pixels brighter than middle grey are on the object."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def read_masks(paths: Sequence[Path], photo: Path) -> PhotoMask:
     """True where any of the masks is true.
 
     Raises:
-        DatasetError: one cannot be read, or is not of the photo's size.
+        DatasetError: a mask cannot be read, or does not have the photo's size.
         PhotoError: the photo's size cannot be read.
     """
     width, height = upright_size(photo)
@@ -31,12 +31,12 @@ def read_masks(paths: Sequence[Path], photo: Path) -> PhotoMask:
 
 
 def _read(path: Path, size: tuple[int, int]) -> PhotoMask:
-    """The size is (height, width)."""
+    """A mask of this size, (height, width)."""
     try:
         with open_image(path, _MASK, excerpt(path.name)) as mask_file:
             image = mask_file.image
-            found = (image.height, image.width)
-            mask = np.asarray(image.convert("L")) > 127 if found == size else None
+            actual = (image.height, image.width)
+            mask = np.asarray(image.convert("L")) > 127 if actual == size else None
     except DatasetError as error:
         raise DatasetError(
             f"The mask {excerpt(path, 150)} cannot be read: {excerpt(error.what, 200)}",
@@ -45,7 +45,7 @@ def _read(path: Path, size: tuple[int, int]) -> PhotoMask:
         ) from error
     if mask is None:
         raise DatasetError(
-            f"The mask {excerpt(path, 150)} has {found[1]} × {found[0]} pixels, "
+            f"The mask {excerpt(path, 150)} has {actual[1]} × {actual[0]} pixels, "
             f"but its photo has {size[1]} × {size[0]}.",
             likely="One of them was resized or cropped.",
         )

@@ -16,38 +16,40 @@ from scorecam.io.reading import Kind, check_file
 PARQUET: Final = Kind("a Parquet list of photos", 2**30, DatasetError)
 MOST_ROWS: Final = 20_000_000
 LARGEST: Final = 2**31
-"""Bytes of all columns, decoded."""
+"""The most bytes of all columns, decoded."""
 
 _BATCH: Final = 16_384
-_THRIFT: Final[dict[str, Any]] = {
+_THRIFT_LIMITS: Final[dict[str, Any]] = {
     "thrift_string_size_limit": 2**24,
     "thrift_container_size_limit": 2**20,
 }
-"""Limits for the metadata: a few bytes can promise billions of entries."""
+"""Limits for the metadata: a few bytes can declare billions of entries."""
 
 
 def read_parquet(path: Path, check_columns: Callable[[list[str], Path], None]) -> list[Any]:
     """The rows, as plain values.
 
     Args:
-        check_columns: raises DatasetError where the columns are not those of a list.
+        check_columns: raises DatasetError if the columns are not those of a list.
 
     Raises:
-        DatasetError: it is not such a file, or larger than a list of photos can be.
+        DatasetError: it is not a valid list, or is larger than a list of photos can be.
         MissingExtra: pyarrow is not installed.
     """
     parquet = require("pyarrow.parquet", "eval", "read Parquet files")
     check_file(path, PARQUET)
     try:
-        with parquet.ParquetFile(path, **_THRIFT) as file:
+        with parquet.ParquetFile(path, **_THRIFT_LIMITS) as file:
             metadata, schema = file.metadata, file.schema_arrow
         check_columns(list(schema.names), path)
         _check_kinds(schema)
         _check_size(metadata)
         columns = [metadata.schema.column(place) for place in range(metadata.num_columns)]
-        texts = [each.name for each in columns if each.physical_type == "BYTE_ARRAY"]
+        texts = [column.name for column in columns if column.physical_type == "BYTE_ARRAY"]
         # Frequent texts are stored once, not in every row.
-        with parquet.ParquetFile(path, metadata=metadata, read_dictionary=texts, **_THRIFT) as file:
+        with parquet.ParquetFile(
+            path, metadata=metadata, read_dictionary=texts, **_THRIFT_LIMITS
+        ) as file:
             return list(_rows(file))
     except DatasetError:
         raise
@@ -71,7 +73,7 @@ def _rows(file: Any) -> Iterator[dict[str, Any]]:
 
 
 def _cells(column: Any) -> list[Any]:
-    """A column's cells; rows share the texts of a dictionary."""
+    """A column's cells; rows with the same text share one string."""
     import pyarrow as pa
 
     if not pa.types.is_dictionary(column.type):

@@ -20,17 +20,17 @@ from scorecam.images.photo import MAX_PIXELS
 from scorecam.io.extras import require
 
 MOST_NUMBERS = 1_000_000
-"""Numbers of one polygon."""
+"""The most numbers of one polygon."""
 
 LONGEST_OUTLINE = 4_000_000
-"""Pixels along all outlines of a photo: each needs about a hundred bytes for a moment."""
+"""The most pixels along all outlines of a photo: each needs about a hundred bytes temporarily."""
 
 
 def read_segments(segments: Sequence[Any], size: Size, photo: Path) -> PhotoMask:
-    """True on any of the objects, in pixels of the photo.
+    """The mask of all the objects, in pixels of the photo.
 
     Args:
-        segments: for each object its polygons, or its run lengths.
+        segments: for each object, its polygons or its run lengths.
         size: of the annotated photo.
 
     Raises:
@@ -56,12 +56,12 @@ def read_segments(segments: Sequence[Any], size: Size, photo: Path) -> PhotoMask
         ) from error
     if real == size:
         return whole
-    # The photo was resized: with another aspect ratio, opening would have recorded a failure.
+    # The photo was resized. If the aspect ratio differed, the sample would have a failure.
     return np.asarray(Image.fromarray(whole).resize(real, Image.Resampling.NEAREST))
 
 
 def _decoded(coco: Any, segments: Sequence[Any], size: Size) -> PhotoMask:
-    """All segments in one mask: one mask per object would cost the whole photo each time."""
+    """All segments in one mask: one mask per object would take too much memory."""
     runs: list[Any] = []
     # pycocotools uses deprecated NumPy calls.
     with ignore_warnings(DeprecationWarning):
@@ -78,7 +78,7 @@ def _checked(segment: Any, size: Size) -> Any:
     if isinstance(segment, list):
         return [_polygon(each, size) for each in cast("list[Any]", segment)]
     if not isinstance(segment, dict) or segment.get("size") != [height, width]:
-        raise ValueError("run lengths are of another size")
+        raise ValueError("run lengths are for another size")
     counts: Any = segment.get("counts")
     if isinstance(counts, str):
         if sum(_run_lengths(counts)) != height * width:
@@ -114,10 +114,10 @@ def _run_lengths(text: str) -> list[int]:
     Each character holds five bits of a number and one bit that is set if another character follows.
     From the third number on, numbers are differences from the one before the last.
     """
-    # If the last character does not end a number, pycocotools reads beyond the text.
+    # If the last character does not end a number, pycocotools would read beyond the text.
     if not re.fullmatch("[0-o]*[0-O]", text):
-        raise ValueError("run lengths are not as COCO writes them")
-    found: list[int] = []
+        raise ValueError("run lengths are not in COCO's format")
+    lengths: list[int] = []
     number = bits = 0
     for character in text:
         code = ord(character) - 48
@@ -129,10 +129,10 @@ def _run_lengths(text: str) -> list[int]:
             continue
         if code & 16:
             number -= 1 << bits
-        if len(found) > 2:
-            number += found[-2]
+        if len(lengths) > 2:
+            number += lengths[-2]
         if not 0 <= number < 2**32:
             raise ValueError("run lengths are not whole numbers")
-        found.append(number)
+        lengths.append(number)
         number = bits = 0
-    return found
+    return lengths

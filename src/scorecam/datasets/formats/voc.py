@@ -15,7 +15,7 @@ from scorecam.io.reading import Kind, read_text
 
 LIST = Kind("a list of photos", 2**28, DatasetError)
 _HINT_NAMES = 1_000
-"""Names that are searched for the intended one."""
+"""The most names that are searched for the one that was meant."""
 
 RULE = "The class of a photo is that of its largest object that is not marked difficult."
 
@@ -24,8 +24,8 @@ def open_voc(root: Path, split: str | None) -> Dataset:
     """The photos of a split, or all of them; objects marked difficult keep their boxes.
 
     Args:
-        split: the list ImageSets/Main/<split>.txt, such as "val". In the lists of one class
-            ("cat_val"), the photos that are flagged 1.
+        split: the list ImageSets/Main/<split>.txt, such as "val". In the list of one class,
+            such as "cat_val", only the photos that are flagged 1 count.
 
     Raises:
         DatasetError: there is no photo, or no such list.
@@ -40,16 +40,16 @@ def open_voc(root: Path, split: str | None) -> Dataset:
         )
     names = photos_under(photos) if split is None else _listed(root, split)
     samples = [_sample(root, name, tally) for name in names]
-    return finish(root, "voc", samples, tally, said=[RULE])
+    return finish(root, "voc", samples, tally, remarks=[RULE])
 
 
 def largest(things: list[tuple[Thing, float]]) -> Label | None:
-    """The class of the largest object, given with their areas; the first of equals."""
+    """The class of the largest of some objects, given with their areas; of equals, the first."""
     return max(things, key=lambda each: each[1])[0].label if things else None
 
 
 def area(box: Box) -> float:
-    """In pixels."""
+    """The area of a box in pixels."""
     return (box[2] - box[0]) * (box[3] - box[1])
 
 
@@ -67,13 +67,13 @@ def _sample(root: Path, name: str, tally: Tally) -> Sample:
         tally[MISSING] += 1
         return Sample(full, photo)
     try:
-        found = read_xml(xml)
-        boxes = placed([thing.box for thing in found.things], found.size, photo, tally)
+        annotation = read_xml(xml)
+        boxes = placed([thing.box for thing in annotation.things], annotation.size, photo, tally)
     except DatasetError as error:
         return Sample(full, photo, failure=error)
     kept = [
         (Thing(thing.label, box), hard)
-        for thing, box, hard in zip(found.things, boxes, found.difficult, strict=True)
+        for thing, box, hard in zip(annotation.things, boxes, annotation.difficult, strict=True)
         if box
     ]
     label = largest([(thing, area(thing.box)) for thing, hard in kept if not hard])
@@ -84,14 +84,14 @@ def _listed(root: Path, split: str) -> list[str]:
     """The names of the photos in a list, relative to JPEGImages."""
     lists = root / "ImageSets" / "Main"
     path = lists / f"{split}.txt"
-    known = sorted(each.stem for each in lists.glob("*.txt")) if lists.is_dir() else []
+    known = sorted(file.stem for file in lists.glob("*.txt")) if lists.is_dir() else []
     if not is_file(path):
-        there = ", ".join(excerpt(each, 30) for each in known[:8])
+        names = ", ".join(excerpt(name, 30) for name in known[:8])
         raise DatasetError(
             f"The split {excerpt(repr(split), 60)} cannot be read: "
             f"there is no list {excerpt(path, 150)}.",
             likely=did_you_mean(split[:200], known[:_HINT_NAMES]),
-            do=f"There are {there}." if known else "Leave the split out.",
+            do=f"The lists are {names}." if known else "Leave the split out.",
         )
     lines = read_text(path, LIST, errors="surrogateescape").splitlines()
     rows = [line.split() for line in lines if line.strip()]
