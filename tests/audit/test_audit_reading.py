@@ -59,7 +59,7 @@ def test_a_folder_that_is_not_a_run_is_refused(tmp_path: Path, run: Path) -> Non
     [
         ('{"schema": 2}', "has schema 2"),
         ("{", "cannot be read"),
-        ("[]", "names no schema"),
+        ("[]", "has no schema"),
         ('{"schema": 1}', "names no methods"),
         ('{"schema": 1, "methods": 3}', "names no methods"),
         ('{"schema": 1, "methods": [{"name": 3}]}', "names no methods"),

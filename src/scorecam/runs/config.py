@@ -1,6 +1,6 @@
 """The configuration of a run: everything that its numbers depend on, as JSON values in `run.json`.
 
-A folder is resumed only with the configuration that it was begun with.
+A run is resumed only with the configuration that it was started with.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from scorecam.model.model import Model
 
 SCHEMA = 1
 MAY_DIFFER = frozenset({"versions", "runtime used", "precision used", "checksums"})
-"""Keys that may differ when a run is resumed: recorded choices, and the versions of libraries."""
+"""Keys that may differ when a run is resumed: choices made at the start, and library versions."""
 
 CONFIG = Kind("a run's run.json", 2**24, RunError)
 
@@ -48,7 +48,7 @@ def describe(
     settings: Mapping[str, Any],
     masking: Masking,
 ) -> Config:
-    """The configuration of a run, except the choices that are made when it starts.
+    """The configuration of a run, without the choices that are made when it starts.
 
     Args:
         dataset: the whole data set, not one shard of it.
@@ -78,14 +78,14 @@ def describe(
 
 
 def digest(dataset: Dataset) -> str:
-    """SHA-256 of the names and annotations of the photos, in order; their folder does not count."""
-    found = hashlib.sha256()
+    """SHA-256 of the names and annotations of the photos, in order; the folder is left out."""
+    sha256 = hashlib.sha256()
     for sample in dataset.samples:
         things = [(thing.label, *thing.box) for thing in sample.things or ()]
         truth = f"{sample.things is None} {things} {sample.mask is None}"
         line = f"{sample.id} {sample.label!r} {truth}\n"
-        found.update(line.encode("utf-8", "backslashreplace"))
-    return found.hexdigest()
+        sha256.update(line.encode("utf-8", "backslashreplace"))
+    return sha256.hexdigest()
 
 
 def _fields(metric: Metric) -> dict[str, Any]:
@@ -109,15 +109,15 @@ def _installed(package: str) -> str:
 # ── resuming ─────────────────────────────────────────────────────────────────────────────────
 
 
-def differences(recorded: Config, wanted: Config) -> list[str]:
-    """The settings in which a recorded configuration differs from the wanted one."""
-    found: list[str] = []
-    for key in dict.fromkeys([*recorded, *wanted]):
-        one, other = recorded.get(key), wanted.get(key)
+def differences(recorded: Config, current: Config) -> list[str]:
+    """The settings in which the recorded configuration differs from the current one."""
+    sentences: list[str] = []
+    for key in dict.fromkeys([*recorded, *current]):
+        one, other = recorded.get(key), current.get(key)
         if key not in MAY_DIFFER and one != other:
             before, now = _short_values(one, other)
-            found.append(f"{key}: {before} there, {now} now")
-    return found
+            sentences.append(f"{key}: {before} there, {now} now")
+    return sentences
 
 
 def _short_values(one: Any, other: Any) -> tuple[str, str]:
@@ -152,7 +152,7 @@ def read_config(file: Path) -> Config | None:
     try:
         config = parse_json(read_bytes(file, CONFIG))
         if not is_object(config) or "schema" not in config:
-            raise ValueError("it names no schema")
+            raise ValueError("it has no schema")
     except (RunError, ValueError) as error:
         if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
             return None
@@ -172,9 +172,9 @@ def read_config(file: Path) -> Config | None:
         )
     used = [config.get("runtime used"), config.get("precision used")]
     if used != [None, None] and not all(map(is_text, used)):
-        raise _damaged(file, ValueError("it names no valid runtime and precision"))
+        raise _damaged(file, ValueError("it has no valid runtime and precision"))
     if not is_encodable(json.dumps(config, ensure_ascii=False)):
-        raise _damaged(file, ValueError("it holds invalid characters"))
+        raise _damaged(file, ValueError("it contains invalid characters"))
     return config
 
 

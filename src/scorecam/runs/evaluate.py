@@ -1,4 +1,4 @@
-"""Evaluate methods on a data set in this process: resumable at any moment, alone or in shards."""
+"""Evaluate methods on a data set in this process, as a whole or in shards; always resumable."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def evaluate(
     """Explain every photo of a data set by every method, and measure every heatmap.
 
     Each result is saved at once. The same call resumes an unfinished run, with the same results.
-    A photo that cannot be read is a result too.
+    A photo that cannot be read is recorded as a failure.
 
     Args:
         model: from `open_model`, with its preprocessing; or a module whose preprocessing is known.
@@ -90,8 +90,8 @@ def evaluate(
             "predicted".
         budget, tolerance, precision, masking, batch_size, seed: as for `explain`.
         runtime: as for `explain`; "auto" is decided once, when the run begins, and recorded.
-        shard: (i, n): only every n-th photo, from the i-th, counted from 1. Shards may run at the
-            same time in one folder; the last to finish writes the results of all.
+        shard: (i, n): only every n-th photo, starting with the i-th, counted from 1. Shards may run at
+            the same time in one folder; the last to finish writes the results of all.
         banks: save every photo's bank.
         gallery: save what `audit` shows of every photo: a thumbnail, and the maps of five classes.
         retry: compute failed explanations again.
@@ -107,12 +107,12 @@ def evaluate(
         RunError: the folder holds another run, or is damaged.
         DatasetError: the data set cannot be read, or is empty.
         SettingError: an option is invalid.
-        OutputError: a result cannot be written, or the folder was removed meanwhile. After this and
-            every other error, earlier results are kept.
+        OutputError: a result cannot be written, or the folder was removed during the run. After
+            any error, earlier results are kept.
         ModelError, LayerError, MissingExtra: as for `explain`.
     """
     folder = Path(as_path("out", out, OutputError))
-    SEED.check("seed", seed)  # some methods give it to torch's generators as it is
+    SEED.check("seed", seed)  # some methods pass it to torch's generators unchanged
     function("progress", progress, "a RunProgress")
     function("tell", tell, "a sentence")
     keep = Keep(banks=flag("banks", banks), gallery=flag("gallery", gallery))
@@ -193,8 +193,8 @@ def _run_missing(
     began = time.perf_counter()
     failed = 0
     converted: list[str] = []
-    for fresh, each in enumerate(todo, start=1):
-        records = _explain(store, setup, each, keep)
+    for fresh, photo in enumerate(todo, start=1):
+        records = _explain(store, setup, photo, keep)
         failed += all(isinstance(record, FailureRecord) for record in records)
         converted += [
             record.remarks[0]
@@ -224,7 +224,7 @@ def _explain(
     todo: Todo,
     keep: Keep,
 ) -> list[ItemRecord]:
-    """Explain one photo by the methods that it lacks, and save each result at once."""
+    """Explain one photo by the methods without a result, and save each result at once."""
 
     def save(photo: PreparedPhoto, bank: ScoreBank | None) -> None:
         store.check_exists()
@@ -251,7 +251,7 @@ def _metrics_of(metrics: str | Sequence[Metric]) -> Sequence[Metric]:
 
 
 def _first_scores(model: Model, image: Image, settings: Settings) -> Scorer:
-    """The scores of the first image: a setting that does not fit the model is refused now."""
+    """Score the first image, so that a setting that does not fit the model is refused now."""
     return Scorer(
         model,
         image,
@@ -268,7 +268,7 @@ def _columns(model: Model, photos: Dataset, scorer: Scorer) -> Columns:
 
 
 def _recorded(settings: Settings, fill: str, columns: Columns, scorer: Scorer) -> dict[str, Any]:
-    """The settings as run.json holds them."""
+    """The settings as they are stored in run.json."""
     recorded = {
         "budget": settings.budget_text,
         "precision": settings.precision,
@@ -277,7 +277,7 @@ def _recorded(settings: Settings, fill: str, columns: Columns, scorer: Scorer) -
         "fill": fill,
         "columns sha256": _digest(columns.found),
     }
-    if scorer.two_sided:  # earlier versions numbered the two sides the other way round
+    if scorer.two_sided:  # earlier versions had the two sides in the other order
         recorded["sides"] = "negative, positive"
     return recorded
 
@@ -305,7 +305,7 @@ def _check_names(methods: Sequence[Method], metrics: Sequence[Metric]) -> None:
         if repeated := sorted({name for name in names if names.count(name) > 1}):
             raise SettingError(
                 f"The {kind} {quoted(repeated[0])} is given twice.",
-                do="Results are stored by name: use each name once.",
+                do="Use each name once, because results are stored by name.",
             )
 
 

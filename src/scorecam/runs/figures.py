@@ -1,4 +1,4 @@
-"""What every figure of a run shares: colours, line styles, labels, and saving."""
+"""The parts that all figures of a run share: colours, line styles, labels, and saving."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7
 STYLES = ("-", "--", "-.", ":")
 
 MOST_METHODS = 8
-"""Methods in one figure: the first ones."""
+"""The most methods in one figure; further methods are left out."""
 
 
 def new_figure(width: float, height: float) -> Any:
@@ -40,9 +40,9 @@ def save(figure: Any, path: Path) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=150, metadata={"Software": ""})
-    write_bytes(path, drawn.getvalue())
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=150, metadata={"Software": ""})
+    write_bytes(path, stream.getvalue())
 
 
 def colour(number: int) -> str:
@@ -56,12 +56,12 @@ def line(number: int) -> dict[str, Any]:
 
 
 def short(name: str) -> str:
-    """A method's name, with its middle left out where it would not fit beside a figure."""
+    """A method's name, with its middle left out if it would not fit next to a figure."""
     return plain(name if len(name) <= 34 else f"{name[:16]}…{name[-16:]}")
 
 
 def plain(name: str) -> str:
-    """A name that matplotlib draws as it is: it reads no formula in it, and no hidden label."""
+    """A name that matplotlib draws unchanged: not as a formula, and not as a hidden label."""
     text = visible(name).replace("$", r"\$")
     return f" {text}" if text.startswith("_") else text
 

@@ -1,11 +1,11 @@
-"""The gallery of a run: what a page shows of one photo, small enough to keep for every photo.
+"""The gallery of a run: what a page shows of a photo, small enough to be kept for every photo.
 
 An entry is a JSON object:
 
     id, name        as in the records
     jpeg            the model's input as a thumbnail, at most 112 pixels along each side, base64
     grid            u, v: the axes of every map
-    views           the variants of the maps; empty if no method of Score-CAM ran
+    views           the variants of the maps; empty if no Score-CAM method ran
     classes         at most 5: the label, the prediction and the target, then the top scores:
                     index, name, probability, roles, and per view u × v bytes in base64,
                     row by row, 255 at the maximum of the map
@@ -46,14 +46,14 @@ THUMBNAIL_SIDE = 112
 """Pixels of a thumbnail along its longer side."""
 
 _LONGEST_JPEG = 2**20
-"""Characters of a thumbnail in base64."""
+"""The most characters of a thumbnail in base64."""
 
 
 def entry(photo: PreparedPhoto, setup: Setup, bank: ScoreBank | None) -> dict[str, Any]:
     """The gallery entry of a photo, as JSON values.
 
     Args:
-        bank: the scores of a method of Score-CAM; without it there are no maps.
+        bank: the scores of a Score-CAM method; without it there are no maps.
     """
     values = {
         "schema": SCHEMA,
@@ -150,8 +150,8 @@ def read_thumbnail(layouts: Sequence[Layout], sample: str) -> bytes | None:
     for layout in layouts:
         try:
             jpeg = read_object(layout.entry(sample), ENTRY, "invalid entry").get("jpeg")
-            known = is_text(jpeg, _LONGEST_JPEG)
-            picture = decodable(base64.b64decode(jpeg, validate=True)) if known else None
+            is_valid = is_text(jpeg, _LONGEST_JPEG)
+            picture = decodable(base64.b64decode(jpeg, validate=True)) if is_valid else None
         except (FileNotFoundError, Unreadable, ValueError):  # not kept, or edited
             continue
         if picture is not None:

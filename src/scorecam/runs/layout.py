@@ -7,7 +7,7 @@
     banks/<2 hex>/<id>.safetensors      the scores, if the run keeps them
     results.parquet, summary.json, table.md, curves.png, drop-increase.png, differences.png
 
-A sanity check files its records by network instead of by method, and adds:
+A sanity check stores its records by network instead of by method, and adds:
 
     originals/<method>/<id>.npy         the heatmaps of the trained network, float32
     maps/<network>/<method>/<id>.npy    the heatmaps of the other networks, first photos only
@@ -179,7 +179,7 @@ class Layout:
     # ── temporary files ──────────────────────────────────────────────────────────────────────
 
     def temporaries(self) -> Iterator[Path]:
-        """Temporary files of killed processes, and no other hidden files."""
+        """The temporary files of killed processes, but no other hidden files."""
         for inner in _INNER:
             yield from (f for f in (self.folder / inner).rglob(".*-*") if leftover(f, older=True))
         yield from (file for file in self.folder.glob(".*.tmp") if leftover(file))
@@ -193,13 +193,13 @@ class Layout:
         self.sweep_top()
 
     def sweep_top(self) -> None:
-        """Remove those directly in the folder."""
+        """Remove the temporary files directly in the folder."""
         sweep(self.folder.glob(".*.tmp"))
 
 
 @cache
 def method_folder(method: str) -> str:
-    """The folder name of a method: different names differ on every file system."""
+    """The folder name of a method; names differ on every file system if the methods differ."""
     plain = re.sub(r"[^\w.=+-]+", "_", method.lower())[:60]
     if plain == method:
         return plain

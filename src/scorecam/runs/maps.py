@@ -33,7 +33,7 @@ def map_digest(grid: npt.NDArray[Any]) -> str:
 
 
 def read_map(file: Path) -> npt.NDArray[Any]:
-    """The array in a map's file; a header that promises more than the file holds costs no memory.
+    """The array in a map's file; no memory is allocated for a header that declares too much.
 
     Raises:
         FileNotFoundError: there is no such file.

@@ -1,6 +1,6 @@
-"""The only module that makes Markdown: values that are inserted stay plain text.
+"""Markdown in which inserted values stay plain text; no other module makes Markdown.
 
-Names of files, classes, methods and models are foreign. Unescaped, they could become links,
+Names of files, classes, methods and models come from outside. Unescaped, they could become links,
 pictures or HTML, or end the cell of a table.
 """
 
@@ -33,19 +33,19 @@ _SPECIAL: Final = re.compile(
 )
 _ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _BLOCK: Final = re.compile(r"[#+\-=:]|\d+(?=[.)])")
-"""The beginnings of lines that are not paragraphs."""
+"""Matches the beginnings of lines that are not paragraphs."""
 
 
 def escaped(text: object) -> Markdown:
-    """Foreign text as Markdown that shows it unchanged; Markdown stays as it is."""
+    """Text as Markdown that shows it unchanged; `Markdown` itself is returned as it is."""
     if isinstance(text, Markdown):
         return text
-    plain = _SPECIAL.sub(lambda found: _backslashes(found[0]), one_line(str(text)))
+    plain = _SPECIAL.sub(lambda match: _backslashes(match[0]), one_line(str(text)))
     return Markdown("".join(_ENTITIES.get(char, char) for char in plain))
 
 
 def words(template: LiteralString, *values: object) -> Markdown:
-    """A constant template with foreign values in its braces."""
+    """A constant template with escaped values in its braces."""
     return Markdown(template.format(*map(escaped, values)))
 
 

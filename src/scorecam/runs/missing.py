@@ -1,4 +1,4 @@
-"""What a resumed run still has to do: missing results, and damaged ones."""
+"""The missing and damaged results that a resumed run still has to compute."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scorecam.runs.store import Store
 
 @dataclass(frozen=True)
 class Keep:
-    """The files that a run keeps for every photo besides its records.
+    """The files that a run keeps for every photo in addition to its records.
 
     Args:
         banks: the scores.
@@ -38,7 +38,7 @@ class Todo:
 def missing(
     store: Store[ItemRecord], setup: Setup, samples: Sequence[Sample], keep: Keep, *, retry: bool
 ) -> tuple[list[Todo], Counter[str]]:
-    """The photos that lack a result; and why existing results are computed again, with counts.
+    """The photos that lack a result; and the reasons to compute existing results again, counted.
 
     Args:
         retry: whether failures count as missing.
@@ -67,7 +67,7 @@ def missing(
 
 
 def _existing(store: Store[ItemRecord], method: str, sample: str) -> tuple[ItemRecord | None, str]:
-    """An existing record, and why it must be made again; "" if it need not be."""
+    """An existing record, and the reason to compute it again; "" if there is none."""
     record, state = store.judge(method, sample)
     if record is None:
         return None, f"Records that were {state}"
@@ -75,12 +75,12 @@ def _existing(store: Store[ItemRecord], method: str, sample: str) -> tuple[ItemR
     if state != "whole":
         return record, f"Maps that were {state}"
     if isinstance(record, FailureRecord) and record.failure.kind == MemoryShortage.__name__:
-        return record, "Explanations that failed for lack of memory"
+        return record, "Explanations that failed because memory ran out"
     return record, ""
 
 
 def _damaged(store: Store[ItemRecord], sample: str, keep: Keep) -> str:
-    """Which file besides the records is damaged; missing ones are not made again."""
+    """Which other file of the photo is damaged; missing files are not made again."""
     if keep.gallery and (state := store.judge_entry(sample)) in ("damaged", "edited"):
         return f"Gallery entries that were {state}"
     if keep.banks and store.judge_bank(sample) == "damaged":

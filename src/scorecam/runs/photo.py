@@ -20,7 +20,7 @@ from scorecam.runs.setup import Setup
 from scorecam.shapes import Image
 
 SMALL_MASK, SMALL_BOX = 0.11, 0.25
-"""An object is small if its mask, or else its boxes, cover at most this part of the photo."""
+"""An object is small if its mask (or, without a mask, its boxes) covers at most this share."""
 
 
 @dataclass(eq=False)
@@ -32,7 +32,7 @@ class PreparedPhoto:
         image: `c h w`, preprocessed.
         target, predicted, labelled: columns; `labelled` is None if the class is unknown.
         truth: where the object is in the input.
-        share: the part of the photo that it covers; None without an annotation.
+        share: the share of the photo that the object covers; None without an annotation.
         group: "small" or "large", by that share.
         remarks: about how the photo was read.
         banks: by variant, filled as methods need them.
@@ -53,7 +53,7 @@ class PreparedPhoto:
 
     @property
     def passes(self) -> int:
-        """Images scored so far; those that methods score on their own are not known."""
+        """The number of images scored so far, without those that methods score themselves."""
         return self.scorer.scored + sum(
             bank.provenance.forward_passes for bank in self.banks.values()
         )
@@ -109,7 +109,7 @@ def prepare_photo(sample: Sample, setup: Setup) -> PreparedPhoto:
 
 
 def _scorer(setup: Setup, image: Image) -> Scorer:
-    """Scores the photo itself."""
+    """Score the photo itself."""
     scorer = Scorer(
         setup.model,
         image,
@@ -118,7 +118,7 @@ def _scorer(setup: Setup, image: Image) -> Scorer:
         batch_size=setup.settings.batch_size,
     )
     if not scorer.columns.isfinite().all():
-        raise ModelError("The model's scores for this photo hold NaN or infinity.")
+        raise ModelError("The model's scores for this photo contain NaN or infinity.")
     return scorer
 
 

@@ -31,7 +31,7 @@ def draw(
     curves: Mapping[str, Mapping[str, Curve]],
     titles: Mapping[str, str],
 ) -> None:
-    """Every figure for which the run has numbers, as PNG files in its folder.
+    """Draw every figure for which the run has numbers, as PNG files in its folder.
 
     Args:
         curves: by method and kind.
@@ -41,7 +41,7 @@ def draw(
         MissingExtra: matplotlib is not installed.
         OutputError: a file cannot be written.
     """
-    kinds = list(dict.fromkeys(kind for each in curves.values() for kind in each))
+    kinds = list(dict.fromkeys(kind for by_kind in curves.values() for kind in by_kind))
     if kinds:
         save(_curves(kinds, curves), layout.curves)
     outcomes = {row.outcome for row in rows if row.found.n and _is_mean(row)}
@@ -105,17 +105,17 @@ def _differences(rows: Sequence[Row], titles: Mapping[str, str]) -> Any:
     gaps = [row for row in rows if row.against]
     outcomes = list(dict.fromkeys(row.outcome for row in gaps))
     methods = list(dict.fromkeys(row.method for row in gaps))
-    wide = min(4, len(outcomes))
-    tall = math.ceil(len(outcomes) / wide)
-    figure = new_figure(2.6 * wide + 2.4, (0.32 * len(methods) + 1.1) * tall)
-    panels = figure.subplots(tall, wide, sharey=True, squeeze=False)
+    columns = min(4, len(outcomes))
+    lines = math.ceil(len(outcomes) / columns)
+    figure = new_figure(2.6 * columns + 2.4, (0.32 * len(methods) + 1.1) * lines)
+    panels = figure.subplots(lines, columns, sharey=True, squeeze=False)
     for axes, outcome in zip(panels.flat, outcomes, strict=False):
         _draw_differences(axes, [row for row in gaps if row.outcome == outcome], methods)
         axes.set_title(plain(titles[outcome]), fontsize=9)
     for axes in list(panels.flat)[len(outcomes) :]:
         axes.set_visible(False)
     figure.suptitle(
-        f"Difference to {short(str(gaps[0].against))}, by photo (95 % intervals)", fontsize=10
+        f"Difference from {short(str(gaps[0].against))}, by photo (95 % intervals)", fontsize=10
     )
     return figure
 

@@ -1,4 +1,4 @@
-"""How far a run has come, for callers that show it."""
+"""The progress of a run, for callers that show it."""
 
 from __future__ import annotations
 

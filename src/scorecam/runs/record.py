@@ -1,7 +1,7 @@
-"""The records of a run: one JSON file per photo and method, written and read here alone.
+"""The records of a run: one JSON file per photo and method. Only this module writes and reads them.
 
 Any record may be damaged or edited. The reader checks every field and raises `Unreadable` with the
-reason; such a record is left out and counted, or made again.
+reason; such a record is left out and counted, or computed again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MANY = 10_000
 
 
 class Unreadable(Exception):
-    """Why a record or a map is left out; the reason must read well after "3 ×"."""
+    """Why a record or a map is left out: a noun phrase, to be shown after a count such as "3 ×"."""
 
 
 # ── the kinds of records ─────────────────────────────────────────────────────────────────────
@@ -85,7 +85,7 @@ class MeasuredRecord:
         name: of the photo.
         label: its class in the data set.
         right: whether the prediction is the label; None without a label.
-        share: the part of the photo that the object covers.
+        share: the share of the photo that the object covers.
         group: "small" or "large", by that share.
         values: by outcome.
         undefined: by outcome, why it has no value.
@@ -197,7 +197,7 @@ def read_record(
     """The record of one photo and one method.
 
     Args:
-        parse: for its kind, `parse_item` or `parse_likeness`.
+        parse: `parse_item` or `parse_likeness`.
         has_checksum: whether every record of the run has a checksum.
 
     Raises:
@@ -349,11 +349,11 @@ def read_object(file: Path, kind: Kind, damaged: str) -> dict[str, Any]:
     """The JSON object in a file; lone surrogates are escaped, as in the texts that runs write.
 
     Args:
-        damaged: the reason if it is not readable.
+        damaged: the reason to report if it is not readable.
 
     Raises:
         FileNotFoundError: there is no such file.
-        Unreadable: it is not a regular file, is too large, or holds something else.
+        Unreadable: it is not a regular file, is too large, or is not a JSON object.
     """
     try:
         content = read_bytes(file, kind)

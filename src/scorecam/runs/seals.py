@@ -11,7 +11,7 @@ from typing import Any
 from scorecam.errors import OutputError
 
 EDITED = "edited record"
-"""Why a record with a wrong checksum is left out."""
+"""The reason for leaving out a record with a wrong checksum."""
 
 _NOT_COVERED = ("checksum", "timings")
 """Keys that no checksum covers: timings differ from run to run."""
@@ -30,7 +30,7 @@ def sealed(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def unbroken(values: dict[str, Any], *, always: bool = True) -> bool:
-    """Whether a JSON object is as it was written.
+    """Whether a JSON object is unchanged since it was written.
 
     Args:
         always: whether an object without a checksum counts as changed; earlier versions wrote none.
@@ -46,14 +46,14 @@ def digests(files: Iterable[Path]) -> dict[str, str]:
     Raises:
         OutputError: a file cannot be read.
     """
-    found: dict[str, str] = {}
+    by_name: dict[str, str] = {}
     for file in files:
         try:
-            found[file.name] = hashlib.sha256(file.read_bytes()).hexdigest()
+            by_name[file.name] = hashlib.sha256(file.read_bytes()).hexdigest()
         except OSError as error:
             raise OutputError(
                 f"{file} was written, but it cannot be read: {error.strerror}.",
-                likely="The folder was removed or renamed meanwhile, or the disk fails.",
+                likely="The folder was removed or renamed meanwhile, or the disk is failing.",
                 do="Run the same command again.",
             ) from error
-    return found
+    return by_name

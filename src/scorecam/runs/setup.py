@@ -23,7 +23,7 @@ class Setup:
         columns: the model's column of each class of the data set.
         target: "label": the labelled class, or the predicted one if that is unknown; "predicted".
         settings: of Score-CAM. The runtime and the precision are never "auto", so that they are the
-            same for every photo. The seed is for every method.
+            same for every photo. All methods use the seed.
         fill: what muted pixels show in the metrics: "run": Score-CAM's fill; "black".
     """
 
@@ -38,8 +38,8 @@ class Setup:
 
     @property
     def bank_method(self) -> Method | None:
-        """The first method of Score-CAM: its bank is kept."""
-        return next((each for each in self.methods if each.variant is not None), None)
+        """The first Score-CAM method, whose bank is kept; None without one."""
+        return next((method for method in self.methods if method.variant is not None), None)
 
     def bank_variant(self, method: Method | None) -> str:
         """The variant for which a method's masks are chosen."""

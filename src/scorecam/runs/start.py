@@ -1,4 +1,4 @@
-"""What `evaluate`, `sanity` and `compare` do before the first photo of a run."""
+"""The start of a run: checks, the first image, the layer, the runtime and the precision."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from scorecam.settings import Settings
 from scorecam.shapes import Image
 
 MANY_PASSES = 10**9
-"""Passes of a run, for the choice of a runtime: at this number, conversion always pays."""
+"""The number of passes assumed for the choice of a runtime, so that conversion always pays off."""
 
 TRIES = 5
-"""Photos that the model may fail on before the run is given up."""
+"""The number of photos on which the model may fail before the run is given up."""
 
 
 def first_image(model: Model, dataset: Dataset, layer: str | None) -> tuple[Image, str]:
-    """The input made of the first photo that the model accepts, and the name of the layer.
+    """The input from the first photo that the model accepts, and the name of the layer.
 
-    If no photo can be read, the input is black: the layer is the one that a later retry uses.
+    If no photo can be read, the input is black, so that a later retry uses the same layer.
 
     Raises:
         PhotoError: the model's preprocessing is unknown.
@@ -80,16 +80,16 @@ def begin(
     speed = chosen_speed(store.recorded(), model, image, settings.speed)
     config = config | {"runtime used": speed.runtime, "precision used": speed.precision}
     config, remarks = store.begin(config)
-    # Another shard may have been first.
+    # Another shard may have started the run first.
     used = replace(settings, runtime=config["runtime used"], precision=config["precision used"])
     return config, used, remarks
 
 
-def chosen_speed(recorded: Config | None, model: Model, image: Image, wanted: Speed) -> Speed:
+def chosen_speed(recorded: Config | None, model: Model, image: Image, requested: Speed) -> Speed:
     """The runtime and precision of every photo: the recorded ones, or those of the first photo."""
     if recorded is not None and "runtime used" in recorded:
         return Speed(recorded["runtime used"], recorded["precision used"])
-    if "auto" not in (wanted.runtime, wanted.precision):
-        return wanted
-    engine = Scorer(model, image, speed=wanted, passes=MANY_PASSES).engine
+    if "auto" not in (requested.runtime, requested.precision):
+        return requested
+    engine = Scorer(model, image, speed=requested, passes=MANY_PASSES).engine
     return Speed(engine.runtime, engine.precision)  # type: ignore[arg-type]

@@ -1,6 +1,6 @@
-"""The files of one run: written as a whole or not at all, read back and checked.
+"""The files of one run: each is written completely or not at all, and checked when it is read.
 
-`Layout` knows the paths. A record is written after its map, so the map of every record exists.
+`Layout` has the paths. A record is written after its map, so the map of every record exists.
 Shards write into the same folder at the same time.
 """
 
@@ -41,10 +41,10 @@ from scorecam.runs.seals import EDITED, sealed, unbroken
 ENTRY = Kind("an entry of a run's gallery", 2**26, RunError)
 
 State = Literal["whole", "missing", "damaged", "edited"]
-"""The state of a file; "edited": its values are not those that were written."""
+"""The state of a file. "edited": its values were changed after it was written."""
 
 BANK_CLASSES = 20
-"""Classes in a saved bank, besides the target."""
+"""The number of classes in a saved bank, in addition to the target."""
 
 
 class Store(Generic[AnyRecord]):
@@ -96,10 +96,10 @@ class Store(Generic[AnyRecord]):
                     f"{excerpt(self.layout.config, 200)} is a link to a missing file.",
                     do="Remove it, or give another folder with --out.",
                 )
-        if found := differences(recorded, config):
+        if changes := differences(recorded, config):
             raise RunError(
                 f"{excerpt(self.folder, 120)} holds another run "
-                f"({excerpt('; '.join(found), 300)}).",
+                f"({excerpt('; '.join(changes), 300)}).",
                 likely="The settings or the data set changed since the run was started.",
                 do="Give another folder with --out, or use the settings of the existing run.",
             )
@@ -171,7 +171,7 @@ class Store(Generic[AnyRecord]):
             return None, "edited" if str(error) == EDITED else "damaged"
 
     def records(self, method: str, samples: Sequence[str]) -> Iterator[AnyRecord]:
-        """The whole records of one method, in the order of `samples`."""
+        """The intact records of one method, in the order of `samples`."""
         for sample in samples:
             record, _ = self.judge(method, sample)
             if record is not None:
@@ -204,7 +204,7 @@ class Store(Generic[AnyRecord]):
         return "whole" if unbroken(entry, always=self.has_checksums) else "edited"
 
     def judge_bank(self, sample: str) -> State:
-        """The state of a photo's bank, judged by its size alone."""
+        """The state of a photo's bank; only its size is checked."""
         file = self.layout.bank(sample)
         if not os.path.lexists(file):
             return "missing"
@@ -216,12 +216,12 @@ class Store(Generic[AnyRecord]):
 
     def done(self, samples: Sequence[str]) -> set[tuple[str, str]]:
         """The methods and photos with a record, by file name, among these photos."""
-        wanted = set(samples)
+        ids = set(samples)
         return {
             (method, file.stem)
             for method in self.methods
             for file in self.layout.items_of(method)
-            if file.stem in wanted
+            if file.stem in ids
         }
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────
@@ -231,10 +231,10 @@ class Store(Generic[AnyRecord]):
         record: MeasuredRecord | FailureRecord | LikenessRecord,
         grid: npt.NDArray[np.float16] | None = None,
     ) -> None:
-        """Write a record and its map: both, or none.
+        """Write a record and its map: both, or neither.
 
         Raises:
-            OutputError: they cannot be written; nothing of them is left.
+            OutputError: they cannot be written; no partial file is left.
         """
         with together() as batch:
             if grid is not None:
@@ -254,7 +254,7 @@ class Store(Generic[AnyRecord]):
         bank.save(self.layout.bank(sample), classes=sorted({*largest, target}))
 
     def write_entry(self, entry: dict[str, Any]) -> None:
-        """Write a gallery entry; one without maps never replaces a whole one."""
+        """Write a gallery entry; an entry without maps never replaces an intact one."""
         if not entry["views"] and self.judge_entry(entry["id"]) == "whole":
             return
         write_text(self.layout.entry(entry["id"]), as_json(self._sealed(entry), indent=None))

@@ -41,9 +41,9 @@ class Summary:
         failures: photos without any result, by the kind of failure.
         failed: the failures, as in their records: one per photo and method.
         rows: means and paired differences.
-        table: the same in Markdown.
-        remarks: everything the user should know ...
-        news: ... and the part of it that came up at the end.
+        table: the same as Markdown.
+        remarks: everything that the user should know.
+        news: those of the remarks that are not shown before the first photo.
     """
 
     folder: Path
@@ -84,8 +84,8 @@ def write_results(
 ) -> Summary:
     """Read all records of a run and write their summary.
 
-    When two shards end together, one may summarise before the other's last record. The one that
-    then finds all photos done, but has not read them all, writes again.
+    If two shards end at the same time, one may write its summary before the other's last record.
+    A shard that finds all photos done, but has not read all of them, writes the summary again.
 
     Args:
         remarks: shown before the first photo.
@@ -103,7 +103,7 @@ def write_results(
 
 
 def check_extras() -> None:
-    """Raises MissingExtra, before hours are spent, if results could not be written."""
+    """Raises MissingExtra at the start of a run if its results could not be written at the end."""
     for name in ("pyarrow", "scipy"):
         require(name, "eval", "write results")
 
@@ -155,9 +155,9 @@ def _write_once(
 
 def _failures(tallies: Mapping[str, Tally]) -> dict[str, int]:
     """Photos on which every method failed, by the kind of the first method's failure."""
-    lost = set.intersection(*(set(tally.failures) for tally in tallies.values()))
+    failed = set.intersection(*(set(tally.failures) for tally in tallies.values()))
     first = next(iter(tallies.values())).failures
-    return dict(sorted(Counter(first[photo].failure.kind for photo in lost).items()))
+    return dict(sorted(Counter(first[photo].failure.kind for photo in failed).items()))
 
 
 def _write_summary(store: Store[ItemRecord], config: Config, summary: Summary) -> None:
@@ -173,7 +173,7 @@ def _write_summary(store: Store[ItemRecord], config: Config, summary: Summary) -
 
 
 def items(summary: Summary) -> list[dict[str, Any]]:
-    """The rows as JSON values, unknown ones null; then the failures."""
+    """The rows as JSON values, with null for unknown numbers; then the failures."""
     rows = [
         {
             "method": row.method,

@@ -23,7 +23,7 @@ def outcome_title(outcome: Outcome) -> str:
 
 
 def introduction(config: Config, photos: int, done: int) -> Markdown:
-    """What the numbers are about."""
+    """The heading, and a paragraph that says what was measured."""
     return markdown.document(
         markdown.heading(1, "{}, layer {}", config["model"], config["layer"]),
         markdown.paragraph(
@@ -75,7 +75,7 @@ def _means(
 
 
 def _size(group: str, tallies: Mapping[str, Tally]) -> int:
-    """How many photos are in a group."""
+    """The number of photos in a group."""
     members = (tally.groups.items() for tally in tallies.values())
     return len({photo for groups in members for photo, own in groups if own == group})
 

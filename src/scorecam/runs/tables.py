@@ -20,7 +20,8 @@ class Row:
 
     Args:
         group: "all", "small" or "large".
-        against: the other method, if it is a difference.
+        found: the mean, or the mean difference, with its interval.
+        against: for a difference, the method that is subtracted; None for a mean.
         undefined: photos for which the outcome has no value.
     """
 
@@ -43,7 +44,7 @@ class Curve:
     squares: Any = 0.0
 
     def add(self, curve: Sequence[float]) -> None:
-        """Count one more curve, if it is as long as the others."""
+        """Add a curve, unless its length differs from that of the others."""
         values = np.asarray(curve)
         if self.count and values.shape != self.total.shape:
             return
@@ -64,6 +65,7 @@ class Point:
 
     Args:
         measure: spearman, ssim or hog.
+        found: the mean similarity with its interval.
         undefined: photos with a constant map.
     """
 

@@ -1,4 +1,4 @@
-"""The records of each method put together: values by outcome, failures, curves; and their means."""
+"""All records of each method: values by outcome, failures and curves; and the means of those."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Tally:
 
     Args:
         outcomes: by name.
-        groups: of the photos that have one.
+        groups: the group of each photo that has one.
         failures: by photo.
-        photos: all, failures included.
+        photos: all photos, including failures.
         curves: by name.
     """
 
@@ -40,7 +40,7 @@ class Tally:
     curves: dict[str, Curve] = field(default_factory=dict[str, Curve])
 
     def add(self, record: ItemRecord) -> None:
-        """Count one record."""
+        """Add one record."""
         self.photos.add(record.id)
         if isinstance(record, FailureRecord):
             self.failures[record.id] = record

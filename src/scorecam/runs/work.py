@@ -1,6 +1,6 @@
 """One photo: the heatmap of every method, and its metrics.
 
-`explain_photo` depends on its arguments alone, so any scheduler may call it: one process or a
+`explain_photo` depends only on its arguments, so any scheduler can call it, in one process or on a
 cluster.
 """
 
@@ -38,7 +38,7 @@ class Done:
     """The result of one photo and one method.
 
     Args:
-        grid: the heatmap on the layer's grid, scaled to maximum 1; None after a failure.
+        grid: the heatmap on the layer's grid, scaled to a maximum of 1; None after a failure.
     """
 
     record: ItemRecord
@@ -53,8 +53,8 @@ def explain_photo(
 ) -> Iterator[Done]:
     """Explain one photo by several methods, and measure every heatmap.
 
-    An unreadable photo, a network that fails on it or an invalid annotation is a result too: a
-    record of the failure.
+    An unreadable photo, an invalid annotation or a network that fails on the photo gives a record
+    of the failure.
 
     Args:
         keep: called once with the photo and its bank, before the first result that uses the bank;
@@ -98,7 +98,7 @@ def _explained(photo: PreparedPhoto, setup: Setup, method: Method, began: float)
     case = _case(photo, setup, method)
     heatmap = method.heatmap(case)
     if not heatmap.isfinite().all():
-        raise ModelError(f"The map of {method.name} holds NaN or infinity.")
+        raise ModelError(f"The map of {method.name} contains NaN or infinity.")
     explained = time.perf_counter()
     seen = Seen(
         heatmap,
@@ -142,23 +142,23 @@ def _measured(metrics: Sequence[Metric], seen: Seen) -> Measured:
     undefined: dict[str, str] = {}
     curves: dict[str, list[float]] = {}
     for metric in metrics:
-        one = metric.measure(seen)
-        for name, value in one.values.items():
+        measured = metric.measure(seen)
+        for name, value in measured.values.items():
             if math.isfinite(value):
                 values[name] = value
             else:
                 undefined[name] = "The model's score was not finite."
-        undefined |= one.undefined
+        undefined |= measured.undefined
         curves |= {
             name: [round(p, 6) for p in curve]
-            for name, curve in one.curves.items()
+            for name, curve in measured.curves.items()
             if all(map(math.isfinite, curve))
         }
     return Measured(values, undefined, curves)
 
 
 def _case(photo: PreparedPhoto, setup: Setup, method: Method) -> Case:
-    """The input of a method; with a reduced budget, each variant has a bank of its own."""
+    """The input of a method; with a reduced budget, each variant has its own bank."""
     variant = setup.bank_variant(method)
 
     def bank() -> ScoreBank:

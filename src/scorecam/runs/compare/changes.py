@@ -17,7 +17,7 @@ from scorecam.runs.compare.sides import Side
 from scorecam.runs.record import MeasuredRecord
 
 COMMON_SIDE = 56
-"""Cells along each axis of the common grid for maps of different grids."""
+"""Cells along each axis of the common grid for maps on different grids."""
 
 
 def compare_with_first(first: Side, other: Side) -> Versus:
@@ -64,8 +64,8 @@ def failed_gates(gates: Mapping[str, float], measured: Mapping[str, Interval]) -
     """The gates that failed, as sentences.
 
     Args:
-        gates: the least accepted mean, by name.
-        measured: by name.
+        gates: the least accepted mean, by gate.
+        measured: the means, by gate.
     """
     return tuple(
         f"{gate} is {measured[gate].mean:.4g}, below {least:g}"
@@ -92,11 +92,11 @@ def _changes(first: Side, other: Side) -> list[PhotoChange]:
             id=sample,
             name=record.name,
             similarity=_similarity(sample, first, other),
-            flipped=record.predicted.index != twin.predicted.index,
-            focus=(_focus(record), _focus(twin)),
+            flipped=record.predicted.index != other_record.predicted.index,
+            focus=(_focus(record), _focus(other_record)),
         )
         for sample, record in first.records.items()
-        if (twin := other.records.get(sample)) is not None
+        if (other_record := other.records.get(sample)) is not None
     ]
     photos.sort(key=lambda p: (not p.flipped, 2.0 if p.similarity is None else p.similarity))
     return photos
@@ -119,5 +119,5 @@ def _is_constant(map_: Tensor) -> bool:
 
 
 def _focus(record: MeasuredRecord) -> float | None:
-    """The energy in the object: in its mask if there is one, else in its boxes."""
+    """The energy in the object: in its mask if there is one, otherwise in its boxes."""
     return record.values.get("energy_mask", record.values.get("energy_box"))

@@ -17,7 +17,7 @@ Classes: TypeAlias = tuple[str | None, ...]
 
 
 def classes_of(model: Model, photos: Dataset, layer: str | None, candidate: Candidate) -> Classes:
-    """The classes of a model. If they have no names, they are counted with a photo.
+    """The classes of a model. Without names, the first photo's scores give their number.
 
     Raises:
         PhotoError, DatasetError, LayerError, ModelError: as for `first_image`.
@@ -33,7 +33,7 @@ def classes_of(model: Model, photos: Dataset, layer: str | None, candidate: Cand
 
 
 def check_classes(classes: Sequence[Classes], candidate: Candidate) -> None:
-    """Compare the last side's classes with the first side's, as far as they have names.
+    """Compare the last side's classes with the first side's, by number and, if known, by name.
 
     Raises:
         ModelError: they differ.
@@ -47,7 +47,7 @@ def check_classes(classes: Sequence[Classes], candidate: Candidate) -> None:
 
 
 def check_records(first: Side, other: Side) -> None:
-    """Compare the class names in the records of two runs, whose models are not at hand.
+    """Compare the class names in the records of two runs, whose models are not available.
 
     Raises:
         ModelError: a column has two names.

@@ -1,7 +1,7 @@
 """Compare two or more models on the same photos: their maps, predictions, focus and accuracy.
 
 The sides are models, checkpoints of one training, precisions, runtimes, or existing runs. Each
-model is measured by a run of its own, and the records of the runs are compared.
+model has a run of its own, and the records of the runs are compared.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from scorecam.runs.store import as_json, check_exists
 from scorecam.settings import Settings
 
 GATES = ("similarity", "focus", "accuracy", "agreement")
-"""Numbers of the last side that a release may require; two of them compare it with the first."""
+"""Numbers of the last side that can be gated; two of them compare it with the first side."""
 
 _RUN_SETTINGS = ("layer", "precision", "runtime")
 """Settings of a side that belong to its run, not to its model."""
@@ -76,14 +76,14 @@ def compare(
         out: a folder. It holds the runs of the models; unfinished ones are resumed.
         method: the method to compare.
         budget: how many masks Score-CAM scores.
-        fail_under: the least accepted value of the last side, by gate: similarity, agreement (with
-            the first side), focus, accuracy.
+        fail_under: the least accepted value of the last side, by gate: similarity and agreement
+            (with the first side), focus, accuracy.
         opener: opens a model by its spec and settings.
         progress: called after every photo of every side.
 
     Raises:
         SettingError: a side, setting or gate is invalid.
-        ModelError: the sides have different classes, or the same in another order.
+        ModelError: the sides have different classes, or the same classes in another order.
         LayerError: a model lacks its layer.
         RunError: the folder of a run is damaged, or lacks the method.
         MissingExtra, DatasetError, OutputError: as for `evaluate`.
@@ -207,7 +207,7 @@ def _opened(candidate: Candidate, opener: Callable[..., Model]) -> tuple[Model, 
 
 
 def _unknown(focus: Sequence[Interval], accuracy: Sequence[Interval]) -> list[str]:
-    """What no side can tell."""
+    """Remarks about numbers that are unknown on every side."""
     remarks: list[str] = []
     if not any(mean.n for mean in focus):
         remarks.append("No photo has a box or a mask, so focus is unknown.")
@@ -217,7 +217,7 @@ def _unknown(focus: Sequence[Interval], accuracy: Sequence[Interval]) -> list[st
 
 
 def _left_out(sides: Sequence[Side], versus: Sequence[Versus], common: int) -> list[str]:
-    """What was left out, and how the sides differ besides their models."""
+    """Remarks about what was left out, and about different settings of the sides."""
     remarks = [
         f"{side.candidate.text} failed on {side.failures} photos."
         for side in sides

@@ -67,7 +67,7 @@ class Comparison:
         folder: of the comparison.
         names: of the sides, in order.
         accuracy: of each side, if photos have labels.
-        focus: energy in the object (mask, or else box), of each side.
+        focus: of each side, the energy in the object (by its mask, or else its boxes).
         versus: the first side compared with each other side.
         failed: the gates that failed, as sentences.
         remarks: what is unknown or was left out, and why.
@@ -89,7 +89,7 @@ class Comparison:
 
     @property
     def table(self) -> Markdown:
-        """The result in Markdown."""
+        """The result as Markdown."""
         parts = [markdown.heading(1, "Comparison with the first"), _sides(self)]
         for versus in self.versus:
             parts += [markdown.heading(2, "Largest changes: {}", versus.other), _photos(versus)]

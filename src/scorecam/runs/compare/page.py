@@ -13,7 +13,7 @@ from scorecam.runs.record import ClassScore, MeasuredRecord
 from scorecam.runs.tables import in_words
 
 PAGE_PHOTOS = 200
-"""Photos on the page: those that changed most."""
+"""The most photos on the page: those that changed most."""
 
 
 def change_page(comparison: Comparison, sides: Sequence[Side]) -> Page:
@@ -62,7 +62,7 @@ def _about(comparison: Comparison, names: Sequence[str]) -> tuple[tuple[str, str
             for what, mean in (("accuracy", accuracy), ("energy in the object", focus))
             if mean.n
         ]
-        lines.append((name, ", ".join(known) or "no labels and no objects are known"))
+        lines.append((name, ", ".join(known) or "no labels or annotated objects"))
     for other, versus in zip(names[1:], comparison.versus, strict=True):
         similarity, agreement = in_words(versus.similarity), in_words(versus.agreement)
         text = f"similarity {similarity}, same prediction {agreement}"

@@ -16,7 +16,7 @@ from scorecam.runs.figures import line, new_figure, save, short
 def draw_training(
     path: Path, names: Sequence[str], focus: Sequence[Interval], accuracy: Sequence[Interval]
 ) -> None:
-    """Focus and accuracy of every side, for instance of checkpoints (the paper's Figure 10).
+    """Draw focus and accuracy of every side, for instance of checkpoints (the paper's Figure 10).
 
     Raises:
         MissingExtra: matplotlib is not installed.
@@ -34,7 +34,7 @@ def draw_training(
             continue
         means = np.array([each.mean for _, each in known])
         ends = np.array([[each.low for _, each in known], [each.high for _, each in known]])
-        # One photo has no interval.
+        # A single photo has no interval.
         bars = np.nan_to_num(np.maximum([means - ends[0], ends[1] - means], 0))
         style = {**line(number), "label": title, "capsize": 3, "marker": "os"[number]}
         axes.errorbar([place for place, _ in known], means, yerr=bars, **style)
@@ -54,8 +54,8 @@ def draw_training(
 def short_names(names: Sequence[str]) -> list[str]:
     """The names of sides without their common beginning and end: `epoch1`, `epoch2`.
 
-    Names are cut only at commas, colons, dots, slashes and equals signs. If nothing would be left
-    of a name, all stay as they are.
+    Names are cut only at commas, colons, dots, slashes and equals signs. If a name would become
+    empty, all names stay as they are.
     """
     parts = [re.findall(r"[,:./=]|[^,:./=]+", name) for name in names]
     begin = _shared(parts)
@@ -65,6 +65,6 @@ def short_names(names: Sequence[str]) -> list[str]:
 
 
 def _shared(lists: Sequence[Sequence[str]]) -> int:
-    """How many leading parts all lists share."""
+    """The number of leading parts that all lists share."""
     columns = zip(*lists, strict=False)  # as far as the shortest goes
     return sum(1 for _ in itertools.takewhile(lambda column: len(set(column)) == 1, columns))

@@ -47,9 +47,9 @@ class Side:
     """The results of one side's run, by photo.
 
     Args:
-        failures: photos that failed.
+        failures: the number of photos that failed.
         config: of the run.
-        damaged: unreadable records and maps, which are left out.
+        damaged: the number of unreadable records and maps, which are left out.
     """
 
     candidate: Candidate
@@ -86,7 +86,7 @@ def parse_side(text: str) -> Candidate:
 
 
 def _is_folder(text: str) -> bool:
-    """Whether a text is the path of a folder; False for texts that no path can have."""
+    """Whether a text is the path of a folder; False for texts that cannot be a path."""
     with contextlib.suppress(OSError):
         return Path(text).is_dir()
     return False
@@ -160,11 +160,11 @@ _SETTING_DIFFERENCES = {
     "preprocess": "see different parts or sizes of a photo; maps are compared without alignment",
     "dataset": "ran on different photos or annotations",
 }
-"""Settings of a run that change its maps or numbers, besides the model."""
+"""Settings of a run that change its maps or numbers, in addition to the model."""
 
 
 def setting_differences(first: Side, other: Side) -> list[str]:
-    """How two runs differ besides their models, as sentences."""
+    """How the settings of two runs differ, as sentences."""
     return [
         f"{first.candidate.text} and {other.candidate.text} {what}."
         for key, what in _SETTING_DIFFERENCES.items()

@@ -1,4 +1,4 @@
-"""Explains every photo with every other network, and compares the maps with the original ones."""
+"""The sanity check of a run: every other network's maps, compared with the trained network's."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ from scorecam.settings import Settings
 from scorecam.shapes import Heatmap, Image
 
 PICTURED = 3
-"""Photos whose maps by other networks are kept, for the figure."""
+"""The number of photos whose maps by other networks are kept, for the figure."""
 
 KEPT_SIDE = 56
-"""Cells of a kept map along each axis, at most."""
+"""The most cells of a kept map along each axis."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """What does not change between the photos and networks of a sanity check.
+    """A sanity check: what all of its photos and networks share.
 
     Args:
         model: the trained network.
@@ -100,7 +100,7 @@ class Check:
         for sample in samples:
             try:
                 targets[sample.id] = self._save_originals(sample)
-            except OutputError:  # every photo would meet it
+            except OutputError:  # it would occur for every photo
                 raise
             except ScorecamError as error:
                 failures[encodable(sample.name)] = encodable(str(error))
@@ -128,7 +128,7 @@ class Check:
         """The trained network's map.
 
         Raises:
-            RunError: it existed before, and cannot be read any more.
+            RunError: it cannot be read any more.
         """
         self.store.check_exists()
         file = self.store.layout.original(method.name, sample.id)
@@ -144,7 +144,7 @@ class Check:
     # ── another network ──────────────────────────────────────────────────────────────────────
 
     def _is_done(self, job: Job, sample: Sample) -> bool:
-        """Whether there is a whole record; failures are tried again."""
+        """Whether there is an intact record; failures are tried again."""
         record, _ = self.store.judge(job.name, sample.id)
         return record is not None and record.failure is None
 

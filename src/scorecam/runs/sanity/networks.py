@@ -18,7 +18,7 @@ class Job:
 
     Args:
         mode: "cascading": this stage and all later ones are re-initialised; "independent": this
-            stage alone; "data": none, the network was trained on shuffled labels.
+            stage only; "data": no stage, because the network was trained on shuffled labels.
         stage: by name.
         seed: of the new weights.
         chosen: the stages that are re-initialised.
@@ -31,7 +31,7 @@ class Job:
 
     @property
     def name(self) -> str:
-        """The name under which records are filed."""
+        """The name under which records are stored."""
         return f"{self.mode} {self.stage} {self.seed}"
 
 

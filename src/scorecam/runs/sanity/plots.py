@@ -24,11 +24,11 @@ from scorecam.runs.layout import Layout
 from scorecam.runs.tables import CHANCE, Point
 
 STRIP = 10
-"""Maps in a row: the first, the last, and others evenly between."""
+"""The most maps in a row: the first, the last, and others evenly spaced in between."""
 
 
 def draw_sanity(layout: Layout, points: Sequence[Point]) -> None:
-    """Similarity to the trained network's maps by stage, with a panel per mode and measure.
+    """Draw the similarity to the trained network's maps by stage, a panel per mode and measure.
 
     Raises:
         MissingExtra: matplotlib is not installed.
@@ -83,7 +83,7 @@ def _draw_method(
 def draw_strips(
     path: Path, photo: Any, titles: Sequence[str], strips: Mapping[str, Sequence[Any]]
 ) -> None:
-    """The maps of one photo by every method, network after network (the paper's Figure 9).
+    """Draw the maps of one photo by every method, network after network (the paper's Figure 9).
 
     Args:
         photo: `h w 3` uint8.

@@ -42,7 +42,7 @@ class Sanity:
         verdicts: by method, on cascading randomisation: "passes", "fails" or "undecided".
         data_verdicts: the same on the network trained on shuffled labels; empty without one.
         table: the same in Markdown.
-        failures: photos, or a photo and a network, that could not be used, and why.
+        failures: by photo, or by photo and network, why it could not be used.
     """
 
     folder: Path
@@ -88,7 +88,7 @@ def write_results(
         same: whether the network trained on shuffled labels has the model's own weights.
 
     Raises:
-        RunError, OutputError: a file was changed meanwhile, or cannot be written.
+        RunError, OutputError: a file was changed during the check, or cannot be written.
     """
     usable = [sample for sample in samples if encodable(sample.name) not in failures]
     values = Similarities()
@@ -142,7 +142,7 @@ class Similarities:
         self.failures: dict[str, str] = {}
 
     def add(self, job: Job, record: LikenessRecord) -> None:
-        """Count one photo and network."""
+        """Add the record of one photo and network."""
         if record.failure is not None:
             self.failures[f"{record.name}, {job.mode} {job.stage}"] = record.failure.message
         for method, by_measure in record.values.items():
@@ -164,10 +164,10 @@ class Similarities:
 
 
 def _chance(check: Check, samples: Sequence[Sample]) -> list[Point]:
-    """How similar the trained network's maps of different photos are: each, and the next one's.
+    """How similar the trained network's maps of different photos are: each map and the next one.
 
-    Maps of any network share habits, such as fading at the edges; similarity down to this level
-    does not depend on the photo.
+    All maps have features in common, such as fading at the edges, so similarity at this level does
+    not depend on the photo.
     """
     points: list[Point] = []
     for method in check.methods if len(samples) > 1 else ():

@@ -1,9 +1,9 @@
 """The sanity check: whether the maps change when the weights change.
 
 Model-parameter randomisation (Adebayo et al., NeurIPS 2018): stages are re-initialised, cascading
-from the output down and independently of each other; and, if the user has one, a network trained
-on shuffled labels. The explained class is always the trained model's prediction. The folder is
-resumed like that of any run; see `runs/layout.py` for its files.
+from the output down, or independently. Optionally, data randomisation: a network trained on
+shuffled labels. The explained class is always the trained model's prediction. The folder can
+be resumed like that of any run; see `runs/layout.py` for its files.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def sanity(
 ) -> Sanity:
     """Compare every method's maps of randomised copies of a network with those of the network.
 
-    The user's network is only read. Costs one explanation per photo, method, stage, mode and seed.
+    The given network is not changed. Costs one explanation per photo, method, stage, mode and seed.
 
     Args:
         model: a PyTorch model with its preprocessing.
@@ -67,7 +67,7 @@ def sanity(
         out: the folder of the check; an unfinished check in it is resumed.
         modes: "cascading", "independent" or both.
         seeds: randomised networks per stage and mode; a photo's similarity is the mean over them.
-            Intervals are over photos; they do not include the variation between seeds.
+            Intervals are over photos and do not include the variation between seeds.
         shuffled: the same network trained on shuffled labels: the data-randomisation check.
         layer: by name; None for the default.
         budget: how many masks Score-CAM scores.

@@ -22,8 +22,8 @@ def table(
 
     Args:
         verdicts: on re-initialised weights, by method.
-        data: on the network trained on shuffled labels; empty without one.
-        photos: how many there were.
+        data: the same on the network trained on shuffled labels; empty without one.
+        photos: the number of photos.
     """
     about = markdown.paragraph(
         "How similar the maps of other networks are to those of the trained network: 1 is "

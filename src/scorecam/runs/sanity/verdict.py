@@ -19,16 +19,16 @@ def verdict(points: Sequence[Point], method: str, mode: str, stage: str) -> Verd
     """Whether a method's maps are no longer similar to those of the trained network.
 
     Args:
-        mode, stage: of the network to judge by: the one with every stage re-initialised, or the
+        mode, stage: of the network that decides: the one with every stage re-initialised, or the
             one trained on shuffled labels.
 
     Returns:
         "passes" if the interval of Spearman's mean is below `PASSES`, "fails" if it is above, and
         "undecided" if the interval contains it, or if most maps were constant.
     """
-    wanted = (method, mode, stage, "spearman")
+    key = (method, mode, stage, "spearman")
     for point in points:
-        if (point.method, point.mode, point.stage, point.measure) == wanted:
+        if (point.method, point.mode, point.stage, point.measure) == key:
             mean = point.found
             if point.undefined > mean.n or not mean.n:
                 return "undecided"

@@ -1,1 +1,1 @@
-"""Check that every file of a run, or a bank, is as it was written."""
+"""Check that every file of a run, or a bank, is unchanged since it was written."""

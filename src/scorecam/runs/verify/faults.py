@@ -22,12 +22,12 @@ RESULT = reading.Kind("a result of a run", 1 << 32, RunError)
 
 @dataclass(frozen=True)
 class Fault:
-    """A file that is not as it was written.
+    """A file that is damaged, changed, missing or superfluous.
 
     Args:
         file: its path below the folder that was checked.
         state: "left over" is harmless; every other state is not.
-        sentence: the same in words.
+        sentence: the fault in words.
     """
 
     file: str

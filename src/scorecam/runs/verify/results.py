@@ -1,4 +1,4 @@
-"""Check the results of a run against its records: every row, and every mean."""
+"""Compare the results of a run with its records: every row, and every mean."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _AGAIN = "Run the command of the run again: it writes the results of all records
 
 @dataclass(frozen=True)
 class Results:
-    """What the check found.
+    """The result of the comparison.
 
     Args:
         wrong: files that do not agree with the records, each with a sentence.
@@ -97,24 +97,24 @@ def _table(store: Store[ItemRecord]) -> tuple[dict[str, dict[str, Cells]] | str 
         import pyarrow.parquet as pq
     except ImportError:
         return None, "results.parquet was not checked: that needs pip install 'scorecam[eval]'."
-    found: dict[str, dict[str, Cells]] = {method: {} for method in store.methods}
+    table: dict[str, dict[str, Cells]] = {method: {} for method in store.methods}
     try:
         content = pa.BufferReader(read_bytes(file, TABLE))
         # Its threads may outlive the command and abort the process when Python ends.
         with pq.ParquetFile(content, pre_buffer=False) as stream:
             columns = stream.read(list(_COLUMNS), use_threads=False)
         for row in columns.to_pylist():
-            cells = found[row["method"]].setdefault(row["id"], {})
+            cells = table[row["method"]].setdefault(row["id"], {})
             cells[row["metric"]] = row["value"], row["note"]
-    except Exception:  # noqa: BLE001  (a damaged table raises what pyarrow happens to)
+    except Exception:  # noqa: BLE001  (pyarrow raises many kinds of errors)
         return "It is not the table that was written.", ""
-    return found, ""
+    return table, ""
 
 
 def _compare_rows(
     store: Store[ItemRecord], method: str, rows: dict[str, Cells] | None, records: _Values
 ) -> int:
-    """Add the records of a method; returns how many photos have different rows.
+    """Add the records of a method; returns the number of photos whose rows disagree with them.
 
     Args:
         rows: by photo; None if the table cannot be read.
@@ -146,7 +146,7 @@ def _agrees(record: ItemRecord, cells: Cells | None) -> bool:
 
 
 def _wrong_numbers(store: Store[ItemRecord], summary: dict[str, Any], records: _Values) -> int:
-    """How many numbers of the summary disagree with the records."""
+    """The number of values in the summary that disagree with the records."""
     done = len(set.intersection(*records.photos.values()))
     wrong = int(summary.get("done") != done)
     items = summary.get("items")

@@ -43,7 +43,7 @@ def check_run(layout: Layout, faults: Faults) -> None:
         _sanity(store, faults)
     else:
         items = Store(layout.folder, method_names(config), parse_item)
-        known = _files(items, faults, stray=("left over", "This record is of no method."))
+        known = _files(items, faults, stray=("left over", "This record belongs to no method."))
         _unfinished(items, config, known, faults)
         _results(items, config, faults)
 
@@ -81,7 +81,7 @@ def _records(store: AnyStore, faults: Faults) -> set[str]:
             known.add(file.stem)
             record, state = store.judge(method, file.stem)
             if file != store.layout.item(method, file.stem):
-                faults.add(file, "left over", "It is not in the folder that its name belongs to.")
+                faults.add(file, "left over", "It is not in the folder for its name.")
             elif fault := _RECORD_FAULTS.get(state):
                 faults.add(file, *fault)
             if record is None:
@@ -127,7 +127,7 @@ def _gallery_and_banks(store: AnyStore, known: set[str], faults: Faults) -> None
 
 
 def bank_error(file: Path) -> str | None:
-    """What is wrong with a bank; None for a sound one."""
+    """What is wrong with a bank; None if it is intact."""
     try:
         ScoreBank.load(file)
     except BankError as error:
@@ -177,7 +177,7 @@ def _sanity(store: Store[LikenessRecord], faults: Faults) -> None:
 
 
 def _networks(layout: Layout) -> list[str]:
-    """The names of a sanity check's networks, which are in its records."""
+    """The names of a sanity check's networks, read from its records."""
     names: set[str] = set()
     for files in layout.items_by_folder():
         for file in files:

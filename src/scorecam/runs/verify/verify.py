@@ -1,4 +1,4 @@
-"""Check that every file of a run, or a bank, is as it was written. Nothing is changed."""
+"""Check that every file of a run, or a bank, is unchanged since it was written. Only reads."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Verification:
 
     Args:
         path: the folder, or the bank.
-        checked: how many files.
+        checked: the number of files.
         faults: in the order of their paths.
-        remarks: what could not be checked, and what is not finished.
+        remarks: what could not be checked, or is not finished.
     """
 
     path: Path
@@ -73,8 +73,8 @@ def verify(path: str | os.PathLike[str]) -> Verification:
         check_run(run, faults)
     if compared:
         faults.document(layout.comparison)
-    found = sorted(faults.faults, key=lambda fault: fault.file)
-    return Verification(place, faults.checked, tuple(found), tuple(faults.remarks))
+    by_path = sorted(faults.faults, key=lambda fault: fault.file)
+    return Verification(place, faults.checked, tuple(by_path), tuple(faults.remarks))
 
 
 def _one_bank(file: Path) -> Verification:
