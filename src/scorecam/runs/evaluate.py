@@ -90,8 +90,8 @@ def evaluate(
             "predicted".
         budget, tolerance, precision, masking, batch_size, seed: as for `explain`.
         runtime: as for `explain`; "auto" is decided once, when the run begins, and recorded.
-        shard: (i, n): only every n-th photo, starting with the i-th, counted from 1. Shards may run at
-            the same time in one folder; the last to finish writes the results of all.
+        shard: (i, n): only every n-th photo, starting with the i-th, counted from 1. Shards may run
+            at the same time in one folder; the last to finish writes the results of all.
         banks: save every photo's bank.
         gallery: save what `audit` shows of every photo: a thumbnail, and the maps of five classes.
         retry: compute failed explanations again.

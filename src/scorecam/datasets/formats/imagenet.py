@@ -30,8 +30,8 @@ def open_imagenet(root: Path, annotations: str | None) -> Dataset:
     A photo's class is its outermost folder. Flat photos need a list of their classes (see
     `ground_truth.py`); without one, a photo has the class of the objects in its XML file, if they
     are of one class. XML files are in `annotations`, or in `root/Annotations`, as
-    <wnid>/<name>.xml, <name>.xml or val/<name>.xml. Exact masks, 0 and 255, are in `root/masks` as <wnid>/<name>.png
-    or, if a photo shows several classes, as <wnid>/<name>_<class>.png.
+    <wnid>/<name>.xml, <name>.xml or val/<name>.xml. Exact masks, 0 and 255, are in `root/masks` as
+    <wnid>/<name>.png or, if a photo shows several classes, as <wnid>/<name>_<class>.png.
 
     Raises:
         DatasetError: there is no photo, or the list of classes cannot be used.
