@@ -127,7 +127,7 @@ def test_an_edited_record_is_in_no_mean(folder: Path, out: Path, whole: Path) ->
     record = min(out.glob("items/scorecam/*/*.json"))
     change(record, average_drop=73.5)
     pages = command("audit", out)
-    assert "Left out, damaged or edited: 1 × edited record." in pages.err
+    assert "Damaged or edited, left out: 1 × edited record." in pages.err
     compared = command("compare", out, whole, "--out", out.parent / "compared")
     assert "1 damaged records or maps were left out" in compared.out
     answer = run(folder, out)
