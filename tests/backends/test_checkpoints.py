@@ -1,4 +1,4 @@
-"""Foreign checkpoints: whatever fits is loaded with a remark, and none takes more than its size."""
+"""Foreign checkpoints: matching tensors are loaded with a remark, within the size of the file."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def network(seed: int = 0) -> nn.Sequential:
 
 
 class Named(nn.Module):
-    """A network whose parts have names."""
+    """A network with named parts."""
 
     def __init__(self, depth: int = 1, seed: int = 0) -> None:
         super().__init__()
@@ -61,8 +61,8 @@ def under(prefix: str, state: State) -> State:
 LOSS = {"criterion.weight": torch.ones(5), "loss_fn.pos_weight": torch.ones(5)}
 
 FITTING: dict[str, tuple[Callable[[State], State], str]] = {
-    "a loss beside it": (lambda state: state | LOSS, "criterion.weight"),
-    "a metric beside it": (
+    "with a loss": (lambda state: state | LOSS, "criterion.weight"),
+    "with a metric": (
         lambda state: state | {"val_metrics.total": torch.ones(())},
         "val_metrics.total",
     ),
@@ -87,9 +87,9 @@ FITTING: dict[str, tuple[Callable[[State], State], str]] = {
 }
 
 
-@pytest.mark.parametrize(("pack", "said"), FITTING.values(), ids=FITTING)
+@pytest.mark.parametrize(("pack", "phrase"), FITTING.values(), ids=FITTING)
 def test_foreign_tensors_are_ignored_with_a_remark(
-    pack: Callable[[State], State], said: str, tmp_path: Path
+    pack: Callable[[State], State], phrase: str, tmp_path: Path
 ) -> None:
     trained = Named(seed=1)
     torch.save({"state_dict": pack(trained.state_dict()), "epoch": 3}, tmp_path / "w.ckpt")
@@ -97,7 +97,7 @@ def test_foreign_tensors_are_ignored_with_a_remark(
     images = torch.randn(1, 3, 16, 16)
     with torch.no_grad():
         torch.testing.assert_close(model.scores(images), trained(images))
-    assert said in " ".join(model.remarks)
+    assert phrase in " ".join(model.remarks)
     assert all(len(remark) <= 600 for remark in model.remarks)
 
 
@@ -127,22 +127,22 @@ MISFITS: dict[str, tuple[Callable[[], State], str]] = {
 }
 
 
-@pytest.mark.parametrize(("make", "said"), MISFITS.values(), ids=MISFITS)
+@pytest.mark.parametrize(("make", "phrase"), MISFITS.values(), ids=MISFITS)
 def test_weights_that_do_not_fit_are_refused_with_the_reason(
-    make: Callable[[], State], said: str, tmp_path: Path
+    make: Callable[[], State], phrase: str, tmp_path: Path
 ) -> None:
     torch.save(make(), tmp_path / "w.pt")
     own = Named()
     before = {k: v.clone() for k, v in own.state_dict().items()}
     with pytest.raises(WeightsError) as error:
         scorecam.open_model(own, weights=tmp_path / "w.pt")
-    assert said in str(error.value)
+    assert phrase in str(error.value)
     assert "another architecture" not in str(error.value)
     assert len(str(error.value)) <= 600
     assert all(torch.equal(own.state_dict()[k], v) for k, v in before.items())
 
 
-# ── files that ask for more than they hold ───────────────────────────────────────────────────
+# ── files that claim more than they hold ─────────────────────────────────────────────────────
 
 
 def archive(pickled: bytes, *storages: bytes) -> bytes:
@@ -160,7 +160,7 @@ def legacy(pickled: bytes) -> bytes:
     head = [0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}]
     body = b"\x80\x02" + pickled + b"."
     tail = pickle.dumps(["0"], 2) + struct.pack("<q", 16) + bytes(64)
-    return b"".join(pickle.dumps(each, 2) for each in head) + body + tail
+    return b"".join(pickle.dumps(part, 2) for part in head) + body + tail
 
 
 def called(function: str, *arguments: bytes) -> bytes:
@@ -247,8 +247,10 @@ GREEDY: dict[str, Callable[[], bytes]] = {
     "sparse": lambda: saved(
         {"w": torch.sparse_coo_tensor([[0], [0]], [1.0], (10**7, 10**7), check_invariants=False)}
     ),
-    "a key that hashes for ever": lambda: archive(b"}" + DEEP + b"K\x01s"),
-    "a set that hashes for ever": lambda: archive(called("builtins.set", b"](" + DEEP + b"e")),
+    "a key that takes forever to hash": lambda: archive(b"}" + DEEP + b"K\x01s"),
+    "a set that takes forever to hash": lambda: archive(
+        called("builtins.set", b"](" + DEEP + b"e")
+    ),
     "an ordered one": lambda: archive(
         called("collections.OrderedDict", b"](" + b"(" + DEEP + b"K\x01te")
     ),
@@ -264,7 +266,7 @@ GREEDY: dict[str, Callable[[], bytes]] = {
 
 @pytest.mark.parametrize("make", GREEDY.values(), ids=GREEDY)
 @pytest.mark.timeout(20)
-def test_a_file_that_asks_for_more_than_it_holds_is_refused(
+def test_a_file_that_claims_more_than_it_holds_is_refused(
     make: Callable[[], bytes], tmp_path: Path
 ) -> None:
     file = tmp_path / "w.pt"
@@ -278,7 +280,7 @@ def test_a_file_that_asks_for_more_than_it_holds_is_refused(
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_torchscript_archive_is_named_as_such(tmp_path: Path) -> None:
+def test_a_torchscript_archive_is_recognised(tmp_path: Path) -> None:
     (tmp_path / "w.pt").write_bytes(scripted())
     with pytest.raises(WeightsError, match="is TorchScript"):
         scorecam.open_model(network(), weights=tmp_path / "w.pt")
@@ -286,7 +288,7 @@ def test_a_torchscript_archive_is_named_as_such(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pipes in folders")
 @pytest.mark.timeout(20)
-def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+def test_only_regular_files_are_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.pt")
     state: Any = network().state_dict()
     for path in (tmp_path / "pipe.pt", "/dev/zero", "a\0b", "x" * 5000, "\ud800", state, 3):
@@ -319,7 +321,7 @@ def mutated(content: bytes, drawn: random.Random) -> bytes:
 def originals() -> dict[str, bytes]:
     state = network(seed=1).state_dict()
     optimiser = torch.optim.Adam(network().parameters()).state_dict()
-    found = {"s.safetensors": safetensors.torch.save(state)}
+    result = {"s.safetensors": safetensors.torch.save(state)}
     for zipped in (True, False):
         for name, content in {
             "bare": state,
@@ -327,12 +329,12 @@ def originals() -> dict[str, bytes]:
         }.items():
             stream = io.BytesIO()
             torch.save(content, stream, _use_new_zipfile_serialization=zipped)
-            found[f"{name}{zipped}.pt"] = stream.getvalue()
-    return found
+            result[f"{name}{zipped}.pt"] = stream.getvalue()
+    return result
 
 
 @pytest.mark.parametrize("name", originals())
-def test_a_mutated_checkpoint_is_read_or_refused_in_words(name: str, tmp_path: Path) -> None:
+def test_a_mutated_checkpoint_is_read_or_refused(name: str, tmp_path: Path) -> None:
     content, drawn = originals()[name], random.Random(name)
     file = tmp_path / name
     refused = 0

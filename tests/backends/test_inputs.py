@@ -1,4 +1,4 @@
-"""Networks with several inputs: one is masked, the others are repeated beside it, or shared.
+"""Networks with several inputs: one is masked, the others are repeated for each mask, or shared.
 
 `Gained` multiplies the scores of `Regions` by a number that belongs to the image, so that region k
 adds gain · W_tk·|R_k| to class t, and `increase` shows just that.
@@ -38,7 +38,7 @@ class Gained(nn.Module):
 
 
 class GainFirst(Gained):
-    """The other way round."""
+    """The same with the inputs in reverse order."""
 
     def forward(self, gain: Tensor, images: Tensor) -> Tensor:
         return super().forward(images, gain)
@@ -75,13 +75,13 @@ class Transformer(nn.Module):
 
 
 def shown(i: int, target: int, gain: float) -> Tensor:
-    """What `increase` shows of image i."""
+    """The `increase` map of image i."""
     sizes = IMAGES[i].sum((1, 2))
     return (IMAGES[i] * (gain * WEIGHTS[target] * sizes)[:, None, None]).sum(0)
 
 
-def close(found: Tensor, truth: Tensor) -> None:
-    torch.testing.assert_close(found, truth, rtol=0, atol=1e-5)
+def close(actual: Tensor, truth: Tensor) -> None:
+    torch.testing.assert_close(actual, truth, rtol=0, atol=1e-5)
 
 
 def maps_of(network: nn.Module, inputs: Any, target: Any, **options: Any) -> Tensor:
@@ -111,21 +111,21 @@ each_way = pytest.mark.parametrize(("kind", "pack"), WAYS.values(), ids=WAYS)
 class TestEveryWay:
     def test_one_image(self, kind: type[nn.Module], pack: Any) -> None:
         for i, gain in enumerate(GAINS):
-            [found] = maps_of(kind(), pack(IMAGES[i : i + 1], gain[None]), 0)
-            close(found, shown(i, 0, float(gain)))
+            [result] = maps_of(kind(), pack(IMAGES[i : i + 1], gain[None]), 0)
+            close(result, shown(i, 0, float(gain)))
 
     def test_a_batch_in_which_each_image_keeps_its_own(
         self, kind: type[nn.Module], pack: Any
     ) -> None:
-        found = maps_of(kind(), pack(IMAGES, GAINS), 1)
-        assert found.shape == (3, 3, 5)
+        heatmap = maps_of(kind(), pack(IMAGES, GAINS), 1)
+        assert heatmap.shape == (3, 3, 5)
         for i, gain in enumerate(GAINS):
-            close(found[i], shown(i, 1, float(gain)))
+            close(heatmap[i], shown(i, 1, float(gain)))
 
     def test_a_class_per_image(self, kind: type[nn.Module], pack: Any) -> None:
-        found = maps_of(kind(), pack(IMAGES, GAINS), [1, 0, 1])
+        heatmap = maps_of(kind(), pack(IMAGES, GAINS), [1, 0, 1])
         for i, target in enumerate((1, 0, 1)):
-            close(found[i], shown(i, target, float(GAINS[i])))
+            close(heatmap[i], shown(i, target, float(GAINS[i])))
 
     def test_the_default_layer_the_bank_and_explain(self, kind: type[nn.Module], pack: Any) -> None:
         network = kind()
@@ -137,7 +137,7 @@ class TestEveryWay:
         close(bank.heatmap(0, "increase"), shown(1, 0, 3.0))
         assert explanation.target.score == pytest.approx(3 * (1 + 4 + 9))
 
-    def test_what_was_given_is_not_written_to(self, kind: type[nn.Module], pack: Any) -> None:
+    def test_the_users_inputs_are_not_changed(self, kind: type[nn.Module], pack: Any) -> None:
         x, gain = IMAGES.clone(), GAINS.clone()
         inputs = pack(x, gain)
         maps_of(kind(), inputs, 0)
@@ -148,8 +148,8 @@ class TestEveryWay:
 
 def test_one_input_in_a_mapping_is_passed_by_its_name() -> None:
     inputs = UserDict({"pixel_values": IMAGES[:1]})
-    [found] = maps_of(Transformer(), inputs, 0)
-    close(found, shown(0, 0, 1.0))
+    [result] = maps_of(Transformer(), inputs, 0)
+    close(result, shown(0, 0, 1.0))
     explanation = scorecam.explain(Transformer(), inputs, 1, variant="increase")
     close(explanation.heatmap, shown(0, 1, 1.0))
 
@@ -179,7 +179,7 @@ def test_only_images_are_masked_and_their_other_inputs_are_repeated() -> None:
         assert torch.equal(images, torch.stack(truth))
 
 
-def test_whole_numbers_stay_whole_and_keep_their_shape() -> None:
+def test_integers_stay_integers_and_keep_their_shape() -> None:
     class Looked(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -193,17 +193,17 @@ def test_whole_numbers_stay_whole_and_keep_their_shape() -> None:
 
     network = Looked()
     tokens = torch.tensor([[0, 0, 0, 0], [1, 1, 1, 1], [2, 2, 2, 2]])
-    found = maps_of(network, (IMAGES, tokens), 0)
+    heatmap = maps_of(network, (IMAGES, tokens), 0)
     for i, gain in enumerate(GAINS):
-        close(found[i], shown(i, 0, float(gain)))
+        close(heatmap[i], shown(i, 0, float(gain)))
     assert all(seen.dtype == torch.int64 and seen.shape[1:] == (4,) for seen in network.seen)
 
 
 def test_other_inputs_are_converted_to_the_precision_of_the_network() -> None:
     network = Gained()
-    found = maps_of(network, (IMAGES.double(), GAINS.double()), 0)
+    heatmap = maps_of(network, (IMAGES.double(), GAINS.double()), 0)
     assert {call["gain"].dtype for call in network.seen} == {torch.float32}
-    close(found[1].float(), shown(1, 0, 3.0))
+    close(heatmap[1].float(), shown(1, 0, 3.0))
     precise = maps_of(Gained().double(), (IMAGES, GAINS), 0)
     close(precise[1], shown(1, 0, 3.0))
 
@@ -211,25 +211,25 @@ def test_other_inputs_are_converted_to_the_precision_of_the_network() -> None:
 @pytest.mark.parametrize(
     "shift", [2.0, 3, torch.tensor(1.5), torch.tensor([0.5, -1.0]), None], ids=str
 )
-def test_inputs_of_no_image_are_shared_unchanged(shift: Any) -> None:
+def test_inputs_that_belong_to_no_image_are_shared_unchanged(shift: Any) -> None:
     network = Gained()
     inputs = {"images": IMAGES, "gain": GAINS, "shift": shift}
-    found = maps_of(network, inputs, 0)
+    heatmap = maps_of(network, inputs, 0)
     assert all(call["shift"] is shift for call in network.seen)
     for i, gain in enumerate(GAINS):
-        close(found[i], shown(i, 0, float(gain)))
+        close(heatmap[i], shown(i, 0, float(gain)))
     in_order = maps_of(Gained(), (IMAGES, GAINS, shift), 0)
-    assert torch.equal(in_order, found)
+    assert torch.equal(in_order, heatmap)
 
 
-def test_the_passes_are_those_of_the_images_alone() -> None:
+def test_other_inputs_cost_no_further_passes() -> None:
     network = Gained()
     explanation = scorecam.explain(network, (IMAGES[:1], GAINS[:1]), 0, layer="regions.maps")
     assert sum(len(call["images"]) for call in network.seen) == 2 + 1 + 3
     assert explanation.provenance.forward_passes == 2 + 1 + 3
 
 
-def test_the_network_is_left_as_it_was_found() -> None:
+def test_the_network_is_unchanged() -> None:
     network = Gained().train()
     maps_of(network, (IMAGES, GAINS), 0)
     assert all(module.training for module in network.modules())
@@ -240,7 +240,7 @@ def test_the_network_is_left_as_it_was_found() -> None:
 
 
 class Stereo(nn.Module):
-    """Two photos: scores of the left one, times how much the right one shows."""
+    """Two photos: scores of the left one times the strength of the right one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -262,11 +262,11 @@ class TestTwoPhotos:
         ],
         ids=["by place", "by name", "by name, in any order"],
     )
-    def test_masked_input_says_which(self, masked: int | str, inputs: Any) -> None:
+    def test_masked_input_selects_the_masked_one(self, masked: int | str, inputs: Any) -> None:
         model = scorecam.open_model(Stereo(), head="logits", masked_input=masked)
-        found = scorecam.ScoreCAM(model, "regions.maps", "increase")(inputs, 0)
+        result = scorecam.ScoreCAM(model, "regions.maps", "increase")(inputs, 0)
         for i in range(3):
-            close(found[i], shown(i, 0, 2.0))
+            close(result[i], shown(i, 0, 2.0))
 
     def test_the_other_one_may_be_masked_instead(self) -> None:
         model = scorecam.open_model(Stereo(), head="logits", masked_input=1)
@@ -276,14 +276,14 @@ class TestTwoPhotos:
         assert len(bank.asked) == 0
 
     @pytest.mark.parametrize("inputs", [(IMAGES, right), {"left": IMAGES, "right": right}])
-    def test_without_it_both_are_named(self, inputs: Any) -> None:
+    def test_without_it_the_error_names_both(self, inputs: Any) -> None:
         with pytest.raises(SettingError, match="2 of the inputs could be") as error:
             maps_of(Stereo(), inputs, 0)
         assert "masked_input=" in str(error.value)
         assert ("0, 1" if isinstance(inputs, tuple) else "'left', 'right'") in str(error.value)
 
     @pytest.mark.parametrize(
-        ("masked", "inputs", "said"),
+        ("masked", "inputs", "phrases"),
         [
             ("lefft", {"left": IMAGES, "right": right}, ["Did you mean 'left'?", "'right'"]),
             (2, (IMAGES, right), ["masked_input=2", "0, 1"]),
@@ -292,20 +292,20 @@ class TestTwoPhotos:
             ("left", {"left": None, "right": right}, ["masked_input='left'"]),
         ],
     )
-    def test_an_unknown_stage_is_refused_with_the_known_ones(
-        self, masked: int | str, inputs: Any, said: list[str]
+    def test_an_unknown_input_is_refused_and_lists_the_known_ones(
+        self, masked: int | str, inputs: Any, phrases: list[str]
     ) -> None:
         with pytest.raises(SettingError) as error:
             maps_of(Stereo(), inputs, 0, masked_input=masked)
-        for part in said:
-            assert part in str(error.value)
+        for phrase in phrases:
+            assert phrase in str(error.value)
 
 
-# ── what does not fit ────────────────────────────────────────────────────────────────────────
+# ── input that does not fit ──────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
-    ("inputs", "said"),
+    ("inputs", "phrase"),
     [
         ((), "0 of the inputs"),
         ({}, "0 of the inputs"),
@@ -316,19 +316,19 @@ class TestTwoPhotos:
     ],
     ids=["nothing", "an empty dict", "no image", "no batch", "bytes", "two"],
 )
-def test_an_error_if_no_single_input_can_be_images(inputs: Any, said: str) -> None:
-    with pytest.raises(SettingError, match=said) as error:
+def test_an_error_if_no_single_input_can_be_images(inputs: Any, phrase: str) -> None:
+    with pytest.raises(SettingError, match=phrase) as error:
         maps_of(Gained(), inputs, 0)
     assert "masked_input" in error.value.do
 
 
-def test_a_companion_of_another_length_is_refused() -> None:
+def test_an_input_of_another_length_is_refused() -> None:
     for gains in (GAINS[:2], GAINS.repeat(2)):
         with pytest.raises(ScorecamError):
             maps_of(Gained(), (IMAGES, gains), 0)
 
 
-def test_an_input_that_the_network_does_not_know_is_refused() -> None:
+def test_an_input_unknown_to_the_network_is_refused() -> None:
     for inputs in ({"images": IMAGES, "gian": GAINS}, (IMAGES, GAINS, None, None), (IMAGES,)):
         with pytest.raises(ModelError):
             maps_of(Gained(), inputs, 0)
@@ -377,7 +377,7 @@ def test_other_inputs_of_one_call_are_not_used_in_the_next() -> None:
 
 
 class Tabled(nn.Module):
-    """Scores · what `reads` makes of a table that all images share."""
+    """Scores multiplied by `reads` of a table that all images share."""
 
     def __init__(self, reads: Any) -> None:
         super().__init__()
@@ -404,8 +404,8 @@ def test_a_shared_table_as_long_as_the_batch_is_not_split(reads: Any, images: in
     table = TABLE[:images]
     together = maps_of(Tabled(reads), (IMAGES[:images], table), 0)
     gain = torch.as_tensor(reads(table)).expand(2)[0]
-    for i, found in enumerate(together):
-        close(found, shown(i, 0, float(gain)))
+    for i, result in enumerate(together):
+        close(result, shown(i, 0, float(gain)))
 
 
 def test_one_of_two_inputs_as_long_as_the_batch_may_belong_to_it() -> None:
@@ -413,9 +413,9 @@ def test_one_of_two_inputs_as_long_as_the_batch_may_belong_to_it() -> None:
         def forward(self, images: Tensor, gain: Tensor, table: Tensor) -> Tensor:
             return super().forward(images, gain) * table.mean()
 
-    found = maps_of(Both(), (IMAGES, GAINS, TABLE), 1)
+    heatmap = maps_of(Both(), (IMAGES, GAINS, TABLE), 1)
     for i, gain in enumerate(GAINS):
-        close(found[i], shown(i, 1, float(gain * TABLE.mean())))
+        close(heatmap[i], shown(i, 1, float(gain * TABLE.mean())))
 
 
 def test_a_network_that_mixes_its_batch_is_an_error_with_advice() -> None:

@@ -1,4 +1,4 @@
-"""Which layers can be explained, which one is the default, and what is said of wrong ones."""
+"""Layers that can be explained, the default layer, and errors about other layers."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from networks import (
 
 
 def default_of(network: nn.Module, image: Tensor) -> scorecam.Layer | None:
-    found = [layer for layer in scorecam.layers(network, image) if layer.default]
-    assert len(found) <= 1
-    return found[0] if found else None
+    result = [layer for layer in scorecam.layers(network, image) if layer.default]
+    assert len(result) <= 1
+    return result[0] if result else None
 
 
 # ── the table ────────────────────────────────────────────────────────────────────────────────
 
 
 def torchvision_network(name: str) -> nn.Module:
-    """The architecture without numbers: on the meta device a pass costs nothing."""
+    """The architecture on the meta device, where a pass costs nothing."""
     from torchvision import models
 
     options: dict[str, Any] = {"init_weights": False} if name == "inception_v3" else {}
@@ -72,7 +72,7 @@ def test_the_default_layer_is_the_same_for_images_that_are_not_square(name: str)
 
 @pytest.mark.needs("torchvision")
 @pytest.mark.parametrize("name", ["swin_t", "swin_v2_t"])
-def test_swin_is_seen_to_have_its_channels_last(name: str) -> None:
+def test_swin_is_recognised_as_channels_last(name: str) -> None:
     network = torchvision_network(name)
     layers = {layer.name: layer for layer in scorecam.layers(network, torch.zeros(3, 224, 256))}
     last = layers["features"] if "features" in layers else layers["norm"]
@@ -342,7 +342,7 @@ def test_a_layer_without_a_grid_is_refused_with_its_shape(network: Network) -> N
     assert "earlier layer" in raised.value.do
 
 
-def test_the_whole_network_is_no_layer(network: Network) -> None:
+def test_the_whole_network_is_refused_as_a_layer(network: Network) -> None:
     with pytest.raises(scorecam.LayerError):
         bank(network, "")
 
@@ -374,13 +374,13 @@ def test_a_layer_that_returns_a_tuple_is_refused() -> None:
         bank(WithPair(), "pair")
 
 
-def test_a_network_without_any_grid_is_told_so() -> None:
+def test_a_network_without_any_grid_is_an_error_with_advice() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 4 * 5, 2))
     with pytest.raises(scorecam.LayerError, match="No layer could be chosen"):
         scorecam.ScoreCAM(network)(torch.rand(1, 3, 4, 5))
 
 
-def test_a_layer_whose_output_mixes_images_is_refused() -> None:
+def test_a_layer_that_mixes_images_is_refused() -> None:
     class Mixes(Residual):
         """Folds the batch into the rows before its explained layer."""
 

@@ -1,4 +1,4 @@
-"""Every kind of module is explained as it answers in evaluation mode, or refused in words."""
+"""Every kind of module is explained as in evaluation mode, or refused with an error."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 
 def plain(**own: nn.Module) -> nn.Sequential:
-    """A network in training mode whose dropout and batch norm show which mode it ran in."""
+    """A network in training mode; dropout and batch norm reveal the mode it runs in."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         net = nn.Sequential()
@@ -52,7 +52,7 @@ def plain(**own: nn.Module) -> nn.Sequential:
 
 
 class Outer(nn.Module):
-    """Calls the network by another way than through its registered parts."""
+    """Calls the network, but not through its registered modules."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -201,7 +201,7 @@ def weight_norm() -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         nn.utils.weight_norm(net.conv)
-    net(IMAGE[None].expand(2, -1, -1, -1))  # its weight now hangs in an autograd graph
+    net(IMAGE[None].expand(2, -1, -1, -1))  # its weight is now part of an autograd graph
     return net
 
 
@@ -307,9 +307,9 @@ KINDS: dict[str, Callable[[], nn.Module]] = {
         *(in_half, mixed),
     )
 } | {
-    "answers that are not contiguous": answers(lambda _x, y: y.t().contiguous().t()),
-    "answers that are a view of the input": answers(lambda x, _y: x[:, :, 0, :5].sum(1)),
-    "answers made in inference mode": answers(lambda _x, y: _inferred(y)),
+    "output that is not contiguous": answers(lambda _x, y: y.t().contiguous().t()),
+    "output that is a view of the input": answers(lambda x, _y: x[:, :, 0, :5].sum(1)),
+    "output made in inference mode": answers(lambda _x, y: _inferred(y)),
 }
 
 
@@ -319,7 +319,7 @@ def _inferred(scores: Tensor) -> Tensor:
 
 
 def truth_of(network: nn.Module) -> Tensor:
-    """What a deep copy answers in evaluation mode."""
+    """The scores of a deep copy in evaluation mode."""
     modes = {module: module.training for module in network.modules()}
     before = {
         key: value.clone() for key, value in network.state_dict().items() if _is_tensor(value)
@@ -327,11 +327,11 @@ def truth_of(network: nn.Module) -> Tensor:
     network.eval()
     with torch.no_grad():
         first = next(network.parameters())
-        found = network(IMAGE[None].to(first.dtype)).float()[0]
+        result = network(IMAGE[None].to(first.dtype)).float()[0]
     for module, mode in modes.items():
         module.training = mode
     assert all(torch.equal(network.state_dict()[key], value) for key, value in before.items())
-    return found
+    return result
 
 
 def _is_tensor(value: object) -> bool:
@@ -348,7 +348,7 @@ def test_a_network_in_training_mode_is_explained_in_evaluation_mode(
     state = {k: v.clone() for k, v in network.state_dict().items() if _is_tensor(v)}
     [layer] = [name for name, _ in network.named_modules() if name.split(".")[-1] == "conv"]
     bank = scorecam.ScoreCAM(network, layer, runtime="eager").bank(IMAGE)
-    # Photos lie channels last here: the same sums, in another order.
+    # Photos are channels last here: the same sums in another order.
     torch.testing.assert_close(bank.image_scores, truth, rtol=0, atol=1e-6)
     assert len(bank.asked) > 1
     assert scorecam.layers(network, IMAGE)
@@ -454,7 +454,7 @@ def test_a_lazy_network_is_built_by_its_first_explanation() -> None:
     assert network[0].in_channels == 3
 
 
-# ── what is refused ──────────────────────────────────────────────────────────────────────────
+# ── refused networks ─────────────────────────────────────────────────────────────────────────
 
 
 def meta() -> nn.Module:
@@ -478,11 +478,11 @@ def two_precisions() -> nn.Module:
 REFUSED = {"meta": (meta, "'meta'"), "two precisions": (two_precisions, "precision")}
 
 
-@pytest.mark.parametrize(("kind", "said"), REFUSED.values(), ids=REFUSED)
-def test_what_cannot_run_is_refused_for_what_it_is(
-    kind: Callable[[], nn.Module], said: str
+@pytest.mark.parametrize(("kind", "phrase"), REFUSED.values(), ids=REFUSED)
+def test_a_network_that_cannot_run_is_refused_with_the_reason(
+    kind: Callable[[], nn.Module], phrase: str
 ) -> None:
-    with pytest.raises(scorecam.ModelError, match=said) as error:
+    with pytest.raises(scorecam.ModelError, match=phrase) as error:
         scorecam.explain(kind(), IMAGE, layer="conv")
     assert "colours" not in str(error.value)
     assert len(str(error.value)) <= 600
@@ -500,7 +500,7 @@ def test_a_fingerprint_covers_sparse_and_quantised_weights() -> None:
     with torch.no_grad():
         changed.classes.weight.coalesce().values()
         changed.classes.weight = nn.Parameter((2 * network.classes.weight.to_dense()).to_sparse())
-    prints = [scorecam.open_model(each).fingerprint() for each in (network, changed)]
+    prints = [scorecam.open_model(module).fingerprint() for module in (network, changed)]
     assert prints[0] != prints[1]
 
 
@@ -531,21 +531,21 @@ EVERY = [
 
 
 @pytest.mark.parametrize("call", EVERY)
-def test_every_call_gives_the_same_with_float64_as_torch_default(
+def test_results_are_the_same_with_float64_as_torch_default(
     call: Callable[[nn.Module], Tensor],
 ) -> None:
     network = Headed(make_trunk(), 0)
     truth = call(network)
     torch.set_default_dtype(torch.float64)
     try:
-        found = call(network)
+        result = call(network)
     finally:
         torch.set_default_dtype(torch.float32)
-    assert found.shape == truth.shape
+    assert result.shape == truth.shape
     if (
         call is not EVAL_CALLS["smoothgrad"]
     ):  # Captum draws its noise in the default type: other numbers
-        torch.testing.assert_close(found.double(), truth.double(), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(result.double(), truth.double(), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.usefixtures("doubles")

@@ -1,4 +1,4 @@
-"""Weights from files: what fits is loaded, what does not is explained, and nothing is ever run."""
+"""Weights from files: matching weights are loaded, others are explained, and no code runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 import scorecam
 import toy_models
-from command_line import furnish, options, refused, shell_environment
+from command_line import options, refused, shell_environment
 from command_line import scorecam as command
 from scorecam.errors import ModelError, SettingError, WeightsError
 from scorecam.testing import Regions, regions
@@ -33,7 +33,7 @@ SHOWN = regions((4, 2, 1), 3, 5)
 
 
 def small(classes: int = 5, seed: int = 0) -> nn.Sequential:
-    """A network with a batch norm, so that it has buffers too."""
+    """A network with a batch norm, and so with buffers."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = nn.Sequential(
@@ -49,7 +49,7 @@ def small(classes: int = 5, seed: int = 0) -> nn.Sequential:
 
 
 def trained() -> State:
-    """Weights of another seed: what a file should bring."""
+    """Weights of another seed, as a file should contain."""
     return small(seed=1).state_dict()
 
 
@@ -62,16 +62,16 @@ def opened(file: Path, network: nn.Module | None = None) -> scorecam.Model:
 
 
 def wrong(file: Path, *phrases: str, network: nn.Module | None = None) -> WeightsError:
-    """The file is refused in one short printable paragraph that says all of `phrases`."""
-    with pytest.raises(WeightsError) as found:
+    """The file is refused in one short printable paragraph that contains all `phrases`."""
+    with pytest.raises(WeightsError) as caught:
         opened(file, network)
-    said = str(found.value)
-    assert said.isprintable(), f"more than a line, or characters that steer a terminal: {said!r}"
-    assert len(said) < 1000
-    assert found.value.likely or found.value.do
+    message = str(caught.value)
+    assert message.isprintable(), f"more than one line, or control characters: {message!r}"
+    assert len(message) < 1000
+    assert caught.value.likely or caught.value.do
     for phrase in phrases:
-        assert phrase in said
-    return found.value
+        assert phrase in message
+    return caught.value
 
 
 @pytest.fixture
@@ -83,19 +83,19 @@ def file(tmp_path: Path) -> Path:
 
 
 def under(*keys: str, state: State) -> dict[str, Any]:
-    """A checkpoint that files its weights under these keys, beside what else belongs in one."""
+    """A checkpoint with its weights under these keys, and the usual other entries."""
     for key in reversed(keys):
         parameters = list(small().parameters())
         optimiser = torch.optim.Adam(parameters)
         parameters[0].grad = torch.ones_like(parameters[0])
         optimiser.step()
-        beside = {
+        others = {
             "epoch": 12,
             "optimizer": optimiser.state_dict(),
             "best": 0.93,
             "loss": torch.tensor(0.3),
         }
-        state = {"args": {"lr": 0.1, "resume": None}} | beside | {key: state}
+        state = {"args": {"lr": 0.1, "resume": None}} | others | {key: state}
     return state
 
 
@@ -146,13 +146,13 @@ def test_safetensors_are_read(prefix: str, tmp_path: Path) -> None:
 
 
 def test_averaged_weights_are_read(file: Path) -> None:
-    """As torch's own averaging files them: with a count beside them."""
+    """As torch's averaging saves them: with a count."""
     averaged = torch.optim.swa_utils.AveragedModel(small(seed=1))
     torch.save({"ema": averaged.state_dict(), "epoch": 3}, file)
     assert torch.equal(scores_of(opened(file)), scores_of(scorecam.open_model(small(seed=1))))
 
 
-def test_a_prefix_that_was_taken_off_is_said(file: Path) -> None:
+def test_a_removed_prefix_is_remarked(file: Path) -> None:
     torch.save(named("module.", trained()), file)
     [remark] = opened(file).remarks
     assert "'module.'" in remark
@@ -175,8 +175,8 @@ def test_a_prefix_that_belongs_to_the_network_stays(file: Path) -> None:
     torch.save(Wrapper(1).state_dict(), file)
     model = opened(file, Wrapper(0))
     assert model.remarks == ()
-    found = scorecam.ScoreCAM(model, "model.2").bank(SHOWN).image_scores
-    assert torch.equal(found, scores_of(scorecam.open_model(small(seed=1))))
+    result = scorecam.ScoreCAM(model, "model.2").bank(SHOWN).image_scores
+    assert torch.equal(result, scores_of(scorecam.open_model(small(seed=1))))
 
 
 # ── the number of classes ────────────────────────────────────────────────────────────────────
@@ -208,17 +208,17 @@ class TestTorchvision:
         assert any("7 classes" in remark for remark in model.remarks)
         assert model.scores(torch.zeros(1, 3, 64, 64)).shape == (1, 7)
 
-    def test_with_a_thousand_classes_they_have_their_names(self, either: Path) -> None:
+    def test_a_thousand_classes_get_the_imagenet_names(self, either: Path) -> None:
         from torchvision import models
 
         save(models.get_model("shufflenet_v2_x0_5", weights=None).state_dict(), either)
         model = scorecam.open_model("torchvision:shufflenet_v2_x0_5", weights=either)
-        [remark] = model.remarks  # the file's name does not tell which weights these are
+        [remark] = model.remarks  # the file name does not say which weights these are
         assert "preprocess" in remark
         assert model.names is not None
         assert model.names[0] == "tench"
 
-    def test_labels_name_the_classes_that_were_found(self, file: Path) -> None:
+    def test_labels_name_the_detected_classes(self, file: Path) -> None:
         from torchvision import models
 
         save(models.get_model("squeezenet1_1", weights=None, num_classes=3).state_dict(), file)
@@ -236,7 +236,7 @@ class TestTorchvision:
             scorecam.open_model("torchvision:shufflenet_v2_x0_5", weights=file)
         assert len(str(error.value)) < 600
 
-    def test_random_weights_are_said_to_be_random(self) -> None:
+    def test_random_weights_get_a_remark(self) -> None:
         model = scorecam.open_model("torchvision:squeezenet1_1", weights="random")
         assert any("untrained" in remark for remark in model.remarks)
 
@@ -258,14 +258,14 @@ def test_the_class_count_of_a_lite_network_follows_the_classifier(either: Path) 
 # ── files that do not fit ────────────────────────────────────────────────────────────────────
 
 
-def test_a_tensor_that_is_missing_is_named(file: Path) -> None:
+def test_a_missing_tensor_is_named(file: Path) -> None:
     state = trained()
     del state["1.running_mean"]
     torch.save(state, file)
     wrong(file, "1 missing: 1.running_mean")
 
 
-def test_a_tensor_that_is_foreign_is_named(file: Path) -> None:
+def test_a_foreign_tensor_is_named(file: Path) -> None:
     torch.save(trained() | {"aux.weight": torch.zeros(2)}, file)
     wrong(file, "1 unknown: aux.weight")
 
@@ -324,10 +324,10 @@ def test_weights_with_nan_are_refused_at_the_first_pass(value: float, file: Path
     assert "weights" in str(error.value)
 
 
-# ── files that are none ──────────────────────────────────────────────────────────────────────
+# ── files without weights ────────────────────────────────────────────────────────────────────
 
 
-def test_a_path_to_nothing_or_to_a_folder_is_refused(tmp_path: Path) -> None:
+def test_a_missing_file_or_a_folder_is_refused(tmp_path: Path) -> None:
     wrong(tmp_path / "nowhere.pt", "nowhere.pt", "no weights file")
     wrong(tmp_path, str(tmp_path), "no weights file")
 
@@ -338,7 +338,7 @@ def test_a_path_to_nothing_or_to_a_folder_is_refused(tmp_path: Path) -> None:
     [b"", b"\0", b"PK\3\4", b"<!DOCTYPE html><html>Not found</html>", b"\x80\x04.", bytes(5000)],
     ids=["empty", "a byte", "start of a zip", "a page", "an empty pickle", "zeros"],
 )
-def test_what_is_no_weights_file_is_refused(name: str, content: bytes, tmp_path: Path) -> None:
+def test_anything_but_a_weights_file_is_refused(name: str, content: bytes, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
     wrong(tmp_path / name, name)
 
@@ -370,7 +370,7 @@ def test_truncated_files_are_refused(kept: float, either: Path) -> None:
 
 
 def headed(header: bytes, claimed: int | None = None, data: bytes = bytes(64)) -> bytes:
-    """A safetensors file with this header, which claims to be as long as `claimed`."""
+    """A safetensors file with this header, with the claimed length `claimed`."""
     return struct.pack("<Q", len(header) if claimed is None else claimed) + header + data
 
 
@@ -382,7 +382,7 @@ def described(**tensor: Any) -> bytes:
 
 HEADERS = {
     "longer than the file": headed(described(), claimed=10_000),
-    "as long as all there is": headed(described(), claimed=2**64 - 1),
+    "the largest possible length": headed(described(), claimed=2**64 - 1),
     "a hundred million bytes": headed(described(), claimed=100_000_001),
     "not JSON": headed(b"{'0.weight': }"),
     "not UTF-8": headed(b"\xff\xfe{}"),
@@ -407,7 +407,7 @@ def test_an_absurd_safetensors_header_is_refused(content: bytes, tmp_path: Path)
 
 @pytest.mark.parametrize("format_", ["zip", "legacy", "safetensors"])
 def test_any_damaged_file_is_read_or_refused(format_: str, tmp_path: Path) -> None:
-    """Bytes overwritten at random, most of them in the part that says what is where."""
+    """Bytes overwritten at random, most of them in the header."""
     file = tmp_path / ("weights.safetensors" if format_ == "safetensors" else "weights.pt")
     if format_ == "safetensors":
         save(trained(), file)
@@ -433,11 +433,11 @@ def test_any_damaged_file_is_read_or_refused(format_: str, tmp_path: Path) -> No
     assert sum(refused_when_broken() for _ in range(150)) > 50
 
 
-# ── files that mean harm ─────────────────────────────────────────────────────────────────────
+# ── hostile files ────────────────────────────────────────────────────────────────────────────
 
 
 class Trap:
-    """Unpickled carelessly, it writes to a file."""
+    """Writes to a file when unpickled carelessly."""
 
     def __init__(self, sprung: Path) -> None:
         self.sprung = sprung
@@ -452,7 +452,7 @@ class Evaluated(Trap):
 
 
 class Built(Trap):
-    """In `__setstate__`'s way: an object whose state is what does the harm."""
+    """Uses `__setstate__`: the state of the object does the harm."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Path.touch, (self.sprung,)
@@ -512,7 +512,7 @@ def test_a_checkpoint_nested_deep_is_refused_or_read(file: Path) -> None:
 
 
 def inflated(state: State, entry: str, size: int, file: Path) -> None:
-    """A checkpoint of which one entry is `size` zeros, deflated to a thousandth of that."""
+    """A checkpoint with an entry of `size` zeros, compressed to a thousandth."""
     sound = file.with_suffix(".sound")
     torch.save(state, sound)
     with (
@@ -529,7 +529,7 @@ def inflated(state: State, entry: str, size: int, file: Path) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
-    """200 MB each, from less than 1: read in a process of its own, whose peak is watched."""
+    """200 MB each, from less than 1 MB, read in a separate process with a measured peak."""
     bombs = [tmp_path / "storage.pt", tmp_path / "pickle.pt"]
     for bomb, entry in zip(bombs, ("data/0", "data.pkl"), strict=True):
         inflated(trained(), entry, 200 << 20, bomb)
@@ -573,12 +573,9 @@ def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder with photos and what the toy models need, in which the test runs."""
-    furnish(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    toy_models.SPIES.clear()
-    yield tmp_path
+def photo_folder(photo_folder: Path) -> Iterator[Path]:
+    """The current folder, with photos; forget the spies afterwards."""
+    yield photo_folder
     toy_models.SPIES.clear()
 
 
@@ -610,8 +607,8 @@ HARM: dict[str, Callable[[Path], Any]] = {
 
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("name", HARM)
-def test_bad_weights_end_the_command_with_2_and_a_paragraph(here: Path, name: str) -> None:
-    HARM[name](here / name)
+def test_bad_weights_end_the_command_with_2_and_a_paragraph(photo_folder: Path, name: str) -> None:
+    HARM[name](photo_folder / name)
     answer = command("explain", "cat.png", *options("tiny"), "--weights", name)
     refused(answer)
     assert "\x1b" not in answer.err
@@ -619,8 +616,8 @@ def test_bad_weights_end_the_command_with_2_and_a_paragraph(here: Path, name: st
     assert not Path("sprung").exists()
 
 
-def test_remarks_on_the_weights_are_printed_on_stderr(here: Path) -> None:
-    torch.save(named("module.", toy_models.tiny(seed=3).state_dict()), here / "weights.pt")
+def test_remarks_on_the_weights_are_printed_on_stderr(photo_folder: Path) -> None:
+    torch.save(named("module.", toy_models.tiny(seed=3).state_dict()), photo_folder / "weights.pt")
     answer = command("explain", "cat.png", *options("tiny"), "--weights", "weights.pt", "--json")
     assert answer.code == 0
     assert "'module.'" in answer.err
@@ -670,7 +667,7 @@ def test_without_weights_no_copy_is_made() -> None:
 
 
 class TestWrappedNetworks:
-    def test_data_parallel_is_taken_off_and_it_says_so(self) -> None:
+    def test_data_parallel_is_removed_with_a_remark(self) -> None:
         model = scorecam.open_model(nn.DataParallel(small()))
         [remark] = model.remarks
         assert "DataParallel" in remark
@@ -713,20 +710,20 @@ class TestWrappedNetworks:
             assert "DataParallel" in model.remarks[0]
             assert unchanged(network, before)
 
-    def test_a_layer_of_the_network_inside_may_be_given(self) -> None:
+    def test_a_layer_of_the_inner_network_is_accepted(self) -> None:
         network = small()
         wrapped = nn.DataParallel(network)
         maps = scorecam.ScoreCAM(wrapped, network[2])(SHOWN[None], 0)
         assert torch.equal(maps, scorecam.ScoreCAM(small(), "2")(SHOWN[None], 0))
 
-    def test_every_front_door_takes_them_off(self) -> None:
+    def test_every_entry_point_unwraps_networks(self) -> None:
         explanation = scorecam.explain(nn.DataParallel(small()), SHOWN)
         assert explanation.layer == "2"
         assert [layer.name for layer in scorecam.layers(nn.DataParallel(small()), SHOWN)] == [
             layer.name for layer in scorecam.layers(small(), SHOWN)
         ]
 
-    def test_a_network_with_the_name_of_a_wrapper_is_left_alone(self) -> None:
+    def test_a_class_that_only_has_a_wrappers_name_is_not_unwrapped(self) -> None:
         namesake = type("DataParallel", (Regions,), {})
         model = scorecam.open_model(namesake(torch.ones(2, 3)))
         assert model.remarks == ()
@@ -782,7 +779,7 @@ def test_labels_with_markup_are_names_like_any_other(tmp_path: Path) -> None:
     ],
     ids=lambda content: repr(content[:20]),
 )
-def test_labels_that_are_none_are_refused(content: bytes, tmp_path: Path) -> None:
+def test_invalid_labels_are_refused(content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "labels.json"
     file.write_bytes(content)
     with pytest.raises(SettingError, match=re.escape(str(file))) as error:

@@ -20,11 +20,11 @@ from scorecam import cam
 from scorecam.cam import Head, probabilities
 from scorecam.testing import Spy
 
-# ── reading it ───────────────────────────────────────────────────────────────────────────────
+# ── reading ──────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
-def test_every_class_and_variant_from_one_bank_is_what_explaining_it_afresh_gives(
+def test_reading_a_bank_equals_explaining_each_class_and_variant(
     kind: type[Network],
 ) -> None:
     network = build(kind)
@@ -46,14 +46,14 @@ def test_top_is_the_largest_columns_in_order() -> None:
     images = images_for(network)
     explanation = scorecam.explain(network, images, 0, layer="norm", variant="algorithm1")
     order = network(images)[0].argsort(descending=True).tolist()
-    assert [each.target.index for each in explanation.top(3)] == order[:3]
-    assert [each.target.index for each in explanation.top(99)] == order
-    assert all(each.variant.name == "algorithm1" for each in explanation.top())
+    assert [entry.target.index for entry in explanation.top(3)] == order[:3]
+    assert [entry.target.index for entry in explanation.top(99)] == order
+    assert all(entry.variant.name == "algorithm1" for entry in explanation.top())
     with pytest.raises(scorecam.SettingError):
         explanation.top(0)
 
 
-def test_the_weights_of_channels_that_were_not_asked_are_zero() -> None:
+def test_channels_that_were_not_scored_have_zero_weight() -> None:
     bank = make_bank()
     for variant in reference.VARIANTS:
         weights = bank.weights(0, variant)
@@ -61,7 +61,7 @@ def test_the_weights_of_channels_that_were_not_asked_are_zero() -> None:
         assert set(weights.nonzero()[:, 0].tolist()) <= set(bank.asked.tolist())
 
 
-def test_the_contrast_is_the_heatmap_of_the_difference_of_the_weights() -> None:
+def test_a_contrast_is_the_heatmap_of_the_weight_difference() -> None:
     bank = make_bank()
     weights = bank.weights("a") - bank.weights("d")
     positive = torch.einsum("k,kuv->uv", weights.double(), bank.activations.double()).relu()
@@ -72,13 +72,13 @@ def test_the_contrast_is_the_heatmap_of_the_difference_of_the_weights() -> None:
 
 
 @pytest.mark.parametrize("wrong", ["offical", "Algorithm 1", ""])
-def test_an_unknown_variant_is_answered_with_the_known_ones(wrong: str) -> None:
+def test_an_unknown_variant_lists_the_known_ones(wrong: str) -> None:
     with pytest.raises(scorecam.SettingError, match="no variant") as raised:
         make_bank().heatmap(0, wrong)
     assert "official, algorithm1, increase, literal" in raised.value.do
 
 
-def test_a_variant_of_ones_own_is_used_and_its_formula_shown() -> None:
+def test_a_custom_variant_is_used_and_its_formula_shown() -> None:
     mine = scorecam.Variant("uniform", "1", lambda answers, _: torch.ones(len(answers.scores)))
     network = build(InPlace)
     image = images_for(network)[0]
@@ -98,7 +98,7 @@ def test_a_variant_of_ones_own_is_used_and_its_formula_shown() -> None:
     "masking",
     [{}, {"fill": 0.25}, {"fill": (0.1, -0.2, 1 / 3)}, {"align_corners": True, "epsilon": 1e-8}],
 )
-def test_a_bank_comes_back_from_its_file(tmp_path: Path, masking: dict[str, Any]) -> None:
+def test_a_bank_is_saved_and_loaded(tmp_path: Path, masking: dict[str, Any]) -> None:
     bank = make_bank(**masking)
     loaded = through_a_file(bank, tmp_path)
     assert loaded.masking == scorecam.Masking(**masking)
@@ -106,7 +106,7 @@ def test_a_bank_comes_back_from_its_file(tmp_path: Path, masking: dict[str, Any]
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
-def test_maps_from_a_file_are_off_by_no_more_than_maps_and_logits_are(
+def test_maps_from_a_file_are_within_the_rounding_error(
     tmp_path: Path, kind: type[Network]
 ) -> None:
     bank = make_bank(kind)
@@ -114,7 +114,7 @@ def test_maps_from_a_file_are_off_by_no_more_than_maps_and_logits_are(
     maps = bank.activations[bank.asked].abs()
     for target in range(CLASSES):
         logit = 2**-11 * (bank.scores.amax(dim=1) - bank.scores[:, target])
-        # In p_t also the sum moves that it is divided by: at most by 2^-11 of its entropy.
+        # The sum that p_t is divided by also changes: by at most 2^-11 of its entropy.
         ratio = (logit + 2**-11 * math.log(CLASSES)).expm1()
         weights = bank.weights(target)[bank.asked]
         for variant, off in (("increase", logit), ("official", weights * ratio)):
@@ -125,15 +125,15 @@ def test_maps_from_a_file_are_off_by_no_more_than_maps_and_logits_are(
     torch.testing.assert_close(scaled(loaded, None), scaled(bank, None), rtol=0, atol=1e-3)
 
 
-def test_a_bank_of_a_signal_without_names_comes_back(tmp_path: Path) -> None:
+def test_a_bank_of_a_signal_without_names_is_saved_and_loaded(tmp_path: Path) -> None:
     network = build(Signal)
     bank = scorecam.ScoreCAM(network, "relu").bank(images_for(network)[0])
     assert through_a_file(bank, tmp_path).names is None
 
 
 @pytest.mark.parametrize("head", ["probabilities", "sigmoid", "value"])
-def test_scores_that_are_no_logits_come_back_exactly(tmp_path: Path, head: Head) -> None:
-    """`through_a_file` holds them to the last bit. The maps are rounded all the same."""
+def test_scores_other_than_logits_are_saved_exactly(tmp_path: Path, head: Head) -> None:
+    """`through_a_file` compares them bit by bit. Maps are still rounded."""
     bank = make_bank(head=head)
     loaded = through_a_file(bank, tmp_path)
     assert loaded.head == head
@@ -141,7 +141,7 @@ def test_scores_that_are_no_logits_come_back_exactly(tmp_path: Path, head: Head)
     assert not torch.equal(loaded.activations, bank.activations)
 
 
-def test_what_was_not_finite_comes_back_too(tmp_path: Path) -> None:
+def test_nonfinite_numbers_are_saved_and_loaded(tmp_path: Path) -> None:
     bank = make_bank()
     bank.activations[1, 0, 0] = torch.inf
     bank.activations[4, 0, 0] = torch.nan
@@ -155,14 +155,14 @@ def test_what_was_not_finite_comes_back_too(tmp_path: Path) -> None:
     assert loaded.heatmap().any()
 
 
-def test_a_bank_in_which_nothing_was_asked_comes_back(tmp_path: Path) -> None:
+def test_a_bank_without_scored_masks_is_saved_and_loaded(tmp_path: Path) -> None:
     network = build(InPlace)
     bank = scorecam.ScoreCAM(network, "norm").bank(torch.zeros(network.image))
     bank = dataclasses.replace(bank, asked=bank.asked[:0], scores=bank.scores[:0])
     assert not through_a_file(bank, tmp_path).heatmap(0).any()
 
 
-def test_what_the_model_saw_comes_back_as_the_same_picture(tmp_path: Path) -> None:
+def test_the_models_view_is_saved_and_loaded(tmp_path: Path) -> None:
     network = build(InPlace)
     preprocess = scorecam.Preprocess(size=(24, 40), fit="squash", mean=(0.5,) * 3, std=(0.5,) * 3)
     model = scorecam.open_model(network, preprocess=preprocess)
@@ -183,22 +183,22 @@ def test_a_bank_is_read_without_the_model(tmp_path: Path) -> None:
     expected = scaled(bank, None, "increase")
     bank.save(tmp_path / "cat.safetensors")
     asked = len(spy.seen)
-    spy.network = torch.nn.Identity()  # whoever asks it now gets nonsense
+    spy.network = torch.nn.Identity()  # any further pass returns invalid scores
     loaded = scorecam.ScoreBank.load(str(tmp_path / "cat.safetensors"))
     torch.testing.assert_close(scaled(loaded, None, "increase"), expected, rtol=0, atol=1e-3)
     assert len(spy.seen) == asked
 
 
-# ── some classes only ────────────────────────────────────────────────────────────────────────
+# ── a subset of classes ──────────────────────────────────────────────────────────────────────
 
 
 def likely(bank: scorecam.ScoreBank, count: int) -> list[int]:
-    """The columns of the largest scores, the largest first."""
+    """The columns with the largest scores, largest first."""
     return bank.image_scores.argsort(descending=True)[:count].tolist()
 
 
 @pytest.mark.parametrize("count", [1, 2, np.int64(4)], ids=repr)
-def test_a_number_keeps_so_many_of_the_largest(count: int) -> None:
+def test_a_count_keeps_that_many_of_the_largest_classes(count: int) -> None:
     bank = make_bank()
     largest = likely(bank, int(count))
     kept = bank.keep(count)
@@ -209,14 +209,14 @@ def test_a_number_keeps_so_many_of_the_largest(count: int) -> None:
 
 
 @pytest.mark.parametrize("classes", [5, 6, 1000, list(NAMES), range(5)], ids=repr)
-def test_to_keep_every_class_leaves_the_bank_as_it_is(classes: Any) -> None:
+def test_keeping_every_class_does_not_change_the_bank(classes: Any) -> None:
     bank = make_bank()
     assert bank.keep(classes) is bank
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
 @pytest.mark.parametrize("kept", [1, 2, ["a", "c", "e"]], ids=str)
-def test_kept_classes_have_the_probabilities_and_maps_they_had(
+def test_kept_classes_keep_their_probabilities_and_maps(
     tmp_path: Path, kind: type[Network], kept: Any
 ) -> None:
     bank = make_bank(kind)
@@ -232,7 +232,7 @@ def test_kept_classes_have_the_probabilities_and_maps_they_had(
             torch.testing.assert_close(here, there, rtol=0, atol=1e-5)
 
     loaded = through_a_file(some, tmp_path)
-    # p moves by what its logarithm does, by 2^-11 of it and of that of the sum it is divided by,
+    # p changes with its logarithm: by 2^-11 of log p and of the log of the sum it is divided by,
     # which is on average at most log n.
     most = 2**-11 * (before.log().abs() + math.log(CLASSES))
     after = probabilities(loaded.scores, "logits")[:, :-1]
@@ -241,10 +241,10 @@ def test_kept_classes_have_the_probabilities_and_maps_they_had(
 
 @pytest.mark.parametrize("budget", ["exact", 4])
 @pytest.mark.parametrize("kind", NETWORKS)
-def test_the_likely_classes_maps_survive_being_kept_and_saved(
+def test_likely_classes_keep_their_maps_when_kept_and_saved(
     tmp_path: Path, kind: type[Network], budget: Any
 ) -> None:
-    """A reduced budget's unasked masks are predicted with one column for the classes left out."""
+    """With a reduced budget, the classes left out are predicted as one column."""
     bank = make_bank(kind, budget=budget)
     bank.save(tmp_path / "two.safetensors", classes=2)
     loaded = scorecam.ScoreBank.load(tmp_path / "two.safetensors")
@@ -254,7 +254,7 @@ def test_the_likely_classes_maps_survive_being_kept_and_saved(
 
 
 @pytest.mark.parametrize("head", ["probabilities", "sigmoid", "value"])
-def test_scores_that_are_no_logits_are_kept_exactly_and_alone(tmp_path: Path, head: Head) -> None:
+def test_only_kept_scores_are_saved_exactly_if_not_logits(tmp_path: Path, head: Head) -> None:
     bank = make_bank(head=head)
     some = through_a_file(bank.keep(["b", "d"]), tmp_path)
     assert torch.equal(some.scores, bank.scores[:, [1, 3]])
@@ -263,7 +263,7 @@ def test_scores_that_are_no_logits_are_kept_exactly_and_alone(tmp_path: Path, he
         assert torch.equal(exact.weights("d", variant), bank.weights("d", variant))
 
 
-def test_a_class_that_was_not_kept_is_missed_by_name_with_those_that_were() -> None:
+def test_a_class_not_kept_is_named_with_the_kept_ones() -> None:
     kept = make_bank().keep(["a", "c"])
     for ask in (
         kept.heatmap,
@@ -289,11 +289,11 @@ def test_a_class_that_was_not_kept_is_missed_by_name_with_those_that_were() -> N
         many.place(3)
 
 
-def test_fewer_may_be_kept_of_those_that_were_kept() -> None:
+def test_kept_classes_can_be_reduced_again() -> None:
     bank = make_bank()
     order = likely(bank, CLASSES)
     unlikely = bank.keep(order[2:])
-    assert unlikely.keep(1).columns.tolist() == order[2:3]  # the largest of those it has
+    assert unlikely.keep(1).columns.tolist() == order[2:3]  # the largest of its classes
     assert unlikely.keep(3) is unlikely.keep(1000) is unlikely
     twice, once = unlikely.keep(order[3:]), bank.keep(order[3:])
     identical(once, twice, but=("scores",))
@@ -301,26 +301,26 @@ def test_fewer_may_be_kept_of_those_that_were_kept() -> None:
 
 
 @pytest.mark.parametrize("classes", [0, -1, [], ()], ids=repr)
-def test_to_keep_no_class_is_refused(classes: Any) -> None:
+def test_keeping_no_class_is_refused(classes: Any) -> None:
     with pytest.raises(scorecam.SettingError, match="keeps no class") as raised:
         make_bank().keep(classes)
     assert raised.value.do
 
 
 @pytest.mark.parametrize("classes", [True, False, 2.0, None], ids=repr)
-def test_what_is_neither_a_number_nor_classes_is_not_kept(classes: Any) -> None:
+def test_only_a_count_or_classes_can_be_kept(classes: Any) -> None:
     with pytest.raises(scorecam.SettingError, match=r"keep\(.*\) is neither") as raised:
         make_bank().keep(classes)
     assert raised.value.do
 
 
 @pytest.mark.parametrize("classes", [["f"], [5], [-1], ["a", True], [1.5], "ab", ""], ids=repr)
-def test_a_class_that_the_model_lacks_is_not_kept(classes: Any) -> None:
+def test_keeping_an_unknown_class_is_refused(classes: Any) -> None:
     with pytest.raises(scorecam.TargetError):
         make_bank().keep(classes)
 
 
-def test_a_lone_name_is_one_class_and_no_list_of_letters(tmp_path: Path) -> None:
+def test_a_single_name_is_one_class_not_a_list_of_letters(tmp_path: Path) -> None:
     bank = dataclasses.replace(make_bank(), names=("tabby", "t", "a", "b", "y"))
     assert bank.keep("tabby").columns.tolist() == [0]
     assert bank.keep("3").columns.tolist() == [3]
@@ -333,7 +333,7 @@ def test_a_lone_name_is_one_class_and_no_list_of_letters(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("head", ["logits", "sigmoid"])
 @pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf])
-def test_an_answer_that_was_lost_in_a_class_not_kept_stays_lost(odd: float, head: Head) -> None:
+def test_a_nonfinite_score_stays_invalid_after_keeping_classes(odd: float, head: Head) -> None:
     bank = make_bank(Residual, head=head)
     bank.scores[2, 4] = odd
     kept = bank.keep(["a", "b"])

@@ -1,4 +1,4 @@
-"""The file of a score bank: small, near to what was saved, and refused where it is damaged."""
+"""The file of a score bank: small, accurate, and refused if damaged."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ from random_banks import identical, make_bank, scaled, through_a_file
 from scorecam.bank import storage
 from scorecam.model import labels
 
-# ── how small it is ──────────────────────────────────────────────────────────────────────────
+# ── size ─────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.fixture(scope="module")
 def of_resnet50() -> scorecam.ScoreBank:
-    """A bank of ResNet50's shape: all channels live and asked, and class 281 the prediction."""
+    """A bank of ResNet50's shape: all channels live and scored, class 281 predicted."""
     generator = torch.Generator().manual_seed(0)
     maps = torch.randn(2048, 7, 7, generator=generator).relu()
     maps *= torch.rand(2048, 1, 1, generator=generator)
-    said = 2 * torch.randn(1000, generator=generator)
-    said[281] = 15.0
+    logits = 2 * torch.randn(1000, generator=generator)
+    logits[281] = 15.0
     shown = torch.rand(2048, 1, generator=generator)
     photo = Image.open(str(resources.files("scorecam").joinpath("data/chelsea.jpg")))
     return scorecam.ScoreBank(
         activations=maps,
         live=torch.arange(2048),
         asked=torch.arange(2048),
-        scores=shown * said + torch.randn(2048, 1000, generator=generator) / 2,
-        image_scores=said,
+        scores=shown * logits + torch.randn(2048, 1000, generator=generator) / 2,
+        image_scores=logits,
         fill_scores=torch.randn(1000, generator=generator),
         size=(224, 224),
         masking=scorecam.Masking(),
@@ -60,7 +60,7 @@ def of_resnet50() -> scorecam.ScoreBank:
     )
 
 
-def test_twenty_classes_of_resnet50_take_320_kib_and_show_the_same_map(
+def test_twenty_resnet50_classes_take_320_kib_and_keep_the_map(
     tmp_path: Path, of_resnet50: scorecam.ScoreBank
 ) -> None:
     path = tmp_path / "cat.safetensors"
@@ -71,7 +71,7 @@ def test_twenty_classes_of_resnet50_take_320_kib_and_show_the_same_map(
     torch.testing.assert_close(scaled(loaded, None), scaled(of_resnet50, None), rtol=0, atol=2e-3)
 
 
-def test_all_classes_of_resnet50_take_two_bytes_a_number(
+def test_all_resnet50_classes_take_two_bytes_per_number(
     tmp_path: Path, of_resnet50: scorecam.ScoreBank
 ) -> None:
     through_a_file(of_resnet50, tmp_path)
@@ -79,7 +79,7 @@ def test_all_classes_of_resnet50_take_two_bytes_a_number(
     assert (tmp_path / "bank.safetensors").stat().st_size <= 2 * numbers + 64 * 1024
 
 
-# ── how near its numbers are ─────────────────────────────────────────────────────────────────
+# ── precision ────────────────────────────────────────────────────────────────────────────────
 
 
 def numbers(most: float) -> st.SearchStrategy[float]:
@@ -92,10 +92,10 @@ ODD = st.sampled_from([math.nan, math.inf, -math.inf])
 @example([1.9999, 3 * 2.0**-37])  # the largest rounds up to a power of two
 @example([0.0, -0.0])
 @given(st.lists(numbers(2.0**127) | numbers(2.0**-120) | ODD, min_size=1))
-def test_maps_keep_eleven_binary_digits_or_2_to_the_minus_38_of_the_largest(
+def test_maps_keep_11_bits_or_2_to_the_minus_38_of_the_largest(
     values: list[float],
 ) -> None:
-    """Half of float16's smallest step, 2^-24, where the largest number is scaled to 2^13 or more.
+    """Error: half of float16's smallest step, 2^-24, with the largest scaled to 2^13 or more.
 
     Below float32's own smallest step there is nothing to keep.
     """
@@ -123,7 +123,7 @@ rows = st.integers(2, 6).flatmap(
 
 @example([[0.0] * 1000, [100.0] + [0.0] * 999])
 @given(rows)
-def test_logits_keep_their_log_probabilities_to_eleven_binary_digits(
+def test_logits_keep_log_probabilities_to_11_bits(
     values: list[list[float]],
 ) -> None:
     """To 2^-11 of the logit's distance from the largest, and of the mean distance by probability.
@@ -142,8 +142,8 @@ def test_logits_keep_their_log_probabilities_to_eleven_binary_digits(
     torch.testing.assert_close(again, loaded, rtol=0, atol=0, equal_nan=True)
 
 
-def test_logits_too_far_apart_for_float16_are_kept_as_they_are() -> None:
-    """It ends at 65504: the mask's answer would be lost. One that is lost already costs nothing."""
+def test_logits_beyond_float16_are_saved_unchanged() -> None:
+    """Float16 ends at 65504. A score beyond it would be lost; non-finite scores don't matter."""
     near = torch.tensor([[1e5, 1e5 - 65504, 1e5 - 300.3], [math.inf, 0.0, 1.0]])
     far = torch.tensor([[1e5, 0.0, 1 / 3], [1 / 3, 2.0, 1.0]])
     assert storage.pack_scores("z", near, logits=True)["z"].dtype == torch.float16
@@ -152,8 +152,8 @@ def test_logits_too_far_apart_for_float16_are_kept_as_they_are() -> None:
 
 @example(["\ud83d", "猫", ""])
 @given(st.lists(st.text(st.characters(exclude_categories=()))))
-def test_names_of_any_letters_come_back(names: list[str]) -> None:
-    """Even halves of surrogate pairs: UTF-8 has no bytes for them, and JSON files may hold them."""
+def test_names_with_any_characters_are_saved_and_loaded(names: list[str]) -> None:
+    """Even lone surrogates: UTF-8 cannot encode them, but JSON files may contain them."""
     assert storage.unpack_text(storage.pack_text(names)) == names
 
 
@@ -161,9 +161,7 @@ def test_names_of_any_letters_come_back(names: list[str]) -> None:
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
-def test_a_bank_of_few_masks_comes_back_with_what_was_asked_and_no_more(
-    tmp_path: Path, kind: type[Network]
-) -> None:
+def test_a_few_mask_bank_saves_only_the_scored_masks(tmp_path: Path, kind: type[Network]) -> None:
     network = build(kind)
     bank = scorecam.ScoreCAM(network, network.layer, budget=4).bank(images_for(network)[0])
     assert 0 < len(bank.asked) < len(bank.live)
@@ -171,17 +169,17 @@ def test_a_bank_of_few_masks_comes_back_with_what_was_asked_and_no_more(
     assert not loaded.exact
     stored = safetensors.torch.load_file(tmp_path / "bank.safetensors")
     assert len(stored["scores"]) == len(stored["scores_max"]) == len(bank.asked)
-    # The error is drawn with the same seed, and moves with the answers, by some thousandths.
+    # The error is sampled with the same seed; rounding of the scores changes it slightly.
     assert loaded.error() == pytest.approx(bank.error(), rel=0.01)
     torch.testing.assert_close(scaled(loaded, None), scaled(bank, None), rtol=0, atol=2e-3)
 
 
-# ── some classes only, on the command line ───────────────────────────────────────────────────
+# ── a subset of classes on the command line ──────────────────────────────────────────────────
 
 
 @pytest.fixture
 def two_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A bank on disk that keeps two classes of five."""
+    """A saved bank with two of five classes."""
     furnish(tmp_path)
     monkeypatch.chdir(tmp_path)
     command("explain", "cat.png", *options("tiny"), "--target", "tabby")
@@ -190,19 +188,19 @@ def two_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return Path("two.safetensors")
 
 
-def test_show_draws_a_class_that_was_kept(two_classes: Path) -> None:
+def test_show_draws_a_kept_class(two_classes: Path) -> None:
     answer = command("show", two_classes, "--target", "lynx", "--out", "lynx.png")
     assert answer.code == 0, answer
     assert Path("lynx.png").is_file()
 
 
-def test_show_names_a_class_that_was_not_kept_and_draws_nothing(two_classes: Path) -> None:
+def test_show_refuses_a_class_that_was_not_kept(two_classes: Path) -> None:
     answer = command("show", two_classes, "--target", "sunglasses", "--out", "shown.png")
     command_refused(answer, "lacks sunglasses", "tabby, lynx", f"of the model's {len(NAMES)}")
     assert not Path("shown.png").exists()
 
 
-# ── files that are no banks ──────────────────────────────────────────────────────────────────
+# ── invalid files ────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.fixture
@@ -225,7 +223,7 @@ def edit(
     record: Callable[[dict[str, Any]], object] = lambda _: None,
     tensors: Callable[[dict[str, Tensor]], object] = lambda _: None,
 ) -> None:
-    """Write the file again with its record and its tensors changed."""
+    """Rewrite the file with a changed record and changed tensors."""
     with safetensors.safe_open(path, framework="pt") as file:
         held = json.loads(file.metadata()["scorecam"])
     kept = safetensors.torch.load_file(path)
@@ -234,19 +232,19 @@ def edit(
     safetensors.torch.save_file(kept, path, {"scorecam": json.dumps(held)})
 
 
-def test_a_file_edited_to_nothing_else_still_loads(saved: Path) -> None:
+def test_a_file_rewritten_without_changes_still_loads(saved: Path) -> None:
     before = scorecam.ScoreBank.load(saved)
     edit(saved)
     identical(before, scorecam.ScoreBank.load(saved))
 
 
-def test_a_missing_file_is_said_to_be_missing_and_a_folder_is_no_bank(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     assert "There is no file" in refused(tmp_path / "dog.safetensors").what
     refused(tmp_path)
 
 
 @pytest.mark.parametrize("part", [0, 1, 7, 8, 9, 100, -1, -400])
-def test_a_file_that_was_cut_short_is_refused(saved: Path, part: int) -> None:
+def test_a_truncated_file_is_refused(saved: Path, part: int) -> None:
     whole = saved.read_bytes()
     saved.write_bytes(whole[:part])
     refused(saved)
@@ -259,7 +257,7 @@ def test_another_kind_of_file_is_refused(tmp_path: Path, content: bytes) -> None
     refused(path)
 
 
-def test_a_models_weights_are_no_bank(tmp_path: Path) -> None:
+def test_a_weights_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     safetensors.torch.save_file(build(InPlace).state_dict(), path, {"format": "pt"})
     assert "model's weights" in refused(path).likely
@@ -280,12 +278,12 @@ RECORDS: dict[str, Callable[[dict[str, Any]], object]] = {
     "one axis too many": lambda record: record.update(size=[24, 40, 3]),
     "a size in words": lambda record: record.update(size=["a", "b"]),
     "no pixels": lambda record: record.update(size=[0, 40]),
-    "less than no pixels": lambda record: record.update(size=[-24, 40]),
+    "a negative size": lambda record: record.update(size=[-24, 40]),
     "no size": lambda record: record.update(size=None),
     "no provenance": lambda record: record.update(provenance=None),
     "an empty provenance": lambda record: record.update(provenance={}),
     "a provenance's time": lambda record: record["provenance"].update(seconds="long"),
-    "an unknown provenance": lambda record: record["provenance"].update(mood="good"),
+    "an unknown provenance entry": lambda record: record["provenance"].update(mood="good"),
     **{
         f"{key} left out": lambda record, key=key: record.pop(key)
         for key in ("schema", "size", "masking", "head", "layer", "provenance")
@@ -294,7 +292,7 @@ RECORDS: dict[str, Callable[[dict[str, Any]], object]] = {
 
 
 @pytest.mark.parametrize("change", RECORDS.values(), ids=RECORDS)
-def test_a_record_that_was_edited_is_refused(
+def test_an_invalid_record_is_refused(
     saved: Path, change: Callable[[dict[str, Any]], object]
 ) -> None:
     edit(saved, record=change)
@@ -302,7 +300,7 @@ def test_a_record_that_was_edited_is_refused(
 
 
 @pytest.mark.parametrize("text", ["", "null", "[]", "7", '"bank"', "{", "[1, 2]"])
-def test_a_record_that_is_no_record_is_refused(saved: Path, text: str) -> None:
+def test_a_malformed_record_is_refused(saved: Path, text: str) -> None:
     safetensors.torch.save_file(safetensors.torch.load_file(saved), saved, {"scorecam": text})
     refused(saved)
 
@@ -333,28 +331,28 @@ def put_bytes(content: bytes) -> Callable[[dict[str, Tensor]], None]:
 
 
 def flip(channel: int) -> Callable[[Tensor], Tensor]:
-    """Turn a channel's bit in the list of those that are asked, or live."""
+    """Flip the bit of a channel in `asked` or `live`."""
     return lambda bits: bits ^ torch.tensor([128 >> channel, 0], dtype=torch.uint8)
 
 
 UNFIT: dict[str, Callable[[dict[str, Tensor]], object]] = {
-    "an answer too few": put("scores", lambda z: z[:-1]),
+    "a score too few": put("scores", lambda z: z[:-1]),
     "a column too few": put("scores", lambda z: z[:, :-1]),
     "one column": put("scores", lambda z: z[:, 0]),
-    "a picture that is none": lambda held: held.update(view=torch.zeros(9, dtype=torch.uint8)),
+    "an invalid picture": lambda held: held.update(view=torch.zeros(9, dtype=torch.uint8)),
     "scores that are integers": put("scores", lambda z: z.long()),
-    "logits that are not counted from their largest": put("scores", lambda z: z.float()),
+    "logits not relative to their largest": put("scores", lambda z: z.float()),
     "a largest logit too few": put("scores_max", lambda z: z[:-1]),
     "one largest logit for all": put("scores_max", lambda z: z[:1]),
     "largest logits in half precision": put("scores_max", lambda z: z.half()),
-    "a channel asked too few": put("asked", flip(0)),
-    "a channel asked that has no mask": put("asked", lambda s: flip(0)(flip(1)(s))),
-    "channels asked that are not live": put("live", torch.zeros_like),
+    "a scored channel too few": put("asked", flip(0)),
+    "a scored channel without a mask": put("asked", lambda s: flip(0)(flip(1)(s))),
+    "scored channels that are not live": put("live", torch.zeros_like),
     "a list of channels too short": put("asked", lambda s: s[:-1]),
     "a list of channels too long": put("live", lambda s: s.repeat(2)),
     "a list of channels in fractions": put("asked", lambda s: s.float()),
     "a column of the image too few": put("image_scores", lambda z: z[:-1]),
-    "an image that was not answered": put("image_scores", lambda z: z / 0),
+    "an image without finite scores": put("image_scores", lambda z: z / 0),
     "an axis of the fill too many": put("fill_scores", lambda z: z[None]),
     "one map": put("activations", lambda a: a[0]),
     "maps too few": put("activations", lambda a: a[:2]),
@@ -367,16 +365,16 @@ UNFIT: dict[str, Callable[[dict[str, Tensor]], object]] = {
     "too few names": put_text(["a", "b"]),
     "a number for names": put_text(5),
     "one word for names": put_text("abcde"),
-    "names that are no text": put_bytes(zlib.compress(b'["\xff"]')),
-    "names that are cut short": put("names", lambda text: text[:-6]),
+    "names that are not UTF-8": put_bytes(zlib.compress(b'["\xff"]')),
+    "truncated names": put("names", lambda text: text[:-6]),
     "names that are not compressed": put_bytes(b'["a", "b", "c", "d", "e"]'),
-    "columns although all are there": lambda held: held.update(columns=torch.arange(5)),
+    "a list of columns although all are kept": lambda held: held.update(columns=torch.arange(5)),
     **{f"{name} left out": lambda held, name=name: held.pop(name) for name in TENSORS},
 }
 
 
 @pytest.mark.parametrize("change", UNFIT.values(), ids=UNFIT)
-def test_tensors_that_do_not_fit_together_are_refused(
+def test_inconsistent_tensors_are_refused(
     saved: Path, change: Callable[[dict[str, Tensor]], object]
 ) -> None:
     edit(saved, tensors=change)
@@ -386,7 +384,7 @@ def test_tensors_that_do_not_fit_together_are_refused(
 @pytest.mark.parametrize(
     "columns", [[0], [0, 1, 2], [2, 2], [0, 5], [-1, 2], [[0, 2]], []], ids=str
 )
-def test_kept_columns_that_do_not_fit_are_refused(tmp_path: Path, columns: Any) -> None:
+def test_invalid_kept_columns_are_refused(tmp_path: Path, columns: Any) -> None:
     path = tmp_path / "two.safetensors"
     make_bank().save(path, classes=[0, 2])
     edit(path)
@@ -395,7 +393,7 @@ def test_kept_columns_that_do_not_fit_are_refused(tmp_path: Path, columns: Any) 
     refused(path)
 
 
-# ── nothing half-written ─────────────────────────────────────────────────────────────────────
+# ── no partial files ─────────────────────────────────────────────────────────────────────────
 
 
 @contextlib.contextmanager
@@ -409,7 +407,7 @@ def files_of_at_most(limit: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_when_the_disk_is_full_the_old_file_stays_and_nothing_else(saved: Path) -> None:
+def test_on_a_full_disk_only_the_old_file_stays(saved: Path) -> None:
     before = saved.read_bytes()
     bank = make_bank(fill=0.5)
     with files_of_at_most(500), pytest.raises(scorecam.OutputError) as raised:
@@ -420,14 +418,14 @@ def test_when_the_disk_is_full_the_old_file_stays_and_nothing_else(saved: Path) 
     assert raised.value.do
 
 
-def test_when_the_disk_is_full_no_new_file_is_left(tmp_path: Path) -> None:
+def test_on_a_full_disk_no_new_file_is_left(tmp_path: Path) -> None:
     bank = make_bank()
     with files_of_at_most(500), pytest.raises(scorecam.OutputError):
         bank.save(tmp_path / "new.safetensors")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_interrupt_while_saving_leaves_nothing(
+def test_an_interrupt_while_saving_leaves_no_file(
     saved: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = saved.read_bytes()
@@ -443,7 +441,7 @@ def test_an_interrupt_while_saving_leaves_nothing(
     assert [file.name for file in saved.parent.iterdir()] == [saved.name]
 
 
-def test_a_path_that_cannot_be_written_is_an_output_error(saved: Path) -> None:
+def test_an_unwritable_path_is_an_output_error(saved: Path) -> None:
     bank = make_bank()
     (saved.parent / "folder").mkdir()
     for path in (saved / "inside.safetensors", saved.parent / "folder", saved.parent / ("x" * 300)):

@@ -1,6 +1,6 @@
-"""Every note speaks on a case made for it, with its number, its threshold and where that is from.
+"""Every note appears in a case made for it, with its value, threshold and source.
 
-The cases are `Regions` shown blobs: the heatmap is known, and so is what each rule measures.
+The cases are `Regions` on images of blobs: the heatmap and the value of each rule are known.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def explained(
     variant: str = "official",
     after: nn.Module | None = None,
 ) -> scorecam.Explanation:
-    """What `Regions` with these scores per blob (not per pixel) makes of the blobs."""
+    """The blobs explained by `Regions` with these scores per blob (not per pixel)."""
     network = nn.Sequential(Regions(torch.tensor(weights) / BLOB), after or nn.Identity())
     model = scorecam.open_model(network, head="probabilities" if after else "logits")
     shown = blobs() if image is None else image
@@ -48,10 +48,10 @@ def codes(explanation: scorecam.Explanation) -> set[str]:
 
 
 def note(explanation: scorecam.Explanation, code: str) -> scorecam.Note:
-    [found] = [note for note in explanation.health if note.code == code]
-    assert not found.sentence[0].islower()
-    assert found.sentence.endswith(".")
-    return found
+    [result] = [note for note in explanation.health if note.code == code]
+    assert not result.sentence[0].islower()
+    assert result.sentence.endswith(".")
+    return result
 
 
 HEALTHY = [[1.6, 2.0, 2.2, 2.4], [0.0, 0.0, 0.0, 0.0]]
@@ -76,7 +76,7 @@ def test_a_constant_heatmap_is_noted() -> None:
     assert not explanation.scaled.any()
 
 
-def test_a_layer_whose_maps_are_all_flat_is_noted() -> None:
+def test_a_layer_with_only_flat_maps_is_noted() -> None:
     explanation = explained(HEALTHY, image=torch.ones(4, *SIZE))
     assert "all 4 activation maps are flat" in note(explanation, "flat").sentence
     assert codes(explanation) == {"flat"}
@@ -86,78 +86,78 @@ def test_a_layer_whose_maps_are_all_flat_is_noted() -> None:
 
 
 @pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf])
-def test_maps_and_answers_that_are_not_finite_are_counted(odd: float) -> None:
+def test_nonfinite_maps_and_scores_are_counted(odd: float) -> None:
     explanation = explained(HEALTHY)
     bank = explanation.bank
     maps = torch.cat([bank.activations, torch.full((2, *SIZE), odd)])
     scores = bank.scores.clone()
     scores[1, 1] = odd
     spoilt = dataclasses.replace(bank, activations=maps, scores=scores)
-    found = note(dataclasses.replace(explanation, bank=spoilt), "not-finite")
-    assert (found.value, found.threshold) == (3, 0)
-    assert "2 activation maps and the scores of 1 masked" in found.sentence
-    assert "threshold 0" in found.sentence
-    assert "65,504" in found.sentence
+    result = note(dataclasses.replace(explanation, bank=spoilt), "not-finite")
+    assert (result.value, result.threshold) == (3, 0)
+    assert "2 activation maps and the scores of 1 masked" in result.sentence
+    assert "threshold 0" in result.sentence
+    assert "65,504" in result.sentence
 
 
 # ── below the fill ───────────────────────────────────────────────────────────────────────────
 
 
-def test_masked_images_that_all_score_below_the_empty_one_are_noted() -> None:
+def test_all_scores_below_the_fill_are_noted() -> None:
     explanation = explained([[-1.0, -2.0, -3.0, -1.5], [0.0] * 4])
-    found = note(explanation, "below-fill")
-    assert found.value == pytest.approx(-1)  # the best of them, less the fill's 0
-    assert found.threshold == 0
-    assert "the best is 1 below it" in found.sentence
-    assert "threshold 0" in found.sentence
-    assert "class 0" in found.sentence
-    assert "Definition 4" in found.sentence
+    result = note(explanation, "below-fill")
+    assert result.value == pytest.approx(-1)  # the largest of them, minus the fill's 0
+    assert result.threshold == 0
+    assert "the best is 1 below it" in result.sentence
+    assert "threshold 0" in result.sentence
+    assert "class 0" in result.sentence
+    assert "Definition 4" in result.sentence
 
 
-def test_one_masked_image_above_the_empty_one_is_enough() -> None:
+def test_one_score_above_the_fill_prevents_the_note() -> None:
     weights = [[-1.0, 0.25, -3.0, 6.0], [0.0] * 4]
     assert "below-fill" not in codes(explained(weights))
     assert "below-fill" in codes(explained([[-1.0, 0.0, -3.0, 0.0], [0.0] * 4]))
 
 
-def test_answers_that_are_not_finite_do_not_count_as_above_the_fill() -> None:
+def test_nonfinite_scores_do_not_count_as_above_the_fill() -> None:
     explanation = explained([[-1.0, -2.0, -3.0, -1.5], [0.0] * 4])
     scores = explanation.bank.scores.clone()
     scores[2] = math.inf
     spoilt = dataclasses.replace(explanation.bank, scores=scores)
-    found = note(dataclasses.replace(explanation, bank=spoilt), "below-fill")
-    assert found.value == pytest.approx(-1)
+    result = note(dataclasses.replace(explanation, bank=spoilt), "below-fill")
+    assert result.value == pytest.approx(-1)
 
 
 # ── improbable ───────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_target_less_probable_than_a_guess_is_noted_with_the_models_own_answer() -> None:
+def test_a_target_below_chance_is_noted_with_the_prediction() -> None:
     # z = (8.2, 0, 0, 0): the others have p = 1/(e^8.2 + 3) = 0.000274, a guess 1/4.
     weights = [[1.6, 2.0, 2.2, 2.4], *[[0.1, 0.0, 0.0, -0.1]] * 3]
-    found = note(explained(weights, target=2), "improbable")
+    result = note(explained(weights, target=2), "improbable")
     p = 1 / (math.exp(8.2) + 3)
-    assert found.value == pytest.approx(4 * p, rel=1e-4)
-    assert found.value < found.threshold == 1
-    assert f"{p:.2g}" in found.sentence
-    assert "0.25 of a guess among 4 classes" in found.sentence
-    assert "threshold" in found.sentence
-    assert "class 0 (100%)" in found.sentence
+    assert result.value == pytest.approx(4 * p, rel=1e-4)
+    assert result.value < result.threshold == 1
+    assert f"{p:.2g}" in result.sentence
+    assert "0.25 of a guess among 4 classes" in result.sentence
+    assert "threshold" in result.sentence
+    assert "class 0 (100%)" in result.sentence
     assert "improbable" not in codes(explained(weights, target=0))
 
 
-def test_a_probability_equal_to_a_guess_is_not_improbable() -> None:
+def test_a_probability_equal_to_chance_is_not_improbable() -> None:
     explanation = explained([[0.0, 1.0, 0.0, -1.0]] * 2, target=1)
     assert explanation.target.probability == 0.5
     assert "improbable" not in codes(explanation)
 
 
-def test_a_no_to_a_yes_or_no_question_is_improbable() -> None:
+def test_the_less_likely_side_of_a_binary_head_is_improbable() -> None:
     explanation = explained([[1.6, 2.0, 2.2, 2.4]], target=0)
     assert explanation.bank.head == "sigmoid"
-    found = note(explanation, "improbable")
-    assert found.value == pytest.approx(2 / (1 + math.exp(8.2)), rel=1e-3)
-    assert "positive (100%)" in found.sentence
+    result = note(explanation, "improbable")
+    assert result.value == pytest.approx(2 / (1 + math.exp(8.2)), rel=1e-3)
+    assert "positive (100%)" in result.sentence
 
 
 def test_a_value_is_never_improbable() -> None:
@@ -171,71 +171,71 @@ def test_a_value_is_never_improbable() -> None:
 
 def test_a_channel_with_most_of_the_weight_is_noted() -> None:
     explanation = explained([[0.0, 0.0, math.log(6), 0.0], [0.0] * 4], variant="algorithm1")
-    found = note(explanation, "one-channel")
-    assert found.value == pytest.approx(6 / 9)
-    assert found.value > found.threshold == 0.5
-    assert "67%" in found.sentence
-    assert "50 %" in found.sentence
-    assert "than all the others together" in found.sentence
+    result = note(explanation, "one-channel")
+    assert result.value == pytest.approx(6 / 9)
+    assert result.value > result.threshold == 0.5
+    assert "67%" in result.sentence
+    assert "50 %" in result.sentence
+    assert "than all the others together" in result.sentence
 
 
-def test_a_channel_with_just_less_than_half_of_the_weight_is_not_noted() -> None:
+def test_a_channel_with_just_under_half_the_weight_is_not_noted() -> None:
     weights = [[0.0, 0.0, math.log(2.9), 0.0], [0.0] * 4]
     assert codes(explained(weights, variant="algorithm1")) == set()
 
 
 def test_a_large_negative_weight_counts_too() -> None:
     weights = [[0.5, 0.5, -8.0, 0.5], [-20.0] * 4]
-    found = note(explained(weights, variant="increase"), "one-channel")
-    assert found.value == pytest.approx(8 / 9.5)
+    result = note(explained(weights, variant="increase"), "one-channel")
+    assert result.value == pytest.approx(8 / 9.5)
 
 
 # ── not logits ───────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("variant", ["algorithm1", "increase"])
-def test_formulas_for_logits_on_a_model_that_ends_in_probabilities_are_noted(variant: str) -> None:
-    found = note(explained(HEALTHY, variant=variant, after=nn.Softmax(dim=1)), "not-logits")
-    assert found.value > found.threshold == 0
-    assert "threshold 0" in found.sentence
-    assert "official" in found.sentence
+def test_a_formula_for_logits_on_probabilities_is_noted(variant: str) -> None:
+    result = note(explained(HEALTHY, variant=variant, after=nn.Softmax(dim=1)), "not-logits")
+    assert result.value > result.threshold == 0
+    assert "threshold 0" in result.sentence
+    assert "official" in result.sentence
 
 
 @pytest.mark.parametrize("variant", ["official", "literal"])
-def test_formulas_for_probabilities_are_fine_with_probabilities(variant: str) -> None:
+def test_formulas_for_probabilities_fit_probabilities(variant: str) -> None:
     assert codes(explained(HEALTHY, variant=variant, after=nn.Softmax(dim=1))) == set()
 
 
 @pytest.mark.parametrize("variant", scorecam.VARIANTS)
-def test_logits_are_fine_with_every_formula(variant: str) -> None:
+def test_logits_fit_every_formula(variant: str) -> None:
     assert "not-logits" not in codes(explained(HEALTHY, variant=variant))
 
 
 # ── border ───────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_heatmap_that_lies_mostly_along_the_edges_is_noted() -> None:
-    # The outer tenth of 20 × 30, 2 rows or 3 columns on each side, is all but 16 × 24 pixels: 36 %.
-    # Half of a blob in rows 0 to 3 or 16 to 19 lies there, and 3/4 of one in columns 0 to 3.
+def test_a_heatmap_mostly_along_the_edges_is_noted() -> None:
+    # The outer tenth of 20 × 30, 2 rows or 3 columns on each side, excludes 16 × 24 pixels: 36 %.
+    # Half of a blob in rows 0 to 3 or 16 to 19 is there, and 3/4 of one in columns 0 to 3.
     image = blobs((0, 0, 16, 16))
     image[0] = 0.0
     image[0, 8:12, 0:4] = 1.0
     explanation = explained([[2.0] * 4, [0.0] * 4], image=image)  # equal weights
-    found = note(explanation, "border")
-    assert found.value == pytest.approx((12 + 8 + 8 + 8) / 64 / 0.36)
-    assert found.value > found.threshold > 1
-    assert f"{found.value:.2f} times" in found.sentence
-    assert f"threshold {found.threshold:g}" in found.sentence
-    assert "photos" in found.sentence  # where the threshold comes from
+    result = note(explanation, "border")
+    assert result.value == pytest.approx((12 + 8 + 8 + 8) / 64 / 0.36)
+    assert result.value > result.threshold > 1
+    assert f"{result.value:.2f} times" in result.sentence
+    assert f"threshold {result.threshold:g}" in result.sentence
+    assert "photos" in result.sentence  # where the threshold comes from
 
 
-def test_a_heatmap_with_little_more_at_the_edges_than_an_even_one_is_not_noted() -> None:
+def test_a_heatmap_with_slightly_more_at_the_edges_is_not_noted() -> None:
     # (8 + 8 + 8 + 0) / 64 / 0.36 = 1.04
     image = blobs((0, 0, 0, 8))
     assert codes(explained([[2.0] * 4, [0.0] * 4], image=image)) == {"saturated"}
 
 
-def test_an_image_too_small_to_have_a_border_is_never_noted_for_it() -> None:
+def test_an_image_too_small_for_a_border_gets_no_note() -> None:
     network = Regions(torch.ones(2, 3))
     image = torch.zeros(3, 4, 9)
     image[0, 0, 0] = image[1, 0, 2] = image[2, 3, 8] = 1.0
@@ -244,7 +244,7 @@ def test_an_image_too_small_to_have_a_border_is_never_noted_for_it() -> None:
 
 @pytest.mark.parametrize("axes", [1, 3])
 def test_signals_and_volumes_have_borders_too(axes: int) -> None:
-    # One cell per colour, its first coordinate in the outer tenth or not.
+    # One cell per colour; the first coordinate is inside or outside the outer tenth.
     size = (20, 30, 10)[:axes]
     network = Regions(torch.tensor([[1.0] * 3, [-1.0] * 3]), axes)
     for first, is_border in ((0, True), (9, False)):
@@ -252,14 +252,14 @@ def test_signals_and_volumes_have_borders_too(axes: int) -> None:
         for colour in range(3):
             image[(colour, first, *[4 + colour] * (axes - 1))] = 1.0
             image[colour, first + colour % 2] *= 1.0 + colour
-        found = codes(scorecam.explain(network, image, 0, layer="maps"))
-        assert ("border" in found) == is_border
+        result = codes(scorecam.explain(network, image, 0, layer="maps"))
+        assert ("border" in result) == is_border
 
 
-# ── all of them ──────────────────────────────────────────────────────────────────────────────
+# ── all notes ────────────────────────────────────────────────────────────────────────────────
 
 
-def test_notes_are_told_for_the_target_and_variant_that_are_shown() -> None:
+def test_notes_are_about_the_shown_target_and_variant() -> None:
     weights = [[0.2, 1.0, 2.0, 2.4], [-3.0, -3.0, -3.0, -3.0]]
     explanation = explained(weights)
     assert codes(explanation) == set()
@@ -267,7 +267,7 @@ def test_notes_are_told_for_the_target_and_variant_that_are_shown() -> None:
     assert "flat" in codes(explanation.of(1, "increase"))
 
 
-def test_notes_survive_the_banks_file(tmp_path: object) -> None:
+def test_notes_are_the_same_after_saving_and_loading(tmp_path: object) -> None:
     explanation = explained([[-1.0, -2.0, -3.0, -1.5], [0.0] * 4], variant="algorithm1")
     path = f"{tmp_path}/bank.safetensors"
     explanation.bank.save(path)

@@ -1,8 +1,8 @@
-"""Few masks instead of all, as users ask for it: budgets, tolerances, and what they promise.
+"""Few masks instead of all, as users request it: budgets, tolerances, and their guarantees.
 
-What is promised of a map is checked on `Wide`: small convolutional networks of more than a hundred
-channels whose answers vary smoothly with what a mask shows, as trained networks' do. They are run
-by torch alone (`runtime="eager"`): converting one is never worth a test's time.
+The guarantees are checked on `Wide`: small convolutional networks with more than a hundred
+channels. Their scores vary smoothly with the mask, like those of trained networks. Only torch runs
+them (`runtime="eager"`), because converting one would take longer than a test.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import functools
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 import scorecam
-from command_line import furnish, listing, options, refused
+from command_line import listing, options, refused
 from command_line import scorecam as command
 from networks import NETWORKS, Network, build, flatten_channels, images_for
 from scorecam import ScoreBank, ScoreCAM
@@ -43,8 +43,10 @@ MASKS = CHANNELS - FLAT
 EAGER: dict[str, Any] = {"runtime": "eager"}
 
 variants = pytest.mark.parametrize("variant", VARIANTS)
-weighted = pytest.mark.parametrize("variant", [n for n, each in VARIANTS.items() if not each.field])
-"""Those that are a weighted sum: the root in `consensus` makes small doubts large."""
+weighted = pytest.mark.parametrize(
+    "variant", [name for name, variant in VARIANTS.items() if not variant.field]
+)
+"""Variants that are a weighted sum; the root in `consensus` amplifies small errors."""
 
 
 class Wide(nn.Module):
@@ -53,7 +55,7 @@ class Wide(nn.Module):
     Args:
         columns: of the output.
         axes: image axes.
-        gain: how far logits lie apart.
+        gain: spread of the logits.
         signed: whether the explained layer has no ReLU.
         end: what follows the logits.
     """
@@ -96,7 +98,7 @@ def wide(seed: int = 0, columns: int = 10, **settings: Any) -> Wide:
 
 
 def photo(seed: int = 0, *size: int) -> Tensor:
-    """A seeded image `c *i`, smooth enough to have places."""
+    """A seeded image `c *i`, smooth enough to have distinct regions."""
     generator = torch.Generator().manual_seed(seed)
     size = size or (32, 32)
     coarse = torch.rand(1, 3, *[4] * len(size), generator=generator) * 2 - 1
@@ -120,27 +122,27 @@ def explained(
 
 @functools.cache
 def exact(seed: int = 0, gain: float = 10.0) -> scorecam.Explanation:
-    """Every mask of a photo, put to a network once for all tests."""
+    """Every mask of a photo, scored once for all tests."""
     return explained(wide(seed, gain=gain), photo(seed))
 
 
 def distance(one: Tensor, other: Tensor) -> float:
-    """The largest difference of two maps as they are shown."""
+    """The largest difference between two scaled maps."""
     return float((scorecam.scaled(one) - scorecam.scaled(other)).abs().max())
 
 
-def has_an_error(found: scorecam.Explanation) -> bool:
-    """Only a map that shows nothing, as all that are possible do, may be certain."""
-    return 0 < found.error <= 1 or (found.error == 0 and not found.heatmap.any())
+def has_an_error(actual: scorecam.Explanation) -> bool:
+    """An error of zero is allowed only if all possible maps are empty."""
+    return 0 < actual.error <= 1 or (actual.error == 0 and not actual.heatmap.any())
 
 
-def off(found: scorecam.Explanation, truth: scorecam.Explanation) -> float:
+def off(actual: scorecam.Explanation, truth: scorecam.Explanation) -> float:
     """The true error of a map."""
-    return float((found.scaled - truth.scaled).abs().max())
+    return float((actual.scaled - truth.scaled).abs().max())
 
 
 def classes(explanation: scorecam.Explanation, count: int = 3) -> list[int]:
-    """The largest, and some that are not."""
+    """The class with the largest score, and some others."""
     order = explanation.bank.image_scores.argsort(descending=True).tolist()
     return order[::2][:count]
 
@@ -149,7 +151,7 @@ def classes(explanation: scorecam.Explanation, count: int = 3) -> list[int]:
 
 
 @pytest.mark.parametrize("count", [1, 2, ROUND - 1, ROUND, 3 * ROUND + 1, MASKS - 1])
-def test_a_count_asks_about_so_many_masks_the_image_and_the_fill(count: int) -> None:
+def test_a_count_scores_that_many_masks_the_image_and_the_fill(count: int) -> None:
     spy, model = spied(wide())
     bank = ScoreCAM(model, "network.maps", budget=count, **EAGER).bank(photo())
     assert len(spy.images) == 3 + count == bank.provenance.forward_passes
@@ -186,14 +188,14 @@ def _small(kind: type[Network]) -> tuple[Network, Tensor]:
     return network, images_for(network)[0]
 
 
-def test_fast_and_a_tolerance_ask_about_fewer_than_all() -> None:
+def test_fast_and_a_tolerance_score_fewer_than_all_masks() -> None:
     for settings in ({"budget": "fast"}, {"tolerance": 0.1}):
-        found = explained(wide(), photo(), **settings)
-        assert FAST.least <= len(found.bank.asked) < MASKS
-        assert not found.bank.exact
+        explanation = explained(wide(), photo(), **settings)
+        assert FAST.least <= len(explanation.bank.asked) < MASKS
+        assert not explanation.bank.exact
 
 
-def test_fast_never_asks_about_more_than_its_plan_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fast_never_exceeds_its_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     channels = int(FAST.most) + 50
     network = wide(channels=channels)
     monkeypatch.setattr(plan, "FAST", dataclasses.replace(FAST, until=0.0))
@@ -203,7 +205,7 @@ def test_fast_never_asks_about_more_than_its_plan_says(monkeypatch: pytest.Monke
     assert not bank.exact
 
 
-def test_a_smaller_tolerance_asks_about_more_masks_and_none_about_fewer_than_fast_must() -> None:
+def test_smaller_tolerances_score_more_masks_than_the_minimum() -> None:
     asked = dict.fromkeys((0.3, 0.1, 0.03, 0.01), 0)
     for seed, tolerance in itertools.product(range(4), asked):
         network = wide(seed, gain=30.0)
@@ -217,21 +219,23 @@ def test_a_smaller_tolerance_asks_about_more_masks_and_none_about_fewer_than_fas
     assert counts[-1] > 1.5 * counts[0]
 
 
-def test_what_is_stated_of_a_tolerance_is_what_asking_stopped_at_whatever_the_seed() -> None:
+def test_the_estimated_error_meets_the_tolerance_for_any_seed() -> None:
     for number in range(4):
         errors = set()
         for seed in range(6):
-            found = explained(wide(number, gain=30.0), photo(number), tolerance=0.05, seed=seed)
-            errors.add(found.error)
+            explanation = explained(
+                wide(number, gain=30.0), photo(number), tolerance=0.05, seed=seed
+            )
+            errors.add(explanation.error)
         assert max(errors) <= 0.05
-        assert len(errors) == 6  # each is another estimate
+        assert len(errors) == 6  # the estimates differ
 
 
 @pytest.mark.parametrize(
     ("end", "target", "more"),
     [
         (None, None, 0),
-        (nn.Softmax(dim=1), None, 1),  # one to see that these are probabilities
+        (nn.Softmax(dim=1), None, 1),  # one to detect the probabilities
         (nn.Sigmoid(), 3, 1),
         (None, lambda output: output[:, 3], 0),
     ],
@@ -240,17 +244,17 @@ def test_what_is_stated_of_a_tolerance_is_what_asking_stopped_at_whatever_the_se
 @pytest.mark.parametrize(
     "settings", [{"budget": 9}, {"budget": "fast"}, {"tolerance": 0.02}], ids=str
 )
-def test_the_passes_that_are_reported_are_those_that_ran(
+def test_the_reported_number_of_passes_is_exact(
     settings: dict[str, Any], end: nn.Module | None, target: Any, more: int
 ) -> None:
     spy, model = spied(wide(end=end))
-    found = scorecam.explain(model, photo(), target, **EAGER, **settings)
+    explanation = scorecam.explain(model, photo(), target, **EAGER, **settings)
     look = 1  # for the default layer
-    assert found.provenance.forward_passes == len(spy.images) - look
-    assert found.provenance.forward_passes == 3 + len(found.bank.asked) + more
+    assert explanation.provenance.forward_passes == len(spy.images) - look
+    assert explanation.provenance.forward_passes == 3 + len(explanation.bank.asked) + more
 
 
-def test_what_a_reduced_budget_asks_are_questions_of_the_exact_run() -> None:
+def test_a_reduced_budget_scores_a_subset_of_the_exact_run() -> None:
     network = wide()
     everything, model = spied(network)
     ScoreCAM(model, "network.maps", **EAGER).bank(photo())
@@ -258,12 +262,12 @@ def test_what_a_reduced_budget_asks_are_questions_of_the_exact_run() -> None:
         few, model = spied(network)
         bank = ScoreCAM(model, "network.maps", **EAGER, **settings).bank(photo())
         assert torch.equal(few.images[:3], everything.images[:3])
-        questions = [each.images[3:].flatten(1).double() for each in (few, everything)]
+        questions = [spy.images[3:].flatten(1).double() for spy in (few, everything)]
         far = torch.cdist(*questions, compute_mode="donot_use_mm_for_euclid_dist")
         nearest = far.min(dim=1)
         assert nearest.values.max() < 1e-5
         assert len(nearest.indices.unique()) == len(bank.asked)
-        # And each one's answer is kept as its own.
+        # Each channel keeps its own score.
         places = {channel: place for place, channel in enumerate(bank.live.tolist())}
         numbers = sorted(nearest.indices.tolist())
         assert numbers == [places[channel] for channel in bank.asked.tolist()]
@@ -288,7 +292,7 @@ class Copied(nn.Module):
 @pytest.mark.parametrize(
     "settings", [{"budget": 25}, {"budget": "fast"}, {"tolerance": 0.02}], ids=str
 )
-def test_channels_that_share_a_mask_are_asked_about_once_and_count_as_asked(
+def test_channels_with_the_same_mask_are_scored_once(
     settings: dict[str, Any],
 ) -> None:
     network = wide(gain=30.0)
@@ -310,7 +314,7 @@ def test_channels_that_share_a_mask_are_asked_about_once_and_count_as_asked(
     assert bank.error() == pytest.approx(once.error, rel=0.05)
 
 
-def test_masks_that_are_all_but_the_same_can_be_asked_about() -> None:
+def test_nearly_equal_masks_can_be_scored() -> None:
     # With an epsilon, maps of two scales make two masks, which hardly differ.
     masking = scorecam.Masking(epsilon=1e-8)
     network = Copied(wide(channels=6))
@@ -321,7 +325,7 @@ def test_masks_that_are_all_but_the_same_can_be_asked_about() -> None:
 
 
 class Cells(nn.Module):
-    """A grid of two cells: every mask is one of two, but for its scale."""
+    """A grid of two cells: except for its scale, every mask is one of two."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -332,49 +336,49 @@ class Cells(nn.Module):
         return self.classes(self.maps(images).flatten(2).mean(2))
 
 
-def test_a_grid_of_two_cells_can_be_asked_about_with_any_masking() -> None:
+def test_a_grid_of_two_cells_works_with_any_masking() -> None:
     for masking in (scorecam.Masking(), scorecam.Masking(epsilon=1e-3)):
-        found = explained(Cells(), photo(0, 4, 8), budget=12, masking=masking)
-        assert found.heatmap.isfinite().all()
-        assert 0 <= found.error <= 1
+        explanation = explained(Cells(), photo(0, 4, 8), budget=12, masking=masking)
+        assert explanation.heatmap.isfinite().all()
+        assert 0 <= explanation.error <= 1
 
 
 @pytest.mark.parametrize(
     "settings", [{"budget": 5}, {"budget": "fast"}, {"tolerance": 0.1}], ids=str
 )
-def test_where_no_channel_has_a_mask_only_the_image_and_the_fill_are_asked(
+def test_without_masks_only_the_image_and_the_fill_are_scored(
     settings: dict[str, Any],
 ) -> None:
     network = wide(channels=5)
     for parameter in network.maps.parameters():
         nn.init.zeros_(parameter)
     spy, model = spied(network)
-    found = scorecam.explain(model, photo(), layer="network.maps", **EAGER, **settings)
+    explanation = scorecam.explain(model, photo(), layer="network.maps", **EAGER, **settings)
     assert len(spy.images) == 3
-    assert not found.heatmap.any()
-    assert found.error == 0
+    assert not explanation.heatmap.any()
+    assert explanation.error == 0
 
 
-# ── how near ─────────────────────────────────────────────────────────────────────────────────
+# ── accuracy ─────────────────────────────────────────────────────────────────────────────────
 
 SEEDS = range(12)
 
 
 @functools.cache
 def outcomes(variant: str, **settings: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of every pair of a photo and a class: the stated error, the true one, and masks asked."""
-    found = []
+    """For each pair of photo and class: estimated error, true error, and number of masks."""
+    result = []
     for seed in SEEDS:
         for target in classes(exact(seed)):
             few = explained(wide(seed), photo(seed), target, variant=variant, **settings)
             truth = exact(seed).of(target, variant)
-            found.append((few.error, off(few, truth), len(few.bank.asked)))
-    stated, true, asked = np.array(found).T
+            result.append((few.error, off(few, truth), len(few.bank.asked)))
+    stated, true, asked = np.array(result).T
     return stated, true, asked
 
 
 @weighted
-def test_fast_maps_are_near_the_exact_ones_for_less_than_half_of_the_passes(variant: str) -> None:
+def test_fast_maps_are_close_for_less_than_half_of_the_passes(variant: str) -> None:
     _, true, asked = outcomes(variant, budget="fast")
     assert true.mean() < 0.1
     assert np.mean(true <= FAST.until) >= 0.9
@@ -389,7 +393,7 @@ def test_a_tolerance_is_met_in_nine_of_ten_maps(variant: str) -> None:
     assert asked.mean() < 0.75 * MASKS
 
 
-def test_consensus_takes_more_masks_and_keeps_its_tolerance() -> None:
+def test_consensus_needs_more_masks_and_meets_its_tolerance() -> None:
     stated, true, asked = outcomes("consensus", tolerance=0.05)
     assert np.all(stated <= 0.05)
     assert np.mean(true <= 0.05) >= 0.9
@@ -397,44 +401,44 @@ def test_consensus_takes_more_masks_and_keeps_its_tolerance() -> None:
 
 
 @variants
-def test_the_stated_error_is_seldom_exceeded_and_not_far_from_the_true_one(variant: str) -> None:
+def test_the_estimated_error_is_calibrated(variant: str) -> None:
     stated, true, _ = outcomes(variant, budget=12)
     assert np.mean(true <= stated) >= 0.8
     assert stated.mean() < 4 * true.mean()
 
 
 @pytest.mark.parametrize("variant", ["official", "algorithm1"])
-def test_the_class_that_was_aimed_at_is_known_better_than_if_another_had_been(variant: str) -> None:
+def test_the_targeted_class_has_the_smaller_error(variant: str) -> None:
     aimed, missed = [], []
     for seed in range(6):
         network, image = wide(seed, gain=40.0), photo(seed)
         targets = classes(exact(seed, 40.0), 4)
         for target in targets:
-            found = explained(network, image, target, variant=variant, budget=5 * ROUND)
+            explanation = explained(network, image, target, variant=variant, budget=5 * ROUND)
             for other in targets:
-                (aimed if other == target else missed).append(found.of(other).error)
+                (aimed if other == target else missed).append(explanation.of(other).error)
     assert np.mean(aimed) < 0.95 * np.mean(missed)
 
 
-def test_an_error_is_stated_for_every_class_and_variant_of_one_bank() -> None:
-    found = explained(wide(), photo(), budget=12)
+def test_every_class_and_variant_of_a_bank_has_an_error() -> None:
+    explanation = explained(wide(), photo(), budget=12)
     errors = set()
     for target, variant in itertools.product(range(10), VARIANTS):
-        other = found.of(target, variant)
-        assert found.bank.error(target, variant) == other.error  # at every call
+        other = explanation.of(target, variant)
+        assert explanation.bank.error(target, variant) == other.error  # at every call
         assert has_an_error(other)
         errors.add(other.error)
     assert len(errors) > 30
 
 
-def test_of_one_answer_nothing_can_be_stated() -> None:
+def test_the_estimated_error_of_one_score_is_one() -> None:
     for seed in range(3):
-        found = explained(wide(seed), photo(seed), budget=1)
-        assert found.error == 1
-        assert off(found, exact(seed)) < 1
+        explanation = explained(wide(seed), photo(seed), budget=1)
+        assert explanation.error == 1
+        assert off(explanation, exact(seed)) < 1
 
 
-def test_an_improbable_class_is_not_taken_for_a_certain_one() -> None:
+def test_an_improbable_class_is_not_treated_as_certain() -> None:
     # A logit 75 below the largest: its map is made of weights of about 1e-33.
     network = wide(gain=30.0)
     with torch.no_grad():
@@ -442,25 +446,25 @@ def test_an_improbable_class_is_not_taken_for_a_certain_one() -> None:
     image = photo()
     truth = explained(network, image, 7)
     assert 0 < truth.heatmap.max() < 1e-30
-    found = explained(network, image, 7, budget=12)
-    assert off(found, truth) > 0.01
-    assert found.error > 0.02
+    explanation = explained(network, image, 7, budget=12)
+    assert off(explanation, truth) > 0.01
+    assert explanation.error > 0.02
     near = explained(network, image, 7, tolerance=0.05)
     assert len(near.bank.asked) < MASKS
     assert off(near, truth) < 0.1
 
 
-def test_more_masks_leave_less_error() -> None:
+def test_more_masks_reduce_the_error() -> None:
     for seed in range(3):
         network, image, truth = wide(seed), photo(seed), exact(seed)
-        found = [explained(network, image, budget=count) for count in (4, 16, 64)]
-        stated = [each.error for each in found]
-        true = [off(each, truth) for each in found]
+        result = [explained(network, image, budget=count) for count in (4, 16, 64)]
+        stated = [explanation.error for explanation in result]
+        true = [off(explanation, truth) for explanation in result]
         assert stated[0] > stated[1] > stated[2] > 0
         assert true[0] > true[2]
 
 
-# ── the same whatever it is run on ───────────────────────────────────────────────────────────
+# ── independence of batches, order and seed ──────────────────────────────────────────────────
 
 HEADS: dict[str, tuple[dict[str, Any], Any]] = {
     "logits": ({}, 2),
@@ -485,9 +489,7 @@ def of_kind(kind: str) -> tuple[Wide, Tensor, Any]:
 
 @variants
 @every_kind
-def test_for_every_head_layer_and_variant_few_masks_come_near_and_say_how_near(
-    kind: str, variant: str
-) -> None:
+def test_few_masks_are_calibrated_for_every_head_and_variant(kind: str, variant: str) -> None:
     network, image, target = of_kind(kind)
     truth = explained(network, image, target, variant=variant)
     few = explained(network, image, target, variant=variant, budget=24)
@@ -507,20 +509,24 @@ def test_for_every_head_layer_and_variant_few_masks_come_near_and_say_how_near(
 @every_kind
 def test_the_last_map_of_the_progress_is_the_result(kind: str, variant: str) -> None:
     network, image, target = of_kind(kind)
-    told: list[Progress] = []
-    found = explained(network, image, target, variant=variant, budget=20, progress=told.append)
-    # Of more than 64 columns the smaller ones count as one while masks are chosen, and what is
-    # predicted of that one is not quite the sum of what is predicted of them.
+    reports: list[Progress] = []
+    explanation = explained(
+        network, image, target, variant=variant, budget=20, progress=reports.append
+    )
+    # With more than 64 columns the smaller ones are merged while masks are chosen. The prediction
+    # for their sum is not exactly the sum of their predictions.
     # A square root makes 1e-10 of a part 1e-5 of the map.
     rounding = 1e-4 if VARIANTS[variant].field else 1e-5
-    assert distance(told[-1].heatmap, found.heatmap) < (0.02 if kind == "many" else rounding)
+    assert distance(reports[-1].heatmap, explanation.heatmap) < (
+        0.02 if kind == "many" else rounding
+    )
 
 
 @pytest.mark.parametrize(
     "settings", [{"budget": 20}, {"budget": "fast"}, {"tolerance": 0.05}], ids=str
 )
 @variants
-def test_images_of_one_batch_are_each_asked_about_for_their_own_target(
+def test_each_image_of_a_batch_is_searched_for_its_own_target(
     settings: dict[str, Any], variant: str
 ) -> None:
     network = wide(gain=30.0)
@@ -530,11 +536,11 @@ def test_images_of_one_batch_are_each_asked_about_for_their_own_target(
     maps = ScoreCAM(model, "network.maps", variant, **EAGER, **settings)(images, targets)
     passes = len(spy.images)
     alone = 0
-    for image, target, found in zip(images, targets, maps, strict=True):
+    for image, target, result in zip(images, targets, maps, strict=True):
         spy, model = spied(network)
         [truth] = ScoreCAM(model, "network.maps", variant, **EAGER, **settings)(image[None], target)
         alone += len(spy.images)
-        assert distance(found, truth) < 1e-5
+        assert distance(result, truth) < 1e-5
     assert passes == alone - 3  # they share the fill
 
 
@@ -542,9 +548,9 @@ def test_the_batch_size_does_not_matter() -> None:
     network = wide(gain=30.0)
     truth = explained(network, photo(), tolerance=0.05)
     for batch_size in (1, 5, 1000):
-        found = explained(network, photo(), tolerance=0.05, batch_size=batch_size)
-        assert torch.equal(found.bank.asked, truth.bank.asked)
-        assert off(found, truth) < 1e-5
+        explanation = explained(network, photo(), tolerance=0.05, batch_size=batch_size)
+        assert torch.equal(explanation.bank.asked, truth.bank.asked)
+        assert off(explanation, truth) < 1e-5
 
 
 def test_the_order_of_the_channels_does_not_matter() -> None:
@@ -555,26 +561,26 @@ def test_the_order_of_the_channels_does_not_matter() -> None:
         for old, new in zip(network.maps[0].parameters(), moved.maps[0].parameters(), strict=True):
             new.copy_(old[order])
         moved.after.weight.copy_(network.after.weight[:, order])
-    one, other = (explained(each, photo(), budget=20) for each in (network, moved))
+    one, other = (explained(wide_network, photo(), budget=20) for wide_network in (network, moved))
     assert order[other.bank.asked].sort().values.tolist() == one.bank.asked.tolist()
     assert off(one, other) < 1e-4
 
 
-def test_other_classes_variants_and_contrasts_of_few_masks_cost_no_pass() -> None:
+def test_reading_a_few_mask_bank_costs_no_pass() -> None:
     spy, model = spied(wide())
-    found = scorecam.explain(model, photo(), layer="network.maps", budget=20, **EAGER)
+    explanation = scorecam.explain(model, photo(), layer="network.maps", budget=20, **EAGER)
     before = len(spy.seen)
     for variant in VARIANTS:
-        for other in found.of(variant=variant).top(10):
+        for other in explanation.of(variant=variant).top(10):
             assert other.heatmap.isfinite().all()
             assert has_an_error(other)
             assert isinstance(other.health, tuple)
-        found.bank.contrast(0, 1, variant)
-    assert found.bank.completed.shape == (MASKS, 10)
+        explanation.bank.contrast(0, 1, variant)
+    assert explanation.bank.completed.shape == (MASKS, 10)
     assert len(spy.seen) == before
 
 
-def test_a_function_of_the_output_is_aimed_at_as_the_class_it_reads() -> None:
+def test_a_readout_of_one_class_selects_the_masks_of_that_class() -> None:
     network = wide(gain=30.0)
     for settings in ({"budget": 20}, {"tolerance": 0.1}):
         one = explained(network, photo(), 3, variant="increase", **settings)
@@ -589,7 +595,7 @@ def test_a_function_of_the_output_is_aimed_at_as_the_class_it_reads() -> None:
 @pytest.mark.parametrize(
     "settings", [{"budget": 20}, {"budget": "fast"}, {"tolerance": 0.1}], ids=str
 )
-def test_the_same_seed_gives_the_same_and_another_only_another_estimate(
+def test_the_seed_changes_only_the_estimated_error(
     settings: dict[str, Any],
 ) -> None:
     network = wide(gain=30.0)
@@ -607,9 +613,9 @@ def test_the_same_seed_gives_the_same_and_another_only_another_estimate(
 
 
 @pytest.mark.parametrize("seed", [-1, 2**63, 2**80])
-def test_any_whole_number_is_a_seed(seed: int) -> None:
-    found = explained(wide(), photo(), budget=12, seed=seed)
-    assert 0 < found.error < 1
+def test_any_integer_is_a_seed(seed: int) -> None:
+    explanation = explained(wide(), photo(), budget=12, seed=seed)
+    assert 0 < explanation.error < 1
 
 
 # ── progress ─────────────────────────────────────────────────────────────────────────────────
@@ -618,51 +624,51 @@ def test_any_whole_number_is_a_seed(seed: int) -> None:
 @pytest.mark.parametrize(
     "settings", [{"budget": 40}, {"budget": "fast"}, {"tolerance": 0.02}, {"budget": 1000}], ids=str
 )
-def test_progress_counts_up_to_its_total_and_shows_a_map_that_sharpens(
+def test_progress_reaches_its_total_with_converging_maps(
     settings: dict[str, Any],
 ) -> None:
     first, last = [], []
     for seed in range(5):
-        told: list[Progress] = []
-        found = explained(wide(seed), photo(seed), progress=told.append, **settings)
-        done = [each.done for each in told]
+        reports: list[Progress] = []
+        explanation = explained(wide(seed), photo(seed), progress=reports.append, **settings)
+        done = [report.done for report in reports]
         assert done[0] == 0
         assert done == sorted(done)
-        assert all(each.done <= each.total for each in told)
-        assert told[-1].done == told[-1].total == 1 + len(found.bank.asked)
-        if found.bank.exact:
+        assert all(report.done <= report.total for report in reports)
+        assert reports[-1].done == reports[-1].total == 1 + len(explanation.bank.asked)
+        if explanation.bank.exact:
             continue
-        maps = [each.heatmap for each in told if each.heatmap is not None]
-        assert len(maps) >= len(told) - 1
+        maps = [report.heatmap for report in reports if report.heatmap is not None]
+        assert len(maps) >= len(reports) - 1
         for heatmap in maps:
             assert heatmap.shape == (32, 32)
             assert heatmap.isfinite().all()
             assert heatmap.min() >= 0
-        assert distance(maps[-1], found.heatmap) < 1e-5
+        assert distance(maps[-1], explanation.heatmap) < 1e-5
         first.append(distance(maps[0], exact(seed).heatmap))
         last.append(distance(maps[-1], exact(seed).heatmap))
-    # "fast" may be content with its first round, whose map is then the last.
+    # "fast" may stop after its first round; the last map is then the first.
     gain = 1.0 if settings == {"budget": "fast"} else 0.8
     assert settings == {"budget": 1000} or np.mean(last) <= gain * np.mean(first)
 
 
-def test_of_several_images_the_first_ones_map_is_shown() -> None:
+def test_progress_shows_the_map_of_the_first_image() -> None:
     network = wide()
     images = torch.stack([photo(seed) for seed in range(3)])
-    told: list[Progress] = []
-    method = ScoreCAM(network, "maps", budget=20, progress=told.append, **EAGER)
+    reports: list[Progress] = []
+    method = ScoreCAM(network, "maps", budget=20, progress=reports.append, **EAGER)
     maps = method(images, [1, 2, 3])
-    assert told[-1].done == told[-1].total == 1 + 3 * 20
-    assert distance(told[-1].heatmap, maps[0]) < 1e-5
+    assert reports[-1].done == reports[-1].total == 1 + 3 * 20
+    assert distance(reports[-1].heatmap, maps[0]) < 1e-5
 
 
-def test_with_every_mask_no_map_is_shown_before_the_end() -> None:
-    told: list[Progress] = []
-    explained(wide(), photo(), progress=told.append)
-    assert all(each.heatmap is None for each in told)
+def test_an_exact_run_shows_no_map_before_the_end() -> None:
+    reports: list[Progress] = []
+    explained(wide(), photo(), progress=reports.append)
+    assert all(report.heatmap is None for report in reports)
 
 
-# ── what goes wrong on the way ───────────────────────────────────────────────────────────────
+# ── failures on the way ──────────────────────────────────────────────────────────────────────
 
 
 class Short(nn.Module):
@@ -687,22 +693,22 @@ class Short(nn.Module):
     "settings", [{"budget": 20}, {"budget": "fast"}, {"tolerance": 0.05}], ids=str
 )
 @pytest.mark.parametrize("shortage", [{"at": 2}, {"at": 3}, {"limit": 3}, {"limit": 1}], ids=str)
-def test_running_out_of_memory_on_the_way_changes_nothing(
+def test_running_out_of_memory_does_not_change_the_map(
     shortage: dict[str, int], settings: dict[str, Any]
 ) -> None:
     network = wide(gain=30.0)
     truth = explained(network, photo(), **settings)
     short = Short(network, **shortage)
-    found = explained(short, photo(), layer="network.maps", **settings)
-    assert max(short.batches) > found.provenance.batch_size
-    assert torch.equal(found.bank.asked, truth.bank.asked)
-    torch.testing.assert_close(found.bank.scores, truth.bank.scores, rtol=0, atol=1e-4)
-    assert off(found, truth) < 1e-5
-    assert found.provenance.forward_passes == truth.provenance.forward_passes
+    explanation = explained(short, photo(), layer="network.maps", **settings)
+    assert max(short.batches) > explanation.provenance.batch_size
+    assert torch.equal(explanation.bank.asked, truth.bank.asked)
+    torch.testing.assert_close(explanation.bank.scores, truth.bank.scores, rtol=0, atol=1e-4)
+    assert off(explanation, truth) < 1e-5
+    assert explanation.provenance.forward_passes == truth.provenance.forward_passes
 
 
 class Spoilt(nn.Module):
-    """Answers NaN about images that are brighter than `above`, but for one."""
+    """Returns NaN for all images brighter than `above` except one."""
 
     def __init__(self, network: Wide, image: Tensor, above: float) -> None:
         super().__init__()
@@ -718,7 +724,7 @@ class Spoilt(nn.Module):
 
 
 def spoilt(share: float) -> Spoilt:
-    """So many of the masks' answers are lost."""
+    """A network that returns NaN for this share of the masks."""
     everything, model = spied(wide())
     ScoreCAM(model, "network.maps", **EAGER).bank(photo())
     brightness = everything.images[3:].abs().flatten(1).mean(1).sort().values
@@ -729,23 +735,23 @@ def spoilt(share: float) -> Spoilt:
 @pytest.mark.parametrize(
     "settings", [{"budget": 30}, {"budget": "fast"}, {"tolerance": 0.05}], ids=str
 )
-def test_a_mask_that_is_answered_with_nan_is_left_out_and_the_rest_goes_on(
+def test_masks_with_nan_scores_are_skipped(
     settings: dict[str, Any],
 ) -> None:
     network = spoilt(0.25)
     truth = explained(network, photo(), layer="network.maps")
     lost = set(truth.bank.asked[~truth.bank.answered].tolist())
     assert len(lost) == round(0.25 * MASKS)
-    found = explained(network, photo(), layer="network.maps", **settings)
-    bank = found.bank
+    explanation = explained(network, photo(), layer="network.maps", **settings)
+    bank = explanation.bank
     asked_and_lost = set(bank.asked[~bank.answered].tolist())
     assert asked_and_lost == lost & set(bank.asked.tolist())
     assert asked_and_lost
     assert not bank.weights()[list(asked_and_lost)].any()
     assert int((bank.weights() != 0).sum()) == MASKS - len(asked_and_lost)
-    assert found.heatmap.isfinite().all()
-    assert 0 < found.error < 1
-    assert [note.value for note in found.health if note.code == "not-finite"] == [
+    assert explanation.heatmap.isfinite().all()
+    assert 0 < explanation.error < 1
+    assert [note.value for note in explanation.health if note.code == "not-finite"] == [
         len(asked_and_lost)
     ]
     if settings == {"budget": 30}:
@@ -753,27 +759,27 @@ def test_a_mask_that_is_answered_with_nan_is_left_out_and_the_rest_goes_on(
 
 
 @variants
-def test_where_every_answer_is_nan_the_map_is_zero_and_its_error_all(variant: str) -> None:
+def test_if_every_score_is_nan_the_map_is_zero_and_the_error_one(variant: str) -> None:
     network = Spoilt(wide(), photo(), above=-1.0)  # the fill too
-    found = explained(network, photo(), layer="network.maps", variant=variant, budget=30)
-    assert len(found.bank.asked) == 30
-    assert not found.bank.answered.any()
-    assert not found.heatmap.any()
-    assert not found.bank.weights().any()
-    assert found.error == 1
-    assert {"not-finite", "flat", "rough"} <= {note.code for note in found.health}
+    explanation = explained(network, photo(), layer="network.maps", variant=variant, budget=30)
+    assert len(explanation.bank.asked) == 30
+    assert not explanation.bank.answered.any()
+    assert not explanation.heatmap.any()
+    assert not explanation.bank.weights().any()
+    assert explanation.error == 1
+    assert {"not-finite", "flat", "rough"} <= {note.code for note in explanation.health}
 
 
-def test_one_finite_answer_does_not_end_the_asking() -> None:
+def test_one_finite_score_does_not_end_the_search() -> None:
     network = spoilt(1 - 1 / MASKS)
-    found = explained(network, photo(), layer="network.maps", tolerance=0.3)
-    assert found.bank.exact
-    assert int(found.bank.answered.sum()) == 1
+    explanation = explained(network, photo(), layer="network.maps", tolerance=0.3)
+    assert explanation.bank.exact
+    assert int(explanation.bank.answered.sum()) == 1
 
 
-def test_a_fill_that_is_answered_with_nan_does_not_matter_to_variants_that_do_not_read_it() -> None:
+def test_a_nan_fill_score_affects_only_variants_that_use_it() -> None:
     class Empty(Spoilt):
-        """Answers NaN about the empty image alone."""
+        """Returns NaN only for the empty image."""
 
         def forward(self, images: Tensor) -> Tensor:
             empty = ~images.flatten(1).any(1)
@@ -781,16 +787,16 @@ def test_a_fill_that_is_answered_with_nan_does_not_matter_to_variants_that_do_no
 
     network = Empty(wide(), photo(), 0.0)
     truth = explained(wide(), photo(), budget=20)
-    found = explained(network, photo(), layer="network.maps", budget=20, head="logits")
-    assert torch.equal(found.bank.asked, truth.bank.asked)
-    assert off(found, truth) < 1e-5
+    explanation = explained(network, photo(), layer="network.maps", budget=20, head="logits")
+    assert torch.equal(explanation.bank.asked, truth.bank.asked)
+    assert off(explanation, truth) < 1e-5
 
 
 # ── records and files ────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "recorded"),
     [
         ({"budget": 20}, "20"),
         ({"budget": np.int64(20)}, "20"),
@@ -799,45 +805,43 @@ def test_a_fill_that_is_answered_with_nan_does_not_matter_to_variants_that_do_no
         ({}, "exact"),
     ],
 )
-def test_the_record_says_which_masks_were_asked_about_and_how_far_the_map_may_be_off(
-    settings: dict[str, Any], said: str
+def test_the_record_contains_scored_masks_and_estimated_error(
+    settings: dict[str, Any], recorded: str
 ) -> None:
-    found = explained(wide(), photo(), **settings)
-    record = explanation_item(found, "cat.png", Path("overlay.png"), Path("bank.safetensors"))
+    explanation = explained(wide(), photo(), **settings)
+    record = explanation_item(explanation, "cat.png", Path("overlay.png"), Path("bank.safetensors"))
     record = json.loads(json.dumps(record, allow_nan=False))
-    asked = len(found.bank.asked)
-    assert record["budget"] == found.provenance.budget == said
+    asked = len(explanation.bank.asked)
+    assert record["budget"] == explanation.provenance.budget == recorded
     assert record["channels"] == {"total": CHANNELS, "flat": FLAT, "asked": asked}
     assert record["forward_passes"] == 3 + asked
-    assert record["error"] == found.error
-    assert (record["error"] == 0) == (said == "exact") == (asked == MASKS)
+    assert record["error"] == explanation.error
+    assert (record["error"] == 0) == (recorded == "exact") == (asked == MASKS)
 
 
 @pytest.mark.parametrize("count", [2, 5, 20, 60])
-def test_rough_is_noted_where_the_stated_error_is_above_its_threshold(count: int) -> None:
+def test_rough_is_noted_if_the_error_exceeds_its_threshold(count: int) -> None:
     for seed in range(4):
-        found = explained(wide(seed, gain=60.0), photo(seed), budget=count)
-        noted = {note.code: note for note in found.health}
-        assert ("rough" in noted) == (found.error > RULES["rough"].threshold)
+        explanation = explained(wide(seed, gain=60.0), photo(seed), budget=count)
+        noted = {note.code: note for note in explanation.health}
+        assert ("rough" in noted) == (explanation.error > RULES["rough"].threshold)
         if "rough" in noted:
-            assert noted["rough"].value == found.error
-            assert f"{count} of {len(found.bank.live)} masks" in noted["rough"].sentence
-        legend = found.overlay()
+            assert noted["rough"].value == explanation.error
+            assert f"{count} of {len(explanation.bank.live)} masks" in noted["rough"].sentence
+        legend = explanation.overlay()
         assert legend.mode == "RGB"
 
 
-def test_rough_is_noted_of_few_masks_and_not_of_all() -> None:
+def test_rough_is_noted_for_few_masks_but_not_for_all() -> None:
     codes = [
         {note.code for note in explained(wide(1, gain=60.0), photo(1), budget=count).health}
         for count in (1, MASKS)
     ]
-    assert ["rough" in each for each in codes] == [True, False]
+    assert ["rough" in noted for noted in codes] == [True, False]
 
 
 @variants
-def test_a_bank_of_few_masks_keeps_its_maps_and_errors_in_its_file(
-    variant: str, tmp_path: Path
-) -> None:
+def test_a_saved_few_mask_bank_keeps_its_maps_and_errors(variant: str, tmp_path: Path) -> None:
     bank = explained(wide(), photo(), variant=variant, budget=20, seed=3).bank
     bank.save(tmp_path / "few.safetensors")
     loaded = ScoreBank.load(tmp_path / "few.safetensors")
@@ -850,11 +854,11 @@ def test_a_bank_of_few_masks_keeps_its_maps_and_errors_in_its_file(
         assert loaded.error(target, variant) == pytest.approx(bank.error(target, variant), rel=0.03)
 
 
-def test_a_bank_that_keeps_some_classes_keeps_their_maps_and_errors() -> None:
+def test_keeping_some_classes_keeps_their_maps_and_errors() -> None:
     bank = explained(wide(), photo(), budget=20).bank
     kept = bank.keep([2, 5])
     for target, variant in itertools.product((2, 5), VARIANTS):
-        # The rest is predicted as one column, which is not quite the sum of its predictions.
+        # The other columns are merged; their prediction is not exactly a sum of predictions.
         assert distance(kept.heatmap(target, variant), bank.heatmap(target, variant)) < 0.02
         assert kept.error(target, variant) == pytest.approx(bank.error(target, variant), rel=0.2)
 
@@ -879,7 +883,7 @@ BAD: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("settings", BAD, ids=str)
-def test_budgets_and_tolerances_that_make_no_sense_are_refused_before_anything_is_asked(
+def test_invalid_budgets_are_refused_before_any_pass(
     settings: dict[str, Any],
 ) -> None:
     spy, model = spied(wide())
@@ -897,7 +901,7 @@ def test_budgets_and_tolerances_that_make_no_sense_are_refused_before_anything_i
 
 
 @pytest.mark.parametrize("seed", [None, 1.5, "1", True])
-def test_a_seed_that_is_no_whole_number_is_refused(seed: Any) -> None:
+def test_a_seed_must_be_an_integer(seed: Any) -> None:
     with pytest.raises(SettingError, match="seed"):
         ScoreCAM(wide(), budget=12, seed=seed)
 
@@ -906,16 +910,8 @@ def test_a_seed_that_is_no_whole_number_is_refused(seed: Any) -> None:
 
 
 def for_photos() -> nn.Module:
-    """What `--model test_few_masks:for_photos` names: five classes, as the names are."""
+    """The model of `--model test_few_masks:for_photos`, with five classes for five names."""
     return wide(columns=5)
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder with two photos, in which the test runs."""
-    furnish(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def words(*more: str) -> list[str]:
@@ -925,7 +921,7 @@ def words(*more: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("more", "recorded"),
     [
         (["--budget", "fast"], "fast"),
         (["--budget", "30"], "30"),
@@ -934,33 +930,33 @@ def words(*more: str) -> list[str]:
         (["--budget", "exact"], "exact"),
     ],
 )
-@pytest.mark.usefixtures("here")
-def test_the_command_prints_a_strict_record_of_the_budget(more: list[str], said: str) -> None:
+@pytest.mark.usefixtures("photo_folder")
+def test_the_command_prints_a_strict_record_of_the_budget(more: list[str], recorded: str) -> None:
     answer = command(*words(*more, "--json"))
     assert answer.code == 0, answer
     [item] = answer.items
     channels = item["channels"]
     bank = ScoreBank.load(item["files"]["bank"])
-    assert item["budget"] == said
+    assert item["budget"] == recorded
     assert channels == {
         "total": CHANNELS,
         "flat": CHANNELS - len(bank.live),
         "asked": len(bank.asked),
     }
     assert item["forward_passes"] == 3 + channels["asked"]
-    if said == "exact":
+    if recorded == "exact":
         assert bank.exact
         assert item["error"] == 0
     else:
         assert not bank.exact
         assert 0 < item["error"] < 1
-    if said == "30":
+    if recorded == "30":
         assert channels["asked"] == 30
     assert bank.error(item["target"]["index"]) == pytest.approx(item["error"], rel=0.03)
 
 
-@pytest.mark.usefixtures("here")
-def test_the_command_says_how_many_masks_and_how_far_off() -> None:
+@pytest.mark.usefixtures("photo_folder")
+def test_the_command_prints_the_number_of_masks_and_the_error() -> None:
     answer = command(*words("--budget", "30"))
     assert answer.code == 0, answer
     [item] = json.loads(Path("out/cat.json").read_text("utf-8"))["items"]
@@ -971,8 +967,8 @@ def test_the_command_says_how_many_masks_and_how_far_off() -> None:
     assert "masks" not in command(*words("--force")).out
 
 
-@pytest.mark.usefixtures("here")
-def test_the_commands_seed_is_passed_on() -> None:
+@pytest.mark.usefixtures("photo_folder")
+def test_the_command_passes_its_seed_on() -> None:
     errors = []
     for seed in ("0", "7", "-3"):
         [item] = command(*words("--budget", "12", "--seed", seed, "--json", "--force")).items
@@ -997,8 +993,8 @@ def test_the_commands_seed_is_passed_on() -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_the_command_refuses_a_budget_that_makes_no_sense_in_one_paragraph(
-    more: list[str], phrases: list[str], here: Path
+def test_the_command_refuses_invalid_budgets_in_one_paragraph(
+    more: list[str], phrases: list[str], photo_folder: Path
 ) -> None:
     refused(command(*words(*more)), *phrases)
-    assert not [name for name in listing(here) if name.startswith("out")]
+    assert not [name for name in listing(photo_folder) if name.startswith("out")]

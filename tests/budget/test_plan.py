@@ -1,7 +1,7 @@
-"""Few masks instead of all, without a model: what is predicted, what is asked next, what is stated.
+"""Few masks instead of all, without a model: predictions, the next masks, and estimated errors.
 
-The process is written down once more here, in float64 and as a textbook has it, from the constants
-of `scorecam.budget` and nothing else of it.
+These tests implement the textbook process again in float64. From `scorecam.budget` they take only
+the constants.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ def reading_of(
 
 
 def ends_of(answers: Tensor) -> Tensor:
-    """What the empty and the whole image may score, `2 n`."""
+    """Possible scores of the empty and the whole image, `2 n`."""
     return torch.stack([answers.min(dim=0).values - 1, answers.max(dim=0).values + 1])
 
 
-# ── the process, once more ───────────────────────────────────────────────────────────────────
+# ── the process ──────────────────────────────────────────────────────────────────────────────
 
 
 GRIDS = [(7,), (5, 6), (3, 4, 5), (300,), (20, 24), (9, 9, 9)]
@@ -62,7 +62,7 @@ GRIDS = [(7,), (5, 6), (3, 4, 5), (300,), (20, 24), (9, 9, 9)]
 
 @pytest.mark.parametrize("grid", GRIDS)
 @pytest.mark.parametrize("count", [1, 2, 9, 30])
-def test_predictions_are_those_of_the_textbook_formula(grid: tuple[int, ...], count: int) -> None:
+def test_predictions_equal_the_textbook_formula(grid: tuple[int, ...], count: int) -> None:
     maps = maps_of(40, *grid)
     asked = torch.randperm(40)[:count].tolist()
     scores = scores_of(maps, 3)[asked]
@@ -70,21 +70,21 @@ def test_predictions_are_those_of_the_textbook_formula(grid: tuple[int, ...], co
     process = Process(maps)
     truth = process.mean(asked, scores.double().numpy())
     truth[asked] = scores
-    found = posterior.complete(scores).double().numpy()
-    np.testing.assert_allclose(found, truth, rtol=0, atol=2e-4)
+    result = posterior.complete(scores).double().numpy()
+    np.testing.assert_allclose(result, truth, rtol=0, atol=2e-4)
     left = process.prior.diagonal() - process.covariance(asked).diagonal()
-    assert left.min() > 0.01  # something was learnt of every mask
+    assert left.min() > 0.01  # every prediction has improved
     np.testing.assert_allclose(
         posterior.variance.double().numpy(), process.covariance(asked).diagonal(), rtol=0, atol=1e-3
     )
 
 
-def test_of_one_answer_every_other_score_is_expected_to_be_the_same() -> None:
+def test_one_score_predicts_the_same_for_every_mask() -> None:
     completed = surrogate_of(maps_of(12, 5, 5)).given([4]).complete(torch.tensor([[2.5, -7.0]]))
     torch.testing.assert_close(completed, torch.tensor([[2.5, -7.0]]).expand(12, 2))
 
 
-def test_half_of_the_masks_tell_most_of_the_other_half() -> None:
+def test_half_of_the_masks_predict_most_of_the_other_half() -> None:
     left = []
     for seed in range(6):
         maps = maps_of(60, 5, 5, seed=seed)
@@ -95,21 +95,21 @@ def test_half_of_the_masks_tell_most_of_the_other_half() -> None:
     assert np.mean(left) < 0.4  # their mean would leave 1
 
 
-def test_large_maps_are_pooled_by_averages() -> None:
+def test_large_maps_are_average_pooled() -> None:
     maps = torch.rand(3, 32, 32)
     blocks = maps.reshape(3, 16, 2, 16, 2).mean((2, 4)).flatten(1)
     torch.testing.assert_close(surrogate_of(maps).maps, blocks)
 
 
-def test_a_mask_of_several_channels_weighs_the_sum_of_their_maps() -> None:
+def test_a_shared_mask_counts_the_sum_of_its_channels_maps() -> None:
     one, other = maps_of(2, 4, 4)
     maps = torch.stack([one, other, 4 * one, 0.5 * other, one])
-    found = surrogate_of(maps)
-    assert len(found) == 2
-    torch.testing.assert_close(found.maps, torch.stack([6 * one, 1.5 * other]).flatten(1))
+    result = surrogate_of(maps)
+    assert len(result) == 2
+    torch.testing.assert_close(result.maps, torch.stack([6 * one, 1.5 * other]).flatten(1))
 
 
-def test_a_columns_amplitude_is_its_likeliest_factor_on_the_covariance() -> None:
+def test_the_amplitude_of_a_column_maximises_its_likelihood() -> None:
     maps = maps_of(30, 5, 5)
     asked = list(range(0, 30, 2))
     scores = scores_of(maps, 2)[asked]
@@ -126,7 +126,7 @@ def test_a_columns_amplitude_is_its_likeliest_factor_on_the_covariance() -> None
     np.testing.assert_allclose(posterior.deviation(scores[:, 1]).numpy(), deviation, rtol=1e-2)
 
 
-def test_surprise_is_how_far_each_answer_is_from_what_the_others_predict() -> None:
+def test_surprise_is_the_leave_one_out_prediction_error() -> None:
     maps = maps_of(25, 5, 5)
     asked = [3, 1, 20, 8, 11, 14, 6]
     scores = scores_of(maps, 1)[asked]
@@ -154,13 +154,13 @@ def test_surprise_is_how_far_each_answer_is_from_what_the_others_predict() -> No
     alone = [float(i == most) for i in range(len(asked))]
     assert surprise(alone) == pytest.approx(math.sqrt(max(squares)), rel=1e-3)
     assert surprise([1.0] * len(asked)) == pytest.approx(math.sqrt(np.mean(squares)), rel=1e-3)
-    # What counts for nothing does not make the rest look better than it is.
+    # A mask without influence does not reduce the error of the others.
     least = [float(i == int(np.argmin(squares))) for i in range(len(asked))]
     assert surprise(least) == pytest.approx(math.sqrt(np.mean(squares)), rel=1e-3)
     assert surprise([0.0] * len(asked)) == pytest.approx(math.sqrt(np.mean(squares)), rel=1e-3)
 
 
-# ── completing ───────────────────────────────────────────────────────────────────────────────
+# ── completion ───────────────────────────────────────────────────────────────────────────────
 
 
 @settings(max_examples=30)
@@ -189,7 +189,7 @@ def test_a_constant_added_to_the_scores_is_added_to_all(
 
 @settings(max_examples=30)
 @given(seed=seeds, asked=st.permutations(range(15)), count=st.integers(1, 15))
-def test_what_was_answered_stays_as_it_is(seed: int, asked: list[int], count: int) -> None:
+def test_completing_keeps_the_known_scores(seed: int, asked: list[int], count: int) -> None:
     maps = maps_of(15, 4, 5, seed=seed)
     asked = asked[:count]
     scores = scores_of(maps, 3, seed)[asked]
@@ -199,23 +199,21 @@ def test_what_was_answered_stays_as_it_is(seed: int, asked: list[int], count: in
     assert torch.equal(completed[asked], scores)
     assert not posterior.deviation(scores[:, 0])[asked].any()
     assert not posterior.sampled_errors()[asked].any()
-    for column in range(3):  # one column says nothing of another
+    for column in range(3):  # columns are independent
         alone = posterior.complete(scores[:, [column]])
         torch.testing.assert_close(alone[:, 0], completed[:, column], rtol=0, atol=1e-4)
 
 
 @settings(max_examples=30)
 @given(seed=seeds, order=st.permutations(range(18)))
-def test_the_order_of_the_channels_and_of_the_answers_does_not_matter(
-    seed: int, order: list[int]
-) -> None:
+def test_the_order_of_channels_and_scores_does_not_matter(seed: int, order: list[int]) -> None:
     maps = maps_of(18, 4, 5, seed=seed)
     scores = scores_of(maps, 2, seed)
     asked = list(range(7))
     completed = surrogate_of(maps).given(asked).complete(scores[asked])
     moved = [order.index(mask) for mask in asked]
-    found = surrogate_of(maps[order]).given(moved).complete(scores[order][moved])
-    torch.testing.assert_close(found, completed[order], rtol=0, atol=1e-3)
+    result = surrogate_of(maps[order]).given(moved).complete(scores[order][moved])
+    torch.testing.assert_close(result, completed[order], rtol=0, atol=1e-3)
 
 
 @settings(max_examples=30)
@@ -235,7 +233,7 @@ def test_the_scale_of_the_activations_does_not_matter(seed: int, scale: int) -> 
     assert errors[1] == pytest.approx(errors[0], abs=1e-5)
 
 
-def test_more_answers_leave_less_to_doubt() -> None:
+def test_more_scores_reduce_the_uncertainty() -> None:
     surrogate = surrogate_of(maps_of(30, 5, 5))
     variances = [surrogate.given(list(range(count))).variance for count in (1, 2, 5, 12, 30)]
     for before, after in itertools.pairwise(variances):
@@ -243,18 +241,18 @@ def test_more_answers_leave_less_to_doubt() -> None:
         assert after.sum() < 0.95 * before.sum()
 
 
-# ── choosing ─────────────────────────────────────────────────────────────────────────────────
+# ── selection ────────────────────────────────────────────────────────────────────────────────
 
 
 def left(process: Process, effects: Tensor, known: list[int]) -> float:
-    """The expected square of the map's error, summed over its cells."""
+    """The expected squared error of the map, summed over its cells."""
     precise = effects.double().numpy()
     return float(np.trace(precise.T @ process.covariance(known) @ precise))
 
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("asked", [[], [7], [2, 9, 5]])
-def test_the_mask_that_is_asked_next_leaves_the_least_error_of_all(
+def test_the_next_mask_minimises_the_remaining_error(
     seed: int, asked: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gp, "BLOCK", 5)  # the last block of 14 masks is not full
@@ -269,17 +267,17 @@ def test_the_mask_that_is_asked_next_leaves_the_least_error_of_all(
         candidates = set(range(14)) - {*closed, *chosen[:step]}
         best = min(left(process, effects, [*known, other]) for other in candidates)
         now = left(process, effects, known)
-        # Of two that are as good to float32's rounding, either may be chosen.
+        # Two masks that are equal to float32 rounding are interchangeable.
         assert left(process, effects, [*known, mask]) <= best + 1e-4 * now
 
 
-def test_of_masks_that_are_alike_in_all_else_those_that_move_the_map_most_are_asked_first() -> None:
+def test_masks_that_change_the_map_most_are_scored_first() -> None:
     surrogate = surrogate_of(torch.eye(6).reshape(6, 2, 3))
     effects = torch.tensor([0.3, 0.0, 5.0, -2.0, 0.1, 1.0])[:, None] * torch.eye(6)
     assert surrogate.given([]).choose(effects, 6, []) == [2, 3, 5, 0, 4, 1]
 
 
-def test_a_score_counts_by_how_it_moves_the_scaled_map() -> None:
+def test_a_score_counts_by_its_effect_on_the_scaled_map() -> None:
     maps = maps_of(10, 4, 5) - 0.3
     surrogate = surrogate_of(maps)
     answers = scores_of(maps, 1)
@@ -290,12 +288,12 @@ def test_a_score_counts_by_how_it_moves_the_scaled_map() -> None:
     positive = shown.relu()
     scaled = positive / positive.max()
     rows = [torch.autograd.grad(cell, weights, retain_graph=True)[0] for cell in scaled]
-    found = reading.effects(surrogate)
-    torch.testing.assert_close(found, torch.stack(rows, 1).float(), rtol=0, atol=1e-4)
-    assert not found[:, int(shown.argmax())].abs().max() > 1e-6
+    result = reading.effects(surrogate)
+    torch.testing.assert_close(result, torch.stack(rows, 1).float(), rtol=0, atol=1e-4)
+    assert not result[:, int(shown.argmax())].abs().max() > 1e-6
 
 
-def test_channels_whose_weight_seems_fixed_still_count_a_little() -> None:
+def test_channels_with_saturated_weights_still_count_a_little() -> None:
     maps = maps_of(10, 4, 5)
     surrogate = surrogate_of(maps)
     asked = list(range(10))
@@ -310,10 +308,10 @@ def test_channels_whose_weight_seems_fixed_still_count_a_little() -> None:
 
 @pytest.mark.parametrize("factor", [0.0, -1.0])
 @variants
-def test_effects_on_a_map_that_shows_nothing_are_finite(variant: str, factor: float) -> None:
+def test_effects_on_an_empty_map_are_finite(variant: str, factor: float) -> None:
     maps = maps_of(9, 4, 5)
     maps = factor * maps
-    if factor == 0:  # all the same but for one cell, which nothing adds to
+    if factor == 0:  # all equal except for one cell, to which no map contributes
         maps[:, 0, 0] = torch.linspace(-2, -1, 9)
     surrogate = surrogate_of(maps)
     reading = reading_of(surrogate.given([0]), torch.zeros(1, 2), variant)
@@ -323,7 +321,7 @@ def test_effects_on_a_map_that_shows_nothing_are_finite(variant: str, factor: fl
     assert sorted(chosen) == list(range(1, len(surrogate)))
 
 
-def test_slopes_are_chords_over_what_is_in_doubt() -> None:
+def test_slopes_are_chords_over_the_uncertain_range() -> None:
     scores = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
     ends = torch.zeros(2, 3)
     doubt = torch.linspace(0, 3, 40)
@@ -342,7 +340,7 @@ def test_slopes_are_chords_over_what_is_in_doubt() -> None:
     torch.testing.assert_close(slopes("official", "logits"), chord)
     chord = ((z + step).sigmoid() - (z - step).sigmoid()) / (2 * step)
     torch.testing.assert_close(slopes("official", "sigmoid"), chord)
-    # A softmax over the channels: each weight moves with its own score, by as much as it is.
+    # A softmax over the channels: the derivative of each weight by its own score is the weight.
     doubt = torch.zeros(40)
     weights = z.softmax(0)
     torch.testing.assert_close(
@@ -350,29 +348,29 @@ def test_slopes_are_chords_over_what_is_in_doubt() -> None:
     )
 
 
-# ── what is stated ───────────────────────────────────────────────────────────────────────────
+# ── estimated errors ─────────────────────────────────────────────────────────────────────────
 
 
-def test_what_is_drawn_varies_as_the_process_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_samples_have_the_covariance_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     draws, waves = 4000, 2**14
     monkeypatch.setattr(gp, "DRAWS", draws)
     monkeypatch.setattr(gp, "WAVES", waves)
-    monkeypatch.setattr(gp, "NOISE", 0.3)  # so much that it shows
+    monkeypatch.setattr(gp, "NOISE", 0.3)  # large enough to have an effect
     maps = maps_of(12, 4, 4)
     asked = [1, 4, 9]
     posterior = surrogate_of(maps).given(asked)
     process = Process(maps)
 
     def within(drawn: Tensor, truth: Array, waved: Array) -> None:
-        """Five standard errors of a sample covariance, and of what the random waves miss."""
-        found = (drawn @ drawn.T / draws).double().numpy()
+        """Five standard errors of a sample covariance and of the random waves."""
+        result = (drawn @ drawn.T / draws).double().numpy()
         variances = truth.diagonal()
         sampling = np.sqrt((np.outer(variances, variances) + truth**2) / draws)
-        assert (np.abs(found - truth) <= 5 * (sampling + waved) + 1e-6).all()
-        # And it would be seen if the draws were a tenth too wide.
-        assert (np.abs(1.21 * found - truth).diagonal() > 5 * (sampling + waved).diagonal()).any()
+        assert (np.abs(result - truth) <= 5 * (sampling + waved) + 1e-6).all()
+        # Samples that are a tenth too wide would fail.
+        assert (np.abs(1.21 * result - truth).diagonal() > 5 * (sampling + waved).diagonal()).any()
 
-    # Two cosines' product, twice over, has a variance of at most 3/2 around its mean.
+    # Twice the product of two cosines has a variance of at most 3/2.
     missed = np.full((12, 12), gp.SMOOTH * math.sqrt(1.5 / waves))
     drawn, noise = posterior.surrogate.draws
     assert drawn.shape == noise.shape == (12, draws)
@@ -388,7 +386,7 @@ def test_what_is_drawn_varies_as_the_process_says(monkeypatch: pytest.MonkeyPatc
 
 
 def world(seed: int, count: int = 50) -> tuple[Tensor, Tensor]:
-    """Maps, and scores that the process itself may draw (one column)."""
+    """Maps, and one column of scores sampled from the process."""
     maps = maps_of(count, 5, 5, seed=seed)
     root = np.linalg.cholesky(Process(maps).prior)
     drawn = root @ np.random.default_rng(seed).standard_normal((count, 1))
@@ -420,60 +418,58 @@ def stated_and_true(
         ("literal", "sigmoid", 0.5),
     ],
 )
-def test_the_stated_error_is_seldom_exceeded_and_not_far_from_the_true_one(
-    variant: str, head: Head, unit: float
-) -> None:
+def test_the_estimated_error_is_calibrated(variant: str, head: Head, unit: float) -> None:
     pairs = [
         stated_and_true(maps, unit * scores, list(range(0, 50, 3)), variant, head)
         for maps, scores in map(world, range(60))
     ]
     stated, true = np.array(pairs).T
     assert true.mean() > 1e-3
-    # It is made to hold in nine of ten; of 60, no fewer than 48 by chance in 99 of 100 cases.
+    # It should hold for nine of ten; of 60, at least 48 do in 99 of 100 cases.
     assert np.mean(true <= stated) >= 0.8
     assert stated.mean() < 3 * true.mean()
 
 
-def test_the_stated_error_falls_as_more_is_asked() -> None:
+def test_the_estimated_error_falls_with_more_masks() -> None:
     means = []
     for count in (8, 16, 32, 49):
         worlds = [world(seed) for seed in range(20)]
-        found = [
+        result = [
             stated_and_true(maps, scores, list(range(count)), "increase", "value")[0]
             for maps, scores in worlds
         ]
-        means.append(np.mean(found))
+        means.append(np.mean(result))
     assert all(after < 0.9 * before for before, after in itertools.pairwise(means))
 
 
 @variants
-def test_of_one_answer_nothing_can_be_stated(variant: str) -> None:
+def test_the_estimated_error_of_one_score_is_one(variant: str) -> None:
     maps, scores = world(0)
     assert stated_and_true(maps, scores, [3], variant, "value")[0] == 1
 
 
 @pytest.mark.parametrize("variant", ["official", "literal"])
-def test_what_another_class_does_to_a_probability_is_as_uncertain(variant: str) -> None:
+def test_uncertainty_of_other_logits_affects_probabilities(variant: str) -> None:
     maps, scores = world(3)
     still = torch.cat([torch.zeros_like(scores), scores], dim=1)  # the target's own logit
     asked = list(range(0, 50, 3))
     stated, true = stated_and_true(maps, 0.5 * still, asked, variant, "logits")
-    # A logit that moves against one that is still is a probability as the sigmoid of the other.
+    # With one logit fixed, the probability is the sigmoid of the other.
     truth = stated_and_true(maps, -0.5 * scores, asked, variant, "sigmoid")
     assert true == pytest.approx(truth[1], rel=1e-3)
     assert stated == pytest.approx(truth[0], rel=0.2)
 
 
-def test_where_all_answers_agree_there_is_no_error_to_state() -> None:
+def test_equal_scores_have_no_estimated_error() -> None:
     maps = maps_of(20, 4, 5)
-    found, true = stated_and_true(maps, torch.full((20, 1), 2.0), [1, 5, 8], "increase", "value")
+    result, true = stated_and_true(maps, torch.full((20, 1), 2.0), [1, 5, 8], "increase", "value")
     assert true < 1e-6
-    assert found < 1e-4
+    assert result < 1e-4
 
 
 @pytest.mark.parametrize("power", [-110, -90, 0, 60])
-def test_the_error_of_a_scaled_map_does_not_hang_on_the_size_of_its_weights(power: int) -> None:
-    # A class with a probability of 1e-33 has a map as any other: it is scaled before it is shown.
+def test_the_error_does_not_depend_on_the_size_of_the_weights(power: int) -> None:
+    # A class with a probability of 1e-33 has a map like any other: maps are scaled before display.
     maps, scores = world(1)
     asked = list(range(0, 50, 3))
     posterior = surrogate_of(maps).given(asked)
@@ -481,7 +477,7 @@ def test_the_error_of_a_scaled_map_does_not_hang_on_the_size_of_its_weights(powe
     def sized(answers: cam.Answers, target: int) -> Tensor:
         return (0.2 * answers.scores[:, target]).exp() * 2.0**power
 
-    def found(how: Callable[[cam.Answers, int], Tensor]) -> tuple[float, list[int]]:
+    def error_and_choice(how: Callable[[cam.Answers, int], Tensor]) -> tuple[float, list[int]]:
         reading = reading_of(posterior, scores[asked], Variant("own", "own", how), "value")
         effects = reading.effects(posterior.surrogate, FLOOR)
         return (
@@ -492,12 +488,12 @@ def test_the_error_of_a_scaled_map_does_not_hang_on_the_size_of_its_weights(powe
     def plain(answers: cam.Answers, target: int) -> Tensor:
         return (0.2 * answers.scores[:, target]).exp()
 
-    truth, chosen = found(plain)
+    truth, chosen = error_and_choice(plain)
     assert truth > 0.02
-    assert found(sized) == (pytest.approx(truth, rel=1e-3), chosen)
+    assert error_and_choice(sized) == (pytest.approx(truth, rel=1e-3), chosen)
 
 
-def test_draws_come_from_the_seed_alone() -> None:
+def test_samples_depend_only_on_the_seed() -> None:
     maps, scores = world(2)
     asked = list(range(0, 50, 4))
 
@@ -515,11 +511,11 @@ def test_draws_come_from_the_seed_alone() -> None:
     assert error(6) == others[0]
 
 
-# ── whatever comes ───────────────────────────────────────────────────────────────────────────
+# ── unusual input ────────────────────────────────────────────────────────────────────────────
 
 
 def odd_maps(kinds: list[tuple[str, int]], seed: int) -> Tensor:
-    """One map per entry, each an odd relative of the first."""
+    """One map per entry, each an unusual transform of the first."""
     first = maps_of(1, 4, 5, seed=seed)[0]
     generator = torch.Generator().manual_seed(seed)
     maps = []
@@ -580,7 +576,7 @@ odd = st.lists(
     size=1e4,
     how=("increase", "value"),
 )
-def test_whatever_the_maps_and_scores_nothing_becomes_nan(
+def test_no_maps_or_scores_lead_to_nan(
     kinds: list[tuple[str, int]], seed: int, count: int, size: float, how: tuple[str, Head]
 ) -> None:
     variant, head = how
@@ -594,39 +590,39 @@ def test_whatever_the_maps_and_scores_nothing_becomes_nan(
     completed = posterior.complete(answers)
     reading = reading_of(posterior, answers, variant, head)
     effects = reading.effects(surrogate, FLOOR)
-    for found in (
+    for result in (
         completed,
         posterior.variance,
         reading.deviation,
         reading.weights,
         reading.slopes,
     ):
-        assert found.isfinite().all()
+        assert result.isfinite().all()
     assert effects.isfinite().all()
     assert posterior.sampled_errors().isfinite().all()
     assert 0 <= error_of(posterior, answers, reading) <= 1
     rest = posterior.choose(effects, len(surrogate) - len(asked), asked)
     assert sorted(asked + rest) == list(range(len(surrogate)))
-    # The predictions of a smooth process do not run away from what was answered.
+    # The predictions of a smooth process stay close to the known scores.
     assert completed.abs().max() <= 20 * answers.abs().max() + 1e-3
 
 
 # ── plans ────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_budget_is_all_or_the_fast_few_or_a_count() -> None:
+def test_a_budget_is_all_fast_or_a_count() -> None:
     assert plan("exact", None) is None
     assert plan("fast", None) is FAST
     for count in (1, 40, np.int64(40)):
-        found = plan(count, None)
-        assert (found.least, found.most) == (count, count)
-        assert found.until == math.inf
+        result = plan(count, None)
+        assert (result.least, result.most) == (count, count)
+        assert result.until == math.inf
     tight = plan("exact", 0.02)
     assert (tight.least, tight.most, tight.until) == (MIN_FOR_TOLERANCE, math.inf, 0.02)
 
 
-def test_the_fast_plan_leaves_something_to_gain() -> None:
-    assert ROUND - 1 <= FAST.least < FAST.most < 1000  # with the first masks, the fill is asked
+def test_the_fast_plan_scores_fewer_than_all_masks() -> None:
+    assert ROUND - 1 <= FAST.least < FAST.most < 1000  # the fill is scored with the first masks
     assert 0 < FAST.until < 0.3
 
 
@@ -634,7 +630,7 @@ def test_the_fast_plan_leaves_something_to_gain() -> None:
     "given_budget",
     [0, -1, True, False, 1.5, 8.0, math.nan, "quick", "Fast", "", "12", None, [8], (8,)],
 )
-def test_a_budget_that_makes_no_sense_is_refused(given_budget: Any) -> None:
+def test_invalid_budgets_are_refused(given_budget: Any) -> None:
     with pytest.raises(SettingError) as refused:
         plan(given_budget, None)
     assert repr(given_budget) in refused.value.what
@@ -645,7 +641,7 @@ def test_a_budget_that_makes_no_sense_is_refused(given_budget: Any) -> None:
 @pytest.mark.parametrize(
     "tolerance", [0, 0.0, 1, 1.0, 2, -0.1, "a", "0.1", math.nan, math.inf, True, [0.1]]
 )
-def test_a_tolerance_that_makes_no_sense_is_refused(tolerance: Any) -> None:
+def test_invalid_tolerances_are_refused(tolerance: Any) -> None:
     with pytest.raises(SettingError) as refused:
         plan("exact", tolerance)
     assert repr(tolerance) in refused.value.what
@@ -653,20 +649,20 @@ def test_a_tolerance_that_makes_no_sense_is_refused(tolerance: Any) -> None:
 
 
 @pytest.mark.parametrize("given_budget", ["fast", 20, "quick"])
-def test_a_budget_and_a_tolerance_are_not_taken_together(given_budget: Any) -> None:
+def test_a_budget_and_a_tolerance_exclude_each_other(given_budget: Any) -> None:
     with pytest.raises(SettingError, match="both say when to stop") as refused:
         plan(given_budget, 0.1)
     assert refused.value.do
 
 
-def test_a_budget_is_recorded_in_the_users_words() -> None:
+def test_a_budget_is_recorded_as_the_user_wrote_it() -> None:
     assert described("exact", None) == "exact"
     assert described("fast", None) == "fast"
     assert described(40, None) == "40"
     assert described("exact", 0.02) == "tolerance 0.02"
 
 
-# ── asking in rounds ─────────────────────────────────────────────────────────────────────────
+# ── rounds ───────────────────────────────────────────────────────────────────────────────────
 
 
 Answering = Callable[[Tensor], Tensor]
@@ -682,7 +678,7 @@ def inquired(
     head: Head = "logits",
     seed: int = 0,
 ) -> tuple[BudgetedSearch, list[int]]:
-    """An search that has come to its end, and how many masks it asked about in each round."""
+    """A finished search, and the number of masks that it scored in each round."""
     search = BudgetedSearch(
         surrogate_of(maps, seed), scores.mean(dim=0), (column, VARIANTS[variant]), wanted
     )
@@ -695,7 +691,7 @@ def inquired(
 
 
 @pytest.mark.parametrize("count", [1, 2, ROUND - 1, ROUND, 3 * ROUND + 1, 40, 1000])
-def test_a_count_is_asked_in_rounds_each_mask_once(count: int) -> None:
+def test_a_count_is_scored_in_rounds_each_mask_once(count: int) -> None:
     maps = maps_of(40, 5, 5)
     search, rounds = inquired(maps, scores_of(maps, 4), Plan(count, count, math.inf))
     asked = min(count, 40)
@@ -706,7 +702,7 @@ def test_a_count_is_asked_in_rounds_each_mask_once(count: int) -> None:
     assert len(search.select()) == 0
 
 
-def test_rounds_grow_with_what_is_known_already() -> None:
+def test_rounds_grow_with_the_number_of_known_scores() -> None:
     maps = maps_of(300, 5, 5)
     _, rounds = inquired(maps, scores_of(maps, 1), Plan(300, 300, math.inf), head="value")
     assert sum(rounds) == 300
@@ -716,14 +712,14 @@ def test_rounds_grow_with_what_is_known_already() -> None:
         assert size <= max(ROUND, sum(rounds[:number]) / 8)
 
 
-def test_where_no_channel_has_a_mask_nothing_is_asked() -> None:
+def test_without_masks_nothing_is_scored() -> None:
     search, rounds = inquired(torch.zeros(0, 5, 5), torch.zeros(0, 3), FAST)
     assert (search.done, search.most, search.selected, rounds) == (True, 0, [], [])
     assert search.weights().shape == (0,)
 
 
 @pytest.mark.parametrize("until", [0.4, 0.1, 0.03])
-def test_asking_stops_as_soon_as_the_stated_error_is_small_enough(until: float) -> None:
+def test_search_stops_once_the_estimated_error_is_small_enough(until: float) -> None:
     maps = maps_of(120, 5, 5)
     scores = scores_of(maps, 1)
     search, rounds = inquired(maps, scores, Plan(12, math.inf, until), head="value")
@@ -735,7 +731,7 @@ def test_asking_stops_as_soon_as_the_stated_error_is_small_enough(until: float) 
     assert len(before) < 12 or earlier.error > until
 
 
-def test_least_masks_are_asked_though_the_error_is_small_and_no_more_than_most_though_not() -> None:
+def test_search_respects_its_minimum_and_maximum() -> None:
     maps = maps_of(60, 5, 5)
     same = torch.ones(60, 2)
     search, _ = inquired(maps, same, Plan(20, math.inf, 0.5))
@@ -746,7 +742,7 @@ def test_least_masks_are_asked_though_the_error_is_small_and_no_more_than_most_t
     assert search.error > 0.001
 
 
-def test_which_masks_a_count_asks_does_not_hang_on_the_seed() -> None:
+def test_a_count_selects_the_same_masks_for_every_seed() -> None:
     maps = maps_of(50, 5, 5)
     scores = scores_of(maps, 3)
     wanted = Plan(25, 25, math.inf)
@@ -757,18 +753,18 @@ def test_which_masks_a_count_asks_does_not_hang_on_the_seed() -> None:
         assert torch.equal(again.weights(), first.weights())
 
 
-def test_what_is_asked_hangs_on_the_answers_and_on_the_target() -> None:
+def test_the_selected_masks_depend_on_scores_and_target() -> None:
     maps = maps_of(60, 5, 5)
     scores = 4 * scores_of(maps, 4)
     wanted = Plan(20, 20, math.inf)
     first, _ = inquired(maps, scores, wanted, variant="official")
     other, _ = inquired(maps, scores, wanted, variant="official", column=2)
-    assert first.selected[: ROUND - 1] == other.selected[: ROUND - 1]  # nothing was known yet
+    assert first.selected[: ROUND - 1] == other.selected[: ROUND - 1]  # no score was known yet
     assert {*first.selected} != {*other.selected}
 
 
 @pytest.mark.parametrize("column", [0, 5, 399])
-def test_of_many_columns_the_target_keeps_its_place_and_its_probability(column: int) -> None:
+def test_reducing_columns_keeps_the_target_and_its_probability(column: int) -> None:
     maps = maps_of(40, 5, 5)
     scores = scores_of(maps, 400)
     search, _ = inquired(maps, scores, Plan(20, 20, math.inf), column=column, variant="official")
@@ -776,7 +772,7 @@ def test_of_many_columns_the_target_keeps_its_place_and_its_probability(column: 
     torch.testing.assert_close(search.weights()[search.selected], truth, rtol=1e-4, atol=0)
 
 
-def test_answers_that_are_not_finite_are_left_out_and_asking_goes_on() -> None:
+def test_nonfinite_scores_are_skipped_and_search_continues() -> None:
     maps = maps_of(40, 5, 5)
     scores = scores_of(maps, 3)
     lost = torch.zeros(40, dtype=torch.bool)
@@ -789,13 +785,13 @@ def test_answers_that_are_not_finite_are_left_out_and_asking_goes_on() -> None:
     assert len({*search.selected}) == 25
     known = [mask for mask in search.selected if not lost[mask]]
     assert 0 < len(known) < 25
-    # As if those had never been asked.
+    # As if those had never been scored.
     truth = surrogate_of(maps).given(known).complete(scores[known])
     torch.testing.assert_close(search.weights(), truth[:, 0], rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("wanted", [Plan(10, 20, 0.1), Plan(20, 20, math.inf)])
-def test_where_no_answer_is_finite_asking_ends_where_it_must_and_no_weight_is_known(
+def test_without_finite_scores_search_ends_without_weights(
     wanted: Plan,
 ) -> None:
     maps = maps_of(40, 5, 5)
@@ -805,7 +801,7 @@ def test_where_no_answer_is_finite_asking_ends_where_it_must_and_no_weight_is_kn
     assert not search.weights().any()
 
 
-def test_one_finite_answer_among_many_is_not_taken_for_certainty() -> None:
+def test_one_finite_score_among_many_is_not_certainty() -> None:
     maps = maps_of(40, 5, 5)
     scores = torch.full((40, 2), math.nan)
     scores[7] = 1.0

@@ -1,4 +1,4 @@
-"""The variant that is no weighted sum: Score-CAM where the evidence field agrees with it."""
+"""The consensus variant: Score-CAM where the evidence field agrees with it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def surrogate_of(maps: Tensor) -> Surrogate:
 
 
 class Field:
-    """The mean of the process and its gradient, once more, in numpy: nothing shared."""
+    """An independent numpy version of the mean of the process and its gradient."""
 
     def __init__(self, maps: Tensor, scores: np.ndarray, empty: float, whole: float) -> None:
         content = content_of(maps)
@@ -50,7 +50,7 @@ class Field:
         return float(self.centre + self.closeness(place) @ self.answer)
 
     def integrated(self, steps: int) -> np.ndarray:
-        """By central differences, at the middle of so many steps."""
+        """Central differences at the midpoints of `steps` steps."""
         width = 1e-5
         total = np.zeros(self.cells)
         for step in range(steps):
@@ -66,30 +66,30 @@ def test_the_field_is_the_integrated_gradient_of_the_process() -> None:
     maps = maps_of(40, 4, 5)
     scores = scores_of(maps, 3)
     empty, whole = scores.amin(dim=0) - 1, scores.amax(dim=0) + 1
-    found = surrogate_of(maps).field(scores, empty, whole)
-    assert found.shape == (20, 3)
+    result = surrogate_of(maps).field(scores, empty, whole)
+    assert result.shape == (20, 3)
     for column in range(3):
         z = scores[:, column].double().numpy()
         truth = Field(maps, z, float(empty[column]), float(whole[column]))
         np.testing.assert_allclose(
-            found[:, column].numpy(), truth.integrated(gp.STEPS), rtol=1e-3, atol=1e-3
+            result[:, column].numpy(), truth.integrated(gp.STEPS), rtol=1e-3, atol=1e-3
         )
 
 
-def test_the_field_is_complete() -> None:
-    """Its cells sum to what the process says of the whole image less what of the empty one."""
+def test_the_field_sums_to_the_score_difference() -> None:
+    """Its cells sum to the predicted score of the whole image minus that of the empty one."""
     maps = maps_of(60, 5, 5)
     z = scores_of(maps, 1)
     empty, whole = torch.tensor([-2.0]), torch.tensor([7.0])
     truth = Field(maps, z[:, 0].double().numpy(), -2.0, 7.0)
     rise = truth.mean(np.ones(25)) - truth.mean(np.zeros(25))
-    found = float(surrogate_of(maps).field(z, empty, whole).sum())
-    assert found == pytest.approx(rise, rel=0.02)
-    assert rise == pytest.approx(9, rel=0.25)  # the process believes most of what it was told
+    result = float(surrogate_of(maps).field(z, empty, whole).sum())
+    assert result == pytest.approx(rise, rel=0.02)
+    assert rise == pytest.approx(9, rel=0.25)  # the process fits most of the given scores
 
 
-def test_what_the_score_hangs_on_stands_out() -> None:
-    """The score is the content of one cell: the field's largest by far."""
+def test_the_cell_that_determines_the_score_dominates() -> None:
+    """The score depends on one cell only, so the field is largest there."""
     maps = maps_of(80, 4, 4)
     z = torch.from_numpy(content_of(maps)[:, [6]]).float() * 5
     field = surrogate_of(maps).field(z, torch.zeros(1), torch.full((1,), 5.0))[:, 0]
@@ -97,7 +97,7 @@ def test_what_the_score_hangs_on_stands_out() -> None:
     assert float(field[6]) > 4 * float(others.abs().max())
 
 
-def test_the_map_is_the_geometric_mean_of_both_readings() -> None:
+def test_the_map_is_the_geometric_mean_of_both_maps() -> None:
     torch.manual_seed(0)
     network = Regions(torch.rand(3, 6))
     image = regions((4, 5, 6, 7, 8, 9), 8, 8) + 0.3 * torch.rand(6, 8, 8)
@@ -115,26 +115,26 @@ def test_the_map_is_the_geometric_mean_of_both_readings() -> None:
 
 
 @hypothesis.given(st.integers(0, 2**31), st.floats(1e-20, 1e20))
-def test_agreeing_lies_between_nothing_and_one(seed: int, factor: float) -> None:
+def test_agreement_is_between_zero_and_one(seed: int, factor: float) -> None:
     generator = torch.Generator().manual_seed(seed)
     one, other = torch.randn(2, 3, 12, generator=generator)
-    found = agreeing(one * factor, other)
-    assert float(found.min()) >= 0
-    assert float(found.max()) <= 1 + 1e-6
-    assert not found[(one <= 0) | (other <= 0)].any()
-    torch.testing.assert_close(found, agreeing(other, one))
+    result = agreeing(one * factor, other)
+    assert float(result.min()) >= 0
+    assert float(result.max()) <= 1 + 1e-6
+    assert not result[(one <= 0) | (other <= 0)].any()
+    torch.testing.assert_close(result, agreeing(other, one))
 
 
-def test_where_nothing_speaks_for_a_class_nothing_shows() -> None:
+def test_a_class_without_evidence_has_an_empty_map() -> None:
     assert not agreeing(torch.rand(9), -torch.rand(9)).any()
-    network = Regions(-torch.ones(1, 4))  # every region speaks against it
+    network = Regions(-torch.ones(1, 4))  # every region lowers the score
     bank = ScoreCAM(scorecam.open_model(network, head="value"), "maps").bank(
         regions((9, 9, 9, 9), 6, 6)
     )
     assert not bank.heatmap(0, "consensus").any()
 
 
-def test_contrast_reads_both_fields() -> None:
+def test_a_contrast_uses_the_fields_of_both_classes() -> None:
     network = Regions(torch.tensor([[0.5, 0.1, 0.1, 0.1], [0.1, 0.1, 0.1, 0.5]]))
     image = regions((16, 16, 16, 16), 8, 8)
     bank = ScoreCAM(network, "maps").bank(image)
@@ -144,7 +144,7 @@ def test_contrast_reads_both_fields() -> None:
         assert float(inside / heatmap.sum()) > 0.99
 
 
-def test_a_grid_finer_than_the_surrogates_cells_is_read_too() -> None:
+def test_a_grid_finer_than_the_surrogates_cells_works() -> None:
     network = Regions(torch.rand(2, 3))
     bank = ScoreCAM(network, "maps").bank(torch.rand(3, 20, 24))
     heatmap = bank.heatmap(0, "consensus")
@@ -152,7 +152,7 @@ def test_a_grid_finer_than_the_surrogates_cells_is_read_too() -> None:
     assert heatmap.any()
 
 
-def test_a_bank_from_a_file_reads_nearly_the_same(tmp_path: Path) -> None:
+def test_a_bank_from_a_file_gives_nearly_the_same_map(tmp_path: Path) -> None:
     torch.manual_seed(1)
     bank = ScoreCAM(Regions(torch.rand(4, 5)), "maps").bank(torch.rand(5, 8, 8))
     bank.save(tmp_path / "bank.safetensors", classes=[1, 2])
@@ -166,7 +166,7 @@ def test_a_bank_from_a_file_reads_nearly_the_same(tmp_path: Path) -> None:
         )
 
 
-def test_its_formula_names_both_parts() -> None:
+def test_the_formula_names_both_parts() -> None:
     formula = VARIANTS["consensus"].formula_for("logits")
     assert "softmax over k of 2 z_t(X·H_k)" in formula
     assert "integrated gradients" in formula

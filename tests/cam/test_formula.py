@@ -1,4 +1,4 @@
-"""Every variant is what a plain float64 loop, written from the paper, makes of the same network."""
+"""Every variant equals a plain float64 loop written from the paper."""
 
 from __future__ import annotations
 
@@ -20,17 +20,15 @@ def expected(network: Network, image: Tensor, target: int, variant: str) -> Tens
 
 @pytest.mark.parametrize("variant", reference.VARIANTS)
 @pytest.mark.parametrize("kind", NETWORKS)
-def test_every_class_of_every_variant_equals_the_papers_loop(
-    kind: type[Network], variant: str
-) -> None:
+def test_every_class_and_variant_equals_the_papers_loop(kind: type[Network], variant: str) -> None:
     network = build(kind)
     image = images_for(network)[0]
     model = scorecam.open_model(network, head="logits")
     bank = scorecam.ScoreCAM(model, network.layer).bank(image)
     for target in range(CLASSES):
-        found = scorecam.scaled(bank.heatmap(target, variant)).double()
+        result = scorecam.scaled(bank.heatmap(target, variant)).double()
         truth = expected(network, image, target, variant)
-        torch.testing.assert_close(found, truth, rtol=0, atol=1e-5)
+        torch.testing.assert_close(result, truth, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
@@ -39,9 +37,9 @@ def test_a_batch_with_a_class_per_image_equals_the_papers_loop(kind: type[Networ
     images = images_for(network, count=3)
     model = scorecam.open_model(network, head="logits")
     maps = scorecam.ScoreCAM(model, network.layer, batch_size=4)(images, [4, 0, 2])
-    for image, target, found in zip(images, (4, 0, 2), maps, strict=True):
+    for image, target, result in zip(images, (4, 0, 2), maps, strict=True):
         truth = expected(network, image, target, "official")
-        torch.testing.assert_close(scorecam.scaled(found).double(), truth, rtol=0, atol=1e-5)
+        torch.testing.assert_close(scorecam.scaled(result).double(), truth, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
@@ -56,11 +54,11 @@ def test_explain_equals_the_papers_loop_for_the_prediction(kind: type[Network]) 
     torch.testing.assert_close(explanation.scaled.double(), truth, rtol=0, atol=1e-5)
 
 
-# ── the comparison above means something ─────────────────────────────────────────────────────
+# ── the networks make the comparison meaningful ──────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
-def test_these_networks_tell_the_variants_and_the_classes_apart(kind: type[Network]) -> None:
+def test_variants_and_classes_differ_on_these_networks(kind: type[Network]) -> None:
     network = build(kind)
     image = images_for(network)[0]
     maps = [
@@ -77,7 +75,7 @@ def test_these_networks_tell_the_variants_and_the_classes_apart(kind: type[Netwo
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
-def test_these_networks_have_flat_channels_and_live_ones(kind: type[Network]) -> None:
+def test_these_networks_have_both_flat_and_live_channels(kind: type[Network]) -> None:
     network = build(kind)
     image = images_for(network)[0]
     live = [channel for channel, _ in reference.live_maps(network, image)]

@@ -1,4 +1,4 @@
-"""The maps of `scorecam.compat` are those of the packages it stands in for, run here, to 1e-5.
+"""The maps of `scorecam.compat` equal those of the packages it replaces, to 1e-5.
 
 At layers that nothing overwrites. Where an in-place operation follows the layer, ours is the
 layer's own output, and theirs is not.
@@ -24,7 +24,7 @@ from scorecam.compat import pytorch_grad_cam as ours_pgc
 from scorecam.compat import torchcam as ours_tc
 from scorecam.errors import LayerError
 
-with contextlib.suppress(Exception):  # where they are absent, conftest skips and says why
+with contextlib.suppress(Exception):  # if they are absent, conftest skips these tests
     import pytorch_grad_cam as pgc
     import torchcam.methods as tc
     from pytorch_grad_cam.utils import model_targets as pgc_targets
@@ -37,7 +37,7 @@ PARITY = 1e-5
 
 
 class Head(nn.Sequential):
-    """Means over the grid, and seven logits several units apart."""
+    """Means over the grid, then seven logits several units apart."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, CLASSES))
@@ -45,7 +45,7 @@ class Head(nn.Sequential):
 
 
 class Block(nn.Module):
-    """relu(conv(relu(conv(x))) + conv(x)), and nothing in place."""
+    """relu(conv(relu(conv(x))) + conv(x)), without in-place operations."""
 
     def __init__(self, before: int, channels: int) -> None:
         super().__init__()
@@ -85,25 +85,25 @@ def residual() -> nn.Module:
 
 
 def normalised() -> nn.Module:
-    """The output of a batch norm, which the ReLU after it leaves alone."""
+    """The output of a batch norm; the ReLU after it is not in place."""
     norm = nn.BatchNorm2d(64, momentum=1.0)
     with torch.no_grad():
         norm.weight[[1, 4, 40]] = 0.0
         norm.bias[[1, 4, 40]] = torch.tensor([0.0, 0.5, -2.0])
     network = nn.Sequential(stem(8), nn.Conv2d(8, 64, 3, stride=3), norm, nn.ReLU(), Head(64))
-    network(images())  # in training mode: the norm takes over these photos' mean and deviation
+    network(images())  # in training mode: the norm learns the statistics of these photos
     return network
 
 
 def in_place() -> nn.Module:
-    """The output of a ReLU that overwrites the batch norm before it; nothing overwrites its own."""
+    """The output of a ReLU that overwrites its input; its own output is not overwritten."""
     before = normalised()
     before[3] = nn.ReLU(inplace=True)
     return before
 
 
 class Case(NamedTuple):
-    """A network and the layer of it that is explained."""
+    """A network and the layer to explain."""
 
     build: Callable[[], nn.Module]
     layer: str
@@ -127,7 +127,7 @@ def built(build: Callable[[], nn.Module]) -> nn.Module:
 
 
 def images(count: int = 3) -> Tensor:
-    """Seeded photos, smooth enough to have places."""
+    """Seeded photos, smooth enough to have distinct regions."""
     generator = torch.Generator().manual_seed(11)
     coarse = torch.randn(count, 3, 6, 8, generator=generator)
     noise = torch.randn(count, 3, *SIZE, generator=generator)
@@ -135,7 +135,7 @@ def images(count: int = 3) -> Tensor:
 
 
 def maps_of(network: nn.Module, layer: str, x: Tensor) -> Tensor:
-    """What a layer returns, before anything can write into it."""
+    """The output of a layer before a later module overwrites it."""
     seen: list[Tensor] = []
     handle = network.get_submodule(layer).register_forward_hook(
         lambda _module, _inputs, output: seen.append(output.clone())
@@ -151,7 +151,7 @@ def close(ours: Any, theirs: Any) -> None:
 
 
 @each_network
-def test_these_networks_have_flat_channels_not_all_of_them_zero(case: Case) -> None:
+def test_these_networks_have_flat_channels_that_are_not_zero(case: Case) -> None:
     maps = maps_of(built(case.build), case.layer, images())
     low, high = maps.flatten(2).aminmax(dim=2)
     flat = (low == high).all(dim=0)
@@ -175,7 +175,7 @@ def with_pgc(
 def like_pgc(
     network: nn.Module, layers: Sequence[str], x: Tensor, targets: Sequence[Any] | None, **how: Any
 ) -> np.ndarray:
-    """The same call, on this package."""
+    """The same call with this package."""
     modules = [network.get_submodule(layer) for layer in layers]
     with ours_pgc.ScoreCAM(model=network, target_layers=modules) as cam:
         return cam(input_tensor=x, targets=targets, **how)
@@ -197,11 +197,11 @@ class TestPytorchGradCam:
         assert ours.dtype == theirs.dtype == np.float32
         assert theirs.max(axis=(1, 2)).min() > 0.99, "maps that show something"
 
-    def test_the_prediction_of_each_image(self, case: Case) -> None:
+    def test_the_prediction_for_each_image(self, case: Case) -> None:
         network, x = built(case.build), images()
         close(like_pgc(network, [case.layer], x, None), with_pgc(network, [case.layer], x, None))
 
-    def test_a_target_of_another_kind_per_image(self, case: Case) -> None:
+    def test_a_different_kind_of_target_per_image(self, case: Case) -> None:
         network, x = built(case.build), images()
         targets = [
             pgc_targets.ClassifierOutputSoftmaxTarget(4),
@@ -211,7 +211,7 @@ class TestPytorchGradCam:
         theirs = with_pgc(network, [case.layer], x, targets)
         close(like_pgc(network, [case.layer], x, targets), theirs)
 
-    def test_their_own_targets_on_our_class(self, case: Case) -> None:
+    def test_their_targets_work_with_our_class(self, case: Case) -> None:
         network, x = built(case.build), images()
         targets = [
             pgc_targets.ClassifierOutputTarget(6),
@@ -233,7 +233,7 @@ class TestPytorchGradCamElsewhere:
         close(like_pgc(network, layers, x, targets), theirs)
         assert np.abs(theirs - with_pgc(network, ["2"], x, targets)).max() > 0.05
 
-    def test_smoothing_over_flips_and_brightness(self) -> None:
+    def test_smoothing_by_flips_and_brightness(self) -> None:
         network, x = built(rectified), images(2)
         targets = [ours_pgc.ClassifierOutputTarget(t) for t in (1, 5)]
         theirs = with_pgc(network, ["2"], x, targets, aug_smooth=True)
@@ -241,19 +241,19 @@ class TestPytorchGradCamElsewhere:
         assert np.abs(theirs - with_pgc(network, ["2"], x, targets)).max() > 0.01
 
     @pytest.mark.parametrize("category", [0, 1])
-    def test_a_yes_or_no_model(self, category: int) -> None:
+    def test_a_binary_model(self, category: int) -> None:
         network, x = built(signed), images()
         network[3][2] = nn.Linear(16, 1)
         targets = [pgc_targets.BinaryClassifierOutputTarget(category)] * 3
         close(like_pgc(network, ["1"], x, targets), with_pgc(network, ["1"], x, targets))
 
-    def test_a_regression(self) -> None:
+    def test_a_regression_model(self) -> None:
         network, x = built(signed), images()
         network[3][2] = nn.Linear(16, 1)
         targets = [pgc_targets.RawScoresOutputTarget()] * 3
         close(like_pgc(network, ["1"], x, targets), with_pgc(network, ["1"], x, targets))
 
-    def test_a_model_with_one_number_and_no_target(self) -> None:
+    def test_a_model_with_one_output_and_no_target(self) -> None:
         network, x = built(signed), images()
         network[3][2] = nn.Linear(16, 1)
         close(like_pgc(network, ["1"], x, None), with_pgc(network, ["1"], x, None))
@@ -274,7 +274,7 @@ class TestPytorchGradCamElsewhere:
         close(like_pgc(network, ["network.2"], x, targets), theirs)
         assert theirs.max() > 0.99
 
-    def test_the_outputs_are_kept(self) -> None:
+    def test_outputs_are_kept(self) -> None:
         network, x = built(rectified), images()
         layers = [network[2]]
         with pgc.ScoreCAM(network, layers) as theirs, ours_pgc.ScoreCAM(network, layers) as ours:
@@ -284,7 +284,7 @@ class TestPytorchGradCamElsewhere:
                 ours(x, targets)
                 close(ours.outputs, theirs.outputs.detach())
 
-    def test_the_batch_size_changes_nothing(self) -> None:
+    def test_the_batch_size_does_not_change_the_map(self) -> None:
         network, x = built(rectified), images(1)
         with (
             pgc.ScoreCAM(network, [network[2]]) as theirs,
@@ -296,7 +296,7 @@ class TestPytorchGradCamElsewhere:
 
 
 class Detector(nn.Module):
-    """Finds two boxes in every image, with classes and scores that depend on it."""
+    """Returns two boxes per image; classes and scores depend on the image."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -329,7 +329,7 @@ def with_torchcam(
 def like_torchcam(
     network: nn.Module, layer: Any, x: Tensor, *args: Any, **how: Any
 ) -> list[Tensor]:
-    """The same call, on this package."""
+    """The same call with this package."""
     with ours_tc.ScoreCAM(network, layer) as cam, torch.inference_mode():
         network(x)
         return cam(*args, **how)
@@ -385,7 +385,7 @@ class TestTorchcam:
 
 @pytest.mark.needs("peers")
 class TestTorchcamElsewhere:
-    def test_several_layers_give_a_map_each_and_are_fused(self) -> None:
+    def test_several_layers_give_one_map_each_that_can_be_fused(self) -> None:
         network, x = built(residual), images()
         layers = ["0.1", network[1], "2"]
         theirs = with_torchcam(network, layers, x, [1, 2, 5])
@@ -407,8 +407,8 @@ class TestTorchcamElsewhere:
     def test_a_detector(self) -> None:
         network, x = Detector(built(rectified)), images()
 
-        def first(found: dict[str, Tensor]) -> Tensor:
-            return 5 * found["scores"][0]
+        def first(actual: dict[str, Tensor]) -> Tensor:
+            return 5 * actual["scores"][0]
 
         all_close(
             like_torchcam(network, "network.2", x, targets=first),
@@ -416,7 +416,7 @@ class TestTorchcamElsewhere:
         )
 
 
-# ── where something is overwritten ───────────────────────────────────────────────────────────
+# ── in-place operations ──────────────────────────────────────────────────────────────────────
 
 
 class TestConvolutionBeforeAnInPlaceReLU:
@@ -424,13 +424,13 @@ class TestConvolutionBeforeAnInPlaceReLU:
 
     @staticmethod
     def networks() -> tuple[nn.Module, nn.Module]:
-        """With the ReLU in place, and with the same ReLU out of place."""
+        """The network with an in-place ReLU, and without."""
         apart = built(rectified)
         overwriting = copy.deepcopy(apart)
         overwriting[2] = nn.ReLU(inplace=True)
         return overwriting, apart
 
-    def test_ours_is_the_convolutions_own_output(self) -> None:
+    def test_we_read_the_convolutions_own_output(self) -> None:
         overwriting, apart = self.networks()
         x = images()
         own = maps_of(apart, "1", x)
@@ -440,7 +440,7 @@ class TestConvolutionBeforeAnInPlaceReLU:
             close(bank.activations, own[i])
 
     @pytest.mark.needs("peers")
-    def test_ours_is_theirs_where_nothing_is_overwritten(self) -> None:
+    def test_maps_are_equal_if_nothing_is_overwritten(self) -> None:
         overwriting, apart = self.networks()
         x, targets = images(), [ours_pgc.ClassifierOutputTarget(t) for t in (1, 2, 5)]
         close(like_pgc(overwriting, ["1"], x, targets), with_pgc(apart, ["1"], x, targets))
@@ -449,7 +449,7 @@ class TestConvolutionBeforeAnInPlaceReLU:
         )
 
     @pytest.mark.needs("peers")
-    def test_theirs_is_the_relus_output_instead(self) -> None:
+    def test_torchcam_reads_the_relus_output_instead(self) -> None:
         overwriting, apart = self.networks()
         x, targets = images(), [ours_pgc.ClassifierOutputTarget(t) for t in (1, 2, 5)]
         rectified_maps = with_pgc(overwriting, ["1"], x, targets)
@@ -488,17 +488,17 @@ def by_the_authors_rules(network: nn.Module, layer: str, image: Tensor, target: 
 
 
 @each_network
-def test_official_is_the_loop_of_the_authors_rules(case: Case) -> None:
+def test_official_equals_a_loop_with_the_authors_rules(case: Case) -> None:
     network = built(case.build)
     cam = official.ScoreCAM({"type": "any", "arch": network, "layer_name": case.layer})
     for image, target in zip(images(2), (1, 5), strict=True):
-        found = cam(image[None], target)
+        heatmap = cam(image[None], target)
         truth = by_the_authors_rules(network, case.layer, image, target)
-        assert found.shape == (1, 1, *SIZE)
-        close(found[0, 0].double(), truth)
+        assert heatmap.shape == (1, 1, *SIZE)
+        close(heatmap[0, 0].double(), truth)
 
 
-def test_official_explains_the_prediction_where_no_class_is_given() -> None:
+def test_official_explains_the_prediction_by_default() -> None:
     network, image = built(rectified), images(1)
     cam = official.ScoreCAM({"arch": network, "layer_name": "2"})
     predicted = int(network(image).argmax())
@@ -516,7 +516,7 @@ def test_official_writes_dots_as_underscores() -> None:
 
 
 @each_network
-def test_official_differs_from_the_variant_on_signed_layers_alone(case: Case) -> None:
+def test_official_differs_from_the_variant_only_on_signed_layers(case: Case) -> None:
     network, [image] = built(case.build), images(1)
     explained = scorecam.explain(network, image, 1, layer=case.layer, variant="official")
     ours = official.ScoreCAM({"arch": network, "layer_name": case.layer})(image[None], 1)[0, 0]
@@ -527,9 +527,9 @@ def test_official_differs_from_the_variant_on_signed_layers_alone(case: Case) ->
         assert difference < PARITY
 
 
-def test_official_gives_zeros_where_the_authors_give_nothing() -> None:
+def test_official_gives_zeros_where_the_authors_return_none() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), Head(4)).eval()
     nn.init.zeros_(network[0].weight)
-    found = official.ScoreCAM({"arch": network, "layer_name": "0"})(images(1), 0)
-    assert found.shape == (1, 1, *SIZE)
-    assert not found.any()
+    result = official.ScoreCAM({"arch": network, "layer_name": "0"})(images(1), 0)
+    assert result.shape == (1, 1, *SIZE)
+    assert not result.any()

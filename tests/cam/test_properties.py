@@ -1,4 +1,4 @@
-"""What must hold for every image and every network: symmetries, and results that don't depend."""
+"""Properties of every image and network: symmetries and independence of batching."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ variants = st.sampled_from(reference.VARIANTS)
 def scaled_maps(
     network: nn.Module, images: Tensor, target: int, layer: str, variant: str = "official"
 ) -> Tensor:
-    """Scaled maps, of images whose map means something in float32.
+    """Scaled maps of images with a map above float32 rounding.
 
     Where a map is a small difference of large terms, rounding a score differently shows in it,
     and no order of summation is righter than another. Such examples are passed over.
@@ -43,11 +43,11 @@ def scaled_maps(
     return torch.stack([scaled(each) for each in cam(images, target)])
 
 
-def close(found: Tensor, truth: Tensor) -> None:
-    torch.testing.assert_close(found, truth, rtol=0, atol=1e-5)
+def close(actual: Tensor, truth: Tensor) -> None:
+    torch.testing.assert_close(actual, truth, rtol=0, atol=1e-5)
 
 
-# ── results don't depend on how the work was cut up ──────────────────────────────────────────
+# ── results don't depend on batches or memory layout ─────────────────────────────────────────
 
 
 @settings(max_examples=25)
@@ -70,15 +70,15 @@ def test_the_other_images_in_the_batch_do_not_matter(
     network = build(kind, seed)
     images = images_for(network, count=4, seed=seed)
     together = scaled_maps(network, images, 2, network.layer, variant)
-    for image, found in zip(images, together, strict=True):
-        close(found, scaled_maps(network, image[None], 2, network.layer, variant)[0])
+    for image, result in zip(images, together, strict=True):
+        close(result, scaled_maps(network, image[None], 2, network.layer, variant)[0])
 
 
 @settings(max_examples=20)
 @given(
     seed=seeds, order=st.permutations(range(4)), wanted=st.lists(targets, min_size=4, max_size=4)
 )
-def test_images_and_their_targets_keep_their_places(
+def test_permuting_images_and_targets_permutes_the_maps(
     seed: int, order: list[int], wanted: tuple[int, ...]
 ) -> None:
     network = build(InPlace, seed)
@@ -86,11 +86,11 @@ def test_images_and_their_targets_keep_their_places(
     cam = scorecam.ScoreCAM(network, "norm", batch_size=7)
     maps = cam(images, wanted)
     moved = cam(images[order], [wanted[place] for place in order])
-    for place, found in zip(order, moved, strict=True):
-        close(scaled(found), scaled(maps[place]))
+    for place, result in zip(order, moved, strict=True):
+        close(scaled(result), scaled(maps[place]))
 
 
-def test_how_images_lie_in_memory_does_not_matter() -> None:
+def test_the_memory_layout_of_images_does_not_matter() -> None:
     network = build(InPlace)
     images = images_for(network, count=2)
     cam = scorecam.ScoreCAM(network, "norm")
@@ -110,7 +110,7 @@ def test_how_images_lie_in_memory_does_not_matter() -> None:
 
 
 class Rearranged(nn.Module):
-    """The same network; `again` shows its maps once more, in another order or several times."""
+    """The same network; `again` repeats its maps, reordered or duplicated."""
 
     def __init__(self, network: Network, order: list[int]) -> None:
         super().__init__()
@@ -151,7 +151,7 @@ def test_the_order_of_the_channels_does_not_matter(
 
 @settings(max_examples=25)
 @given(kind=kinds, seed=seeds, variant=variants, times=st.integers(2, 4))
-def test_every_channel_several_times_makes_the_same_map(
+def test_repeating_every_channel_gives_the_same_map(
     kind: type[Network], seed: int, variant: str, times: int
 ) -> None:
     network = build(kind, seed)
@@ -170,7 +170,7 @@ def test_every_channel_several_times_makes_the_same_map(
     target=targets,
     variant=st.sampled_from(["official", "literal"]),
 )
-def test_a_constant_added_to_all_logits_leaves_official_and_literal_alone(
+def test_adding_to_all_logits_keeps_official_and_literal(
     kind: type[Network], seed: int, constant: float, target: int, variant: str
 ) -> None:
     network = build(kind, seed)
@@ -189,7 +189,7 @@ def test_a_constant_added_to_all_logits_leaves_official_and_literal_alone(
     target=targets,
     variant=st.sampled_from(["algorithm1", "increase"]),
 )
-def test_a_constant_added_to_the_targets_logit_leaves_algorithm1_and_increase_alone(
+def test_adding_to_the_target_logit_keeps_algorithm1_and_increase(
     kind: type[Network], seed: int, constant: float, target: int, variant: str
 ) -> None:
     network = build(kind, seed)
@@ -201,7 +201,7 @@ def test_a_constant_added_to_the_targets_logit_leaves_algorithm1_and_increase_al
 
 
 class Flippable(nn.Module):
-    """Convolutions and pools that treat both directions alike, up to their weights."""
+    """Convolutions and pools that are symmetric up to their weights."""
 
     layer = "relu"
 
@@ -240,7 +240,7 @@ def test_flipping_image_and_network_flips_the_map(
 
 @settings(max_examples=25)
 @given(kind=kinds, seed=seeds, factor=st.floats(0.01, 100))
-def test_scaling_the_activations_up_leaves_the_scaled_map_alone(
+def test_scaling_the_activations_keeps_the_scaled_map(
     kind: type[Network], seed: int, factor: float
 ) -> None:
     class Scaled(Rearranged):
@@ -259,7 +259,7 @@ def test_scaling_the_activations_up_leaves_the_scaled_map_alone(
 
 
 class AnySize(nn.Module):
-    """A network whose layer `maps` has a grid of any size, whatever the image's."""
+    """A network whose layer `maps` has a grid of any size, for any image size."""
 
     def __init__(self, grid: tuple[int, ...]) -> None:
         super().__init__()
@@ -285,7 +285,7 @@ sizes = st.integers(1, 3).flatmap(
 @example(both=((1, 9), (7, 1)), seed=0)
 @example(both=((7, 1), (7, 1)), seed=0)
 @example(both=((3, 5), (2, 9)), seed=0)
-def test_any_grid_on_any_image_gives_a_finite_map_of_the_images_size(
+def test_any_grid_gives_a_finite_map_of_the_images_size(
     both: tuple[tuple[int, int], ...], seed: int
 ) -> None:
     grid, image = tuple(g for g, _ in both), tuple(i for _, i in both)
@@ -306,9 +306,7 @@ def test_any_grid_on_any_image_gives_a_finite_map_of_the_images_size(
 
 @settings(max_examples=30)
 @given(seed=seeds, grid=st.tuples(st.integers(2, 5), st.integers(2, 6)))
-def test_any_grid_smaller_than_the_image_equals_the_papers_loop(
-    seed: int, grid: tuple[int, int]
-) -> None:
+def test_any_smaller_grid_equals_the_papers_loop(seed: int, grid: tuple[int, int]) -> None:
     torch.manual_seed(seed)
     network = AnySize(grid)
     image = torch.rand(1, 7, 11)
@@ -326,9 +324,9 @@ def test_any_grid_smaller_than_the_image_equals_the_papers_loop(
             return self.inner(images)
 
     truth = reference.score_cam(Precise(), image.double(), 1, "algorithm1")
-    found = scaled_maps(network, image[None], 1, "maps", "algorithm1")[0]
+    result = scaled_maps(network, image[None], 1, "maps", "algorithm1")[0]
     assume(truth.max() > 0)
-    close(found.double(), truth)
+    close(result.double(), truth)
 
 
 # ── upsampling and masks ─────────────────────────────────────────────────────────────────────
@@ -336,7 +334,7 @@ def test_any_grid_smaller_than_the_image_equals_the_papers_loop(
 
 @settings(max_examples=150)
 @given(both=sizes, align=st.booleans(), seed=seeds)
-def test_upsampling_is_torchs_interpolation(
+def test_upsampling_equals_torchs_interpolation(
     both: tuple[tuple[int, int], ...], align: bool, seed: int
 ) -> None:
     grid, image = tuple(g for g, _ in both), tuple(i for _, i in both)
@@ -344,13 +342,13 @@ def test_upsampling_is_torchs_interpolation(
     maps = torch.randn(3, *grid, generator=generator)
     mode = reference.MODES[len(grid)]
     truth = interpolate(maps[None].double(), size=image, mode=mode, align_corners=align)[0]
-    found = upsample(maps, image, align)
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found.double(), truth, rtol=0, atol=2e-6)
+    result = upsample(maps, image, align)
+    assert result.dtype == torch.float32
+    torch.testing.assert_close(result.double(), truth, rtol=0, atol=2e-6)
 
 
 @pytest.mark.parametrize(("grid", "image"), [((7, 7), (224, 224)), ((12, 20), (300, 199))])
-def test_upsampling_is_torchs_interpolation_at_real_sizes(
+def test_upsampling_equals_torchs_interpolation_at_real_sizes(
     grid: tuple[int, int], image: tuple[int, int]
 ) -> None:
     maps = torch.randn(2, *grid)
@@ -360,7 +358,7 @@ def test_upsampling_is_torchs_interpolation_at_real_sizes(
 
 @settings(max_examples=100)
 @given(both=sizes, seed=seeds, scale=st.floats(1e-6, 1e6), offset=st.floats(-1e3, 1e3))
-def test_every_mask_that_is_asked_runs_from_zero_to_one(
+def test_every_scored_mask_ranges_from_zero_to_one(
     both: tuple[tuple[int, int], ...], seed: int, scale: float, offset: float
 ) -> None:
     grid, image = tuple(g for g, _ in both), tuple(i for _, i in both)
@@ -370,14 +368,14 @@ def test_every_mask_that_is_asked_runs_from_zero_to_one(
     masking = scorecam.Masking()
     asked = live(maps, image, masking)
     assert not asked[1]
-    found = masks(maps[asked], image, masking)
-    assert found.isfinite().all()
-    assert all(mask.min() >= 0 and mask.max() <= 1 for mask in found)
+    result = masks(maps[asked], image, masking)
+    assert result.isfinite().all()
+    assert all(mask.min() >= 0 and mask.max() <= 1 for mask in result)
     # Both ends are reached, to float32 rounding: cells are scaled, then interpolated.
-    assert all(mask.min() < 1e-6 and mask.max() > 1 - 1e-6 for mask in found)
+    assert all(mask.min() < 1e-6 and mask.max() > 1 - 1e-6 for mask in result)
 
 
-def test_a_map_that_is_flat_but_for_rounding_is_left_out_or_has_a_finite_mask() -> None:
+def test_a_nearly_flat_map_is_skipped_or_has_a_finite_mask() -> None:
     # Its middle cell is the next number above 1, which no pixel of a 4 × 4 image shows: there,
     # every pixel rounds to 1.
     maps = torch.ones(1, 3, 3)
@@ -387,7 +385,7 @@ def test_a_map_that_is_flat_but_for_rounding_is_left_out_or_has_a_finite_mask() 
     assert masks(maps[asked], (4, 4), masking).isfinite().all()
 
 
-def test_a_map_that_no_pixel_sees_is_flat() -> None:
+def test_a_map_with_no_visible_values_is_flat() -> None:
     # Of five cells, one pixel sees only the middle one; two pixels see the second and the fourth.
     hidden = torch.tensor([[1.0, 0.0, 0.0, 0.0, 1.0]])
     assert not live(hidden, (1,), scorecam.Masking()).any()
@@ -395,7 +393,7 @@ def test_a_map_that_no_pixel_sees_is_flat() -> None:
     assert live(seen, (2,), scorecam.Masking()).all()
 
 
-def test_a_signed_network_keeps_what_is_positive_only() -> None:
+def test_a_signed_network_keeps_only_positive_evidence() -> None:
     network = build(Signed)
     bank = scorecam.ScoreCAM(network, "conv").bank(images_for(network)[0])
     combined = torch.einsum("k,kuv->uv", bank.weights(0), bank.activations)

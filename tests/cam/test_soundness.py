@@ -1,4 +1,4 @@
-"""Each image is asked about twice: noise, mixing and saturation are noted, soundness is not."""
+"""Each image is scored twice: noise, batch mixing and saturation are noted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CODES = {"saturated", "not-repeatable", "mixes-batch"}
 
 
 class Net(nn.Module):
-    """Convolution, something unsound, pooling, and a linear head."""
+    """Convolution, the given module, pooling, and a linear head."""
 
     def __init__(self, unsound: nn.Module, columns: int = 4, bias: float | None = None) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class Net(nn.Module):
 
 
 class AlwaysOn(nn.Module):
-    """Dropout that forgets to look at the mode."""
+    """Dropout that ignores evaluation mode."""
 
     def __init__(self, p: float) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class AlwaysOn(nn.Module):
 
 
 class Counting(nn.Module):
-    """Changes with every call."""
+    """Its output changes at every call."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class Counting(nn.Module):
 
 
 class LessTheMean(nn.Module):
-    """Contrastive: what all images of a batch have in common is taken off, so much of it."""
+    """Contrastive: subtracts a share of the batch mean."""
 
     def __init__(self, share: float) -> None:
         super().__init__()
@@ -108,7 +108,7 @@ SOUND = {
 
 @pytest.mark.parametrize("budget", ["exact", 5])
 @pytest.mark.parametrize(("unsound", "code"), UNSOUND.values(), ids=UNSOUND)
-def test_a_network_without_one_answer_per_image_is_noted(
+def test_an_unrepeatable_or_batch_mixing_network_is_noted(
     unsound: nn.Module, code: str, budget: Any
 ) -> None:
     torch.manual_seed(0)
@@ -123,16 +123,16 @@ def test_a_network_without_one_answer_per_image_is_noted(
 
 @pytest.mark.parametrize("budget", ["exact", 5])
 @pytest.mark.parametrize("sound", SOUND.values(), ids=SOUND)
-def test_a_sound_network_is_not(sound: nn.Module, budget: Any) -> None:
+def test_a_sound_network_gets_no_note(sound: nn.Module, budget: Any) -> None:
     assert noted(explained(Net(sound), budget=budget)) == set()
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-def test_a_sound_network_of_another_precision_is_not(dtype: torch.dtype) -> None:
+def test_a_sound_network_of_any_precision_gets_no_note(dtype: torch.dtype) -> None:
     assert noted(explained(Net(nn.Identity()).to(dtype))) == set()
 
 
-def test_several_images_at_once_are_told_apart() -> None:
+def test_each_image_of_a_batch_gets_its_own_note() -> None:
     images = torch.stack([photo(seed) for seed in range(3)])
     for unsound, code in (UNSOUND["contrastive"], UNSOUND["dropout"]):
         cam = scorecam.ScoreCAM(Net(unsound), "maps", runtime="eager")
@@ -142,12 +142,12 @@ def test_several_images_at_once_are_told_apart() -> None:
             assert noted(explanation) == {code}
 
 
-def test_alone_in_its_batch_an_image_is_not_mixed() -> None:
+def test_a_single_image_cannot_be_mixed() -> None:
     assert noted(explained(Net(LessTheMean(0.5)), batch_size=1)) == set()
 
 
 @pytest.mark.parametrize("sound", [True, False], ids=["sound", "unsound"])
-def test_the_second_look_is_one_pass_and_two_more_where_it_differs(sound: bool) -> None:
+def test_the_check_takes_one_pass_or_three_if_scores_differ(sound: bool) -> None:
     spy = Spy(Net(nn.Identity() if sound else LessTheMean(0.5)))
     model = scorecam.open_model(spy, head="logits")
     bank = scorecam.ScoreCAM(model, "network.maps", runtime="eager").bank(photo())
@@ -155,7 +155,7 @@ def test_the_second_look_is_one_pass_and_two_more_where_it_differs(sound: bool) 
     assert len(spy.images) == 2 + 1 + len(bank.asked) + (0 if sound else 2)
 
 
-def test_what_was_measured_survives_the_file(tmp_path: Path) -> None:
+def test_soundness_measurements_are_saved_in_the_bank(tmp_path: Path) -> None:
     for unsound, code in (UNSOUND["contrastive"], UNSOUND["dropout"]):
         explanation = explained(Net(unsound))
         explanation.bank.save(tmp_path / "bank.safetensors")
@@ -164,7 +164,7 @@ def test_what_was_measured_survives_the_file(tmp_path: Path) -> None:
         assert bank.provenance == explanation.provenance
 
 
-def test_a_bank_of_a_version_that_asked_once_still_opens(tmp_path: Path) -> None:
+def test_a_bank_without_soundness_measurements_still_opens(tmp_path: Path) -> None:
     path = tmp_path / "bank.safetensors"
     explanation = explained(Net(nn.Identity()))
     explanation.bank.save(path)
@@ -184,40 +184,40 @@ def test_a_bank_of_a_version_that_asked_once_still_opens(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("columns", "bias", "said"),
+    ("columns", "bias", "phrase"),
     [(1, 45.0, "head='value'"), (2, 60.0, "head='value'"), (4, 60.0, "head='value'")],
     ids=["a regression", "two logits", "four logits"],
 )
-def test_saturated_scores_are_noted(columns: int, bias: float, said: str) -> None:
+def test_saturated_scores_are_noted(columns: int, bias: float, phrase: str) -> None:
     explanation = explained(Net(nn.Identity(), columns, bias))
     weights = explanation.bank.weights()[explanation.bank.asked]
     assert weights.max() - weights.min() < 0.01
     [note] = [note for note in explanation.health if note.code == "saturated"]
     assert note.value < note.threshold == 0.01
     assert "plain sum" in note.sentence
-    assert said in note.sentence
+    assert phrase in note.sentence
     assert len(note.sentence) <= 600
 
 
-def test_the_scores_themselves_are_not_saturated() -> None:
+def test_unbounded_scores_are_not_saturated() -> None:
     explanation = explained(Net(nn.Identity(), 1, 45.0))
     assert noted(explanation.of(None, "increase")) == set()
     assert noted(explained(Net(nn.Identity(), 1, 45.0), head="value").of(None, "increase")) == set()
 
 
-def test_a_target_without_any_probability_is_saturated_at_zero() -> None:
+def test_a_target_with_zero_probability_is_saturated() -> None:
     explanation = explained(Net(nn.Identity(), 2, 200.0)).of(1)
     [note] = [note for note in explanation.health if note.code == "saturated"]
     assert "No masked photo has a probability above 0" in note.sentence
 
 
-def test_a_confident_network_that_tells_masks_apart_is_not_saturated() -> None:
+def test_a_confident_network_with_varying_scores_is_not_saturated() -> None:
     explanation = explained(Net(nn.Identity(), 4, 1.0))
     assert explanation.target.probability > 0.9
     assert noted(explanation) == set()
 
 
-def test_a_single_mask_says_nothing_of_saturation() -> None:
+def test_a_single_mask_gives_no_saturation_note() -> None:
     explanation = explained(Net(nn.Identity(), 2, 60.0))
     bank = dataclasses.replace(
         explanation.bank,
@@ -225,5 +225,5 @@ def test_a_single_mask_says_nothing_of_saturation() -> None:
         asked=explanation.bank.asked[:1],
         scores=explanation.bank.scores[:1],
     )
-    found = measure(bank, explanation.target, explanation.variant, explanation.heatmap)
-    assert "saturated" not in found
+    result = measure(bank, explanation.target, explanation.variant, explanation.heatmap)
+    assert "saturated" not in result

@@ -1,4 +1,4 @@
-"""What one asks of an image, and what one can do with the answer."""
+"""Explaining an image, and using the explanation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import scorecam
 import toy_models
-from command_line import NAMES, PREPROCESS, SIDE, furnish, picture
+from command_line import NAMES, PREPROCESS, SIDE, picture
 from scorecam import (
     Explanation,
     LayerError,
@@ -30,13 +30,7 @@ from scorecam import (
     TargetError,
 )
 
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with two photos, in which every test runs."""
-    furnish(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("photo_folder")
 
 
 PRE = Preprocess.from_dict(PREPROCESS)
@@ -70,22 +64,22 @@ def same(a: Tensor, b: Tensor) -> None:
 def test_a_target_is_a_name_or_any_kind_of_index(
     explanation: Explanation, model: Model, target: Any
 ) -> None:
-    found = scorecam.explain(model, "cat.png", target)
+    result = scorecam.explain(model, "cat.png", target)
 
-    assert found.target == explanation.target
-    same(found.heatmap, explanation.heatmap)
+    assert result.target == explanation.target
+    same(result.heatmap, explanation.heatmap)
 
 
 def test_a_target_may_be_a_function_of_the_output(model: Model) -> None:
     def lynx_rather_than_tabby(output: Tensor) -> Tensor:
         return output[:, 3] - output[:, 0]
 
-    found = scorecam.explain(model, "cat.png", lynx_rather_than_tabby)
+    result = scorecam.explain(model, "cat.png", lynx_rather_than_tabby)
     bank = scorecam.explain(model, "cat.png").bank
 
-    assert found.target.name == "lynx_rather_than_tabby"
-    assert found.target.probability is None
-    assert found.target.score == pytest.approx(float(bank.image_scores[3] - bank.image_scores[0]))
+    assert result.target.name == "lynx_rather_than_tabby"
+    assert result.target.probability is None
+    assert result.target.score == pytest.approx(float(bank.image_scores[3] - bank.image_scores[0]))
 
 
 @pytest.mark.parametrize(
@@ -103,12 +97,12 @@ def test_a_target_may_be_a_function_of_the_output(model: Model) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_target_that_is_none_is_refused(model: Model, target: Any, phrase: str) -> None:
+def test_an_invalid_target_is_refused(model: Model, target: Any, phrase: str) -> None:
     with pytest.raises(TargetError, match=phrase):
         scorecam.explain(model, "cat.png", target)
 
 
-def test_a_list_of_targets_has_one_for_each_image(model: Model) -> None:
+def test_a_list_of_targets_has_one_per_image(model: Model) -> None:
     with pytest.raises(TargetError, match="2 targets were given for 3 images"):
         scorecam.ScoreCAM(model)(torch.randn(3, 3, 8, 8), [0, 1])
 
@@ -116,7 +110,7 @@ def test_a_list_of_targets_has_one_for_each_image(model: Model) -> None:
 # ── the explanation ──────────────────────────────────────────────────────────────────────────
 
 
-def test_an_explanation_tells_what_it_is_made_of(explanation: Explanation) -> None:
+def test_an_explanation_has_its_target_layer_and_bank(explanation: Explanation) -> None:
     assert explanation.target.name == "lynx"
     assert explanation.layer == "body"
     assert explanation.variant.name == "official"
@@ -134,30 +128,30 @@ def test_another_class_or_variant_is_read_from_the_bank_alone(
     expected = scorecam.explain(model, "cat.png", "tabby", variant="increase")
     net.forward = None  # type: ignore[method-assign, assign]
 
-    found = explanation.of("tabby", variant="increase")
-    assert (found.target, found.variant.name) == (expected.target, "increase")
-    same(found.heatmap, expected.heatmap)
+    result = explanation.of("tabby", variant="increase")
+    assert (result.target, result.variant.name) == (expected.target, "increase")
+    same(result.heatmap, expected.heatmap)
     assert explanation.of(variant="literal").target == explanation.target
     assert explanation.of("tabby").variant == explanation.variant
     assert explanation.of(0).target == explanation.of("tabby").target
 
 
 def test_another_class_is_drawn_on_the_same_photo(explanation: Explanation) -> None:
-    found = explanation.of("tabby")
+    result = explanation.of("tabby")
 
-    assert found.photo is explanation.photo
-    assert found.overlay().size[0] == explanation.overlay().size[0]
+    assert result.photo is explanation.photo
+    assert result.overlay().size[0] == explanation.overlay().size[0]
 
 
-def test_a_class_or_variant_that_is_not_there_is_refused(explanation: Explanation) -> None:
+def test_an_unknown_class_or_variant_is_refused(explanation: Explanation) -> None:
     with pytest.raises(TargetError, match="Did you mean 'tabby'"):
         explanation.of("taby")
     with pytest.raises(SettingError, match="Did you mean 'increase'"):
         explanation.of(variant="increse")
 
 
-def test_top_orders_by_score_and_gives_at_most_every_class(explanation: Explanation) -> None:
-    scores = [found.target.score for found in explanation.top(3)]
+def test_top_orders_by_score_and_gives_at_most_all(explanation: Explanation) -> None:
+    scores = [result.target.score for result in explanation.top(3)]
 
     assert len(scores) == 3
     assert scores == sorted(scores, reverse=True)
@@ -168,13 +162,13 @@ def test_top_orders_by_score_and_gives_at_most_every_class(explanation: Explanat
 
 
 @pytest.mark.parametrize("size", [(60, 20), (20, 60)])
-def test_on_photo_lies_over_the_crop_and_is_zero_outside(size: tuple[int, int]) -> None:
+def test_on_photo_covers_the_crop_and_is_zero_outside(size: tuple[int, int]) -> None:
     model = scorecam.open_model(
         toy_models.tiny(),
         preprocess=Preprocess.from_dict(PREPROCESS | {"fit": "crop_resize", "fraction": 1.0}),
     )
-    found = scorecam.explain(model, picture(4, *size), 0)
-    laid = found.on_photo()
+    result = scorecam.explain(model, picture(4, *size), 0)
+    laid = result.on_photo()
     left, top = (20, 0) if size[0] > size[1] else (0, 20)
     seen = laid[top : top + 20, left : left + 20]
 
@@ -182,7 +176,9 @@ def test_on_photo_lies_over_the_crop_and_is_zero_outside(size: tuple[int, int]) 
     assert torch.count_nonzero(laid) == torch.count_nonzero(seen)
     same(
         seen,
-        torch.nn.functional.interpolate(found.heatmap[None, None], (20, 20), mode="bilinear")[0, 0],
+        torch.nn.functional.interpolate(result.heatmap[None, None], (20, 20), mode="bilinear")[
+            0, 0
+        ],
     )
 
 
@@ -191,7 +187,7 @@ def test_on_photo_needs_a_photo(model: Model) -> None:
         scorecam.explain(model, torch.randn(3, 8, 8)).on_photo()
 
 
-def test_an_overlay_has_the_photos_shape_above_its_legend(model: Model) -> None:
+def test_an_overlay_has_the_shape_of_the_photo_plus_legend(model: Model) -> None:
     for size in ((700, 500), (500, 700), (480, 480)):
         drawn = scorecam.explain(model, picture(4, *size)).overlay()
 
@@ -200,9 +196,7 @@ def test_an_overlay_has_the_photos_shape_above_its_legend(model: Model) -> None:
         assert drawn.height > size[1]
 
 
-def test_a_tensor_and_a_saved_bank_have_overlays_too(
-    model: Model, explanation: Explanation
-) -> None:
+def test_tensors_and_saved_banks_have_overlays_too(model: Model, explanation: Explanation) -> None:
     explanation.bank.save("cat.safetensors")
     bank = ScoreBank.load("cat.safetensors")
     restored = Explanation(bank, bank.target("lynx"), explanation.variant)
@@ -224,18 +218,18 @@ def signals() -> nn.Module:
     )
 
 
-def test_a_signal_needs_no_layer_named_either(signals: nn.Module) -> None:
-    found = scorecam.explain(signals, torch.randn(2, 32))
+def test_a_signal_has_a_default_layer(signals: nn.Module) -> None:
+    result = scorecam.explain(signals, torch.randn(2, 32))
 
-    assert found.layer == "1"
-    assert found.heatmap.shape == (32,)
+    assert result.layer == "1"
+    assert result.heatmap.shape == (32,)
 
 
 def test_a_signal_has_no_overlay(signals: nn.Module) -> None:
-    found = scorecam.explain(signals, torch.randn(2, 32), layer="1")
+    result = scorecam.explain(signals, torch.randn(2, 32), layer="1")
 
     with pytest.raises(PhotoError, match="1 axes"):
-        found.overlay()
+        result.overlay()
 
 
 # ── settings ─────────────────────────────────────────────────────────────────────────────────
@@ -255,14 +249,16 @@ def test_a_signal_has_no_overlay(signals: nn.Module) -> None:
     ],
     ids=str,
 )
-def test_a_setting_without_sense_is_refused(
+def test_an_invalid_setting_is_refused(
     model: Model, settings: dict[str, Any], error: Any, phrase: str
 ) -> None:
     with pytest.raises(error, match=phrase):
         scorecam.explain(model, "cat.png", **settings)
 
 
-def test_a_layer_is_named_or_given(model: Model, net: nn.Module, explanation: Explanation) -> None:
+def test_a_layer_is_a_name_or_a_module(
+    model: Model, net: nn.Module, explanation: Explanation
+) -> None:
     for layer in ("body", net.body, "body.3", None):
         same(scorecam.explain(model, "cat.png", "lynx", layer=layer).heatmap, explanation.heatmap)
 
@@ -270,17 +266,17 @@ def test_a_layer_is_named_or_given(model: Model, net: nn.Module, explanation: Ex
 def test_layers_need_the_size_of_the_input(model: Model, net: nn.Module) -> None:
     with pytest.raises(SettingError, match=r"scorecam\.layers\(model, torch\.zeros"):
         scorecam.layers(net)
-    for found in (scorecam.layers(model), scorecam.layers(net, torch.zeros(3, SIDE, SIDE))):
-        assert [(layer.name, layer.grid) for layer in found if layer.default] == [("body", (8, 8))]
+    for result in (scorecam.layers(model), scorecam.layers(net, torch.zeros(3, SIDE, SIDE))):
+        assert [(layer.name, layer.grid) for layer in result if layer.default] == [("body", (8, 8))]
 
 
-def test_progress_runs_from_nothing_to_everything(model: Model) -> None:
-    told: list[scorecam.Progress] = []
-    scorecam.explain(model, "cat.png", batch_size=2, progress=told.append)
+def test_progress_goes_from_zero_to_its_total(model: Model) -> None:
+    reports: list[scorecam.Progress] = []
+    scorecam.explain(model, "cat.png", batch_size=2, progress=reports.append)
 
-    assert told[0].done == 0
-    assert [step.done for step in told] == sorted({step.done for step in told})
-    assert told[-1].done == told[-1].total
+    assert reports[0].done == 0
+    assert [step.done for step in reports] == sorted({step.done for step in reports})
+    assert reports[-1].done == reports[-1].total
 
 
 # ── errors and files ─────────────────────────────────────────────────────────────────────────
@@ -301,7 +297,7 @@ def test_progress_runs_from_nothing_to_everything(model: Model) -> None:
         ("WeightsError", ModelError),
     ],
 )
-def test_every_error_is_also_what_python_would_raise(name: str, kind: type[Exception]) -> None:
+def test_every_error_is_also_a_builtin_exception(name: str, kind: type[Exception]) -> None:
     error = getattr(scorecam, name)("It broke.", likely="It was old.", do="Buy another.")
 
     assert isinstance(error, ScorecamError)
@@ -310,8 +306,8 @@ def test_every_error_is_also_what_python_would_raise(name: str, kind: type[Excep
     assert (error.what, error.likely, error.do) == ("It broke.", "It was old.", "Buy another.")
 
 
-def test_errors_survive_the_way_back_from_another_process() -> None:
-    """As from the workers of `multiprocessing` and `concurrent.futures`."""
+def test_errors_can_be_pickled() -> None:
+    """`multiprocessing` and `concurrent.futures` pickle the errors of their workers."""
     with pytest.raises(TargetError) as caught:
         scorecam.explain(toy_models.tiny(), torch.randn(3, 8, 8), 99)
     error = pickle.loads(pickle.dumps(caught.value))
@@ -322,7 +318,7 @@ def test_errors_survive_the_way_back_from_another_process() -> None:
 
 @pytest.fixture
 def tiny_disk() -> Iterator[None]:
-    """Files of this process cannot grow beyond 1,000 bytes."""
+    """Limit the files of this process to 1,000 bytes."""
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limit[1]))
     yield
@@ -330,22 +326,22 @@ def tiny_disk() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("tiny_disk")
-def test_a_bank_for_which_there_is_no_room_is_refused_and_leaves_nothing(
-    here: Path, explanation: Explanation
+def test_a_bank_too_large_for_the_disk_leaves_no_file(
+    photo_folder: Path, explanation: Explanation
 ) -> None:
-    """Safetensors tells of a full disk in an error of its own."""
-    before = set(here.iterdir())
+    """Safetensors has its own error for a full disk."""
+    before = set(photo_folder.iterdir())
     with pytest.raises(OutputError, match=r"cat\.safetensors"):
         explanation.bank.save("cat.safetensors")
 
-    assert set(here.iterdir()) == before
+    assert set(photo_folder.iterdir()) == before
 
 
-def test_a_bank_cannot_be_saved_where_a_file_is_in_the_way(explanation: Explanation) -> None:
+def test_a_bank_cannot_be_saved_below_a_file(explanation: Explanation) -> None:
     with pytest.raises(OutputError, match=r"cat\.png"):
         explanation.bank.save("cat.png/cat.safetensors")
 
 
-def test_a_masking_that_is_none_is_refused() -> None:
+def test_an_invalid_masking_is_refused() -> None:
     with pytest.raises(scorecam.SettingError, match="not a Masking"):
         scorecam.ScoreCAM(nn.Conv2d(3, 4, 3), masking="black")

@@ -1,4 +1,4 @@
-"""From Python: a model and a photo are taken as they come, and left as they were."""
+"""The Python interface accepts many kinds of models and photos, and changes none of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import scorecam
 import toy_models
-from command_line import NAMES, PREPROCESS, furnish, picture, whole
+from command_line import NAMES, PREPROCESS, picture, whole
 from scorecam import (
     Explanation,
     Model,
@@ -27,13 +27,7 @@ from scorecam import (
     WeightsError,
 )
 
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with two photos, in which every test runs."""
-    furnish(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("photo_folder")
 
 
 PRE = Preprocess.from_dict(PREPROCESS)
@@ -62,13 +56,13 @@ def same(a: Tensor, b: Tensor) -> None:
 
 
 def test_a_bare_network_and_a_tensor_need_nothing_else(net: nn.Module) -> None:
-    found = scorecam.explain(net, torch.randn(3, 12, 20))
+    result = scorecam.explain(net, torch.randn(3, 12, 20))
 
-    assert found.heatmap.shape == (12, 20)
-    assert found.heatmap.dtype == torch.float32
-    assert float(found.heatmap.min()) >= 0
-    assert found.target.name is None
-    assert found.photo is None
+    assert result.heatmap.shape == (12, 20)
+    assert result.heatmap.dtype == torch.float32
+    assert float(result.heatmap.min()) >= 0
+    assert result.target.name is None
+    assert result.photo is None
 
 
 def test_a_network_a_factory_and_a_named_network_are_models(net: nn.Module) -> None:
@@ -79,13 +73,13 @@ def test_a_network_a_factory_and_a_named_network_are_models(net: nn.Module) -> N
         assert scorecam.explain(model, torch.randn(3, 8, 8)).layer == "body"
 
 
-def test_a_model_says_how_it_was_named(net: nn.Module) -> None:
+def test_a_model_records_how_it_was_named(net: nn.Module) -> None:
     assert scorecam.open_model(net).spec == "Tiny"
     assert scorecam.open_model("toy_models:tiny").spec == "toy_models:tiny"
 
 
 @pytest.mark.needs("demo")
-def test_lite0_brings_its_weights_its_preprocessing_and_its_classes() -> None:
+def test_lite0_has_weights_preprocessing_and_classes() -> None:
     model = scorecam.open_model("lite0")
 
     assert model.preprocess == Preprocess.lite(224)
@@ -96,7 +90,7 @@ def test_lite0_brings_its_weights_its_preprocessing_and_its_classes() -> None:
 
 
 @pytest.mark.needs("torchvision")
-def test_a_torchvision_model_brings_its_preprocessing_and_its_classes() -> None:
+def test_a_torchvision_model_has_preprocessing_and_classes() -> None:
     model = scorecam.open_model("torchvision:resnet18", weights="random")
 
     assert model.preprocess == Preprocess.imagenet()
@@ -106,7 +100,7 @@ def test_a_torchvision_model_brings_its_preprocessing_and_its_classes() -> None:
 
 
 @pytest.mark.needs("torchvision")
-def test_the_class_count_follows_the_weights_and_it_is_said() -> None:
+def test_the_class_count_follows_the_weights_with_a_remark() -> None:
     from torchvision import models
 
     torch.save({"state_dict": models.squeezenet1_1(num_classes=7).state_dict()}, "seven.pt")
@@ -118,12 +112,12 @@ def test_the_class_count_follows_the_weights_and_it_is_said() -> None:
 
 
 @pytest.mark.parametrize("thing", [None, 3, {"state_dict": {}}, Path("model.pt"), nn.Module])
-def test_what_is_no_model_is_refused(thing: Any) -> None:
+def test_anything_but_a_model_is_refused(thing: Any) -> None:
     with pytest.raises(ModelError, match=r"torch\.nn\.Module"):
         scorecam.open_model(thing)
 
 
-def test_other_preprocessing_and_labels_replace_a_specs_own() -> None:
+def test_preprocessing_and_labels_can_be_replaced() -> None:
     model = scorecam.open_model(
         "toy_models:tiny", preprocess=Path("preprocess.json"), labels="names.txt"
     )
@@ -170,17 +164,17 @@ def snapshot(module: nn.Module) -> dict[str, Any]:
     }
 
 
-def assert_as_found(module: nn.Module, before: dict[str, Any]) -> None:
+def assert_unchanged(module: nn.Module, before: dict[str, Any]) -> None:
     after = snapshot(module)
-    values, found = before.pop("values"), after.pop("values")
+    values, result = before.pop("values"), after.pop("values")
     assert after == before
     for name, value in values.items():
-        assert torch.equal(value, found[name]), name
+        assert torch.equal(value, result[name]), name
 
 
 @pytest.fixture
 def peculiar(net: nn.Module) -> nn.Module:
-    """A network whose parts are in different modes."""
+    """A network with parts in different modes."""
     net.train()
     net.body.eval()
     net.body[1].train()
@@ -189,39 +183,39 @@ def peculiar(net: nn.Module) -> nn.Module:
     return net
 
 
-def test_explaining_leaves_the_network_as_it_was(peculiar: nn.Module) -> None:
+def test_explaining_does_not_change_the_network(peculiar: nn.Module) -> None:
     before = snapshot(peculiar)
     model = scorecam.open_model(peculiar, preprocess=PRE)
     scorecam.explain(model, "cat.png")
     scorecam.layers(model)
 
-    assert_as_found(peculiar, before)
+    assert_unchanged(peculiar, before)
 
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])
-def test_other_weights_or_another_device_go_to_a_copy(peculiar: nn.Module, device: str) -> None:
+def test_other_weights_or_devices_use_a_copy(peculiar: nn.Module, device: str) -> None:
     before = snapshot(peculiar)
     torch.save(toy_models.tiny(seed=3).state_dict(), "other.pt")
     x = torch.randn(3, 8, 8)
     own = scorecam.explain(peculiar, x, 0)
     opened = scorecam.open_model(peculiar, weights="other.pt", device=device)
-    assert_as_found(peculiar, before)
+    assert_unchanged(peculiar, before)
 
     if device == "cpu":
         other = scorecam.explain(opened, x, 0)
         assert not torch.equal(own.heatmap, other.heatmap)
 
 
-def test_weights_that_do_not_fit_leave_the_network_as_it_was(peculiar: nn.Module) -> None:
+def test_misfitting_weights_do_not_change_the_network(peculiar: nn.Module) -> None:
     before = snapshot(peculiar)
     torch.save(toy_models.tiny(classes=7).state_dict(), "seven.pt")
     with pytest.raises(WeightsError, match=r"classifier\.weight"):
         scorecam.open_model(peculiar, weights="seven.pt")
 
-    assert_as_found(peculiar, before)
+    assert_unchanged(peculiar, before)
 
 
-def test_the_users_tensor_and_picture_are_left_alone(model: Model) -> None:
+def test_the_users_tensor_and_picture_are_not_changed(model: Model) -> None:
     x, photo = torch.randn(3, 8, 8), picture(0)
     copies = x.clone(), photo.copy()
     scorecam.explain(model, x)
@@ -235,17 +229,17 @@ def test_the_users_tensor_and_picture_are_left_alone(model: Model) -> None:
 
 
 @pytest.mark.parametrize("device", ["gpu", "", "cuda:99", "cpu:x"])
-def test_a_device_that_is_not_there_is_refused(net: nn.Module, device: str) -> None:
+def test_an_absent_device_is_refused(net: nn.Module, device: str) -> None:
     with pytest.raises(SettingError, match="scorecam doctor"):
         scorecam.open_model(net, device=device)
 
 
-def test_a_device_that_holds_no_numbers_cannot_explain(net: nn.Module) -> None:
+def test_the_meta_device_cannot_explain(net: nn.Module) -> None:
     with pytest.raises(ScorecamError, match="meta"):
         scorecam.explain(scorecam.open_model(net, device="meta"), torch.randn(3, 8, 8))
 
 
-def test_a_device_may_be_named_or_given(net: nn.Module) -> None:
+def test_a_device_is_a_name_or_an_object(net: nn.Module) -> None:
     for device in ("cpu", torch.device("cpu"), None):
         assert scorecam.open_model(net, device=device).device == torch.device("cpu")
 
@@ -253,7 +247,7 @@ def test_a_device_may_be_named_or_given(net: nn.Module) -> None:
 # ── photos ───────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_photo_without_preprocessing_is_refused_with_the_line_to_add(net: nn.Module) -> None:
+def test_a_photo_without_preprocessing_is_refused_with_advice(net: nn.Module) -> None:
     line = 'scorecam.open_model(net, preprocess="imagenet")'
     with pytest.raises(PhotoError, match="not known how to turn a photo") as caught:
         scorecam.explain(net, "cat.png")
@@ -290,13 +284,13 @@ def test_a_photo_is_a_path_a_picture_an_array_or_a_tensor(model: Model) -> None:
     ],
     ids=lambda value: type(value).__name__ + str(getattr(value, "shape", "")),
 )
-def test_what_is_no_photo_is_refused(model: Model, given: Any, error: Any, phrase: str) -> None:
+def test_anything_but_a_photo_is_refused(model: Model, given: Any, error: Any, phrase: str) -> None:
     with pytest.raises(error, match=phrase):
         scorecam.explain(model, given)
 
 
-def test_a_photo_taken_on_its_side_is_explained_upright() -> None:
-    """With a crop, so that turning it the wrong way, or not, would show the model other pixels."""
+def test_a_rotated_photo_is_explained_upright() -> None:
+    """A crop makes a wrong or missing rotation show the model other pixels."""
     tall = picture(4, 20, 60)
     exif = Image.Exif()
     exif[0x0112] = 6

@@ -1,4 +1,4 @@
-"""Settings: declared once, checked once."""
+"""Settings are declared once and checked once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_public_functions_have_the_same_defaults(function: object) -> None:
     assert set(OPTIONS) - set(parameters) == missing
 
 
-def test_the_settings_by_default_are_the_paper() -> None:
+def test_the_default_settings_are_those_of_the_paper() -> None:
     settings = Settings()
     assert settings.variant is scorecam.VARIANTS["official"]
     assert settings.masking == scorecam.Masking()
@@ -56,13 +56,13 @@ def test_a_wrong_value_is_refused(name: str, value: object) -> None:
         Settings(**{name: value})  # type: ignore[arg-type]
 
 
-def test_known_words_stand_in_the_help() -> None:
+def test_the_help_lists_the_accepted_words() -> None:
     for variant in scorecam.VARIANTS:
         assert variant in OPTIONS["variant"].help
     assert OPTIONS["runtime"].help.endswith("auto, eager, compile or openvino.")
 
 
-def test_a_count_is_read_as_a_number_and_a_word_as_a_word() -> None:
+def test_counts_are_read_as_numbers_and_words_as_strings() -> None:
     assert OPTIONS["budget"].read("64") == 64
     assert OPTIONS["budget"].read("fast") == "fast"
     assert OPTIONS["variant"].read("12") == "12"

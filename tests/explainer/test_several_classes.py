@@ -1,7 +1,7 @@
-"""Several classes of one image are read from the passes of one.
+"""Several classes of one image cost the passes of one.
 
-`Regions` gives the answers: region k of |R_k| pixels adds W_tk·|R_k| to class t, which is what
-`increase` shows.
+The expected values come from `Regions`: region k of |R_k| pixels adds W_tk·|R_k| to class t, and
+`increase` shows that.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 import scorecam
 import toy_models
-from command_line import NAMES, Answer, furnish, options, strict_json
+from command_line import NAMES, Answer, options, strict_json
 from command_line import scorecam as command
 from scorecam.errors import SettingError, TargetError
 from scorecam.testing import Regions, Spy, regions
@@ -68,7 +68,7 @@ def test_five_classes_cost_the_passes_of_one(batch_size: int) -> None:
     assert images_shown(classes=1) == images_shown(classes=5) == 2 + 1 + 3
 
 
-def test_nothing_that_is_read_later_shows_the_model_anything() -> None:
+def test_reading_other_classes_later_costs_no_pass() -> None:
     spy, model = spied()
     explanation = scorecam.explain(model, IMAGE, layer="network.maps")
     before = len(spy.images)
@@ -82,9 +82,9 @@ def test_nothing_that_is_read_later_shows_the_model_anything() -> None:
     assert len(spy.images) == before
 
 
-def test_each_of_them_counts_the_passes_they_share() -> None:
+def test_every_class_reports_the_shared_passes() -> None:
     explanation = explained()
-    counted = {each.provenance.forward_passes for each in explanation.top(6)}
+    counted = {other.provenance.forward_passes for other in explanation.top(6)}
     assert counted == {explanation.provenance.forward_passes} == {6}
 
 
@@ -93,13 +93,13 @@ def test_each_of_them_counts_the_passes_they_share() -> None:
 
 @pytest.mark.parametrize("target", range(6))
 @pytest.mark.parametrize("variant", ["official", "algorithm1", "increase", "literal"])
-def test_another_class_is_what_explaining_it_gives(target: int, variant: str) -> None:
+def test_another_class_equals_explaining_it_directly(target: int, variant: str) -> None:
     read = explained(0).of(target, variant)
-    asked = explained(target, variant)
-    assert torch.equal(read.heatmap, asked.heatmap)
-    assert read.target == asked.target
-    assert read.formula == asked.formula
-    assert read.health == asked.health
+    direct = explained(target, variant)
+    assert torch.equal(read.heatmap, direct.heatmap)
+    assert read.target == direct.target
+    assert read.formula == direct.formula
+    assert read.health == direct.health
 
 
 def test_a_class_shows_what_adds_to_it() -> None:
@@ -109,14 +109,14 @@ def test_a_class_shows_what_adds_to_it() -> None:
         torch.testing.assert_close(shown, adds(target).clamp(min=0), rtol=0, atol=1e-5)
 
 
-def test_a_class_is_asked_for_by_name_in_any_case() -> None:
+def test_class_names_ignore_case() -> None:
     explanation = explained()
     for name in ("emu", "Emu", " EMU "):
         assert explanation.of(name).target.index == 4
     assert explanation.of("emu").target.score == pytest.approx(-1)
 
 
-def test_what_is_not_asked_for_stays_as_it_was() -> None:
+def test_other_settings_stay_unchanged() -> None:
     explanation = explained("bee", "increase")
     assert explanation.of("cat").variant.name == "increase"
     assert explanation.of(variant="literal").target.name == "bee"
@@ -124,7 +124,7 @@ def test_what_is_not_asked_for_stays_as_it_was() -> None:
     assert explanation.of("cat").bank is explanation.bank
 
 
-def test_a_class_that_is_not_there_is_refused() -> None:
+def test_an_unknown_class_is_refused() -> None:
     explanation = explained()
     with pytest.raises(TargetError, match=r"no class 6.*0 to 5"):
         explanation.of(6)
@@ -137,17 +137,17 @@ def test_a_class_that_is_not_there_is_refused() -> None:
 # ── top ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_top_gives_the_largest_scores_largest_first() -> None:
+def test_top_orders_classes_by_descending_score() -> None:
     top = explained("fox").top(5)
-    assert [each.target.name for each in top] == ["ant", "cat", "bee", "dog", "fox"]
+    assert [entry.target.name for entry in top] == ["ant", "cat", "bee", "dog", "fox"]
     truth = sorted(SCORES, reverse=True)[:5]
-    assert [each.target.score for each in top] == pytest.approx(truth)
+    assert [entry.target.score for entry in top] == pytest.approx(truth)
     assert top[0].target.probability == pytest.approx(
         float(torch.tensor(SCORES).softmax(0)[0]), abs=1e-5
     )
 
 
-def test_top_is_five_unless_asked_otherwise_and_never_more_than_there_are() -> None:
+def test_top_gives_five_by_default_and_at_most_all() -> None:
     explanation = explained()
     assert len(explanation.top()) == 5
     assert len(explanation.top(2)) == 2
@@ -163,7 +163,7 @@ def test_the_first_of_the_top_is_the_prediction() -> None:
 
 
 @pytest.mark.parametrize("count", [0, -1])
-def test_top_of_none_is_refused(count: int) -> None:
+def test_top_zero_is_refused(count: int) -> None:
     with pytest.raises(SettingError, match=f"top\\({count}\\)"):
         explained().top(count)
 
@@ -171,7 +171,7 @@ def test_top_of_none_is_refused(count: int) -> None:
 # ── contrast ─────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_contrast_shows_what_speaks_for_one_rather_than_the_other() -> None:
+def test_a_contrast_shows_evidence_for_one_class_over_another() -> None:
     bank = explained().bank
     for one in range(6):
         for other in range(6):
@@ -192,7 +192,7 @@ def test_a_contrast_takes_names() -> None:
 # ── a batch ──────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_class_per_image_costs_what_one_class_for_all_costs() -> None:
+def test_one_class_per_image_costs_the_same_passes() -> None:
     images = torch.stack([regions(sizes, 3, 5) for sizes in ((4, 2, 1), (1, 2, 3), (2, 2, 2))])
 
     def maps_and_cost(target: int | list[int | str]) -> tuple[Tensor, int]:
@@ -207,19 +207,19 @@ def test_a_class_per_image_costs_what_one_class_for_all_costs() -> None:
         torch.testing.assert_close(mixed[i], alone[i], rtol=0, atol=1e-6)
 
 
-def test_a_saved_bank_knows_every_class(tmp_path: Path) -> None:
+def test_a_saved_bank_contains_every_class(tmp_path: Path) -> None:
     bank = explained().bank
     bank.save(tmp_path / "bank.safetensors")
     loaded = scorecam.ScoreBank.load(tmp_path / "bank.safetensors")
-    # p_t moves by what its logarithm does, which float16 rounds: by 2^-11 of it, and of the entropy
-    # for the sum it is divided by. A region's map is 0 or 1, and regions don't overlap.
+    # p_t changes with its logarithm, which float16 rounds: by 2^-11 of it, and by 2^-11 of the
+    # entropy for the sum it is divided by. A region's map is 0 or 1, and regions don't overlap.
     sums = math.log(len(LABELS))
     off = 1.01 * 2**-11 * (sums - bank.scores.log_softmax(dim=1).amin(dim=0))
     for column, name in enumerate(LABELS):
         assert bank.heatmap(name).any()
         shown, truth = loaded.heatmap(name), bank.heatmap(name)
         torch.testing.assert_close(shown, truth, rtol=float(off[column]), atol=0)
-    shown, truth = (each.contrast("ant", "cat") for each in (loaded, bank))
+    shown, truth = (source.contrast("ant", "cat") for source in (loaded, bank))
     weights = torch.stack([bank.weights(name) for name in ("ant", "cat")])
     atol = float((off[[0, 2]] * weights.amax(dim=1)).sum())
     torch.testing.assert_close(shown, truth, rtol=0, atol=atol)
@@ -234,12 +234,9 @@ def test_a_network_with_two_classes_has_both_in_its_top() -> None:
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder with photos and what the toy models need, in which the test runs."""
-    furnish(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    toy_models.SPIES.clear()
-    yield tmp_path
+def photo_folder(photo_folder: Path) -> Iterator[Path]:
+    """The current folder, with photos; forget the spies afterwards."""
+    yield photo_folder
     toy_models.SPIES.clear()
 
 
@@ -248,23 +245,23 @@ def explain(out: str, *targets: str) -> Answer:
     return command("explain", "cat.png", *options(), *words, "--out", out, "--json")
 
 
-@pytest.mark.usefixtures("here")
+@pytest.mark.usefixtures("photo_folder")
 class TestCommandLine:
-    def test_two_targets_have_the_passes_of_one_in_json(self) -> None:
+    def test_two_targets_report_the_passes_of_one_in_json(self) -> None:
         both, one = explain("both", NAMES[0], NAMES[3]), explain("one", NAMES[0])
         assert [item["target"]["name"] for item in both.items] == [NAMES[0], NAMES[3]]
         passes = {item["forward_passes"] for item in [*both.items, *one.items]}
         shown = {len(spy.images) for spy in toy_models.SPIES}
         assert len(passes) == len(shown) == 1
 
-    def test_top5_has_the_passes_of_one_in_json(self) -> None:
+    def test_top5_reports_the_passes_of_one_in_json(self) -> None:
         five, one = explain("five", "top5"), explain("one", NAMES[0])
         assert len(five.items) == 5
         passes = {item["forward_passes"] for item in [*five.items, *one.items]}
         shown = {len(spy.images) for spy in toy_models.SPIES}
         assert len(passes) == len(shown) == 1
 
-    def test_they_share_one_bank_from_which_every_class_is_read(self) -> None:
+    def test_all_targets_share_one_bank(self) -> None:
         items = explain("out", "top5").items
         [bank] = {item["files"]["bank"] for item in items}
         loaded = scorecam.ScoreBank.load(bank)
@@ -278,7 +275,7 @@ class TestCommandLine:
         assert len({item["forward_passes"] for item in items}) == 1
         assert items[-1]["target"]["index"] == 0
 
-    def test_the_record_beside_the_overlay_counts_them_too(self) -> None:
+    def test_the_record_next_to_the_overlay_counts_the_same_passes(self) -> None:
         explain("out", NAMES[0], NAMES[3])
         items = strict_json(Path("out/cat.json").read_text("utf-8"))["items"]
         assert len(items) == 2

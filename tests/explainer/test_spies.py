@@ -1,4 +1,4 @@
-"""What the model was asked: which images, in which order, how many, and in which state."""
+"""What the model is shown: which images, in which order, how many, and in which state."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def questions(network: Network, image: Tensor, fill: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
-def test_the_model_sees_the_image_the_fill_the_image_again_and_every_masked_image_in_order(
+def test_the_model_sees_image_fill_image_and_masks_in_order(
     kind: type[Network],
 ) -> None:
     network = build(kind)
@@ -55,7 +55,9 @@ def test_the_model_sees_the_image_the_fill_the_image_again_and_every_masked_imag
 
 
 @pytest.mark.parametrize("fill", [0.5, -1.25, (0.5, -0.25, 2.0)])
-def test_muted_pixels_and_the_empty_image_hold_the_fill(fill: float | tuple[float, ...]) -> None:
+def test_masked_pixels_and_the_empty_image_have_the_fill_value(
+    fill: float | tuple[float, ...],
+) -> None:
     network = build(Signed)
     image = images_for(network)[0]
     spy, model = spied(network)
@@ -69,8 +71,8 @@ def test_muted_pixels_and_the_empty_image_hold_the_fill(fill: float | tuple[floa
     torch.testing.assert_close(spy.images[3:].double(), masked, rtol=0, atol=1e-6)
 
 
-def test_flat_channels_are_never_asked() -> None:
-    # Colours 1 and 3 are the same everywhere: no mask can be made of them.
+def test_flat_channels_are_never_scored() -> None:
+    # Colours 1 and 3 are constant, so they have no mask.
     image = regions((4, 0, 2, 0), 3, 5)
     image[3] = 1.0
     spy, model = spied(Regions(torch.ones(2, 4)))
@@ -81,7 +83,7 @@ def test_flat_channels_are_never_asked() -> None:
     assert torch.equal(spy.images[4], image * image[2])
 
 
-def test_where_every_channel_is_flat_only_the_image_and_the_fill_are_asked() -> None:
+def test_if_all_channels_are_flat_only_image_and_fill_are_scored() -> None:
     spy, model = spied(Regions(torch.ones(2, 3)))
     heatmap = scorecam.ScoreCAM(model, "network.maps")(torch.ones(1, 3, 4, 6))
     assert len(spy.images) == 3
@@ -91,7 +93,7 @@ def test_where_every_channel_is_flat_only_the_image_and_the_fill_are_asked() -> 
 # ── how many ─────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_default_layer_costs_one_more_image_once_per_size() -> None:
+def test_the_default_layer_costs_one_image_per_size() -> None:
     network = build(NETWORKS[3])
     image = images_for(network)[0]
     spy, model = spied(network)
@@ -105,7 +107,7 @@ def test_the_default_layer_costs_one_more_image_once_per_size() -> None:
     assert len(spy.images) == 1 + alone + alone
 
 
-def test_the_passes_that_are_reported_are_those_that_ran() -> None:
+def test_the_reported_number_of_passes_is_exact() -> None:
     network = build(NETWORKS[0])
     images = images_for(network, count=2)
     for head in ("logits", "auto"):
@@ -116,7 +118,7 @@ def test_the_passes_that_are_reported_are_those_that_ran() -> None:
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 1000])
-def test_no_pass_has_more_images_than_the_batch_size_and_only_the_last_has_fewer(
+def test_every_pass_but_the_last_has_exactly_the_batch_size(
     batch_size: int,
 ) -> None:
     network = build(NETWORKS[0])
@@ -142,7 +144,7 @@ def test_the_masks_of_several_images_share_passes_and_one_fill() -> None:
     torch.testing.assert_close(spy.images[7:].double(), torch.cat(masked), rtol=0, atol=1e-6)
 
 
-def test_reading_a_bank_or_an_explanation_asks_nothing() -> None:
+def test_reading_a_bank_or_an_explanation_costs_no_pass() -> None:
     network = build(NETWORKS[0])
     spy, model = spied(network)
     explanation = scorecam.explain(model, images_for(network)[0], layer="network.norm")
@@ -155,14 +157,14 @@ def test_reading_a_bank_or_an_explanation_asks_nothing() -> None:
     assert len(spy.seen) == before
 
 
-def test_opening_a_model_asks_nothing_and_listing_its_layers_asks_once() -> None:
+def test_opening_a_model_is_free_and_listing_layers_costs_one_pass() -> None:
     spy, model = spied(build(NETWORKS[0]))
     assert spy.seen == []
     scorecam.layers(model, torch.zeros(spy.network.image))
     assert [len(batch) for batch in spy.seen] == [1]
 
 
-def test_a_target_that_cannot_be_right_costs_no_pass() -> None:
+def test_an_invalid_target_costs_no_pass() -> None:
     network = build(NETWORKS[0])
     spy = Spy(network)
     model = scorecam.open_model(spy, labels=["ant", "bee", "cat", "dog", "emu"])
@@ -174,7 +176,7 @@ def test_a_target_that_cannot_be_right_costs_no_pass() -> None:
     assert spy.seen == []
 
 
-def test_a_readout_for_several_images_is_asked_about_together() -> None:
+def test_images_with_the_same_readout_share_passes() -> None:
     network = build(NETWORKS[0])
     images = images_for(network, count=4)
     spy, model = spied(network)
@@ -201,11 +203,11 @@ def test_every_pass_runs_in_evaluation_mode_without_autograd(training: bool) -> 
     assert set(spy.modes) == {(False, True, False)}
 
 
-# ── at what cost in memory ───────────────────────────────────────────────────────────────────
+# ── memory ───────────────────────────────────────────────────────────────────────────────────
 
 
 class Small(nn.Module):
-    """A network that itself needs next to no memory: what is allocated is the package's."""
+    """A network that needs almost no memory, so allocations come from the package."""
 
     def __init__(self, channels: int, colours: int = 3) -> None:
         super().__init__()
@@ -218,7 +220,7 @@ class Small(nn.Module):
 
 
 def peak_bytes(work: Callable[[], object]) -> int:
-    """The most bytes of tensors that `work` held at one time, on the CPU."""
+    """The peak number of bytes of CPU tensors during `work`."""
 
     def allocations(events: list) -> Iterator[tuple[int, int]]:
         for event in events:
@@ -236,7 +238,7 @@ def peak_bytes(work: Callable[[], object]) -> int:
     return peak
 
 
-def test_the_peak_is_counted_right() -> None:
+def test_the_peak_is_measured_correctly() -> None:
     def work() -> None:
         torch.zeros(5000)  # freed at once
         kept = torch.zeros(1000)
@@ -246,7 +248,7 @@ def test_the_peak_is_counted_right() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_one_batch_of_masked_images_and_one_of_masks_is_all_that_is_held(count: int) -> None:
+def test_at_most_one_batch_of_images_and_masks_is_in_memory(count: int) -> None:
     side, batch, channels = 128, 32, 256
     network = Small(channels)
     images = torch.rand(count, 3, side, side)
@@ -260,9 +262,9 @@ def test_one_batch_of_masked_images_and_one_of_masks_is_all_that_is_held(count: 
     assert held < peak_bytes(lambda: cam(images, 0)) < held + 0.75 * batch * one_mask
 
 
-def test_a_batch_that_did_not_fit_is_freed_before_a_smaller_one_is_made() -> None:
+def test_a_batch_that_did_not_fit_is_freed_before_the_next() -> None:
     class Short(Small):
-        """Has no room for a whole batch."""
+        """Runs out of memory on a whole batch."""
 
         def forward(self, images: Tensor) -> Tensor:
             if len(images) > 16:
@@ -274,5 +276,5 @@ def test_a_batch_that_did_not_fit_is_freed_before_a_smaller_one_is_made() -> Non
     cam = scorecam.ScoreCAM(Short(64, colours), "maps", batch_size=batch)
     cam(image, 0)
     one_mask = side * side * 4
-    # A whole batch and its masks make 13; with half a batch beside them it would be 18.
+    # A whole batch and its masks make 13; with half a batch in addition it would be 18.
     assert peak_bytes(lambda: cam(image, 0)) < 15 * batch * one_mask

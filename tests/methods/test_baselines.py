@@ -1,4 +1,4 @@
-"""The methods that Score-CAM is compared with: known answers, manners, names and settings."""
+"""Baseline methods: known answers, side effects, names and settings."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ QUICK = {
     "rise": "rise:masks=70:cells=3",
     "mask": "mask:steps=5:cells=6",
 }
-"""Names with settings that make the dear methods cheap; the others go by their own."""
+"""Settings that make slow methods fast; other methods use their defaults."""
 
-MADE_HERE = tuple(name for name in METHODS if name != "maps")  # those are another program's
+MADE_HERE = tuple(name for name in METHODS if name != "maps")  # those come from another program
 ALL = tuple(QUICK.get(name, name) for name in MADE_HERE)
 
 needs_libraries = pytest.mark.needs("eval")
@@ -51,7 +51,7 @@ SIZES = (6, 9, 5)
 
 @pytest.fixture
 def known() -> Case:
-    """Regions whose gradient is W everywhere, as it is linear."""
+    """A linear `Regions`, so the gradient is W everywhere."""
     return case_of(Regions(WEIGHTS), regions(SIZES, 5, 4), 0, "maps")
 
 
@@ -67,8 +67,8 @@ def test_the_gradient_of_a_linear_network_is_its_largest_weight(known: Case) -> 
 
 @needs_libraries
 def test_smoothgrad_of_a_linear_network_is_its_gradient(known: Case) -> None:
-    found = heatmap("smoothgrad:samples=23:sigma=0.5", known)
-    torch.testing.assert_close(found, torch.full((5, 4), 3.0))
+    result = heatmap("smoothgrad:samples=23:sigma=0.5", known)
+    torch.testing.assert_close(result, torch.full((5, 4), 3.0))
 
 
 @needs_libraries
@@ -79,7 +79,7 @@ def test_integrated_gradients_of_a_linear_network_are_weight_times_value(known: 
 
 @needs_libraries
 def test_integrated_gradients_are_complete() -> None:
-    """Where all credit is of one sign the map sums to z(X) − z(0)."""
+    """If all attributions have one sign, the map sums to z(X) − z(0)."""
 
     class Squares(nn.Module):
         def __init__(self) -> None:
@@ -106,7 +106,7 @@ def test_gradcam_of_a_linear_network_is_the_weighted_image(known: Case) -> None:
 
 
 @needs_libraries
-def test_occlusion_is_what_the_probability_falls_by() -> None:
+def test_occlusion_is_the_drop_in_probability() -> None:
     case = case_of(Regions(WEIGHTS), regions(SIZES, 5, 4), 0, "maps", head="value")
     # One pixel at a time: the value falls by that pixel's weight.
     expected = torch.tensordot(WEIGHTS[0], case.image, dims=1)
@@ -114,30 +114,30 @@ def test_occlusion_is_what_the_probability_falls_by() -> None:
 
 
 @needs_libraries
-def test_occlusion_leaves_no_pixel_out() -> None:
+def test_occlusion_covers_every_pixel() -> None:
     image = torch.rand(3, 23, 17) + 0.5
     case = case_of(Regions(torch.ones(2, 3)), image, 0, "maps", head="value")
     assert float(heatmap("occlusion:window=0.11:stride=0.11", case).min()) > 0
 
 
-def test_rise_of_a_linear_value_is_how_often_masks_agree() -> None:
+def test_rise_of_a_linear_value_equals_the_expected_masks() -> None:
     """P(X·M) = Σ_y X(y) M(y), so pixel x gets Σ_y X(y) Σ_i M_i(x) M_i(y) / (N p)."""
     image = torch.zeros(3, 28, 28)
     image[0, 4:10, 16:22] = 1
     case = case_of(Regions(torch.eye(3)[:2]), image, 0, "maps", head="value", seed=6)
-    found = heatmap("rise:masks=3000:p=0.4", case)
+    result = heatmap("rise:masks=3000:p=0.4", case)
     masks = torch.cat(list(random_masks(image, RISE(masks=3000, p=0.4), seed=6)))
     agree = torch.einsum("ixy,i->xy", masks, (masks * image[0]).sum((1, 2))) / (3000 * 0.4)
-    torch.testing.assert_close(found, agree, rtol=1e-5, atol=0)
-    mean = 0.4 * float(image.sum())  # E[P], which is all that a pixel far away gets
-    assert float(found[16:, :10].mean()) == pytest.approx(mean, rel=0.1)
-    assert float(found[6:8, 18:20].mean()) > 1.2 * mean
-    peak = int(found.argmax())
+    torch.testing.assert_close(result, agree, rtol=1e-5, atol=0)
+    mean = 0.4 * float(image.sum())  # E[P], the value of a pixel far away
+    assert float(result[16:, :10].mean()) == pytest.approx(mean, rel=0.1)
+    assert float(result[6:8, 18:20].mean()) > 1.2 * mean
+    peak = int(result.argmax())
     assert 4 <= peak // 28 < 10
     assert 16 <= peak % 28 < 22
 
 
-def test_rise_of_a_constant_is_even() -> None:
+def test_rise_of_a_constant_is_uniform() -> None:
     class Constant(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -147,12 +147,12 @@ def test_rise_of_a_constant_is_even() -> None:
             return torch.full((len(images), 2), 3.0)
 
     case = case_of(Constant(), torch.rand(3, 20, 30), 1, "maps", head="value")
-    found = heatmap("rise:masks=2000:cells=4:p=0.3", case)
-    assert float(found.mean()) == pytest.approx(3.0, rel=0.02)
-    assert float((found - 3).abs().max()) < 0.4
+    result = heatmap("rise:masks=2000:cells=4:p=0.3", case)
+    assert float(result.mean()) == pytest.approx(3.0, rel=0.02)
+    assert float((result - 3).abs().max()) < 0.4
 
 
-def test_rises_masks_are_many_and_never_all_at_once() -> None:
+def test_rise_draws_its_many_masks_in_batches() -> None:
     rise = RISE(masks=150, cells=5, p=0.25)
     batches = list(random_masks(torch.rand(3, 32, 48), rise, seed=1))
     assert [len(batch) for batch in batches] == [BATCH, BATCH, 150 - 2 * BATCH]
@@ -168,17 +168,17 @@ def test_rises_masks_are_many_and_never_all_at_once() -> None:
     assert not torch.equal(masks, other)
 
 
-def test_rise_asks_the_model_once_for_each_mask() -> None:
+def test_rise_takes_one_pass_per_mask() -> None:
     spy = Spy(Regions(WEIGHTS))
     case = case_of(spy, regions(SIZES, 5, 4), 0, "network.maps", head="logits")
-    case.scorer  # noqa: B018  its own passes come first
+    case.scorer  # noqa: B018  runs its own passes first
     spy.seen.clear()
     heatmap("rise:masks=100:cells=2", case)
     assert len(spy.images) == 100
 
 
 def test_mask_finds_the_region_that_carries_the_class() -> None:
-    """A detector of texture in one place: blurring there, and only there, hides the class."""
+    """Detects texture in one place; only blurring there hides the class."""
 
     class Texture(nn.Module):
         def __init__(self) -> None:
@@ -191,20 +191,20 @@ def test_mask_finds_the_region_that_carries_the_class() -> None:
 
     checks = (torch.arange(64)[:, None] + torch.arange(64)) % 2 * 2.0 - 1
     case = case_of(Texture(), checks.expand(3, 64, 64), 0, "maps")
-    found = heatmap("mask:steps=150:cells=16:l1=0.01", case)
-    inside = found[8:24, 40:56]
+    result = heatmap("mask:steps=150:cells=16:l1=0.01", case)
+    inside = result[8:24, 40:56]
     assert float(inside.mean()) > 0.4
-    assert float(inside.sum() / found.sum()) > 0.5
-    assert float(found[40:, :32].mean()) < 0.02
-    assert float(found.min()) >= 0
-    assert float(found.max()) <= 1
+    assert float(inside.sum() / result.sum()) > 0.5
+    assert float(result[40:, :32].mean()) < 0.02
+    assert float(result.min()) >= 0
+    assert float(result.max()) <= 1
 
 
 # ── yes or no ────────────────────────────────────────────────────────────────────────────────
 
 
 class YesNo(nn.Module):
-    """One column, a logit or the probability; not the same for every pixel."""
+    """One column, a logit or a probability, with different weights per pixel."""
 
     def __init__(self, *, probability: bool = False) -> None:
         super().__init__()
@@ -221,7 +221,7 @@ class YesNo(nn.Module):
 @needs_libraries
 @pytest.mark.parametrize("probability", [False, True])
 @pytest.mark.parametrize("head", ["auto", "declared"])
-def test_no_is_yes_turned_around(probability: bool, head: str) -> None:
+def test_the_negative_class_is_the_reverse_of_the_positive(probability: bool, head: str) -> None:
     network = YesNo(probability=probability)
     image = torch.rand(3, 9, 8)
     declared = "probabilities" if probability else "logits"
@@ -231,11 +231,11 @@ def test_no_is_yes_turned_around(probability: bool, head: str) -> None:
     assert torch.equal(heatmap("gradient", yes), heatmap("gradient", no))
     for_yes, for_no = heatmap("gradcam", yes), heatmap("gradcam", no)
     assert float(for_yes.max()) > 0 or float(for_no.max()) > 0
-    assert float((for_yes * for_no).abs().max()) == 0  # ReLU of a map, and of the same negated
+    assert float((for_yes * for_no).abs().max()) == 0  # the ReLU of a map and of its negative
 
 
 @needs_libraries
-def test_a_target_beyond_the_columns_is_said() -> None:
+def test_a_target_out_of_range_is_refused() -> None:
     case = case_of(Regions(WEIGHTS), regions(SIZES, 5, 4), 7, "maps")
     with pytest.raises(scorecam.TargetError, match="no class 7"):
         heatmap("gradient", case)
@@ -246,25 +246,25 @@ def test_a_target_beyond_the_columns_is_said() -> None:
 
 @needs_libraries
 @pytest.mark.parametrize("name", ALL)
-def test_a_map_is_float32_at_the_images_size_and_repeats(name: str) -> None:
+def test_a_map_is_float32_of_image_size_and_reproducible(name: str) -> None:
     network = build(InPlace)
     image = images_for(network)[0]
-    found = heatmap(name, case_of(network, image, 1, "norm", seed=3))
-    assert found.shape == image.shape[1:]
-    assert found.dtype == torch.float32
-    assert found.device == image.device
-    assert not found.requires_grad
-    assert not found.is_inference()
-    assert bool(found.isfinite().all())
+    result = heatmap(name, case_of(network, image, 1, "norm", seed=3))
+    assert result.shape == image.shape[1:]
+    assert result.dtype == torch.float32
+    assert result.device == image.device
+    assert not result.requires_grad
+    assert not result.is_inference()
+    assert bool(result.isfinite().all())
     torch.rand(5)  # the random state moves on, and the map does not
-    assert torch.equal(found, heatmap(name, case_of(network, image, 1, "norm", seed=3)))
+    assert torch.equal(result, heatmap(name, case_of(network, image, 1, "norm", seed=3)))
 
 
 @needs_libraries
 @pytest.mark.parametrize(
     "name", [QUICK["smoothgrad"], QUICK["rise"], "random", QUICK["mask"] + ":jitter=20"]
 )
-def test_what_is_drawn_follows_the_seed(name: str) -> None:
+def test_random_methods_follow_the_seed(name: str) -> None:
     network = build(InPlace)
     image = images_for(network)[0]
     maps = [heatmap(name, case_of(network, image, 1, "norm", seed=seed)) for seed in (1, 2)]
@@ -274,7 +274,7 @@ def test_what_is_drawn_follows_the_seed(name: str) -> None:
 @needs_libraries
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("mode", ["mixed", "training"])
-def test_the_network_is_left_as_it_was_found(name: str, mode: str) -> None:
+def test_the_network_is_unchanged(name: str, mode: str) -> None:
     network = Everything()
     if mode == "training":
         network.train()
@@ -291,7 +291,7 @@ def test_the_network_is_left_as_it_was_found(name: str, mode: str) -> None:
 
 @needs_libraries
 @pytest.mark.parametrize("name", ALL)
-def test_gradients_that_were_there_stay(name: str) -> None:
+def test_existing_gradients_are_kept(name: str) -> None:
     network = Everything()
     kept: dict[str, Tensor] = {}
     for key, parameter in network.named_parameters():
@@ -305,7 +305,7 @@ def test_gradients_that_were_there_stay(name: str) -> None:
 
 
 class FailsAtPass(nn.Module):
-    """Raises in the middle of its pass number `at`."""
+    """Raises an error in the middle of pass number `at`."""
 
     def __init__(self, network: Everything) -> None:
         super().__init__()
@@ -324,7 +324,7 @@ class FailsAtPass(nn.Module):
 @needs_libraries
 @pytest.mark.parametrize("name", [name for name in ALL if name.split(":")[0] not in CONTROLS])
 @pytest.mark.parametrize("when", ["first", "last"])
-def test_the_network_is_left_as_it_was_found_after_an_error(name: str, when: str) -> None:
+def test_the_network_is_unchanged_after_an_error(name: str, when: str) -> None:
     network = FailsAtPass(Everything())
     network.network.body[0]._forward_hooks.clear()
     image = torch.rand(3, 24, 40)
@@ -340,13 +340,13 @@ def test_the_network_is_left_as_it_was_found_after_an_error(name: str, when: str
     with pytest.raises(ModelError, match="boom"):
         heatmap(name, dataclasses.replace(case))
     network.passes = 0
-    found = snapshot(network)
-    assert [key for key in watched if watched[key] != found[key]] == []
+    result = snapshot(network)
+    assert [key for key in watched if watched[key] != result[key]] == []
 
 
 @needs_libraries
 @pytest.mark.parametrize("name", [QUICK.get(name, name) for name in GRADIENTS])
-def test_an_image_and_a_caller_in_inference_mode_are_no_trouble(name: str) -> None:
+def test_inference_mode_of_image_or_caller_works(name: str) -> None:
     network = build(InPlace)
     image = images_for(network)[0]
     expected = heatmap(name, case_of(network, image, 1, "norm"))
@@ -358,7 +358,7 @@ def test_an_image_and_a_caller_in_inference_mode_are_no_trouble(name: str) -> No
 
 @needs_libraries
 @pytest.mark.parametrize("name", [QUICK.get(name, name) for name in GRADIENTS])
-def test_a_network_that_writes_into_its_input_is_explained_alike(name: str) -> None:
+def test_a_network_that_overwrites_its_input_has_the_same_map(name: str) -> None:
     class Scales(nn.Module):
         def __init__(self, *, in_place: bool) -> None:
             super().__init__()
@@ -394,14 +394,14 @@ def test_double_precision_networks_are_explained(name: str) -> None:
 def test_signals_and_volumes_are_explained(kind: Any, name: str) -> None:
     network = build(kind)
     image = images_for(network)[0]
-    found = heatmap(name, case_of(network, image, 1, "relu"))
-    assert found.shape == image.shape[1:]
-    assert bool(found.isfinite().all())
+    result = heatmap(name, case_of(network, image, 1, "relu"))
+    assert result.shape == image.shape[1:]
+    assert bool(result.isfinite().all())
 
 
 @pytest.mark.parametrize("kind", [Signal, Volume])
 @pytest.mark.parametrize("name", ["mask", "edges"])
-def test_what_is_for_photos_says_so(kind: Any, name: str) -> None:
+def test_methods_for_photos_refuse_other_input(kind: Any, name: str) -> None:
     network = build(kind)
     with pytest.raises(SettingError, match=f"{name} is for photos"):
         heatmap(name, case_of(network, images_for(network)[0], 1, "relu"))
@@ -411,7 +411,7 @@ def test_what_is_for_photos_says_so(kind: Any, name: str) -> None:
 @pytest.mark.parametrize(
     "name", [QUICK.get(name, name) for name in (*GRADIENTS, "rise", "occlusion")]
 )
-def test_numbers_that_are_not_finite_are_no_map(name: str) -> None:
+def test_a_map_with_nonfinite_numbers_is_an_error(name: str) -> None:
     network = build(InPlace)
     network.classes.weight.data[:] = torch.nan
     case = case_of(network, images_for(network)[0], 1, "norm", head="logits")
@@ -423,7 +423,7 @@ def test_numbers_that_are_not_finite_are_no_map(name: str) -> None:
 
 
 class BlackBox(Model):
-    """A model that only answers."""
+    """A model that only returns scores."""
 
     def __init__(self, inner: Model) -> None:
         self._inner = inner
@@ -476,7 +476,7 @@ def test_guided_backprop_is_not_the_gradient() -> None:
 
 
 @needs_libraries
-def test_guided_backprop_does_not_mind_relus_in_place() -> None:
+def test_guided_backprop_works_with_in_place_relus() -> None:
     image = torch.rand(3, 12, 12)
     apart = heatmap("guided", case_of(rectified(nn.ReLU), image, 1, "3"))
     in_place = functools.partial(nn.ReLU, inplace=True)
@@ -492,7 +492,7 @@ def test_guided_backprop_refuses_networks_without_relu(rectifier: Any) -> None:
 
 
 @needs_libraries
-def test_guided_backprop_refuses_rectifiers_that_captum_does_not_see() -> None:
+def test_guided_backprop_refuses_relus_that_captum_misses() -> None:
     network = build(Residual)  # relu_() as a function
     case = case_of(network, images_for(network)[0], 1, "block")
     with pytest.raises(SettingError, match=r"also rectifies by Relu|Captum guides nn\.ReLU"):
@@ -506,7 +506,7 @@ def test_guided_backprop_refuses_rectifiers_that_captum_does_not_see() -> None:
 # ── names and settings ───────────────────────────────────────────────────────────────────────
 
 
-def test_every_method_is_built_with_defaults_and_says_whose_it_is() -> None:
+def test_every_method_has_defaults_and_a_citation() -> None:
     methods = parse_methods(",".join(MADE_HERE))
     assert [method.name for method in methods] == list(MADE_HERE)
     for method in methods:
@@ -520,15 +520,15 @@ OWN = [name for name in MADE_HERE if name not in (*TORCHCAM, "scorecam")]
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_a_method_takes_its_name_and_its_settings(name: str) -> None:
+def test_a_method_has_a_name_and_settings(name: str) -> None:
     method = METHODS[name]
-    defaults = {each.name: each.default for each in dataclasses.fields(method) if each.init}
+    defaults = {field.name: field.default for field in dataclasses.fields(method) if field.init}
     assert defaults.pop("name") == ""
     assert defaults == method.defaults()
     assert list(inspect.signature(method).parameters) == ["name", *method.defaults()]
 
 
-def test_settings_are_read_and_names_are_kept_as_written() -> None:
+def test_settings_are_parsed_and_names_kept_as_written() -> None:
     rise, occlusion, cam = parse_methods(" rise:masks=1000:cells=8 ,occlusion:window=0.5,scorecam")
     assert rise.name == "rise:masks=1000:cells=8"
     assert dict(rise.settings) | {"masks": 1000, "cells": 8, "p": 0.5} == dict(rise.settings)
@@ -564,25 +564,27 @@ def test_settings_are_read_and_names_are_kept_as_written() -> None:
         (" , ", "No method was given"),
     ],
 )
-def test_what_cannot_be_meant_is_said(text: str, phrase: str) -> None:
-    with pytest.raises(SettingError) as found:
+def test_invalid_method_lists_are_refused(text: str, phrase: str) -> None:
+    with pytest.raises(SettingError) as caught:
         parse_methods(text)
-    assert phrase in str(found.value)
+    assert phrase in str(caught.value)
 
 
 @pytest.mark.parametrize("name", [*CAPTUM, *TORCHCAM])
-def test_a_missing_library_is_named_when_it_is_wanted(
+def test_a_missing_library_is_named_when_needed(
     name: str, monkeypatch: pytest.MonkeyPatch, known: Case
 ) -> None:
     for module in ("captum", "captum.attr", "torchcam", "torchcam.methods"):
         monkeypatch.setitem(sys.modules, module, None)
     (method,) = parse_methods(name)
-    with pytest.raises(MissingExtra) as found:
+    with pytest.raises(MissingExtra) as caught:
         method.heatmap(known)
-    assert "pip install 'scorecam[eval]'" in str(found.value)
+    assert "pip install 'scorecam[eval]'" in str(caught.value)
 
 
-def test_what_needs_no_library_runs_without(monkeypatch: pytest.MonkeyPatch, known: Case) -> None:
+def test_methods_without_a_library_run_without_it(
+    monkeypatch: pytest.MonkeyPatch, known: Case
+) -> None:
     for module in ("captum", "captum.attr", "torchcam", "torchcam.methods"):
         monkeypatch.setitem(sys.modules, module, None)
     for name in ("scorecam", QUICK["rise"], QUICK["mask"], *CONTROLS):

@@ -1,4 +1,4 @@
-"""Captum's and torchcam's maps reach callers unchanged: each beside the library called by hand."""
+"""Captum's and torchcam's maps reach callers unchanged; the tests call each library directly."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def image() -> Tensor:
     return torch.randn(3, 22, 30)
 
 
-def same(found: Tensor, expected: Tensor) -> None:
+def same(actual: Tensor, expected: Tensor) -> None:
     assert float(expected.abs().max()) > 0
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6 * float(expected.abs().max()))
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-6 * float(expected.abs().max()))
 
 
 # ── Captum ───────────────────────────────────────────────────────────────────────────────────
@@ -82,16 +82,16 @@ def test_guided_backprop(network: nn.Module, image: Tensor) -> None:
 def test_occlusion(network: nn.Module, image: Tensor) -> None:
     from captum.attr import Occlusion
 
-    network.classifier.weight.data *= 0.1  # probabilities that have somewhere to fall
+    network.classifier.weight.data *= 0.1  # probabilities below saturation
     by_hand = Occlusion(lambda images: network(images).softmax(dim=1)).attribute(
         image[None], sliding_window_shapes=(3, 6, 8), strides=(3, 3, 5), target=TARGET
     )
     case = case_of(network, image, TARGET, "body")
     # 0.27 · (22, 30) = (5.94, 8.1); 0.155 · (22, 30) = (3.41, 4.65)
-    found = heatmap("occlusion:window=0.27:stride=0.155", case)
+    result = heatmap("occlusion:window=0.27:stride=0.155", case)
     expected = by_hand[0, 0].detach()
     assert float(expected.abs().max()) > 1e-3
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)  # differences of probabilities
+    torch.testing.assert_close(result, expected, rtol=0, atol=1e-6)  # differences of probabilities
 
 
 # ── torchcam ─────────────────────────────────────────────────────────────────────────────────
@@ -116,36 +116,36 @@ def by_hand(kind: str, network: nn.Module, image: Tensor, layer: str, **options:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_torchcam_map(kind: str, network: nn.Module, image: Tensor) -> None:
-    found = heatmap(kind, case_of(network, image, TARGET, "body.3"))
-    same(found, by_hand(kind, network, image, "body.3"))
+    result = heatmap(kind, case_of(network, image, TARGET, "body.3"))
+    same(result, by_hand(kind, network, image, "body.3"))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_torchcam_map_of_a_volume(kind: str) -> None:
     network = build(Volume)
     image = images_for(network)[0]
-    found = heatmap(kind, case_of(network, image, TARGET, "relu"))
-    same(found, by_hand(kind, network, image, "relu"))
+    result = heatmap(kind, case_of(network, image, TARGET, "relu"))
+    same(result, by_hand(kind, network, image, "relu"))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_torchcam_map_of_a_layer_with_its_channels_last(kind: str) -> None:
     network = build(ChannelsLastLayout)
     image = images_for(network)[0]
-    found = heatmap(kind, case_of(network, image, TARGET, "norm"))
+    result = heatmap(kind, case_of(network, image, TARGET, "norm"))
     turned = by_hand(
         kind, network, image, "norm", reshape_transform=lambda output: output.movedim(-1, 1)
     )
-    same(found, turned)
+    same(result, turned)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_layer_is_the_tensor_that_scorecam_reads_before_anything_is_written_into_it(
+def test_the_layer_is_read_before_in_place_operations(
     kind: str,
 ) -> None:
-    """A ReLU in place after the layer, and the same network with a ReLU of its own."""
+    """The network with an in-place ReLU after the layer, and with an ordinary ReLU."""
     network = build(InPlace)
     image = images_for(network)[0]
-    found = heatmap(kind, case_of(network, image, TARGET, "norm"))
+    result = heatmap(kind, case_of(network, image, TARGET, "norm"))
     network.relu = nn.ReLU(inplace=False)
-    same(found, by_hand(kind, network, image, "norm"))
+    same(result, by_hand(kind, network, image, "norm"))

@@ -1,4 +1,4 @@
-"""Maps that know nothing of the model: their values are known."""
+"""Control methods, which ignore the model, have known values."""
 
 from __future__ import annotations
 
@@ -29,61 +29,61 @@ def test_uniform_is_one_everywhere(case: Case) -> None:
     assert torch.equal(heatmap("uniform", case), torch.ones(24, 40))
 
 
-def test_fakecam_is_zero_in_one_corner_alone(case: Case) -> None:
-    found = heatmap("fakecam", case)
-    assert float(found[0, 0]) == 0
-    assert float(found.sum()) == 24 * 40 - 1
-    assert float(found.max()) == 1
+def test_fakecam_is_zero_in_only_one_corner(case: Case) -> None:
+    result = heatmap("fakecam", case)
+    assert float(result[0, 0]) == 0
+    assert float(result.sum()) == 24 * 40 - 1
+    assert float(result.max()) == 1
 
 
 def test_centre_is_a_gaussian_along_each_side(case: Case) -> None:
-    found = heatmap("centre", with_image(case, torch.zeros(3, 25, 41)))
-    assert float(found[12, 20]) == 1
-    assert float(found.max()) == 1
+    result = heatmap("centre", with_image(case, torch.zeros(3, 25, 41)))
+    assert float(result[12, 20]) == 1
+    assert float(result.max()) == 1
     # One sigma, a quarter of the side, from the middle.
     odd = heatmap("centre:sigma=0.2", with_image(case, torch.zeros(3, 25, 45)))
     assert float(odd[12 + 5, 22]) == pytest.approx(0.60653, abs=1e-5)
     assert float(odd[12, 22 + 9]) == pytest.approx(0.60653, abs=1e-5)
     assert float(odd[12 - 5, 22 - 9]) == pytest.approx(0.36788, abs=1e-5)
-    torch.testing.assert_close(found, found.flip(0))
-    torch.testing.assert_close(found, found.flip(1))
+    torch.testing.assert_close(result, result.flip(0))
+    torch.testing.assert_close(result, result.flip(1))
 
 
-def test_random_has_a_number_for_each_cell_of_the_layer(case: Case) -> None:
-    found = heatmap("random", case)
-    assert found.shape == (24, 40)
-    assert 0 <= float(found.min()) < 0.2
-    assert 0.8 < float(found.max()) <= 1
-    # On 6 × 10 cells and no finer: linear interpolation to the pixels gives it back.
-    centres = found.reshape(6, 4, 10, 4)[:, 1:3, :, 1:3].mean((1, 3))
-    torch.testing.assert_close(upsample(centres[None], (24, 40))[0], found, rtol=0, atol=0.15)
+def test_random_has_one_number_per_cell_of_the_layer(case: Case) -> None:
+    result = heatmap("random", case)
+    assert result.shape == (24, 40)
+    assert 0 <= float(result.min()) < 0.2
+    assert 0.8 < float(result.max()) <= 1
+    # It has exactly 6 × 10 cells: linear interpolation of those gives the same map.
+    centres = result.reshape(6, 4, 10, 4)[:, 1:3, :, 1:3].mean((1, 3))
+    torch.testing.assert_close(upsample(centres[None], (24, 40))[0], result, rtol=0, atol=0.15)
 
 
 def test_random_differs_between_images_and_seeds_but_not_between_runs(case: Case) -> None:
-    found = heatmap("random", case)
+    result = heatmap("random", case)
     state = torch.random.get_rng_state()
     torch.rand(3)
-    assert torch.equal(heatmap("random", with_image(case, case.image.clone())), found)
+    assert torch.equal(heatmap("random", with_image(case, case.image.clone())), result)
     torch.random.set_rng_state(state)
     changed = case.image.clone()
     changed[0, 0, 0] += 1e-3
-    assert not torch.equal(heatmap("random", with_image(case, changed)), found)
-    assert not torch.equal(heatmap("random", dataclasses.replace(case, seed=5)), found)
+    assert not torch.equal(heatmap("random", with_image(case, changed)), result)
+    assert not torch.equal(heatmap("random", dataclasses.replace(case, seed=5)), result)
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
 def test_edges_are_where_brightness_changes(case: Case) -> None:
     photo = torch.zeros(3, 24, 40)
     photo[:, :, 20:] = 1.0
-    found = heatmap("edges", with_image(case, photo))
-    # Sobel's 1 2 1 times a step of 1, in the two columns beside the edge, photo's rims included.
+    result = heatmap("edges", with_image(case, photo))
+    # Sobel's 1 2 1 times a step of 1, in the two columns next to the edge, borders included.
     expected = torch.zeros(24, 40)
     expected[:, 19:21] = 4.0
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(result, expected)
 
 
-def test_edges_weigh_colours_as_eyes_do_in_the_photos_own_values() -> None:
-    """A step of one preprocessed unit is std wide in the photo."""
+def test_edges_use_luma_weights_on_the_original_colours() -> None:
+    """A step of 1 in preprocessed units is std in the photo."""
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     std = (0.5, 0.25, 0.125)
     prepared = scorecam.Preprocess(size=(8, 8), fit="squash", mean=(0.5,) * 3, std=std)
@@ -91,11 +91,11 @@ def test_edges_weigh_colours_as_eyes_do_in_the_photos_own_values() -> None:
     for colour, luma in enumerate((0.299, 0.587, 0.114)):
         photo = torch.zeros(3, 8, 8)
         photo[colour, 4:] = 1.0
-        found = heatmap("edges", case_of(model, photo, 0, "0"))
-        assert float(found.max()) == pytest.approx(4 * luma * std[colour], rel=1e-5)
+        result = heatmap("edges", case_of(model, photo, 0, "0"))
+        assert float(result.max()) == pytest.approx(4 * luma * std[colour], rel=1e-5)
 
 
-def test_edges_of_other_than_three_colours_take_their_mean() -> None:
+def test_edges_average_the_channels_unless_there_are_three() -> None:
     network = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     photo = torch.zeros(2, 8, 8)
     photo[0, :, 4:] = 1.0

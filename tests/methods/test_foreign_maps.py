@@ -1,4 +1,4 @@
-"""The maps of other libraries reach the measures as those libraries made them."""
+"""Maps of other libraries reach the metrics unchanged."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.needs("eval")]
 
 
 class Kept(Metric):
-    """A measure that only looks, and remembers."""
+    """A metric that only stores the maps."""
 
     name = "kept"
     source = "this test"
@@ -52,7 +52,7 @@ def maps_of(method: str, net: nn.Module, tmp_path: Path) -> list[tuple[Tensor, T
     return Kept.seen
 
 
-def test_torchcams(tmp_path: Path) -> None:
+def test_torchcam_maps_are_measured_unchanged(tmp_path: Path) -> None:
     from torchcam.methods import GradCAM
 
     net = network()
@@ -65,7 +65,7 @@ def test_torchcams(tmp_path: Path) -> None:
         torch.testing.assert_close(heatmap, whole, rtol=0, atol=1e-6)
 
 
-def test_captums(tmp_path: Path) -> None:
+def test_captum_maps_are_measured_unchanged(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from captum.attr import IntegratedGradients, Saliency

@@ -1,4 +1,4 @@
-"""Maps that another program made are judged as they are."""
+"""Maps made by another program are measured unchanged."""
 
 from __future__ import annotations
 
@@ -29,9 +29,7 @@ def corner(*size: int) -> np.ndarray:
     return heatmap
 
 
-def test_a_perfect_map_from_a_file_has_all_its_energy_in_the_object(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_a_perfect_map_file_has_all_its_energy_in_the_object(folder: Path, tmp_path: Path) -> None:
     made = tmp_path / "made"
     for number, path in enumerate(sorted(folder.rglob("*.png"))):
         relative = path.relative_to(folder).with_suffix("")
@@ -50,7 +48,7 @@ def test_a_perfect_map_from_a_file_has_all_its_energy_in_the_object(
     assert summary.mean(name, "energy_mask").n == 6
 
 
-def test_a_map_on_a_grid_is_upsampled_as_score_cams_are(folder: Path, tmp_path: Path) -> None:
+def test_a_map_on_a_grid_is_upsampled_like_score_cam(folder: Path, tmp_path: Path) -> None:
     made = tmp_path / "made"
     made.mkdir()
     grid = np.random.default_rng(0).random((2, 4)).astype(np.float64)
@@ -62,7 +60,7 @@ def test_a_map_on_a_grid_is_upsampled_as_score_cams_are(folder: Path, tmp_path: 
     assert summary.mean(f"maps:dir={made}", "energy_mask").mean == pytest.approx(expected)
 
 
-def test_a_missing_or_useless_map_is_that_photos_failure(folder: Path, tmp_path: Path) -> None:
+def test_a_missing_or_invalid_map_fails_only_its_photo(folder: Path, tmp_path: Path) -> None:
     made = tmp_path / "made"
     made.mkdir()
     contents = [
@@ -76,12 +74,13 @@ def test_a_missing_or_useless_map_is_that_photos_failure(folder: Path, tmp_path:
     assert summary.mean(f"maps:dir={made}", "average_increase").n == 1
     assert summary.mean("uniform", "average_increase").n == 6
     assert len(summary.failed) == 5
-    said = " ".join(r["failure"]["message"] for r in records(tmp_path / "run") if "failure" in r)
+    failures = [r["failure"] for r in records(tmp_path / "run") if "failure" in r]
+    messages = " ".join(failure["message"] for failure in failures)
     for phrase in ("no map of", "shape (1, 8, 8)", "not finite", "cannot be read"):
-        assert phrase in said
+        assert phrase in messages
 
 
-def test_a_folder_that_is_none_is_refused() -> None:
+def test_an_invalid_folder_is_refused() -> None:
     for text in ("maps", "maps:dir=nowhere", "maps:dir="):
         with pytest.raises(SettingError, match="not a folder of maps"):
             parse_methods(text)

@@ -1,4 +1,4 @@
-"""What the model's numbers are: told apart where that is certain, and always said.
+"""The kind of output: detected where certain, and always stated.
 
 All answers follow on paper, as in `test_known_answers`: three regions of 4, 2 and 1 pixels, weights
 W_0 = (0, ln 2 / 2, ln 4 / 1) and W_1 = 0, so that
@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 import networks
 import scorecam
-from command_line import furnish
 from command_line import scorecam as command
 from scorecam.errors import SettingError, TargetError
 from scorecam.testing import Regions, Spy, regions
@@ -34,7 +33,7 @@ ONE = ROW[None]
 
 
 class Ends(nn.Module):
-    """`Regions`, and a function of its numbers that has the last word."""
+    """`Regions` followed by a function of its scores."""
 
     def __init__(self, weights: Tensor, end: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
@@ -109,7 +108,7 @@ SOFTMAX = {
 
 @pytest.mark.parametrize("build", SOFTMAX.values(), ids=SOFTMAX)
 class TestSoftmaxTerminated:
-    def test_its_own_probabilities_are_the_weights(self, build: Callable[[], nn.Module]) -> None:
+    def test_the_weights_are_its_own_probabilities(self, build: Callable[[], nn.Module]) -> None:
         bank = bank_of(build())
         assert bank.head == "probabilities"
         torch.testing.assert_close(
@@ -117,7 +116,7 @@ class TestSoftmaxTerminated:
         )
         assert bank.target(0).probability == bank.target(0).score
 
-    def test_the_official_map_is_that_of_the_network_without_the_softmax(
+    def test_official_equals_the_map_of_the_network_without_softmax(
         self, build: Callable[[], nn.Module]
     ) -> None:
         without = bank_of(Regions(TWO))
@@ -127,7 +126,7 @@ class TestSoftmaxTerminated:
             )
 
     @pytest.mark.parametrize("variant", ["algorithm1", "increase"])
-    def test_under_a_formula_made_for_logits_it_says_so(
+    def test_a_formula_for_logits_gets_a_note(
         self, build: Callable[[], nn.Module], variant: str
     ) -> None:
         explanation = explained(build(), variant)
@@ -139,30 +138,30 @@ class TestSoftmaxTerminated:
         json.dumps(note.value, allow_nan=False)
 
     @pytest.mark.parametrize("variant", ["official", "literal"])
-    def test_under_a_formula_made_for_probabilities_there_is_no_note(
+    def test_a_formula_for_probabilities_gets_no_note(
         self, build: Callable[[], nn.Module], variant: str
     ) -> None:
         assert "not-logits" not in codes(explained(build(), variant))
 
 
-def test_the_formulas_for_logits_use_the_probabilities_there_are() -> None:
+def test_formulas_for_logits_use_the_given_probabilities() -> None:
     bank = bank_of(Ends(TWO, lambda z: z.softmax(1)))
     weighs(bank, 0, "algorithm1", channel_softmax(1 / 2, 2 / 3, 4 / 5))
     weighs(bank, 0, "increase", (0, 1 / 6, 3 / 10))
     weighs(bank, 1, "increase", (0, -1 / 6, -3 / 10))
 
 
-def test_a_multi_label_model_is_warned_for_too() -> None:
+def test_a_multi_label_model_gets_the_note_too() -> None:
     explanation = explained(Ends(TWO, torch.sigmoid), "algorithm1")
     assert "not-logits" in codes(explanation)
     assert "not a logit" in explanation.formula
 
 
-# ── several answers at once ──────────────────────────────────────────────────────────────────
+# ── multi-label ──────────────────────────────────────────────────────────────────────────────
 
 
 class TestSigmoid:
-    def test_each_column_is_a_yes_or_no_of_its_own(self) -> None:
+    def test_each_column_is_an_independent_binary_output(self) -> None:
         bank = bank_of(Regions(TWO), head="sigmoid")
         assert bank.head == "sigmoid"
         weighs(bank, 0, "official", (1 / 2, 2 / 3, 4 / 5))
@@ -179,7 +178,7 @@ class TestSigmoid:
             bank_of(Regions(TWO), head="sigmoid").heatmap(0),
         )
 
-    def test_a_sigmoid_at_the_end_is_noticed(self) -> None:
+    def test_a_sigmoid_at_the_end_is_detected(self) -> None:
         spy = Spy(Ends(TWO, torch.sigmoid))
         bank = bank_of(spy)
         assert bank.head == "probabilities"
@@ -188,7 +187,7 @@ class TestSigmoid:
         assert bank.target(1).probability == pytest.approx(1 / 2)
         assert bank.provenance.forward_passes == len(spy.images)
 
-    def test_a_sigmoid_module_at_the_end_is_noticed(self) -> None:
+    def test_a_sigmoid_module_at_the_end_is_detected(self) -> None:
         bank = bank_of(nn.Sequential(Regions(TWO), nn.Sigmoid()))
         assert bank.head == "probabilities"
         weighs(bank, 0, "official", (1 / 2, 2 / 3, 4 / 5))
@@ -198,13 +197,15 @@ class TestSigmoid:
 
 
 def flat(z: Tensor) -> Tensor:
-    """One number per image without a column, as many yes-or-no models answer."""
+    """One number per image without a column axis, as many binary models return."""
     return z[:, 0]
 
 
 class TestOneLogit:
     @pytest.mark.parametrize("end", [nn.Identity(), flat], ids=["b 1", "b"])
-    def test_it_is_read_as_positive_and_negative(self, end: Callable[[Tensor], Tensor]) -> None:
+    def test_one_logit_has_a_positive_and_a_negative_class(
+        self, end: Callable[[Tensor], Tensor]
+    ) -> None:
         bank = bank_of(Ends(ONE, end))
         assert bank.head == "sigmoid"
         assert bank.names == ("negative", "positive")
@@ -217,7 +218,7 @@ class TestOneLogit:
         weighs(bank, "positive", "increase", (0, LN2, 2 * LN2))
         weighs(bank, "negative", "increase", (0, -LN2, -2 * LN2))
 
-    def test_the_prediction_is_the_side_that_the_number_is_on(self) -> None:
+    def test_the_prediction_follows_the_sign_of_the_logit(self) -> None:
         says_yes, says_no = bank_of(Regions(ONE)), bank_of(Regions(-ONE))
         assert says_yes.target().name == "positive"
         assert says_yes.target().probability == pytest.approx(8 / 9)
@@ -226,7 +227,7 @@ class TestOneLogit:
         assert says_no.target("positive").probability == pytest.approx(1 / 9)
 
     @pytest.mark.parametrize("head", ["logits", "sigmoid"])
-    def test_it_may_be_called_by_either_name(self, head: str) -> None:
+    def test_either_name_is_a_valid_target(self, head: str) -> None:
         bank = bank_of(Regions(ONE), head=head)
         assert bank.head == "sigmoid"
         weighs(bank, "positive", "official", (1 / 2, 2 / 3, 4 / 5))
@@ -237,7 +238,7 @@ class TestOneLogit:
         weighs(bank, "cat", "official", (1 / 2, 2 / 3, 4 / 5))
         weighs(bank, "not cat", "official", (1 / 2, 1 / 3, 1 / 5))
 
-    def test_two_labels_come_as_in_class_lists_the_negative_side_first(self) -> None:
+    def test_of_two_labels_the_negative_class_comes_first(self) -> None:
         bank = bank_of(Regions(ONE), labels=["dog", "cat"])
         assert bank.names == ("dog", "cat")
         weighs(bank, "cat", "official", (1 / 2, 2 / 3, 4 / 5))
@@ -251,7 +252,7 @@ class TestOneLogit:
         with pytest.raises(TargetError, match="has 2, numbered 0 to 1"):
             bank_of(Regions(ONE)).target(2)
 
-    def test_top_and_contrast_know_two_sides(self) -> None:
+    def test_top_and_contrast_work_with_two_classes(self) -> None:
         bank = bank_of(Regions(ONE))
         top = scorecam.explain(Regions(ONE), IMAGE, layer="maps").top(5)
         assert [explanation.target.name for explanation in top] == ["positive", "negative"]
@@ -261,7 +262,7 @@ class TestOneLogit:
 
 class TestOneProbability:
     @pytest.mark.parametrize("head", ["auto", "probabilities"])
-    def test_the_other_side_is_what_is_missing_to_one(self, head: str) -> None:
+    def test_the_probabilities_of_both_classes_sum_to_one(self, head: str) -> None:
         bank = bank_of(Ends(ONE, torch.sigmoid), head=head)
         assert bank.head == "probabilities"
         assert bank.names == ("negative", "positive")
@@ -271,7 +272,7 @@ class TestOneProbability:
         assert bank.target().probability == pytest.approx(8 / 9)
         assert bank.target("negative").probability == pytest.approx(1 / 9)
 
-    def test_a_probability_that_nobody_asks_about_is_still_a_probability(self) -> None:
+    def test_an_undeclared_probability_is_detected(self) -> None:
         bank = bank_of(Ends(-ONE, lambda z: z.sigmoid()[:, 0]))
         assert bank.head == "probabilities"
         assert bank.target().name == "negative"
@@ -281,7 +282,7 @@ class TestOneProbability:
 # ── probabilities and values ─────────────────────────────────────────────────────────────────
 
 
-def test_what_is_called_probabilities_is_taken_as_it_is() -> None:
+def test_declared_probabilities_are_not_transformed() -> None:
     bank = bank_of(Ends(TWO, lambda z: z / 4), head="probabilities")
     assert bank.head == "probabilities"
     weighs(bank, 0, "official", (0, LN2 / 4, LN2 / 2))
@@ -299,29 +300,29 @@ class TestValue:
         assert bank.target().probability is None
         assert bank.target().score == pytest.approx(3 * LN2)
 
-    def test_it_may_have_a_name_of_its_own(self) -> None:
+    def test_a_value_may_have_a_name(self) -> None:
         assert bank_of(Regions(ONE), head="value", labels=["age"]).target().name == "age"
 
-    def test_two_names_for_one_number_are_refused(self) -> None:
+    def test_two_names_for_one_value_are_refused(self) -> None:
         with pytest.raises(SettingError, match="2 class names"):
             bank_of(Regions(ONE), head="value", labels=["age", "height"])
 
-    def test_several_numbers_stay_what_they_are(self) -> None:
+    def test_several_values_stay_unchanged(self) -> None:
         bank = bank_of(Regions(TWO), head="value", labels=["age", "height"])
         weighs(bank, "age", "official", (0, LN2, 2 * LN2))
         weighs(bank, "height", "official", (0, 0, 0))
 
-    def test_a_number_that_happens_to_lie_in_0_to_1_stays_a_value(self) -> None:
+    def test_a_value_between_0_and_1_stays_a_value(self) -> None:
         bank = bank_of(Ends(ONE, torch.sigmoid), head="value")
         assert bank.head == "value"
         assert bank.scores.shape == (3, 1)
 
 
-# ── telling them apart ───────────────────────────────────────────────────────────────────────
+# ── detection ────────────────────────────────────────────────────────────────────────────────
 
 
 class Normalised(nn.Module):
-    """However strong its input, its output is as strong: each image is brought to deviation 1."""
+    """Normalises each image to deviation 1, so the strength of the input doesn't matter."""
 
     def __init__(self, weights: Tensor, bias: Tensor) -> None:
         super().__init__()
@@ -338,30 +339,30 @@ class Normalised(nn.Module):
 
 
 class TestSmallLogitsAreNotTakenForProbabilities:
-    def test_all_in_0_to_1(self) -> None:
+    def test_logits_all_between_0_and_1(self) -> None:
         bank = bank_of(Regions(torch.tensor([[0.01, 0.02, 0.03], [0.03, 0.01, 0.01]])))
         assert bank.head == "logits"
-        said = torch.cat([bank.scores, bank.image_scores[None], bank.fill_scores[None]])
-        assert (said >= 0).all()
-        assert (said <= 1).all()
+        scores = torch.cat([bank.scores, bank.image_scores[None], bank.fill_scores[None]])
+        assert (scores >= 0).all()
+        assert (scores <= 1).all()
 
-    def test_a_single_one_in_0_to_1(self) -> None:
+    def test_a_single_logit_between_0_and_1(self) -> None:
         bank = bank_of(Regions(torch.tensor([[0.01, 0.02, 0.03]])))
         assert bank.head == "sigmoid"
         assert bank.target().probability > 0.5
 
-    def test_the_passes_it_took_to_find_out_are_counted(self) -> None:
+    def test_the_passes_for_detection_are_counted(self) -> None:
         spy = Spy(Regions(torch.tensor([[0.01, 0.02, 0.03], [0.03, 0.01, 0.01]])))
         bank = bank_of(spy)
         assert bank.provenance.forward_passes == len(spy.images) == 2 + 1 + 3 + 2
 
-    def test_two_that_always_add_up_to_one(self) -> None:
-        # z = (0.5 + s, 0.5 − s): every row sums to one, and no row is a distribution for long.
+    def test_two_columns_that_always_sum_to_one(self) -> None:
+        # z = (0.5 + s, 0.5 − s): every row sums to one, but strong inputs leave [0, 1].
         row = torch.tensor([0.01, 0.02, 0.03])
         network = Ends(torch.stack([row, -row]), lambda z: z + 0.5)
         assert bank_of(network).head == "logits"
 
-    def test_where_only_the_masked_images_tell(self) -> None:
+    def test_only_masked_images_exceed_the_range(self) -> None:
         # At any strength the image scores 0.47 or 0.13, and the empty one 0.3; but region 2 −0.1.
         network = Normalised(torch.tensor([[0.2, 0.2, -0.4]]), torch.tensor([0.3]))
         bank = bank_of(network)
@@ -382,11 +383,11 @@ class TestSmallLogitsAreNotTakenForProbabilities:
         assert bank.head == "logits"
 
 
-# ── what is said of it ───────────────────────────────────────────────────────────────────────
+# ── the formula and JSON ─────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
-    ("build", "head", "variant", "said"),
+    ("build", "head", "variant", "phrase"),
     [
         (lambda: Regions(TWO), "auto", "official", "p = softmax of z over the columns"),
         (lambda: Regions(TWO), "auto", "literal", "p = softmax of z over the columns"),
@@ -402,11 +403,11 @@ class TestSmallLogitsAreNotTakenForProbabilities:
         (SOFTMAX["function"], "auto", "increase", "the model's own probability, not a logit"),
     ],
 )
-def test_the_formula_says_what_its_letters_mean(
-    build: Callable[[], nn.Module], head: str, variant: str, said: str
+def test_the_formula_defines_its_symbols(
+    build: Callable[[], nn.Module], head: str, variant: str, phrase: str
 ) -> None:
     formula = explained(build(), variant, head=head).formula
-    assert formula.endswith(said)
+    assert formula.endswith(phrase)
     assert formula.startswith("L = ReLU(Σ_k α_k A_k), α_k = ")
 
 
@@ -441,13 +442,11 @@ class Network(torch.nn.Module):
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a photo and two files of labels, in which the test runs."""
-    furnish(tmp_path)
-    monkeypatch.chdir(tmp_path)
+def label_folder(photo_folder: Path) -> Path:
+    """The current folder, with photos and two label files."""
     Path("one.txt").write_text("cat\n", "utf-8")
     Path("two.txt").write_text("cat\ndog\n", "utf-8")
-    return tmp_path
+    return photo_folder
 
 
 @pytest.mark.parametrize(
@@ -461,9 +460,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_json_names_head_and_columns(
-    here: Path, end: str, options: list[str], head: str, names: set[str]
+    label_folder: Path, end: str, options: list[str], head: str, names: set[str]
 ) -> None:
-    module = f"yes_or_no_{here.name}"
+    module = f"yes_or_no_{label_folder.name}"
     Path(f"{module}.py").write_text(YES_OR_NO.replace("END", end), "utf-8")
     model = ["--model", f"{module}:Network", "--preprocess", "preprocess.json"]
 
@@ -471,5 +470,5 @@ def test_json_names_head_and_columns(
     assert answer.code == 0, answer
     assert {item["head"] for item in answer.items} == {head}
     assert {item["target"]["name"] for item in answer.items} == names
-    said = [item["target"]["probability"] for item in answer.items]
-    assert said == [None] if head == "value" else sum(said) == pytest.approx(1)
+    probabilities = [item["target"]["probability"] for item in answer.items]
+    assert probabilities == [None] if head == "value" else sum(probabilities) == pytest.approx(1)

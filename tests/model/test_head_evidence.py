@@ -1,4 +1,4 @@
-"""Numbers are probabilities only where that is certain; a declared head is held to the answers."""
+"""Probabilities are detected only where certain; a declared head is checked."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COLUMNS = 6
 
 
 class Net(nn.Module):
-    """A small convolutional network with a function of its features that has the last word.
+    """A small convolutional network followed by a function of its features.
 
     Args:
         end: (features, logits) → output.
@@ -64,7 +64,7 @@ def bank_of(network: nn.Module, head: Any = "auto", image: Tensor | None = None)
 
 
 def cosine(features: Tensor, _: Tensor) -> Tensor:
-    """Similarities to fixed directions; features are not negative, so neither are they."""
+    """Similarities to fixed directions; features are not negative, nor are these."""
     drawn = torch.rand(COLUMNS, 8, generator=torch.Generator().manual_seed(3))
     return functional.normalize(features.relu(), dim=1) @ functional.normalize(drawn, dim=1).T
 
@@ -133,17 +133,15 @@ class TestDetection:
 
     @pytest.mark.parametrize("seed", range(3))
     @pytest.mark.parametrize("end", LOGITS.values(), ids=LOGITS)
-    def test_everything_else_is_logits(self, end: Any, seed: int) -> None:
+    def test_other_outputs_are_read_as_logits(self, end: Any, seed: int) -> None:
         bank = bank_of(Net(end, seed=seed))
         single = len(bank.image_scores) == 2 and bank.names is not None
         assert bank.head == ("sigmoid" if single else "logits")
 
     @pytest.mark.parametrize("columns", [1, 2, COLUMNS])
     @pytest.mark.parametrize("seed", range(3))
-    def test_logits_that_hang_on_no_scale_are_logits_and_it_says_so(
-        self, columns: int, seed: int
-    ) -> None:
-        # Instance norm: an input a thousand times as strong gives the same answer.
+    def test_scale_free_outputs_are_logits_with_a_remark(self, columns: int, seed: int) -> None:
+        # Instance norm: an input 1,000 times as strong gives the same scores.
         network = Net(lambda _, z: z.abs() / 10, columns=columns, seed=seed, normalise=True)
         bank = bank_of(network)
         assert bank.head in ("logits", "sigmoid")
@@ -152,18 +150,18 @@ class TestDetection:
         assert 'head="probabilities"' in remark
         assert len(remark) <= 600
 
-    def test_what_is_certainly_logits_draws_no_remark(self) -> None:
+    def test_unambiguous_logits_get_no_remark(self) -> None:
         assert bank_of(Net(lambda _, z: z)).provenance.remarks == ()
 
     @pytest.mark.parametrize("seed", range(6))
-    def test_one_sigmoid_by_hand_is_found_or_it_says_that_it_was_not(self, seed: int) -> None:
-        # Where every strong input drives it to the same end, it is not certain.
+    def test_a_handmade_sigmoid_is_detected_or_remarked(self, seed: int) -> None:
+        # If every strong input drives it to the same end, detection is uncertain.
         bank = bank_of(Net(lambda _, z: (z[:, :1] / 2).tanh() / 2 + 0.5, seed=seed))
         if bank.head != "probabilities":
             [remark] = bank.provenance.remarks
             assert "treated as logits" in remark
 
-    def test_one_sigmoid_by_hand_is_found_where_it_reaches_both_ends(self) -> None:
+    def test_a_handmade_sigmoid_that_reaches_0_and_1_is_detected(self) -> None:
         class Signed(Net):
             def forward(self, images: Tensor) -> Tensor:
                 return (self.maps(images).mean((2, 3))[:, :1] / 2).tanh() / 2 + 0.5
@@ -173,7 +171,7 @@ class TestDetection:
         assert bank.head == "probabilities"
         assert bank.provenance.forward_passes == len(spy.images)
 
-    def test_percentages_draw_a_remark(self) -> None:
+    def test_percentages_get_a_remark(self) -> None:
         [remark] = bank_of(Net(lambda _, z: z.softmax(1) * 100)).provenance.remarks
         assert "add up to 100" in remark
 
@@ -198,7 +196,7 @@ class TestDetection:
         bank = bank_of(network, image=photo(seed))
         bounded = kind == "sigmoid" or (kind == "softmax" and columns > 1)
         if kind == "softmax" and columns == 1:
-            return  # always exactly one: not certain, and of no use
+            return  # always exactly one: uncertain, and useless
         assert (bank.head == "probabilities") == bounded
 
     def test_any_negative_number_excludes_probabilities(self) -> None:
@@ -209,7 +207,7 @@ class TestDetection:
 
     @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
     @pytest.mark.parametrize("columns", [2, 10, 1000, 20_000])
-    def test_rounded_distributions_add_up_and_others_do_not(
+    def test_only_distributions_sum_to_one_within_rounding(
         self, columns: int, dtype: torch.dtype
     ) -> None:
         drawn = torch.Generator().manual_seed(columns)
@@ -218,12 +216,12 @@ class TestDetection:
         assert not adds_up((rows * 1.06).to(dtype).float())
         assert not adds_up(rows * 1.06)
 
-    def test_numbers_that_reach_one_end_alone_do_not_saturate(self) -> None:
-        said = torch.tensor([[0.3, 0.6]])
-        assert saturates(said, torch.tensor([[0.0, 1.0]]))
-        assert not saturates(said, torch.tensor([[0.0, 0.0]]))
-        assert not saturates(said, torch.tensor([[1.0, 1.0]]))
-        assert not saturates(said, torch.tensor([[0.3, 0.6]]))
+    def test_outputs_that_reach_only_one_end_do_not_saturate(self) -> None:
+        image = torch.tensor([[0.3, 0.6]])
+        assert saturates(image, torch.tensor([[0.0, 1.0]]))
+        assert not saturates(image, torch.tensor([[0.0, 0.0]]))
+        assert not saturates(image, torch.tensor([[1.0, 1.0]]))
+        assert not saturates(image, torch.tensor([[0.3, 0.6]]))
         assert not saturates(torch.tensor([[0.0, 1.0]]), torch.tensor([[0.0, 1.0]]))
 
     @pytest.mark.parametrize("name", ["mnasnet0_5", "mobilenet_v2", "resnet18", "efficientnet_b0"])
@@ -256,7 +254,7 @@ class TestDetection:
         ],
         ids=["logits", "softmax", "sigmoid", "by hand", "tiny"],
     )
-    def test_the_passes_it_takes_are_counted(self, end: Any, passes: int) -> None:
+    def test_detection_passes_are_counted(self, end: Any, passes: int) -> None:
         spy = Spy(Net(end))
         bank = bank_of(spy)
         assert bank.provenance.forward_passes == len(spy.images)
@@ -265,7 +263,7 @@ class TestDetection:
     def test_detection_does_not_depend_on_the_batch_size(self) -> None:
         for end in (*PROBABILITIES.values(), *LOGITS.values()):
             if end is LOGITS["softmax over the batch"]:
-                continue  # its numbers themselves depend on it
+                continue  # its own scores depend on the batch
             model = scorecam.open_model(Net(end))
             heads = {
                 scorecam.ScoreCAM(model, "maps", batch_size=size, runtime="eager")
@@ -276,7 +274,7 @@ class TestDetection:
             assert len(heads) == 1
 
 
-# ── what is no score ─────────────────────────────────────────────────────────────────────────
+# ── not scores ───────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -290,14 +288,14 @@ class TestDetection:
     ids=["indices", "integers", "booleans", "complex"],
 )
 @pytest.mark.parametrize("head", ["auto", "logits", "probabilities", "sigmoid", "value"])
-def test_indices_flags_and_complex_numbers_are_refused(end: Any, word: str, head: str) -> None:
+def test_indices_booleans_and_complex_numbers_are_refused(end: Any, word: str, head: str) -> None:
     with pytest.raises(TargetError) as raised:
         bank_of(Net(end), head)
     assert word in raised.value.what
     assert len(str(raised.value)) <= 600
 
 
-def test_indices_beside_the_scores_are_passed_over() -> None:
+def test_indices_next_to_the_scores_are_ignored() -> None:
     class Both(Net):
         def forward(self, images: Tensor) -> Any:
             z = super().forward(images)
@@ -328,8 +326,8 @@ class TestDeclared:
         assert word in str(raised.value)
         assert len(spy.images) == 1
 
-    def test_a_masked_answer_that_is_impossible_is_refused_too(self) -> None:
-        # The image itself is answered with 0.5, the brighter half of the masks with more.
+    def test_impossible_scores_of_masked_images_are_refused(self) -> None:
+        # The image scores 0.5, the brighter half of the masks more.
         with torch.no_grad():
             level = float(Net(lambda f, _: f[:, :2])(photo()[None])[0, 0])
         network = Net(lambda f, _: 0.5 + 9 * (level - f[:, :2]).clamp(min=0))
@@ -337,7 +335,7 @@ class TestDeclared:
             bank_of(network, "probabilities")
 
     @pytest.mark.parametrize(
-        ("head", "end", "said"),
+        ("head", "end", "phrase"),
         [
             ("probabilities", lambda _, z: z.sigmoid(), "not to one"),
             ("logits", lambda _, z: z.softmax(1), "they look like probabilities"),
@@ -345,11 +343,11 @@ class TestDeclared:
             ("sigmoid", lambda _, z: z.sigmoid(), "from 50 % to 73 %"),
         ],
     )
-    def test_what_is_doubtful_draws_a_remark(self, head: str, end: Any, said: str) -> None:
+    def test_a_doubtful_declared_head_gets_a_remark(self, head: str, end: Any, phrase: str) -> None:
         bank = bank_of(Net(end), head)
         assert bank.head in (head, "sigmoid")
         [remark] = bank.provenance.remarks
-        assert said in remark
+        assert phrase in remark
         assert len(remark) <= 600
 
     @pytest.mark.parametrize(
@@ -365,7 +363,7 @@ class TestDeclared:
             ("value", lambda _, z: z - 3),
         ],
     )
-    def test_what_fits_draws_none(self, head: str, end: Any) -> None:
+    def test_a_plausible_declared_head_gets_no_remark(self, head: str, end: Any) -> None:
         bank = bank_of(Net(end), head)
         assert bank.head == head
         assert bank.provenance.remarks == ()

@@ -1,4 +1,4 @@
-"""Batches, memory, progress, and what the scores are taken for."""
+"""Batches, memory, progress, and the kind of scores."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def bank(
         (3, [1, 4, 4, 2, 2, 1]),  # the second
     ],
 )
-def test_a_batch_that_does_not_fit_is_halved_and_asked_again(
+def test_a_batch_that_does_not_fit_is_halved_and_repeated(
     network: Network,
     image: Tensor,
     at: int,
@@ -87,59 +87,55 @@ def test_a_batch_that_does_not_fit_is_halved_and_asked_again(
 ) -> None:
     expected = bank(Spy(network), image)
     short = Short(network, shortage, at=at)
-    found = bank(short, image, batch_size=4)
+    result = bank(short, image, batch_size=4)
     assert short.batches == batches
-    torch.testing.assert_close(found.scores, expected.scores, rtol=0, atol=1e-5)
-    assert torch.equal(found.asked, expected.asked)
+    torch.testing.assert_close(result.scores, expected.scores, rtol=0, atol=1e-5)
+    assert torch.equal(result.asked, expected.asked)
     for variant in scorecam.VARIANTS:
-        one = scorecam.scaled(found.heatmap(0, variant))
+        one = scorecam.scaled(result.heatmap(0, variant))
         other = scorecam.scaled(expected.heatmap(0, variant))
         torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
-    assert found.provenance.batch_size == 2
+    assert result.provenance.batch_size == 2
 
 
-def test_a_shortage_in_the_middle_halves_only_what_follows(network: Network, image: Tensor) -> None:
+def test_a_shortage_halves_only_the_following_batches(network: Network, image: Tensor) -> None:
     expected = bank(Spy(network), image)
     short = Short(network, at=4)
-    found = bank(short, image, batch_size=2)
+    result = bank(short, image, batch_size=2)
     assert short.batches == [1, 2, 2, 2, 1, 1, 1, 1, 1]
-    torch.testing.assert_close(found.scores, expected.scores, rtol=0, atol=1e-5)
-    assert found.provenance.batch_size == 1
+    torch.testing.assert_close(result.scores, expected.scores, rtol=0, atol=1e-5)
+    assert result.provenance.batch_size == 1
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3])
-def test_halving_goes_on_until_it_fits(network: Network, image: Tensor, limit: int) -> None:
+def test_batches_are_halved_until_they_fit(network: Network, image: Tensor, limit: int) -> None:
     expected = bank(Spy(network), image)
     short = Short(network, limit=limit)
-    found = bank(short, image, batch_size=8)
-    torch.testing.assert_close(found.scores, expected.scores, rtol=0, atol=1e-5)
-    assert found.provenance.batch_size == {1: 1, 2: 2, 3: 2}[limit]
+    result = bank(short, image, batch_size=8)
+    torch.testing.assert_close(result.scores, expected.scores, rtol=0, atol=1e-5)
+    assert result.provenance.batch_size == {1: 1, 2: 2, 3: 2}[limit]
     assert [size for size in short.batches if size > limit] == ([8, 4, 2] if limit == 1 else [8, 4])
 
 
 @pytest.mark.parametrize("limit", [1, 2])
-def test_unmasked_images_that_do_not_fit_together_are_asked_in_parts(
-    network: Network, limit: int
-) -> None:
+def test_unmasked_images_are_split_if_they_do_not_fit(network: Network, limit: int) -> None:
     images = images_for(network, count=3)
     expected = scorecam.ScoreCAM(network, "norm")(images, 2)
-    found = scorecam.ScoreCAM(Short(network, limit=limit), "network.norm")(images, 2)
-    for one, other in zip(found, expected, strict=True):
+    result = scorecam.ScoreCAM(Short(network, limit=limit), "network.norm")(images, 2)
+    for one, other in zip(result, expected, strict=True):
         torch.testing.assert_close(scorecam.scaled(one), scorecam.scaled(other), rtol=0, atol=1e-5)
 
 
-def test_the_probe_for_the_head_never_needs_more_memory_than_one_image(
-    network: Network, image: Tensor
-) -> None:
+def test_the_head_probe_needs_the_memory_of_one_image(network: Network, image: Tensor) -> None:
     bounded = nn.Sequential(network, nn.Sigmoid())
     expected = bank(bounded, image, "0.norm")
-    found = bank(Short(bounded, limit=1), image, "network.0.norm")
-    assert found.head == expected.head == "probabilities"
+    result = bank(Short(bounded, limit=1), image, "network.0.norm")
+    assert result.head == expected.head == "probabilities"
 
 
 @pytest.mark.parametrize("shortage", SHORTAGES.values(), ids=SHORTAGES)
 @pytest.mark.parametrize("when", ["default layer", "unmasked", "masked"])
-def test_where_not_even_one_image_fits_it_is_said_so(
+def test_an_image_too_large_for_memory_is_an_error(
     network: Network, image: Tensor, when: str, shortage: Callable[[], BaseException]
 ) -> None:
     class Never(Short):
@@ -158,9 +154,7 @@ def test_where_not_even_one_image_fits_it_is_said_so(
     assert raised.value.do
 
 
-def test_another_error_is_not_taken_for_a_shortage_and_not_tried_again(
-    network: Network, image: Tensor
-) -> None:
+def test_other_errors_are_not_retried(network: Network, image: Tensor) -> None:
     short = Short(network, lambda: RuntimeError("shapes do not match"), at=2)
     with pytest.raises(scorecam.ModelError, match="shapes do not match"):
         bank(short, image, batch_size=4)
@@ -171,9 +165,7 @@ def test_another_error_is_not_taken_for_a_shortage_and_not_tried_again(
 
 
 @pytest.mark.parametrize("size", [0, -1, 1.5, True, "big", "8", None, float("nan"), [4]], ids=repr)
-def test_a_batch_size_that_makes_no_sense_is_refused(
-    network: Network, image: Tensor, size: Any
-) -> None:
+def test_invalid_batch_sizes_are_refused(network: Network, image: Tensor, size: Any) -> None:
     spy = Spy(network)
     with pytest.raises(scorecam.SettingError, match="batch_size"):
         bank(spy, image, batch_size=size)
@@ -186,7 +178,7 @@ def test_batch_size_and_time_are_recorded(network: Network, image: Tensor) -> No
     assert 0 < provenance.seconds < time.perf_counter() - began
 
 
-def test_auto_takes_small_images_in_large_batches_and_large_ones_in_small_ones() -> None:
+def test_auto_uses_larger_batches_for_smaller_images() -> None:
     network = Regions(torch.ones(2, 3))
     small = scorecam.ScoreCAM(network, "maps").bank(torch.rand(3, 20, 30))
     large = scorecam.ScoreCAM(network, "maps").bank(torch.rand(3, 900, 1000))
@@ -194,9 +186,7 @@ def test_auto_takes_small_images_in_large_batches_and_large_ones_in_small_ones()
     assert 1 <= large.provenance.batch_size < 8
 
 
-def test_a_bounded_head_makes_no_pass_larger_than_the_batch_size(
-    network: Network, image: Tensor
-) -> None:
+def test_the_head_probe_respects_the_batch_size(network: Network, image: Tensor) -> None:
     spy = Spy(nn.Sequential(network, nn.Sigmoid()))
     bank(spy, image, "network.0.norm", batch_size=1)
     assert {len(batch) for batch in spy.seen} == {1}
@@ -206,53 +196,51 @@ def test_a_bounded_head_makes_no_pass_larger_than_the_batch_size(
 
 
 def steps(network: nn.Module, images: Tensor, **settings: Any) -> list[tuple[int, int]]:
-    told: list[tuple[int, int]] = []
+    reports: list[tuple[int, int]] = []
     cam = scorecam.ScoreCAM(
         network,
         "network.norm",
-        progress=lambda progress: told.append((progress.done, progress.total)),
+        progress=lambda progress: reports.append((progress.done, progress.total)),
         **settings,
     )
     cam(images, 0)
-    return told
+    return reports
 
 
-def test_progress_is_told_before_the_first_batch_and_after_each(
-    network: Network, image: Tensor
-) -> None:
-    told = steps(Spy(network), image[None], batch_size=3)
-    assert told == [(0, 8), (2, 8), (5, 8), (8, 8)]
+def test_progress_is_reported_before_and_after_each_batch(network: Network, image: Tensor) -> None:
+    reports = steps(Spy(network), image[None], batch_size=3)
+    assert reports == [(0, 8), (2, 8), (5, 8), (8, 8)]
 
 
-def test_progress_of_several_images_runs_to_the_end_of_all_of_them(network: Network) -> None:
+def test_progress_covers_all_images(network: Network) -> None:
     images = images_for(network, count=3)
-    told = steps(Spy(network), images, batch_size=10)
-    assert told == [(0, 22), (7, 22), (17, 22), (22, 22)]
+    reports = steps(Spy(network), images, batch_size=10)
+    assert reports == [(0, 22), (7, 22), (17, 22), (22, 22)]
 
 
-def test_progress_never_goes_back_when_memory_runs_out(network: Network, image: Tensor) -> None:
+def test_progress_never_decreases_when_memory_runs_out(network: Network, image: Tensor) -> None:
     for at in (2, 3):
-        told = steps(Short(network, at=at), image[None], batch_size=4)
-        done = [each for each, _ in told]
+        reports = steps(Short(network, at=at), image[None], batch_size=4)
+        done = [done for done, _ in reports]
         assert done == sorted(done)
         assert (done[0], done[-1]) == (0, 8)
 
 
-# ── what the scores are ──────────────────────────────────────────────────────────────────────
+# ── kinds of scores ──────────────────────────────────────────────────────────────────────────
 
 SIZES = (4, 2, 3)
 
 
 def head_of(weights: list[list[float]], *after: nn.Module, head: Any = "auto") -> tuple[str, int]:
-    """The head that is found for `Regions` with these modules after it, and the passes told."""
+    """The head detected for `Regions` followed by these modules, and the passes counted."""
     network = nn.Sequential(Regions(torch.tensor(weights)), *after)
     spy = Spy(network)
     model = scorecam.open_model(spy, head=head)
-    found = scorecam.ScoreCAM(model, "network.0.maps").bank(regions(SIZES, 5, 7))
-    assert found.provenance.forward_passes == len(spy.images)
-    return found.head, len(
+    result = scorecam.ScoreCAM(model, "network.0.maps").bank(regions(SIZES, 5, 7))
+    assert result.provenance.forward_passes == len(spy.images)
+    return result.head, len(
         spy.images
-    ) - 6  # the image twice, the fill and three masks are always asked
+    ) - 6  # the image twice, the fill and three masks are always scored
 
 
 LOGITS = [[1.0, -2.0, 0.5], [0.3, 0.2, -1.0]]
@@ -272,11 +260,11 @@ def test_sigmoids_are_probabilities() -> None:
 
 
 def test_small_logits_are_logits() -> None:
-    # z(X) = (0.33, 0.22) and z(fill) = (0, 0): all in [0, 1], but not for a stronger input.
+    # z(X) = (0.33, 0.22) and z(fill) = (0, 0): all in [0, 1], unlike those of stronger input.
     assert head_of(SMALL) == ("logits", 2)
 
 
-def test_one_unbounded_column_is_a_sigmoids_input() -> None:
+def test_one_unbounded_column_is_a_binary_logit() -> None:
     assert head_of(LOGITS[:1]) == ("sigmoid", 0)
     assert head_of(SMALL[:1]) == ("sigmoid", 2)
 
@@ -290,12 +278,12 @@ def test_log_probabilities_are_logits() -> None:
 
 
 @pytest.mark.parametrize("head", ["logits", "sigmoid", "probabilities", "value"])
-def test_a_head_that_is_given_is_taken_and_costs_nothing(head: str) -> None:
+def test_a_declared_head_is_used_and_costs_no_pass(head: str) -> None:
     assert head_of(LOGITS, nn.Sigmoid(), head=head) == (head, 0)
 
 
 @pytest.mark.parametrize("wrong", ["logit", "softmax", "Sigmoid", ""])
-def test_an_unknown_head_is_refused_with_the_known_ones(network: Network, wrong: Any) -> None:
+def test_an_unknown_head_is_refused_and_lists_the_known_ones(network: Network, wrong: Any) -> None:
     with pytest.raises(scorecam.SettingError, match="no head") as raised:
         scorecam.open_model(network, head=wrong)
     assert "logits, probabilities, sigmoid, value" in raised.value.do
@@ -310,16 +298,16 @@ def test_the_head_does_not_depend_on_the_other_images() -> None:
     torch.testing.assert_close(cam(torch.stack([weak, strong]), 0)[:1], alone, rtol=0, atol=1e-6)
 
 
-def test_yes_or_no_has_two_columns_that_add_up_to_one() -> None:
+def test_a_binary_head_has_two_columns_that_sum_to_one() -> None:
     for after in ([], [nn.Sigmoid()]):
         network = nn.Sequential(Regions(torch.tensor(LOGITS[:1])), *after)
-        found = scorecam.ScoreCAM(network, "0.maps").bank(regions(SIZES, 5, 7))
-        assert found.names == ("negative", "positive")
-        yes, no = found.target("positive"), found.target("negative")
+        result = scorecam.ScoreCAM(network, "0.maps").bank(regions(SIZES, 5, 7))
+        assert result.names == ("negative", "positive")
+        yes, no = result.target("positive"), result.target("negative")
         assert yes.probability is not None
         assert no.probability is not None
         assert yes.probability + no.probability == pytest.approx(1)
-        weights = found.weights("positive") + found.weights("negative")
+        weights = result.weights("positive") + result.weights("negative")
         torch.testing.assert_close(weights, torch.ones(3))
 
 
@@ -339,7 +327,7 @@ def test_yes_or_no_has_two_columns_that_add_up_to_one() -> None:
     ],
     ids=lambda x: f"{tuple(x.shape)} {x.dtype}",
 )
-def test_a_batch_that_is_none_is_refused_before_anything_runs(network: Network, x: Tensor) -> None:
+def test_an_invalid_batch_is_refused_before_any_pass(network: Network, x: Tensor) -> None:
     spy = Spy(network)
     with pytest.raises(scorecam.SettingError, match="input"):
         scorecam.ScoreCAM(spy, "network.norm")(x)
@@ -356,19 +344,19 @@ def test_explain_takes_one_image_with_or_without_its_batch_axis(
         scorecam.explain(network, torch.stack([image, image]), 0, layer="norm")
 
 
-def test_maps_are_on_the_images_own_device_and_of_its_size(network: Network) -> None:
+def test_maps_have_the_device_and_size_of_the_image(network: Network) -> None:
     images = images_for(network, count=2)
     maps = scorecam.ScoreCAM(network, "norm")(images)
     assert (maps.shape, maps.device, maps.dtype) == ((2, 24, 40), images.device, torch.float32)
 
 
-def test_the_same_call_gives_the_same_bits(network: Network) -> None:
+def test_repeated_calls_are_bitwise_equal(network: Network) -> None:
     images = images_for(network, count=2)
     cam = scorecam.ScoreCAM(network, "norm", batch_size=4)
     assert torch.equal(cam(images), cam(images))
 
 
-def test_it_may_be_used_with_with(network: Network, image: Tensor) -> None:
+def test_it_works_as_a_context_manager(network: Network, image: Tensor) -> None:
     with scorecam.ScoreCAM(network, "norm") as cam:
         inside = cam(image[None])
     assert torch.equal(cam(image[None]), inside)
@@ -385,12 +373,14 @@ def test_it_may_be_used_with_with(network: Network, image: Tensor) -> None:
     ],
     ids=str,
 )
-def test_a_masking_that_makes_no_sense_is_refused(settings: dict[str, Any]) -> None:
+def test_invalid_masking_is_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(scorecam.SettingError):
         scorecam.Masking(**settings)
 
 
-def test_a_fill_of_another_number_of_colours_is_refused(network: Network, image: Tensor) -> None:
+def test_a_fill_with_the_wrong_number_of_colours_is_refused(
+    network: Network, image: Tensor
+) -> None:
     spy = Spy(network)
     with pytest.raises(scorecam.SettingError, match="2 numbers, but the input has 3 colours"):
         bank(spy, image, masking=scorecam.Masking(fill=(0.0, 1.0)))

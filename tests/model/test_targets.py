@@ -1,4 +1,4 @@
-"""Which column a user means, in all the ways there are to say it."""
+"""Every way to name a target, and the column it selects."""
 
 from __future__ import annotations
 
@@ -59,9 +59,7 @@ def test_an_index_may_be_any_kind_of_integer(
 
 
 @pytest.mark.parametrize("target", ["house cat", "House Cat", "HOUSE CAT", "  house cat\n", "2"])
-def test_a_name_is_found_whatever_its_case(
-    named: scorecam.Model, images: Tensor, target: str
-) -> None:
+def test_class_names_ignore_case(named: scorecam.Model, images: Tensor, target: str) -> None:
     explanation = scorecam.explain(named, images[0], target, layer="norm")
     assert explanation.target.index == 2
     assert explanation.target.name == explanation.target.label == "house cat"
@@ -78,13 +76,13 @@ def test_without_a_target_the_prediction_is_explained(
         assert target.probability == pytest.approx(float(row.softmax(0).max()), abs=1e-6)
 
 
-def test_without_names_a_target_is_called_by_its_number(network: Network, images: Tensor) -> None:
+def test_without_names_a_target_is_named_by_its_index(network: Network, images: Tensor) -> None:
     target = scorecam.explain(network, images[0], 3, layer="norm").target
     assert target.name is None
     assert target.label == "class 3"
 
 
-def test_digits_are_an_index_unless_a_class_is_called_so(network: Network, images: Tensor) -> None:
+def test_digits_are_an_index_unless_a_class_has_that_name(network: Network, images: Tensor) -> None:
     model = scorecam.open_model(network, labels=["4", "3", "2", "one", "zero"])
     assert index(model, images[0], "4") == 0
     assert index(model, images[0], "1") == 1
@@ -94,7 +92,7 @@ def test_digits_are_an_index_unless_a_class_is_called_so(network: Network, image
 @pytest.mark.parametrize(
     ("wrong", "meant"), [("hose cat", "house cat"), ("cat", "house cat"), ("Emo", "emu")]
 )
-def test_a_misspelt_name_is_answered_with_the_nearest_one(
+def test_a_misspelt_name_suggests_the_nearest_one(
     named: scorecam.Model, images: Tensor, wrong: str, meant: str
 ) -> None:
     error = refused(named, images[0], wrong)
@@ -103,11 +101,11 @@ def test_a_misspelt_name_is_answered_with_the_nearest_one(
     assert "0 to 4" in error.do
 
 
-def test_a_name_nothing_like_any_class_suggests_none(named: scorecam.Model, images: Tensor) -> None:
+def test_a_name_unlike_any_class_suggests_nothing(named: scorecam.Model, images: Tensor) -> None:
     assert refused(named, images[0], "xylophone").likely == ""
 
 
-def test_a_name_that_two_classes_share_is_refused_with_their_numbers(
+def test_an_ambiguous_name_is_refused_and_lists_the_indices(
     network: Network, images: Tensor
 ) -> None:
     model = scorecam.open_model(network, labels=["crane", "bee", "Crane", "dog", "emu"])
@@ -124,13 +122,13 @@ def test_a_name_for_a_model_without_names_is_refused(network: Network, images: T
 
 
 @pytest.mark.parametrize("target", [5, 1000, -1, -5, "5", np.int64(-1), torch.tensor(5)], ids=repr)
-def test_a_number_beyond_the_classes_is_refused(
+def test_an_index_out_of_range_is_refused(
     named: scorecam.Model, images: Tensor, target: Any
 ) -> None:
     assert "0 to 4" in refused(named, images[0], target).what
 
 
-def test_one_too_many_is_recognised(named: scorecam.Model, images: Tensor) -> None:
+def test_an_off_by_one_index_gets_a_hint(named: scorecam.Model, images: Tensor) -> None:
     assert "start at 1" in refused(named, images[0], 5).likely
     assert refused(named, images[0], 6).likely == ""
 
@@ -151,18 +149,16 @@ def test_one_too_many_is_recognised(named: scorecam.Model, images: Tensor) -> No
     ],
     ids=repr,
 )
-def test_what_is_no_target_is_refused(named: scorecam.Model, images: Tensor, target: Any) -> None:
+def test_invalid_targets_are_refused(named: scorecam.Model, images: Tensor, target: Any) -> None:
     refused(named, images[0], target)
 
 
 @pytest.mark.parametrize("target", [[1], (1, 2), torch.tensor([1, 2]), np.array([1, 2])], ids=repr)
-def test_explain_takes_one_target_only(named: scorecam.Model, images: Tensor, target: Any) -> None:
+def test_explain_takes_only_one_target(named: scorecam.Model, images: Tensor, target: Any) -> None:
     refused(named, images[0], target)
 
 
-def test_names_of_another_number_than_the_columns_are_refused(
-    network: Network, images: Tensor
-) -> None:
+def test_names_must_match_the_number_of_columns(network: Network, images: Tensor) -> None:
     model = scorecam.open_model(network, labels=NAMES[:3])
     with pytest.raises(scorecam.SettingError, match="3 class names, but the model has 5"):
         scorecam.ScoreCAM(model, "norm")(images)
@@ -177,8 +173,8 @@ def alone(model: scorecam.Model, images: Tensor, targets: list[Any]) -> Tensor:
     return torch.cat([cam(image[None], target) for image, target in pairs])
 
 
-def close(found: Tensor, truth: Tensor) -> None:
-    for one, other in zip(found, truth, strict=True):
+def close(actual: Tensor, truth: Tensor) -> None:
+    for one, other in zip(actual, truth, strict=True):
         torch.testing.assert_close(scorecam.scaled(one), scorecam.scaled(other), rtol=0, atol=1e-5)
 
 
@@ -200,21 +196,21 @@ def test_a_list_has_one_target_per_image(
     close(scorecam.ScoreCAM(named, "norm")(images, targets), alone(named, images, [4, 0, 0, 2]))
 
 
-def test_a_list_may_mix_predictions_names_numbers_and_functions(
+def test_a_list_may_mix_kinds_of_targets(
     network: Network, named: scorecam.Model, images: Tensor
 ) -> None:
     def odds(output: Tensor) -> Tensor:
         return output[:, 3] - output[:, 1]
 
     targets = [None, odds, "emu", odds]
-    found = scorecam.ScoreCAM(named, "norm")(images, targets)
-    close(found, alone(named, images, targets))
+    result = scorecam.ScoreCAM(named, "norm")(images, targets)
+    close(result, alone(named, images, targets))
     predicted = int(network(images[:1]).argmax())
-    close(found[:1], alone(named, images[:1], [predicted]))
+    close(result[:1], alone(named, images[:1], [predicted]))
 
 
 @pytest.mark.parametrize("targets", [[], [1], [1, 2, 3], [1] * 5, torch.tensor([1, 2])], ids=repr)
-def test_a_list_of_another_length_than_the_batch_is_refused(
+def test_the_target_list_must_match_the_batch(
     named: scorecam.Model, images: Tensor, targets: Any
 ) -> None:
     with pytest.raises(scorecam.TargetError, match=f"{len(targets)} targets .* 4 images"):
@@ -244,13 +240,13 @@ def test_one_wrong_target_in_a_list_is_named(named: scorecam.Model, images: Tens
     ],
     ids=["b", "b 1", "float16", "float64"],
 )
-def test_a_function_reads_one_number_per_image(
+def test_a_function_returns_one_number_per_image(
     named: scorecam.Model, images: Tensor, readout: Callable[[Tensor], Tensor]
 ) -> None:
     # The raw column as a value: `increase` is the same as for the class, `official` is not.
-    found = scorecam.ScoreCAM(named, "norm", "increase")(images, readout)
+    result = scorecam.ScoreCAM(named, "norm", "increase")(images, readout)
     truth = scorecam.ScoreCAM(named, "norm", "increase")(images, 2)
-    for one, other in zip(found, truth, strict=True):
+    for one, other in zip(result, truth, strict=True):
         torch.testing.assert_close(scorecam.scaled(one), scorecam.scaled(other), rtol=0, atol=0.01)
     explanation = scorecam.explain(named, images[0], readout, layer="norm")
     assert explanation.bank.head == "value"
@@ -259,7 +255,7 @@ def test_a_function_reads_one_number_per_image(
     assert explanation.target.probability is None
 
 
-def test_a_function_is_read_once_for_every_pass(network: Network, images: Tensor) -> None:
+def test_a_function_is_called_once_per_pass(network: Network, images: Tensor) -> None:
     calls: list[int] = []
 
     def readout(output: Tensor) -> Tensor:
@@ -272,7 +268,7 @@ def test_a_function_is_read_once_for_every_pass(network: Network, images: Tensor
 
 
 @pytest.mark.parametrize(
-    ("readout", "said"),
+    ("readout", "phrase"),
     [
         (lambda output: output.sum(), "shape ()"),
         (lambda output: output[:, :2], "one"),
@@ -286,13 +282,13 @@ def test_a_function_is_read_once_for_every_pass(network: Network, images: Tensor
     ],
     ids=["a scalar", "b 2", "b+1", "b n 2", "a float", "a list", "None", "raises", "no argument"],
 )
-def test_a_function_that_reads_anything_else_is_refused(
-    named: scorecam.Model, images: Tensor, readout: Callable[..., Any], said: str
+def test_a_function_with_any_other_result_is_refused(
+    named: scorecam.Model, images: Tensor, readout: Callable[..., Any], phrase: str
 ) -> None:
     for batch in (images, images[:1]):
         with pytest.raises(scorecam.TargetError) as raised:
             scorecam.ScoreCAM(named, "norm")(batch, readout)
-        assert said in str(raised.value)
+        assert phrase in str(raised.value)
         assert raised.value.do
 
 
@@ -302,9 +298,7 @@ def test_two_functions_are_not_mixed_up(named: scorecam.Model, images: Tensor) -
     close(cam(images, readouts), cam(images, [0, 4, 2, 1]))
 
 
-def test_a_callable_that_cannot_be_hashed_is_still_a_function(
-    named: scorecam.Model, images: Tensor
-) -> None:
+def test_an_unhashable_callable_is_accepted(named: scorecam.Model, images: Tensor) -> None:
     class Reads:
         def __init__(self, column: int) -> None:
             self.column = column

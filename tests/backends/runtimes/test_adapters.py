@@ -20,7 +20,7 @@ def test_every_name_but_auto_and_eager_has_an_adapter() -> None:
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES.values(), ids=RUNTIMES)
-def test_auto_considers_a_runtime_only_if_its_conversion_has_a_price(
+def test_auto_considers_only_runtimes_with_a_conversion_cost(
     runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(openvino, "CONVERTING", (0.5, 1e-8))

@@ -1,4 +1,4 @@
-"""What runs a network, and in which precision, where it is left open."""
+"""The automatic choice of runtime and precision."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def image(network: Network) -> Tensor:
     return images_for(network)[0]
 
 
-# ── what is taken where nothing is asked for ─────────────────────────────────────────────────
+# ── the automatic choice ─────────────────────────────────────────────────────────────────────
 
 
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch, network: Network) -> Slow:
-    """A network of 7 masks, a second each, whose conversion takes 20 seconds."""
+    """A network of 7 masks, one second each; its conversion takes 20 seconds."""
     monkeypatch.setattr(openvino, "CONVERTING", (20.0, 0.0))
     return Slow(network, Clock(monkeypatch))
 
@@ -58,7 +58,7 @@ def test_auto_converts_at_once_for_many_or_slow_passes(
     images = images_for(slow.network, 3)
     cam = scorecam.ScoreCAM(slow, "network.norm")
     banks = make_banks(cam.model, images, [None] * 3, layer=cam.layer, settings=cam.settings)
-    assert {found.provenance.runtime for found in banks} == {"openvino"}
+    assert {result.provenance.runtime for result in banks} == {"openvino"}
     monkeypatch.setattr(openvino, "CONVERTING", (0.0, 1.0))  # a second per weight: hundreds
     other = Slow(build(InPlace), slow.clock)
     assert bank(other, images[0], "network.norm").provenance.runtime == "eager"
@@ -70,8 +70,8 @@ def test_auto_never_spends_more_than_twice_the_better_choice(
 ) -> None:
     for calls in range(1, 12):
         bank(slow, image, "network.norm")
-        spent = slow.clock.now + 20 * len(converter.made)  # what is converted answers at once
-        itself, converted = 9 * calls, 20 + calls  # the look at the image is its own in any case
+        spent = slow.clock.now + 20 * len(converter.made)  # a converted network takes no time
+        itself, converted = 9 * calls, 20 + calls  # the network itself always scores the image
         assert spent <= 2 * min(itself, converted)
 
 
@@ -94,8 +94,8 @@ def test_auto_counts_passes_for_each_network_and_readout(
     ]
     for taken in ("eager", "eager", "openvino"):
         for model in models:
-            found = scorecam.ScoreCAM(model, "network.norm").bank(image)
-            assert found.provenance.runtime == taken
+            result = scorecam.ScoreCAM(model, "network.norm").bank(image)
+            assert result.provenance.runtime == taken
     assert len(converter.made) == 3
 
 
@@ -116,8 +116,8 @@ def test_targets_that_are_new_functions_each_time_do_not_convert(
     converter.copies = False
     cam = scorecam.ScoreCAM(slow, "network.norm")
     for column in range(20):
-        found = cam.bank(image, lambda output, i=column % 5: output[:, i])
-        assert found.provenance.runtime == "eager"
+        result = cam.bank(image, lambda output, i=column % 5: output[:, i])
+        assert result.provenance.runtime == "eager"
     assert converter.made == []
     assert len(conversions._SPENT[slow]) == conversions.KEPT
 
@@ -128,10 +128,10 @@ def test_auto_costs_nothing_without_openvino(
     monkeypatch.setattr(openvino.OpenVINO, "installed", lambda _self: False)
     passes = set()
     for _ in range(5):
-        found = bank(slow, image, "network.norm")
-        assert ran(found) == ("eager", "float32", ())
-        passes.add(found.provenance.forward_passes)
-    assert passes == {10}  # and no probe for what cannot be
+        result = bank(slow, image, "network.norm")
+        assert ran(result) == ("eager", "float32", ())
+        passes.add(result.provenance.forward_passes)
+    assert passes == {10}  # and no probe of an absent runtime
     assert converter.made == []
 
 
@@ -143,9 +143,9 @@ def test_precision_auto_uses_the_half_precision_of_the_machine(
     network = Regions(torch.tensor([[1.0, -2.0, 0.5], [0.25, 0.5, -1.0]]))
     x = regions((4, 2, 3), 5, 7)
     truth = bank(network, x, "maps", runtime="eager")
-    found = bank(network, x, "maps", precision="auto")
-    assert ran(found) == ("eager", half or "float32", ())
-    assert distance(found, truth) <= 1e-6  # numbers that every half holds exactly
+    result = bank(network, x, "maps", precision="auto")
+    assert ran(result) == ("eager", half or "float32", ())
+    assert distance(result, truth) <= 1e-6  # numbers that are exact in both half precisions
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux about the processor")
@@ -155,7 +155,7 @@ def test_the_half_precision_of_a_processor_has_instructions() -> None:
     assert casting.half_precision(torch.device("cpu")) == expected
 
 
-# ── told ─────────────────────────────────────────────────────────────────────────────────────
+# ── doctor and errors ────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("half", ["bfloat16", None])

@@ -1,4 +1,4 @@
-"""What runs a network, and in which precision, changes how fast a map is made and nothing else."""
+"""Runtime and precision change only the speed, not the map."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def image(network: Network) -> Tensor:
 
 
 def expected_of(precision: str) -> str:
-    """The precision that OpenVINO computes in when this one is asked for."""
+    """The precision that OpenVINO uses for a requested one."""
     return precision if precision in openvino.RUNTIME.precisions() else "float32"
 
 
@@ -54,10 +54,10 @@ def test_openvino_gives_the_networks_own_maps(kind: type[Network]) -> None:
     network = build(kind)
     x = images_for(network)[0]
     truth = bank(network, x, network.layer, runtime="eager")
-    found = bank(network, x, network.layer, runtime="openvino")
-    assert ran(found) == ("openvino", "float32", ())
-    assert distance(found, truth) <= 1e-4
-    assert torch.equal(found.activations, truth.activations)
+    result = bank(network, x, network.layer, runtime="openvino")
+    assert ran(result) == ("openvino", "float32", ())
+    assert distance(result, truth) <= 1e-4
+    assert torch.equal(result.activations, truth.activations)
 
 
 @pytest.mark.parametrize(
@@ -70,14 +70,16 @@ def test_bfloat16_gives_float32_maps_near_those_of_float32(
     network = build(kind)
     x = images_for(network)[0]
     truth = bank(network, x, network.layer, runtime="eager")
-    found = bank(network, x, network.layer, runtime=runtime, precision="bfloat16")
+    result = bank(network, x, network.layer, runtime=runtime, precision="bfloat16")
     if runtime == "eager" or expected_of("bfloat16") == "bfloat16":
-        assert ran(found) == (runtime, "bfloat16", ())
-        assert (found.scores - truth.scores).abs().max() > 1e-4  # it was not float32 that answered
-    assert distance(found, truth, "official") <= BFLOAT16
-    assert torch.equal(found.activations, truth.activations)  # the masks' maps are not rounded
-    made = (found.activations, found.scores, found.image_scores, found.fill_scores)
-    assert {each.dtype for each in (*made, found.weights(0), found.heatmap(0))} == {torch.float32}
+        assert ran(result) == (runtime, "bfloat16", ())
+        assert (result.scores - truth.scores).abs().max() > 1e-4  # the scores are not float32
+    assert distance(result, truth, "official") <= BFLOAT16
+    assert torch.equal(result.activations, truth.activations)  # the masks' maps are not rounded
+    made = (result.activations, result.scores, result.image_scores, result.fill_scores)
+    assert {tensor.dtype for tensor in (*made, result.weights(0), result.heatmap(0))} == {
+        torch.float32
+    }
 
 
 @pytest.mark.needs("openvino")
@@ -85,12 +87,12 @@ def test_bfloat16_gives_float32_maps_near_those_of_float32(
 def test_openvino_reports_a_precision_that_the_processor_lacks(
     network: Network, image: Tensor, precision: Any
 ) -> None:
-    found = bank(network, image, "norm", runtime="openvino", precision=precision)
+    result = bank(network, image, "norm", runtime="openvino", precision=precision)
     if expected_of(precision) == precision:
-        assert ran(found) == ("openvino", precision, ())
+        assert ran(result) == ("openvino", precision, ())
     else:
-        assert ran(found)[:2] == ("eager", "float32")
-        assert f"this processor does not compute in {precision}" in found.provenance.remarks[0]
+        assert ran(result)[:2] == ("eager", "float32")
+        assert f"this processor does not compute in {precision}" in result.provenance.remarks[0]
 
 
 class OneLogit(nn.Module):
@@ -105,14 +107,14 @@ class OneLogit(nn.Module):
 
 
 class Record(OneLogit):
-    """A network whose scores are one entry among others."""
+    """A network that returns its scores in a dict with other entries."""
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         return {"size": images.flatten(1).abs().sum(1), "logits": self.inner(images)}
 
 
 class TwoInputs(OneLogit):
-    """A network with a second input, in no way an image."""
+    """A network with a second input that is not an image."""
 
     def forward(self, images: Tensor, offset: Tensor) -> Tensor:
         return self.inner(images * offset[:, :, None, None])
@@ -120,7 +122,7 @@ class TwoInputs(OneLogit):
 
 @pytest.mark.needs("openvino")
 @pytest.mark.parametrize(
-    ("kind", "beside", "target"),
+    ("kind", "others", "target"),
     [
         (OneLogit, (), None),
         (Record, (), None),
@@ -130,18 +132,18 @@ class TwoInputs(OneLogit):
     ids=["one logit", "dict", "readout", "two inputs"],
 )
 def test_openvino_uses_the_readout_of_the_model(
-    kind: type[nn.Module], beside: tuple[Tensor, ...], target: Any
+    kind: type[nn.Module], others: tuple[Tensor, ...], target: Any
 ) -> None:
     whole = build(InPlace) if kind is InPlace else kind().eval()
     x = images_for(build(InPlace))
-    given = [x, *beside] if beside else x
+    given = [x, *others] if others else x
     layer = "norm" if kind is InPlace else "inner.norm"
-    model = scorecam.open_model(whole, masked_input=0 if beside else None)
+    model = scorecam.open_model(whole, masked_input=0 if others else None)
     truth = scorecam.ScoreCAM(model, layer, runtime="eager").bank(given, target)
-    found = scorecam.ScoreCAM(model, layer, runtime="openvino").bank(given, target)
-    assert ran(found) == ("openvino", "float32", ())
-    assert found.names == truth.names
-    assert distance(found, truth) <= 1e-4
+    result = scorecam.ScoreCAM(model, layer, runtime="openvino").bank(given, target)
+    assert ran(result) == ("openvino", "float32", ())
+    assert result.names == truth.names
+    assert distance(result, truth) <= 1e-4
 
 
 @pytest.mark.needs("openvino")
@@ -155,10 +157,10 @@ def test_converting_a_network_leaves_it_unchanged(
     if fails:
         monkeypatch.setattr(openvino.load(), "convert_model", lambda: None)
     with unchanged(network):
-        found = bank(network, x, "body", runtime="openvino")
-    assert ran(found)[0] == ("eager" if fails else "openvino")
-    assert len(found.provenance.remarks) == fails
-    assert distance(found, truth) <= 1e-4
+        result = bank(network, x, "body", runtime="openvino")
+    assert ran(result)[0] == ("eager" if fails else "openvino")
+    assert len(result.provenance.remarks) == fails
+    assert distance(result, truth) <= 1e-4
     network(x[None]).sum().backward()  # and can be trained
     assert network.classes.weight.grad is not None
 
@@ -176,12 +178,12 @@ def test_compiled_networks_give_the_same_maps_and_are_unchanged(
         return convert(*given)
 
     monkeypatch.setattr(torch_compile, "compiled", counted)
-    network = build(InPlace).train()  # whose batch norm must not learn from masks
+    network = build(InPlace).train()  # its batch norm must not learn from masks
     x = images_for(network, 2)
-    truth = [bank(network, each, "norm", runtime="eager") for each in x]
+    truth = [bank(network, image, "norm", runtime="eager") for image in x]
     with unchanged(network):
-        found = [bank(network, each, "norm", runtime="compile") for each in x]
-    for one, other in zip(found, truth, strict=True):
+        result = [bank(network, image, "norm", runtime="compile") for image in x]
+    for one, other in zip(result, truth, strict=True):
         assert ran(one) == ("compile", "float32", ())
         assert distance(one, other) <= 1e-4
     assert len(made) == 1
@@ -206,8 +208,8 @@ def test_any_number_of_networks_can_be_compiled_in_one_process(
     for seed in range(10):  # torch itself gives up after eight
         network = build(InPlace, seed)
         x = images_for(network)[0]
-        found = bank(network, x, "norm", runtime="compile", budget=3)
-        assert ran(found) == ("compile", "float32", ())
+        result = bank(network, x, "norm", runtime="compile", budget=3)
+        assert ran(result) == ("compile", "float32", ())
         assert len(graphs) == seed + 1
 
 
@@ -227,14 +229,14 @@ def test_a_changed_weight_causes_a_new_conversion(
 
     monkeypatch.setattr(openvino, "converted", counted)
     for settings in ({}, {"variant": "increase"}, {"budget": 5}, {"batch_size": 2}):
-        found = bank(network, image, "norm", runtime="openvino", **settings)
-        assert ran(found) == ("openvino", "float32", ())
+        result = bank(network, image, "norm", runtime="openvino", **settings)
+        assert ran(result) == ("openvino", "float32", ())
     assert made == ["float32"]
     network.classes.weight.data[3, 2] += 5  # what torch's count of changes omits
     truth = bank(network, image, "norm", runtime="eager")
-    found = bank(network, image, "norm", runtime="openvino")
-    assert ran(found) == ("openvino", "float32", ())
-    assert distance(found, truth) <= 1e-4
+    result = bank(network, image, "norm", runtime="openvino")
+    assert ran(result) == ("openvino", "float32", ())
+    assert distance(result, truth) <= 1e-4
     assert len(made) == 2
 
 
@@ -266,7 +268,7 @@ CHANGES: dict[str, Callable[[Any], Any]] = {
     "a hook": lambda network: network.relu.register_forward_hook(lambda *given: given[2] * 2),
     "a setting": lambda network: setattr(network.norm, "eps", 5.0),
 }
-"""What changes a network's answers."""
+"""Changes of the scores."""
 
 SAME: dict[str, Callable[[Any], Any]] = {
     "nothing": lambda _network: None,
@@ -277,7 +279,7 @@ SAME: dict[str, Callable[[Any], Any]] = {
     ),
     "a pass": lambda network: network(images_for(network)),
 }
-"""What does not."""
+"""Changes that do not affect the scores."""
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
@@ -287,10 +289,10 @@ def test_any_change_of_the_output_causes_a_new_conversion(
     before = bank(network, image, "norm", runtime="openvino")
     change(network)
     truth = bank(network, image, "norm", runtime="eager")
-    found = bank(network, image, "norm", runtime="openvino")
-    assert ran(found) == ("openvino", "float32", ())
-    torch.testing.assert_close(found.scores, truth.scores, rtol=0, atol=1e-5)
-    assert not torch.equal(found.scores, before.scores)
+    result = bank(network, image, "norm", runtime="openvino")
+    assert ran(result) == ("openvino", "float32", ())
+    torch.testing.assert_close(result.scores, truth.scores, rtol=0, atol=1e-5)
+    assert not torch.equal(result.scores, before.scores)
     assert len(converter.made) == 2
 
 
@@ -299,8 +301,8 @@ def test_a_network_that_stays_the_same_is_converted_once(
     same: Callable[[Network], Any], converter: Converter, network: Network, image: Tensor
 ) -> None:
     for _ in range(2):
-        found = bank(network, image, "norm", runtime="openvino")
-        assert ran(found) == ("openvino", "float32", ())
+        result = bank(network, image, "norm", runtime="openvino")
+        assert ran(result) == ("openvino", "float32", ())
         same(network)
     assert len(converter.made) == 1
 
@@ -312,8 +314,8 @@ def test_changes_of_weights_made_in_inference_mode_are_noticed(converter: Conver
         bank(network, image, "norm", runtime="openvino")
         network.conv.weight[5, 1, 2, 0] += 1
         truth = bank(network, image, "norm", runtime="eager")
-        found = bank(network, image, "norm", runtime="openvino")
-    torch.testing.assert_close(found.scores, truth.scores, rtol=0, atol=1e-5)
+        result = bank(network, image, "norm", runtime="openvino")
+    torch.testing.assert_close(result.scores, truth.scores, rtol=0, atol=1e-5)
     assert len(converter.made) == 2
 
 
@@ -329,8 +331,8 @@ def test_each_precision_size_and_readout_is_converted_once(
             for size in (20, 24):
                 for precision in ("float32", "bfloat16"):
                     cam = scorecam.ScoreCAM(model, "norm", runtime="openvino", precision=precision)
-                    found = cam.bank(torch.rand(3, size, 24))
-                    assert ran(found) == ("openvino", precision, ())
+                    result = cam.bank(torch.rand(3, size, 24))
+                    assert ran(result) == ("openvino", precision, ())
     assert len(converter.made) == 8
 
 
@@ -343,8 +345,8 @@ def test_threads_that_share_a_network_convert_it_once(converter: Converter) -> N
         return bank(network, image, "norm", runtime="openvino")
 
     with ThreadPoolExecutor(4) as pool:
-        for found, own in zip(pool.map(found_for, images), truth, strict=True):
-            assert distance(found, own) <= 1e-5
+        for result, own in zip(pool.map(found_for, images), truth, strict=True):
+            assert distance(result, own) <= 1e-5
     assert len(converter.made) == 1
 
 
@@ -353,10 +355,10 @@ def test_a_conversion_is_freed_with_its_network() -> None:
     network = build(InPlace)
     bank(network, images_for(network)[0], "norm", runtime="openvino")
     [made] = conversions._CONVERSIONS[network].values()
-    alive = [weakref.ref(each) for each in (network, network.conv.weight, made.scores)]
+    alive = [weakref.ref(thing) for thing in (network, network.conv.weight, made.scores)]
     del network, made
     gc.collect()
-    assert [each() for each in alive] == [None, None, None]
+    assert [reference() for reference in alive] == [None, None, None]
 
 
 @pytest.mark.needs("openvino")
@@ -366,9 +368,9 @@ def test_a_conversion_under_autocast_is_used_only_under_autocast(
     with torch.autocast("cpu", torch.bfloat16):
         bank(network, image, "norm", runtime="openvino")
     truth = bank(network, image, "norm", runtime="eager")
-    found = bank(network, image, "norm", runtime="openvino")
-    assert ran(found) == ("openvino", "float32", ())
-    assert distance(found, truth) <= 1e-4
+    result = bank(network, image, "norm", runtime="openvino")
+    assert ran(result) == ("openvino", "float32", ())
+    assert distance(result, truth) <= 1e-4
 
 
 # ── batches ──────────────────────────────────────────────────────────────────────────────────
@@ -378,16 +380,16 @@ def test_a_conversion_under_autocast_is_used_only_under_autocast(
 def test_openvino_maps_do_not_depend_on_batch_size_or_other_images(
     network: Network,
 ) -> None:
-    images = images_for(network, 3)  # 25 questions, and openvino takes 8 at a time
+    images = images_for(network, 3)  # 25 images, in batches of 8 for openvino
     truth = [bank(network, image, "norm", runtime="openvino") for image in images]
     for size in ("auto", 1, 3, 8, 20, 100):
         cam = scorecam.ScoreCAM(network, "norm", runtime="openvino", batch_size=size)
         banks = make_banks(cam.model, images, [None] * 3, layer=cam.layer, settings=cam.settings)
-        for found, alone in zip(banks, truth, strict=True):
-            assert ran(found) == ("openvino", "float32", ())
-            assert found.provenance.batch_size == (8 if size == "auto" else size)
-            torch.testing.assert_close(found.scores, alone.scores, rtol=0, atol=1e-5)
-            assert distance(found, alone) <= 1e-5
+        for result, alone in zip(banks, truth, strict=True):
+            assert ran(result) == ("openvino", "float32", ())
+            assert result.provenance.batch_size == (8 if size == "auto" else size)
+            torch.testing.assert_close(result.scores, alone.scores, rtol=0, atol=1e-5)
+            assert distance(result, alone) <= 1e-5
 
 
 def test_a_runtime_never_gets_more_images_than_its_batch(

@@ -1,4 +1,4 @@
-"""A runtime that fails half way, and half precision that overflows, leave no trace in the map."""
+"""Runtime failures and half-precision overflows do not change the map."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openvino, "CONVERTING", (0.0, 0.0))
 
 
-# ── what fails on the way ────────────────────────────────────────────────────────────────────
+# ── failures on the way ──────────────────────────────────────────────────────────────────────
 
 
 class Wide(nn.Module):
@@ -78,18 +78,18 @@ def test_the_network_itself_takes_over_at_the_batch_where_a_runtime_fails(
         converter.spoil = failing(at, error)
     else:
         converter.spoil = lambda number, scores: scores / (number != at)
-    found = bank(network, X, "conv", runtime=runtime)
+    result = bank(network, X, "conv", runtime=runtime)
     remark = (
         f"openvino in float32 failed in use ({cause}). From then on, eager in float32 was used."
     )
-    assert ran(found) == ("openvino", "float32", (remark,))
-    assert len(converter.passes) == at  # it was not asked again
-    torch.testing.assert_close(found.scores, truth.scores, rtol=0, atol=1e-5)
-    assert distance(found, truth) <= 1e-5
-    assert found.provenance.batch_size == 8
+    assert ran(result) == ("openvino", "float32", (remark,))
+    assert len(converter.passes) == at  # it was not used again
+    torch.testing.assert_close(result.scores, truth.scores, rtol=0, atol=1e-5)
+    assert distance(result, truth) <= 1e-5
+    assert result.provenance.batch_size == 8
 
 
-def test_an_interruption_is_no_failure(converter: Converter) -> None:
+def test_an_interruption_is_not_a_failure(converter: Converter) -> None:
     converter.spoil = failing(3, KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         bank(Wide(), X, "conv", runtime="openvino")
@@ -109,14 +109,14 @@ def test_nan_from_the_network_itself_does_not_reject_a_runtime() -> None:
             return super().forward(images).masked_fill(refused[:, None], torch.nan)
 
     truth = bank(Limited(), X, "conv", runtime="eager")
-    found = bank(Limited(), X, "conv", runtime="openvino")
+    result = bank(Limited(), X, "conv", runtime="openvino")
     halved = Spy(Limited())
     half = bank(halved, X, "network.conv", runtime="eager", precision="bfloat16")
     assert ran(half) == ("eager", "bfloat16", ())
-    assert len(halved.images) == half.provenance.forward_passes  # none was asked about twice
+    assert len(halved.images) == half.provenance.forward_passes  # none was scored twice
     assert (~truth.answered).nonzero().tolist() == [[5]]
-    assert torch.equal(found.answered, truth.answered)
-    assert ran(found) == ("openvino", "float32", ())
+    assert torch.equal(result.answered, truth.answered)
+    assert ran(result) == ("openvino", "float32", ())
 
 
 # ── half precision that overflows ────────────────────────────────────────────────────────────
@@ -143,24 +143,24 @@ ONES = [1.0] * 9
 SIZES = (3, 50, 2, 50, 4, 1, 2, 3, 2)
 
 
-@pytest.mark.parametrize("asked", ["auto", "float16"])
+@pytest.mark.parametrize("precision", ["auto", "float16"])
 def test_a_network_that_overflows_in_half_precision_uses_its_own(
-    asked: Any, monkeypatch: pytest.MonkeyPatch
+    precision: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(casting, "half_precision", lambda _device: "float16")
     model, x = scorecam.open_model(Peaks(ONES), head="value"), regions(SIZES, 12, 11)
     truth = scorecam.ScoreCAM(model, "maps", runtime="eager").bank(x)
-    found = scorecam.ScoreCAM(model, "maps", precision=asked).bank(x)
-    assert ran(found)[:2] == ("eager", "float32")
-    assert torch.equal(found.scores, truth.scores)
-    remarks = found.provenance.remarks
-    assert len(remarks) == (asked == "float16")
+    result = scorecam.ScoreCAM(model, "maps", precision=precision).bank(x)
+    assert ran(result)[:2] == ("eager", "float32")
+    assert torch.equal(result.scores, truth.scores)
+    remarks = result.provenance.remarks
+    assert len(remarks) == (precision == "float16")
     assert all("in float16 moves the heatmap by" in remark for remark in remarks)
 
 
-@pytest.mark.parametrize("asked", ["auto", "float16"])
+@pytest.mark.parametrize("precision", ["auto", "float16"])
 def test_masks_that_overflow_after_the_probe_are_scored_in_float32(
-    asked: Any, monkeypatch: pytest.MonkeyPatch
+    precision: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(casting, "half_precision", lambda _device: "float16")
     # Two large regions, neither of them on the probe, cancel each other in the whole image.
@@ -168,12 +168,12 @@ def test_masks_that_overflow_after_the_probe_are_scored_in_float32(
     model, x = scorecam.open_model(Peaks(weights), head="value"), regions(SIZES, 12, 11)
     truth = scorecam.ScoreCAM(model, "maps", runtime="eager").bank(x)
     assert truth.scores[1, 0] == truth.scores[3, 0] == 100_000
-    found = scorecam.ScoreCAM(model, "maps", precision=asked, batch_size=2).bank(x)
-    assert ran(found)[:2] == ("eager", "float16")
-    [remark] = found.provenance.remarks
+    result = scorecam.ScoreCAM(model, "maps", precision=precision, batch_size=2).bank(x)
+    assert ran(result)[:2] == ("eager", "float16")
+    [remark] = result.provenance.remarks
     assert "eager in float16 failed in use (it returned NaN or infinity)" in remark
     assert remark.endswith("eager in float32 was used.")
-    assert distance(found, truth) <= 1e-3
+    assert distance(result, truth) <= 1e-3
 
 
 # ── when memory runs out ─────────────────────────────────────────────────────────────────────
@@ -191,13 +191,13 @@ def test_with_a_budget_a_batch_that_does_not_fit_is_halved_and_repeated(
     first, last = 2 if precision == "float32" else 4, len(undisturbed.seen)  # after the probe
     at = {"first": first, "middle": (first + last) // 2, "last": last}[where]
     short = Short(Wide(), at=at)
-    found = bank(short, X, "network.conv", **settings)
-    assert found.provenance.batch_size == max(1, short.batches[at - 1] // 2)
-    assert max(short.batches[at:]) <= found.provenance.batch_size
-    assert ran(found) == ("eager", precision, ())
+    result = bank(short, X, "network.conv", **settings)
+    assert result.provenance.batch_size == max(1, short.batches[at - 1] // 2)
+    assert max(short.batches[at:]) <= result.provenance.batch_size
+    assert ran(result) == ("eager", precision, ())
     if precision == "float32":
-        torch.testing.assert_close(found.scores, truth.scores, rtol=0, atol=1e-5)
-        assert distance(found, truth) <= 1e-5
+        torch.testing.assert_close(result.scores, truth.scores, rtol=0, atol=1e-5)
+        assert distance(result, truth) <= 1e-5
 
 
 @pytest.mark.parametrize("budget", ["exact", 22])
@@ -209,11 +209,11 @@ def test_batches_are_halved_when_the_runtime_and_the_network_lack_memory(
     truth = bank(network, X, "conv", budget=budget)
     converter.spoil = failing(1 + batch, torch.OutOfMemoryError("Tried to allocate 2.00 GiB."))
     short = Short(network, limit=3)
-    found = bank(short, X, "network.conv", runtime="openvino", budget=budget)
-    assert found.provenance.batch_size == 2
-    assert len(found.provenance.remarks) == 1
-    torch.testing.assert_close(found.scores, truth.scores, rtol=0, atol=1e-5)
-    assert distance(found, truth) <= 1e-5
+    result = bank(short, X, "network.conv", runtime="openvino", budget=budget)
+    assert result.provenance.batch_size == 2
+    assert len(result.provenance.remarks) == 1
+    torch.testing.assert_close(result.scores, truth.scores, rtol=0, atol=1e-5)
+    assert distance(result, truth) <= 1e-5
 
 
 @pytest.mark.usefixtures("impatient")
@@ -221,7 +221,7 @@ def test_batches_are_halved_when_the_runtime_and_the_network_lack_memory(
 def test_a_probe_that_does_not_fit_is_halved_too(converter: Converter, runtime: Any) -> None:
     truth = bank(Wide(), X, "conv", runtime="eager")
     short = Short(Wide(), limit=1)
-    found = bank(short, X, "network.conv", runtime=runtime)
-    assert ran(found) == ("openvino", "float32", ())
-    assert distance(found, truth) <= 1e-5
+    result = bank(short, X, "network.conv", runtime=runtime)
+    assert ran(result) == ("openvino", "float32", ())
+    assert distance(result, truth) <= 1e-5
     assert len(converter.made) == 1

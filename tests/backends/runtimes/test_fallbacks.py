@@ -1,4 +1,4 @@
-"""Where a fast way of running a network fails or errs, the network itself answers in its stead."""
+"""If a runtime fails or is inaccurate, the network itself is used."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openvino, "CONVERTING", (0.0, 0.0))
 
 
-# ── what cannot be converted ─────────────────────────────────────────────────────────────────
+# ── networks that cannot be converted ────────────────────────────────────────────────────────
 
 
 def test_a_network_that_cannot_be_converted_runs_itself_with_a_remark(
@@ -50,10 +50,10 @@ def test_a_network_that_cannot_be_converted_runs_itself_with_a_remark(
     truth = bank(network, image, "norm", runtime="eager")
     converter.refusal = RuntimeError("Check failed at graph.cpp:151:\n  no rule for it\n")
     with unchanged(network):
-        found = bank(network, image, "norm", runtime="openvino")
+        result = bank(network, image, "norm", runtime="openvino")
     remark = "openvino cannot run this network (no rule for it); eager in float32 was used."
-    assert ran(found) == ("eager", "float32", (remark,))
-    assert torch.equal(found.scores, truth.scores)
+    assert ran(result) == ("eager", "float32", (remark,))
+    assert torch.equal(result.scores, truth.scores)
 
 
 def test_a_failed_conversion_is_not_repeated_before_the_network_changes(
@@ -80,20 +80,20 @@ def test_a_conversion_that_ran_out_of_memory_is_tried_again(
 
 
 @pytest.mark.usefixtures("impatient")
-def test_auto_skips_what_cannot_be_converted_without_a_remark_and_tries_once(
+def test_auto_tries_each_network_once_without_a_remark(
     converter: Converter, network: Network, image: Tensor
 ) -> None:
     truth = bank(network, image, "norm", runtime="eager")
     converter.refusal = RuntimeError("no rule for it")
     for _ in range(3):
-        found = bank(network, image, "norm")
-        assert ran(found) == ("eager", "float32", ())
-        assert torch.equal(found.scores, truth.scores)
+        result = bank(network, image, "norm")
+        assert ran(result) == ("eager", "float32", ())
+        assert torch.equal(result.scores, truth.scores)
     assert len(converter.made) == 1
 
 
 class Altered(nn.Module):
-    """A network that sees its images through something a runtime may not know."""
+    """A network with an operation that a runtime may not support."""
 
     def __init__(self, change: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
@@ -110,12 +110,12 @@ def doubled(images: Tensor) -> Tensor:
 
 
 def through_numpy(images: Tensor) -> Tensor:
-    """What tracing takes for a constant."""
+    """Tracing records this as a constant."""
     return torch.from_numpy(images.detach().numpy() * 2)
 
 
 def branching(images: Tensor) -> Tensor:
-    """A decision that tracing takes once and for all: the probe's batch decides otherwise."""
+    """Tracing records one branch; the batch of the probe takes the other."""
     return images if (images[0] == images[-1]).all() else images.flip(3)
 
 
@@ -130,20 +130,20 @@ def branching(images: Tensor) -> Tensor:
     ],
     ids=["custom operator", "no rule", "numpy", "branch"],
 )
-def test_what_openvino_cannot_convert_is_run_by_the_network_itself(
+def test_networks_that_openvino_cannot_convert_run_themselves(
     change: Callable[[Tensor], Tensor], cause: str
 ) -> None:
     network = Altered(change).train()
     image = images_for(network.network)[0]
     truth = bank(network, image, "network.norm", runtime="eager")
     with unchanged(network):
-        found = bank(network, image, "network.norm", runtime="openvino")
-    [remark] = found.provenance.remarks
+        result = bank(network, image, "network.norm", runtime="openvino")
+    [remark] = result.provenance.remarks
     assert cause in remark
     assert remark.startswith("openvino ")
     assert remark.endswith("; eager in float32 was used.")
-    assert ran(found)[:2] == ("eager", "float32")
-    assert torch.equal(found.scores, truth.scores)
+    assert ran(result)[:2] == ("eager", "float32")
+    assert torch.equal(result.scores, truth.scores)
 
 
 def test_a_network_that_cannot_be_compiled_runs_itself(
@@ -163,10 +163,10 @@ def test_a_network_that_deepcopy_refuses_is_still_compiled(network: Network, ima
     )  # copy.deepcopy stops at such a tensor; a view does not
     with pytest.raises(RuntimeError, match="deepcopy"):
         copy.deepcopy(network)
-    found = bank(network, image, "norm", runtime="compile")
+    result = bank(network, image, "norm", runtime="compile")
     own = bank(network, image, "norm", runtime="eager")
-    assert ran(found)[:2] == ("compile", "float32")
-    assert torch.allclose(found.heatmap(), own.heatmap(), atol=1e-5)
+    assert ran(result)[:2] == ("compile", "float32")
+    assert torch.allclose(result.heatmap(), own.heatmap(), atol=1e-5)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -179,13 +179,13 @@ def test_a_network_for_single_images_is_not_converted(
 
     network = Altered(alone)
     image = images_for(network.network)[0]
-    found = bank(network, image, "network.norm", runtime=runtime, batch_size=1)
-    assert ran(found)[:2] == ("eager", "float32")
-    assert len(found.provenance.remarks) == remarks
+    result = bank(network, image, "network.norm", runtime=runtime, batch_size=1)
+    assert ran(result)[:2] == ("eager", "float32")
+    assert len(result.provenance.remarks) == remarks
     assert len(converter.made) == remarks
 
 
-# ── what is not there ────────────────────────────────────────────────────────────────────────
+# ── missing runtimes and precisions ──────────────────────────────────────────────────────────
 
 
 def test_openvino_by_name_but_missing_is_an_error_with_the_extra(
@@ -205,20 +205,20 @@ def test_a_missing_openvino_does_not_matter_with_auto(
 ) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
     truth = bank(network, image, "norm", runtime="eager")
-    found = bank(network, image, "norm")
-    assert ran(found) == ("eager", "float32", ())
-    assert torch.equal(found.scores, truth.scores)
-    assert found.provenance.forward_passes == truth.provenance.forward_passes
+    result = bank(network, image, "norm")
+    assert ran(result) == ("eager", "float32", ())
+    assert torch.equal(result.scores, truth.scores)
+    assert result.provenance.forward_passes == truth.provenance.forward_passes
 
 
 def test_a_precision_the_processor_lacks_is_refused_before_converting(
     converter: Converter, network: Network, image: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(openvino.OpenVINO, "precisions", lambda _self: ["float32"])
-    found = bank(network, image, "norm", runtime="openvino", precision="bfloat16")
-    [remark] = found.provenance.remarks
+    result = bank(network, image, "norm", runtime="openvino", precision="bfloat16")
+    [remark] = result.provenance.remarks
     assert "this processor does not compute in bfloat16" in remark
-    assert ran(found)[:2] == ("eager", "float32")
+    assert ran(result)[:2] == ("eager", "float32")
     assert converter.made == []
 
 
@@ -231,10 +231,10 @@ def test_another_precision_for_a_half_precision_network_is_refused(
     assert "The network is in bfloat16" in str(raised.value)
     assert "precision='float16'" in str(raised.value)
     truth = bank(halved, image, "norm", runtime="eager")
-    for precision in ("float32", "bfloat16", "auto"):  # float32 is what is said by saying nothing
-        found = bank(halved, image, "norm", precision=precision)
-        assert ran(found) == ("eager", "bfloat16", ())
-        assert torch.equal(found.scores, truth.scores)
+    for precision in ("float32", "bfloat16", "auto"):  # float32 is the default
+        result = bank(halved, image, "norm", precision=precision)
+        assert ran(result) == ("eager", "bfloat16", ())
+        assert torch.equal(result.scores, truth.scores)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
@@ -242,9 +242,9 @@ def test_a_network_in_another_precision_is_not_converted_with_a_remark(
     converter: Converter, network: Network, image: Tensor, dtype: torch.dtype
 ) -> None:
     name = str(dtype).removeprefix("torch.")
-    found = bank(network.to(dtype), image, "norm", runtime="openvino")
-    assert ran(found)[:2] == ("eager", name)
-    assert name in found.provenance.remarks[0]
+    result = bank(network.to(dtype), image, "norm", runtime="openvino")
+    assert ran(result)[:2] == ("eager", name)
+    assert name in result.provenance.remarks[0]
     assert converter.made == []
 
 
@@ -263,19 +263,19 @@ def test_a_network_in_another_precision_is_compiled_in_that_precision(
 
     monkeypatch.setattr(torch, "compile", compile_nothing)
     truth = bank(network.to(dtype), image, "norm", runtime="eager")
-    found = bank(network, image, "norm", runtime="compile")
-    assert ran(found) == ("compile", str(dtype).removeprefix("torch."), ())
+    result = bank(network, image, "norm", runtime="compile")
+    assert ran(result) == ("compile", str(dtype).removeprefix("torch."), ())
     cam = scorecam.ScoreCAM(network, "norm", runtime="compile")
     for each in make_banks(
         cam.model, images_for(network, 3), [None] * 3, layer=cam.layer, settings=cam.settings
     ):  # a full batch too
-        assert ran(each) == ran(found)
+        assert ran(each) == ran(result)
     assert set(seen) == {dtype}
-    assert found.scores.dtype == torch.float32
-    torch.testing.assert_close(found.scores, truth.scores, rtol=0, atol=1e-2)
+    assert result.scores.dtype == torch.float32
+    torch.testing.assert_close(result.scores, truth.scores, rtol=0, atol=1e-2)
 
 
-# ── what answers something else ──────────────────────────────────────────────────────────────
+# ── runtimes with other results ──────────────────────────────────────────────────────────────
 
 WRONG: dict[str, Callable[[int, Tensor], Tensor]] = {
     "noise": lambda _number, scores: torch.randn_like(scores),
@@ -301,27 +301,27 @@ def test_a_runtime_that_disagrees_on_the_probe_is_not_used(
     truth = bank(network, image, "norm", runtime="eager")
     converter.spoil = wrong
     for _ in range(2):
-        found = bank(network, image, "norm", runtime=runtime)
-        assert ran(found)[:2] == ("eager", "float32")
-        assert torch.equal(found.scores, truth.scores)
-        remarks = found.provenance.remarks
+        result = bank(network, image, "norm", runtime=runtime)
+        assert ran(result)[:2] == ("eager", "float32")
+        assert torch.equal(result.scores, truth.scores)
+        remarks = result.provenance.remarks
         assert len(remarks) == (runtime == "openvino")
         assert all("openvino in float32 moves the heatmap by" in remark for remark in remarks)
-    assert len(converter.made) == len(converter.passes) == 1  # what it was found to be is kept
+    assert len(converter.made) == len(converter.passes) == 1  # the verdict is kept
 
 
-def test_a_runtime_whose_map_differs_by_less_than_1e4_is_used(
+def test_a_runtime_is_used_if_its_map_differs_by_less_than_1e4(
     converter: Converter, network: Network, image: Tensor
 ) -> None:
     converter.spoil = lambda _number, scores: scores * (1 + 1e-6)
     truth = bank(network, image, "norm", runtime="eager")
-    found = bank(network, image, "norm", runtime="openvino")
-    assert ran(found) == ("openvino", "float32", ())
-    assert 0 < distance(found, truth) < 1e-4
+    result = bank(network, image, "norm", runtime="openvino")
+    assert ran(result) == ("openvino", "float32", ())
+    assert 0 < distance(result, truth) < 1e-4
 
 
 @pytest.mark.parametrize(
-    ("error", "asked", "taken"),
+    ("error", "precision", "taken"),
     [
         (0.1, "auto", ("openvino", "bfloat16", 0)),  # moves the map by 0.01
         (1.0, "auto", ("openvino", "float32", 0)),  # by 0.15
@@ -332,7 +332,7 @@ def test_a_runtime_whose_map_differs_by_less_than_1e4_is_used(
 def test_half_precision_may_move_the_map_more_if_named_than_with_auto(
     converter: Converter,
     error: float,
-    asked: Any,
+    precision: Any,
     taken: tuple[str, str, int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -343,7 +343,7 @@ def test_half_precision_may_move_the_map_more_if_named_than_with_auto(
     monkeypatch.setattr(casting, "half_precision", lambda _device: "bfloat16")
     converter.spoil = halves_err
     network = build(InPlace)
-    found = bank(network, images_for(network)[0], "norm", runtime="openvino", precision=asked)
-    runtime, precision, remarks = ran(found)
+    result = bank(network, images_for(network)[0], "norm", runtime="openvino", precision=precision)
+    runtime, precision, remarks = ran(result)
     assert (runtime, precision, len(remarks)) == taken
     assert all("openvino in bfloat16 moves the heatmap by" in remark for remark in remarks)

@@ -28,9 +28,9 @@ def test_half_precision_with_dead_channels_gives_finite_maps_near_float32(
     halved = copy.deepcopy(network).to(dtype)
     full = scorecam.ScoreCAM(scorecam.open_model(network, head="logits"), network.layer).bank(image)
     half = scorecam.ScoreCAM(scorecam.open_model(halved, head="logits"), network.layer).bank(image)
-    for found in (half.activations, half.scores, half.image_scores, half.fill_scores):
-        assert found.dtype == torch.float32
-        assert found.isfinite().all()
+    for result in (half.activations, half.scores, half.image_scores, half.fill_scores):
+        assert result.dtype == torch.float32
+        assert result.isfinite().all()
     assert half.provenance.precision == str(dtype).removeprefix("torch.")
     assert not {1, 4} & set(half.asked.tolist())
     for target in range(CLASSES):
@@ -39,14 +39,14 @@ def test_half_precision_with_dead_channels_gives_finite_maps_near_float32(
         heatmap = half.heatmap(target)
         assert heatmap.dtype == torch.float32
         assert heatmap.isfinite().all()
-        found, truth = scorecam.scaled(heatmap), scorecam.scaled(full.heatmap(target))
-        torch.testing.assert_close(found, truth, rtol=0, atol=HALVES[dtype])
+        result, truth = scorecam.scaled(heatmap), scorecam.scaled(full.heatmap(target))
+        torch.testing.assert_close(result, truth, rtol=0, atol=HALVES[dtype])
 
 
 @pytest.mark.parametrize("dtype", HALVES)
 def test_the_masks_of_a_half_precision_network_are_made_in_float32(dtype: torch.dtype) -> None:
     class Exact(nn.Module):
-        """A layer whose maps are exact in any precision: cells 0, 1/4, 1/2, 3/4, 1."""
+        """A layer with maps that are exact in any precision: cells 0, 1/4, 1/2, 3/4, 1."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -63,11 +63,11 @@ def test_the_masks_of_a_half_precision_network_are_made_in_float32(dtype: torch.
     network = Exact()
     model = scorecam.open_model(network, head="logits")
     scorecam.ScoreCAM(model, "maps").bank(torch.ones(1, 2, 640))
-    masked = network.asked[-1][2, 0]  # after the fill and the image, which is asked again
+    masked = network.asked[-1][2, 0]  # after the fill and the repeated image
     # 128 pixels a cell: every value is a multiple of 1/1024, exact in float32.
     truth = interpolate(torch.arange(5.0)[None, None] / 4, size=640, mode="linear")[0]
     assert masked.dtype == dtype
-    assert torch.equal(masked, truth.expand(2, 640).to(dtype))  # rounded once, at the door
+    assert torch.equal(masked, truth.expand(2, 640).to(dtype))  # rounded once, on input
 
 
 # ── overflow ─────────────────────────────────────────────────────────────────────────────────
@@ -113,7 +113,7 @@ def test_channels_that_overflow_are_left_out_with_a_remark() -> None:
 
 
 class BlowsUp(nn.Module):
-    """Answers NaN whenever the upper left pixel is all that it sees."""
+    """Returns NaN if it sees only the upper left pixel."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ class BlowsUp(nn.Module):
 
 @pytest.mark.parametrize("variant", ["official", "algorithm1", "increase", "literal"])
 def test_masked_images_without_finite_scores_are_left_out_with_a_remark(variant: str) -> None:
-    # Three regions of 1, 3 and 2 pixels; the answer to the first alone is NaN.
+    # Three regions of 1, 3 and 2 pixels; the score of the first alone is NaN.
     image = regions((1, 3, 2), 4, 5)
     model = scorecam.open_model(BlowsUp(), head="logits")
     explanation = scorecam.explain(model, image, 2, layer="maps", variant=variant)
@@ -219,8 +219,8 @@ def test_under_autocast_masks_scores_and_maps_stay_float32() -> None:
         bank = scorecam.ScoreCAM(spy, "network.norm").bank(image)
         heatmap = bank.heatmap(1)
     assert bank.activations.dtype == bank.scores.dtype == heatmap.dtype == torch.float32
-    # The network computes in bfloat16, as its user wishes; the masks are the very float32 masks
-    # of its activations, not rounded to bfloat16, whose step below 1 is 2⁻⁸.
+    # The network computes in bfloat16, as requested. The masks are float32 masks of its
+    # activations, not rounded to bfloat16 (a step of 2⁻⁸ below 1).
     made = masks(bank.activations[bank.asked], bank.size, bank.masking)
     torch.testing.assert_close(spy.images[3:], image * made[:, None], rtol=0, atol=1e-6)
     torch.testing.assert_close(scorecam.scaled(heatmap), truth, rtol=0, atol=0.12)
@@ -230,9 +230,9 @@ def test_under_autocast_masks_scores_and_maps_stay_float32() -> None:
 def test_images_of_another_precision_give_float32_maps(dtype: torch.dtype) -> None:
     network = build(InPlace)
     x = images_for(network).to(dtype)
-    found = scorecam.ScoreCAM(network, "norm")(x, 1)
-    assert found.dtype == torch.float32
-    assert torch.equal(found, scorecam.ScoreCAM(network, "norm")(x.float(), 1))
+    result = scorecam.ScoreCAM(network, "norm")(x, 1)
+    assert result.dtype == torch.float32
+    assert torch.equal(result, scorecam.ScoreCAM(network, "norm")(x.float(), 1))
 
 
 def test_a_default_dtype_of_float64_changes_nothing() -> None:
@@ -241,8 +241,8 @@ def test_a_default_dtype_of_float64_changes_nothing() -> None:
     expected = scorecam.ScoreCAM(network, "norm")(images, 1)
     torch.set_default_dtype(torch.float64)
     try:
-        found = scorecam.ScoreCAM(network, "norm")(images, 1)
+        result = scorecam.ScoreCAM(network, "norm")(images, 1)
     finally:
         torch.set_default_dtype(torch.float32)
-    assert found.dtype == torch.float32
-    assert torch.equal(found, expected)
+    assert result.dtype == torch.float32
+    assert torch.equal(result, expected)

@@ -1,4 +1,4 @@
-"""OpenVINO reports nothing, whoever imported it first; compiled files lie in the cache folder."""
+"""OpenVINO reports nothing, whoever imported it first; compiled files are in the cache folder."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ net = nn.Sequential(
     nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)
 ).eval()
 def explain(runtime):
-    found = scorecam.explain(net, torch.rand(3, 32, 32), layer="1", runtime=runtime)
-    assert found.provenance.runtime == runtime, found.provenance.remarks
+    explanation = scorecam.explain(net, torch.rand(3, 32, 32), layer="1", runtime=runtime)
+    assert explanation.provenance.runtime == runtime, found.provenance.remarks
 """
 
 OWN_TELEMETRY = """
@@ -79,7 +79,7 @@ def test_converting_sends_nothing_if_openvino_was_imported_before(
 
 @pytest.mark.needs("openvino")
 def test_conversions_without_our_import_do_send_telemetry(tmp_path: Path) -> None:
-    """Or the tests above would prove nothing."""
+    """Otherwise the tests above would prove nothing."""
     watched = watched_process.watch(
         "import openvino, time; time.sleep(1)", tmp_path, CI="", TF_BUILD=""
     )
@@ -88,13 +88,13 @@ def test_conversions_without_our_import_do_send_telemetry(tmp_path: Path) -> Non
 
 
 def test_one_function_imports_openvino() -> None:
-    found = [
+    result = [
         f"{path.relative_to(SOURCE)}"
         for path in sorted(SOURCE.rglob("*.py"))
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if "openvino" in _imported(node)
     ]
-    assert found == ["backends/runtimes/openvino.py"]
+    assert result == ["backends/runtimes/openvino.py"]
 
 
 def _imported(node: ast.AST) -> set[str]:

@@ -1,4 +1,4 @@
-"""One network, used by several callers and trained afterwards, is the same for all of them."""
+"""A network can be shared by several callers and trained afterwards."""
 
 from __future__ import annotations
 
@@ -64,10 +64,10 @@ def test_masks_are_exact_in_every_precision(precision: str) -> None:
     before = torch.get_float32_matmul_precision()
     try:
         torch.set_float32_matmul_precision(precision)
-        found = upsample(maps, (64, 48))
+        result = upsample(maps, (64, 48))
         assert torch.get_float32_matmul_precision() == precision
     finally:
         torch.set_float32_matmul_precision(before)
 
     truth = interpolate(maps[None], (64, 48), mode="bilinear")[0]
-    torch.testing.assert_close(found, truth, rtol=0, atol=1e-6)
+    torch.testing.assert_close(result, truth, rtol=0, atol=1e-6)

@@ -1,4 +1,4 @@
-"""A converted network never answers for what the network, or what reads its output, was before."""
+"""A conversion is never used after a change of the network or of its readout."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Plain(nn.Module):
 
 Change = Callable[[], object]
 Case = tuple[nn.Module, Any, Change]
-"""A network, a target, and what changes the answers."""
+"""A network, a target, and a change of its scores."""
 
 
 def attribute(name: str, before: Any, after: Any, read: Callable[[Any], Any]) -> Case:
@@ -70,7 +70,7 @@ def attribute(name: str, before: Any, after: Any, read: Callable[[Any], Any]) ->
 
 
 def within(value: Any, change: Callable[[Any], object], read: Callable[[Any], Any]) -> Case:
-    """An attribute that stays the same object, whose content changes."""
+    """An attribute that stays the same object while its content changes."""
 
     class Reads(Plain):
         def factor(self) -> Any:
@@ -415,7 +415,7 @@ def explained(network: nn.Module, target: Any, runtime: Any) -> scorecam.Explana
 @pytest.mark.parametrize("runtime", ["auto", "openvino"])
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 @pytest.mark.usefixtures("impatient")
-def test_after_any_change_of_the_state_the_map_is_that_of_the_network(
+def test_after_any_state_change_the_map_is_the_networks_own(
     case: Callable[[], Case], runtime: str
 ) -> None:
     network, target, change = case()
@@ -426,7 +426,7 @@ def test_after_any_change_of_the_state_the_map_is_that_of_the_network(
     torch.testing.assert_close(first.scaled, before.scaled, rtol=0, atol=1e-5)
     change()
     truth = explained(network, target, "eager")
-    assert (truth.scaled - before.scaled).abs().max() > 0.01  # or the change would prove nothing
+    assert (truth.scaled - before.scaled).abs().max() > 0.01  # otherwise the change has no effect
     second = explained(network, target, runtime)
     torch.testing.assert_close(second.scaled, truth.scaled, rtol=0, atol=1e-5)
 
@@ -458,11 +458,11 @@ def test_a_conversion_is_probed_at_each_use_only_if_its_state_is_not_whole(
     asked = [explained(network, target, "openvino").provenance.forward_passes for _ in range(3)]
     assert len(converter.made) == 1
     extra = (asked[1] - asked[0], asked[2] - asked[1])
-    # Five images are put to the network and to the runtime; at first, twice where it is in doubt.
+    # Five images go to the network and the runtime; at first twice if in doubt.
     assert extra == ((-5, 0) if name in UNREADABLE else (-10, 0))
 
 
-# ── answers that are never the same ──────────────────────────────────────────────────────────
+# ── random output ────────────────────────────────────────────────────────────────────────────
 
 
 class Drops(Plain):
@@ -498,9 +498,9 @@ def test_a_network_with_random_output_is_not_converted(kind: type[Plain]) -> Non
     network = kind().eval()
     for _ in range(3):
         assert explained(network, None, "auto").provenance.runtime == "eager"
-        found = explained(network, None, "openvino").provenance
-        assert found.runtime == "eager"
-        assert len(found.remarks) >= 1
+        result = explained(network, None, "openvino").provenance
+        assert result.runtime == "eager"
+        assert len(result.remarks) >= 1
 
 
 # ── any network ──────────────────────────────────────────────────────────────────────────────
@@ -559,10 +559,10 @@ def test_any_attribute_is_read_or_marked_unread_quickly(
 ) -> None:
     network = make()
     before = time.process_time()
-    found = [read_state(network, None) for _ in range(2)]
+    result = [read_state(network, None) for _ in range(2)]
     assert time.process_time() - before < 2
-    assert not found[0].changed(found[1])
-    assert {each.whole for each in found} == {whole}
+    assert not result[0].changed(result[1])
+    assert {each.whole for each in result} == {whole}
 
 
 @pytest.mark.needs("demo", "torchvision")
@@ -579,5 +579,5 @@ def test_ordinary_networks_are_read_whole() -> None:
         torchvision.models.inception_v3(weights=None, init_weights=False),
     ]
     for network in (lite.module, *others):
-        found = read_state(network, scorecam.model.readout.find_scores)
-        assert found.unread == frozenset(), type(network).__name__
+        result = read_state(network, scorecam.model.readout.find_scores)
+        assert result.unread == frozenset(), type(network).__name__
