@@ -1,7 +1,7 @@
 """Networks with several inputs: one is masked, the others are repeated for each mask, or shared.
 
 `Gained` multiplies the scores of `Regions` by a number that belongs to the image, so that region k
-adds gain · W_tk·|R_k| to class t, and `increase` shows just that.
+adds gain · W_tk·|R_k| to class t, and `increase` shows exactly that.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def test_a_dict_of_inputs_is_passed_whole() -> None:
 # ── what the network is shown ────────────────────────────────────────────────────────────────
 
 
-def test_only_images_are_masked_and_their_other_inputs_are_repeated() -> None:
+def test_only_images_are_masked_and_other_inputs_repeated() -> None:
     network = Gained()
     maps_of(network, {"images": IMAGES, "gain": GAINS}, 0)
     for i, gain in enumerate(GAINS):
@@ -199,7 +199,7 @@ def test_integers_stay_integers_and_keep_their_shape() -> None:
     assert all(seen.dtype == torch.int64 and seen.shape[1:] == (4,) for seen in network.seen)
 
 
-def test_other_inputs_are_converted_to_the_precision_of_the_network() -> None:
+def test_other_inputs_get_the_precision_of_the_network() -> None:
     network = Gained()
     heatmap = maps_of(network, (IMAGES.double(), GAINS.double()), 0)
     assert {call["gain"].dtype for call in network.seen} == {torch.float32}

@@ -63,7 +63,7 @@ def test_the_default_layers_of_torchvisions_networks(name: str) -> None:
 
 @pytest.mark.needs("torchvision")
 @pytest.mark.parametrize("name", ["vgg16", "resnet50", "mobilenet_v2", "convnext_tiny"])
-def test_the_default_layer_is_the_same_for_images_that_are_not_square(name: str) -> None:
+def test_the_default_layer_is_the_same_for_nonsquare_images(name: str) -> None:
     default = default_of(torchvision_network(name), torch.zeros(3, 160, 256))
     assert default is not None
     assert default.name == TABLE[name][0]
@@ -84,7 +84,7 @@ def test_swin_is_recognised_as_channels_last(name: str) -> None:
 
 
 @pytest.mark.needs("torchvision")
-def test_a_vision_transformer_has_no_default_layer_and_the_error_helps() -> None:
+def test_a_vision_transformer_has_no_default_layer_but_advice() -> None:
     from torchvision.models import VisionTransformer
 
     network = VisionTransformer(64, 16, num_layers=1, num_heads=2, hidden_dim=16, mlp_dim=32)
@@ -97,7 +97,7 @@ def test_a_vision_transformer_has_no_default_layer_and_the_error_helps() -> None
 
 
 @pytest.mark.needs("torchvision")
-def test_a_whole_torchvision_network_is_explained_at_its_default_layer() -> None:
+def test_torchvision_networks_are_explained_at_the_default_layer() -> None:
     from torchvision import models
 
     network = models.squeezenet1_1(weights=None, num_classes=24)
@@ -117,7 +117,7 @@ def test_the_lite_networks_show_1280_maps_at_head(spec: str, cells: int) -> None
 
 
 @pytest.mark.needs("demo")
-def test_the_layer_head_holds_the_last_activations_of_a_lite_network() -> None:
+def test_the_layer_head_has_the_last_activations_of_lite() -> None:
     model = scorecam.open_model("lite0")
     image = torch.rand(1, 3, 224, 224)
     maps, scores = model.activations(image, "head")
@@ -151,7 +151,7 @@ def test_every_layer_that_is_listed_can_be_explained(kind: type[Network]) -> Non
         assert bank.activations.shape == (layer.channels, *layer.grid)
 
 
-def test_layers_are_listed_in_the_order_they_run_with_a_reason_each() -> None:
+def test_layers_are_listed_in_execution_order_with_reasons() -> None:
     class Backwards(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -228,7 +228,7 @@ class AtRoot(nn.Module):
 def test_a_convolution_before_a_residual_add_is_never_the_default(
     add: Callable[[Tensor, Tensor, Tensor], Tensor],
 ) -> None:
-    # `inner` and `branch` are bypassed: what the network goes on with also holds `stem`'s output.
+    # `inner` and `branch` are bypassed: the next layers also receive the output of `stem`.
     default = default_of(AtRoot(add), torch.zeros(3, 16, 24))
     assert default is None or default.name == "stem"
 

@@ -339,7 +339,7 @@ def _is_tensor(value: object) -> bool:
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
-def test_a_network_in_training_mode_is_explained_in_evaluation_mode(
+def test_a_training_mode_network_is_explained_in_evaluation_mode(
     kind: Callable[[], nn.Module],
 ) -> None:
     network = kind().train()
@@ -363,7 +363,7 @@ def test_a_network_in_training_mode_is_explained_in_evaluation_mode(
 
 
 @pytest.mark.parametrize("kind", [weight_norm, spectral_norm, parametrised, holds_extra_state])
-def test_state_other_than_plain_tensors_accepts_weights_and_devices(
+def test_unusual_state_accepts_weights_and_devices(
     kind: Callable[[], nn.Module], tmp_path: Path
 ) -> None:
     network = kind()
@@ -400,7 +400,7 @@ def test_layers_of_torchscript_are_refused_clearly(scripted: nn.Module, layer: s
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_torchscript_scores_images_in_evaluation_mode_and_keeps_its_mode(
+def test_torchscript_runs_in_evaluation_mode_and_keeps_its_mode(
     scripted: nn.Module, training: bool
 ) -> None:
     with torch.no_grad():
@@ -424,7 +424,7 @@ def quantised() -> nn.Module:
     return quantization.convert(net)
 
 
-def test_a_statically_quantised_network_is_explained_or_refused_clearly() -> None:
+def test_a_quantised_network_is_explained_or_clearly_refused() -> None:
     network = quantised()
     with torch.no_grad():
         truth = network(IMAGE[None])[0]
@@ -549,7 +549,7 @@ def test_results_are_the_same_with_float64_as_torch_default(
 
 
 @pytest.mark.usefixtures("doubles")
-def test_a_float64_network_is_explained_where_float64_is_the_default() -> None:
+def test_a_float64_network_works_if_float64_is_the_default() -> None:
     network = plain()
     assert network.conv.weight.dtype == torch.float64
     assert scorecam.explain(network, IMAGE, 1).heatmap.dtype == torch.float32

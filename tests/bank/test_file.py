@@ -97,7 +97,7 @@ def test_maps_keep_11_bits_or_2_to_the_minus_38_of_the_largest(
 ) -> None:
     """Error: half of float16's smallest step, 2^-24, with the largest scaled to 2^13 or more.
 
-    Below float32's own smallest step there is nothing to keep.
+    Nothing is kept below float32's own smallest step.
     """
     maps = torch.tensor([values])
     loaded = storage.unpack_maps(storage.pack_maps(maps))
@@ -128,13 +128,13 @@ def test_logits_keep_log_probabilities_to_11_bits(
 ) -> None:
     """To 2^-11 of the logit's distance from the largest, and of the mean distance by probability.
 
-    The one is at most −log p, the other at most the entropy, and that at most log n.
+    The first is at most −log p, the second at most the entropy, which is at most log n.
     """
     scores = torch.tensor(values)
     loaded = storage.unpack_scores("z", storage.pack_scores("z", scores, logits=True))
     finite = scores.isfinite().all(dim=1)
     assert torch.equal(loaded.isfinite().all(dim=1), finite)
-    before, after = (each[finite].double().log_softmax(dim=1) for each in (scores, loaded))
+    before, after = (logits[finite].double().log_softmax(dim=1) for logits in (scores, loaded))
     most = 2**-11 * 1.001 * (before.abs() + math.log(scores.shape[1]))
     float32 = 2**-22 * scores[finite].abs().amax(dim=1, keepdim=True)
     assert ((after - before).abs() <= most + float32 + 2**-23).all()

@@ -500,7 +500,7 @@ def mutations(folder: Path, count: int, seed: int) -> int:
                     mutate_record(record, draw)
                 else:
                     mutate_tensor(tensors, draw)
-            tensors = {name: each.clone().contiguous() for name, each in tensors.items()}
+            tensors = {name: tensor.clone().contiguous() for name, tensor in tensors.items()}
             write_with_checksum(path, record, tensors)
         banks += attempt(path)
     return banks

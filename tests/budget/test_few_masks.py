@@ -53,11 +53,11 @@ class Wide(nn.Module):
     """Many channels on a grid an eighth or a quarter as fine as the image, two of them flat.
 
     Args:
-        columns: of the output.
+        columns: number of outputs.
         axes: image axes.
         gain: spread of the logits.
         signed: whether the explained layer has no ReLU.
-        end: what follows the logits.
+        end: module after the logits.
     """
 
     def __init__(

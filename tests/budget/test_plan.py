@@ -698,7 +698,7 @@ def test_a_count_is_scored_in_rounds_each_mask_once(count: int) -> None:
     assert len(search.selected) == len({*search.selected}) == sum(rounds) == asked
     assert search.done
     assert rounds[0] == min(ROUND - 1, asked)  # one place is the fill's
-    assert all(each == ROUND for each in rounds[1:-1])
+    assert all(size == ROUND for size in rounds[1:-1])
     assert len(search.select()) == 0
 
 

@@ -71,7 +71,7 @@ def test_variants_and_classes_differ_on_these_networks(kind: type[Network]) -> N
             assert max((a - b).abs().max() for a, b in pairs) > 0.01
     for of_variant in maps:
         assert max((of_variant[0] - other).abs().max() for other in of_variant[1:]) > 0.001
-        assert sum(float(each.max()) == 1.0 for each in of_variant) >= 2
+        assert sum(float(heatmap.max()) == 1.0 for heatmap in of_variant) >= 2
 
 
 @pytest.mark.parametrize("kind", NETWORKS)

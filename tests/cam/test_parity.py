@@ -1,7 +1,7 @@
 """The maps of `scorecam.compat` equal those of the packages it replaces, to 1e-5.
 
-At layers that nothing overwrites. Where an in-place operation follows the layer, ours is the
-layer's own output, and theirs is not.
+This holds for layers that nothing overwrites. If an in-place operation follows the layer, this
+package reads the output of the layer itself, and they do not.
 """
 
 from __future__ import annotations
@@ -224,7 +224,7 @@ class TestPytorchGradCam:
 
 
 @pytest.mark.needs("peers")
-class TestPytorchGradCamElsewhere:
+class TestPytorchGradCamOtherModels:
     def test_several_layers_are_averaged(self) -> None:
         network, x = built(residual), images()
         targets = [ours_pgc.ClassifierOutputTarget(t) for t in (1, 2, 5)]
@@ -384,7 +384,7 @@ class TestTorchcam:
 
 
 @pytest.mark.needs("peers")
-class TestTorchcamElsewhere:
+class TestTorchcamOtherModels:
     def test_several_layers_give_one_map_each_that_can_be_fused(self) -> None:
         network, x = built(residual), images()
         layers = ["0.1", network[1], "2"]
@@ -465,10 +465,10 @@ class TestConvolutionBeforeAnInPlaceReLU:
 
 
 def by_the_authors_rules(network: nn.Module, layer: str, image: Tensor, target: int) -> Tensor:
-    """Their map, in float64: one mask at a time, weighed by the class's probability.
+    """Their map, in float64: one mask at a time, weighted by the class's probability.
 
-    Each map is upsampled first; it is skipped where it is flat, and makes a mask between its own
-    minimum and maximum. ReLU, and the scaling to [0, 1], come last, at the image's size.
+    Each map is upsampled first. Flat maps are skipped; the others are scaled from their minimum to
+    their maximum to give a mask. ReLU and scaling to [0, 1] come last, at the size of the image.
     """
     network = copy.deepcopy(network).double()
     image = image.double()

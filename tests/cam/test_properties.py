@@ -30,17 +30,17 @@ def scaled_maps(
 ) -> Tensor:
     """Scaled maps of images with a map above float32 rounding.
 
-    Where a map is a small difference of large terms, rounding a score differently shows in it,
-    and no order of summation is righter than another. Such examples are passed over.
+    If a map is a small difference of large terms, the rounding of scores is visible in it, and no
+    order of summation is more correct than another. Such examples are skipped.
     """
     cam = scorecam.ScoreCAM(scorecam.open_model(network, head="logits"), layer, variant)
     for image in images:
         bank = cam.bank(image)
         signs = torch.arange(len(bank.asked))[:, None] % 2 * 2 - 1
         rounded = dataclasses.replace(bank, scores=bank.scores * (1 + 1e-6 * signs))
-        before, after = (scaled(each.heatmap(target, variant)) for each in (bank, rounded))
+        before, after = (scaled(one.heatmap(target, variant)) for one in (bank, rounded))
         assume((after - before).abs().max() < 4e-6)
-    return torch.stack([scaled(each) for each in cam(images, target)])
+    return torch.stack([scaled(heatmap) for heatmap in cam(images, target)])
 
 
 def close(actual: Tensor, truth: Tensor) -> None:

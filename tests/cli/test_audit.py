@@ -1,4 +1,4 @@
-"""`scorecam audit`: what it prints and writes, and what it refuses."""
+"""`scorecam audit`: output, files and errors."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_the_page_has_every_photo_wrong_predictions_first(run: Path) -> None:
     assert first.contrast[0] == "bee rather than ant"
     assert first.contrast[1][7, 7] == 255
     assert {shown.role for shown in first.classes} == {"label, target", "predicted"}
-    [marked] = [each for each in page.pictures if each.id == id_of(0)]
+    [marked] = [picture for picture in page.pictures if picture.id == id_of(0)]
     assert marked.tags == ("right", "example of corner", "example of wrong-reason")
     assert list(marked.classes[0].maps) == [
         "official", "algorithm1", "increase", "consensus", "gradcam",
@@ -170,11 +170,11 @@ def test_a_run_of_evaluate_can_be_audited(tmp_path: Path) -> None:
     scorecam.evaluate(
         opened(), dataset, "scorecam,random", "quick", out=tmp_path / "run", runtime="eager"
     )
-    found = audit(tmp_path / "run")
-    assert len(found.items) == 12
-    assert not [remark for remark in found.remarks if "gallery" in remark]
-    assert all(item.entry is not None and len(item.entry.class_maps) == 3 for item in found.items)
-    page, document = report.write(found, tmp_path / "report.html")
+    result = audit(tmp_path / "run")
+    assert len(result.items) == 12
+    assert not [remark for remark in result.remarks if "gallery" in remark]
+    assert all(item.entry is not None and len(item.entry.class_maps) == 3 for item in result.items)
+    page, document = report.write(result, tmp_path / "report.html")
     assert page.stat().st_size > 0
     assert json.loads(document.read_text("utf-8"))["read"] == 12
 

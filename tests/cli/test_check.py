@@ -1,4 +1,4 @@
-"""`scorecam check`: what it prints, what it says first, and how it ends."""
+"""`scorecam check`: output, cost estimate, and exit codes."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ def test_every_photo_has_a_verdict_and_a_line_per_evidence(folder: Path) -> None
 def test_the_cost_is_printed_on_stderr_before_the_check(folder: Path) -> None:
     answer = command("check", folder / "one.png", *options(folder), "--json")
     [item] = answer.items
-    said = answer.err.split("one.png: the check takes up to ")[1]
-    assert item["forward_passes"]["check"] <= int(said.split()[0])
-    assert "more passes, about " in said
+    phrase = answer.err.split("one.png: the check takes up to ")[1]
+    assert item["forward_passes"]["check"] <= int(phrase.split()[0])
+    assert "more passes, about " in phrase
 
 
 def test_json_is_one_document_with_failures_as_items(folder: Path) -> None:
@@ -63,15 +63,15 @@ def test_json_is_one_document_with_failures_as_items(folder: Path) -> None:
     assert answer.document["schema"] == 1
     assert good["verdict"] in ("usable", "weak", "don't show")
     assert good["target"]["name"] in NAMES
-    assert [each["code"] for each in good["evidence"]][-len(CRITERIA) :] == list(CRITERIA)
+    assert [evidence["code"] for evidence in good["evidence"]][-len(CRITERIA) :] == list(CRITERIA)
     keys = {"code", "value", "good", "bad", "state", "doubt", "sentence"}
-    assert all(set(each) == keys for each in good["evidence"])
-    assert good["doubt"] == pytest.approx(sum(each["doubt"] for each in good["evidence"]))
+    assert all(set(evidence) == keys for evidence in good["evidence"])
+    assert good["doubt"] == pytest.approx(sum(evidence["doubt"] for evidence in good["evidence"]))
     assert bad["failure"]["kind"] == "PhotoError"
 
 
 def test_a_map_that_should_not_be_shown_exits_with_0(folder: Path) -> None:
-    # A black photo's maps, and those of every photo to a network of constants, are flat.
+    # The maps of a black photo are flat, and so are all maps of a constant network.
     Image.new("RGB", (SIDE, SIDE)).save(folder / "black.png")
     answer = command("check", folder / "black.png", *options(folder), "--json", "--layer", "body.0")
     assert answer.code == 0
@@ -81,7 +81,7 @@ def test_a_map_that_should_not_be_shown_exits_with_0(folder: Path) -> None:
 def test_evidence_can_be_left_out(folder: Path) -> None:
     words = [folder / "one.png", *options(folder), "--json", "--without", "head"]
     answer = command("check", *words)
-    assert "head" not in [each["code"] for each in answer.items[0]["evidence"]]
+    assert "head" not in [evidence["code"] for evidence in answer.items[0]["evidence"]]
     refused = command("check", *words, "--without", "hed")
     assert refused.code == 2
     assert "evidence code 'hed'" in refused.err
@@ -89,7 +89,7 @@ def test_evidence_can_be_left_out(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "phrase"),
     [
         (["--target", "tiger"], "No class is called 'tiger'"),
         (["--variant", "best"], "no variant 'best'"),
@@ -98,11 +98,11 @@ def test_evidence_can_be_left_out(folder: Path) -> None:
     ],
 )
 def test_an_invalid_option_exits_with_2_and_a_message(
-    folder: Path, words: list[str], said: str
+    folder: Path, words: list[str], phrase: str
 ) -> None:
     answer = command("check", folder / "one.png", *options(folder), *words)
     assert answer.code == 2
-    assert said in answer.err
+    assert phrase in answer.err
     assert "Traceback" not in answer.err
 
 

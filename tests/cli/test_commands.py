@@ -1,4 +1,4 @@
-"""The other commands, and what all of them have in common."""
+"""The other commands, and behaviour common to all of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ import toy_models
 from command_line import (
     NAMES,
     PREPROCESS,
-    furnish,
     listing,
     options,
     refused,
@@ -31,13 +30,7 @@ from command_line import (
     whole,
 )
 
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with two photos, in which every test runs."""
-    furnish(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("photo_folder")
 
 
 # ── show ─────────────────────────────────────────────────────────────────────────────────────
@@ -45,7 +38,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def bank() -> Path:
-    """A saved bank, its model gone."""
+    """A saved bank without its model."""
     scorecam("explain", "cat.png", *options(), "--target", "tabby")
     toy_models.SPIES.clear()
     return Path("out/cat.safetensors")
@@ -85,7 +78,7 @@ def test_show_overwrites_nothing_without_force(bank: Path) -> None:
 
 
 def test_show_draws_the_same_picture_as_explain(bank: Path) -> None:
-    """The overlay on a photo that is all input differs from it by the bank's JPEG alone."""
+    """If the whole photo is input, the overlays differ only by the JPEG in the bank."""
     scorecam("show", bank, "--target", "tabby", "--out", "shown.png")
     shown, drawn = (
         np.asarray(whole(path), dtype=float) for path in ("shown.png", "out/cat.tabby.png")
@@ -113,7 +106,7 @@ def test_layers_lists_names_for_explain_and_marks_the_default() -> None:
         assert explained["layer"] == item["name"]
 
 
-def test_layers_json_is_one_document_with_everything_about_a_layer() -> None:
+def test_layers_json_is_one_document_with_all_layer_details() -> None:
     document = scorecam("layers", *options(labels=None), "--json").document
 
     assert document["schema"] == 1
@@ -141,7 +134,7 @@ def test_doctor_lists_versions_devices_and_extras() -> None:
 
 
 SMALL = {"size": [64, 64], "fit": "squash", "mean": [0.5] * 3, "std": [0.5] * 3}
-"""A preprocessing for Lite0 that leaves it four cells and so a few seconds' work."""
+"""Preprocessing for Lite0 with a grid of four cells, to save time."""
 
 
 @pytest.mark.needs("demo")
@@ -167,7 +160,7 @@ def test_demo_explains_the_bundled_photo_and_lists_its_files(
 
 
 @pytest.mark.needs("demo")
-def test_the_bundled_model_explains_by_default_and_knows_its_classes() -> None:
+def test_the_bundled_model_is_the_default_and_has_class_names() -> None:
     Path("small.json").write_text(json.dumps(SMALL), "utf-8")
     words = ["--preprocess", "small.json", "--batch-size", "64", "--target", "tabby", "--json"]
     answer = scorecam("explain", "cat.png", *words)
@@ -201,19 +194,19 @@ def test_help_names_every_command() -> None:
     assert all(command in answer.out for command in COMMANDS)
 
 
-def test_the_command_alone_shows_its_help() -> None:
+def test_the_command_without_arguments_shows_its_help() -> None:
     answer = scorecam()
 
     assert "explain" in answer.out + answer.err
 
 
-def test_the_help_of_explain_names_every_option_of_the_contract() -> None:
-    said = scorecam("explain", "--help").out
+def test_the_help_of_explain_names_every_documented_option() -> None:
+    help_text = scorecam("explain", "--help").out
     names = (
         "model weights preprocess labels head device layer target variant batch-size out force json"
     )
 
-    assert [name for name in names.split() if f"--{name}" not in said] == []
+    assert [name for name in names.split() if f"--{name}" not in help_text] == []
 
 
 @pytest.mark.parametrize(
@@ -231,8 +224,8 @@ def test_a_misspelled_or_incomplete_command_is_refused(words: list[str]) -> None
 # ── in a shell ───────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_bar_is_drawn_on_stderr_only_with_the_photos_name() -> None:
-    """Square brackets are markup to the library that draws the bar."""
+def test_the_bar_is_drawn_only_on_stderr_with_the_photo_name() -> None:
+    """Square brackets are markup in the library that draws the bar."""
     Path("cat.png").rename("cat[copy].png")
     terminal, stderr = pty.openpty()
     process = subprocess.Popen(
@@ -253,12 +246,12 @@ def test_the_bar_is_drawn_on_stderr_only_with_the_photos_name() -> None:
 
 
 def _everything(terminal: int) -> Iterator[bytes]:
-    """What is written to a terminal until its last writer has closed it."""
+    """The output of a terminal until its last writer closes it."""
     with os.fdopen(terminal, "rb", buffering=0) as screen:
         while True:
             try:
                 written = screen.read(4096)
-            except OSError as error:  # how Linux says that nobody is left on the other side
+            except OSError as error:  # Linux raises this when the other side is closed
                 if error.errno != errno.EIO:
                     raise
                 return
@@ -282,6 +275,6 @@ def test_a_closed_pipe_is_not_reported_as_a_bug() -> None:
     assert "Traceback" not in err
 
 
-def test_preprocessing_files_of_the_tests_equal_written_ones() -> None:
-    """So that `preprocess.json` here is one a user could have."""
+def test_preprocessing_files_of_the_tests_are_realistic() -> None:
+    """The `preprocess.json` of the tests is one that a user could have."""
     assert package.Preprocess.from_dict(PREPROCESS).to_dict() == PREPROCESS | {"fraction": 0.875}

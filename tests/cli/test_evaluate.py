@@ -1,4 +1,4 @@
-"""`scorecam evaluate`: options, answers, exit codes."""
+"""`scorecam evaluate`: options, output, exit codes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIDE = 16
 
 @pytest.fixture(autouse=True)
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with photos in class folders, and what the toy models need."""
+    """The current folder, with photos in class folders and the files of the toy models."""
     photos(tmp_path / "photos", 6, side=SIDE)
     (tmp_path / "preprocess.json").write_text(json.dumps(PREPROCESS), "utf-8")
     (tmp_path / "names.txt").write_text("red\ngreen\nblue\nlynx\ntabby\n", "utf-8")
@@ -64,7 +64,7 @@ def test_a_selection_is_printed_and_recorded() -> None:
     assert len([name for name in listing(Path("run/items")) if name.endswith(".json")]) == 4
 
 
-def test_shards_and_the_whole(desk: Path) -> None:
+def test_shards_give_the_same_results_as_a_whole_run(desk: Path) -> None:
     words = "--methods", "scorecam", "--metrics", "quick"
     first = evaluate(*words, "--shard", "1/2")
     assert first.code == 0
@@ -77,7 +77,7 @@ def test_shards_and_the_whole(desk: Path) -> None:
     ).read_bytes()
 
 
-def test_some_failures_end_with_1_and_all_of_them_with_2(desk: Path) -> None:
+def test_some_failures_exit_with_1_and_only_failures_with_2(desk: Path) -> None:
     (desk / "photos/red/000.png").write_bytes(b"no photo")
     some = evaluate("--methods", "random", "--metrics", "quick")
     assert some.code == 1
@@ -94,7 +94,7 @@ def test_some_failures_end_with_1_and_all_of_them_with_2(desk: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "phrase"),
     [
         (("--methods", "scorecan"), "no method 'scorecan'"),
         (("--methods", ""), "No methods"),
@@ -110,9 +110,9 @@ def test_some_failures_end_with_1_and_all_of_them_with_2(desk: Path) -> None:
     ],
 )
 def test_invalid_options_are_refused_before_anything_runs(
-    words: tuple[str, ...], said: str
+    words: tuple[str, ...], phrase: str
 ) -> None:
-    refused(evaluate(*words), said)
+    refused(evaluate(*words), phrase)
     assert not Path("run").exists()
 
 
@@ -125,8 +125,8 @@ def test_invalid_data_sets_are_refused_before_anything_runs(desk: Path) -> None:
 
 def test_another_run_in_the_folder_is_refused() -> None:
     assert evaluate("--methods", "random", "--metrics", "quick").code == 0
-    said = refused(evaluate("--methods", "random", "--metrics", "paper"), "holds another run")
-    assert "metrics: recognition, energy, pointing, iou there" in said
+    phrase = refused(evaluate("--methods", "random", "--metrics", "paper"), "holds another run")
+    assert "metrics: recognition, energy, pointing, iou there" in phrase
 
 
 # ── progress ─────────────────────────────────────────────────────────────────────────────────
@@ -149,9 +149,9 @@ def test_without_a_terminal_progress_is_printed_at_intervals(
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"), [(3, "3 s"), (89, "89 s"), (600, "10 min"), (9000, "2.5 h")]
+    ("seconds", "phrase"), [(3, "3 s"), (89, "89 s"), (600, "10 min"), (9000, "2.5 h")]
 )
-def test_remaining_time_is_printed_in_a_suitable_unit(seconds: float, said: str) -> None:
+def test_remaining_time_is_printed_in_a_suitable_unit(seconds: float, phrase: str) -> None:
     progress = RunProgress(done=1, total=2, fresh=1, failed=0, seconds=seconds)
     assert progress.left == seconds
-    assert bar._duration(seconds) == said
+    assert bar._duration(seconds) == phrase

@@ -1,4 +1,4 @@
-"""`scorecam explain` as its users meet it: files, JSON, options."""
+"""`scorecam explain`: files, JSON, options."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import scorecam as package
 import toy_models
 from command_line import (
     NAMES,
-    furnish,
     listing,
     options,
     picture,
@@ -46,17 +45,11 @@ ITEM = {
 }
 """An item of `explain --json`, key by key."""
 
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with two photos, in which every test runs."""
-    furnish(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("photo_folder")
 
 
 def item_of(target: str) -> dict[str, Any]:
-    """What `explain cat.png` says of a target, written to a folder of its own."""
+    """The JSON item of `explain cat.png` for a target, with its own output folder."""
     out = f"out-{target}"
     [item] = scorecam(
         "explain", "cat.png", *options(), "--target", target, "--out", out, "--json"
@@ -67,7 +60,7 @@ def item_of(target: str) -> dict[str, Any]:
 # ── explain: files ───────────────────────────────────────────────────────────────────────────
 
 
-def test_explain_writes_an_overlay_a_bank_and_a_record_and_nothing_else() -> None:
+def test_explain_writes_only_an_overlay_a_bank_and_a_record() -> None:
     answer = scorecam("explain", "cat.png", *options(), "--target", "tiger cat")
 
     assert answer.code == 0, answer
@@ -108,7 +101,7 @@ def test_without_labels_a_class_is_named_by_its_number() -> None:
     assert Path("out/cat.3.png").is_file()
 
 
-def test_every_target_gets_an_overlay_and_an_item_and_they_share_a_bank() -> None:
+def test_every_target_has_an_overlay_and_an_item_but_one_bank() -> None:
     targets = ["--target", "lynx", "--target", "0", "--target", "Egyptian cat"]
     items = scorecam("explain", "cat.png", *options(), *targets, "--json").items
 
@@ -148,7 +141,7 @@ def test_top5_of_two_classes_explains_both() -> None:
 
 
 def test_photos_with_equal_names_do_not_overwrite_each_other() -> None:
-    """Even where the suffixed name is another photo's own."""
+    """Even if the suffixed name is the name of another photo."""
     for seed, name in enumerate(("a/cat.png", "b/cat.png", "b/cat-2.png")):
         Path(name).parent.mkdir(exist_ok=True)
         picture(seed).save(name)
@@ -169,7 +162,7 @@ def test_photos_with_equal_names_do_not_overwrite_each_other() -> None:
 
 
 def test_classes_with_similar_names_have_separate_overlays() -> None:
-    """ImageNet has two cranes, for one; other lists differ in punctuation alone."""
+    """ImageNet, for example, has two cranes; other names differ only in punctuation."""
     Path("names.txt").write_text("crane\ncrane\nC++\nC#\n?\n", "utf-8")
     items = scorecam("explain", "cat.png", *options(), "--target", "top5", "--json").items
 
@@ -228,7 +221,7 @@ def test_json_agrees_with_the_bank() -> None:
 
 
 def test_json_counts_the_forward_passes() -> None:
-    """All but the one look that finds the default layer, and every live channel's mask once."""
+    """One mask per live channel; the pass that finds the default layer is not counted."""
     [item] = scorecam("explain", "cat.png", *options(), "--layer", "network.body", "--json").items
     [spy] = toy_models.SPIES
 
@@ -258,7 +251,7 @@ def test_json_is_strict_if_the_empty_image_scores_nan(variant: str) -> None:
 
 
 def test_json_escapes_names_that_stdout_cannot_encode() -> None:
-    """As on Windows, where a pipe has the encoding of the system's old code page."""
+    """As on Windows, where a pipe uses the old code page of the system."""
     Path("cat.png").rename("котик.png")
     words = ["--target", "0", "--json"]
     answer = scorecam("explain", "котик.png", *options(), *words, encoding="latin-1")
@@ -268,8 +261,8 @@ def test_json_escapes_names_that_stdout_cannot_encode() -> None:
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="file names are Unicode here")
-def test_a_photo_with_a_name_that_is_not_unicode_is_explained() -> None:
-    """Old archives unpack to such names."""
+def test_a_photo_with_a_non_unicode_name_is_explained() -> None:
+    """Old archives contain such names."""
     Path("cat.png").rename(os.fsdecode(b"caf\xe9.png"))
     answer = scorecam("explain", os.fsdecode(b"caf\xe9.png"), *options(), "--json")
 
@@ -315,7 +308,7 @@ def test_options_reach_the_explanation() -> None:
     assert max(map(len, spy.seen)) == 2
 
 
-def test_methods_are_drawn_side_by_side_at_no_more_passes() -> None:
+def test_methods_side_by_side_cost_no_more_passes() -> None:
     words = ["--target", "0", "--json"]
     scorecam("explain", "cat.png", *options(), *words)
     several = ["--methods", "scorecam,scorecam:variant=increase", "--out", "several"]
@@ -362,8 +355,8 @@ def test_the_cost_of_a_long_explanation_is_printed_on_stderr(
     answer = scorecam("explain", "cat.png", *options(), *words)
 
     assert answer.document
-    [said] = answer.err.splitlines()
-    assert said.startswith("cat.png: 7 masked images for toy_models:spied on cpu, about ")
+    [line] = answer.err.splitlines()
+    assert line.startswith("cat.png: 7 masked images for toy_models:spied on cpu, about ")
     assert answer.items[0]["channels"]["asked"] == 6, "and the empty image"
 
 

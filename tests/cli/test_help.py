@@ -1,4 +1,4 @@
-"""Help texts: the names in them are those that the code accepts, and no option is retyped."""
+"""Help texts contain exactly the names that the code accepts."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_group_of_options_arrives_as_one_object() -> None:
     assert run(model="lite1", device="cpu", other=7, **options) == 7
 
 
-def test_doctor_names_extras_that_install_what_it_looks_for() -> None:
+def test_doctor_names_extras_that_install_missing_libraries() -> None:
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))
     extras: dict[str, list[str]] = project["project"]["optional-dependencies"]
     for module, _, install in OPTIONAL:

@@ -1,7 +1,7 @@
-"""Outputs of every shape: which numbers in them are the scores, and what is said where none are.
+"""Model outputs of every structure: how the scores are found, and errors if there are none.
 
-The network under all of them is `Regions`, so that every answer is known: region k of |R_k| pixels
-scores z_t(X·H_k) = W_tk·|R_k|, and `increase` shows just that.
+The inner network is always `Regions`, so every score is known: region k of |R_k| pixels
+scores z_t(X·H_k) = W_tk·|R_k|, and `increase` shows exactly that.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ SIZES = (4, 2, 1)
 IMAGE = regions(SIZES, 3, 5)
 WEIGHTS = torch.tensor([[1.0, 2.0, 3.0], [0.5, 0.0, 5.0]])
 TRUTH = ((4.0, 4.0, 3.0), (2.0, 0.0, 5.0))
-"""What each region adds to each class: its weight times its pixels."""
+"""The contribution of each region to each class: its weight times its pixels."""
 
 
 class Wrapped(nn.Module):
-    """`Regions`, whose scores are wrapped into something together with its maps."""
+    """`Regions` with its scores and maps wrapped in an output structure."""
 
     def __init__(self, wrap: Callable[[Tensor, Tensor], Any]) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ def bank_of(wrap: Callable[[Tensor, Tensor], Any], output: Any = None) -> scorec
 
 
 def weighs(bank: scorecam.ScoreBank, target: Any, truth: tuple[float, ...]) -> None:
-    """Each region shows what it adds to the target."""
+    """Each region has its contribution to the target."""
     shown = (IMAGE * torch.tensor(truth)[:, None, None]).sum(0)
     torch.testing.assert_close(bank.heatmap(target, "increase"), shown, rtol=0, atol=1e-5)
 
@@ -76,7 +76,7 @@ class Slotted:
 
 
 class ModelOutput(OrderedDict[str, Any]):
-    """As in transformers: a dictionary without what is None, read by name, attribute or place."""
+    """As in transformers: a dict without None entries, read by name, attribute or index."""
 
     def __init__(self, **entries: Any) -> None:
         super().__init__((key, value) for key, value in entries.items() if value is not None)
@@ -122,7 +122,7 @@ def test_scores_are_found_if_only_one_output_can_have_them(
 
 
 @pytest.mark.parametrize("wrap", FOUND.values(), ids=FOUND)
-def test_explain_takes_a_bare_network_with_such_an_output(
+def test_explain_accepts_a_network_with_such_an_output(
     wrap: Callable[[Tensor, Tensor], Any],
 ) -> None:
     explanation = scorecam.explain(Wrapped(wrap), IMAGE, 1, layer="regions.maps")
@@ -144,7 +144,10 @@ TWO_MATRICES: dict[str, tuple[Callable[[Tensor, Tensor], Any], Any]] = {
     "name in a dataclass with slots": (lambda z, _: Slotted(z * 9, z), "features"),
     "name in a model output": (lambda z, _: ModelOutput(logits=z * 9, main=z), "main"),
     "place in a model output": (lambda z, _: ModelOutput(logits=z * 9, main=z), 1),
-    "function of a nest": (lambda z, _: {"head": [{"z": z}]}, lambda whole: whole["head"][0]["z"]),
+    "function of a nested output": (
+        lambda z, _: {"head": [{"z": z}]},
+        lambda whole: whole["head"][0]["z"],
+    ),
     "function of a tensor": (lambda z, _: torch.cat([z * 9, z], 1), lambda whole: whole[:, 2:]),
     "function of a segmentation": (
         lambda z, _: z[:, :, None, None].expand(-1, -1, 6, 7),
@@ -161,7 +164,7 @@ def test_output_selects_the_scores(wrap: Callable[[Tensor, Tensor], Any], output
 
 
 @pytest.mark.parametrize(
-    ("wrap", "said"),
+    ("wrap", "phrases"),
     [
         (lambda z, _: (z, z * 9), ["tuple", "0: (1, 2)", "1: (1, 2)"]),
         (lambda z, maps: {"a": z, "b": z, "maps": maps}, ["dict", "'a': (1, 2)", "'maps': (1, 3"]),
@@ -177,16 +180,16 @@ def test_output_selects_the_scores(wrap: Callable[[Tensor, Tensor], Any], output
     ],
 )
 def test_ambiguous_outputs_are_listed_in_the_error(
-    wrap: Callable[[Tensor, Tensor], Any], said: list[str]
+    wrap: Callable[[Tensor, Tensor], Any], phrases: list[str]
 ) -> None:
     with pytest.raises(TargetError) as error:
         bank_of(wrap)
-    for part in [*said, "output="]:
-        assert part in str(error.value)
+    for phrase in [*phrases, "output="]:
+        assert phrase in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("wrap", "output", "said"),
+    ("wrap", "output", "phrases"),
     [
         (lambda z, maps: (z, maps), 2, ["tuple", "no entry 2", "0, 1"]),
         (lambda z, maps: (z, maps), "logits", ["no entry 'logits'", "0, 1"]),
@@ -203,19 +206,19 @@ def test_ambiguous_outputs_are_listed_in_the_error(
     ],
 )
 def test_a_missing_output_is_refused_and_outputs_are_listed(
-    wrap: Callable[[Tensor, Tensor], Any], output: Any, said: list[str]
+    wrap: Callable[[Tensor, Tensor], Any], output: Any, phrases: list[str]
 ) -> None:
     with pytest.raises(TargetError) as error:
         bank_of(wrap, output)
-    for part in said:
-        assert part in str(error.value)
+    for phrase in phrases:
+        assert phrase in str(error.value)
 
 
 # ── functions ────────────────────────────────────────────────────────────────────────────────
 
 
 class Counted:
-    """Reads one column, and notes how many images each output had that it was given."""
+    """Reads one column, and records the number of images in each output."""
 
     def __init__(self, read: Callable[[Any], Tensor]) -> None:
         self.read = read
@@ -227,7 +230,7 @@ class Counted:
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 100])
-def test_a_function_reads_each_output_once_and_whole(batch_size: int) -> None:
+def test_a_function_gets_each_whole_output_once(batch_size: int) -> None:
     spy = Spy(Regions(WEIGHTS))
     readout = Counted(lambda output: output)
     model = scorecam.open_model(spy, output=readout, head="logits")
@@ -237,7 +240,7 @@ def test_a_function_reads_each_output_once_and_whole(batch_size: int) -> None:
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 100])
-def test_a_target_function_reads_each_output_once_and_whole(batch_size: int) -> None:
+def test_a_target_function_gets_each_whole_output_once(batch_size: int) -> None:
     spy = Spy(Regions(WEIGHTS))
     target = Counted(lambda output: output[:, 1] - output[:, 0])
     cam = scorecam.ScoreCAM(spy, "network.maps", "increase", batch_size=batch_size)
@@ -247,7 +250,7 @@ def test_a_target_function_reads_each_output_once_and_whole(batch_size: int) -> 
     torch.testing.assert_close(heatmap, shown, rtol=0, atol=1e-5)
 
 
-def test_a_function_that_returns_several_columns_has_them_all() -> None:
+def test_a_function_may_return_several_columns() -> None:
     def three(output: Tensor) -> Tensor:
         return torch.cat([output, output[:, :1] - output[:, 1:]], dim=1)
 
@@ -290,7 +293,7 @@ def test_a_target_function_overrides_output() -> None:
 
 
 @pytest.mark.parametrize(
-    ("read", "said"),
+    ("read", "phrases"),
     [
         (lambda output: output[0], ["shape (2,)", "batch axis"]),
         (lambda output: output.sum(), ["shape ()", "batch axis"]),
@@ -305,13 +308,13 @@ def test_a_target_function_overrides_output() -> None:
         (lambda _: 1 / 0, ["ZeroDivisionError"]),
     ],
 )
-def test_a_function_that_does_not_fit_is_refused_with_the_reason(
-    read: Callable[[Any], Any], said: list[str]
+def test_an_unsuitable_function_is_refused_with_the_reason(
+    read: Callable[[Any], Any], phrases: list[str]
 ) -> None:
     with pytest.raises(TargetError) as error:
         bank_of(lambda z, _: z, read)
-    for part in said:
-        assert part in str(error.value)
+    for phrase in phrases:
+        assert phrase in str(error.value)
     assert error.value.do
 
 

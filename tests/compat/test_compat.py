@@ -1,4 +1,4 @@
-"""Other packages' call shapes: their quick starts run with only the import line changed."""
+"""Call signatures of other packages: their quick starts run with only the import changed."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from scorecam.testing import Spy
 
 @contextlib.contextmanager
 def refused(*phrases: str, kind: type[ScorecamError] = ScorecamError) -> Iterator[None]:
-    """The block is refused with a paragraph: what happened, and what was meant or what to do."""
-    with pytest.raises(kind) as found:
+    """The block raises an error that states what happened, and a likely cause or a remedy."""
+    with pytest.raises(kind) as caught:
         yield
-    said = found.value
-    assert said.what
-    assert said.likely or said.do, f"says what happened, and nothing else: {said}"
+    error = caught.value
+    assert error.what
+    assert error.likely or error.do, f"says what happened, and nothing else: {error}"
     for phrase in phrases:
-        assert phrase in str(said)
+        assert phrase in str(error)
 
 
 def small() -> nn.Sequential:
@@ -48,7 +48,7 @@ def small() -> nn.Sequential:
 
 
 def hooks_on(network: nn.Module) -> int:
-    """How many hooks there are on a network and all its modules."""
+    """The number of hooks on a network and all its modules."""
     return sum(
         len(hooks)
         for module in network.modules()
@@ -124,7 +124,7 @@ cam_extractor.remove_hooks()
 class TestQuickStarts:
     @staticmethod
     def run(imports: str, story: str) -> dict[str, Any]:
-        """Everything that a script has named in the end, given a model and a photo."""
+        """All variables of a script after running it on a model and a photo."""
         from torchvision.models.resnet import BasicBlock, ResNet
 
         with torch.random.fork_rng(devices=[]):
@@ -165,7 +165,7 @@ class TestQuickStarts:
 
 
 class TestPytorchGradCam:
-    def test_the_model_has_no_hooks_with_or_without_with(
+    def test_the_model_has_no_hooks_in_or_outside_with(
         self, network: nn.Sequential, x: Tensor
     ) -> None:
         network.train()
@@ -199,8 +199,8 @@ class TestPytorchGradCam:
     def test_it_can_be_called_by_keyword(self, network: nn.Sequential, x: Tensor) -> None:
         cam = pytorch_grad_cam.ScoreCAM(model=network, target_layers=[network.second])
         targets = [pytorch_grad_cam.ClassifierOutputTarget(category=i) for i in range(3)]
-        found = cam(input_tensor=x, targets=targets, aug_smooth=False, eigen_smooth=False)
-        assert np.array_equal(found, cam(x, targets))
+        heatmap = cam(input_tensor=x, targets=targets, aug_smooth=False, eigen_smooth=False)
+        assert np.array_equal(heatmap, cam(x, targets))
         assert np.array_equal(cam(x), cam(x, None))
 
     @pytest.mark.parametrize(
@@ -239,16 +239,16 @@ class TestPytorchGradCam:
 
 
 class TestShowCamOnImage:
-    """Half the photo, half the colours of the map, and then as bright as a picture can be."""
+    """Half photo and half colours of the map, scaled to full brightness."""
 
     photo = np.random.default_rng(0).random((12, 17, 3), dtype=np.float32)
     mask = np.linspace(0, 1, 12 * 17, dtype=np.float32).reshape(12, 17)
 
     def test_the_picture_has_the_photos_size(self) -> None:
-        found = pytorch_grad_cam.show_cam_on_image(self.photo, self.mask)
-        assert found.shape == (12, 17, 3)
-        assert found.dtype == np.uint8
-        assert found.max() == 255
+        result = pytorch_grad_cam.show_cam_on_image(self.photo, self.mask)
+        assert result.shape == (12, 17, 3)
+        assert result.dtype == np.uint8
+        assert result.max() == 255
 
     def test_red_and_blue_are_swapped_unless_the_photo_is_rgb(self) -> None:
         grey = np.full((12, 17, 3), 0.5, np.float32)
@@ -260,11 +260,11 @@ class TestShowCamOnImage:
 
     @pytest.mark.parametrize("weight", [0.0, 0.3, 0.5, 1.0])
     def test_photo_and_colours_are_mixed_by_weight(self, weight: float) -> None:
-        found = pytorch_grad_cam.show_cam_on_image(
+        result = pytorch_grad_cam.show_cam_on_image(
             self.photo, self.mask, use_rgb=True, image_weight=weight
         )
         mixed = weight * self.photo + (1 - weight) * colour(self.mask) / 255
-        assert np.abs(found - mixed / mixed.max() * 255).max() <= 1
+        assert np.abs(result - mixed / mixed.max() * 255).max() <= 1
 
     @pytest.mark.needs("peers")
     def test_with_weight_1_the_picture_equals_theirs(self) -> None:
@@ -278,8 +278,8 @@ class TestShowCamOnImage:
 
     def test_a_black_photo_without_colours_is_black(self) -> None:
         black = np.zeros((4, 5, 3), np.float32)
-        found = pytorch_grad_cam.show_cam_on_image(black, np.zeros((4, 5)), image_weight=1.0)
-        assert not found.any()
+        result = pytorch_grad_cam.show_cam_on_image(black, np.zeros((4, 5)), image_weight=1.0)
+        assert not result.any()
 
     @pytest.mark.parametrize("weight", [-0.1, 1.5])
     def test_an_invalid_weight_is_refused(self, weight: float) -> None:
@@ -329,7 +329,7 @@ class TestTorchcam:
         cam.remove_hooks()
         assert hooks_on(network) == 0
         network(x + 1)
-        assert torch.equal(cam(1)[0], before[0])  # it still explains what it saw last
+        assert torch.equal(cam(1)[0], before[0])  # it still explains the last input
         cam.remove_hooks()
 
     def test_the_last_input_is_explained(self, network: nn.Sequential, x: Tensor) -> None:
@@ -354,7 +354,7 @@ class TestTorchcam:
             network(x)
             truth = cam(0)
             cam.disable_hooks()
-            for _ in range(2):  # asking for a map does not enable them
+            for _ in range(2):  # computing a map does not enable them
                 network(x + 1)
                 assert torch.equal(cam(0)[0], truth[0])
             cam.enable_hooks()
@@ -386,10 +386,10 @@ class TestTorchcam:
         for layer in ("second", network.second, ["second"], [network.second], None):
             with torchcam.ScoreCAM(network, layer) as cam:
                 network(x)
-                [found] = cam(0)
-                maps.append(found)
+                [result] = cam(0)
+                maps.append(result)
         assert maps[0].shape == (3, 7, 5)
-        assert all(torch.equal(maps[0], found) for found in maps[1:])
+        assert all(torch.equal(maps[0], result) for result in maps[1:])
         with torchcam.ScoreCAM(network, ["first", network.second]) as cam:
             network(x)
             fine, coarse = cam(0)
@@ -403,7 +403,7 @@ class TestTorchcam:
             for i, target in enumerate((4, 0, 2)):
                 assert torch.allclose(cam(target, normalized=False)[0][i], together[i], atol=1e-6)
 
-    def test_passing_the_models_output_changes_nothing(
+    def test_passing_the_models_output_has_no_effect(
         self, network: nn.Sequential, x: Tensor
     ) -> None:
         with torchcam.ScoreCAM(network, "second") as cam:
@@ -483,7 +483,7 @@ class TestTorchcam:
         with torchcam.ScoreCAM(signed, "conv") as cam:
             assert torch.equal(signed(images=image), signed(image))
             signed(images=image)
-            with contextlib.suppress(ScorecamError):  # a map, or words
+            with contextlib.suppress(ScorecamError):  # a map or an error
                 cam(0)
 
     def test_fused_maps_are_the_maximum_at_each_position(self) -> None:
@@ -494,7 +494,7 @@ class TestTorchcam:
         assert torch.equal(torchcam.ScoreCAM.fuse_cams([coarse]), coarse)
         assert torchcam.ScoreCAM.fuse_cams([fine, coarse], (4, 6)).shape == (1, 4, 6)
 
-    def test_no_maps_cannot_be_fused(self) -> None:
+    def test_fusing_no_maps_is_refused(self) -> None:
         with refused("no maps"):
             torchcam.ScoreCAM.fuse_cams([])
 
@@ -504,17 +504,17 @@ class TestOverlayMask:
     photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8))
 
     def test_the_overlay_has_the_photos_size(self) -> None:
-        found = torchcam.overlay_mask(self.photo, Image.fromarray(self.values))
-        assert found.size == (60, 40)
-        assert found.mode == "RGB"
+        result = torchcam.overlay_mask(self.photo, Image.fromarray(self.values))
+        assert result.size == (60, 40)
+        assert result.mode == "RGB"
 
     def test_alpha_is_the_weight_of_the_photo(self) -> None:
         mask = Image.fromarray(self.values).resize((60, 40), Image.Resampling.NEAREST)
         colours = colour(np.asarray(mask)).astype(float)
         for alpha in (0.0, 0.4, 0.9):
-            found = torchcam.overlay_mask(self.photo, mask, alpha=alpha)
+            result = torchcam.overlay_mask(self.photo, mask, alpha=alpha)
             mixed = alpha * np.asarray(self.photo) + (1 - alpha) * colours
-            assert np.abs(np.asarray(found) - mixed).max() <= 1
+            assert np.abs(np.asarray(result) - mixed).max() <= 1
 
     def test_floats_and_bytes_give_the_same_picture(self) -> None:
         bytes_ = np.arange(0, 240, 10, dtype=np.uint8).reshape(4, 6)
@@ -526,8 +526,8 @@ class TestOverlayMask:
         assert np.array_equal(np.asarray(one), np.asarray(other))
 
     def test_a_grey_photo_is_accepted(self) -> None:
-        found = torchcam.overlay_mask(self.photo.convert("L"), Image.fromarray(self.values))
-        assert found.mode == "RGB"
+        result = torchcam.overlay_mask(self.photo.convert("L"), Image.fromarray(self.values))
+        assert result.mode == "RGB"
 
     @pytest.mark.parametrize("alpha", [-0.1, 1.0, 2.0])
     def test_an_invalid_alpha_is_refused(self, alpha: float) -> None:
@@ -552,10 +552,10 @@ class TestOfficial:
     def test_it_has_the_authors_signature(self, network: nn.Sequential, x: Tensor) -> None:
         described = {"type": "own", "arch": network, "layer_name": "second", "input_size": (31, 23)}
         cam = official.ScoreCAM(described)
-        for found in (cam(x[:1]), cam(x[:1], class_idx=2), cam(x[:1], 2, retain_graph=True)):
-            assert found.shape == (1, 1, 31, 23)
-            assert float(found.min()) == 0
-            assert float(found.max()) == 1
+        for result in (cam(x[:1]), cam(x[:1], class_idx=2), cam(x[:1], 2, retain_graph=True)):
+            assert result.shape == (1, 1, 31, 23)
+            assert float(result.min()) == 0
+            assert float(result.max()) == 1
         assert hooks_on(network) == 0
 
     @pytest.mark.parametrize("missing", ["arch", "layer_name"])

@@ -1,4 +1,4 @@
-"""What several tests of data sets use."""
+"""Fixtures for tests of data sets."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ BOMB = f"<!DOCTYPE a [<!ENTITY z 'ha'>{ENTITIES}]><annotation>&i;</annotation>"
 
 
 def around(corner: str) -> str:
-    """An annotation whose box begins at `corner`."""
+    """An annotation with a box that begins at `corner`."""
     box = f"<xmin>{corner}</xmin><ymin>1</ymin><xmax>2</xmax><ymax>3</ymax>"
     return f"<a><object><name>{TENCH}</name><bndbox>{box}</bndbox></object></a>"
 
@@ -32,24 +32,24 @@ def around(corner: str) -> str:
 def refused(source: str | Path, *phrases: str, **how: Any) -> str:
     with pytest.raises(DatasetError) as caught:
         open_dataset(source, **how)
-    said = str(caught.value)
-    assert "\n" not in said
+    message = str(caught.value)
+    assert "\n" not in message
     for phrase in phrases:
-        assert phrase in said
-    return said
+        assert phrase in message
+    return message
 
 
-# ── what ends it ─────────────────────────────────────────────────────────────────────────────
+# ── errors ───────────────────────────────────────────────────────────────────────────────────
 
 
-def test_what_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_data_set_is_refused(tmp_path: Path) -> None:
     photo(tmp_path / "photos/a.png")
     refused(tmp_path / "photo", "no data set", "Did you mean 'photos'?")
     refused(f"foldr:{tmp_path}", "Did you mean 'folder'?")
     refused(tmp_path / "photos/a.png", "single photo")
 
 
-def test_a_folder_without_photos(tmp_path: Path) -> None:
+def test_a_folder_without_photos_is_refused(tmp_path: Path) -> None:
     refused(tmp_path, "no photo")
     (tmp_path / "notes.txt").write_text("nothing")
     refused(tmp_path, "no photo")
@@ -59,12 +59,12 @@ def test_a_folder_without_photos(tmp_path: Path) -> None:
     refused(f"list:{tmp_path}", "is a folder")
 
 
-def test_an_archive_is_to_be_unpacked(tmp_path: Path) -> None:
+def test_an_archive_is_refused_with_advice_to_unpack(tmp_path: Path) -> None:
     (tmp_path / "val.tar").write_bytes(b"")
     refused(tmp_path / "val.tar", "unpack")
 
 
-def test_options_without_a_use_are_refused(tmp_path: Path) -> None:
+def test_unused_options_are_refused(tmp_path: Path) -> None:
     photo(tmp_path / "a.png")
     with pytest.raises(SettingError, match="annotations"):
         open_dataset(f"folder:{tmp_path}", annotations=tmp_path)
@@ -73,14 +73,14 @@ def test_options_without_a_use_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(getattr(os, "geteuid", lambda: 0)() == 0, reason="root reads everything")
-def test_a_folder_that_may_not_be_read(tmp_path: Path) -> None:
+def test_an_unreadable_folder_is_refused(tmp_path: Path) -> None:
     photo(tmp_path / "cat/a.png")
     (tmp_path / "cat").chmod(0)
     refused(tmp_path, "cannot be read")
     (tmp_path / "cat").chmod(0o700)
 
 
-def test_a_split_that_is_not_there(voc: Path) -> None:
+def test_a_missing_split_is_refused(voc: Path) -> None:
     refused(voc, "'vla'", "Did you mean 'val'", split="vla")
 
 
@@ -98,21 +98,19 @@ def test_a_split_that_is_not_there(voc: Path) -> None:
         ("\n", "is empty"),
     ],
 )
-def test_lists_of_classes_that_leave_something_open(
-    tmp_path: Path, lines: str, phrase: str
-) -> None:
+def test_ambiguous_class_lists_are_refused(tmp_path: Path, lines: str, phrase: str) -> None:
     names = flat(tmp_path)
     (tmp_path / "val.txt").write_text(lines.format(*names))
     refused(tmp_path / "val", phrase, annotations=tmp_path / "val.txt")
 
 
-def test_the_organisers_list_is_never_taken_for_the_usual_order(tmp_path: Path) -> None:
+def test_the_organisers_list_is_never_read_in_the_usual_order(tmp_path: Path) -> None:
     flat(tmp_path)
     (tmp_path / "truth.txt").write_text("490\n361\n171\n")
     refused(tmp_path / "val", "ILSVRC ids", "meta.mat", annotations=tmp_path / "truth.txt")
 
 
-def test_numbers_refused_in_a_list_of_classes_are_read_from_csv(tmp_path: Path) -> None:
+def test_class_numbers_are_read_from_csv_but_not_from_a_list(tmp_path: Path) -> None:
     (name,) = flat(tmp_path, 1)
     (tmp_path / "val.txt").write_text(f"{name} 1\n")
     refused(tmp_path / "val", "CSV", "path and label", annotations=tmp_path / "val.txt")
@@ -121,7 +119,7 @@ def test_numbers_refused_in_a_list_of_classes_are_read_from_csv(tmp_path: Path) 
     assert columns_of([label], None, 1000).found == {label: 1}
 
 
-def test_annotations_that_are_not_there(tmp_path: Path) -> None:
+def test_missing_annotations_are_refused(tmp_path: Path) -> None:
     flat(tmp_path, 1)
     refused(tmp_path / "val", "no file or folder", annotations=tmp_path / "gone")
 
@@ -141,7 +139,7 @@ def test_annotations_that_are_not_there(tmp_path: Path) -> None:
         (instances(images=[]), "lists no photo"),
     ],
 )
-def test_json_that_cannot_be_used(tmp_path: Path, content: Any, phrase: str) -> None:
+def test_invalid_json_is_refused(tmp_path: Path, content: Any, phrase: str) -> None:
     coco(tmp_path, content)
     refused(tmp_path, phrase)
 
@@ -162,18 +160,18 @@ def test_json_that_cannot_be_used(tmp_path: Path, content: Any, phrase: str) -> 
         ("path\n", ["There is no photo"]),
     ],
 )
-def test_lists_that_cannot_be_used(tmp_path: Path, text: str, phrases: list[str]) -> None:
+def test_invalid_lists_are_refused(tmp_path: Path, text: str, phrases: list[str]) -> None:
     (tmp_path / "list.csv").write_text(text)
     refused(tmp_path / "list.csv", *phrases)
 
 
 @pytest.mark.needs("eval")
-def test_a_parquet_file_that_is_none(tmp_path: Path) -> None:
+def test_an_invalid_parquet_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "list.parquet").write_bytes(b"PAR1 and no more")
     refused(tmp_path / "list.parquet", "not a Parquet file")
 
 
-# ── what is a result ─────────────────────────────────────────────────────────────────────────
+# ── failures of single photos ────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.needs("eval")
@@ -192,23 +190,21 @@ def test_a_parquet_file_that_is_none(tmp_path: Path) -> None:
         ("<!DOCTYPE a [<!ENTITY e SYSTEM 'file:///etc/hostname'>]><a>&e;</a>", "document type"),
     ],
 )
-def test_xml_that_cannot_be_used_is_a_failure_of_its_photo_alone(
-    tmp_path: Path, content: str, phrase: str
-) -> None:
+def test_invalid_xml_fails_only_its_photo(tmp_path: Path, content: str, phrase: str) -> None:
     boxed(tmp_path, (TENCH, 1, 1, 2, 2))
     photo(tmp_path / TENCH / "b.png")
     (tmp_path / "Annotations" / TENCH / "b.xml").write_text(content)
-    found = open_dataset(tmp_path)
-    good, bad = found.samples
+    dataset = open_dataset(tmp_path)
+    good, bad = dataset.samples
     assert (good.failure, good.boxes(TENCH)) == (None, [(0, 0, 2, 2)])
     assert isinstance(bad.failure, DatasetError)
     assert phrase in str(bad.failure)
     assert (bad.label, bad.things) == (TENCH, None)
-    assert found.remarks == ("Photos whose annotation cannot be used: 1.",)
+    assert dataset.remarks == ("Photos whose annotation cannot be used: 1.",)
 
 
 @pytest.mark.needs("eval")
-def test_a_billion_laughs_are_refused_at_once(tmp_path: Path) -> None:
+def test_a_billion_laughs_attack_is_refused_at_once(tmp_path: Path) -> None:
     boxed(tmp_path)
     (tmp_path / "Annotations" / TENCH / "a.xml").write_text(BOMB)
     started = time.perf_counter()
@@ -228,9 +224,7 @@ def test_a_billion_laughs_are_refused_at_once(tmp_path: Path) -> None:
         {"category_id": [1]},
     ],
 )
-def test_an_object_in_json_that_makes_no_sense_is_a_failure(
-    tmp_path: Path, change: dict[str, Any]
-) -> None:
+def test_an_invalid_object_in_json_fails_its_photo(tmp_path: Path, change: dict[str, Any]) -> None:
     objects = instances()["annotations"]
     coco(tmp_path, instances(annotations=[objects[0] | change]))
     sample = only(open_dataset(tmp_path))
@@ -252,9 +246,7 @@ def test_an_object_in_json_that_makes_no_sense_is_a_failure(
         "mask",
     ],
 )
-def test_segmentations_that_make_no_sense_are_refused_when_read(
-    tmp_path: Path, segmentation: Any
-) -> None:
+def test_invalid_segmentations_are_refused_when_read(tmp_path: Path, segmentation: Any) -> None:
     objects = instances()["annotations"]
     coco(tmp_path, instances(annotations=[objects[0] | {"segmentation": segmentation}]))
     sample = only(open_dataset(tmp_path))
@@ -272,23 +264,21 @@ def test_segmentations_that_make_no_sense_are_refused_when_read(
         ({"label": "", "x1": 1, "y1": 1, "x2": 2, "y2": 2}, "no class"),
     ],
 )
-def test_a_row_that_makes_no_sense_is_a_failure(
-    tmp_path: Path, row: dict[str, Any], phrase: str
-) -> None:
+def test_an_invalid_row_fails_its_photo(tmp_path: Path, row: dict[str, Any], phrase: str) -> None:
     photo(tmp_path / "a.png")
     sample = only(open_dataset(table(tmp_path / "list.csv", {"path": "a.png"} | row)))
     assert phrase in str(sample.failure)
 
 
-def test_photos_of_a_list_that_are_not_there_stay_in_it(tmp_path: Path) -> None:
+def test_missing_photos_of_a_list_stay_in_it(tmp_path: Path) -> None:
     box = {"x1": 1, "y1": 1, "x2": 2, "y2": 2}
     listed = table(tmp_path / "l.csv", {"path": "../../gone.png", "label": "cat"} | box)
     sample = only(open_dataset(listed))
-    assert sample.failure is None  # found when it is read
+    assert sample.failure is None  # detected when it is read
     assert "gone.png" in str(only(select(open_dataset(listed), at_most=0.5)).failure)
 
 
-def test_masks_that_cannot_be_read_or_have_another_size(tmp_path: Path) -> None:
+def test_unreadable_or_wrongly_sized_masks_are_failures(tmp_path: Path) -> None:
     photo(tmp_path / "a.png")
     photo(tmp_path / "small.png", 8, 8)
     for mask, phrase in (("gone.png", "cannot be read"), ("small.png", "8 × 8")):
@@ -317,11 +307,11 @@ def test_a_missing_library_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     "how",
     [{"limit": 0}, {"at_most": 0}, {"at_most": 50}, {"shard": (0, 2)}, {"shard": (3, 2)}],
 )
-def test_selections_that_make_no_sense(how: dict[str, Any]) -> None:
+def test_invalid_selections_are_refused(how: dict[str, Any]) -> None:
     with pytest.raises(SettingError):
         select(made(3), **how)
 
 
-def test_filters_that_leave_nothing_say_why() -> None:
+def test_filters_that_leave_no_photo_explain_why() -> None:
     with pytest.raises(DatasetError, match="3 of 3 photos left out: no annotation"):
         select(made(3), single=True)

@@ -1,6 +1,6 @@
-"""One logit has the columns of class lists everywhere: 0 is the negative class, 1 the positive.
+"""One logit has two columns everywhere: 0 is the negative class, 1 the positive.
 
-And labels come in an order: a list, a dict of indices, or `class_to_idx`; never a set.
+Labels are ordered: a list, a dict of indices, or `class_to_idx`, but not a set.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class TestOneColumn:
         named = explained("positive", budget=budget, bounded=bounded)
         assert torch.equal(positive.heatmap, named.heatmap)
         weights = positive.bank.weights(1)
-        assert weights[2] > weights[0]  # more speaks for it in the third region
+        assert weights[2] > weights[0]  # the third region has more evidence for it
 
     def test_index_0_is_the_negative_class(self, budget: Any, bounded: bool) -> None:
         negative = explained(0, budget=budget, bounded=bounded)
@@ -60,16 +60,16 @@ class TestOneColumn:
         weights = negative.bank.weights(0)
         assert weights[2] < weights[0]
 
-    def test_the_prediction_is_still_the_side_that_the_number_is_on(
+    def test_the_prediction_still_follows_the_sign_of_the_logit(
         self, budget: Any, bounded: bool
     ) -> None:
         for sign, name in ((1.0, "positive"), (-1.0, "negative")):
-            found = scorecam.explain(
+            explanation = scorecam.explain(
                 network(sign, bounded=bounded), IMAGE, layer="0.maps", budget=budget
             )
-            assert found.target.name == name
+            assert explanation.target.name == name
 
-    def test_two_labels_are_as_a_class_list_has_them(self, budget: Any, bounded: bool) -> None:
+    def test_two_labels_have_the_order_of_a_class_list(self, budget: Any, bounded: bool) -> None:
         for index, name in enumerate(["dog", "cat"]):
             labels: Any
             for labels in (["dog", "cat"], {"dog": 0, "cat": 1}, {0: "dog", 1: "cat"}):
@@ -80,7 +80,7 @@ class TestOneColumn:
         assert explained(None, ["dog", "cat"], budget=budget, bounded=bounded).target.name == "cat"
 
 
-def test_contrast_speaks_for_the_first() -> None:
+def test_a_contrast_shows_evidence_for_the_first_class() -> None:
     bank = explained(1).bank
     for_positive = bank.contrast(1, 0)
     torch.testing.assert_close(for_positive, bank.contrast("positive", "negative"))
@@ -88,7 +88,7 @@ def test_contrast_speaks_for_the_first() -> None:
     assert not bank.contrast(0, 1).any()
 
 
-def test_a_bank_saved_in_the_earlier_order_is_read_by_its_own_names(tmp_path: Path) -> None:
+def test_a_bank_with_the_earlier_order_keeps_its_names(tmp_path: Path) -> None:
     now = explained(1).bank
     flip = [1, 0]
     then = dataclasses.replace(
@@ -148,9 +148,9 @@ def test_the_labels_of_a_binary_data_set_are_the_columns(tmp_path: Path, labels:
         metrics="quick",
         runtime="eager",
     )
-    found = [json.loads(p.read_text("utf-8")) for p in tmp_path.glob("run/items/**/*.json")]
-    assert len(found) == 4
-    for record in found:
+    result = [json.loads(p.read_text("utf-8")) for p in tmp_path.glob("run/items/**/*.json")]
+    assert len(result) == 4
+    for record in result:
         light = record["label"] == "light"
         assert record["predicted"]["index"] == int(light)
         assert record["target"]["index"] == int(light) or labels == ["light"]
@@ -183,22 +183,22 @@ def test_a_set_of_labels_is_refused(labels: Any) -> None:
     ],
     ids=lambda labels: type(labels).__name__,
 )
-def test_labels_may_come_as_a_list_or_as_either_dict(labels: Any) -> None:
+def test_labels_are_a_list_or_either_kind_of_dict(labels: Any) -> None:
     assert read_labels(labels) == ("ant", "bee", "cat")
 
 
-def test_class_to_idx_may_lie_in_a_file(tmp_path: Path) -> None:
+def test_class_to_idx_may_be_a_file(tmp_path: Path) -> None:
     path = tmp_path / "class_to_idx.json"
     path.write_text('{"bee": 1, "ant": 0}', "utf-8")
     assert read_labels(path) == ("ant", "bee")
 
 
-def test_classes_that_are_called_by_numbers_are_names_in_class_to_idx() -> None:
+def test_numeric_class_names_in_class_to_idx_are_names() -> None:
     assert read_labels({"0": 0, "1": 1, "10": 2, "2": 3}) == ("0", "1", "10", "2")
 
 
 @pytest.mark.parametrize(
-    ("labels", "said"),
+    ("labels", "phrase"),
     [
         ({"ant": 0, "bee": 2}, "1 is missing"),
         ({"ant": 1, "bee": 2}, "0 is missing"),
@@ -215,8 +215,8 @@ def test_classes_that_are_called_by_numbers_are_names_in_class_to_idx() -> None:
     ],
     ids=str,
 )
-def test_dicts_with_gaps_duplicates_or_other_things_are_refused(labels: Any, said: str) -> None:
+def test_invalid_label_dicts_are_refused(labels: Any, phrase: str) -> None:
     with pytest.raises(SettingError) as raised:
         read_labels(labels)
-    assert said in str(raised.value)
+    assert phrase in str(raised.value)
     assert len(str(raised.value)) <= 600

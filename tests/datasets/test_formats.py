@@ -1,4 +1,4 @@
-"""Every layout of a data set is read for what it says, to the pixel."""
+"""Every data set layout is read correctly, to the pixel."""
 
 from __future__ import annotations
 
@@ -40,23 +40,23 @@ from small_datasets import (
 # ── folders ──────────────────────────────────────────────────────────────────────────────────
 
 
-def test_class_folders_are_read_at_any_depth_without_hidden_files(
+def test_class_folders_have_any_depth_without_hidden_files(
     tmp_path: Path,
 ) -> None:
     for name in ("dog/b.PNG", "cat/deep/er/a.jpg", "cat/.hidden.png", ".git/c.png", "dog/.x/d.png"):
         photo(tmp_path / name)
     (tmp_path / "cat/notes.txt").write_text("no photo")
-    found = open_dataset(tmp_path)
-    assert found.kind == "folder"
-    assert [(each.name, each.label) for each in found.samples] == [
+    dataset = open_dataset(tmp_path)
+    assert dataset.kind == "folder"
+    assert [(sample.name, sample.label) for sample in dataset.samples] == [
         ("cat/deep/er/a.jpg", "cat"),
         ("dog/b.PNG", "dog"),
     ]
-    assert found.classes == ("cat", "dog")
-    assert found.samples[0].things is None
+    assert dataset.classes == ("cat", "dog")
+    assert dataset.samples[0].things is None
 
 
-def test_flat_photos_have_no_class_and_a_mixture_is_remarked(tmp_path: Path) -> None:
+def test_flat_photos_have_no_class_and_mixtures_get_a_remark(tmp_path: Path) -> None:
     photo(tmp_path / "a.png")
     assert only(open_dataset(tmp_path)).label is None
     photo(tmp_path / "cat/b.png")
@@ -65,7 +65,7 @@ def test_flat_photos_have_no_class_and_a_mixture_is_remarked(tmp_path: Path) -> 
     )
 
 
-def test_names_of_any_bytes_work(tmp_path: Path) -> None:
+def test_file_names_may_contain_any_bytes(tmp_path: Path) -> None:
     raw = os.fsencode(tmp_path) + b"/caf\xe9"
     try:
         Path(os.fsdecode(raw)).mkdir()
@@ -77,10 +77,10 @@ def test_names_of_any_bytes_work(tmp_path: Path) -> None:
     assert upright_size(sample.path) == (40, 30)
 
 
-def test_links_that_go_in_circles_end(tmp_path: Path) -> None:
+def test_circular_links_are_not_followed_forever(tmp_path: Path) -> None:
     photo(tmp_path / "cat/a.png")
     (tmp_path / "cat/again").symlink_to(tmp_path, target_is_directory=True)
-    assert [each.name for each in open_dataset(tmp_path).samples] == ["cat/a.png"]
+    assert [sample.name for sample in open_dataset(tmp_path).samples] == ["cat/a.png"]
 
 
 def test_a_size_is_that_of_the_upright_photo(tmp_path: Path) -> None:
@@ -96,43 +96,43 @@ def test_a_size_is_that_of_the_upright_photo(tmp_path: Path) -> None:
 
 
 @pytest.mark.needs("eval")
-def test_boxes_count_pixels_from_1_and_hold_the_last(tmp_path: Path) -> None:
-    found = boxed(tmp_path, (TENCH, 1, 1, 40, 30), (TENCH, 5, 7, 5, 7))
-    assert found.kind == "imagenet"
-    sample = only(found)
+def test_voc_boxes_count_from_1_and_include_the_last_pixel(tmp_path: Path) -> None:
+    result = boxed(tmp_path, (TENCH, 1, 1, 40, 30), (TENCH, 5, 7, 5, 7))
+    assert result.kind == "imagenet"
+    sample = only(result)
     assert sample.boxes(TENCH) == [(0, 0, 40, 30), (4, 6, 5, 7)]
     assert sample.failure is None
-    assert found.remarks == ()
+    assert result.remarks == ()
 
 
 @pytest.mark.needs("eval")
-def test_boxes_are_clipped_and_those_without_area_are_dropped(tmp_path: Path) -> None:
-    found = boxed(
+def test_boxes_are_clipped_and_empty_ones_are_dropped(tmp_path: Path) -> None:
+    result = boxed(
         tmp_path,
         (TENCH, -4, 5, 99, 12),
         (TENCH, 41, 5, 50, 9),  # to the right of the photo
         (TENCH, 9, 9, 8, 12),  # one pixel back: no area
         (TENCH, 20, 9, 10, 12),
     )
-    assert only(found).boxes(TENCH) == [(0, 4, 40, 12)]
-    said = " ".join(found.remarks)
-    assert "clipped: 1." in said
-    assert "Boxes without area inside their photo, which were dropped: 3." in said
+    assert only(result).boxes(TENCH) == [(0, 4, 40, 12)]
+    remarks = " ".join(result.remarks)
+    assert "clipped: 1." in remarks
+    assert "Boxes without area inside their photo, which were dropped: 3." in remarks
 
 
 @pytest.mark.needs("eval")
-def test_boxes_for_another_photo_size_are_scaled_and_remarked(tmp_path: Path) -> None:
-    found = boxed(tmp_path, (TENCH, 21, 11, 60, 40), size=(80, 60))
-    assert only(found).boxes(TENCH) == [(10, 5, 30, 20)]
-    assert found.remarks == (
+def test_boxes_for_another_photo_size_are_scaled_with_a_remark(tmp_path: Path) -> None:
+    result = boxed(tmp_path, (TENCH, 21, 11, 60, 40), size=(80, 60))
+    assert only(result).boxes(TENCH) == [(10, 5, 30, 20)]
+    assert result.remarks == (
         "Photos of a different size than their annotation, whose boxes were scaled: 1.",
     )
 
 
 @pytest.mark.needs("eval")
-def test_boxes_for_another_shape_are_a_failure_that_says_both_sizes(tmp_path: Path) -> None:
-    found = boxed(tmp_path, (TENCH, 1, 1, 5, 5), size=(30, 40))
-    sample = only(found)
+def test_boxes_for_another_aspect_ratio_are_a_failure(tmp_path: Path) -> None:
+    result = boxed(tmp_path, (TENCH, 1, 1, 5, 5), size=(30, 40))
+    sample = only(result)
     assert sample.things is None
     assert "30 × 40" in str(sample.failure)
     assert "40 × 30" in str(sample.failure)
@@ -140,19 +140,19 @@ def test_boxes_for_another_shape_are_a_failure_that_says_both_sizes(tmp_path: Pa
 
 
 @pytest.mark.needs("eval")
-def test_a_damaged_photo_with_a_good_annotation_is_kept(tmp_path: Path) -> None:
+def test_a_damaged_photo_with_a_valid_annotation_is_kept(tmp_path: Path) -> None:
     boxed(tmp_path, (TENCH, 2, 2, 50, 20))
     (tmp_path / TENCH / "a.png").write_bytes(b"\x89PNG no more")
     sample = only(open_dataset(tmp_path))
     assert sample.failure is None
-    assert sample.boxes(TENCH) == [(1, 1, 40, 20)]  # clipped to the size the annotation says
+    assert sample.boxes(TENCH) == [(1, 1, 40, 20)]  # clipped to the size in the annotation
 
 
 # ── ImageNet ─────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.needs("eval")
-def test_imagenet_with_images_annotations_and_masks(
+def test_imagenet_is_read_with_annotations_and_masks(
     tmp_path: Path,
 ) -> None:
     photo(tmp_path / f"images/{TENCH}/a.JPEG")
@@ -162,8 +162,8 @@ def test_imagenet_with_images_annotations_and_masks(
     exact[4:8, 10:30] = 255
     (tmp_path / "masks" / TENCH).mkdir(parents=True)
     Image.fromarray(exact).save(tmp_path / f"masks/{TENCH}/a.png")
-    found = open_dataset(tmp_path)
-    first, second = found.samples
+    dataset = open_dataset(tmp_path)
+    first, second = dataset.samples
     assert (first.name, first.label) == (f"images/{TENCH}/a.JPEG", TENCH)
     assert first.boxes(TENCH) == [(2, 2, 9, 9)]
     assert first.boxes(SNAKE) == [(10, 10, 12, 12)]
@@ -172,11 +172,11 @@ def test_imagenet_with_images_annotations_and_masks(
     assert read().dtype == bool
     assert np.array_equal(read(), exact > 0)
     assert (second.things, second.mask) == (None, None)
-    assert found.remarks == ("Photos without an annotation: 1.",)
+    assert dataset.remarks == ("Photos without an annotation: 1.",)
 
 
 @pytest.mark.needs("eval")
-def test_a_photo_of_two_classes_has_a_mask_for_its_own(tmp_path: Path) -> None:
+def test_a_photo_with_two_classes_has_the_mask_of_its_own(tmp_path: Path) -> None:
     photo(tmp_path / f"images/{TENCH}/a.png")
     for wnid, grey in ((TENCH, 255), (SNAKE, 0)):
         (tmp_path / "masks" / TENCH).mkdir(parents=True, exist_ok=True)
@@ -202,14 +202,14 @@ def test_a_photo_of_two_classes_has_a_mask_for_its_own(tmp_path: Path) -> None:
         "65\n1\n0\n",
     ],
 )
-def test_the_lists_of_classes_that_people_have(tmp_path: Path, lines: str) -> None:
+def test_common_class_lists_are_read(tmp_path: Path, lines: str) -> None:
     names = flat(tmp_path)
     truth = tmp_path / "val.txt"
     truth.write_text(lines.format(*names))
-    found = open_dataset(tmp_path / "val", annotations=truth)
-    assert found.kind == "imagenet"
-    assert [each.label for each in found.samples] == [SNAKE, GOLDFISH, TENCH]
-    assert [each.name for each in found.samples] == names
+    dataset = open_dataset(tmp_path / "val", annotations=truth)
+    assert dataset.kind == "imagenet"
+    assert [sample.label for sample in dataset.samples] == [SNAKE, GOLDFISH, TENCH]
+    assert [sample.name for sample in dataset.samples] == names
 
 
 @pytest.mark.needs("eval")
@@ -224,19 +224,19 @@ def test_the_organisers_list_is_read_with_its_development_kit(tmp_path: Path) ->
     synsets = np.array([(1, TENCH), (2, GOLDFISH), (490, SNAKE), (1001, "n00001740")], fields)
     savemat(kit / "meta.mat", {"synsets": synsets})
     for where in (kit.parent, kit, kit / "ILSVRC2012_validation_ground_truth.txt"):
-        found = open_dataset(tmp_path / "val", annotations=where)
-        assert [each.label for each in found.samples] == [SNAKE, GOLDFISH, TENCH]
+        dataset = open_dataset(tmp_path / "val", annotations=where)
+        assert [sample.label for sample in dataset.samples] == [SNAKE, GOLDFISH, TENCH]
 
 
 @pytest.mark.needs("eval")
-def test_flat_photos_without_a_list_take_the_class_of_their_xml(tmp_path: Path) -> None:
+def test_flat_photos_without_a_list_get_the_class_of_their_xml(tmp_path: Path) -> None:
     names = flat(tmp_path, 2)
     xml(tmp_path / "xml/val" / names[0].replace("JPEG", "xml"), (SNAKE, 1, 1, 2, 2))
     both = ((SNAKE, 1, 1, 2, 2), (TENCH, 1, 1, 2, 2))
     xml(tmp_path / "xml/val" / names[1].replace("JPEG", "xml"), *both)
-    found = open_dataset(tmp_path / "val", annotations=tmp_path / "xml")
-    assert [each.label for each in found.samples] == [SNAKE, None]
-    assert "Photos without a class" in found.remarks[0]
+    dataset = open_dataset(tmp_path / "val", annotations=tmp_path / "xml")
+    assert [sample.label for sample in dataset.samples] == [SNAKE, None]
+    assert "Photos without a class" in dataset.remarks[0]
 
 
 # ── VOC ──────────────────────────────────────────────────────────────────────────────────────
@@ -244,19 +244,19 @@ def test_flat_photos_without_a_list_take_the_class_of_their_xml(tmp_path: Path) 
 
 @pytest.mark.needs("eval")
 def test_vocs_label_is_the_largest_object_that_is_not_difficult(voc: Path) -> None:
-    found = open_dataset(voc, split="val")
-    first, second = found.samples
-    assert (found.kind, len(found)) == ("voc", 2)
+    dataset = open_dataset(voc, split="val")
+    first, second = dataset.samples
+    assert (dataset.kind, len(dataset)) == ("voc", 2)
     assert first.label == "cat"
     assert first.boxes("dog") == [(0, 0, 40, 30)]
     assert first.boxes("cat") == [(2, 2, 9, 9)]
     assert second.label is None
-    assert "largest object that is not marked difficult" in found.remarks[0]
+    assert "largest object that is not marked difficult" in dataset.remarks[0]
 
 
 @pytest.mark.needs("eval")
-def test_vocs_splits_are_lists_and_without_one_all_photos_are_taken(voc: Path) -> None:
-    assert [each.name for each in open_dataset(voc, split="cat_val").samples] == [
+def test_a_voc_split_is_a_list_and_the_default_is_all_photos(voc: Path) -> None:
+    assert [sample.name for sample in open_dataset(voc, split="cat_val").samples] == [
         "JPEGImages/1.jpg"
     ]
     whole = open_dataset(voc)
@@ -268,18 +268,18 @@ def test_vocs_splits_are_lists_and_without_one_all_photos_are_taken(voc: Path) -
 
 
 @pytest.mark.needs("eval")
-def test_coco_is_read_with_boxes_masks_and_without_crowds(
+def test_coco_is_read_with_boxes_and_masks_but_no_crowds(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = coco(tmp_path, instances())
     for source, extra in ((tmp_path, None), (tmp_path / "val2017", path), (path, None)):
-        found = open_dataset(source, annotations=extra)
-        assert found.kind == "coco"
-        sample = only(found)
+        dataset = open_dataset(source, annotations=extra)
+        assert dataset.kind == "coco"
+        sample = only(dataset)
         assert sample.label == "cat"
         assert sample.boxes("cat") == [(10, 5, 20, 15), (0, 0, 2.5, 30)]
         assert sample.boxes("dog") == [(30, 20, 33, 23)]
-        assert "Crowd regions that were left out: 1." in found.remarks
+        assert "Crowd regions that were left out: 1." in dataset.remarks
         assert sample.mask is not None
         expected = np.zeros((30, 40), dtype=bool)
         expected[5:15, 10:20] = expected[:, :2] = True
@@ -288,7 +288,7 @@ def test_coco_is_read_with_boxes_masks_and_without_crowds(
 
 
 @pytest.mark.needs("eval")
-def test_cocos_masks_follow_a_photo_that_was_made_smaller(tmp_path: Path) -> None:
+def test_coco_masks_are_scaled_with_a_smaller_photo(tmp_path: Path) -> None:
     coco(tmp_path, instances())
     photo(tmp_path / "val2017/a.jpg", 20, 15)
     sample = only(open_dataset(tmp_path, split="val2017"))
@@ -298,7 +298,7 @@ def test_cocos_masks_follow_a_photo_that_was_made_smaller(tmp_path: Path) -> Non
 
 
 @pytest.mark.needs("eval")
-def test_cocos_compressed_run_lengths_are_read(tmp_path: Path) -> None:
+def test_compressed_run_lengths_in_coco_are_read(tmp_path: Path) -> None:
     from pycocotools import mask as tools
 
     expected = np.zeros((30, 40), dtype=bool)
@@ -331,15 +331,15 @@ def test_a_csv_list_has_several_rows_for_several_boxes(tmp_path: Path) -> None:
         {"path": str(tmp_path / "in/../c.png"), "label": "7"},
         first | one,
     )
-    found = open_dataset(listed)
-    other, sample = found.samples
-    assert found.kind == "list"
-    assert [each.name for each in found.samples] == ["c.png", "in/a, b.png"]
+    dataset = open_dataset(listed)
+    other, sample = dataset.samples
+    assert dataset.kind == "list"
+    assert [sample.name for sample in dataset.samples] == ["c.png", "in/a, b.png"]
     assert sample.boxes("cat") == [(0.5, 1, 3, 4), (30, 20, 40, 25)]
     assert (other.label, other.things, other.mask) == ("7", (), None)
     assert sample.mask is not None
     assert np.array_equal(sample.mask(), mask > 0)
-    assert "Repeated rows that were left out: 1." in found.remarks
+    assert "Repeated rows that were left out: 1." in dataset.remarks
 
 
 def test_a_list_without_boxes_annotates_nothing(tmp_path: Path) -> None:
@@ -348,7 +348,7 @@ def test_a_list_without_boxes_annotates_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.needs("eval")
-def test_a_parquet_list_says_the_same_as_csv_and_keeps_numbers(tmp_path: Path) -> None:
+def test_a_parquet_list_equals_csv_and_keeps_numbers(tmp_path: Path) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -362,11 +362,11 @@ def test_a_parquet_list_says_the_same_as_csv_and_keeps_numbers(tmp_path: Path) -
     assert second.label is None
 
 
-# ── what is looked at ────────────────────────────────────────────────────────────────────────
+# ── selection ────────────────────────────────────────────────────────────────────────────────
 
 
 @given(st.integers(0, 2**31), st.integers(1, 12), st.integers(1, 4), st.randoms())
-def test_a_selection_depends_on_names_and_the_seed_alone(
+def test_a_selection_depends_only_on_names_and_seed(
     seed: int, limit: int, shards: int, order: random.Random
 ) -> None:
     ordered = made(12)
@@ -385,12 +385,12 @@ def test_a_selection_depends_on_names_and_the_seed_alone(
     assert sorted(s.name for part in parts for s in part) == names
 
 
-def test_different_seeds_draw_differently() -> None:
+def test_different_seeds_select_different_photos() -> None:
     draws = {tuple(s.name for s in select(made(30), limit=5, seed=i).samples) for i in range(20)}
     assert len(draws) > 15
 
 
-def test_the_papers_filters(tmp_path: Path) -> None:
+def test_filters_of_the_paper_are_applied(tmp_path: Path) -> None:
     def sample(name: str, *boxes: tuple[float, float, float, float], label: str = "cat") -> Sample:
         path = photo(tmp_path / name)
         return Sample(name, path, label, tuple(Thing("cat", box) for box in boxes))
@@ -406,11 +406,11 @@ def test_the_papers_filters(tmp_path: Path) -> None:
         replace(sample("lost.png", small), path=tmp_path / "gone.png"),
     ]
     whole = Dataset(tmp_path, "folder", tuple(samples), ("cat", "dog"))
-    found = select(whole, single=True, at_most=0.5)
-    assert [each.name for each in found.samples] == ["half.png", "lost.png"]
-    assert "gone.png" in str(found.samples[1].failure)
-    assert found.classes == ("cat", "dog")
-    assert set(found.remarks) == {
+    result = select(whole, single=True, at_most=0.5)
+    assert [sample.name for sample in result.samples] == ["half.png", "lost.png"]
+    assert "gone.png" in str(result.samples[1].failure)
+    assert result.classes == ("cat", "dog")
+    assert set(result.remarks) == {
         "1 of 7 photos left out: no class.",
         "1 of 7 photos left out: no annotation of their objects.",
         "1 of 7 photos left out: no box of their class.",
@@ -445,47 +445,47 @@ def test_wordnet_ids_are_in_the_usual_order() -> None:
     assert {wnid: names[wnid] for wnid in known} == known
 
 
-def test_columns_are_found_by_number_id_name_and_number_as_text() -> None:
+def test_columns_match_by_number_id_name_or_number_as_text() -> None:
     classes = (5, "281", "Tiger_Cat", "n02123159")
-    found = columns_of(classes, labels.imagenet(), 1000)
-    assert found.found == {5: 5, "281": 281, "Tiger_Cat": 282, "n02123159": 282}
-    assert (found.unknown, found.remarks) == ((), ())
+    result = columns_of(classes, labels.imagenet(), 1000)
+    assert result.found == {5: 5, "281": 281, "Tiger_Cat": 282, "n02123159": 282}
+    assert (result.unknown, result.remarks) == ((), ())
 
 
-def test_a_name_goes_before_the_number_it_spells() -> None:
+def test_a_name_takes_precedence_over_the_number_it_spells() -> None:
     assert columns_of(("1",), ("2", "0", "1"), 3).found == {"1": 2}
 
 
-def test_what_is_unknown_is_said_with_the_nearest_name() -> None:
-    found = columns_of(("tabby_cta", "dog", 7, -1), ("tabby cat", "dog"), 2)
-    assert found.found == {"dog": 1}
-    assert found.unknown == ("tabby_cta", 7, -1)
-    (said,) = found.remarks
-    assert said.startswith("3 of 4 classes")
-    assert "Did you mean 'tabby cat'?" in said
+def test_unknown_classes_are_remarked_with_the_nearest_name() -> None:
+    result = columns_of(("tabby_cta", "dog", 7, -1), ("tabby cat", "dog"), 2)
+    assert result.found == {"dog": 1}
+    assert result.unknown == ("tabby_cta", 7, -1)
+    (remark,) = result.remarks
+    assert remark.startswith("3 of 4 classes")
+    assert "Did you mean 'tabby cat'?" in remark
 
 
-def test_a_name_of_several_columns_is_none() -> None:
-    found = columns_of(("crane",), ("crane", "Crane"), 2)
-    assert found.unknown == ("crane",)
-    assert "Several" in found.remarks[0]
+def test_an_ambiguous_name_matches_no_column() -> None:
+    result = columns_of(("crane",), ("crane", "Crane"), 2)
+    assert result.unknown == ("crane",)
+    assert "Several" in result.remarks[0]
 
 
-def test_a_wordnet_id_is_no_column_of_a_model_with_ten() -> None:
+def test_a_wordnet_id_matches_no_column_of_a_ten_class_model() -> None:
     assert columns_of((TENCH,), None, 10).unknown == (TENCH,)
 
 
-def test_a_model_without_names_takes_as_many_classes_in_sorted_order() -> None:
-    found = columns_of(("bee", "ant"), None, 2)
-    assert found.found == {"ant": 0, "bee": 1}
-    assert "sorted" in found.remarks[0]
+def test_without_names_sorted_classes_are_matched_by_count() -> None:
+    result = columns_of(("bee", "ant"), None, 2)
+    assert result.found == {"ant": 0, "bee": 1}
+    assert "sorted" in result.remarks[0]
     assert columns_of(("bee", "ant"), None, 3).found == {}
 
 
-def test_numbers_that_sort_otherwise_as_text_are_said() -> None:
-    found = columns_of(("0", "1", "10", "2"), None, 11)
-    assert found.found["10"] == 10
-    assert len(found.remarks) == 1
+def test_numbers_that_sort_differently_as_text_get_a_remark() -> None:
+    result = columns_of(("0", "1", "10", "2"), None, 11)
+    assert result.found["10"] == 10
+    assert len(result.remarks) == 1
     assert columns_of(("0", "1", "2"), None, 11).remarks == ()
 
 

@@ -102,7 +102,7 @@ def test_another_class_equals_explaining_it_directly(target: int, variant: str) 
     assert read.health == direct.health
 
 
-def test_a_class_shows_what_adds_to_it() -> None:
+def test_a_class_shows_its_contributions() -> None:
     explanation = explained(0, "increase")
     for target in range(6):
         shown = explanation.of(target).heatmap

@@ -1,7 +1,7 @@
-"""Photos that can be read are read right; everything else is refused.
+"""Readable photos are read correctly; everything else is refused.
 
-Refused means: exit code 2, nothing on stdout, and one paragraph on stderr that says what happened,
-what probably caused it, and what to try.
+Refused means exit code 2, nothing on stdout, and one paragraph on stderr: what happened, the likely
+cause, and what to try.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from PIL import Image
 import toy_models
 from command_line import (
     SIDE,
-    furnish,
     listing,
     options,
     picture,
@@ -29,13 +28,7 @@ from command_line import (
     whole,
 )
 
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with two photos, in which every test runs."""
-    furnish(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("photo_folder")
 
 
 # ── photos that cannot be read ───────────────────────────────────────────────────────────────
@@ -55,12 +48,12 @@ def png(width: int, height: int, *chunks: tuple[bytes, bytes]) -> bytes:
         )
 
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0))
-    body = b"".join(chunk(*each) for each in chunks)
+    body = b"".join(chunk(*parts) for parts in chunks)
     return b"\x89PNG\r\n\x1a\n" + header + body + chunk(b"IEND", b"")
 
 
 def zeros(length: int) -> bytes:
-    """That many zero bytes, compressed without ever existing."""
+    """`count` zero bytes, compressed without being in memory."""
     packer = zlib.compressobj(1)
     block = bytes(2**20)
     packed = [packer.compress(block) for _ in range(length // len(block))]
@@ -113,7 +106,7 @@ def test_a_web_address_is_refused() -> None:
 
 
 def test_a_huge_photo_is_refused_from_its_header() -> None:
-    """All of its 900 million pixels are there, to be decoded by whoever dares."""
+    """The file really contains its 900 million pixels."""
     row = 1 + 30_000 // 8
     Path("huge.png").write_bytes(png(30_000, 30_000, (b"IDAT", zeros(30_000 * row))))
     began = time.perf_counter()
@@ -124,7 +117,7 @@ def test_a_huge_photo_is_refused_from_its_header() -> None:
 
 
 def test_a_decompression_bomb_in_metadata_is_refused() -> None:
-    """A compressed comment that unpacks to 200 million characters beside one honest pixel."""
+    """A one-pixel photo with a compressed comment of 200 million characters."""
     comment = b"Comment\0\0" + zeros(200_000_000)
     Path("bomb.png").write_bytes(png(1, 1, (b"zTXt", comment), (b"IDAT", zlib.compress(b"\0\0"))))
     began = time.perf_counter()
@@ -203,7 +196,7 @@ def test_photos_of_every_kind_are_read_correctly(
 
 
 def test_the_model_and_the_overlay_have_the_photo_upright() -> None:
-    """A wide file that says it was taken on its side is the tall photo, in all respects."""
+    """A wide file with a rotation tag is a tall photo in all respects."""
     tall = picture(4, 20, 60)
     tall.save("tall.png")
     exif = Image.Exif()

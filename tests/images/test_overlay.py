@@ -1,4 +1,4 @@
-"""Pictures say what the numbers say: the right colour, at the right place, with the right words."""
+"""Pictures match the numbers: the right colours, positions and text."""
 
 from __future__ import annotations
 
@@ -80,8 +80,8 @@ def lab(rgb: np.ndarray, sight: Any = None) -> np.ndarray:
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=1)
 
 
-def test_the_lightness_of_the_tests_is_correct() -> None:
-    """Known CIELAB values, so that the next test measures what it says."""
+def test_the_lightness_formula_of_these_tests_is_correct() -> None:
+    """Known CIELAB values verify the helper of the next test."""
     known = np.array([[255, 255, 255], [0, 0, 0], [255, 0, 0], [0, 0, 255]])
     expected = [[100, 0, 0], [0, 0, 0], [53.24, 80.09, 67.2], [32.3, 79.19, -107.86]]
 
@@ -94,7 +94,7 @@ def test_the_lightness_of_the_tests_is_correct() -> None:
     ids=["all cones", "protanopia", "deuteranopia", "tritanopia"],
 )
 def test_higher_values_are_lighter_by_even_steps(sight: Any) -> None:
-    """From near black to near white, never back, and no tenth of the scale is lost or doubled."""
+    """From near black to near white, monotonic, and each tenth of the scale has its share."""
     lightness = lab(COLOURS, sight)[:, 0]
     tenths = np.diff(np.interp(np.linspace(0, 255, 11), np.arange(256), lightness))
 
@@ -140,7 +140,7 @@ def test_values_are_looked_up_in_the_table() -> None:
 def test_the_photo_keeps_its_shape_and_a_readable_size(
     photo_size: tuple[int, int], shown: tuple[int, int]
 ) -> None:
-    """It is drawn at the top, in the middle; white where nothing else is."""
+    """It is at the top, in the middle, on white."""
     photo = grey_photo(*photo_size, level=255)
 
     picture = drawn(photo, torch.zeros(photo_size[::-1]))
@@ -173,7 +173,7 @@ def test_any_photo_and_crop_can_be_drawn(
 
 @pytest.mark.parametrize("photo_size", [(640, 400), (400, 640), (60, 40), (40, 60), (2000, 3000)])
 def test_a_blob_is_drawn_at_its_position(photo_size: tuple[int, int]) -> None:
-    """The centre of what the map changes is the blob's own, though rows differ from columns."""
+    """The centre of the change is that of the blob, with different rows and columns."""
     width, height = photo_size
     x, y = 0.7 * width, 0.25 * height
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
@@ -264,7 +264,7 @@ def test_a_crop_of_the_whole_photo_has_no_outline() -> None:
 
 
 def test_pixels_outside_the_crop_have_no_colour() -> None:
-    """Not even where the heatmap, wrongly, has values outside the crop."""
+    """Even if the heatmap wrongly has values outside the crop."""
     red = Image.new("RGB", (600, 400), (200, 30, 30))
 
     picture = drawn(red, torch.ones(400, 600), (200, 100, 400, 300))
@@ -275,7 +275,7 @@ def test_pixels_outside_the_crop_have_no_colour() -> None:
 
 
 def test_a_map_with_nan_is_drawn() -> None:
-    """NaN is drawn as nothing."""
+    """NaN has no colour."""
     heatmap = torch.full((400, 500), torch.nan)
 
     np.testing.assert_array_equal(
@@ -294,7 +294,7 @@ def test_drawing_does_not_change_the_photo_or_the_map() -> None:
 
 
 def test_a_map_of_another_size_is_refused() -> None:
-    """Rows and columns swapped is the likely mistake."""
+    """Swapped rows and columns are the likely mistake."""
     with pytest.raises(SettingError, match="to_photo"):
         overlay(grey_photo(50, 40), torch.zeros(50, 40), (0, 0, 50, 40), LEGEND)
 
@@ -334,8 +334,8 @@ def test_everything_in_the_legend_is_written(change: dict[str, Any]) -> None:
     assert before.shape != after.shape or (before != after).any()
 
 
-def test_the_bar_runs_through_all_colours_from_left_to_right() -> None:
-    """And its right end is as far from the border as the words are from theirs."""
+def test_the_bar_shows_all_colours_from_left_to_right() -> None:
+    """Its right margin equals the left margin of the text."""
     bar = strip()[18]
     inside = np.flatnonzero(np.ptp(bar, axis=1) > 20)
     colours = bar[inside[0] : inside[-1] + 1]
@@ -349,7 +349,7 @@ def test_the_bar_runs_through_all_colours_from_left_to_right() -> None:
 
 
 def test_the_title_is_larger_than_the_rest() -> None:
-    """Compared by the same letters, in either place."""
+    """Compares the same letters in both places."""
 
     def height(picture: np.ndarray) -> int:
         ink = np.flatnonzero((picture[:, :300] > 90).all(axis=2).any(axis=1))
@@ -361,8 +361,8 @@ def test_the_title_is_larger_than_the_rest() -> None:
     assert height(as_title) >= 1.4 * height(as_method)
 
 
-def test_a_note_is_marked_by_a_sign_not_only_by_its_colour() -> None:
-    """Before its words, where the other lines begin, is a disc."""
+def test_a_note_is_marked_by_a_sign_and_not_only_by_colour() -> None:
+    """A disc precedes its text, at the left edge of the other lines."""
     noted = strip(notes=("Note.",))
     added = noted[len(strip()) - 12 :, :]
     disc = (added[:, 12:29] != added[0, 0]).any(axis=2)
@@ -391,7 +391,7 @@ def test_a_note_is_marked_by_a_sign_not_only_by_its_colour() -> None:
     ids=ascii,
 )
 def test_any_text_can_be_drawn(text: str) -> None:
-    """Without an error, within the picture, and without a legend taller than its photo."""
+    """Without an error, inside the picture, and with a legend no taller than the photo."""
     picture = strip(title=text, layer=text, method=text, notes=(text, text))
 
     assert len(picture) < 480
@@ -412,7 +412,7 @@ def test_a_long_title_does_not_overlap_the_bar() -> None:
 
 
 def test_a_legend_scales_with_its_picture() -> None:
-    """The strip under a photo of 1600 pixels is higher in pixels, and not in proportion."""
+    """The strip below a 1600-pixel photo is higher in pixels, but less than in proportion."""
     small = len(strip())
     large = len(drawn(grey_photo(1600, 1200), torch.zeros(1200, 1600))) - 1200
 

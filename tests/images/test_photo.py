@@ -1,4 +1,4 @@
-"""Photos of every kind are read as their owner sees them, and everything else is refused."""
+"""Photos of every kind are read as viewers show them; everything else is refused."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_rgb_files_keep_every_pixel(tmp_path: Path, extension: str) -> None:
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("extension", ["jpg", "png", "tiff", "webp"])
 def test_photos_are_turned_upright(tmp_path: Path, extension: str, orientation: int) -> None:
-    """What the camera stored for each EXIF orientation of one upright photo comes back upright."""
+    """The stored pixels of each EXIF orientation are read upright."""
     upright = np.kron(COLOURS, np.ones((16, 16, 1), np.uint8))
     turned = upright.swapaxes(0, 1)
     stored = {
@@ -108,14 +108,14 @@ def test_sixteen_bit_greys_are_scaled_not_clipped(tmp_path: Path, extension: str
 
 
 @pytest.mark.parametrize("mode", ["I;16", "I;16L", "I;16B"])
-def test_either_order_of_bytes_reads_the_same(mode: str) -> None:
+def test_either_byte_order_reads_the_same(mode: str) -> None:
     dtype = ">u2" if mode.endswith("B") else "<u2"
     stored = (GREYS.astype(np.uint16) * 257).astype(dtype).tobytes()
 
     np.testing.assert_array_equal(pixels(Image.frombytes(mode, (2, 3), stored)), rgb(GREYS))
 
 
-def test_a_big_endian_sixteen_bit_tiff_reads_right(tmp_path: Path) -> None:
+def test_a_big_endian_sixteen_bit_tiff_is_read_correctly(tmp_path: Path) -> None:
     path = tmp_path / "photo.tiff"
     path.write_bytes(sixteen_bit_tiff(GREYS.astype(">u2") * 257))
     assert stored_mode(path) == "I;16B"
@@ -124,7 +124,7 @@ def test_a_big_endian_sixteen_bit_tiff_reads_right(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("colour_type", [2, 6])
-def test_sixteen_bit_colours_read_right(tmp_path: Path, colour_type: int) -> None:
+def test_sixteen_bit_colours_are_read_correctly(tmp_path: Path, colour_type: int) -> None:
     path = tmp_path / "photo.png"
     opaque = np.dstack([COLOURS, np.full((3, 2), 255, np.uint8)])
     samples = COLOURS if colour_type == 2 else opaque
@@ -136,9 +136,12 @@ def test_sixteen_bit_colours_read_right(tmp_path: Path, colour_type: int) -> Non
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        (GREYS.astype(np.int32) * 257, GREYS),  # fits 16 bits: read as that
+        (GREYS.astype(np.int32) * 257, GREYS),  # fits 16 bits: read as 16 bits
         (GREYS.astype(np.int32) // 2 * 257, GREYS // 2),  # and not stretched
-        (GREYS.astype(np.int32) * 1_000_000, GREYS),  # does not: least to greatest
+        (
+            GREYS.astype(np.int32) * 1_000_000,
+            GREYS,
+        ),  # does not fit: stretched from minimum to maximum
         (GREYS.astype(np.int32) * 100 - 9000, GREYS),
         (GREYS.astype(np.float32) / 255, GREYS),
         (GREYS.astype(np.float32) / 510, (GREYS / 2).round()),  # fits [0, 1]: not stretched
@@ -155,7 +158,7 @@ def test_greys_of_more_than_8_bits_are_read_as_documented(
     assert np.abs(pixels(path).astype(float) - rgb(expected)).max() <= 1
 
 
-def test_palettes_and_bits_are_read(tmp_path: Path) -> None:
+def test_palettes_and_one_bit_images_are_read(tmp_path: Path) -> None:
     path = tmp_path / "photo.png"
     Image.fromarray(COLOURS).quantize(6).save(path)
     assert stored_mode(path) == "P"
@@ -169,7 +172,7 @@ def test_palettes_and_bits_are_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "PA", "RGBa", "La"])
 def test_transparent_parts_become_white(mode: str) -> None:
-    """Opaque stays, transparent is white, half is halfway."""
+    """Opaque pixels stay, transparent ones become white, half-transparent ones are mixed."""
     straight = Image.new("RGBA", (3, 1))
     straight.putdata([(100, 100, 100, 255), (100, 100, 100, 0), (100, 100, 100, 128)])
     image = (straight.convert("LA") if mode == "La" else straight).convert(mode)
@@ -195,7 +198,7 @@ def test_transparent_colours_become_white(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("extension", ["gif", "png", "webp", "tiff"])
-def test_the_first_frame_is_taken(tmp_path: Path, extension: str) -> None:
+def test_the_first_frame_is_read(tmp_path: Path, extension: str) -> None:
     path = tmp_path / f"moving.{extension}"
     frames = [Image.new("RGB", (4, 3), colour) for colour in ("red", "blue", "lime")]
     lossless = {"lossless": True} if extension == "webp" else {}
@@ -309,8 +312,8 @@ def test_files_that_are_not_photos_are_described(
 
 
 @pytest.mark.parametrize("extension", ["jpg", "png", "webp", "gif", "tiff", "bmp"])
-def test_a_photo_cut_short_anywhere_is_refused(tmp_path: Path, extension: str) -> None:
-    """Never half a photo, never another error than ours."""
+def test_a_photo_truncated_anywhere_is_refused(tmp_path: Path, extension: str) -> None:
+    """Never half a photo, and never a foreign error."""
     noise = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
     whole = io.BytesIO()
     Image.fromarray(noise).save(whole, {"jpg": "jpeg"}.get(extension, extension))
@@ -376,7 +379,7 @@ def test_a_folder_is_refused(tmp_path: Path) -> None:
 def test_a_file_without_permission_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Root may read everything, so the system's refusal is played."""
+    """Root may read everything, so the refusal of the system is simulated."""
     path = tmp_path / "photo.png"
     Image.fromarray(COLOURS).save(path)
 
@@ -395,7 +398,7 @@ def test_an_image_without_pixels_is_refused() -> None:
 
 
 def test_a_decompression_bomb_is_refused_from_its_header(tmp_path: Path) -> None:
-    """The header alone tells: the file has no pixels at all, and still is refused as too large."""
+    """Even without any pixels, the file is refused as too large."""
     header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
     path = tmp_path / "bomb.png"
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b""))
@@ -425,7 +428,7 @@ def test_the_pixel_limit_is_independent_of_pillows(
 
 
 def test_reading_does_not_change_pillow_or_warnings(tmp_path: Path) -> None:
-    """A photo over Pillow's soft limit is read without its warning, and nothing stays changed."""
+    """A photo above Pillow's soft limit is read without a warning or lasting changes."""
     path = tmp_path / "wide.png"
     Image.new("1", (9_500, 9_500)).save(path)
     before = (Image.MAX_IMAGE_PIXELS, list(warnings.filters))

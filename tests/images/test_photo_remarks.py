@@ -1,4 +1,4 @@
-"""What of a file is not shown is said; what is no photo is called what it is."""
+"""Unread parts of a file get a remark, and errors name the kind of other files."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_fewer_bits_than_sixteen_are_scaled_with_a_remark(
 
 
 def test_fourteen_bit_greys_are_unchanged_with_a_remark(tmp_path: Path) -> None:
-    """They may as well be a dark photo of 16 bits."""
+    """They could also be a dark 16-bit photo."""
     photo = read(greys(tmp_path / "it.tif", 2**14 - 1))
 
     assert np.asarray(photo.image).max() == 64
@@ -56,7 +56,7 @@ def test_fourteen_bit_greys_are_unchanged_with_a_remark(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("highest", [0, 2**14, 40_000, 65_535])
-def test_greys_at_full_scale_and_black_ones_need_no_remark(highest: int, tmp_path: Path) -> None:
+def test_full_scale_and_black_greys_get_no_remark(highest: int, tmp_path: Path) -> None:
     photo = read(greys(tmp_path / "it.png", highest))
 
     assert photo.remarks == ()
@@ -71,7 +71,7 @@ def test_greys_at_full_scale_and_black_ones_need_no_remark(highest: int, tmp_pat
         ((RAMP * 100_000).astype(np.int32), "from 0 to 100000"),
     ],
 )
-def test_stretched_values_have_a_remark(values: np.ndarray, says: str, tmp_path: Path) -> None:
+def test_stretched_values_get_a_remark(values: np.ndarray, says: str, tmp_path: Path) -> None:
     Image.fromarray(values).save(tmp_path / "it.tif")
 
     assert read(tmp_path / "it.tif").remarks == (
@@ -79,7 +79,7 @@ def test_stretched_values_have_a_remark(values: np.ndarray, says: str, tmp_path:
     )
 
 
-def test_twelve_bit_colours_have_a_remark(tmp_path: Path) -> None:
+def test_twelve_bit_colours_get_a_remark(tmp_path: Path) -> None:
     rows = b"".join(b"\0" + struct.pack(">H", 4095) * 24 for _ in range(8))
     import zlib
 
@@ -89,7 +89,7 @@ def test_twelve_bit_colours_have_a_remark(tmp_path: Path) -> None:
     assert remark.startswith("it.png is nearly black: its 16-bit colours end at 15 of 255.")
 
 
-def test_a_dark_photo_of_eight_bits_needs_no_remark(tmp_path: Path) -> None:
+def test_a_dark_eight_bit_photo_gets_no_remark(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8), (3, 2, 1)).save(tmp_path / "night.png")
 
     assert read(tmp_path / "night.png").remarks == ()
@@ -99,7 +99,7 @@ def test_a_dark_photo_of_eight_bits_needs_no_remark(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["gif", "webp", "png", "avif"])
-def test_unread_frames_have_a_remark(kind: str, tmp_path: Path) -> None:
+def test_unread_frames_get_a_remark(kind: str, tmp_path: Path) -> None:
     path = tmp_path / f"it.{kind}"
     frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue")]
     frames[0].save(path, save_all=True, append_images=frames[1:])
@@ -110,7 +110,7 @@ def test_unread_frames_have_a_remark(kind: str, tmp_path: Path) -> None:
     assert read(path).remarks == ()
 
 
-def test_unread_pages_have_a_remark(tmp_path: Path) -> None:
+def test_unread_pages_get_a_remark(tmp_path: Path) -> None:
     pages = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue")]
     pages[0].save(tmp_path / "it.tif", save_all=True, append_images=pages[1:])
 
@@ -121,7 +121,7 @@ def test_unread_pages_have_a_remark(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
 def test_a_stack_of_grey_pages_is_refused(kind: type[np.generic], tmp_path: Path) -> None:
-    """The bands of a satellite, the slices of a volume: the first alone would be no photo."""
+    """Satellite bands or slices of a volume: the first one alone is not a photo."""
     pages = [Image.fromarray((RAMP * 1).astype(kind))] * 5
     pages[0].save(tmp_path / "it.tif", save_all=True, append_images=pages[1:])
 
@@ -141,7 +141,7 @@ def test_a_smaller_copy_of_a_grey_page_is_not_a_stack(tmp_path: Path) -> None:
     assert read(tmp_path / "it.tif").remarks == ()
 
 
-def test_an_unread_fourth_band_has_a_remark(tmp_path: Path) -> None:
+def test_an_unread_fourth_band_gets_a_remark(tmp_path: Path) -> None:
     body = bytes(8 * 8 * 4) + struct.pack("<4H", 8, 8, 8, 8)
     tags = uncompressed(
         8,
@@ -179,7 +179,7 @@ class Means(nn.Module):
         return self.head(self.features(x).mean((2, 3)))
 
 
-def test_an_explanation_carries_the_remark_and_so_does_its_bank(tmp_path: Path) -> None:
+def test_explanations_and_banks_include_the_remark(tmp_path: Path) -> None:
     torch.manual_seed(0)
     how = package.Preprocess(size=(16, 16), fit="squash", mean=(0.5,) * 3, std=(0.5,) * 3)
     model = package.open_model(Means(), preprocess=how)
@@ -222,10 +222,10 @@ def test_a_run_prints_remarks_and_records_them(tmp_path: Path) -> None:
         model, photos, "scorecam", "quick", out=tmp_path / "run", layer="features.1"
     )
 
-    (remark,) = [each for each in summary.remarks if "not read as they are stored" in each]
+    (remark,) = [text for text in summary.remarks if "not read as they are stored" in text]
     assert remark.startswith("Photos that were not read as they are stored: 1. deep.tif has")
     records = [json.loads(path.read_text()) for path in tmp_path.glob("run/items/*/*/*.json")]
-    assert sorted(("remarks" in each, each["name"]) for each in records) == [
+    assert sorted(("remarks" in record, record["name"]) for record in records) == [
         (False, "plain.png"),
         (True, "deep.tif"),
     ]
@@ -401,10 +401,10 @@ def test_a_lazy_image_is_read_and_stays_open(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
 @pytest.mark.parametrize("extension", ["jpg", "png", "tiff", "webp"])
-def test_the_size_from_the_header_is_that_of_the_photo(
+def test_the_size_from_the_header_equals_that_of_the_photo(
     extension: str, orientation: int, tmp_path: Path
 ) -> None:
-    """Pillow turns the size of a TIFF by itself, in some versions."""
+    """Some versions of Pillow swap the size of a TIFF themselves."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = tmp_path / f"it.{extension}"

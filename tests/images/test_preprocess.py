@@ -1,4 +1,4 @@
-"""What the model sees of a photo, and where in the photo what it saw lies."""
+"""The model's view of a photo, and its position in the photo."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def photo_of(width: int, height: int, seed: int = 0) -> Image.Image:
 @pytest.mark.parametrize(
     "photo_size", [(500, 375), (375, 500), (301, 300), (256, 256), (80, 57), (257, 1000), (3, 2)]
 )
-def test_resize_crop_gives_torchvisions_pixels(
+def test_resize_crop_gives_the_pixels_of_torchvision(
     photo_size: tuple[int, int], size: int, interpolation: str
 ) -> None:
     from torchvision.transforms import InterpolationMode, v2
@@ -173,7 +173,7 @@ def test_resampling_only_the_crop_gives_nearly_the_same_pixels(
     assert np.abs(np.asarray(how.view(photo)) - whole).max() <= 1
 
 
-# ── where it lies ────────────────────────────────────────────────────────────────────────────
+# ── positions ────────────────────────────────────────────────────────────────────────────────
 
 
 @given(PREPROCESSES, SIZES)
@@ -185,7 +185,7 @@ def test_the_crop_is_in_the_centre_of_the_photo(
 
     assert 0 <= left < right <= width
     assert 0 <= top < bottom <= height
-    # In the middle up to half a pixel: of the photo, or of the resized one where that is coarser.
+    # Centred within half a pixel of the photo, or of the resized photo if that is coarser.
     assert abs(left + right - width) <= max(1, (right - left) / how.size[1]) + 1e-6
     assert abs(top + bottom - height) <= max(1, (bottom - top) / how.size[0]) + 1e-6
 
@@ -227,8 +227,8 @@ def test_a_bright_block_is_in_its_box(
     width, height = photo_size
     how = preprocess(size, fit, fraction=fraction)
     left, top, right, bottom = how.crop_box(photo_size)
-    # Eight pixels from the border or more. Pillow weighs each output pixel's inputs to one, so that
-    # the total of a much smaller block depends on its place.
+    # At least eight pixels from the border. Pillow normalises the weights of each output pixel, so
+    # the total of a much smaller block depends on its position.
     x = int(left + 8 + where[0] * (right - left - 32))
     y = int(top + 8 + where[1] * (bottom - top - 36))
     pixels = np.zeros((height, width, 3), np.uint8)
@@ -245,7 +245,7 @@ def test_a_bright_block_is_in_its_box(
     assert (brightness * rows).sum() / total == pytest.approx((y1 + y2) / 2, abs=0.05)
 
 
-def test_boxes_are_clipped_to_what_the_model_sees() -> None:
+def test_boxes_are_clipped_to_the_view_of_the_model() -> None:
     """Of a 400 x 200 photo the model sees x in 150..250, y in 50..150, at a tenth of the size."""
     how = preprocess((10, 10), "crop_resize", fraction=0.5)
     boxes = [[0, 0, 400, 200], [160, 40, 180, 100], [0, 0, 100, 200], [250, 50, 400, 150]]
@@ -283,7 +283,7 @@ def test_boxes_of_another_shape_are_refused(boxes: Any) -> None:
 
 @given(PREPROCESSES, SIZES)
 def test_masks_are_mapped_like_the_photo(how: Preprocess, photo_size: tuple[int, int]) -> None:
-    """Booleans are what the nearest filter makes of them, but for ties between two pixels."""
+    """Booleans equal the nearest filter, except for ties between two pixels."""
     width, height = photo_size
     left, top, right, bottom = box = how.crop_box(photo_size)
     mask = np.random.default_rng(0).random((height, width)) < 0.4
@@ -302,7 +302,7 @@ def test_masks_are_mapped_like_the_photo(how: Preprocess, photo_size: tuple[int,
 
 
 def test_masks_of_floats_are_averaged() -> None:
-    """Twelve rows become three: each is the average that the smoothing filter takes there."""
+    """Twelve rows become three: each is the average of the smoothing filter."""
     how = preprocess((3, 2), "squash")
     mask = np.zeros((12, 8))
     mask[4:8, :] = 1
@@ -347,7 +347,7 @@ def test_a_map_of_the_photos_size_is_unchanged() -> None:
 
 
 def test_a_map_is_interpolated_between_centres() -> None:
-    """Two columns on eight, worked out by hand: centres at 2 and 6, flat beyond them."""
+    """Two columns on eight, by hand: centres at 2 and 6, constant beyond them."""
     how = preprocess((1, 2), "squash")
 
     laid = how.to_photo(torch.tensor([[0.0, 4.0]]), (8, 3))
@@ -357,7 +357,7 @@ def test_a_map_is_interpolated_between_centres() -> None:
 
 
 @pytest.mark.parametrize("photo_size", [(64, 50), (50, 64), (20, 33), (200, 31)])
-def test_a_squashed_map_is_torchs_bilinear_one(photo_size: tuple[int, int]) -> None:
+def test_a_squashed_map_equals_torchs_bilinear_resize(photo_size: tuple[int, int]) -> None:
     heatmap = torch.rand(7, 9)
     expected = torch.nn.functional.interpolate(
         heatmap[None, None], size=photo_size[::-1], mode="bilinear", align_corners=False
@@ -398,7 +398,7 @@ def test_a_flat_map_covers_exactly_the_crop(how: Preprocess, photo_size: tuple[i
 def test_a_linear_map_stays_linear_on_the_photo(
     fit: str, size: tuple[int, int], photo_size: tuple[int, int], fraction: float
 ) -> None:
-    """A map of each pixel's own x comes out as x in the photo: no shift, no stretch, no swap."""
+    """A map of x coordinates stays x on the photo: no shift, stretch or swap."""
     how = preprocess(size, fit, fraction=fraction)
     height, width = size
     left, top, right, bottom = how.crop_box(photo_size)
@@ -503,7 +503,7 @@ def test_missing_keys_are_named_in_the_error(key: str) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1, 2]", '"imagenet"', b"\xff\xfe\x00"])
-def test_a_file_without_a_preprocessing_is_refused(tmp_path: Path, content: str | bytes) -> None:
+def test_a_file_without_preprocessing_is_refused(tmp_path: Path, content: str | bytes) -> None:
     path = tmp_path / "preprocess.json"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
 

@@ -1,7 +1,7 @@
-"""Weights, models and banks that are none are refused, and nothing in them runs.
+"""Invalid weights, models and banks are refused, and no code in them runs.
 
-Refused means: exit code 2, nothing on stdout, and one paragraph on stderr that says what happened,
-what probably caused it, and what to try.
+Refused means exit code 2, nothing on stdout, and one paragraph on stderr: what happened, the likely
+cause, and what to try.
 """
 
 from __future__ import annotations
@@ -19,20 +19,13 @@ import scorecam as package
 import toy_models
 from command_line import (
     Answer,
-    furnish,
     listing,
     options,
     refused,
     scorecam,
 )
 
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with two photos, in which every test runs."""
-    furnish(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("photo_folder")
 
 
 def explain(*words: str, model: str = "spied", **changes: str | None) -> Answer:
@@ -44,7 +37,7 @@ def explain(*words: str, model: str = "spied", **changes: str | None) -> Answer:
 
 
 class Trap:
-    """Unpickled carelessly, it makes the file `sprung`."""
+    """Creates the file `sprung` when unpickled carelessly."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Path.touch, (Path("sprung"),)
@@ -127,7 +120,7 @@ def test_weights_of_another_architecture_are_refused() -> None:
     refused(with_weights("weights.pt"), "another architecture", "layer0.conv.weight")
 
 
-def test_weights_that_lack_one_tensor_are_refused() -> None:
+def test_weights_without_one_tensor_are_refused() -> None:
     left = toy_models.tiny().state_dict()
     del left["body.2.bias"]
     safetensors.torch.save_file(left, "weights.safetensors")
@@ -135,7 +128,7 @@ def test_weights_that_lack_one_tensor_are_refused() -> None:
     refused(with_weights("weights.safetensors", "tiny"), "1 missing: body.2.bias")
 
 
-def test_weights_with_nan_are_refused_when_they_score() -> None:
+def test_weights_with_nan_are_refused_at_the_first_pass() -> None:
     refused(explain(model="with_nan"), "NaN", "weights")
     torch.save(toy_models.with_nan().state_dict(), "weights.pt")
     refused(with_weights("weights.pt", "tiny"), "NaN", "weights")
@@ -154,9 +147,7 @@ def test_weights_with_nan_are_refused_when_they_score() -> None:
         ("never_fits", ["Memory ran out", "smaller"]),
     ],
 )
-def test_an_exception_in_the_model_is_not_reported_as_our_bug(
-    model: str, phrases: list[str]
-) -> None:
+def test_an_exception_in_the_model_is_not_an_internal_error(model: str, phrases: list[str]) -> None:
     refused(explain(model=model), *phrases)
 
 

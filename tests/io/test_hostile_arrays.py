@@ -1,4 +1,4 @@
-"""A NumPy file of another program is read within its size, or refused in words."""
+"""A foreign NumPy file is read within its size, or refused with an error."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def saved(array: Any, **options: Any) -> bytes:
 
 
 def with_header(shape: str, descr: str = "'<f4'", data: bytes = b"", version: int = 1) -> bytes:
-    """A file of a header that no library would write."""
+    """A file with a hand-written header."""
     header = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}\n".encode()
     length = len(header).to_bytes(2 if version == 1 else 4, "little")
     return b"\x93NUMPY" + bytes([version, 0]) + length + header + data
 
 
 class Bomb:
-    """Its pickle makes a file where it is read."""
+    """Unpickling it creates a file."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return os.mkdir, ("sprung",)
@@ -52,27 +52,27 @@ def test_arrays_of_every_number_type_are_read(
 ) -> None:
     array = np.arange(12).reshape(3, 4).astype(dtype, order=order)
     (tmp_path / "map.npy").write_bytes(saved(array, version=version))
-    found = read_npy(tmp_path / "map.npy", MAP)
-    np.testing.assert_array_equal(found, array)
-    assert found.dtype.isnative
-    torch.from_numpy(np.array(found, np.float32))
+    result = read_npy(tmp_path / "map.npy", MAP)
+    np.testing.assert_array_equal(result, array)
+    assert result.dtype.isnative
+    torch.from_numpy(np.array(result, np.float32))
 
 
 FILES: dict[str, bytes] = {
     "nothing": b"",
-    "a magic alone": b"\x93NUMPY",
-    "cut short": saved(np.ones((3, 4)))[:-1],
+    "only the magic": b"\x93NUMPY",
+    "truncated": saved(np.ones((3, 4)))[:-1],
     "a byte too many": saved(np.ones((3, 4))) + b"\0",
     "terabytes": with_header("(1000000, 1000000)"),
-    "a shape without end": with_header("(" + "9" * 3000 + ",)"),
-    "a shape that runs over": with_header("(4294967296, 4294967296)"),
+    "a shape with 3000 digits": with_header("(" + "9" * 3000 + ",)"),
+    "a shape that overflows": with_header("(4294967296, 4294967296)"),
     "a negative shape": with_header("(-1,)", data=b"\0" * 4),
     "two negative axes": with_header("(-1, -1)", data=b"\0" * 4),
     "a shape in fractions": with_header("(2.0, 2)", data=b"\0" * 16),
-    "a shape of truths": with_header("(True, 1.5)", data=b"\0" * 4),
+    "a shape with a boolean": with_header("(True, 1.5)", data=b"\0" * 4),
     "a shape of text": with_header("'ab'"),
     "objects": saved(np.array([Bomb()], dtype=object)),
-    "objects that are said to be numbers": with_header("(9,)", "'|O'", pickle.dumps([Bomb()])),
+    "objects declared as numbers": with_header("(9,)", "'|O'", pickle.dumps([Bomb()])),
     "text": saved(np.array(["a", "bc"])),
     "bytes": saved(np.array([b"a"])),
     "dates": saved(np.array(["2020-01-01"], dtype="datetime64[D]")),
@@ -80,7 +80,7 @@ FILES: dict[str, bytes] = {
     "records": saved(np.zeros(2, dtype=[("x", "<f4"), ("y", "<i4")])),
     "records of nothing": with_header("(1000000000000,)", "'|V0'"),
     "text of nothing": with_header("(1000000000000,)", "'<U0'"),
-    "a type that is none": with_header("(1,)", "'<f3'", b"\0" * 4),
+    "an invalid type": with_header("(1,)", "'<f3'", b"\0" * 4),
     "a type that is a call": with_header("(1,)", "__import__('os').mkdir('sprung')", b"\0" * 4),
     "a header nested deeply": with_header("(" * 5000 + ")" * 5000),
     "a later version": with_header("(1,)", data=b"\0" * 4, version=9),
@@ -101,7 +101,7 @@ def test_a_hostile_array_file_is_refused(
     assert not Path("sprung").exists()
 
 
-def test_mutated_files_are_arrays_or_refused(tmp_path: Path) -> None:
+def test_a_mutated_file_is_an_array_or_is_refused(tmp_path: Path) -> None:
     draw = random.Random(5)
     whole = saved(np.random.default_rng(0).random((3, 4)).astype(np.float32))
     path = tmp_path / "map.npy"
@@ -113,11 +113,11 @@ def test_mutated_files_are_arrays_or_refused(tmp_path: Path) -> None:
             content[at : at + draw.choice([0, 1])] = draw.choice([b"9", b"-", b"\0", b"\xff", b"("])
         path.write_bytes(bytes(content))
         try:
-            found = read_npy(path, MAP)
+            result = read_npy(path, MAP)
         except ValueError:
             continue
         arrays += 1
-        assert found.nbytes <= len(content)
+        assert result.nbytes <= len(content)
     assert 0 < arrays < 2000
 
 
@@ -145,7 +145,7 @@ def case(name: str) -> Case:
         with_header("(0, 1000000000000)"),
     ],
 )
-def test_a_map_that_cannot_be_used_is_a_photo_error(tmp_path: Path, content: bytes) -> None:
+def test_an_unusable_map_is_a_photo_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "cat.npy").write_bytes(content)
     (method,) = parse_methods(f"maps:dir={tmp_path}")
     with pytest.raises(ScorecamError) as raised:

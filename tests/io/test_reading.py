@@ -1,4 +1,4 @@
-"""Foreign files are regular, bounded, and refused in words."""
+"""Foreign files must be regular and limited in size; others are refused with an error."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_devices_are_refused_without_reading_them() -> None:
         read_bytes("/dev/zero", LIST)
 
 
-def test_a_small_file_costs_little_memory_however_large_it_might_be(tmp_path: Path) -> None:
+def test_a_small_file_needs_little_memory_despite_a_large_limit(tmp_path: Path) -> None:
     file = tmp_path / "list.txt"
     file.write_bytes(b"x" * 100)
     tracemalloc.start()

@@ -72,7 +72,7 @@ def test_smoothgrad_of_a_linear_network_is_its_gradient(known: Case) -> None:
 
 
 @needs_libraries
-def test_integrated_gradients_of_a_linear_network_are_weight_times_value(known: Case) -> None:
+def test_integrated_gradients_when_linear_are_weight_times_value(known: Case) -> None:
     expected = (WEIGHTS[0].abs()[:, None, None] * known.image).sum(dim=0)
     torch.testing.assert_close(heatmap("integrated", known), expected)
 

@@ -59,7 +59,7 @@ def test_random_has_one_number_per_cell_of_the_layer(case: Case) -> None:
     torch.testing.assert_close(upsample(centres[None], (24, 40))[0], result, rtol=0, atol=0.15)
 
 
-def test_random_differs_between_images_and_seeds_but_not_between_runs(case: Case) -> None:
+def test_random_depends_only_on_the_image_and_the_seed(case: Case) -> None:
     result = heatmap("random", case)
     state = torch.random.get_rng_state()
     torch.rand(3)

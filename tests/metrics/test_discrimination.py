@@ -1,4 +1,4 @@
-"""Whether the maps of two classes tell their objects apart."""
+"""Maps of two classes must be on different objects."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from scorecam.metrics.discrimination import discriminates, energy
 from scorecam.testing import Regions, regions
 
 
-def test_energy_is_the_share_inside() -> None:
+def test_energy_is_the_share_inside_the_object() -> None:
     heatmap = torch.tensor([[1.0, 3.0], [0.0, -5.0]])
     assert energy(heatmap, torch.tensor([[1.0, 0.0], [0.0, 1.0]])) == 0.25
     assert math.isnan(energy(torch.zeros(2, 2), torch.ones(2, 2)))
 
 
-def test_the_map_with_more_of_itself_in_the_object_is_right() -> None:
+def test_the_map_with_more_energy_in_the_object_is_right() -> None:
     own, other = torch.tensor([[3.0, 1.0]]), torch.tensor([[1.0, 3.0]])
     left = torch.tensor([[True, False]])
     assert discriminates(own, other, left) is True
@@ -26,7 +26,7 @@ def test_the_map_with_more_of_itself_in_the_object_is_right() -> None:
     assert discriminates(own, torch.zeros(1, 2), left) is None
 
 
-def test_score_cam_tells_the_classes_of_a_known_network_apart() -> None:
+def test_score_cam_discriminates_the_classes_of_a_known_network() -> None:
     network = Regions(torch.tensor([[0.5, 0.1], [0.1, 0.5]]))
     image = regions((20, 16), 8, 8)
     bank = ScoreCAM(network, "maps").bank(image)

@@ -1,4 +1,4 @@
-"""Measures of heatmaps whose values are known on paper."""
+"""Metrics of heatmaps, with values that can be computed by hand."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from scorecam.metrics.names import METRICS, PRESETS, parse_metrics
 from scorecam.metrics.similarity import pearson
 
 HEIGHT, WIDTH = 10, 20  # 200 pixels: 100 steps of two
-ROW, COLUMN = 2, 13  # the one pixel that the model looks at; its column is beyond the height
+ROW, COLUMN = 2, 13  # the only pixel the model sees; its column exceeds the height
 
 
 def one_pixel(images: Tensor) -> Tensor:
-    """A model that sees a single pixel: its probability is that pixel's value."""
+    """A model that sees a single pixel; the probability is its value."""
     return images[:, 0, ROW, COLUMN]
 
 
@@ -49,7 +49,7 @@ def worst() -> Tensor:
 # ── deletion and insertion ───────────────────────────────────────────────────────────────────
 
 
-def test_the_perfect_map_deletes_at_once_and_inserts_at_once() -> None:
+def test_the_perfect_map_deletes_and_inserts_first() -> None:
     half_a_step = 0.5 / 100
     assert Deletion().measure(seen(perfect())).values["deletion"] == pytest.approx(half_a_step)
     assert Insertion().measure(seen(perfect())).values["insertion"] == pytest.approx(
@@ -67,9 +67,9 @@ def test_curves_have_101_points_and_the_known_ends() -> None:
     def brightness(images: Tensor) -> Tensor:
         return images.mean(dim=(1, 2, 3))
 
-    found = seen(torch.rand(224, 224), brightness)
-    down = Deletion().measure(found).curves["deletion"]
-    up = Insertion().measure(found).curves["insertion"]
+    result = seen(torch.rand(224, 224), brightness)
+    down = Deletion().measure(result).curves["deletion"]
+    up = Insertion().measure(result).curves["insertion"]
     assert len(down) == len(up) == 101
     assert (down[0], down[-1], up[0], up[-1]) == pytest.approx((1, 0, 0, 1))
     # Every pixel counts the same: the curves are straight lines.
@@ -77,20 +77,20 @@ def test_curves_have_101_points_and_the_known_ends() -> None:
 
 
 def test_ties_are_broken_in_reading_order() -> None:
-    """Of a flat map the first half of the rows goes first."""
-    asked: list[Tensor] = []
+    """For a flat map, the first half of the rows goes first."""
+    scored: list[Tensor] = []
 
     def remember(images: Tensor) -> Tensor:
-        asked.extend(images)
+        scored.extend(images)
         return images.mean(dim=(1, 2, 3))
 
     Deletion(steps=2).measure(seen(torch.ones(4, 6), remember))
-    [halfway] = [image for image in asked if 0 < float(image.sum()) < image.numel()]
+    [halfway] = [image for image in scored if 0 < float(image.sum()) < image.numel()]
     assert float(halfway[:, :2].sum()) == 0
     assert float(halfway[:, 2:].min()) == 1
 
 
-def test_what_is_deleted_shows_the_fill_and_insertion_starts_from_it() -> None:
+def test_deleted_pixels_get_the_fill_and_insertion_starts_with_it() -> None:
     fill = torch.full((3, HEIGHT, WIDTH), 0.25)
     down = Deletion().measure(seen(perfect(), fill=fill)).curves["deletion"]
     up = Insertion().measure(seen(perfect(), fill=fill)).curves["insertion"]
@@ -100,15 +100,15 @@ def test_what_is_deleted_shows_the_fill_and_insertion_starts_from_it() -> None:
 def test_insertion_can_start_from_a_blurred_image() -> None:
     image = torch.zeros(3, 15, 21)
     image[:, 7, 10] = 1.0
-    found = Seen(torch.ones(15, 21), image, lambda images: images[:, 0, 7, 10])
-    start = METRICS["insertion-blurred"].measure(found).curves["insertion_blurred"][0]
+    result = Seen(torch.ones(15, 21), image, lambda images: images[:, 0, 7, 10])
+    start = METRICS["insertion-blurred"].measure(result).curves["insertion_blurred"][0]
     bell = torch.exp(-(torch.arange(-5.0, 6) ** 2) / 50)
     assert start == pytest.approx(float((bell[5] / bell.sum()) ** 2))
     assert float(blurred(torch.ones(1, 31, 31))[0, 15, 15]) == pytest.approx(1)
 
 
 @hypothesis.given(st.integers(2, 9), st.integers(2, 9), st.integers(0, 2**31))
-def test_curves_depend_on_ranks_alone(height: int, width: int, seed: int) -> None:
+def test_curves_depend_only_on_ranks(height: int, width: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     heatmap = torch.rand(height, width, generator=generator)
     weights = torch.rand(height, width, generator=generator)
@@ -132,7 +132,7 @@ def test_recognition_of_the_perfect_and_the_worst_map() -> None:
     assert good["average_increase"] == bad["average_increase"] == 0
 
 
-def test_increase_and_gain_where_hiding_helps() -> None:
+def test_hiding_pixels_can_give_increase_and_gain() -> None:
     """The model is at 0.6, and at 0.8 once the last pixel is hidden."""
 
     def ask(images: Tensor) -> Tensor:
@@ -155,7 +155,7 @@ def test_the_drop_is_relative_to_the_images_own_probability() -> None:
 
 
 @pytest.mark.parametrize("muted", [0.0, 0.25, 0.5, 1.0])
-def test_exactly_that_share_is_muted_even_of_a_flat_map(muted: float) -> None:
+def test_the_exact_share_is_masked_even_for_a_flat_map(muted: float) -> None:
     for heatmap in (torch.ones(7, 9), torch.rand(7, 9), torch.zeros(7, 9)):
         mask = shown(heatmap, muted, soft=False)
         assert int(mask.sum()) == 63 - round(muted * 63)
@@ -167,22 +167,22 @@ def test_a_soft_mask_keeps_the_scaled_values_of_one_half() -> None:
     assert shown(heatmap, soft=False).tolist() == [[0, 0], [1, 1]]
 
 
-def test_a_flat_map_shows_everything_or_nothing() -> None:
+def test_a_flat_map_keeps_everything_or_nothing() -> None:
     assert soft_mask(torch.full((2, 2), 3.0)).tolist() == [[1, 1], [1, 1]]
     assert soft_mask(torch.zeros(2, 2)).tolist() == [[0, 0], [0, 0]]
 
 
 @pytest.mark.parametrize("answer", [math.nan, math.inf, 3.0, -2.0])
-def test_answers_that_are_no_probabilities_are_no_perfect_score(answer: float) -> None:
-    """The photo is at 0.5; what is left of it gets an answer that means nothing."""
+def test_invalid_probabilities_are_not_a_perfect_score(answer: float) -> None:
+    """The photo scores 0.5; masked photos get an invalid probability."""
 
     def ask(images: Tensor) -> Tensor:
         whole = (images == 1).flatten(1).all(dim=1)
         return torch.where(whole, 0.5, answer)
 
-    found = seen(torch.rand(HEIGHT, WIDTH), ask, explain=lambda image: image[0] + torch.rand(1))
-    assert not Recognition().measure(found).values
-    assert set(ADCC().measure(found).undefined) >= {"drop_soft", "adcc"}
+    result = seen(torch.rand(HEIGHT, WIDTH), ask, explain=lambda image: image[0] + torch.rand(1))
+    assert not Recognition().measure(result).values
+    assert set(ADCC().measure(result).undefined) >= {"drop_soft", "adcc"}
 
 
 def test_a_map_of_another_size_or_with_nan_is_refused() -> None:
@@ -193,7 +193,7 @@ def test_a_map_of_another_size_or_with_nan_is_refused() -> None:
         Seen(torch.full((HEIGHT, WIDTH), math.nan), image, one_pixel)
 
 
-def test_what_cannot_be_said_is_undefined_with_a_reason() -> None:
+def test_undefined_metrics_have_a_reason() -> None:
     nothing = Recognition().measure(seen(perfect(), lambda images: images[:, 0, 0, 0] * 0))
     assert set(nothing.undefined) == {"average_drop"}
     certain = Recognition().measure(seen(perfect()))
@@ -210,7 +210,7 @@ def located(heatmap: Tensor, box: tuple[float, ...] | None = None, mask: Tensor 
 
 
 def test_energy_is_one_inside_and_zero_outside_the_object() -> None:
-    box = (12.0, 1.0, 16.0, 5.0)  # x from 12 to 16: only there if x is the second axis
+    box = (12.0, 1.0, 16.0, 5.0)  # x from 12 to 16, which exists only on the second axis
     inside, outside = torch.zeros(HEIGHT, WIDTH), torch.ones(HEIGHT, WIDTH)
     inside[1:5, 12:16] = 3.0
     outside[1:5, 12:16] = 0.0
@@ -221,14 +221,14 @@ def test_energy_is_one_inside_and_zero_outside_the_object() -> None:
         assert values["chance_box"] == pytest.approx(area)
 
 
-def test_energy_is_of_the_raw_map() -> None:
+def test_energy_uses_the_raw_map() -> None:
     """Subtracting the minimum would make this 1."""
     heatmap = torch.ones(4, 4)
     heatmap[0, 0] = 2
     assert Energy().measure(located(heatmap, (0, 0, 1, 1))).values["energy_box"] == 2 / 17
 
 
-def test_energy_in_a_mask_is_relevance_mass_accuracy() -> None:
+def test_energy_in_a_mask_equals_relevance_mass_accuracy() -> None:
     heatmap, mask = torch.rand(6, 9), torch.rand(6, 9) > 0.6
     expected = float((heatmap * mask).sum() / heatmap.sum())  # Quantus' formula
     assert Energy().measure(located(heatmap, mask=mask)).values["energy_mask"] == pytest.approx(
@@ -236,7 +236,7 @@ def test_energy_in_a_mask_is_relevance_mass_accuracy() -> None:
     )
 
 
-def test_pixels_that_a_box_cuts_count_in_part_and_overlaps_count_once() -> None:
+def test_cut_pixels_count_in_part_and_overlaps_once() -> None:
     cut = covered(torch.tensor([[0.5, 0.0, 2.0, 1.0]]), (2, 3))
     assert cut.tolist() == [[0.5, 1, 0], [0, 0, 0]]
     twice = covered(torch.tensor([[0.0, 0.0, 2.0, 1.0], [1.0, 0.0, 3.0, 1.0]]), (1, 3))
@@ -244,7 +244,7 @@ def test_pixels_that_a_box_cuts_count_in_part_and_overlaps_count_once() -> None:
 
 
 @hypothesis.given(st.lists(st.floats(0, 8, width=32), min_size=4, max_size=4))
-def test_the_covered_area_is_the_boxs(numbers: list[float]) -> None:
+def test_the_covered_area_is_that_of_the_box(numbers: list[float]) -> None:
     (left, right), (top, bottom) = sorted(numbers[:2]), sorted(numbers[2:])
     area = float(covered(torch.tensor([[left, top, right, bottom]]), (8, 8)).sum())
     assert area == pytest.approx((right - left) * (bottom - top), abs=1e-4)
@@ -267,12 +267,14 @@ def test_overlap_with_a_mask() -> None:
     assert "constant" in str(Overlap().measure(located(torch.zeros(2, 2), mask=mask)))
 
 
-@pytest.mark.parametrize("metric", [Energy(), Pointing(), Overlap()], ids=lambda each: each.name)
-def test_without_a_place_nothing_is_said_and_the_reason_is(metric: object) -> None:
-    found = metric.measure(seen(perfect(), truth=Truth(why="Nobody drew a box.")))
-    assert not found.values
-    assert set(found.undefined) == {outcome.name for outcome in metric.outcomes}
-    assert set(found.undefined.values()) == {"Nobody drew a box."}
+@pytest.mark.parametrize(
+    "metric", [Energy(), Pointing(), Overlap()], ids=lambda metric: metric.name
+)
+def test_localisation_without_an_object_is_undefined(metric: object) -> None:
+    result = metric.measure(seen(perfect(), truth=Truth(why="Nobody drew a box.")))
+    assert not result.values
+    assert set(result.undefined) == {outcome.name for outcome in metric.outcomes}
+    assert set(result.undefined.values()) == {"Nobody drew a box."}
 
 
 def test_an_object_outside_the_input_is_undefined() -> None:
@@ -293,13 +295,13 @@ def test_a_map_of_zeros_has_no_energy() -> None:
 def test_adcc_and_its_parts() -> None:
     heatmap = torch.tensor([[1.0, 0.5], [0.0, 0.5]])
     # Half of the class is in the first pixel, half in the third: the mask hides the latter.
-    found = Seen(
+    result = Seen(
         heatmap,
         torch.ones(1, 2, 2),
         lambda images: 0.4 * images[:, 0, 0, 0] + 0.4 * images[:, 0, 1, 0],
         explain=lambda image: image[0] ** 2,
     )
-    values = ADCC().measure(found).values
+    values = ADCC().measure(result).values
     coherency = (pearson(heatmap, heatmap**2) + 1) / 2
     assert values["complexity"] == 0.5
     assert values["drop_soft"] == pytest.approx(0.5)
@@ -307,17 +309,17 @@ def test_adcc_and_its_parts() -> None:
     assert values["adcc"] == pytest.approx(3 / (1 / coherency + 1 / 0.5 + 1 / 0.5))
 
 
-def test_fake_cam_deceives_the_drop_and_not_adcc() -> None:
+def test_fake_cam_deceives_the_drop_but_not_adcc() -> None:
     fake = torch.ones(HEIGHT, WIDTH)
     fake[0, 0] = 0
-    found = seen(fake, explain=lambda _: fake)
-    assert ADCC().measure(found).values["drop_soft"] == 0
-    assert ADCC().measure(found).values["adcc"] < 0.02
+    result = seen(fake, explain=lambda _: fake)
+    assert ADCC().measure(result).values["drop_soft"] == 0
+    assert ADCC().measure(result).values["adcc"] < 0.02
 
 
-def test_adcc_of_maps_whose_method_is_not_at_hand() -> None:
-    found = ADCC().measure(seen(perfect()))
-    assert set(found.undefined) == {"coherency", "adcc"}
+def test_adcc_without_the_method_is_undefined() -> None:
+    result = ADCC().measure(seen(perfect()))
+    assert set(result.undefined) == {"coherency", "adcc"}
 
 
 def test_pearson_of_known_pairs() -> None:
@@ -326,30 +328,32 @@ def test_pearson_of_known_pairs() -> None:
     assert math.isnan(pearson(torch.ones(3), torch.rand(3)))
 
 
-# ── all of them ──────────────────────────────────────────────────────────────────────────────
+# ── all metrics ──────────────────────────────────────────────────────────────────────────────
 
 
 @hypothesis.given(st.floats(1e-6, 1e6), st.integers(0, 2**31))
 @hypothesis.settings(max_examples=20)
-def test_no_measure_depends_on_the_maps_scale(factor: float, seed: int) -> None:
+def test_no_metric_depends_on_the_scale_of_the_map(factor: float, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     heatmap = torch.rand(6, 8, generator=generator)
     truth = Truth(torch.tensor([[1.0, 2.0, 5.0, 6.0]]), torch.rand(6, 8, generator=generator) > 0.5)
 
     def measured(of: Tensor) -> list[float]:
-        found = seen(of, lambda images: images[:, 0, 3, 4] * 0.9, truth=truth)
-        return [value for each in METRICS.values() for value in each.measure(found).values.values()]
+        result = seen(of, lambda images: images[:, 0, 3, 4] * 0.9, truth=truth)
+        return [
+            value for metric in METRICS.values() for value in metric.measure(result).values.values()
+        ]
 
     assert measured(heatmap) == pytest.approx(measured(heatmap * factor), abs=1e-4)
 
 
-def test_every_measure_accounts_for_each_of_its_outcomes() -> None:
+def test_every_metric_reports_each_of_its_outcomes() -> None:
     truth = Truth(torch.tensor([[1.0, 2.0, 5.0, 6.0]]))
-    found = seen(torch.rand(HEIGHT, WIDTH), truth=truth, explain=lambda image: image[0])
+    result = seen(torch.rand(HEIGHT, WIDTH), truth=truth, explain=lambda image: image[0])
     for metric in METRICS.values():
-        measured = metric.measure(found)
-        told = {*measured.values, *measured.undefined}
-        assert told == {outcome.name for outcome in metric.outcomes}
+        measured = metric.measure(result)
+        reported = {*measured.values, *measured.undefined}
+        assert reported == {outcome.name for outcome in metric.outcomes}
         assert all(map(math.isfinite, measured.values.values()))
     names = [outcome.name for metric in METRICS.values() for outcome in metric.outcomes]
     assert len(set(names)) == len(names)
@@ -357,9 +361,9 @@ def test_every_measure_accounts_for_each_of_its_outcomes() -> None:
 
 def test_volumes_and_signals_are_measured_too() -> None:
     for size in ((12,), (3, 4, 5)):
-        found = Seen(torch.rand(size), torch.ones(2, *size), lambda x: x.flatten(1).mean(dim=1))
+        result = Seen(torch.rand(size), torch.ones(2, *size), lambda x: x.flatten(1).mean(dim=1))
         for metric in (Recognition(), Deletion(), Insertion()):
-            assert metric.measure(found).values
+            assert metric.measure(result).values
 
 
 def test_names_and_presets() -> None:
@@ -379,7 +383,7 @@ def test_names_and_presets() -> None:
 
 
 class Given:
-    """What torchcam's measures take for an extractor: maps that are given."""
+    """An extractor with given maps, as torchcam's metrics expect."""
 
     def __init__(self, model: nn.Module, maps: Tensor) -> None:
         self.model = model
@@ -397,7 +401,7 @@ class Given:
 
 @pytest.mark.needs("peers")
 @pytest.mark.parametrize("size", [(20, 20), (17, 23), (30, 41)])
-def test_the_same_as_torchcams_measures(size: tuple[int, int]) -> None:
+def test_metrics_equal_torchcams(size: tuple[int, int]) -> None:
     from torchcam import metrics
 
     torch.manual_seed(3)
@@ -420,9 +424,9 @@ def test_the_same_as_torchcams_measures(size: tuple[int, int]) -> None:
             def ask(some: Tensor, column: int = column) -> Tensor:
                 return network(some)[:, column].detach()
 
-            found = Seen(heatmap, image, ask)
+            result = Seen(heatmap, image, ask)
             for metric in (whole, Deletion(), Insertion()):
-                for name, value in metric.measure(found).values.items():
+                for name, value in metric.measure(result).values.items():
                     ours.setdefault(name, []).append(value)
     mean = {name: sum(values) / len(values) for name, values in ours.items()}
     summary = {**theirs.summary(), **curves.summary()}
@@ -434,16 +438,16 @@ def test_the_same_as_torchcams_measures(size: tuple[int, int]) -> None:
     )
     assert mean["deletion"] == pytest.approx(deletion, abs=1e-6)
     assert mean["insertion"] == pytest.approx(insertion, abs=1e-6)
-    assert mean["average_drop"] > 0.01  # the parity is not of zeros
+    assert mean["average_drop"] > 0.01  # the compared values are not zero
 
 
-def test_maps_on_another_scale_than_the_image_are_judged_as_they_are() -> None:
-    """A foreign map may be signed: localisation counts what is positive."""
+def test_maps_of_any_scale_are_measured_unchanged() -> None:
+    """A foreign map may be signed; localisation counts positive values."""
     signed = torch.tensor([[-5.0, 1.0], [0.0, 1.0]])
     assert Energy().measure(located(signed, (1, 0, 2, 1))).values["energy_box"] == 0.5
-    found = replace(located(signed, (1, 0, 2, 1)), ask=lambda images: images[:, 0, 0, 1])
-    assert Recognition().measure(found).values["average_drop"] == 0
+    result = replace(located(signed, (1, 0, 2, 1)), ask=lambda images: images[:, 0, 0, 1])
+    assert Recognition().measure(result).values["average_drop"] == 0
 
 
-def test_ranks_are_places() -> None:
+def test_ranks_are_positions_in_the_order() -> None:
     assert ranks(torch.tensor([[3.0, 1.0], [3.0, 2.0]])).tolist() == [[0, 3], [1, 2]]

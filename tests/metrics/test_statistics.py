@@ -14,17 +14,17 @@ from scorecam.metrics.statistics import interval, paired, wilson
 pytestmark = pytest.mark.needs("eval")
 
 
-def test_the_mean_and_an_interval_around_it() -> None:
+def test_a_mean_has_an_interval_around_it() -> None:
     values = np.random.default_rng(0).normal(3.0, 1.0, 400)
-    found = interval(values.tolist())
-    half = 1.96 * values.std() / 20  # what theory says of 400 values
-    assert found.mean == pytest.approx(values.mean())
-    assert found.mean - found.low == pytest.approx(half, rel=0.1)
-    assert found.high - found.mean == pytest.approx(half, rel=0.1)
-    assert found.n == 400
+    result = interval(values.tolist())
+    half = 1.96 * values.std() / 20  # the theoretical value for 400 values
+    assert result.mean == pytest.approx(values.mean())
+    assert result.mean - result.low == pytest.approx(half, rel=0.1)
+    assert result.high - result.mean == pytest.approx(half, rel=0.1)
+    assert result.n == 400
 
 
-def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
+def test_intervals_have_about_their_nominal_coverage() -> None:
     random = np.random.default_rng(1)
     hits = [not interval(random.random(60).tolist()).excludes(0.5) for _ in range(120)]
     assert 0.88 <= np.mean(hits) <= 1.0
@@ -32,16 +32,16 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
 
 def test_pairs_are_compared_image_by_image() -> None:
     one = np.random.default_rng(2).random(50)
-    found = paired((one + 0.01).tolist(), one.tolist())
-    assert found.mean == pytest.approx(0.01)
-    assert found.excludes(0.0)
-    assert interval((one + 0.01).tolist()).low < one.mean()  # apart, they could not be told apart
+    result = paired((one + 0.01).tolist(), one.tolist())
+    assert result.mean == pytest.approx(0.01)
+    assert result.excludes(0.0)
+    assert interval((one + 0.01).tolist()).low < one.mean()  # unpaired, they do not differ
 
 
-def test_images_of_the_same_thing_are_resampled_together() -> None:
+def test_images_of_one_group_are_resampled_together() -> None:
     random = np.random.default_rng(5)
     things = random.random(25)
-    values = np.repeat(things, 8)  # eight photos of each thing, all alike
+    values = np.repeat(things, 8)  # eight equal photos of each thing
     names = np.repeat([f"thing {n}" for n in range(25)], 8).tolist()
     apart, together = interval(values.tolist()), interval(values.tolist(), clusters=names)
     alone = interval(things.tolist())
@@ -69,18 +69,18 @@ def test_the_same_seed_gives_the_same_interval() -> None:
     assert interval(values, seed=4) != interval(values, seed=5)
 
 
-def test_without_scipy_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_scipy_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "scipy", None)
     with pytest.raises(MissingExtra, match=r"scorecam\[eval\]"):
         interval([1.0, 2.0])
 
 
-def test_wilsons_interval_is_scipys() -> None:
+def test_wilsons_interval_equals_scipys() -> None:
     from scipy.stats import binomtest
 
     for successes, trials in ((0, 10), (3, 10), (10, 10), (90, 96), (1, 1)):
-        found = wilson(successes, trials)
+        result = wilson(successes, trials)
         theirs = binomtest(successes, trials).proportion_ci(method="wilson")
-        assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), abs=1e-9)
-        assert found.mean == successes / trials
+        assert (result.low, result.high) == pytest.approx((theirs.low, theirs.high), abs=1e-9)
+        assert result.mean == successes / trials
     assert math.isnan(wilson(0, 0).mean)

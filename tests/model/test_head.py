@@ -1,7 +1,7 @@
 """The kind of output: detected where certain, and always stated.
 
-All answers follow on paper, as in `test_known_answers`: three regions of 4, 2 and 1 pixels, weights
-W_0 = (0, ln 2 / 2, ln 4 / 1) and W_1 = 0, so that
+All values can be computed by hand, as in `test_known_answers`: three regions of 4, 2 and 1 pixels,
+weights W_0 = (0, ln 2 / 2, ln 4 / 1) and W_1 = 0, so that
 
     z_0(X·H) = (0, ln 2, ln 4)      z_1 = (0, 0, 0)      z(fill) = (0, 0)      z_0(X) = 3 ln 2
 """
@@ -338,7 +338,7 @@ class Normalised(nn.Module):
         return self.classes(sums / (sums.norm(dim=1, keepdim=True) + 1e-12))
 
 
-class TestSmallLogitsAreNotTakenForProbabilities:
+class TestSmallLogitsAreNotProbabilities:
     def test_logits_all_between_0_and_1(self) -> None:
         bank = bank_of(Regions(torch.tensor([[0.01, 0.02, 0.03], [0.03, 0.01, 0.01]])))
         assert bank.head == "logits"

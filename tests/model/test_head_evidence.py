@@ -25,7 +25,7 @@ class Net(nn.Module):
     """A small convolutional network followed by a function of its features.
 
     Args:
-        end: (features, logits) → output.
+        end: function of features and logits that returns the output.
         scale: of the logits.
     """
 

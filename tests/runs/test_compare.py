@@ -30,58 +30,58 @@ def folder(tmp_path: Path) -> Path:
     return photos(tmp_path / "photos", 6)
 
 
-# ── what is compared ─────────────────────────────────────────────────────────────────────────
+# ── comparison ───────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_model_is_like_itself(folder: Path, tmp_path: Path) -> None:
-    found = compared(["right", "same"], with_truth(folder), tmp_path / "out")
-    [versus] = found.versus
+def test_a_model_is_similar_to_itself(folder: Path, tmp_path: Path) -> None:
+    comparison = compared(["right", "same"], with_truth(folder), tmp_path / "out")
+    [versus] = comparison.versus
     assert versus.similarity.mean == pytest.approx(1)
     assert versus.agreement.mean == 1
     assert versus.focus.mean == 0
     assert versus.focus.excludes(0.0) is False
-    assert found.accuracy[0].mean == found.accuracy[1].mean == 1
-    assert found.focus[0] == found.focus[1]
-    assert not found.failed
+    assert comparison.accuracy[0].mean == comparison.accuracy[1].mean == 1
+    assert comparison.focus[0] == comparison.focus[1]
+    assert not comparison.failed
 
 
-def test_a_model_with_its_classes_swapped_is_caught(folder: Path, tmp_path: Path) -> None:
-    found = compared(
+def test_a_model_with_swapped_classes_is_caught(folder: Path, tmp_path: Path) -> None:
+    comparison = compared(
         ["right", "near", "swapped"],
         with_truth(folder),
         tmp_path / "out",
         fail_under={"similarity": 0.9, "agreement": 0.9, "accuracy": 0.9},
     )
-    near, swapped = found.versus
+    near, swapped = comparison.versus
     assert near.agreement.mean == 1
     assert swapped.agreement.mean == 0
     assert swapped.similarity.mean < near.similarity.mean
-    assert [sentence.split()[0] for sentence in found.failed] == [
+    assert [sentence.split()[0] for sentence in comparison.failed] == [
         "similarity", "agreement", "accuracy",
     ]  # fmt: skip
     assert all(photo.flipped for photo in swapped.photos)
-    assert found.focus[0].mean > found.focus[2].mean
+    assert comparison.focus[0].mean > comparison.focus[2].mean
 
 
-def test_runs_that_are_there_are_compared_without_a_model(folder: Path, tmp_path: Path) -> None:
+def test_existing_runs_are_compared_without_a_model(folder: Path, tmp_path: Path) -> None:
     dataset = with_truth(folder)
     for name in ("right", "swapped"):
         run(dataset, tmp_path / name, model=opened(NETWORKS[name]))
     sides = [str(tmp_path / name) for name in ("right", "swapped")]
-    found = compared(sides, None, tmp_path / "out", method="scorecam")
-    assert found.versus[0].agreement.mean == 0
+    comparison = compared(sides, None, tmp_path / "out", method="scorecam")
+    assert comparison.versus[0].agreement.mean == 0
     document = json.loads((tmp_path / "out" / "compare.json").read_text("utf-8"))
     assert len(document["items"][0]["photos"]) == 6
     assert "another class" in (tmp_path / "out" / "compare.md").read_text("utf-8")
 
 
-def test_the_photos_that_moved_most_come_first(folder: Path, tmp_path: Path) -> None:
-    found = compared(["right", "near"], with_truth(folder), tmp_path / "out")
-    likeness = [photo.similarity for photo in found.versus[0].photos]
+def test_photos_with_the_largest_change_come_first(folder: Path, tmp_path: Path) -> None:
+    comparison = compared(["right", "near"], with_truth(folder), tmp_path / "out")
+    likeness = [photo.similarity for photo in comparison.versus[0].photos]
     assert likeness == sorted(likeness)
 
 
-def test_maps_of_other_grids_are_brought_to_one() -> None:
+def test_maps_of_different_grids_are_resampled_to_one() -> None:
     ramp = torch.linspace(0, 1, 7).expand(7, 7)
     finer = torch.linspace(0, 1, 9).expand(9, 9)
     assert map_similarity(ramp, finer) == pytest.approx(1, abs=0.01)
@@ -94,25 +94,25 @@ def test_without_boxes_or_labels_focus_and_accuracy_are_unknown(tmp_path: Path) 
     flat.mkdir()
     for number, path in enumerate(sorted(photos(tmp_path / "photos", 6).rglob("*.png"))):
         path.rename(flat / f"{number}.png")
-    found = compared(["right", "same"], flat, tmp_path / "out", fail_under={"focus": 0.4})
-    said = " ".join(found.remarks)
-    assert "focus is unknown" in said
-    assert "accuracy is unknown" in said
-    assert "focus is unknown, and the gate requires at least 0.4" in found.failed[0]
-    assert found.versus[0].similarity.mean == pytest.approx(1)
+    comparison = compared(["right", "same"], flat, tmp_path / "out", fail_under={"focus": 0.4})
+    remarks = " ".join(comparison.remarks)
+    assert "focus is unknown" in remarks
+    assert "accuracy is unknown" in remarks
+    assert "focus is unknown, and the gate requires at least 0.4" in comparison.failed[0]
+    assert comparison.versus[0].similarity.mean == pytest.approx(1)
 
 
-def test_a_comparison_goes_on_where_it_was(folder: Path, tmp_path: Path) -> None:
-    told: list[Any] = []
+def test_a_comparison_resumes(folder: Path, tmp_path: Path) -> None:
+    reports: list[Any] = []
     compared(["right", "same"], folder, tmp_path / "out")
-    compared(["right", "same"], folder, tmp_path / "out", progress=told.append)
-    assert told == []  # nothing was left to do
+    compared(["right", "same"], folder, tmp_path / "out", progress=reports.append)
+    assert reports == []  # nothing was left to do
 
 
-# ── what is refused ──────────────────────────────────────────────────────────────────────────
+# ── refused input ────────────────────────────────────────────────────────────────────────────
 
 
-def test_models_of_other_classes_are_refused(folder: Path, tmp_path: Path) -> None:
+def test_models_with_different_classes_are_refused(folder: Path, tmp_path: Path) -> None:
     def other(spec: str, **_: str) -> Model:
         names = NAMES if spec == "right" else NAMES[::-1]
         model = opened(NETWORKS["right"])
@@ -130,7 +130,7 @@ def test_models_of_other_classes_are_refused(folder: Path, tmp_path: Path) -> No
         compared(["right", "same"], folder, tmp_path / "more", opener=fewer)
 
 
-def test_settings_and_gates_that_make_no_sense_are_refused(folder: Path, tmp_path: Path) -> None:
+def test_invalid_settings_and_gates_are_refused(folder: Path, tmp_path: Path) -> None:
     for sides, dataset, others in (
         (["right"], folder, {}),
         (["right", "same"], None, {}),
@@ -142,9 +142,7 @@ def test_settings_and_gates_that_make_no_sense_are_refused(folder: Path, tmp_pat
     assert parse_side("lite0,precision=bfloat16").settings == {"precision": "bfloat16"}
 
 
-def test_a_run_without_the_method_or_without_common_photos_is_refused(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_runs_need_the_method_and_common_photos(folder: Path, tmp_path: Path) -> None:
     run(folder, tmp_path / "one", "random")
     run(photos(tmp_path / "others", 5).rename(tmp_path / "elsewhere"), tmp_path / "two", "random")
     sides = [str(tmp_path / name) for name in ("one", "two")]
@@ -185,7 +183,7 @@ def test_the_gate_is_exit_code_3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ("names", "short"),
     [
         (
-            [f"my:Net,weights=runs/epoch{each}.pt,layer=last" for each in (1, 2, 10)],
+            [f"my:Net,weights=runs/epoch{epoch}.pt,layer=last" for epoch in (1, 2, 10)],
             ["epoch1", "epoch2", "epoch10"],
         ),
         (["lite0,precision=float32", "lite0,precision=bfloat16"], ["float32", "bfloat16"]),
@@ -194,14 +192,12 @@ def test_the_gate_is_exit_code_3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         (["a,a", "a,a,a"], ["a,a", "a,a,a"]),
     ],
 )
-def test_names_of_sides_are_shortened_to_their_differences(
-    names: list[str], short: list[str]
-) -> None:
+def test_side_names_are_shortened_to_their_differences(names: list[str], short: list[str]) -> None:
     assert short_names(names) == short
 
 
 @pytest.mark.needs("plot")
-def test_the_picture_shows_every_interval_that_is_known(
+def test_the_picture_shows_every_known_interval(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from matplotlib.axes import Axes

@@ -1,4 +1,4 @@
-"""What `scorecam compare` says of models, photos and runs that cannot be compared, or hardly."""
+"""Errors and remarks of `scorecam compare` about models, photos and runs."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ WORDS = ["--preprocess", "preprocess.json", "--out", "out"]
 
 
 @pytest.fixture
-def furnished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A current folder with photos of three classes, and what the toy models need."""
+def three_class_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The current folder, with photos of three classes and the files of the toy models."""
     monkeypatch.chdir(tmp_path)
     photos(Path("photos"), 6, side=16)
     Path("preprocess.json").write_text(json.dumps(PREPROCESS), "utf-8")
     Path("names.txt").write_text("red\ngreen\nblue\nlynx\ntabby\n", "utf-8")
 
 
-here = pytest.mark.usefixtures("furnished")
+with_photos = pytest.mark.usefixtures("three_class_folder")
 
 
 def checkpoint(network: nn.Module, path: str = "weights.safetensors") -> str:
@@ -49,33 +49,33 @@ def checkpoint(network: nn.Module, path: str = "weights.safetensors") -> str:
 # ── other classes ────────────────────────────────────────────────────────────────────────────
 
 
-@here
-def test_unnamed_classes_of_another_count_are_refused() -> None:
-    said = command("compare", TINY, "toy_models:two_classes,runtime=eager", "photos", *WORDS)
-    refused(said, "have different classes (5 and 2 classes)")
-    assert not Path("out").exists()  # it is said before the first model is run
+@with_photos
+def test_a_different_number_of_unnamed_classes_is_refused() -> None:
+    answer = command("compare", TINY, "toy_models:two_classes,runtime=eager", "photos", *WORDS)
+    refused(answer, "have different classes (5 and 2 classes)")
+    assert not Path("out").exists()  # refused before the first model runs
 
 
-@here
-def test_a_checkpoint_of_another_class_count_is_refused() -> None:
+@with_photos
+def test_a_checkpoint_with_another_class_count_is_refused() -> None:
     other = f"{TINY},weights={checkpoint(toy_models.tiny(classes=3))}"
     refused(command("compare", TINY, other, "photos", *WORDS), "another shape", "classifier.weight")
 
 
-@here
+@with_photos
 def test_the_same_classes_in_another_order_are_refused() -> None:
     Path("order.txt").write_text("red\ngreen\nlynx\nblue\ntabby\n", "utf-8")
     sides = [f"{TINY},labels=names.txt", f"{TINY},labels=order.txt"]
     refused(command("compare", *sides, "photos", *WORDS), "column 2 is named 'blue' and 'lynx'")
 
 
-@here
-def test_names_on_one_side_alone_are_no_reason_to_refuse() -> None:
-    said = command("compare", f"{TINY},labels=names.txt", TINY, "photos", *WORDS)
-    assert said.code == 0, said
+@with_photos
+def test_names_on_only_one_side_are_accepted() -> None:
+    answer = command("compare", f"{TINY},labels=names.txt", TINY, "photos", *WORDS)
+    assert answer.code == 0, answer
 
 
-def test_runs_whose_columns_have_other_names_are_refused(tmp_path: Path) -> None:
+def test_runs_with_different_column_names_are_refused(tmp_path: Path) -> None:
     dataset = with_truth(photos(tmp_path / "photos", 6))
     one = opened()
     other = scorecam.open_model(
@@ -91,36 +91,36 @@ def test_runs_whose_columns_have_other_names_are_refused(tmp_path: Path) -> None
 # ── layers, photos, networks ─────────────────────────────────────────────────────────────────
 
 
-@here
-def test_a_layer_that_one_model_lacks_is_named() -> None:
+@with_photos
+def test_a_layer_missing_from_one_model_is_named() -> None:
     sides = [f"{TINY},layer=body.3", "toy_models:spied,runtime=eager,layer=body.3"]
     refused(command("compare", *sides, "photos", *WORDS), "toy_models:spied", "no layer", "body.3")
-    assert not Path("out").exists()  # it is said before the first model is run
+    assert not Path("out").exists()  # refused before the first model runs
 
 
-@here
-def test_photos_without_boxes_cost_the_focus_and_nothing_else() -> None:
+@with_photos
+def test_without_boxes_only_focus_is_unknown() -> None:
     words = [*WORDS, "--labels", "names.txt"]
-    said = command("compare", TINY, TINY, "photos", *words, "--fail-under", "focus=0.4")
-    assert said.code == 3, said
-    assert "No photo has a box or a mask, so focus is unknown." in said.out
-    assert "accuracy is unknown" not in said.out
-    assert paragraph(said, "focus is unknown, and the gate requires at least 0.4")
+    answer = command("compare", TINY, TINY, "photos", *words, "--fail-under", "focus=0.4")
+    assert answer.code == 3, answer
+    assert "No photo has a box or a mask, so focus is unknown." in answer.out
+    assert "accuracy is unknown" not in answer.out
+    assert paragraph(answer, "focus is unknown, and the gate requires at least 0.4")
     held = command("compare", TINY, TINY, "photos", *words, "--fail-under", "similarity=0.99")
     assert held.code == 0, held
 
 
-@here
-def test_a_photo_that_one_side_cannot_read_is_left_out_and_said() -> None:
+@with_photos
+def test_a_photo_unreadable_on_one_side_is_skipped_with_a_remark() -> None:
     next(Path("photos/red").iterdir()).write_bytes(b"no photo")
-    said = command("compare", TINY, TINY, "photos", *WORDS, "--json")
-    assert said.code == 0, said
-    assert len(said.document["items"][0]["photos"]) == 5
-    assert said.document["remarks"][-1] == f"{TINY} failed on 1 photos."
+    answer = command("compare", TINY, TINY, "photos", *WORDS, "--json")
+    assert answer.code == 0, answer
+    assert len(answer.document["items"][0]["photos"]) == 5
+    assert answer.document["remarks"][-1] == f"{TINY} failed on 1 photos."
 
 
 class Locked(nn.Module):
-    """Holds what belongs to one process, so it cannot be copied."""
+    """Holds a lock, so it cannot be copied."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -135,15 +135,15 @@ class Locked(nn.Module):
 def test_a_network_that_cannot_be_copied_is_still_compared(tmp_path: Path) -> None:
     locked = opened(Locked(Regions(0.1 * torch.eye(3))))
     folder = photos(tmp_path / "photos", 6)
-    found = scorecam.compare(
+    comparison = scorecam.compare(
         ["one", "other"], folder, out=tmp_path / "out", opener=lambda _spec, **_: locked
     )
-    assert found.versus[0].similarity.mean == pytest.approx(1)
+    assert comparison.versus[0].similarity.mean == pytest.approx(1)
     with pytest.raises(ModelError, match="cannot be copied"):
         scorecam.sanity(locked, folder, "edges", out=tmp_path / "sane")
 
 
-# ── runs that broke off, or broke ────────────────────────────────────────────────────────────
+# ── unfinished and damaged runs ──────────────────────────────────────────────────────────────
 
 
 def compared(folder: Path, out: Path, **others: Any) -> Comparison:
@@ -154,12 +154,14 @@ def compared(folder: Path, out: Path, **others: Any) -> Comparison:
 
 
 @pytest.mark.parametrize("after", [1, 6, 8])
-def test_an_interrupted_comparison_goes_on_to_the_same_numbers(tmp_path: Path, after: int) -> None:
+def test_an_interrupted_comparison_resumes_to_the_same_numbers(tmp_path: Path, after: int) -> None:
     folder = photos(tmp_path / "photos", 6)
     whole = compared(folder, tmp_path / "whole")
     done: list[Any] = []
 
-    def interrupt(step: Any) -> None:  # as by Ctrl-C: in the first side, between, in the second
+    def interrupt(
+        step: Any,
+    ) -> None:  # like Ctrl-C: during the first side, between the sides, during the second
         done.append(step)
         if len(done) == after:
             raise KeyboardInterrupt
@@ -184,26 +186,30 @@ def two_runs(tmp_path: Path) -> list[str]:
     return [str(tmp_path / "one"), str(tmp_path / "other")]
 
 
-def test_a_run_that_broke_off_is_compared_on_what_it_has(two_runs: list[str]) -> None:
+def test_an_unfinished_run_is_compared_on_its_finished_photos(two_runs: list[str]) -> None:
     records = sorted(Path(two_runs[1]).rglob("items/random/**/*.json"))
     for path in records[:2]:
         path.unlink()
-    found = scorecam.compare(two_runs, None, out=Path(two_runs[0]).parent / "out", method="random")
-    assert found.versus[0].agreement.n == 4
-    assert found.versus[0].similarity.mean == pytest.approx(1)
+    comparison = scorecam.compare(
+        two_runs, None, out=Path(two_runs[0]).parent / "out", method="random"
+    )
+    assert comparison.versus[0].agreement.n == 4
+    assert comparison.versus[0].similarity.mean == pytest.approx(1)
 
 
-def test_a_map_that_is_gone_or_damaged_costs_its_similarity_alone(two_runs: list[str]) -> None:
+def test_a_missing_or_damaged_map_loses_only_its_similarity(two_runs: list[str]) -> None:
     gone, damaged = sorted(Path(two_runs[1]).rglob("maps/random/**/*.npy"))[:2]
     gone.unlink()
     damaged.write_bytes(damaged.read_bytes()[:100])
-    found = scorecam.compare(two_runs, None, out=Path(two_runs[0]).parent / "out", method="random")
-    [versus] = found.versus
+    comparison = scorecam.compare(
+        two_runs, None, out=Path(two_runs[0]).parent / "out", method="random"
+    )
+    [versus] = comparison.versus
     assert (versus.undefined, versus.similarity.n, versus.agreement.n) == (2, 4, 6)
 
 
 def promising() -> bytes:
-    """The header of 400 TB, and nothing after it."""
+    """A header that claims 400 TB, without data."""
     stream = io.BytesIO()
     shape = (9999999, 9999999)
     header = {"descr": "<f4", "fortran_order": False, "shape": shape}
@@ -212,13 +218,15 @@ def promising() -> bytes:
 
 
 @pytest.mark.parametrize("damage", [b"PK\x03\x04" + bytes(100), promising()], ids=["zip", "huge"])
-def test_a_map_of_another_kind_costs_its_similarity_alone(
+def test_a_map_of_another_kind_loses_only_its_similarity(
     damage: bytes, two_runs: list[str]
 ) -> None:
     first = min(Path(two_runs[1]).rglob("maps/random/**/*.npy"))
     first.write_bytes(damage)
-    found = scorecam.compare(two_runs, None, out=Path(two_runs[0]).parent / "out", method="random")
-    assert found.versus[0].undefined == 1
+    comparison = scorecam.compare(
+        two_runs, None, out=Path(two_runs[0]).parent / "out", method="random"
+    )
+    assert comparison.versus[0].undefined == 1
 
 
 def test_a_damaged_run_is_refused(two_runs: list[str]) -> None:
@@ -227,13 +235,13 @@ def test_a_damaged_run_is_refused(two_runs: list[str]) -> None:
         scorecam.compare(two_runs, None, out=Path(two_runs[0]).parent / "out", method="random")
 
 
-@here
-def test_a_folder_that_is_no_run_is_no_side() -> None:
+@with_photos
+def test_a_folder_that_is_not_a_run_is_refused() -> None:
     Path("empty").mkdir()
     refused(command("compare", "empty", TINY, "photos", *WORDS), "'empty'")
 
 
-@here
+@with_photos
 def test_another_model_in_the_same_place_is_refused() -> None:
     good = command("compare", TINY, TINY, "photos", *WORDS)
     assert good.code == 0, good
@@ -244,8 +252,8 @@ def test_another_model_in_the_same_place_is_refused() -> None:
 # ── a release ────────────────────────────────────────────────────────────────────────────────
 
 
-@here
-def test_a_checkpoint_whose_head_is_broken_is_caught() -> None:
+@with_photos
+def test_a_checkpoint_with_a_broken_head_is_caught() -> None:
     broken = toy_models.tiny()
     with torch.no_grad():
         broken.classifier.weight.copy_(broken.classifier.weight.roll(1, 0))
@@ -258,7 +266,7 @@ def test_a_checkpoint_whose_head_is_broken_is_caught() -> None:
     assert "agreement is 0, below 0.95" in caught.err
 
 
-# ── what must not slip through ───────────────────────────────────────────────────────────────
+# ── problems that must be caught ─────────────────────────────────────────────────────────────
 
 
 def compared_runs(sides: list[str], out: Path, **others: Any) -> Comparison:
@@ -269,24 +277,24 @@ def grids(run: str) -> list[Path]:
     return sorted(Path(run).glob("maps/random/*/*.npy"))
 
 
-def test_maps_that_turned_flat_shut_the_gate(two_runs: list[str], tmp_path: Path) -> None:
+def test_maps_that_became_flat_fail_the_gate(two_runs: list[str], tmp_path: Path) -> None:
     for file in grids(two_runs[1])[:5]:
         np.save(file, np.zeros_like(np.load(file)))
-    found = compared_runs(two_runs, tmp_path / "out", fail_under={"similarity": 0.95})
-    assert found.versus[0].similarity.n == 6
-    assert found.versus[0].similarity.mean == pytest.approx(1 / 6)
-    assert "similarity is" in found.failed[0]
+    result = compared_runs(two_runs, tmp_path / "out", fail_under={"similarity": 0.95})
+    assert result.versus[0].similarity.n == 6
+    assert result.versus[0].similarity.mean == pytest.approx(1 / 6)
+    assert "similarity is" in result.failed[0]
 
 
-def test_means_are_of_the_photos_that_every_side_has(two_runs: list[str], tmp_path: Path) -> None:
+def test_means_cover_the_photos_that_all_sides_have(two_runs: list[str], tmp_path: Path) -> None:
     for file in sorted(Path(two_runs[1]).glob("items/random/*/*.json"))[1:]:
         file.unlink()
-    found = compared_runs(two_runs, tmp_path / "out")
-    assert [each.n for each in found.accuracy] == [1, 1]
-    assert "1 of 6 photos have results on every side; the means are over those." in found.remarks
+    result = compared_runs(two_runs, tmp_path / "out")
+    assert [accuracy.n for accuracy in result.accuracy] == [1, 1]
+    assert "1 of 6 photos have results on every side; the means are over those." in result.remarks
 
 
-def test_damaged_records_and_maps_of_another_shape_are_counted(
+def test_damaged_records_and_misshaped_maps_are_counted(
     two_runs: list[str], tmp_path: Path
 ) -> None:
     record = min(Path(two_runs[1]).glob("items/random/*/*.json"))
@@ -294,44 +302,47 @@ def test_damaged_records_and_maps_of_another_shape_are_counted(
     del values["target"]
     record.write_text(json.dumps(values), "utf-8")
     np.save(grids(two_runs[1])[-1], np.zeros((2, 2, 2), np.float16))
-    found = compared_runs(two_runs, tmp_path / "out")
-    assert any("2 damaged records or maps were left out" in each for each in found.remarks)
-    assert len(found.versus[0].photos) == 5
+    result = compared_runs(two_runs, tmp_path / "out")
+    assert any("2 damaged records or maps were left out" in remark for remark in result.remarks)
+    assert len(result.versus[0].photos) == 5
 
 
-def test_a_run_that_names_no_methods_and_a_sanity_check_are_no_sides(
+def test_a_run_without_methods_or_a_sanity_check_is_refused(
     two_runs: list[str], tmp_path: Path
 ) -> None:
     file = Path(two_runs[1]) / "run.json"
     config = json.loads(file.read_text("utf-8"))
-    for change, said in (
+    for change, phrase in (
         ({"methods": 3}, "names no methods"),
         ({"check": "sanity"}, "sanity check"),
     ):
         file.write_text(json.dumps(config | change), "utf-8")
-        with pytest.raises(RunError, match=said):
+        with pytest.raises(RunError, match=phrase):
             compared_runs(two_runs, tmp_path / "out")
 
 
-def test_other_differences_between_runs_are_remarked(tmp_path: Path) -> None:
+def test_other_differences_between_runs_get_a_remark(tmp_path: Path) -> None:
     folder = with_truth(photos(tmp_path / "photos", 6))
     sides = [str(tmp_path / "one"), str(tmp_path / "two")]
     run(folder, Path(sides[0]))
     run(folder, Path(sides[1]), fill="black", budget=2)
     remarks = compared_runs(sides, tmp_path / "out").remarks
-    assert [each.split(maxsplit=3)[3] for each in remarks] == [
+    assert [remark.split(maxsplit=3)[3] for remark in remarks] == [
         "score different numbers of masks.",
         "fill muted pixels differently.",
     ]
 
 
-def test_the_method_is_looked_up_before_anything_runs(two_runs: list[str], tmp_path: Path) -> None:
+def test_the_method_is_checked_before_anything_runs(two_runs: list[str], tmp_path: Path) -> None:
     for wrong in ("scorecamm", "scorecam,gradcam"):
         with pytest.raises(SettingError):
             compared_runs(two_runs, tmp_path / "out", method=wrong)
 
 
-@here
-def test_a_gate_without_a_name_or_named_twice_is_refused() -> None:
-    for gates, said in (("", "--fail-under is empty"), ("focus=0.1,focus=0.9", "has focus twice")):
-        refused(command("compare", TINY, TINY, "photos", *WORDS, "--fail-under", gates), said)
+@with_photos
+def test_an_empty_or_duplicate_gate_is_refused() -> None:
+    for gates, phrase in (
+        ("", "--fail-under is empty"),
+        ("focus=0.1,focus=0.9", "has focus twice"),
+    ):
+        refused(command("compare", TINY, TINY, "photos", *WORDS, "--fail-under", gates), phrase)

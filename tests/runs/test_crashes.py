@@ -1,4 +1,4 @@
-"""A run that is killed, or whose disk is full, goes on as if nothing had happened."""
+"""A run that was killed or had a full disk resumes to the same results."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def records(out: Path) -> dict[str, Any]:
-    """Every record by its path, without what a clock says."""
-    found: dict[str, Any] = {}
+    """Every record by its path, without times."""
+    result: dict[str, Any] = {}
     for path in sorted((out / "items").rglob("*.json")):
         record = json.loads(path.read_text("utf-8"))
         record.pop("timings", None)
-        found[str(path.relative_to(out))] = record
-    return found
+        result[str(path.relative_to(out))] = record
+    return result
 
 
 def same(one: Path, other: Path) -> None:
-    """Two runs came to the same: records, maps and results."""
+    """Two runs have equal records, maps and results."""
     assert records(one) == records(other)
     assert (one / "results.parquet").read_bytes() == (other / "results.parquet").read_bytes()
     maps = sorted(path.relative_to(one) for path in one.glob("maps/**/*.npy"))
@@ -59,14 +59,14 @@ def same(one: Path, other: Path) -> None:
 
 @pytest.fixture(scope="module")
 def whole(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run that nothing happened to."""
+    """An undisturbed run."""
     out = tmp_path_factory.mktemp("whole") / "run"
     run(folder, out)
     return out
 
 
 def written(out: Path) -> int:
-    """How many records there are."""
+    """The number of records."""
     return sum(1 for _ in out.glob("items/*/??/*.json"))
 
 
@@ -77,7 +77,7 @@ def in_a_child(folder: Path, out: Path, shard: tuple[int, int] | None = None) ->
 
 
 def child(*arguments: Any) -> multiprocessing.process.BaseProcess:
-    """A process that has everything imported already."""
+    """A process with everything already imported."""
     process = multiprocessing.get_context("fork").Process(target=in_a_child, args=arguments)
     process.start()
     return process
@@ -85,7 +85,7 @@ def child(*arguments: Any) -> multiprocessing.process.BaseProcess:
 
 # This one comes first: its children must be made before this process has threads of its own.
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-def test_twenty_kills_and_the_results_are_the_same(
+def test_after_twenty_kills_the_results_are_the_same(
     folder: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     out = tmp_path / "run"
@@ -112,7 +112,7 @@ def test_twenty_kills_and_the_results_are_the_same(
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-def test_two_shards_at_once_are_one_run(folder: Path, tmp_path: Path, whole: Path) -> None:
+def test_two_concurrent_shards_give_one_run(folder: Path, tmp_path: Path, whole: Path) -> None:
     out = tmp_path / "run"
     command = [sys.executable, "-c", SHARD, str(folder), str(out)]
     environment = shell_environment()
@@ -134,7 +134,7 @@ child_runs.run(Path(folder), Path(out), shard=(int(part), 2))
 """
 
 
-def test_a_shard_says_what_is_missing(folder: Path, tmp_path: Path, whole: Path) -> None:
+def test_a_shard_reports_missing_photos(folder: Path, tmp_path: Path, whole: Path) -> None:
     out = tmp_path / "run"
     first = run(folder, out, shard=(1, 2))
     assert first.done == PHOTOS // 2
@@ -148,13 +148,13 @@ def test_a_shard_says_what_is_missing(folder: Path, tmp_path: Path, whole: Path)
 
 @pytest.fixture
 def full(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """A disk with room for so many records more; raise the number and there is room again."""
+    """A disk with room for a number of records; raising the number frees space."""
     room = [40]
     write = Path.write_text
 
     def limited(self: Path, text: str, *others: Any, **named: Any) -> int:
         if '"method"' in text and room[0] == 0:
-            write(self, text[:20], *others, **named)  # what fits
+            write(self, text[:20], *others, **named)  # the part that fits
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         room[0] -= '"method"' in text
         return write(self, text, *others, **named)
@@ -163,7 +163,7 @@ def full(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     return room
 
 
-def test_a_full_disk_ends_the_run_with_a_message_and_nothing_is_lost(
+def test_a_full_disk_ends_the_run_without_loss(
     folder: Path, tmp_path: Path, whole: Path, full: list[int]
 ) -> None:
     out = tmp_path / "run"
@@ -171,7 +171,7 @@ def test_a_full_disk_ends_the_run_with_a_message_and_nothing_is_lost(
         run(folder, out)
     assert len(records(out)) == 40
     assert not [path for path in out.rglob(".*") if path.is_file()]
-    full[0] = -1  # room without end
+    full[0] = -1  # unlimited room
     run(folder, out)
     same(out, whole)
 
@@ -187,7 +187,7 @@ def test_a_limit_on_file_sizes_is_reported_and_can_be_resumed(tmp_path: Path) ->
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (8000, 8000))
 
-    told = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "scorecam", *words(tmp_path, out)],
         env=shell_environment(),
         preexec_fn=limit,
@@ -196,10 +196,10 @@ def test_a_limit_on_file_sizes_is_reported_and_can_be_resumed(tmp_path: Path) ->
         timeout=120,
         check=False,
     )
-    assert told.returncode == 1, told
-    assert "File too large" in told.stderr
-    assert "run the same command to resume" in told.stderr
-    assert "Traceback" not in told.stderr
+    assert process.returncode == 1, process
+    assert "File too large" in process.stderr
+    assert "run the same command to resume" in process.stderr
+    assert "Traceback" not in process.stderr
     assert not (out / "results.parquet").exists() or not (out / "summary.json").exists()
     there = len(records(out))
     assert there > 0
@@ -210,7 +210,7 @@ def test_a_limit_on_file_sizes_is_reported_and_can_be_resumed(tmp_path: Path) ->
     assert json.loads((out / "summary.json").read_text("utf-8"))["done"] == 6
 
 
-def test_ctrl_c_keeps_what_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_keeps_finished_photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from scorecam.runs import store
 
     furnish(tmp_path)

@@ -1,4 +1,4 @@
-"""Runs: what goes wrong at the edges. Helpers come from test_runs."""
+"""Runs: edge cases."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ RED, WHITE = (255, 0, 0), (255, 255, 255)
 
 
 def contents(out: Path) -> dict[str, Any]:
-    """Everything in a run's folder, but for how long it took and what was said of one time."""
-    found: dict[str, Any] = {}
+    """Everything in a run folder, except times and remarks of a single run."""
+    result: dict[str, Any] = {}
     for file in sorted(path for path in out.rglob("*") if path.is_file()):
-        found[str(file.relative_to(out))] = file.read_bytes()
+        result[str(file.relative_to(out))] = file.read_bytes()
         if file.suffix == ".safetensors":
             bank = scorecam.ScoreBank.load(file)
-            found[str(file.relative_to(out))] = bank.heatmap().numpy().tobytes()
+            result[str(file.relative_to(out))] = bank.heatmap().numpy().tobytes()
         if file.suffix == ".json":
             document = json.loads(file.read_text("utf-8"))
             for key in ("timings", "remarks"):
                 document.pop(key, None)
-            found[str(file.relative_to(out))] = document
-    return found
+            result[str(file.relative_to(out))] = document
+    return result
 
 
 class Fussy(nn.Module):
-    """Raises when it is shown a white photo."""
+    """Raises an error for a white photo."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class Standardising(nn.Module):
 
 
 class Absent(Method):
-    """A method whose library is not installed."""
+    """A method with a missing library."""
 
     name, settings, source = "absent", {}, "nobody"
 
@@ -80,7 +80,7 @@ class Absent(Method):
 
 
 class Notanumber(Method):
-    """A method whose map is NaN."""
+    """A method that returns a NaN map."""
 
     name, settings, source = "nan", {}, "nobody"
 
@@ -94,7 +94,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ["000.png", "zzz.png"])
-def test_a_network_that_fails_on_one_photo_is_measured_on_the_others(
+def test_a_network_failing_on_one_photo_is_measured_on_others(
     name: str, folder: Path, tmp_path: Path
 ) -> None:
     Image.new("RGB", (8, 8), WHITE).save(folder / "blue" / name)
@@ -104,15 +104,13 @@ def test_a_network_that_fails_on_one_photo_is_measured_on_the_others(
 
 
 @pytest.mark.parametrize("methods", ["centre", "scorecam"])
-def test_answers_that_are_not_finite_are_undefined(
-    methods: str, folder: Path, tmp_path: Path
-) -> None:
+def test_nonfinite_scores_are_undefined(methods: str, folder: Path, tmp_path: Path) -> None:
     summary = run(folder, tmp_path / "run", methods, metrics="paper", model=opened(Standardising()))
     assert summary.mean(methods, "deletion").n == 0
     json.loads((tmp_path / "run" / "summary.json").read_text("utf-8"), parse_constant=pytest.fail)
 
 
-def test_a_map_of_nan_is_a_result(folder: Path, tmp_path: Path) -> None:
+def test_a_nan_map_is_recorded_as_a_result(folder: Path, tmp_path: Path) -> None:
     summary = scorecam.evaluate(
         opened(), folder, [Notanumber()], "paper", out=tmp_path / "run", runtime="eager"
     )
@@ -127,7 +125,7 @@ def test_a_missing_library_ends_the_run_at_once(folder: Path, tmp_path: Path) ->
     assert records(tmp_path / "run") == []
 
 
-def test_missing_pyarrow_is_said_before_hours_are_spent(
+def test_missing_pyarrow_is_reported_before_the_run(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
@@ -136,7 +134,7 @@ def test_missing_pyarrow_is_said_before_hours_are_spent(
     assert not (tmp_path / "run" / "items").exists()
 
 
-def test_missing_scipy_is_said_before_hours_are_spent(
+def test_missing_scipy_is_reported_before_the_run(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "scipy", None)
@@ -146,7 +144,7 @@ def test_missing_scipy_is_said_before_hours_are_spent(
     assert not (tmp_path / "run" / "items").exists()
 
 
-def test_left_overs_go_and_the_users_own_files_stay(folder: Path, tmp_path: Path) -> None:
+def test_leftovers_are_removed_but_the_users_files_stay(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     run(folder, out, "centre")
     record = next((out / "items").rglob("*.json"))
@@ -164,7 +162,7 @@ def test_left_overs_go_and_the_users_own_files_stay(folder: Path, tmp_path: Path
     assert [file for file in mine if not file.exists()] == []
 
 
-def test_a_shard_that_ends_while_another_writes_is_not_lost(
+def test_a_shard_ending_while_another_writes_is_not_lost(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(folder, tmp_path / "one")
@@ -181,7 +179,7 @@ def test_a_shard_that_ends_while_another_writes_is_not_lost(
     assert [name for name in one | parts if one.get(name) != parts.get(name)] == []
 
 
-def test_shards_that_begin_together_run_on_what_was_recorded_first(
+def test_shards_starting_together_use_the_first_recorded_runtime(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used: set[str] = set()
@@ -202,7 +200,7 @@ def test_shards_that_begin_together_run_on_what_was_recorded_first(
     assert used == {"eager"}
 
 
-def test_photos_none_of_which_can_be_read_can_be_retried(folder: Path, tmp_path: Path) -> None:
+def test_a_run_of_only_unreadable_photos_can_be_retried(folder: Path, tmp_path: Path) -> None:
     whole = {file: file.read_bytes() for file in folder.rglob("*.png")}
     for file in whole:
         file.write_bytes(b"")
@@ -223,10 +221,10 @@ def test_run_json_that_cannot_be_opened_is_refused(folder: Path, tmp_path: Path)
         run(folder, tmp_path / "run", "centre")
 
 
-def test_a_bank_is_never_lost_to_a_kill(
+def test_a_kill_never_loses_a_bank(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Die before each rename in turn, go on, and compare with what nothing happened to."""
+    """Die before each rename in turn, resume, and compare with an undisturbed run."""
 
     class Killed(BaseException):
         pass
@@ -256,22 +254,22 @@ def test_a_bank_is_never_lost_to_a_kill(
     assert lost == {}, "\n".join(f"{k}: {v}" for k, v in lost.items())
 
 
-def test_a_damaged_record_is_said(folder: Path, tmp_path: Path) -> None:
+def test_a_damaged_record_gets_a_remark(folder: Path, tmp_path: Path) -> None:
     run(folder, tmp_path / "run", "centre")
     next((tmp_path / "run" / "items").rglob("*.json")).write_text("{", "utf-8")
     assert run(folder, tmp_path / "run", "centre").remarks
 
 
 def test_progress_after_a_resume_ends_at_the_total(folder: Path, tmp_path: Path) -> None:
-    """The last photo was done before: the bar must end full all the same."""
+    """The last photo was finished before; progress must still end at the total."""
     run(folder, tmp_path / "run", "centre")
     dataset = open_dataset(folder)
-    told: list[Any] = []
+    reports: list[Any] = []
     for sample in dataset.samples[:2]:
         Layout(tmp_path / "run").item("centre", sample.id).unlink()
-    run(folder, tmp_path / "run", "centre", progress=told.append)
-    assert told[-1].done == told[-1].total
-    assert told[-1].left == 0
+    run(folder, tmp_path / "run", "centre", progress=reports.append)
+    assert reports[-1].done == reports[-1].total
+    assert reports[-1].left == 0
 
 
 def test_undefined_cases_are_counted_in_each_group(tmp_path: Path) -> None:
@@ -285,7 +283,7 @@ def test_undefined_cases_are_counted_in_each_group(tmp_path: Path) -> None:
     assert counted == {"all": 2, "small": 1, "large": 1}
 
 
-def test_boxes_of_photos_that_are_not_square(tmp_path: Path) -> None:
+def test_boxes_of_nonsquare_photos_are_mapped_correctly(tmp_path: Path) -> None:
     Image.new("RGB", (24, 36), RED).save(tmp_path / "a.png")
     (tmp_path / "list.csv").write_text("path,label,x1,y1,x2,y2\na.png,red,6,9,18,18\n", "utf-8")
     summary = run(tmp_path / "list.csv", tmp_path / "run", "uniform", metrics="energy")
@@ -293,11 +291,11 @@ def test_boxes_of_photos_that_are_not_square(tmp_path: Path) -> None:
     assert records(tmp_path / "run")[0]["share"] == pytest.approx(1 / 8)
 
 
-def test_the_users_model_and_random_numbers_are_left_as_found(folder: Path, tmp_path: Path) -> None:
+def test_the_users_model_and_random_state_are_unchanged(folder: Path, tmp_path: Path) -> None:
     net = network().train()
     model = scorecam.open_model(Spy(net), preprocess=opened().preprocess, labels=NAMES)
     before = torch.random.get_rng_state().clone()
     run(folder, tmp_path / "run", "scorecam,random,gradcam", model=model)
     assert net.training
-    assert all(each.requires_grad for each in net.parameters())
+    assert all(parameter.requires_grad for parameter in net.parameters())
     assert torch.equal(before, torch.random.get_rng_state())

@@ -1,4 +1,4 @@
-"""What is done is saved and whole, whatever goes wrong: and the exit code says what did."""
+"""Finished work is saved and complete whatever goes wrong, and the exit code shows the cause."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ import scorecam as package
 import toy_models
 from command_line import (
     Answer,
-    furnish,
     listing,
     options,
     paragraph,
@@ -33,13 +32,7 @@ from command_line import (
 )
 from scorecam.cli import explain, saving
 
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with two photos, in which every test runs."""
-    furnish(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("photo_folder")
 
 
 def test_overwriting_without_force_is_refused_before_computing() -> None:
@@ -52,7 +45,7 @@ def test_overwriting_without_force_is_refused_before_computing() -> None:
     assert toy_models.SPIES[1].seen == []
 
 
-def test_a_file_that_is_there_is_kept_whichever_of_the_three_it_is() -> None:
+def test_any_existing_output_file_is_kept() -> None:
     for name in ("cat.json", "cat.safetensors", "cat.tabby.png"):
         folder = Path(name.replace(".", "-"))
         folder.mkdir()
@@ -76,7 +69,7 @@ def test_force_overwrites() -> None:
     assert listing(Path("out")) == {"cat.tabby.png", "cat.safetensors", "cat.json"}
 
 
-def test_other_files_in_the_folder_are_left_alone() -> None:
+def test_other_files_in_the_folder_are_kept() -> None:
     Path("out").mkdir()
     for name in ("notes.txt", "cat.txt", "catalogue.json", "dog.json"):
         (Path("out") / name).write_text("mine", "utf-8")
@@ -90,7 +83,7 @@ def test_other_files_in_the_folder_are_left_alone() -> None:
     assert (Path("out") / "cat.txt").read_text("utf-8") == "mine"
 
 
-def test_photos_may_lie_in_the_folder_the_results_go_to() -> None:
+def test_photos_may_be_in_the_output_folder() -> None:
     answer = scorecam("explain", "cat.png", "dog.png", *options(), "--target", "0", "--out", ".")
 
     assert answer.code == 0, answer
@@ -120,7 +113,7 @@ def test_one_bad_photo_is_explained_and_the_others_are_reported() -> None:
     paragraph(answer, "nowhere.png")
 
 
-def test_when_every_photo_is_bad_nothing_was_done() -> None:
+def test_if_every_photo_is_bad_nothing_is_written() -> None:
     Path("bad.png").write_text("no photo", "utf-8")
     answer = scorecam("explain", "bad.png", "nowhere.png", *options(), "--json")
 
@@ -129,7 +122,7 @@ def test_when_every_photo_is_bad_nothing_was_done() -> None:
     assert listing(Path("out")) == set()
 
 
-def test_photos_that_are_done_already_do_not_stop_the_others() -> None:
+def test_finished_photos_do_not_stop_the_others() -> None:
     scorecam("explain", "cat.png", *options())
     answer = scorecam("explain", "cat.png", "dog.png", *options(), "--json")
 
@@ -138,14 +131,14 @@ def test_photos_that_are_done_already_do_not_stop_the_others() -> None:
 
 
 def complete(folder: Path, stem: str) -> None:
-    """A photo's three files are there, and whole."""
+    """The three files of a photo exist and are complete."""
     [item] = strict_json((folder / f"{stem}.json").read_text("utf-8"))["items"]
     assert package.ScoreBank.load(item["files"]["bank"]).layer == item["layer"]
     assert whole(item["files"]["overlay"])
 
 
-def test_ctrl_c_keeps_what_is_done() -> None:
-    """During the second of three photos; the first one's files are whole, the others' not begun."""
+def test_ctrl_c_keeps_finished_photos() -> None:
+    """Interrupted in the second of three photos: only the first has files, all complete."""
     Image.new("RGB", (16, 16), "white").save("white.png")
     words = ["explain", "cat.png", "white.png", "dog.png", *options("waits_on_white"), "--json"]
     process = subprocess.Popen(
@@ -172,9 +165,7 @@ def test_ctrl_c_keeps_what_is_done() -> None:
 
 
 @pytest.mark.parametrize("moment", ["open_model", "explain_photo"])
-def test_ctrl_c_ends_with_130_whenever_it_comes(
-    moment: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ctrl_c_at_any_time_exits_with_130(moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
@@ -242,16 +233,16 @@ def test_a_folder_that_cannot_be_created_is_refused_at_once() -> None:
     assert sum(len(spy.seen) for spy in toy_models.SPIES) == 0
 
 
-def test_our_own_bug_is_one_paragraph_a_log_and_exit_code_70(
-    here: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_internal_error_is_one_paragraph_a_log_and_exit_70(
+    photo_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("the innermost of bugs")
 
     monkeypatch.setattr(saving, "explanation_item", broken)
-    monkeypatch.setattr(tempfile, "tempdir", str(here))
+    monkeypatch.setattr(tempfile, "tempdir", str(photo_folder))
     answer = scorecam("explain", "cat.png", *options(), "--json")
-    [log] = here.glob("scorecam-*.log")
+    [log] = photo_folder.glob("scorecam-*.log")
 
     assert answer.code == 70
     paragraph(answer, "our fault", "report", str(log))
@@ -260,8 +251,8 @@ def test_our_own_bug_is_one_paragraph_a_log_and_exit_code_70(
     assert "Traceback" in log.read_text("utf-8")
 
 
-def test_our_own_bug_in_the_second_photo_keeps_the_first(
-    here: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_internal_error_in_the_second_photo_keeps_the_first(
+    photo_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     explain = package.explain
 
@@ -271,7 +262,7 @@ def test_our_own_bug_in_the_second_photo_keeps_the_first(
         return explain(model, image, *rest, **more)
 
     monkeypatch.setattr(package, "explain", broken_for_dogs)
-    monkeypatch.setattr(tempfile, "tempdir", str(here))
+    monkeypatch.setattr(tempfile, "tempdir", str(photo_folder))
     answer = scorecam("explain", "cat.png", "dog.png", *options())
 
     assert answer.code == 70

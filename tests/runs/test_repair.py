@@ -1,4 +1,4 @@
-"""What a power cut, a full disk or a hand has done to a run is noticed, and made again."""
+"""Damage by power cuts, full disks or edits is detected, and the results are recomputed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def whole(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def out(whole: Path, tmp_path: Path) -> Path:
-    """A copy of a run that is whole."""
+    """A copy of an intact run."""
     return shutil.copytree(whole, tmp_path / "run")
 
 
@@ -65,13 +65,13 @@ def zeros(file: Path) -> None:
 
 
 def other(file: Path) -> None:
-    """Another value, in a file that is well made."""
+    """Another value in a valid file."""
     if file.suffix == ".npy":
         np.save(file, np.load(file) / 2)
         return
-    found = json.loads(file.read_text("utf-8"))
-    found["name"] = "another.png"
-    file.write_text(json.dumps(found), "utf-8")
+    result = json.loads(file.read_text("utf-8"))
+    result["name"] = "another.png"
+    file.write_text(json.dumps(result), "utf-8")
 
 
 PATTERNS = {
@@ -83,21 +83,21 @@ PATTERNS = {
 
 
 HARMS = [(what, harm) for what in PATTERNS for harm in (empty, cut, zeros, other)]
-HARMS.remove(("bank", other))  # a bank is no text
+HARMS.remove(("bank", other))  # a bank is not text
 
 
 @pytest.mark.parametrize(
     ("what", "harm"), HARMS, ids=[f"{what} {harm.__name__}" for what, harm in HARMS]
 )
-def test_a_file_that_is_damaged_or_edited_is_noticed_and_made_again(
+def test_a_damaged_or_edited_file_is_detected_and_recomputed(
     folder: Path, out: Path, whole: Path, what: str, harm: Callable[[Path], None]
 ) -> None:
     file = sorted(out.glob(PATTERNS[what]))[2]
     harm(file)
 
-    found = scorecam.verify(out)
+    result = scorecam.verify(out)
     state = "edited" if harm is other else "damaged"
-    assert [(fault.file, fault.state) for fault in found.faults] == [
+    assert [(fault.file, fault.state) for fault in result.faults] == [
         (str(file.relative_to(out)), state)
     ]
     assert command("verify", out).code == 1
@@ -109,21 +109,19 @@ def test_a_file_that_is_damaged_or_edited_is_noticed_and_made_again(
 
 
 @pytest.mark.parametrize("pattern", ["items/scorecam/*/*.json", "maps/scorecam/*/*.npy"])
-def test_a_file_that_is_gone_is_made_again(
-    folder: Path, out: Path, whole: Path, pattern: str
-) -> None:
+def test_a_missing_file_is_recomputed(folder: Path, out: Path, whole: Path, pattern: str) -> None:
     sorted(out.glob(pattern))[1].unlink()
     assert run(folder, out).code == 0
     assert contents(out) == contents(whole)
 
 
 def change(record: Path, **values: Any) -> None:
-    found = json.loads(record.read_text("utf-8"))
-    found["values"] |= values
-    record.write_text(json.dumps(found, indent=4), "utf-8")
+    result = json.loads(record.read_text("utf-8"))
+    result["values"] |= values
+    record.write_text(json.dumps(result, indent=4), "utf-8")
 
 
-def test_an_edited_record_is_in_no_mean(folder: Path, out: Path, whole: Path) -> None:
+def test_an_edited_record_is_excluded_from_means(folder: Path, out: Path, whole: Path) -> None:
     record = min(out.glob("items/scorecam/*/*.json"))
     change(record, average_drop=73.5)
     pages = command("audit", out)
@@ -135,19 +133,17 @@ def test_an_edited_record_is_in_no_mean(folder: Path, out: Path, whole: Path) ->
     assert contents(out) == contents(whole)
 
 
-def test_a_shard_leaves_out_what_another_shards_records_say_wrongly(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_a_shard_skips_invalid_records_of_other_shards(folder: Path, tmp_path: Path) -> None:
     for part in ("1/2", "2/2"):
         assert command(*words(folder, tmp_path / "run", *MORE, "--shard", part)).code == 0
-    mine = {each.stem for each in (tmp_path / "run").glob("items/scorecam/*/*.json")}
+    mine = {path.stem for path in (tmp_path / "run").glob("items/scorecam/*/*.json")}
     first = command(*words(folder, tmp_path / "one", *MORE, "--shard", "1/2"))
     assert first.code == 0
-    one = {each.stem for each in (tmp_path / "one").glob("items/scorecam/*/*.json")}
+    one = {path.stem for path in (tmp_path / "one").glob("items/scorecam/*/*.json")}
     file = next(
-        each
-        for each in (tmp_path / "run").glob("items/scorecam/*/*.json")
-        if each.stem in mine - one
+        path
+        for path in (tmp_path / "run").glob("items/scorecam/*/*.json")
+        if path.stem in mine - one
     )
     change(file, average_drop=73.5)
     answer = command(*words(folder, tmp_path / "run", *MORE, "--shard", "1/2", "--json"))
@@ -162,23 +158,23 @@ def test_a_shard_leaves_out_what_another_shards_records_say_wrongly(
     assert drop["mean"] <= 1
 
 
-def test_a_checksum_that_was_removed_is_an_edit(out: Path) -> None:
+def test_removing_a_checksum_is_an_edit(out: Path) -> None:
     file = min(out.glob("items/scorecam/*/*.json"))
-    found = json.loads(file.read_text("utf-8"))
-    del found["checksum"]
-    file.write_text(json.dumps(found), "utf-8")
+    result = json.loads(file.read_text("utf-8"))
+    del result["checksum"]
+    file.write_text(json.dumps(result), "utf-8")
     assert [fault.state for fault in scorecam.verify(out).faults] == ["edited"]
 
 
-def test_another_layout_of_the_same_values_is_no_edit(out: Path) -> None:
+def test_reformatting_the_same_values_is_not_an_edit(out: Path) -> None:
     for file in out.glob("items/*/*/*.json"):
-        found = json.loads(file.read_text("utf-8"))
-        found["timings"] = {"seconds": 0.0}
-        file.write_text(json.dumps(found, sort_keys=True, indent=7, ensure_ascii=True), "utf-8")
+        result = json.loads(file.read_text("utf-8"))
+        result["timings"] = {"seconds": 0.0}
+        file.write_text(json.dumps(result, sort_keys=True, indent=7, ensure_ascii=True), "utf-8")
     assert scorecam.verify(out).faults == ()
 
 
-def test_the_checksum_is_what_the_documentation_says() -> None:
+def test_the_checksum_equals_the_documented_one() -> None:
     import hashlib
 
     record = {"b": [1.5, "ü"], "a": None, "timings": {"seconds": 2}, "checksum": "?"}
@@ -189,14 +185,14 @@ def test_the_checksum_is_what_the_documentation_says() -> None:
 def test_runs_of_earlier_versions_are_read_and_resumed(
     folder: Path, out: Path, whole: Path
 ) -> None:
-    """Their records and maps have no checksums, and their run.json says nothing of them."""
+    """Their records, maps and run.json have no checksums."""
     for file in out.rglob("*.json"):
-        found = json.loads(file.read_text("utf-8"))
+        result = json.loads(file.read_text("utf-8"))
         for key in ("checksum", "checksums", "files"):
-            found.pop(key, None)
-        if isinstance(found.get("map"), dict):
-            found["map"].pop("sha256", None)
-        file.write_text(json.dumps(found), "utf-8")
+            result.pop(key, None)
+        if isinstance(result.get("map"), dict):
+            result["map"].pop("sha256", None)
+        file.write_text(json.dumps(result), "utf-8")
     (out / "results.parquet").unlink()
     kept = sorted(out.glob("items/centre/*/*.json"))[:3]
     before = [file.stat().st_mtime_ns for file in kept]
@@ -216,19 +212,19 @@ def test_runs_of_earlier_versions_are_read_and_resumed(
 # ── verify ───────────────────────────────────────────────────────────────────────────────────
 
 
-def test_verify_finds_results_that_are_not_those_of_the_records(out: Path) -> None:
+def test_verify_finds_results_that_differ_from_the_records(out: Path) -> None:
     summary = out / "summary.json"
     document = json.loads(summary.read_text("utf-8"))
     [row, *_] = [item for item in document["items"] if item["outcome"] == "average_drop"]
     row["mean"] = 0.001
-    document["checksum"] = checksum(document)  # by someone who knows how
+    document["checksum"] = checksum(document)  # by someone who knows the format
     summary.write_text(json.dumps(document), "utf-8")
     [fault] = scorecam.verify(out).faults
     assert (fault.file, fault.state) == ("summary.json", "out of date")
 
 
 @pytest.mark.parametrize("change", ["value", "row", "text"])
-def test_verify_holds_every_row_of_the_table_against_its_record(out: Path, change: str) -> None:
+def test_verify_compares_every_table_row_with_its_record(out: Path, change: str) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -246,14 +242,14 @@ def test_verify_holds_every_row_of_the_table_against_its_record(out: Path, chang
 
 
 @pytest.mark.parametrize("name", ["table.md", "drop-increase.png"])
-def test_verify_knows_every_result(out: Path, name: str) -> None:
+def test_verify_checks_every_result_file(out: Path, name: str) -> None:
     (out / name).write_bytes(b"edited")
     assert [(f.file, f.state) for f in scorecam.verify(out).faults] == [(name, "edited")]
     (out / name).unlink()
     assert [(f.file, f.state) for f in scorecam.verify(out).faults] == [(name, "missing")]
 
 
-def test_verify_lists_what_is_left_over_and_that_is_harmless(out: Path) -> None:
+def test_verify_lists_leftover_files_as_harmless(out: Path) -> None:
     from scorecam.io import files
 
     left = out / "items" / f".x-{files._host()}.{2**22 + 1}.00000000.tmp"
@@ -261,12 +257,12 @@ def test_verify_lists_what_is_left_over_and_that_is_harmless(out: Path) -> None:
     stray = out / "maps" / "scorecam" / "ab" / "abcd.npy"
     stray.parent.mkdir(exist_ok=True)
     shutil.copy(next(out.glob("maps/scorecam/*/*.npy")), stray)
-    found = scorecam.verify(out)
-    assert {(fault.file, fault.state) for fault in found.faults} == {
+    result = scorecam.verify(out)
+    assert {(fault.file, fault.state) for fault in result.faults} == {
         (str(left.relative_to(out)), "left over"),
         (str(stray.relative_to(out)), "left over"),
     }
-    assert found.sound
+    assert result.sound
     assert command("verify", out).code == 0
 
 
@@ -278,7 +274,7 @@ def test_verify_writes_nothing(out: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in (out, *out.rglob("*"))} == before
 
 
-def test_verify_says_what_is_not_finished(folder: Path, tmp_path: Path) -> None:
+def test_verify_lists_unfinished_work(folder: Path, tmp_path: Path) -> None:
     command(*words(folder, tmp_path / "run", *MORE, "--shard", "1/2"))
     answer = command("verify", tmp_path / "run")
     assert answer.code == 0
@@ -294,11 +290,14 @@ def test_verify_reads_a_bank(out: Path) -> None:
     assert [item["state"] for item in answer.items] == ["damaged"]
 
 
-def test_verify_refuses_what_is_neither(tmp_path: Path) -> None:
-    for place, said in ((tmp_path, "neither a run nor a bank"), (tmp_path / "x", "does not exist")):
+def test_verify_refuses_anything_but_a_run_or_a_bank(tmp_path: Path) -> None:
+    for place, phrase in (
+        (tmp_path, "neither a run nor a bank"),
+        (tmp_path / "x", "does not exist"),
+    ):
         answer = command("verify", place)
         assert answer.code == 2
-        assert said in answer.err
+        assert phrase in answer.err
 
 
 def test_verify_reads_sanity_checks(folder: Path, tmp_path: Path) -> None:
@@ -309,13 +308,13 @@ def test_verify_reads_sanity_checks(folder: Path, tmp_path: Path) -> None:
     record = next(out.glob("items/*/*/*.json"))
     change(record, edges={"spearman": 0.5, "ssim": 0.5, "hog": 0.5})
     empty(next(out.glob("originals/*/*.npy")))
-    found = {(Path(f.file).parts[0], f.state) for f in scorecam.verify(out).faults}
-    assert found == {("items", "edited"), ("originals", "damaged")}
+    result = {(Path(f.file).parts[0], f.state) for f in scorecam.verify(out).faults}
+    assert result == {("items", "edited"), ("originals", "damaged")}
     assert command(*words(folder, out, *more, command="sanity")).code == 0
     assert scorecam.verify(out).faults == ()
 
 
-# ── a folder that goes away ──────────────────────────────────────────────────────────────────
+# ── disappearing folders ─────────────────────────────────────────────────────────────────────
 
 COMMANDS = {
     "evaluate": (MORE, store.Store),
@@ -325,7 +324,7 @@ COMMANDS = {
 
 @pytest.mark.parametrize("name", COMMANDS)
 @pytest.mark.parametrize("away", ["removed", "renamed", "emptied"])
-def test_a_folder_that_goes_away_ends_the_run(
+def test_a_folder_that_disappears_ends_the_run(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, away: str
 ) -> None:
     out = tmp_path / "out"
@@ -352,7 +351,7 @@ def test_a_folder_that_goes_away_ends_the_run(
     assert command(*words(folder, out, *more, command=name)).code == 0
 
 
-def test_records_that_go_away_are_noticed_at_the_end(
+def test_records_that_disappear_are_detected_at_the_end(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
@@ -371,7 +370,7 @@ def test_records_that_go_away_are_noticed_at_the_end(
     assert run(folder, out).code == 0
 
 
-def test_a_sanity_check_does_not_take_a_full_disk_for_a_bad_photo(
+def test_a_full_disk_is_not_a_bad_photo_in_a_sanity_check(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
@@ -389,7 +388,7 @@ def test_a_sanity_check_does_not_take_a_full_disk_for_a_bad_photo(
 
 
 def near(one: Any, other: Any) -> bool:
-    """Equal, but for the rounding of other batches."""
+    """Equal except for the rounding in other batches."""
     if isinstance(one, dict) and isinstance(other, dict):
         keys = (one.keys() | other.keys()) - {"checksum", "timings", "sha256"}
         return all(near(one.get(key), other.get(key)) for key in keys)
@@ -401,7 +400,7 @@ def near(one: Any, other: Any) -> bool:
 
 
 def failing(patch: pytest.MonkeyPatch, where: Any, name: str, moment: int) -> list[int]:
-    """Let the n-th call run out of memory; how many calls there were."""
+    """Make the n-th call run out of memory. Returns the number of calls."""
     real, calls = getattr(where, name), [0]
 
     def call(*arguments: Any, **named: Any) -> Any:
@@ -423,7 +422,7 @@ ALLOCATIONS = {
 
 
 @pytest.mark.parametrize("name", ALLOCATIONS)
-def test_memory_that_runs_out_is_told_and_the_run_goes_on(
+def test_running_out_of_memory_is_reported_and_the_run_continues(
     folder: Path, tmp_path: Path, name: str
 ) -> None:
     where, function = ALLOCATIONS[name]
@@ -454,7 +453,7 @@ def test_memory_that_runs_out_is_told_and_the_run_goes_on(
         assert near(now, records), moment
 
 
-def test_what_cannot_be_printed_is_told(folder: Path, tmp_path: Path) -> None:
+def test_output_that_cannot_be_printed_is_an_error(folder: Path, tmp_path: Path) -> None:
     """`scorecam layers > /dev/full`."""
     preprocess = str(folder / "preprocess.json")
     with Path("/dev/full").open("w") as full:
@@ -479,7 +478,7 @@ def test_what_cannot_be_printed_is_told(folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
 @pytest.mark.timeout(60)
-def test_verify_does_not_wait_for_a_pipe_in_the_place_of_the_table(out: Path) -> None:
+def test_verify_does_not_block_on_a_pipe_instead_of_the_table(out: Path) -> None:
     (out / "results.parquet").unlink()
     os.mkfifo(out / "results.parquet")
     [fault] = scorecam.verify(out).faults
@@ -489,7 +488,7 @@ def test_verify_does_not_wait_for_a_pipe_in_the_place_of_the_table(out: Path) ->
 def test_verify_reads_the_table_without_threads(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import pyarrow.parquet as pq
 
-    asked: list[tuple[Any, Any]] = []
+    reads: list[tuple[Any, Any]] = []
 
     class Watched(pq.ParquetFile):
         def __init__(self, source: Any, *args: Any, **kwargs: Any) -> None:
@@ -497,15 +496,15 @@ def test_verify_reads_the_table_without_threads(out: Path, monkeypatch: pytest.M
             super().__init__(source, *args, **kwargs)
 
         def read(self, *args: Any, **kwargs: Any) -> Any:
-            asked.append((self.buffered, kwargs.get("use_threads")))
+            reads.append((self.buffered, kwargs.get("use_threads")))
             return super().read(*args, **kwargs)
 
     monkeypatch.setattr(pq, "ParquetFile", Watched)
     assert scorecam.verify(out).sound
-    assert asked == [(False, False)]
+    assert reads == [(False, False)]
 
 
-def test_verify_checks_a_comparison_of_runs_that_lie_elsewhere(out: Path, tmp_path: Path) -> None:
+def test_verify_checks_a_comparison_of_runs_elsewhere(out: Path, tmp_path: Path) -> None:
     other = shutil.copytree(out, tmp_path / "other")
     compared = tmp_path / "compared"
     assert command("compare", out, other, "--out", compared).code == 0
@@ -516,7 +515,7 @@ def test_verify_checks_a_comparison_of_runs_that_lie_elsewhere(out: Path, tmp_pa
     assert (fault.file, fault.state) == ("compare.json", "damaged")
 
 
-def test_verify_says_where_a_bank_has_no_checksum(out: Path, tmp_path: Path) -> None:
+def test_verify_mentions_a_bank_without_a_checksum(out: Path, tmp_path: Path) -> None:
     import safetensors
     import safetensors.torch
 
@@ -528,6 +527,6 @@ def test_verify_says_where_a_bank_has_no_checksum(out: Path, tmp_path: Path) -> 
     older = tmp_path / "older.safetensors"
     tensors = safetensors.torch.load_file(bank)
     safetensors.torch.save_file(tensors, older, {"scorecam": json.dumps(record)})
-    found = scorecam.verify(older)
-    assert found.sound
-    assert "no checksum" in found.remarks[0]
+    result = scorecam.verify(older)
+    assert result.sound
+    assert "no checksum" in result.remarks[0]

@@ -36,7 +36,7 @@ SIDE = 32
 
 
 class Small(nn.Module):
-    """Two blocks and a head, defined in another order than they run."""
+    """Two blocks and a head, not defined in the order they run."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,14 +75,14 @@ STAGES = ["head", "blocks.1", "blocks.0", "stem"]
 # ── randomised copies ────────────────────────────────────────────────────────────────────────
 
 
-def test_stages_come_in_the_order_of_a_pass_from_the_output(network: nn.Module) -> None:
+def test_stages_run_from_the_output_to_the_input(network: nn.Module) -> None:
     assert opened(network).stages(IMAGE) == STAGES
     assert not any(child._forward_pre_hooks for child in network.modules())
 
 
 def test_exactly_the_chosen_stages_are_reinitialised(network: nn.Module) -> None:
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    network.blocks[0][1].running_mean += 5  # statistics are what was learnt, too
+    network.blocks[0][1].running_mean += 5  # running statistics are learned as well
     drawn = opened(network).randomised(["blocks.0", "head"], IMAGE, seed=0).module
     changed = {
         name
@@ -104,7 +104,7 @@ def test_each_layer_is_reinitialised_by_its_own_initialiser(network: nn.Module) 
     assert 0.5 * bound < float(drawn.head.weight.detach().abs().max()) <= bound
 
 
-def test_a_seed_gives_the_same_copy_and_leaves_torchs_own_alone(network: nn.Module) -> None:
+def test_a_seed_gives_the_same_copy_and_keeps_torchs_own_seed(network: nn.Module) -> None:
     state = torch.random.get_rng_state()
     one, same, other = (
         opened(network).randomised(["stem"], IMAGE, seed=seed).module.stem.weight
@@ -115,7 +115,7 @@ def test_a_seed_gives_the_same_copy_and_leaves_torchs_own_alone(network: nn.Modu
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-def test_what_cannot_be_reinitialised_is_an_error(network: nn.Module) -> None:
+def test_a_module_that_cannot_be_reinitialised_is_an_error(network: nn.Module) -> None:
     with pytest.raises(LayerError, match=r"blocks\.0"):
         opened(network).randomised(["blocks.7"], IMAGE, seed=0)
 
@@ -134,11 +134,11 @@ def test_what_cannot_be_reinitialised_is_an_error(network: nn.Module) -> None:
         randomise.randomised(network, ["stem"], 0)
 
 
-# ── likeness ─────────────────────────────────────────────────────────────────────────────────
+# ── similarity ───────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("alike", SIMILARITIES.values(), ids=SIMILARITIES)
-def test_a_map_is_like_itself_and_unlike_noise(alike: Any) -> None:
+def test_a_map_is_similar_to_itself_and_not_to_noise(alike: Any) -> None:
     generator = torch.Generator().manual_seed(0)
     one, other = torch.rand(2, 64, 64, generator=generator)
     assert alike(one, one) == pytest.approx(1)
@@ -148,13 +148,13 @@ def test_a_map_is_like_itself_and_unlike_noise(alike: Any) -> None:
     assert math.isnan(alike(torch.zeros(64, 64), one))
 
 
-def test_spearman_knows_ranks_alone() -> None:
+def test_spearman_depends_only_on_ranks() -> None:
     ramp = torch.arange(100.0).reshape(10, 10)
     assert spearman(ramp, ramp**3) == pytest.approx(1)
     assert spearman(ramp, -ramp) == pytest.approx(-1)
 
 
-def test_maps_too_small_for_a_window_have_no_structure() -> None:
+def test_maps_smaller_than_the_window_have_no_ssim() -> None:
     assert math.isnan(ssim(torch.rand(5, 5), torch.rand(5, 5)))
     assert math.isnan(hog(torch.rand(3, 3), torch.rand(3, 3)))
 
@@ -166,7 +166,7 @@ METHODS = "scorecam,gradient,edges"
 
 
 class OfTheWeights(Method):
-    """A map that hangs on every weight, and on nothing else."""
+    """A map that depends on every weight, and on nothing else."""
 
     name = "of-the-weights"
     settings: ClassVar[dict[str, object]] = {}
@@ -189,38 +189,38 @@ def check(network: nn.Module, tmp_path: Path, **others: Any) -> Sanity:
     return scorecam.sanity(opened(network), folder, **settings)
 
 
-def test_the_edge_detector_fails_and_the_maps_change(network: nn.Module, tmp_path: Path) -> None:
+def test_the_edge_detector_fails_the_check(network: nn.Module, tmp_path: Path) -> None:
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    found = check(network, tmp_path, seeds=2)
-    assert found.stages == tuple(STAGES)
-    assert found.verdicts["edges"] == "fails"
+    result = check(network, tmp_path, seeds=2)
+    assert result.stages == tuple(STAGES)
+    assert result.verdicts["edges"] == "fails"
     for mode in MODES:
         for measure in SIMILARITIES:
             assert all(
-                each.mean == pytest.approx(1) for each in found.curve("edges", mode, measure)
+                point.mean == pytest.approx(1) for point in result.curve("edges", mode, measure)
             )
-    curve = found.curve("gradient")
-    assert curve[-1].n == 6  # photos, however many networks were drawn
+    curve = result.curve("gradient")
+    assert curve[-1].n == 6  # photos, regardless of the number of networks
     assert curve[-1].mean < 0.9
     for name, tensor in network.state_dict().items():
         assert torch.equal(tensor, before[name])
 
 
-def test_a_method_that_hangs_on_the_weights_passes(network: nn.Module, tmp_path: Path) -> None:
-    found = check(network, tmp_path, methods=[OfTheWeights(), *parse_methods("edges")])
-    assert found.verdicts == {"of-the-weights": "passes", "edges": "fails"}
+def test_a_method_that_depends_on_the_weights_passes(network: nn.Module, tmp_path: Path) -> None:
+    result = check(network, tmp_path, methods=[OfTheWeights(), *parse_methods("edges")])
+    assert result.verdicts == {"of-the-weights": "passes", "edges": "fails"}
     for mode in MODES:
-        assert all(each.mean < 0.2 for each in found.curve("of-the-weights", mode))
+        assert all(point.mean < 0.2 for point in result.curve("of-the-weights", mode))
 
 
 def test_the_first_stage_is_the_same_in_both_modes(network: nn.Module, tmp_path: Path) -> None:
-    found = check(network, tmp_path)
-    one, other = (found.curve("gradient", mode)[0] for mode in MODES)
+    result = check(network, tmp_path)
+    one, other = (result.curve("gradient", mode)[0] for mode in MODES)
     assert one == other
-    assert found.curve("gradient", "cascading")[-1] != found.curve("gradient", "independent")[-1]
+    assert result.curve("gradient", "cascading")[-1] != result.curve("gradient", "independent")[-1]
 
 
-def test_what_is_written_can_be_read_without_us(network: nn.Module, tmp_path: Path) -> None:
+def test_output_files_can_be_read_without_scorecam(network: nn.Module, tmp_path: Path) -> None:
     check(network, tmp_path)
     out = tmp_path / "run"
     document = json.loads((out / "sanity.json").read_text("utf-8"))
@@ -230,14 +230,14 @@ def test_what_is_written_can_be_read_without_us(network: nn.Module, tmp_path: Pa
     assert "edges | fails" in (out / "table.md").read_text("utf-8")
     maps = [np.load(path) for path in out.glob("originals/edges/*.npy")]
     assert len(maps) == 6
-    assert all(each.shape == (SIDE, SIDE) for each in maps)
+    assert all(heatmap.shape == (SIDE, SIDE) for heatmap in maps)
 
 
-def test_chance_is_how_alike_maps_of_different_photos_are(
+def test_chance_is_the_similarity_of_maps_of_different_photos(
     network: nn.Module, tmp_path: Path
 ) -> None:
     class OfTheNetwork(OfTheWeights):
-        """The same map for every photo: likeness to it says nothing."""
+        """The same map for every photo, so similarity means nothing."""
 
         name = "of-the-network"
 
@@ -248,14 +248,14 @@ def test_chance_is_how_alike_maps_of_different_photos_are(
             seed = int(case.image.double().abs().sum() * 1000)
             return torch.rand(SIDE, SIDE, generator=torch.Generator().manual_seed(seed))
 
-    found = check(network, tmp_path, methods=[OfTheNetwork(), OfThePhoto()], modes=["cascading"])
-    assert found.curve("of-the-network", "chance")[0].mean == pytest.approx(1)
-    [other] = found.curve("of-the-photo", "chance")
+    result = check(network, tmp_path, methods=[OfTheNetwork(), OfThePhoto()], modes=["cascading"])
+    assert result.curve("of-the-network", "chance")[0].mean == pytest.approx(1)
+    [other] = result.curve("of-the-photo", "chance")
     assert abs(other.mean) < 0.1
     assert other.n == 6
 
 
-def test_an_interrupted_check_goes_on(
+def test_an_interrupted_check_resumes(
     network: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = check(network, tmp_path / "whole")
@@ -272,11 +272,11 @@ def test_an_interrupted_check_goes_on(
         patch.setattr(Check, "_compared", interrupted)
         with pytest.raises(KeyboardInterrupt):
             check(network, tmp_path)
-    told: list[Any] = []
-    again = check(network, tmp_path, progress=told.append)
+    reports: list[Any] = []
+    again = check(network, tmp_path, progress=reports.append)
     assert again.points == whole.points
-    assert told[-1].done == told[-1].total == 2 * 4 * 6
-    assert told[-1].fresh == 2 * 4 * 6 - 17
+    assert reports[-1].done == reports[-1].total == 2 * 4 * 6
+    assert reports[-1].fresh == 2 * 4 * 6 - 17
 
 
 def test_a_network_trained_on_shuffled_labels_is_compared_too(
@@ -285,22 +285,22 @@ def test_a_network_trained_on_shuffled_labels_is_compared_too(
     torch.manual_seed(1)
     other = Small().eval()
     methods = [OfTheWeights(), *parse_methods("edges")]
-    found = check(network, tmp_path, methods=methods, modes=["cascading"], shuffled=other)
-    assert found.data_verdicts == {"of-the-weights": "passes", "edges": "fails"}
-    assert found.verdicts == {"of-the-weights": "passes", "edges": "fails"}
-    assert len(found.curve("edges", "data")) == 1
-    assert "labels shuffled" in found.table
-    # The very same network's maps are the same: nothing passes.
+    result = check(network, tmp_path, methods=methods, modes=["cascading"], shuffled=other)
+    assert result.data_verdicts == {"of-the-weights": "passes", "edges": "fails"}
+    assert result.verdicts == {"of-the-weights": "passes", "edges": "fails"}
+    assert len(result.curve("edges", "data")) == 1
+    assert "labels shuffled" in result.table
+    # The same network gives the same maps, so no method passes.
     same = check(network, tmp_path / "same", methods=methods, modes=["cascading"], shuffled=network)
     assert same.data_verdicts == {"of-the-weights": "fails", "edges": "fails"}
     assert "the model's own weights" in same.table
-    assert "the model's own weights" not in found.table
+    assert "the model's own weights" not in result.table
     plain = check(network, tmp_path / "plain", methods=methods)
     assert plain.data_verdicts == {}
     assert "labels shuffled" not in plain.table
 
 
-def test_a_network_that_is_another_cannot_be_the_shuffled_one(
+def test_the_shuffled_network_must_have_the_same_architecture(
     network: nn.Module, tmp_path: Path
 ) -> None:
     other = Small().eval()
@@ -316,9 +316,7 @@ def test_a_network_that_is_another_cannot_be_the_shuffled_one(
 
 
 @pytest.mark.needs("plot")
-def test_the_first_photos_are_drawn_network_after_network(
-    network: nn.Module, tmp_path: Path
-) -> None:
+def test_the_first_photos_are_drawn_for_each_network(network: nn.Module, tmp_path: Path) -> None:
     check(network, tmp_path, seeds=2)
     out = tmp_path / "run"
     assert {path.name for path in out.glob("*.png")} == {
@@ -330,25 +328,23 @@ def test_the_first_photos_are_drawn_network_after_network(
         assert picture.width > 500
 
 
-def test_a_photo_that_cannot_be_read_is_left_out_and_said(
-    network: nn.Module, tmp_path: Path
-) -> None:
+def test_an_unreadable_photo_is_skipped_with_a_remark(network: nn.Module, tmp_path: Path) -> None:
     folder = photos(tmp_path / "photos", 6, side=SIDE)
     (folder / "red" / "000.png").write_bytes(b"no photo")
-    found = check(network, tmp_path)
-    assert list(found.failures) == ["red/000.png"]
-    assert found.curve("edges")[0].n == 5
+    result = check(network, tmp_path)
+    assert list(result.failures) == ["red/000.png"]
+    assert result.curve("edges")[0].n == 5
 
 
-def test_without_cascading_there_is_no_verdict_to_print(network: nn.Module, tmp_path: Path) -> None:
-    found = check(network, tmp_path, methods="edges", modes=["independent"])
-    assert "undecided" not in found.table
-    assert "Independent, spearman" in found.table
+def test_without_cascading_no_verdict_is_printed(network: nn.Module, tmp_path: Path) -> None:
+    result = check(network, tmp_path, methods="edges", modes=["independent"])
+    assert "undecided" not in result.table
+    assert "Independent, spearman" in result.table
 
 
 def test_more_seeds_do_not_narrow_the_interval(network: nn.Module, tmp_path: Path) -> None:
     class OfTheImage(OfTheWeights):
-        """How alike its maps are hangs on the photo alone, never on the draw."""
+        """The similarity of its maps depends only on the photo, not on the seed."""
 
         name = "of-the-image"
 
@@ -370,7 +366,7 @@ def test_more_seeds_do_not_narrow_the_interval(network: nn.Module, tmp_path: Pat
 
 
 class Sometimes(Method):
-    """Fails on every network but the trained one, while it is told to."""
+    """Fails on every network except the trained one, while enabled."""
 
     name = "sometimes"
     settings: ClassVar[dict[str, object]] = {}
@@ -386,20 +382,20 @@ class Sometimes(Method):
         return torch.rand(SIDE, SIDE, generator=torch.Generator().manual_seed(1))
 
 
-def test_what_fails_on_drawn_networks_is_said_and_tried_again(
+def test_failures_on_random_networks_are_reported_and_retried(
     network: nn.Module, tmp_path: Path
 ) -> None:
     method = Sometimes(network)
-    found = check(network, tmp_path, methods=[method], modes=["cascading"])
-    assert len(found.failures) == 6 * 4
-    assert "Memory ran out." in found.table
+    result = check(network, tmp_path, methods=[method], modes=["cascading"])
+    assert len(result.failures) == 6 * 4
+    assert "Memory ran out." in result.table
     method.fails = False
     again = check(network, tmp_path, methods=[method], modes=["cascading"])
     assert not again.failures
     assert again.curve("sometimes")[-1].n == 6
 
 
-def test_what_is_damaged_in_the_folder_is_made_again(network: nn.Module, tmp_path: Path) -> None:
+def test_damaged_files_are_recomputed(network: nn.Module, tmp_path: Path) -> None:
     whole = check(network, tmp_path, modes=["cascading"])
     out = tmp_path / "run"
     next(out.glob("items/*/*/*.json")).write_text("{", "utf-8")
@@ -407,7 +403,7 @@ def test_what_is_damaged_in_the_folder_is_made_again(network: nn.Module, tmp_pat
     assert check(network, tmp_path, modes=["cascading"]).points == whole.points
 
 
-def test_settings_that_make_no_sense_are_refused(network: nn.Module, tmp_path: Path) -> None:
+def test_invalid_settings_are_refused(network: nn.Module, tmp_path: Path) -> None:
     twice = ["cascading", "cascading"]
     for others in (
         {"modes": ["upwards"]},
@@ -424,7 +420,7 @@ def test_settings_that_make_no_sense_are_refused(network: nn.Module, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("found", "undefined", "said"),
+    ("interval", "undefined", "text"),
     [
         (Interval(0.1, 0.0, 0.2, 40), 0, "passes"),
         (Interval(0.9, 0.8, 1.0, 40), 0, "fails"),
@@ -434,20 +430,20 @@ def test_settings_that_make_no_sense_are_refused(network: nn.Module, tmp_path: P
         (Interval(0.1, math.nan, math.nan, 1), 0, "passes"),
     ],
 )
-def test_the_rule_of_the_verdict(found: Interval, undefined: int, said: str) -> None:
+def test_the_verdict_follows_its_rule(interval: Interval, undefined: int, text: str) -> None:
     points = [
         Point("m", "cascading", "head", "spearman", Interval(1.0, 1.0, 1.0, 40), 0),
-        Point("m", "cascading", "stem", "spearman", found, undefined),
+        Point("m", "cascading", "stem", "spearman", interval, undefined),
         Point("m", "independent", "stem", "spearman", Interval(1.0, 1.0, 1.0, 40), 0),
     ]
-    assert verdict(points, "m", "cascading", "stem") == said
+    assert verdict(points, "m", "cascading", "stem") == text
 
 
 # ── command and pictures ─────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.needs("plot")
-def test_the_command_takes_photos_or_a_data_set(
+def test_the_command_accepts_photos_or_a_data_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -68,7 +68,7 @@ def failing(at: int, error: BaseException) -> Callable[[int, Tensor], Tensor]:
     ids=["error", "memory", "NaN"],
 )
 @pytest.mark.usefixtures("impatient")
-def test_the_network_itself_takes_over_at_the_batch_where_a_runtime_fails(
+def test_the_network_takes_over_from_the_batch_that_fails(
     converter: Converter, batch: int, error: Exception | None, cause: str, runtime: Any
 ) -> None:
     network = Wide()
@@ -182,7 +182,7 @@ def test_masks_that_overflow_after_the_probe_are_scored_in_float32(
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("budget", [20, "fast"])
 @pytest.mark.parametrize("where", ["first", "middle", "last"])
-def test_with_a_budget_a_batch_that_does_not_fit_is_halved_and_repeated(
+def test_with_a_budget_a_batch_that_does_not_fit_is_halved(
     where: str, budget: Any, precision: Any
 ) -> None:
     settings = {"runtime": "eager", "precision": precision, "budget": budget}
@@ -202,7 +202,7 @@ def test_with_a_budget_a_batch_that_does_not_fit_is_halved_and_repeated(
 
 @pytest.mark.parametrize("budget", ["exact", 22])
 @pytest.mark.parametrize("batch", [1, 2, 3])
-def test_batches_are_halved_when_the_runtime_and_the_network_lack_memory(
+def test_batches_are_halved_if_runtime_and_network_lack_memory(
     converter: Converter, batch: int, budget: Any
 ) -> None:
     network = Wide()

@@ -44,7 +44,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 # ── networks that cannot be converted ────────────────────────────────────────────────────────
 
 
-def test_a_network_that_cannot_be_converted_runs_itself_with_a_remark(
+def test_an_unconvertible_network_runs_itself_with_a_remark(
     converter: Converter, network: Network, image: Tensor
 ) -> None:
     truth = bank(network, image, "norm", runtime="eager")
@@ -56,7 +56,7 @@ def test_a_network_that_cannot_be_converted_runs_itself_with_a_remark(
     assert torch.equal(result.scores, truth.scores)
 
 
-def test_a_failed_conversion_is_not_repeated_before_the_network_changes(
+def test_a_failed_conversion_is_not_repeated_without_changes(
     converter: Converter, network: Network, image: Tensor
 ) -> None:
     converter.refusal = ValueError()
@@ -211,7 +211,7 @@ def test_a_missing_openvino_does_not_matter_with_auto(
     assert result.provenance.forward_passes == truth.provenance.forward_passes
 
 
-def test_a_precision_the_processor_lacks_is_refused_before_converting(
+def test_an_unsupported_precision_is_refused_before_converting(
     converter: Converter, network: Network, image: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(openvino.OpenVINO, "precisions", lambda _self: ["float32"])
@@ -238,7 +238,7 @@ def test_another_precision_for_a_half_precision_network_is_refused(
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
-def test_a_network_in_another_precision_is_not_converted_with_a_remark(
+def test_other_precisions_are_not_converted_and_get_a_remark(
     converter: Converter, network: Network, image: Tensor, dtype: torch.dtype
 ) -> None:
     name = str(dtype).removeprefix("torch.")
@@ -249,7 +249,7 @@ def test_a_network_in_another_precision_is_not_converted_with_a_remark(
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
-def test_a_network_in_another_precision_is_compiled_in_that_precision(
+def test_a_network_is_compiled_in_its_own_precision(
     network: Network, image: Tensor, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[torch.dtype] = []
@@ -266,10 +266,10 @@ def test_a_network_in_another_precision_is_compiled_in_that_precision(
     result = bank(network, image, "norm", runtime="compile")
     assert ran(result) == ("compile", str(dtype).removeprefix("torch."), ())
     cam = scorecam.ScoreCAM(network, "norm", runtime="compile")
-    for each in make_banks(
+    for own in make_banks(
         cam.model, images_for(network, 3), [None] * 3, layer=cam.layer, settings=cam.settings
     ):  # a full batch too
-        assert ran(each) == ran(result)
+        assert ran(own) == ran(result)
     assert set(seen) == {dtype}
     assert result.scores.dtype == torch.float32
     torch.testing.assert_close(result.scores, truth.scores, rtol=0, atol=1e-2)
@@ -329,7 +329,7 @@ def test_a_runtime_is_used_if_its_map_differs_by_less_than_1e4(
         (3.0, "bfloat16", ("eager", "float32", 1)),  # by 0.6
     ],
 )
-def test_half_precision_may_move_the_map_more_if_named_than_with_auto(
+def test_named_half_precision_may_change_the_map_more_than_auto(
     converter: Converter,
     error: float,
     precision: Any,

@@ -20,7 +20,7 @@ HALVES = {torch.float16: 0.02, torch.bfloat16: 0.12}
 
 @pytest.mark.parametrize("dtype", HALVES)
 @pytest.mark.parametrize("kind", NETWORKS)
-def test_half_precision_with_dead_channels_gives_finite_maps_near_float32(
+def test_half_precision_with_dead_channels_stays_near_float32(
     kind: type[Network], dtype: torch.dtype
 ) -> None:
     network = build(kind)
@@ -127,7 +127,7 @@ class BlowsUp(nn.Module):
 
 
 @pytest.mark.parametrize("variant", ["official", "algorithm1", "increase", "literal"])
-def test_masked_images_without_finite_scores_are_left_out_with_a_remark(variant: str) -> None:
+def test_masked_images_with_nan_scores_are_skipped_with_a_remark(variant: str) -> None:
     # Three regions of 1, 3 and 2 pixels; the score of the first alone is NaN.
     image = regions((1, 3, 2), 4, 5)
     model = scorecam.open_model(BlowsUp(), head="logits")
@@ -158,7 +158,7 @@ def test_without_finite_scores_the_map_is_zero() -> None:
     assert {"flat", "not-finite"} <= {note.code for note in explanation.health}
 
 
-def test_an_empty_image_without_finite_scores_affects_only_its_variants() -> None:
+def test_a_nan_score_of_the_empty_image_affects_few_variants() -> None:
     class BlankIsOdd(BlowsUp):
         def forward(self, images: Tensor) -> Tensor:
             sums = self.maps(images).flatten(2).sum(2)

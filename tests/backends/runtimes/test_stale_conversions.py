@@ -448,7 +448,7 @@ UNREADABLE = {"what cannot be read", "environment variable"}
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_conversion_is_probed_at_each_use_only_if_its_state_is_not_whole(
+def test_a_conversion_is_probed_again_only_if_state_is_unread(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     converter = install(monkeypatch)
@@ -562,7 +562,7 @@ def test_any_attribute_is_read_or_marked_unread_quickly(
     result = [read_state(network, None) for _ in range(2)]
     assert time.process_time() - before < 2
     assert not result[0].changed(result[1])
-    assert {each.whole for each in result} == {whole}
+    assert {state.whole for state in result} == {whole}
 
 
 @pytest.mark.needs("demo", "torchvision")
