@@ -194,7 +194,7 @@ def test_saturated_scores_are_noted(columns: int, bias: float, phrase: str) -> N
     assert weights.max() - weights.min() < 0.01
     [note] = [note for note in explanation.health if note.code == "saturated"]
     assert note.value < note.threshold == 0.01
-    assert "plain sum" in note.sentence
+    assert "nearly the sum of the activations" in note.sentence
     assert phrase in note.sentence
     assert len(note.sentence) <= 600
 

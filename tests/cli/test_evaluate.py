@@ -97,7 +97,7 @@ def test_some_failures_exit_with_1_and_only_failures_with_2(desk: Path) -> None:
     ("words", "phrase"),
     [
         (("--methods", "scorecan"), "no method 'scorecan'"),
-        (("--methods", ""), "No methods"),
+        (("--methods", ""), "No method was given"),
         (("--metrics", "papre"), "no metric 'papre'"),
         (("--shard", "2"), "--shard 2 does not have the form i/n"),
         (("--shard", "3/2"), "3"),

@@ -222,8 +222,8 @@ def test_a_run_prints_remarks_and_records_them(tmp_path: Path) -> None:
         model, photos, "scorecam", "quick", out=tmp_path / "run", layer="features.1"
     )
 
-    (remark,) = [text for text in summary.remarks if "not read as they are stored" in text]
-    assert remark.startswith("Photos that were not read as they are stored: 1. deep.tif has")
+    (remark,) = [text for text in summary.remarks if "converted when they were read" in text]
+    assert remark.startswith("Photos converted when they were read: 1. deep.tif has")
     records = [json.loads(path.read_text()) for path in tmp_path.glob("run/items/*/*/*.json")]
     assert sorted(("remarks" in record, record["name"]) for record in records) == [
         (False, "plain.png"),

@@ -110,7 +110,7 @@ def test_a_torchvision_model_needs_a_name_and_weights(model: str, phrases: list[
         (["--methods", "scorcam"], ["no method 'scorcam'", "Did you mean 'scorecam'"]),
         (["--methods", "scorecam:varant=literal"], ["'varant=literal'", "Did you mean 'variant'"]),
         (["--methods", "scorecam:variant=litteral"], ["Did you mean 'literal'"]),
-        (["--methods", ","], ["No methods"]),
+        (["--methods", ","], ["No method was given"]),
         (["--batch-size", "0"], ["0", "at least 1", "auto"]),
         (["--batch-size", "-3"], ["-3", "at least 1"]),
         (["--batch-size", "many"], ["many", "at least 1", "auto"]),
@@ -274,8 +274,8 @@ def test_incomplete_preprocessing_is_refused(key: str) -> None:
         (b"", ["not JSON"]),
         (b"size: [224, 224]", ["not JSON"]),
         (b'{"size": [16, 16],', ["not JSON"]),
-        (b"[224, 224]", ["Preprocessing is a table"]),
-        (b"null", ["Preprocessing is a table"]),
+        (b"[224, 224]", ["A preprocessing is an object"]),
+        (b"null", ["A preprocessing is an object"]),
         (b"\xff\xfe{\x00}\x00", ["preprocess.json"]),
     ],
 )
@@ -294,4 +294,4 @@ def test_an_unknown_preprocessing_is_refused() -> None:
 def test_missing_preprocessing_names_the_option_to_add() -> None:
     refused(explain(preprocess=None), "not known how to turn a photo", "--preprocess")
     answer = scorecam("layers", "--model", "toy_models:spied")
-    refused(answer, "size of the model's input", "--preprocess")
+    refused(answer, "size of the input", "--preprocess")
