@@ -17,7 +17,7 @@ import numpy.typing as npt
 from scorecam.base.cached_property import cached_property
 from scorecam.io.extras import require
 
-Columns = Annotated[npt.NDArray[np.float64], "n columns"]
+TestedColumns = Annotated[npt.NDArray[np.float64], "n columns"]
 Ranks = Annotated[npt.NDArray[np.float64], "n"]
 Mask = Annotated[npt.NDArray[np.bool_], "n"]
 
@@ -70,11 +70,11 @@ def findable(floors: Sequence[float], alpha: float) -> list[bool]:
 class Pool:
     """Values of many photos, in columns, to compare any of the photos with all others."""
 
-    def __init__(self, values: Columns) -> None:
+    def __init__(self, values: TestedColumns) -> None:
         self._values = values
 
     @cached_property
-    def _ranks(self) -> Columns:
+    def _ranks(self) -> TestedColumns:
         return _stats().rankdata(self._values, axis=0)
 
     def compare(self, mine: Mask, min_delta: float = -1.0) -> tuple[list[float], list[float]]:

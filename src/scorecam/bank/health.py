@@ -44,7 +44,7 @@ class Note:
 
 
 @dataclass(frozen=True)
-class Rule:
+class NoteRule:
     """When a measured value leads to a note, and the note's sentence.
 
     Args:
@@ -270,16 +270,16 @@ def _say_border(value: float, _: ScoreBank, __: Target) -> str:
     )
 
 
-RULES: dict[str, Rule] = {
-    "not-finite": Rule(0.0, "above", _say_not_finite),
-    "flat": Rule(0.0, "at most", _say_flat),
-    "below-fill": Rule(0.0, "at most", _say_below_fill),
-    "improbable": Rule(1.0, "below", _say_improbable),
-    "one-channel": Rule(0.5, "above", _say_one_channel),
-    "not-logits": Rule(0.0, "above", _say_not_logits),
-    "saturated": Rule(0.01, "below", _say_saturated),
-    "not-repeatable": Rule(0.01, "above", _say_not_repeatable),
-    "mixes-batch": Rule(0.01, "above", _say_mixes_batch),
-    "rough": Rule(0.25, "above", _say_rough),
-    "border": Rule(1.1, "above", _say_border),
+RULES: dict[str, NoteRule] = {
+    "not-finite": NoteRule(0.0, "above", _say_not_finite),
+    "flat": NoteRule(0.0, "at most", _say_flat),
+    "below-fill": NoteRule(0.0, "at most", _say_below_fill),
+    "improbable": NoteRule(1.0, "below", _say_improbable),
+    "one-channel": NoteRule(0.5, "above", _say_one_channel),
+    "not-logits": NoteRule(0.0, "above", _say_not_logits),
+    "saturated": NoteRule(0.01, "below", _say_saturated),
+    "not-repeatable": NoteRule(0.01, "above", _say_not_repeatable),
+    "mixes-batch": NoteRule(0.01, "above", _say_mixes_batch),
+    "rough": NoteRule(0.25, "above", _say_rough),
+    "border": NoteRule(1.1, "above", _say_border),
 }

@@ -14,7 +14,7 @@ from scorecam.io.files import affects_next_files
 
 
 @dataclass(frozen=True)
-class Outcome:
+class PhotosOutcome:
     """The items of the photos that were processed.
 
     Args:
@@ -50,7 +50,7 @@ def process_photos(
     model: str,
     process: Callable[[str], list[Item]],
     report: Callable[[list[Item]], None],
-) -> Outcome:
+) -> PhotosOutcome:
     """Process each photo, and report its items at once.
 
     Args:
@@ -73,7 +73,7 @@ def process_photos(
             if cannot_write:
                 break
     except KeyboardInterrupt:
-        return Outcome(items, interrupted=True)
+        return PhotosOutcome(items, interrupted=True)
     tried = {item["image"] for item in items}
     skipped = sum(path_text(photo) not in tried for photo in photos)
-    return Outcome(items, skipped)
+    return PhotosOutcome(items, skipped)

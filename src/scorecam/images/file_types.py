@@ -151,7 +151,7 @@ def describe_non_photo(name: str, head: bytes) -> Words | None:
     return matches[0] if matches else None
 
 
-def describe_unreadable(name: str, head: bytes, pages: tuple[tiff.Page, ...] = ()) -> Words:
+def describe_unreadable(name: str, head: bytes, pages: tuple[tiff.TiffPage, ...] = ()) -> Words:
     """Describe a file that no accepted format could read.
 
     Args:
@@ -183,7 +183,7 @@ def _brand(head: bytes) -> Words:
     return _FTYP.get(head[8:12].decode("latin-1"), _VIDEO)
 
 
-def _tiff(pages: tuple[tiff.Page, ...]) -> Words:
+def _tiff(pages: tuple[tiff.TiffPage, ...]) -> Words:
     if not pages:
         return DAMAGED
     first = pages[0]

@@ -97,7 +97,7 @@ class OpenedImage:
     """
 
     image: Image.Image
-    pages: tuple[tiff.Page, ...]
+    pages: tuple[tiff.TiffPage, ...]
 
 
 @contextmanager

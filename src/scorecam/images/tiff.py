@@ -32,7 +32,7 @@ _INNER = frozenset({34665, 34853, 40965})
 
 
 @dataclass(frozen=True)
-class Page:
+class TiffPage:
     """A page of a TIFF file.
 
     Args:
@@ -53,7 +53,7 @@ class Page:
     raw: bool
 
 
-def pages(file: BinaryIO) -> tuple[Page, ...]:
+def pages(file: BinaryIO) -> tuple[TiffPage, ...]:
     """The first pages of a TIFF file that can be read.
 
     Raises:
@@ -75,13 +75,13 @@ class _Reader:
         self._values = 0
         self._seen: set[int] = set()
 
-    def pages(self) -> Iterator[Page]:
+    def pages(self) -> Iterator[TiffPage]:
         offset = self._first
         while offset and offset not in self._seen:
             tags, offset = self._directory(offset)
             if not {256, 257} <= tags.keys():
                 return  # not a page, or the end
-            yield Page(
+            yield TiffPage(
                 width=tags[256],
                 height=tags[257],
                 bands=tags.get(277, 1),

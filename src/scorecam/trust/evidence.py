@@ -33,7 +33,7 @@ TOO_FEW_COLUMNS = "The model has {} outputs, too few to correlate."
 OTHER_CLASSES = 5
 """The target's map is compared with those of this many other classes, the largest scores first."""
 
-VARIANTS = ("official", "algorithm1", "increase")
+COMPARED_VARIANTS = ("official", "algorithm1", "increase")
 """Variants whose maps should agree."""
 
 RANDOM_MAPS = 4
@@ -73,7 +73,7 @@ def contrast(checked: CheckedMap) -> Mapping[str, Measured]:
 
 def agreement(checked: CheckedMap) -> Mapping[str, Measured]:
     """The mean correlation between the variants' maps; constant maps are left out."""
-    maps = [checked.bank.heatmap(checked.target, variant) for variant in VARIANTS]
+    maps = [checked.bank.heatmap(checked.target, variant) for variant in COMPARED_VARIANTS]
     maps = [heatmap for heatmap in maps if heatmap.amax() > heatmap.amin()]
     if len(maps) < 2:
         return {"agreement": "The other variants' maps are constant."}

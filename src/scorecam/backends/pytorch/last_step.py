@@ -54,7 +54,7 @@ SAME_NUMBERS = frozenset(
 """Operations that move numbers, and change them by rounding at most."""
 
 
-class Watch(TorchDispatchMode):
+class LastStepWatcher(TorchDispatchMode):
     """Within its context, remembers which tensors hold the results of a softmax or a sigmoid."""
 
     def __init__(self) -> None:

@@ -17,8 +17,8 @@ from scorecam.backends.pytorch.activations import channels_first, check_readable
 from scorecam.backends.pytorch.belonging import calls_for
 from scorecam.backends.pytorch.cache import NetworkCache
 from scorecam.backends.pytorch.inputs import Call, may_belong, one_by_one, split_inputs
-from scorecam.backends.pytorch.last_step import Watch
-from scorecam.backends.pytorch.prepared import Prepared, Readable
+from scorecam.backends.pytorch.last_step import LastStepWatcher
+from scorecam.backends.pytorch.prepared import PreparedNetwork, Readable
 from scorecam.backends.pytorch.running import Runner
 from scorecam.backends.pytorch.views import Views
 from scorecam.backends.runtimes import choice
@@ -176,7 +176,7 @@ class TorchModel(WhiteBox):
 
     def last_step(self, images: Images) -> tuple[BatchedScores, str]:
         try:
-            with Watch() as watch:
+            with LastStepWatcher() as watch:
                 scores = self.scores(images)
         except ModelError:  # some networks cannot run while their operations are watched
             return self.scores(images), ""
@@ -215,10 +215,10 @@ class TorchModel(WhiteBox):
         return replace(self, module=copied(self.module))
 
     @contextlib.contextmanager
-    def prepared(self) -> Generator[Prepared]:
+    def prepared(self) -> Generator[PreparedNetwork]:
         """The network as a function of images alone, in evaluation mode, ready to be converted."""
         with self._runner.lasting() as network:
-            yield Prepared(network, self.call, self.readout)
+            yield PreparedNetwork(network, self.call, self.readout)
 
     @contextlib.contextmanager
     def differentiable(self) -> Generator[nn.Module]:

@@ -12,7 +12,7 @@ from scorecam.shapes import BatchedScores, Images
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class PreparedNetwork:
     """A network's scores as a function of images alone.
 
     Args:

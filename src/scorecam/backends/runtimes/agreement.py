@@ -84,7 +84,7 @@ class Trial:
         own = self._own_scores[0]
         self.passes += len(self._images)
         before = random_numbers.outside_torch()
-        with random_numbers.Watch(self.network.device) as watch:
+        with random_numbers.DrawWatcher(self.network.device) as watch:
             again = _in_halves(self.plain.scores, self._images)
         if watch.drew or (self.drew_outside_torch and before != random_numbers.outside_torch()):
             return False

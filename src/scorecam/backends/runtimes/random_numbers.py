@@ -24,7 +24,7 @@ def in_torch(device: torch.device) -> tuple[bytes, ...]:
     return tuple(state.numpy().tobytes() for state in states)
 
 
-class Watch(TorchDispatchMode):
+class DrawWatcher(TorchDispatchMode):
     """Watches the operations of this thread.
 
     Args:

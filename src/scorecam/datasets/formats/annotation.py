@@ -31,7 +31,7 @@ SCALED = "Photos of a different size than their annotation, whose boxes were sca
 
 
 @dataclass(frozen=True)
-class Annotation:
+class XmlAnnotation:
     """The content of an XML file.
 
     Args:
@@ -45,7 +45,7 @@ class Annotation:
     difficult: tuple[bool, ...]
 
 
-def read_xml(path: Path) -> Annotation:
+def read_xml(path: Path) -> XmlAnnotation:
     """Read an XML file. Its boxes count pixels from 1 and include the last pixel.
 
     So (xmin, ymin, xmax, ymax) covers [xmin - 1, xmax) × [ymin - 1, ymax).
@@ -62,7 +62,7 @@ def read_xml(path: Path) -> Annotation:
         objects = root.findall("object")
         things = tuple(Thing(_text(node, "name"), _box(node)) for node in objects)
         hard = tuple((node.findtext("difficult") or "0").strip() == "1" for node in objects)
-        return Annotation(_size(root), things, hard)
+        return XmlAnnotation(_size(root), things, hard)
     except (reader.ParseError, ValueError, LookupError, RecursionError) as error:
         reason = type(error).__name__ if "Forbidden" in type(error).__name__ else str(error)
         raise DatasetError(

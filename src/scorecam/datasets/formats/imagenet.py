@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from scorecam.base.wording import excerpt
-from scorecam.datasets.formats.annotation import Annotation, placed, read_xml
+from scorecam.datasets.formats.annotation import XmlAnnotation, placed, read_xml
 from scorecam.datasets.formats.building import MISSING, Tally, finish
 from scorecam.datasets.formats.format import Format
 from scorecam.datasets.formats.ground_truth import OFFICIAL, WNID, read_ground_truth
@@ -98,7 +98,7 @@ def _sample(
     return Sample(full, photo, label, things=things, mask=mask, failure=failure)
 
 
-def _things(annotation: Annotation, photo: Path, tally: Tally) -> tuple[Thing, ...]:
+def _things(annotation: XmlAnnotation, photo: Path, tally: Tally) -> tuple[Thing, ...]:
     boxes = placed([thing.box for thing in annotation.things], annotation.size, photo, tally)
     pairs = zip(annotation.things, boxes, strict=True)
     return tuple(Thing(thing.label, box) for thing, box in pairs if box)
