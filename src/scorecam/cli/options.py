@@ -62,7 +62,7 @@ LayerOption = Annotated[
 
 # ── data sets and files ──────────────────────────────────────────────────────────────────────
 
-ImagesArgument = Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Photos to explain.")]
+ImagesArgument = Annotated[list[str], typer.Argument(metavar="IMAGE", help="Photos to explain.")]
 LimitOption = Annotated[
     int | None, typer.Option("--limit", help="Use at most this many photos, chosen at random.")
 ]
