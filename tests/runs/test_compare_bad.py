@@ -343,6 +343,6 @@ def test_the_method_is_checked_before_anything_runs(two_runs: list[str], tmp_pat
 def test_an_empty_or_duplicate_gate_is_refused() -> None:
     for gates, phrase in (
         ("", "--fail-under is empty"),
-        ("focus=0.1,focus=0.9", "has focus twice"),
+        ("focus=0.1,focus=0.9", "names focus twice"),
     ):
         refused(command("compare", TINY, TINY, "photos", *WORDS, "--fail-under", gates), phrase)
