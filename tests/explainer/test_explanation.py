@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import scorecam
 import toy_models
-from command_line import NAMES, PREPROCESS, SIDE, picture
+from command_line import PREPROCESS, SIDE, picture
 from scorecam import (
     Explanation,
     LayerError,
@@ -31,24 +31,6 @@ from scorecam import (
 )
 
 pytestmark = pytest.mark.usefixtures("photo_folder")
-
-
-PRE = Preprocess.from_dict(PREPROCESS)
-
-
-@pytest.fixture
-def net() -> nn.Module:
-    return toy_models.tiny()
-
-
-@pytest.fixture
-def model(net: nn.Module) -> Model:
-    return scorecam.open_model(net, preprocess=PRE, labels=NAMES)
-
-
-@pytest.fixture
-def explanation(model: Model) -> Explanation:
-    return scorecam.explain(model, "cat.png", "lynx")
 
 
 def same(a: Tensor, b: Tensor) -> None:

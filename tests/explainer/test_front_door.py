@@ -17,7 +17,6 @@ import scorecam
 import toy_models
 from command_line import NAMES, PREPROCESS, picture, whole
 from scorecam import (
-    Explanation,
     Model,
     ModelError,
     PhotoError,
@@ -31,21 +30,6 @@ pytestmark = pytest.mark.usefixtures("photo_folder")
 
 
 PRE = Preprocess.from_dict(PREPROCESS)
-
-
-@pytest.fixture
-def net() -> nn.Module:
-    return toy_models.tiny()
-
-
-@pytest.fixture
-def model(net: nn.Module) -> Model:
-    return scorecam.open_model(net, preprocess=PRE, labels=NAMES)
-
-
-@pytest.fixture
-def explanation(model: Model) -> Explanation:
-    return scorecam.explain(model, "cat.png", "lynx")
 
 
 def same(a: Tensor, b: Tensor) -> None:

@@ -25,11 +25,6 @@ from small_runs import NAMES, opened, photos, run, with_truth
 pytestmark = pytest.mark.needs("eval")
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return photos(tmp_path / "photos", 6)
-
-
 # ── comparison ───────────────────────────────────────────────────────────────────────────────
 
 

@@ -14,16 +14,11 @@ from scorecam.runs.compare import page as moved
 from scorecam.runs.compare.comparison import Comparison
 from scorecam.runs.compare.page import change_page
 from scorecam.runs.compare.sides import parse_side, read_side
-from small_runs import photos, with_truth
+from small_runs import with_truth
 
 pytestmark = pytest.mark.needs("eval", "audit")
 
 METHOD = "scorecam:variant=increase"
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return photos(tmp_path / "photos", 6)
 
 
 def page_of(actual: Comparison) -> Page:

@@ -88,11 +88,6 @@ class Notanumber(Method):
         return torch.full(case.image.shape[1:], torch.nan)
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return photos(tmp_path / "photos", 6)
-
-
 @pytest.mark.parametrize("name", ["000.png", "zzz.png"])
 def test_a_network_failing_on_one_photo_is_measured_on_others(
     name: str, folder: Path, tmp_path: Path

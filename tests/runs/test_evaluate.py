@@ -35,12 +35,6 @@ from small_runs import (
     with_truth,
 )
 
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return photos(tmp_path / "photos", 6)
-
-
 pytestmark = pytest.mark.needs("eval")
 
 

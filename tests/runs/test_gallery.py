@@ -17,14 +17,9 @@ import scorecam
 from scorecam.datasets.sample import Dataset, Sample, Thing
 from scorecam.runs.gallery import VIEWS
 from scorecam.testing import Regions
-from small_runs import NAMES, SIDE, opened, photos, preprocess, run
+from small_runs import NAMES, SIDE, opened, preprocess, run
 
 pytestmark = pytest.mark.needs("eval")
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return photos(tmp_path / "photos", 6)
 
 
 def entries(out: Path) -> dict[str, dict[str, Any]]:

@@ -16,23 +16,7 @@ from networks import InPlace, Network, build, images_for
 from scorecam.backends.runtimes import agreement, casting, conversions, openvino
 from scorecam.scoring.banks import make_banks
 from scorecam.testing import Regions, regions
-from stand_in_runtime import Clock, Converter, Slow, bank, distance, install, ran
-
-
-@pytest.fixture
-def converter(monkeypatch: pytest.MonkeyPatch) -> Converter:
-    return install(monkeypatch)
-
-
-@pytest.fixture
-def network() -> Network:
-    return build(InPlace)  # 9 channels, 7 of them live: the fill and 7 masked images
-
-
-@pytest.fixture
-def image(network: Network) -> Tensor:
-    return images_for(network)[0]
-
+from stand_in_runtime import Clock, Converter, Slow, bank, distance, ran
 
 # ── the automatic choice ─────────────────────────────────────────────────────────────────────
 

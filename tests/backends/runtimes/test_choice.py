@@ -19,25 +19,10 @@ from networks import NETWORKS, InPlace, Network, build, images_for
 from scorecam.backends.runtimes import compile as torch_compile
 from scorecam.backends.runtimes import conversions, openvino
 from scorecam.scoring.banks import make_banks
-from stand_in_runtime import Converter, bank, distance, install, ran
+from stand_in_runtime import Converter, bank, distance, ran
 
 BFLOAT16 = 0.12
 """How far a scaled map may be from the float32 one, as for networks that are in bfloat16."""
-
-
-@pytest.fixture
-def converter(monkeypatch: pytest.MonkeyPatch) -> Converter:
-    return install(monkeypatch)
-
-
-@pytest.fixture
-def network() -> Network:
-    return build(InPlace)  # 9 channels, 7 of them live: the fill and 7 masked images
-
-
-@pytest.fixture
-def image(network: Network) -> Tensor:
-    return images_for(network)[0]
 
 
 def expected_of(precision: str) -> str:

@@ -11,21 +11,9 @@ from torch import Tensor, nn
 
 import scorecam
 from networks import CLASSES, flatten_channels
-from scorecam.backends.runtimes import casting, openvino
+from scorecam.backends.runtimes import casting
 from scorecam.testing import Spy, regions
-from stand_in_runtime import Converter, Short, bank, distance, install, ran
-
-
-@pytest.fixture
-def converter(monkeypatch: pytest.MonkeyPatch) -> Converter:
-    return install(monkeypatch)
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Converting takes no time: "auto" always does it."""
-    monkeypatch.setattr(openvino, "CONVERTING", (0.0, 0.0))
-
+from stand_in_runtime import Converter, Short, bank, distance, ran
 
 # ── failures on the way ──────────────────────────────────────────────────────────────────────
 

@@ -17,29 +17,7 @@ from networks import InPlace, Network, build, images_for
 from scorecam.backends.runtimes import casting, openvino
 from scorecam.backends.runtimes import compile as torch_compile
 from scorecam.scoring.banks import make_banks
-from stand_in_runtime import Converter, bank, distance, install, ran
-
-
-@pytest.fixture
-def converter(monkeypatch: pytest.MonkeyPatch) -> Converter:
-    return install(monkeypatch)
-
-
-@pytest.fixture
-def network() -> Network:
-    return build(InPlace)  # 9 channels, 7 of them live: the fill and 7 masked images
-
-
-@pytest.fixture
-def image(network: Network) -> Tensor:
-    return images_for(network)[0]
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Converting takes no time: "auto" always does it."""
-    monkeypatch.setattr(openvino, "CONVERTING", (0.0, 0.0))
-
+from stand_in_runtime import Converter, bank, distance, ran
 
 # ── networks that cannot be converted ────────────────────────────────────────────────────────
 

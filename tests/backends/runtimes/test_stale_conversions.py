@@ -23,7 +23,6 @@ import torch
 from torch import Tensor, nn
 
 import scorecam
-from scorecam.backends.runtimes import openvino
 from scorecam.backends.runtimes.state import read_state
 from stand_in_runtime import install
 
@@ -387,12 +386,6 @@ CASES: dict[str, Callable[[], Case]] = {
     "what cannot be read": unreadable,
     "environment variable": environment_variable,
 }
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Converting takes no time: "auto" always does it."""
-    monkeypatch.setattr(openvino, "CONVERTING", (0.0, 0.0))
 
 
 @pytest.fixture(autouse=True)
