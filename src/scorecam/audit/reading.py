@@ -11,9 +11,9 @@ from scorecam.audit.geometry import Map
 from scorecam.audit.item import GalleryEntry, Item
 from scorecam.audit.parsing import entry_of, item_of, map_of
 from scorecam.base.wording import excerpt
-from scorecam.errors import RunError, did_you_mean
+from scorecam.errors import RunError
 from scorecam.io.json_values import is_count
-from scorecam.runs.config import Config, method_names, read_config
+from scorecam.runs.config import Config, method_names, no_maps_of, not_a_run, read_config
 from scorecam.runs.layout import Layout
 from scorecam.runs.record import (
     FailureRecord,
@@ -91,10 +91,7 @@ def read(folder: str | Path, method: str | None = None) -> MethodResults:
 def _config(folder: Path) -> Config:
     config = read_config(Layout(folder).config)
     if config is None:
-        raise RunError(
-            f"{excerpt(folder, 200)} isn't a run folder.",
-            do="Pass the --out of `scorecam evaluate`.",
-        )
+        raise not_a_run(folder)
     return config
 
 
@@ -102,11 +99,7 @@ def _chosen(folder: Path, names: list[str], method: str | None) -> str:
     if method is None:
         return names[0]
     if method not in names:
-        raise RunError(
-            f"The run {excerpt(folder, 150)} has no maps of {excerpt(method)}.",
-            likely=did_you_mean(method, names) or f"It has {excerpt(', '.join(names), 200)}.",
-            do="Name one of its methods with --method.",
-        )
+        raise no_maps_of(method, folder, names)
     return method
 
 

@@ -19,7 +19,7 @@ import torch
 from scorecam.base.wording import excerpt
 from scorecam.cam import Masking
 from scorecam.datasets.sample import Dataset
-from scorecam.errors import RunError
+from scorecam.errors import RunError, did_you_mean
 from scorecam.io.json_values import is_encodable, is_list, is_object, is_text
 from scorecam.io.reading import Kind, parse_json, read_bytes
 from scorecam.methods.method import Method
@@ -190,8 +190,17 @@ def _damaged(file: Path, error: Exception) -> RunError:
 def not_a_run(folder: Path) -> RunError:
     """The error for a folder without run.json."""
     return RunError(
-        f"{excerpt(folder, 200)} is not the folder of a run.",
+        f"{excerpt(folder, 200)} isn't a run folder.",
         do="Pass the --out folder of `scorecam evaluate`.",
+    )
+
+
+def no_maps_of(method: str, folder: Path, names: Sequence[str]) -> RunError:
+    """The error for a method that is not in a run."""
+    return RunError(
+        f"The run {excerpt(folder, 150)} has no maps of {excerpt(method)}.",
+        likely=did_you_mean(method, names) or f"It has {excerpt(', '.join(names), 200)}.",
+        do="Name one of its methods with --method.",
     )
 
 

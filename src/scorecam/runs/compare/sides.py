@@ -13,7 +13,7 @@ from torch import Tensor
 
 from scorecam.base.wording import encodable, excerpt, quoted
 from scorecam.errors import RunError, SettingError, did_you_mean
-from scorecam.runs.config import Config, method_names, not_a_run, read_config
+from scorecam.runs.config import Config, method_names, no_maps_of, not_a_run, read_config
 from scorecam.runs.layout import Layout
 from scorecam.runs.maps import read_scaled
 from scorecam.runs.record import FailureRecord, MeasuredRecord, Unreadable, parse_item
@@ -100,11 +100,7 @@ def read_side(candidate: Candidate, folder: Path, method: str) -> Side:
     """
     config, names = _config(folder)
     if method not in names:
-        raise RunError(
-            f"The run {excerpt(folder, 150)} has no maps of {excerpt(method)}.",
-            likely=f"It has {excerpt(', '.join(names), 200)}.",
-            do="Name one of those with --method.",
-        )
+        raise no_maps_of(method, folder, names)
     store = Store(folder, names, parse_item)
     records: dict[str, MeasuredRecord] = {}
     maps: dict[str, Tensor] = {}
