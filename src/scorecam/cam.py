@@ -298,6 +298,16 @@ def increase(answers: Answers, target: int) -> Weights:
     return answers.scores[:, target] - answers.fill[target]
 
 
+def centred(answers: Answers, target: int) -> Weights:
+    """α_k = s_k − mean of s over the channels: what remains of `official` without its mean.
+
+    s is the probability p_t(X·H_k), or the score itself for values. The mean weight multiplies the
+    plain sum of the activations, which does not depend on the target (docs/centred.md).
+    """
+    weights = official(answers, target)
+    return weights - weights.mean()
+
+
 def literal(answers: Answers, target: int) -> Weights:
     """α = softmax over k of p_t(X·H_k): two sentences of the paper combined.
 
@@ -316,6 +326,7 @@ VARIANTS: dict[str, Variant] = {
     "official": Variant("official", "p_t(X·H_k)", official, "p"),
     "algorithm1": Variant("algorithm1", "softmax over k of z_t(X·H_k)", algorithm1),
     "increase": Variant("increase", "z_t(X·H_k) − z_t(fill)", increase),
+    "centred": Variant("centred", "p_t(X·H_k) − mean over k of p_t(X·H_k)", centred, "p"),
     "literal": Variant("literal", "softmax over k of p_t(X·H_k)", literal, "p", on_pages=False),
     "consensus": Variant("consensus", "softmax over k of 2 z_t(X·H_k)", sharp, field=True),
 }

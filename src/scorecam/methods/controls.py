@@ -1,4 +1,4 @@
-"""Control maps that do not depend on the model, and one that exploits a metric."""
+"""Control maps: they do not depend on the model, or not on the class, or exploit a metric."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from scorecam import cam
 from scorecam.base.interpolation import upsample
+from scorecam.cam import Masking
 from scorecam.io.ranges import Real
 from scorecam.methods.declared import DeclaredMethod, setting
 from scorecam.methods.differentiable import (
     finished,
     grid_of,
+    maps_of,
     photo_only,
 )
 from scorecam.methods.method import Case
@@ -140,5 +143,23 @@ class FakeCAM(DeclaredMethod):
         return finished(fake, case, self.name)
 
 
-METHODS: tuple[type[DeclaredMethod], ...] = (Uniform, Random, Centre, Edges, FakeCAM)
+@dataclass(frozen=True)
+class Mean(DeclaredMethod):
+    """The plain mean of the activations: Score-CAM with equal weights, the same for every class.
+
+    Channels without a mask are left out, as in Score-CAM.
+    """
+
+    kind = "mean"
+    source = "a control: Score-CAM without its weights"
+
+    def heatmap(self, case: Case) -> Heatmap:
+        size = tuple(case.image.shape[1:])
+        maps = maps_of(case)
+        maps = maps[cam.live(maps, size, Masking())]
+        even = torch.full_like(maps.flatten(1)[:, 0], 1 / max(len(maps), 1))
+        return finished(cam.heatmap(maps, even, size), case, self.name)
+
+
+METHODS: tuple[type[DeclaredMethod], ...] = (Uniform, Random, Centre, Edges, FakeCAM, Mean)
 """The methods of this file."""
