@@ -155,12 +155,12 @@ def replayed(bank: ScoreBank, column: int, variant: str, budget: Plan) -> ScoreB
     maps = bank.activations[bank.live]
     first, inverse = cam.distinct(maps, bank.masking)
     surrogate = Surrogate(maps, first, inverse)
-    search = BudgetedSearch(surrogate, bank.image_scores, (column, find_variant(variant)), budget)
+    search = BudgetedSearch(surrogate, bank.image_scores, column, budget)
     begun = 1  # the fill image is scored with the first masks
     while len(masks := search.select(spare=begun)):
         begun = 0
-        search.update(bank.scores[first[masks]], bank.fill_scores, bank.head)
-    chosen = torch.isin(inverse, torch.tensor(search.asked))
+        search.update(bank.scores[first[masks]], bank.fill_scores, bank.head, find_variant(variant))
+    chosen = torch.isin(inverse, torch.tensor(search.selected))
     return ScoreBank(
         **{
             **{part.name: getattr(bank, part.name) for part in bank.__dataclass_fields__.values()},

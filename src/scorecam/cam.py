@@ -265,6 +265,9 @@ class Variant:
         )
 
 
+ROUNDING = 1e-6
+"""Scores that differ by less than this, relative to the largest, are equal except for rounding."""
+
 MEANING_OF_Z: dict[Head, str] = {
     "logits": "z = the model's logit",
     "sigmoid": "z = the model's logit",
@@ -299,13 +302,17 @@ def increase(answers: Answers, target: int) -> Weights:
 
 
 def centred(answers: Answers, target: int) -> Weights:
-    """α_k = s_k − mean of s over the channels: what remains of `official` without its mean.
+    """α_k = s_k − mean over k of s_k: what remains of `official` without its mean weight.
 
     s is the probability p_t(X·H_k), or the score itself for values. The mean weight multiplies the
-    plain sum of the activations, which does not depend on the target (docs/centred.md).
+    plain sum of the activations, which does not depend on the target (docs/centred.md). Scores that
+    differ only by rounding have no differences to show: their weights are zero.
     """
-    weights = official(answers, target)
-    return weights - weights.mean()
+    scores = official(answers, target).double()  # the mean of equal numbers is exact
+    weights = scores - scores.mean()
+    if not weights.abs().max() > ROUNDING * scores.abs().max():
+        weights = torch.zeros_like(weights)
+    return weights.to(answers.scores.dtype)
 
 
 def literal(answers: Answers, target: int) -> Weights:
@@ -333,21 +340,64 @@ VARIANTS: dict[str, Variant] = {
 """Every variant by name. To add one, add an entry here, and its name to the help in `cli.known`."""
 
 
-def find_variant(variant: str | Variant) -> Variant:
+Auto = Literal["auto"]
+"""The variant that suits the scores and the activations (see `suited`)."""
+
+
+def suited(head: Head, activations: Activations) -> Variant:
+    """The variant that "auto" means.
+
+    `centred` if the scores are values or the activations have negative numbers, `official`
+    otherwise. Weights of one sign add the plain sum of the activations to the map. If they are
+    signed, that sum does not show what is active. If values are negative, `official` gives an
+    empty map.
+
+    Args:
+        activations: `k *g` float32, live channels only (see `live`).
+    """
+    return VARIANTS["centred" if head == "value" or is_signed(activations) else "official"]
+
+
+def is_signed(activations: Activations) -> bool:
+    """Whether the activations have negative numbers."""
+    return bool((activations < 0).any())
+
+
+def find_variant(variant: str | Variant, auto: Variant | None = None) -> Variant:
     """The variant with this name, or the variant itself.
+
+    Args:
+        auto: the variant that "auto" means; None if it is not allowed.
 
     Raises:
         SettingError: there is no such variant.
     """
     if isinstance(variant, Variant):
         return variant
-    if isinstance(variant, str) and variant in VARIANTS:
-        return VARIANTS[variant]
+    known = VARIANTS if auto is None else {"auto": auto, **VARIANTS}
+    if isinstance(variant, str) and variant in known:
+        return known[variant]
     raise SettingError(
         f"There is no variant {quoted(variant)}.",
-        likely=did_you_mean(variant, VARIANTS),
-        do=f"The variants are {', '.join(VARIANTS)}.",
+        likely=did_you_mean(variant, known),
+        do=f"The variants are {', '.join(known)}.",
     )
+
+
+def check_variant(variant: str | Variant) -> Variant | Auto:
+    """The variant with this name, the variant itself, or "auto".
+
+    Raises:
+        SettingError: there is no such variant.
+    """
+    if isinstance(variant, str) and variant == "auto":
+        return "auto"
+    return find_variant(variant, VARIANTS["official"])
+
+
+def name_of(variant: Variant | Auto) -> str:
+    """The variant's name."""
+    return variant if isinstance(variant, str) else variant.name
 
 
 # ── heatmap ──────────────────────────────────────────────────────────────────────────────────

@@ -17,7 +17,7 @@ from scorecam.backends import opening
 from scorecam.bank.bank import ScoreBank
 from scorecam.base.wording import excerpt, summary
 from scorecam.budget.plan import BudgetSpec
-from scorecam.cam import Masking, Variant, find_variant
+from scorecam.cam import Masking, Variant, check_variant, name_of
 from scorecam.errors import SettingError, TargetError
 from scorecam.explanation import Explanation
 from scorecam.images.photo import read
@@ -45,7 +45,8 @@ class ScoreCAM:
     Args:
         model: from `open_model`, or a `torch.nn.Module`.
         layer: its name, or the module; None for the default (see `layers`).
-        variant: how scores become weights.
+        variant: how scores become weights; "auto" for `centred` if the scores are values or the
+            layer's activations have negative numbers, and `official` otherwise.
         budget: how many masks are scored: "exact" for all, "fast" for about 50, or a number. The
             scores of the others are predicted.
         tolerance: stop when the estimated error of the scaled map is below this. It replaces the
@@ -63,7 +64,7 @@ class ScoreCAM:
         self,
         model: Model | nn.Module,
         layer: str | nn.Module | None = None,
-        variant: str | Variant = "official",
+        variant: str | Variant = "auto",
         *,
         budget: BudgetSpec = "exact",
         tolerance: float | None = None,
@@ -77,7 +78,7 @@ class ScoreCAM:
         self.model = opening.as_model(model)
         self.layer = layer
         self.settings = Settings(
-            variant=find_variant(variant),
+            variant=check_variant(variant),
             budget=budget,
             tolerance=tolerance,
             precision=precision,
@@ -96,7 +97,7 @@ class ScoreCAM:
         else:
             yield "default layer" if self.layer is None else f"layer {excerpt(self.layer, 60)}"
         settings = self.settings
-        yield excerpt(settings.variant.name, 60)
+        yield excerpt(name_of(settings.variant), 60)
         budget = settings.budget_text
         yield budget if settings.tolerance is not None else f"budget {budget}"
         yield f"runtime {settings.runtime}"
@@ -199,7 +200,7 @@ def explain(
     target: TargetSpec = None,
     *,
     layer: str | nn.Module | None = None,
-    variant: str | Variant = "official",
+    variant: str | Variant = "auto",
     budget: BudgetSpec = "exact",
     tolerance: float | None = None,
     precision: Precision = "float32",
@@ -219,7 +220,9 @@ def explain(
         target: an index, a class name, a function of the model's output that returns one number
             per image, or None for the prediction.
         layer: its name, or the module; None for the default (see `layers`).
-        variant: how scores become weights: a name in `scorecam.VARIANTS`, or a `Variant`.
+        variant: how scores become weights: a name in `scorecam.VARIANTS`, or a `Variant`; "auto"
+            for `centred` if the scores are values or the layer's activations have negative numbers,
+            and `official` otherwise. The explanation's `variant` is the one that was used.
         budget: how many masks are scored: "exact" for all, "fast" for about 50 of 1000, or a
             number. The scores of the others are predicted, and the explanation's `error` estimates
             the error of the map.
@@ -265,7 +268,8 @@ def explain(
     if isinstance(image, Tensor | Mapping | Sequence) and not isinstance(image, str | bytes):
         bank = method.bank(image, target)
         x = one_image(image, method.model)[0] if isinstance(image, Tensor) else None
-        return Explanation(bank, bank.target(column), method.settings.variant, x)
+        variant = bank.variant(method.settings.variant)
+        return Explanation(bank, bank.target(column), variant, x)
     preprocess = method.model.photo_preprocess()
     photo = read(image)
     x = preprocess(photo.image)
@@ -279,7 +283,7 @@ def explain(
     return Explanation(
         bank,
         bank.target(column),
-        method.settings.variant,
+        bank.variant(method.settings.variant),
         image=x,
         photo=photo.image,
         preprocess=preprocess,

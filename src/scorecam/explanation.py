@@ -16,7 +16,7 @@ from scorecam.bank.bank import Provenance, ScoreBank
 from scorecam.bank.health import Note
 from scorecam.base.cached_property import cached_property
 from scorecam.base.wording import excerpt, quoted, summary
-from scorecam.cam import VARIANTS, Masking, Variant, find_variant
+from scorecam.cam import VARIANTS, Masking, Variant
 from scorecam.errors import PhotoError, SettingError
 from scorecam.images.legend import Legend
 from scorecam.images.overlay import overlay, side_by_side
@@ -114,14 +114,14 @@ class Explanation:
 
         Args:
             target: an index or a class name; None for this explanation's.
-            variant: its name or a `Variant`; None for this explanation's.
+            variant: its name, a `Variant` or "auto"; None for this explanation's.
 
         Raises:
             TargetError: there is no such column.
             SettingError: there is no such variant.
         """
         chosen_target = self.target if target is None else self.bank.target(target)
-        chosen_variant = self.variant if variant is None else find_variant(variant)
+        chosen_variant = self.variant if variant is None else self.bank.variant(variant)
         return replace(self, target=chosen_target, variant=chosen_variant)
 
     def top(self, count: int = 5) -> list[Explanation]:

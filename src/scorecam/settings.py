@@ -19,7 +19,7 @@ from scorecam.errors import SettingError
 
 if TYPE_CHECKING:
     from scorecam.budget.plan import BudgetSpec, Plan
-    from scorecam.cam import Masking, Variant
+    from scorecam.cam import Auto, Masking, Variant
     from scorecam.model.batches import BatchSize
     from scorecam.model.engine import Speed
     from scorecam.model.runtimes import Precision, Runtime
@@ -88,7 +88,7 @@ class Option:
 def _variants() -> Sequence[str]:
     from scorecam.cam import VARIANTS
 
-    return tuple(VARIANTS)
+    return ("auto", *VARIANTS)
 
 
 def _precisions() -> Sequence[str]:
@@ -108,7 +108,7 @@ OPTIONS: dict[str, Option] = {
     for option in (
         Option(
             "variant",
-            "official",
+            "auto",
             "How scores become weights.",
             "word",
             words=_variants,
@@ -146,7 +146,7 @@ class Settings:
     `explain` says what each setting means.
     """
 
-    variant: Variant = OPTIONS["variant"].default
+    variant: Variant | Auto = OPTIONS["variant"].default
     budget: BudgetSpec = OPTIONS["budget"].default
     tolerance: float | None = OPTIONS["tolerance"].default
     precision: Precision = OPTIONS["precision"].default
@@ -159,7 +159,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         from scorecam.budget.plan import plan
-        from scorecam.cam import Masking, find_variant
+        from scorecam.cam import Masking, check_variant
         from scorecam.io.ranges import FOLDED_SEED
         from scorecam.model.batches import check_batch_size
         from scorecam.model.engine import Speed
@@ -173,7 +173,7 @@ class Settings:
                 do="For example masking=scorecam.Masking(fill=0.5).",
             )
         self._set("masking", masking)
-        self._set("variant", find_variant(self.variant))
+        self._set("variant", check_variant(self.variant))
         plan(self.budget, self.tolerance)
         Speed(self.runtime, self.precision)
         self._set("batch_size", check_batch_size(self.batch_size))

@@ -679,14 +679,12 @@ def inquired(
     seed: int = 0,
 ) -> tuple[BudgetedSearch, list[int]]:
     """A finished search, and the number of masks that it scored in each round."""
-    search = BudgetedSearch(
-        surrogate_of(maps, seed), scores.mean(dim=0), (column, VARIANTS[variant]), wanted
-    )
+    search = BudgetedSearch(surrogate_of(maps, seed), scores.mean(dim=0), column, wanted)
     fill = torch.zeros(scores.shape[1])
     rounds: list[int] = []
     while len(masks := search.select(spare=int(not rounds))):
         rounds.append(len(masks))
-        search.update(scores[masks], fill, head)
+        search.update(scores[masks], fill, head, VARIANTS[variant])
     return search, rounds
 
 

@@ -19,7 +19,7 @@ from scorecam.runs.maps import read_scaled
 from scorecam.runs.record import MANY, ClassScore, MeasuredRecord, Unreadable, parse_class
 
 MAX_ENTRY_LENGTH = 100
-"""Classes and views in a gallery entry, at most; a run writes five and four."""
+"""Classes and views in a gallery entry, at most; a run writes five of each."""
 
 
 def item_of(record: MeasuredRecord, *, explains_label: bool) -> Item:

@@ -28,7 +28,7 @@ from scorecam.base.cached_property import cached_property
 from scorecam.base.wording import excerpt, quoted, summary
 from scorecam.budget.estimate import error_of, estimate
 from scorecam.budget.search import large_columns
-from scorecam.cam import Answers, Head, Masking, Variant, find_variant
+from scorecam.cam import VARIANTS, Answers, Head, Masking, Variant, find_variant
 from scorecam.errors import BankError, OutputError, SettingError
 from scorecam.images.opening import VIEW_FORMATS, ImageKind, open_image
 from scorecam.images.photo import MAX_PIXELS
@@ -98,7 +98,7 @@ class ScoreBank:
     def __repr__(self) -> Iterator[str]:
         yield in_short(self.target())
         yield from self.in_short()
-        yield "official"  # the default variant
+        yield self.variant().name
 
     def in_short(self) -> Iterator[str]:
         """How many masks were scored, and the layer with its grid, for one line of text."""
@@ -112,6 +112,17 @@ class ScoreBank:
             TargetError: there is no such column.
         """
         return find_target(target, self.image_scores, self.names, self.head)
+
+    def variant(self, variant: str | Variant = "auto") -> Variant:
+        """The variant with this name, or the variant itself.
+
+        "auto" is `centred` if the scores are values or the activations have negative numbers, and
+        `official` otherwise. It is also `official` in banks of versions without "auto".
+
+        Raises:
+            SettingError: there is no such variant.
+        """
+        return find_variant(variant, VARIANTS[self.provenance.auto])
 
     @cached_property
     def _completion(self) -> Completion:
@@ -164,20 +175,18 @@ class ScoreBank:
             return self.activations.new_zeros(self.activations.shape[1:])
         return self._completion.on_grid(self._fields[:, self.place(index)])
 
-    def weights(
-        self, target: int | str | None = None, variant: str | Variant = "official"
-    ) -> Weights:
+    def weights(self, target: int | str | None = None, variant: str | Variant = "auto") -> Weights:
         """α for one target, `k` float32; zero for channels without a mask or a finite score."""
         index = self.target(target).index
         weights = self.activations.new_zeros(len(self.activations))
         if self.answered.any():
             answers = Answers(self.completed, self._fill, self.head)
-            own = find_variant(variant).weights(answers, self.place(index))
+            own = self.variant(variant).weights(answers, self.place(index))
             # The scores of the empty image may not be finite.
             weights[self._completion.channels] = own.nan_to_num(0.0, 0.0, 0.0)
         return weights
 
-    def error(self, target: int | str | None = None, variant: str | Variant = "official") -> float:
+    def error(self, target: int | str | None = None, variant: str | Variant = "auto") -> float:
         """The estimated largest absolute error of the scaled heatmap, in [0, 1].
 
         0 if every mask was scored. It is smaller for the target and variant that the masks were
@@ -188,7 +197,7 @@ class ScoreBank:
             SettingError: there is no such variant.
             BankError: the bank was saved without that column.
         """
-        column, variant = self.place(self.target(target).index), find_variant(variant)
+        column, variant = self.place(self.target(target).index), self.variant(variant)
         if self.exact:
             return 0.0
         if not self.answered.any():
@@ -206,7 +215,7 @@ class ScoreBank:
     def heatmap(
         self,
         target: int | str | None = None,
-        variant: str | Variant = "official",
+        variant: str | Variant = "auto",
         size: Sequence[int] | None = None,
     ) -> Heatmap:
         """The heatmap of one target: `*i` float32, at least 0, not scaled.
@@ -219,7 +228,7 @@ class ScoreBank:
             TargetError: there is no such column.
             SettingError: there is no such variant.
         """
-        variant, size = find_variant(variant), self._size(size)
+        variant, size = self.variant(variant), self._size(size)
         index = self.target(target).index
         field = self._field(index) if variant.field else None
         return self._map(self.weights(index, variant), field, size)
@@ -228,11 +237,11 @@ class ScoreBank:
         self,
         target: int | str,
         other: int | str,
-        variant: str | Variant = "official",
+        variant: str | Variant = "auto",
         size: Sequence[int] | None = None,
     ) -> Heatmap:
         """What supports `target` more than `other`: the heatmap of α(target) − α(other)."""
-        variant, size = find_variant(variant), self._size(size)
+        variant, size = self.variant(variant), self._size(size)
         one, two = self.target(target).index, self.target(other).index
         field = self._field(one) - self._field(two) if variant.field else None
         return self._map(self.weights(one, variant) - self.weights(two, variant), field, size)

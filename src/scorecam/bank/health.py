@@ -15,7 +15,7 @@ from scorecam.bank.bank import ScoreBank
 from scorecam.base.wording import constructor
 from scorecam.cam import Variant, probabilities
 from scorecam.model.target import Target
-from scorecam.shapes import Heatmap
+from scorecam.shapes import Heatmap, Weights
 
 BORDER = 0.1
 """The width of the border along every edge, relative to the image."""
@@ -84,7 +84,9 @@ def measure(
         flat: the range of the heatmap.
         below-fill: the largest masked score minus the fill's, in the readout's units.
         improbable: p_t(X) divided by the probability of a guess.
-        one-channel: the largest channel's share of the absolute weight, in [0, 1].
+        one-channel: the largest channel's share of the absolute weight, in [0, 1]; of the positive
+            weight, if there is any.
+        signed-layer: the share of negative numbers in the activations, if no weight is negative.
         saturated: the range of the weights of the scored masks, divided by the largest weight.
         not-repeatable: the difference of two scores of the unmasked image, relative to the range of
             all scores, in [0, 1].
@@ -104,9 +106,11 @@ def measure(
         values["below-fill"] = float(scores.max() - fill)
     if target.probability is not None and len(bank.image_scores) > 1:
         values["improbable"] = target.probability / _chance(bank)
-    weights = bank.weights(target.index, variant).abs()
-    if int((weights > 0).sum()) > 2:  # of two channels, one always has half
-        values["one-channel"] = float(weights.max() / weights.sum())
+    weights = bank.weights(target.index, variant)
+    if (share := _largest_share(weights)) is not None:
+        values["one-channel"] = share
+    if (weights > 0).any() and not (weights < 0).any():
+        values["signed-layer"] = float((bank.activations[bank.live] < 0).float().mean())
     if (evenness := _evenness(bank, target, variant)) is not None:
         values["saturated"] = evenness
     values["not-repeatable"] = bank.provenance.unrepeated
@@ -124,6 +128,18 @@ def _not_finite(bank: ScoreBank) -> tuple[int, int]:
     maps = ~bank.activations.flatten(1).isfinite().all(dim=1)
     fill = ~bank.fill_scores.isfinite().all()
     return int(maps.sum()), int((~bank.answered).sum() + fill)
+
+
+def _largest_share(weights: Weights) -> float | None:
+    """The largest channel's share of the weight; None if two channels or fewer have any.
+
+    Negative weights only reduce the map, so they count only if there are no positive ones. Of two
+    channels, one always has half.
+    """
+    shown = weights.relu() if (weights > 0).any() else weights.abs()
+    if int((shown > 0).sum()) <= 2:
+        return None
+    return float(shown.max() / shown.sum())
 
 
 def _evenness(bank: ScoreBank, target: Target, variant: Variant) -> float | None:
@@ -167,9 +183,12 @@ def _say_not_finite(_: float, bank: ScoreBank, __: Target) -> str:
     )
 
 
-def _say_flat(_: float, bank: ScoreBank, __: Target) -> str:
+def _say_flat(_: float, bank: ScoreBank, target: Target) -> str:
+    scores = bank.scores[bank.answered, bank.place(target.index)]
     if len(bank.asked) == 0:
         why = f"all {len(bank.activations)} activation maps are flat and make no mask"
+    elif len(scores) > 1 and bool((scores == scores[0]).all()):
+        why = f"every masked photo has the same score for {target.label}"
     else:
         why = "the weighted sum of the maps is nowhere positive, or everywhere the same"
     return (
@@ -202,6 +221,14 @@ def _say_one_channel(value: float, _: ScoreBank, __: Target) -> str:
     return (
         f"One channel has {value:.0%} of the weight, more than all the others together "
         "(threshold 50 %). The map is mostly that one activation map."
+    )
+
+
+def _say_signed_layer(value: float, _: ScoreBank, __: Target) -> str:
+    return (
+        f"{value:.0%} of the layer's numbers are negative, and no weight is (threshold 0). The map "
+        "is then close to the plain sum of the activations, which is the same for every class and "
+        "does not show where a signed layer is active. Use the variant centred."
     )
 
 
@@ -276,6 +303,7 @@ RULES: dict[str, NoteRule] = {
     "below-fill": NoteRule(0.0, "at most", _say_below_fill),
     "improbable": NoteRule(1.0, "below", _say_improbable),
     "one-channel": NoteRule(0.5, "above", _say_one_channel),
+    "signed-layer": NoteRule(0.0, "above", _say_signed_layer),
     "not-logits": NoteRule(0.0, "above", _say_not_logits),
     "saturated": NoteRule(0.01, "below", _say_saturated),
     "not-repeatable": NoteRule(0.01, "above", _say_not_repeatable),

@@ -17,7 +17,7 @@ from typing import Any, cast, get_args
 import torch
 
 from scorecam.base.wording import constructor
-from scorecam.cam import Head, Masking
+from scorecam.cam import VARIANTS, Head, Masking
 
 SCHEMA = 2
 
@@ -79,6 +79,8 @@ class Provenance:
             scores, in [0, 1]; 0 in banks of versions that scored it only once.
         mixed: the change of the image's scores in a batch with other images, relative to the same
             range.
+        auto: the variant that "auto" means for this bank; `official` in banks of versions without
+            "auto".
     """
 
     model: str
@@ -93,6 +95,7 @@ class Provenance:
     remarks: tuple[str, ...] = ()
     unrepeated: float = 0.0
     mixed: float = 0.0
+    auto: str = "official"
     scorecam: str = field(default_factory=lambda: _installed("scorecam"))
     torch: str = field(default_factory=lambda: str(torch.__version__))
     python: str = field(default_factory=platform.python_version)
@@ -181,6 +184,8 @@ def _provenance(entries: Mapping[str, Any]) -> Provenance:
     if "remarks" not in entries:
         raise ValueError("its provenance lacks the remarks")
     values = {name: _entry(name, types[name], value) for name, value in entries.items()}
+    if values.get("auto", "official") not in VARIANTS:
+        raise ValueError("its variant is unknown")
     return Provenance(**values)
 
 

@@ -55,6 +55,7 @@ class MapEstimate:
         column: the target's column.
         variant: how scores become weights.
         deviation: the standard deviation of each mask's evidence, `k`.
+        channels: the mask of each channel, if some channels share a mask.
     """
 
     scores: Scores
@@ -63,6 +64,7 @@ class MapEstimate:
     column: int
     variant: Variant
     deviation: Columns
+    channels: Tensor | None = None
 
     @cached_property
     def weights(self) -> Weights:
@@ -91,8 +93,13 @@ class MapEstimate:
         return self._weights(scores)
 
     def _weights(self, scores: Scores) -> Weights:
-        weights = self.variant.weights(Answers(scores, self.ends[0], self.head), self.column)
-        return weights.nan_to_num(0.0, 0.0, 0.0)
+        """α of each mask. A mean or a sum over k is over channels, not over masks."""
+        answers = scores if self.channels is None else scores[self.channels]
+        weights = self.variant.weights(Answers(answers, self.ends[0], self.head), self.column)
+        weights = weights.nan_to_num(0.0, 0.0, 0.0)
+        if self.channels is None:
+            return weights
+        return weights.new_zeros(len(scores)).index_copy_(0, self.channels, weights)
 
     def grid(self, surrogate: Surrogate) -> Annotated[Tensor, "cells"]:
         """The map on the surrogate's cells, at least 0."""
@@ -172,6 +179,7 @@ def estimate(
         column=column,
         variant=variant,
         deviation=deviation,
+        channels=posterior.surrogate.channels,
     )
 
 

@@ -74,6 +74,7 @@ class Surrogate:
     Attributes:
         maps: the sum of the maps of each mask's channels, `k cells`; a mask's weight multiplies it.
         variance: of every score before any is known, `k`.
+        channels: the mask of each channel, `l`; None if every channel has its own.
     """
 
     def __init__(
@@ -84,7 +85,8 @@ class Surrogate:
         self._grid, self._pooled = activations.shape[1:], content.shape[1:]
         pooled = content.flatten(1)
         self.maps = pooled
-        if len(first) < len(inverse):
+        self.channels = inverse if len(first) < len(inverse) else None
+        if self.channels is not None:
             self.maps = torch.zeros_like(pooled[: len(first)]).index_add_(0, inverse, pooled)
         self._content = _pooled(_unit(activations[first])).flatten(1)
         cells = self._content.shape[1]

@@ -37,7 +37,7 @@ class BudgetedSearch:
     Args:
         surrogate: of the image's distinct masks.
         image_scores: Z(X), `n`.
-        aim: the column and the variant of the heatmap.
+        column: the column to explain.
         plan: when to stop.
 
     Attributes:
@@ -50,7 +50,7 @@ class BudgetedSearch:
         self,
         surrogate: Surrogate,
         image_scores: Columns,
-        aim: tuple[int, Variant],
+        column: int,
         plan: Plan,
     ) -> None:
         self.surrogate = surrogate
@@ -59,11 +59,11 @@ class BudgetedSearch:
         self.error = math.inf
         self.most = int(min(len(surrogate), plan.most))
         if len(image_scores) == 1:  # a value, or one of the two sides of a yes-or-no answer
-            self._columns, column = torch.tensor([aim[0]], device=image_scores.device), 0
+            self._columns = torch.tensor([column], device=image_scores.device)
+            self._column = 0
         else:
-            self._columns, column = large_columns(image_scores, aim[0])
+            self._columns, self._column = large_columns(image_scores, column)
         self._image_scores = image_scores
-        self._aim = (column, aim[1])
         self._posterior: Posterior | None = None
         self._scores: Scores | None = None
         self._estimate: MapEstimate | None = None
@@ -101,12 +101,16 @@ class BudgetedSearch:
         self.selected += chosen
         return torch.tensor(chosen, dtype=torch.int64)
 
-    def update(self, scores: Scores, fill: Columns, head: Head) -> None:
-        """Take the scores of the masks that `select` returned, `s n`, and of the fill, `n`."""
-        with exact_products(self.surrogate.maps.device):
-            self._update(scores, fill, head)
+    def update(self, scores: Scores, fill: Columns, head: Head, variant: Variant) -> None:
+        """Take the scores of the masks that `select` returned, `s n`, and of the fill, `n`.
 
-    def _update(self, scores: Scores, fill: Columns, head: Head) -> None:
+        Args:
+            variant: of the heatmap. It may depend on the head, so it is not known any earlier.
+        """
+        with exact_products(self.surrogate.maps.device):
+            self._update(scores, fill, head, variant)
+
+    def _update(self, scores: Scores, fill: Columns, head: Head, variant: Variant) -> None:
         columns = reduced(two_sided(scores, head), self._columns, head)
         self._scores = columns if self._scores is None else torch.cat([self._scores, columns])
         finite = self._scores.isfinite().all(dim=1)
@@ -118,7 +122,8 @@ class BudgetedSearch:
         whole = two_sided(self._image_scores[None], head)
         ends = torch.cat([two_sided(fill[None], head), whole])
         ends = reduced(ends, self._columns, head)
-        self._estimate = estimate(self._posterior, known_scores, ends, head=head, aim=self._aim)
+        aim = self._column, variant
+        self._estimate = estimate(self._posterior, known_scores, ends, head=head, aim=aim)
         if len(self.selected) >= self.plan.least and self.plan.until < math.inf:
             self.error = error_of(self._posterior, known_scores, self._estimate)
 

@@ -17,7 +17,7 @@ METRIC_PRESETS: Final = ("paper", "quick", "localisation", "all")
 RANDOMISATIONS: Final = ("cascading", "independent")
 MASKED_PIXELS: Final = ("run", "black")
 SETTING_WORDS: Final = {
-    "variant": ("official", "algorithm1", "increase", "centred", "literal", "consensus"),
+    "variant": ("auto", "official", "algorithm1", "increase", "centred", "literal", "consensus"),
     "precision": PRECISIONS,
     "runtime": RUNTIMES,
 }

@@ -32,7 +32,6 @@ def show(
 ) -> int:
     """Draw another class or variant from a saved score bank, without running the model."""
     from scorecam import ScoreBank
-    from scorecam.cam import find_variant
     from scorecam.cli.explain import print_items
     from scorecam.cli.records import explanation_item
     from scorecam.cli.saving import slug
@@ -42,7 +41,7 @@ def show(
     loaded = ScoreBank.load(bank)
     for remark in loaded.provenance.remarks:
         print_message(remark)
-    explanation = Explanation(loaded, loaded.target(target), find_variant(settings["variant"]))
+    explanation = Explanation(loaded, loaded.target(target), loaded.variant(settings["variant"]))
     label, name = slug(explanation.target.label), explanation.variant.name
     picture = Path(out) if out else Path(bank).with_name(f"{Path(bank).stem}.{label}.{name}.png")
     if picture.exists() and not force:

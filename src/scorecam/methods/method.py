@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from scorecam.bank.bank import ScoreBank
 from scorecam.base.cached_property import cached_property
 from scorecam.base.wording import constructor, excerpt, summary
-from scorecam.cam import Variant
+from scorecam.cam import Auto, Variant
 from scorecam.model.model import Model
 from scorecam.model.scorer import Scorer
 from scorecam.shapes import Columns, Heatmap, Image, Images
@@ -67,13 +67,13 @@ class Method(ABC):
         name: as users write it, with settings.
         settings: everything that the map depends on, with defaults, as plain values.
         source: the paper, and the code.
-        variant: of the bank that the method reads; None if it reads no bank.
+        variant: of the bank that the method reads, or "auto"; None if it reads no bank.
     """
 
     name: str
     settings: Mapping[str, object]
     source: str
-    variant: Variant | None = None
+    variant: Variant | Auto | None = None
 
     @summary
     def __repr__(self) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from scorecam.cam import Variant, find_variant
+from scorecam.cam import Auto, Variant, check_variant, name_of
 from scorecam.methods.declared import DeclaredMethod
 from scorecam.methods.method import Case
 from scorecam.settings import OPTIONS
@@ -17,26 +17,30 @@ class ScoreCAMMethod(DeclaredMethod):
 
     Args:
         name: as users write it.
-        variant: a `Variant` or its name; None for the default.
+        variant: a `Variant`, its name, or "auto"; None for the default.
     """
 
     kind = "scorecam"
     source = "Wang et al., Score-CAM, CVPR workshops 2020"
 
-    variant: Variant | None = field(default=None, metadata={"default": OPTIONS["variant"].default})
+    variant: Variant | Auto | None = field(
+        default=None, metadata={"default": OPTIONS["variant"].default}
+    )
 
     def check(self) -> None:
         self._set("variant", self._resolved)
 
     def recorded(self) -> dict[str, object]:
-        return {"variant": self._resolved.name, "formula": self._resolved.formula}
+        variant = self._resolved
+        formula = "that of each photo's variant" if isinstance(variant, str) else variant.formula
+        return {"variant": name_of(variant), "formula": formula}
 
     def heatmap(self, case: Case) -> Heatmap:
         return case.bank.heatmap(case.target, self._resolved)
 
     @property
-    def _resolved(self) -> Variant:
-        return find_variant(self.variant or OPTIONS["variant"].default)
+    def _resolved(self) -> Variant | Auto:
+        return check_variant(self.variant or OPTIONS["variant"].default)
 
 
 METHODS: tuple[type[DeclaredMethod], ...] = (ScoreCAMMethod,)

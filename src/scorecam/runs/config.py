@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from scorecam.base.wording import excerpt
-from scorecam.cam import Masking
+from scorecam.cam import VARIANTS, Masking
 from scorecam.datasets.sample import Dataset
 from scorecam.errors import RunError, did_you_mean
 from scorecam.io.json_values import is_encodable, is_list, is_object, is_text
@@ -211,6 +211,17 @@ def method_names(config: Config) -> list[str]:
     names = [each.get("name") if is_object(each) else None for each in listed]
     valid = [name for name in names if is_text(name) and _can_be_a_folder(name)]
     return valid if len(valid) == len(names) == len(set(valid)) else []
+
+
+def recorded_variants(config: Config) -> dict[str, str]:
+    """The variant of each Score-CAM method of a run, by the method's name, if it is known."""
+    variants: dict[str, str] = {}
+    for name in method_names(config):
+        [settings] = [each.get("settings") for each in config["methods"] if each["name"] == name]
+        variant = settings.get("variant") if is_object(settings) else None
+        if is_text(variant) and variant in VARIANTS:
+            variants[name] = variant
+    return variants
 
 
 def _can_be_a_folder(name: str) -> bool:

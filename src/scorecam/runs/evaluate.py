@@ -42,7 +42,7 @@ from scorecam.runs.photo import PreparedPhoto
 from scorecam.runs.progress import OnProgress, RunProgress
 from scorecam.runs.record import FailureRecord, ItemRecord, MeasuredRecord, parse_item
 from scorecam.runs.setup import Setup
-from scorecam.runs.start import begin, first_image
+from scorecam.runs.start import begin, first_image, with_variants
 from scorecam.runs.store import Store
 from scorecam.runs.summary import Summary, check_extras, write_results
 from scorecam.runs.work import explain_photo
@@ -159,11 +159,20 @@ def _begin(
     """Begin or resume the run.
 
     Returns:
-        Its configuration; the setup with columns, runtime and precision; remarks.
+        Its configuration; the setup with columns, variants, runtime and precision; remarks.
     """
     model, settings = setup.model, setup.settings
     scorer = _first_scores(model, image, settings)
     columns = _columns(model, photos, scorer)
+    methods = with_variants(
+        setup.methods,
+        store.recorded(),
+        model,
+        image,
+        layer=setup.layer,
+        head=scorer.head,
+    )
+    setup = replace(setup, columns=columns.found, methods=tuple(methods))
     recorded = {"layer": setup.layer, "target": setup.target}
     recorded |= _recorded(settings, setup.fill, columns, scorer)
     config = describe(
@@ -171,7 +180,7 @@ def _begin(
     )
     config, settings, resumed = begin(store, config, model, image, settings=settings)
     remarks = [*photos.remarks, *columns.remarks, *scorer.remarks, *resumed]
-    return config, replace(setup, columns=columns.found, settings=settings), remarks
+    return config, replace(setup, settings=settings), remarks
 
 
 # ── photo by photo ───────────────────────────────────────────────────────────────────────────

@@ -70,7 +70,7 @@ def entry(photo: PreparedPhoto, setup: Setup, bank: ScoreBank | None) -> dict[st
     }
     if bank is None or setup.bank_method is None or setup.bank_method.variant is None:
         return values
-    variant = setup.bank_method.variant
+    variant = bank.variant(setup.bank_method.variant)
     heatmap = bank.heatmap(photo.target, variant)
     notes = health.notes(bank, bank.target(photo.target), variant, heatmap)
     return values | {

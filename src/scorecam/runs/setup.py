@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from scorecam.cam import Auto, Variant
 from scorecam.datasets.sample import Label
 from scorecam.methods.method import Method
 from scorecam.metrics.metric import Metric
@@ -41,11 +42,11 @@ class Setup:
         """The first Score-CAM method, whose bank is kept; None without one."""
         return next((method for method in self.methods if method.variant is not None), None)
 
-    def bank_variant(self, method: Method | None) -> str:
-        """The variant for which a method's masks are chosen."""
+    def bank_variant(self, method: Method | None) -> Variant | Auto:
+        """The variant for which a method's masks are chosen; with all masks, it does not matter."""
         if self.settings.exact or method is None or method.variant is None:
-            return "official"
-        return method.variant.name
+            return self.settings.variant
+        return method.variant
 
     def canvas(self, image: Image) -> Image:
         """The image that muted pixels show in the metrics."""

@@ -1,18 +1,22 @@
-"""The start of a run: checks, the first image, the layer, the runtime and the precision."""
+"""The start of a run: checks, the first image, and the choices that hold for every photo."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import PIL.Image
 
+from scorecam.cam import VARIANTS, Head, Masking, live, suited
 from scorecam.datasets.sample import Dataset
 from scorecam.errors import DatasetError, ModelError, ScorecamError
 from scorecam.images.photo import read_photo
+from scorecam.methods.method import Method
+from scorecam.methods.score_cam import ScoreCAMMethod
 from scorecam.model.engine import Speed
 from scorecam.model.model import Model
 from scorecam.model.scorer import Scorer
-from scorecam.runs.config import Config
+from scorecam.runs.config import Config, recorded_variants
 from scorecam.runs.record import AnyRecord
 from scorecam.runs.store import Store
 from scorecam.settings import Settings
@@ -64,6 +68,38 @@ def _check_samples(dataset: Dataset) -> None:
             f"Two photos of {dataset.root} have the same name.",
             do="Give each sample a unique name: results are stored by name.",
         )
+
+
+def with_variants(
+    methods: Sequence[Method],
+    recorded: Config | None,
+    model: Model,
+    image: Image,
+    *,
+    layer: str,
+    head: Head,
+) -> list[Method]:
+    """The methods with one variant for the whole run instead of "auto".
+
+    It is the recorded one, or that of the first photo. Runs of versions without "auto" have
+    recorded `official`.
+
+    Args:
+        recorded: the configuration of the run that is resumed, if any.
+        image: the first image.
+        head: the kind of the model's scores.
+    """
+    names = recorded_variants(recorded or {})
+
+    def chosen(method: Method) -> Method:
+        if not isinstance(method, ScoreCAMMethod) or method.variant != "auto":
+            return method
+        if method.name in names:
+            return replace(method, variant=VARIANTS[names[method.name]])
+        maps = model.activations(image[None], layer)[0][0]
+        return replace(method, variant=suited(head, maps[live(maps, image.shape[1:], Masking())]))
+
+    return [chosen(method) for method in methods]
 
 
 def begin(

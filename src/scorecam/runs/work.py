@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from scorecam.bank.bank import ScoreBank
 from scorecam.base.wording import encodable
-from scorecam.cam import find_variant
+from scorecam.cam import Auto, Variant, name_of
 from scorecam.datasets.sample import Sample
 from scorecam.errors import MissingExtra, ModelError, ScorecamError
 from scorecam.methods.cases import new_case
@@ -73,7 +73,7 @@ def explain_photo(
             yield Done(_failure(sample, method, error))
         return
     # With a reduced budget there is one bank per variant; the first one is kept.
-    kept = setup.bank_variant(setup.bank_method)
+    kept = name_of(setup.bank_variant(setup.bank_method))
     for method in methods:
         began = time.perf_counter()
         try:
@@ -162,9 +162,10 @@ def _case(photo: PreparedPhoto, setup: Setup, method: Method) -> Case:
     variant = setup.bank_variant(method)
 
     def bank() -> ScoreBank:
-        if variant not in photo.banks:
-            photo.banks[variant] = _bank(setup, variant, photo.image, photo.target)
-        return photo.banks[variant]
+        name = name_of(variant)
+        if name not in photo.banks:
+            photo.banks[name] = _bank(setup, variant, photo.image, photo.target)
+        return photo.banks[name]
 
     return Case(
         setup.model,
@@ -178,8 +179,8 @@ def _case(photo: PreparedPhoto, setup: Setup, method: Method) -> Case:
     )
 
 
-def _bank(setup: Setup, variant: str, image: Image, target: int) -> ScoreBank:
-    settings = replace(setup.settings, variant=find_variant(variant))
+def _bank(setup: Setup, variant: Variant | Auto, image: Image, target: int) -> ScoreBank:
+    settings = replace(setup.settings, variant=variant)
     return make_bank(setup.model, image, target, layer=setup.layer, settings=settings)
 
 

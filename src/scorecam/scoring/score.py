@@ -11,6 +11,7 @@ from torch import Tensor
 
 from scorecam.bank.bank import Provenance, ScoreBank
 from scorecam.base.wording import LONGEST_PARAGRAPH, one_line
+from scorecam.cam import suited
 from scorecam.errors import ModelError, SettingError
 from scorecam.model.batches import Batches, first_batch_size
 from scorecam.model.columns import two_names, two_sided
@@ -154,10 +155,12 @@ class _Run:
             head=head,
             names=two_names(self.model.names, len(image.scores), head),
             layer=self.layer,
-            provenance=self._provenance(masked, check),
+            provenance=self._provenance(image, masked, check),
         )
 
-    def _provenance(self, masked: MaskScores, check: Repeatability) -> Provenance:
+    def _provenance(
+        self, image: MaskedImage, masked: MaskScores, check: Repeatability
+    ) -> Provenance:
         engine, settings = self.engine, self.settings
         remarks = [*engine.remarks, masked.head.remark]
         # The image twice and the fill are three passes.
@@ -175,6 +178,7 @@ class _Run:
             remarks=tuple(one_line(remark, LONGEST_PARAGRAPH) for remark in remarks if remark),
             unrepeated=check.unrepeated,
             mixed=check.mixed,
+            auto=suited(masked.head.head, image.live_maps).name,
         )
 
 

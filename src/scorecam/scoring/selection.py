@@ -10,7 +10,7 @@ from torch import Tensor
 
 from scorecam.budget.plan import Plan
 from scorecam.budget.search import BudgetedSearch
-from scorecam.cam import Variant
+from scorecam.cam import Auto, Variant, find_variant, suited
 from scorecam.model.head import DetectedHead
 from scorecam.scoring.mask_scorer import MaskScorer, Request
 from scorecam.scoring.masked_image import MaskedImage
@@ -116,12 +116,13 @@ class _Search:
     """The search for the few masks of one image, and their scores so far."""
 
     def __init__(
-        self, image: MaskedImage, column: int, variant: Variant, plan: Plan, seed: int
+        self, image: MaskedImage, column: int, variant: Variant | Auto, plan: Plan, seed: int
     ) -> None:
         self.image = image
         self.budgeted = BudgetedSearch(
-            image.surrogate(seed), image.scores, aim=(column, variant), plan=plan
+            image.surrogate(seed), image.scores, column=column, plan=plan
         )
+        self._variant: Variant | Auto = variant
         self._scores: list[BatchedScores] = []
 
     def select(self, *, spare: int = 0) -> Request:
@@ -132,7 +133,9 @@ class _Search:
         """Take the scores of the masks that were selected last."""
         if len(scores):
             self._scores.append(scores)
-            self.budgeted.update(scores, fill, head.head)
+            auto = suited(head.head, self.image.live_maps)
+            variant = find_variant(self._variant, auto)
+            self.budgeted.update(scores, fill, head.head, variant)
 
     def heatmap(self) -> Heatmap:
         """The map as estimated so far."""

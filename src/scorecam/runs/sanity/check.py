@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from scorecam.bank.bank import ScoreBank
 from scorecam.base.wording import encodable, excerpt
-from scorecam.cam import find_variant
+from scorecam.cam import name_of
 from scorecam.datasets.sample import Sample
 from scorecam.errors import OutputError, RunError, ScorecamError
 from scorecam.images.photo import read_photo
@@ -199,10 +199,12 @@ class Check:
         banks: dict[str, ScoreBank] = {}
 
         def case(method: Method) -> Case:
-            variant = "official" if method.variant is None else method.variant.name
-            key = "official" if self.settings.exact else variant
+            variant = self.settings.variant
+            if method.variant is not None and not self.settings.exact:
+                variant = method.variant
+            key = name_of(variant)
             # Masked images are scored in float32, even if the other passes use another precision.
-            settings = replace(self.settings, variant=find_variant(key), precision="float32")
+            settings = replace(self.settings, variant=variant, precision="float32")
 
             def bank() -> ScoreBank:
                 if key not in banks:

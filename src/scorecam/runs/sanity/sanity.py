@@ -25,8 +25,10 @@ from scorecam.io.arguments import path as as_path
 from scorecam.io.ranges import COUNT
 from scorecam.methods.method import Method
 from scorecam.methods.names import methods_of
+from scorecam.model.engine import Speed
 from scorecam.model.model import Model, WhiteBox
 from scorecam.model.runtimes import Runtime
+from scorecam.model.scorer import Scorer
 from scorecam.model.shortage import memory_errors_translated
 from scorecam.runs.config import describe
 from scorecam.runs.progress import OnProgress
@@ -34,7 +36,7 @@ from scorecam.runs.record import parse_likeness
 from scorecam.runs.sanity.check import Check
 from scorecam.runs.sanity.networks import DATA, MODES, SHUFFLED, Job, all_jobs
 from scorecam.runs.sanity.results import Sanity, write_results
-from scorecam.runs.start import begin, first_image
+from scorecam.runs.start import begin, first_image, with_variants
 from scorecam.runs.store import Store
 from scorecam.settings import Settings
 from scorecam.shapes import Image
@@ -103,8 +105,10 @@ def sanity(
         "seeds": seeds,
         "shuffled sha256": None if other is None else other.fingerprint(),
     }
-    config = describe(opened, photos, named, [], settings=recorded, masking=settings.masking)
     store = Store(folder, [job.name for job in jobs], parse_likeness)
+    head = Scorer(opened, image, speed=Speed("eager")).head
+    named = with_variants(named, store.recorded(), opened, image, layer=layer, head=head)
+    config = describe(opened, photos, named, [], settings=recorded, masking=settings.masking)
     config, settings, _ = begin(store, config, opened, image, settings=settings)
     check = Check(
         model=opened,
