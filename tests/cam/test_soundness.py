@@ -138,7 +138,7 @@ def test_each_image_of_a_batch_gets_its_own_note() -> None:
         cam = scorecam.ScoreCAM(Net(unsound), "maps", runtime="eager")
         banks = make_banks(cam.model, images, [None] * 3, layer=cam.layer, settings=cam.settings)
         for bank in banks:
-            explanation = scorecam.Explanation(bank, bank.target(), cam.settings.variant)
+            explanation = scorecam.Explanation(bank, bank.target(), bank.variant())
             assert noted(explanation) == {code}
 
 

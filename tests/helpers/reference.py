@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-VARIANTS = ("official", "algorithm1", "increase", "literal")
+VARIANTS = ("official", "algorithm1", "increase", "centred", "literal")
 MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
@@ -70,6 +70,8 @@ def score_cam(network: NetworkWithMaps, image: Tensor, target: int, variant: str
         weights = z.exp() / z.exp().sum()
     elif variant == "increase":
         weights = z - baseline[target]
+    elif variant == "centred":
+        weights = p - p.mean()
     elif variant == "literal":
         weights = p.exp() / p.exp().sum()
     else:
