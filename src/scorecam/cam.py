@@ -351,12 +351,13 @@ def suited(head: Head, activations: Activations) -> Variant:
     `centred` if the scores are values or the activations have negative numbers, `official`
     otherwise. Weights of one sign add the plain sum of the activations to the map. If they are
     signed, that sum does not show what is active. If values are negative, `official` gives an
-    empty map.
+    empty map. A single channel has no differences to show, so it is always `official`.
 
     Args:
         activations: `k *g` float32, live channels only (see `live`).
     """
-    return VARIANTS["centred" if head == "value" or is_signed(activations) else "official"]
+    centred = len(activations) > 1 and (head == "value" or is_signed(activations))
+    return VARIANTS["centred" if centred else "official"]
 
 
 def is_signed(activations: Activations) -> bool:

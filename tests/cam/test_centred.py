@@ -195,6 +195,16 @@ def test_auto_is_centred_on_signed_layers_and_official_there_gets_a_note() -> No
         assert "centred" in notes["signed-layer"].sentence
 
 
+def test_auto_is_official_for_a_single_channel() -> None:
+    one = torch.tensor([[1.0, -1.0, 0.0]])
+    for head in ("value", "logits"):
+        bank = bank_of(Shown(one), head)
+        assert bank.variant().name == "official"
+        explanation = scorecam.Explanation(bank, bank.target(0), bank.variant())
+        assert explanation.heatmap.any()
+        assert "signed-layer" not in {note.code for note in explanation.health}
+
+
 def test_a_flat_channel_does_not_make_a_layer_signed() -> None:
     maps = torch.cat([EYE, torch.zeros(1, 3)])
     network = Shown(maps)

@@ -29,9 +29,9 @@ def test_public_functions_have_the_same_defaults(function: object) -> None:
     assert set(OPTIONS) - set(parameters) == missing
 
 
-def test_the_default_settings_are_those_of_the_paper() -> None:
+def test_by_default_the_variant_suits_the_layer_and_the_rest_is_the_papers() -> None:
     settings = Settings()
-    assert settings.variant is scorecam.VARIANTS["official"]
+    assert settings.variant == "auto"
     assert settings.masking == scorecam.Masking()
     assert settings.exact
     assert settings.plan is None

@@ -533,7 +533,7 @@ def test_settings_are_parsed_and_names_kept_as_written() -> None:
     assert rise.name == "rise:masks=1000:cells=8"
     assert dict(rise.settings) | {"masks": 1000, "cells": 8, "p": 0.5} == dict(rise.settings)
     assert occlusion.settings["window"] == 0.5
-    assert cam.settings["variant"] == "official"
+    assert cam.settings["variant"] == "auto"
 
 
 @pytest.mark.parametrize(
@@ -559,7 +559,7 @@ def test_settings_are_parsed_and_names_kept_as_written() -> None:
         ("centre:sigma=0", "sigma=0 must be greater"),
         ("gradcam:target=3", "It takes no settings"),
         ("gradcam,rise,gradcam", "'gradcam' is listed twice"),
-        ("scorecam,scorecam:variant=official", "are the same"),
+        ("scorecam,scorecam:variant=auto", "are the same"),
         ("rise:p=0.5,rise:masks=4000", "are the same"),
         (" , ", "No method was given"),
     ],

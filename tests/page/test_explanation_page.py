@@ -25,7 +25,7 @@ from scorecam.testing import Regions, regions
 
 needs_jinja = pytest.mark.needs("audit")
 
-VIEWS = ["official", "algorithm1", "increase", "consensus"]
+VIEWS = ["official", "algorithm1", "increase", "centred", "consensus"]
 
 
 def content(text: str) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def known() -> Explanation:
 @needs_jinja
 def test_the_maps_equal_those_computed_by_hand(known: Explanation) -> None:
     found = content(known.to_html())
-    assert found["views"] == ["increase", "official", "algorithm1", "consensus"]
+    assert found["views"] == ["increase", "official", "algorithm1", "centred", "consensus"]
     (picture,) = found["pictures"]
     first, second = picture["classes"]
     np.testing.assert_array_equal(cells(first["maps"][0]), painted((255, 128, 64)))

@@ -144,7 +144,7 @@ EXACT = {
     "Sample": "Sample(a.jpg, label 'n01440764', objects: 1, with a mask)",
     "Sanity": "Sanity(out/run, 2 stages, scorecam passes, edges fails)",
     "ScoreBank": "ScoreBank(cat 100.0 %, 3 of 3 masks, layer maps 6×6, official)",
-    "ScoreCAM": "ScoreCAM(Regions, default layer, official, budget fast, runtime auto, "
+    "ScoreCAM": "ScoreCAM(Regions, default layer, auto, budget fast, runtime auto, "
     "precision float32, Masking(fill=1.0))",
     "Summary": "Summary(out/run, 38 of 40 photos done, 2 failed, methods scorecam)",
     "Target": "Target(index=281, name='tabby', score=9.25, probability=0.384)",

@@ -86,7 +86,8 @@ def measure(
         improbable: p_t(X) divided by the probability of a guess.
         one-channel: the largest channel's share of the absolute weight, in [0, 1]; of the positive
             weight, if there is any.
-        signed-layer: the share of negative numbers in the activations, if no weight is negative.
+        signed-layer: the share of negative numbers in the activations, if no weight is negative and
+            there are several channels.
         saturated: the range of the weights of the scored masks, divided by the largest weight.
         not-repeatable: the difference of two scores of the unmasked image, relative to the range of
             all scores, in [0, 1].
@@ -109,7 +110,7 @@ def measure(
     weights = bank.weights(target.index, variant)
     if (share := _largest_share(weights)) is not None:
         values["one-channel"] = share
-    if (weights > 0).any() and not (weights < 0).any():
+    if len(bank.live) > 1 and (weights > 0).any() and not (weights < 0).any():
         values["signed-layer"] = float((bank.activations[bank.live] < 0).float().mean())
     if (evenness := _evenness(bank, target, variant)) is not None:
         values["saturated"] = evenness

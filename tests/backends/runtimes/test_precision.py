@@ -34,12 +34,12 @@ def test_half_precision_with_dead_channels_stays_near_float32(
     assert half.provenance.precision == str(dtype).removeprefix("torch.")
     assert not {1, 4} & set(half.asked.tolist())
     for target in range(CLASSES):
-        weights = half.weights(target)
+        weights = half.weights(target, "official")
         assert weights.dtype == torch.float32
-        heatmap = half.heatmap(target)
+        heatmap = half.heatmap(target, "official")
         assert heatmap.dtype == torch.float32
         assert heatmap.isfinite().all()
-        result, truth = scorecam.scaled(heatmap), scorecam.scaled(full.heatmap(target))
+        result, truth = scorecam.scaled(heatmap), scorecam.scaled(full.heatmap(target, "official"))
         torch.testing.assert_close(result, truth, rtol=0, atol=HALVES[dtype])
 
 
