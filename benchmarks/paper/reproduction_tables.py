@@ -18,7 +18,9 @@ NAMES = {
     "gradcam": "Grad-CAM",
     "gradcam++": "Grad-CAM++",
     "scorecam": "**Score-CAM** (`official`)",
+    "scorecam:variant=official": "**Score-CAM** `official`",
     "scorecam:variant=algorithm1": "**Score-CAM** `algorithm1`",
+    "scorecam:variant=centred": "**Score-CAM** `centred`",
     "scorecam:variant=consensus": "**Score-CAM** `consensus`",
     "scorecam:variant=increase": "Score-CAM `increase`",
     "scorecam:variant=literal": "Score-CAM `literal`",
@@ -30,6 +32,7 @@ NAMES = {
     "centre": "*centre*",
     "edges": "*edges*",
     "fakecam": "*Fake-CAM*",
+    "mean": "*mean*",
 }
 """The titles of methods, in the order of the tables."""
 

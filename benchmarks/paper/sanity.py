@@ -3,7 +3,8 @@
     python -m benchmarks.paper.sanity --photos PHOTOS --work WORK
 
 Score-CAM, Grad-CAM, and an edge detector, which must fail, on EfficientNet-Lite0. It resumes an
-unfinished run. Writes docs/sanity.md, its figures, and benchmarks/results/paper/sanity.json.
+unfinished run. Writes docs/sanity.md, its figures, and benchmarks/results/paper/sanity.json. With
+`--runs`, only those checks are run; the results and the sections of the others stay.
 """
 
 from __future__ import annotations
@@ -21,12 +22,21 @@ from scorecam.runs.progress import RunProgress
 from scorecam.runs.sanity.results import Sanity
 
 VARIANTS = "scorecam:variant=algorithm1,scorecam:variant=consensus"
+CENTRED = "scorecam:variant=official,scorecam:variant=centred,mean"
 RUNS = {
     "cascading": ("cascading", "scorecam,gradcam,edges", 40),
     "variants": ("cascading", VARIANTS, 40),
     "independent": ("independent", "scorecam,gradcam,edges", 12),
+    "centred": ("cascading", CENTRED, 40),
+    "centred, independent": ("independent", CENTRED, 40),
 }
 """The mode, the methods and the number of photos of each check."""
+
+PICTURES = {
+    "cascading": (("curves.png", "sanity.png"), ("cascade-1.png", "cascade.png")),
+    "centred": (("curves.png", "sanity-centred.png"),),
+}
+"""The pictures of each check on the page."""
 
 HEAD = """# The sanity check
 
@@ -38,6 +48,8 @@ own initialiser. The explained class is always the prediction of the trained net
 ![Similarity by stage](images/sanity.png)
 
 ![The maps of one photo by stage](images/cascade.png)
+
+![Similarity by stage: official, centred, and the plain mean](images/sanity-centred.png)
 """
 
 
@@ -48,14 +60,19 @@ def report(progress: RunProgress) -> None:
         print(f"{progress.done}/{progress.total} {minutes:.1f} min", flush=True)
 
 
-def page(checks: dict[str, Sanity], network: str) -> str:
-    """The Markdown of docs/sanity.md."""
-    parts = [HEAD.format(network=network)]
+def page(checks: dict[str, Sanity], network: str, before: str) -> str:
+    """The Markdown of docs/sanity.md.
+
+    Args:
+        before: the page so far; it keeps the sections of checks that were not run now.
+    """
+    sections = {part.split(":")[0]: f"## {part}" for part in before.split("\n## ")[1:]}
     for name, check in checks.items():
         title = f"## {name.capitalize()}: sanity check"
         table = check.table.replace("\n## ", "\n### ").replace("# Sanity check", title, 1)
-        parts.append(table)
-    return "\n".join(parts)
+        sections[name.capitalize()] = table.rstrip("\n") + "\n"
+    kept = [sections[name.capitalize()] for name in RUNS if name.capitalize() in sections]
+    return "\n".join([HEAD.format(network=network), *kept])
 
 
 def main() -> None:
@@ -66,10 +83,10 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, default=Path("out/photos"))
     parser.add_argument("--work", type=Path, default=Path("out/sanity"))
     parser.add_argument("--network", default="lite0")
-    parser.add_argument("--runs", default=",".join(RUNS))
+    parser.add_argument("--runs", default=";".join(RUNS), help="names, with semicolons")
     options = parser.parse_args()
     checks: dict[str, Sanity] = {}
-    for name in options.runs.split(","):
+    for name in options.runs.split(";"):
         mode, methods, count = RUNS[name]
         photos = select(
             open_dataset(str(options.photos / "composites")),
@@ -81,26 +98,20 @@ def main() -> None:
             scorecam.open_model(options.network),
             photos,
             methods,
-            out=options.work / f"{options.network}-{name}",
+            out=options.work / f"{options.network}-{name.replace(', ', '-')}",
             modes=(mode,),
             progress=report,
         )
-    results = RESULTS / "paper/sanity.json"
-    results.write_text(
-        json.dumps(
-            {
-                name: json.loads((each.folder / "sanity.json").read_text("utf-8"))
-                for name, each in checks.items()
-            },
-            indent=1,
-        )
-        + "\n",
-        "utf-8",
-    )
-    (DOCS / "sanity.md").write_text(page(checks, options.network), "utf-8")
-    first = next(iter(checks.values()))
-    shutil.copy(first.folder / "curves.png", IMAGES / "sanity.png")
-    shutil.copy(first.folder / "cascade-1.png", IMAGES / "cascade.png")
+    file, text = RESULTS / "paper/sanity.json", DOCS / "sanity.md"
+    results = json.loads(file.read_text("utf-8")) if file.exists() else {}
+    for name, check in checks.items():
+        results[name] = json.loads((check.folder / "sanity.json").read_text("utf-8"))
+    file.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+    before = text.read_text("utf-8") if text.exists() else ""
+    text.write_text(page(checks, options.network, before), "utf-8")
+    for name, pictures in PICTURES.items():
+        for picture, copy in pictures if name in checks else ():
+            shutil.copy(checks[name].folder / picture, IMAGES / copy)
 
 
 if __name__ == "__main__":
