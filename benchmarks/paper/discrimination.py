@@ -37,7 +37,7 @@ from scorecam.metrics.statistics import interval, wilson
 from scorecam.model.labels import imagenet_wnids
 from scorecam.model.scorer import Scorer
 
-GRADIENTS = "gradcam,gradcam++,layercam"
+OTHERS = "gradcam,gradcam++,layercam,mean"
 
 
 def mask_of(sample: Sample, wnid: str) -> Tensor:
@@ -55,7 +55,7 @@ def maps_of(model: Model, image: Tensor, columns: list[int]) -> dict[str, list[T
         for name in VARIANTS
     }
     scorer = Scorer(model, image, head=bank.head)
-    for method in parse_methods(GRADIENTS):
+    for method in parse_methods(OTHERS):
         maps[method.name] = [
             method.heatmap(Case(model, image, column, bank.layer, lambda: bank, lambda: scorer))
             for column in columns

@@ -39,7 +39,9 @@ from scorecam.metrics.similarity import spearman
 from scorecam.metrics.statistics import interval
 from scorecam.runs.sanity.results import Sanity
 
-METHODS = "scorecam,scorecam:variant=increase,gradcam,guided,gradient,edges"
+METHODS = (
+    "scorecam,scorecam:variant=increase,scorecam:variant=centred,mean,gradcam,guided,gradient,edges"
+)
 TESTED_ON, SEEDS = 40, 2
 LEARNT_ON, ENOUGH, PATIENCE = 400, 0.9, 300
 """Canvases to memorise; the memorised share that ends the training; the most epochs."""

@@ -35,7 +35,7 @@ from benchmarks.common import fashion
 from benchmarks.common.paths import RESULTS
 from benchmarks.trust import companions
 from benchmarks.trust.companions import ANIMALS, Stock
-from scorecam.audit.auditing import audit
+from scorecam.audit.auditing import Audit, audit
 from scorecam.datasets.opening import open_dataset
 from scorecam.datasets.sample import Dataset, Sample, Thing
 from scorecam.io.files import replacing
@@ -47,8 +47,11 @@ PAUSE = 3.0
 Trial = dict[str, Any]
 
 
+METHODS = ("scorecam:variant=official", "scorecam:variant=centred")
+
+
 def audited(network: nn.Module, dataset: Dataset, out: Path, settings: dict[str, Any]) -> Trial:
-    """The findings of an audit of a run, and the time of both."""
+    """The findings of an audit of a run by each variant, and the time of run and first audit."""
     model = scorecam.open_model(
         network, preprocess=settings["preprocess"], labels=settings["labels"]
     )
@@ -56,14 +59,14 @@ def audited(network: nn.Module, dataset: Dataset, out: Path, settings: dict[str,
     scorecam.evaluate(
         model,
         dataset,
-        "scorecam",
+        ",".join(METHODS),
         "localisation",
         out=out,
         layer=settings["layer"],
         runtime="eager",
     )
     run = time.perf_counter() - began
-    audit_result = audit(out)
+    audit_result = audit(out, METHODS[0])
     return {
         "seconds": {
             "evaluate": round(run, 1),
@@ -71,12 +74,17 @@ def audited(network: nn.Module, dataset: Dataset, out: Path, settings: dict[str,
         },
         "right": sum(item.right is True for item in audit_result.items),
         "photos": len(audit_result.items),
-        "findings": [
-            {key: each.plain()[key] for key in ("level", "rule", "class", "region", "sentence")}
-            | {"size": round(each.size, 4), "p": each.p}
-            for each in audit_result.findings
-        ],
+        "findings": _plain(audit_result),
+        "findings with centred": _plain(audit(out, METHODS[1])),
     }
+
+
+def _plain(result: Audit) -> list[dict[str, Any]]:
+    return [
+        {key: each.plain()[key] for key in ("level", "rule", "class", "region", "sentence")}
+        | {"size": round(each.size, 4), "p": each.p}
+        for each in result.findings
+    ]
 
 
 # ── a mark in the corner ─────────────────────────────────────────────────────────────────────
@@ -167,11 +175,16 @@ def companion(seed: int, folder: Path, stocked: Stock, *, planted: bool) -> Tria
 # ── all of them ──────────────────────────────────────────────────────────────────────────────
 
 
-def is_as_expected(trial: Trial) -> bool:
-    """Whether the planted shortcut is the first finding, or there is none above a note."""
+def is_as_expected(trial: Trial, findings: str) -> bool:
+    """Whether the planted shortcut is the first finding, or there is none above a note.
+
+    Args:
+        findings: the key of the findings in the trial.
+    """
+    found = trial[findings]
     if trial["expected"] is None:
-        return all(each["level"] == "note" for each in trial["findings"])
-    first = trial["findings"][0] if trial["findings"] else {}
+        return all(each["level"] == "note" for each in found)
+    first = found[0] if found else {}
     named = [first.get("class"), first.get("region")] == trial["expected"]
     return named and first["level"] == "problem"
 
@@ -211,7 +224,13 @@ def main() -> None:
                         trial = run_trial(seed, folder, planted=planted)
                     # Read again, because another process may work on the other half.
                     done = recorded(options.out) | {
-                        name: trial | {"as expected": is_as_expected(trial)}
+                        name: trial
+                        | {
+                            "as expected": is_as_expected(trial, "findings"),
+                            "as expected with centred": is_as_expected(
+                                trial, "findings with centred"
+                            ),
+                        }
                     }
                     with replacing(options.out) as part:
                         part.write_text(json.dumps(done, indent=1, ensure_ascii=False) + "\n")

@@ -342,10 +342,13 @@ def test_disagreeing_variants_are_found(tmp_path: Path) -> None:
     assert "official and increase" in finding.evidence[1]
 
 
-def test_consensus_is_not_compared_with_other_variants(tmp_path: Path) -> None:
+@pytest.mark.parametrize("variant", ["centred", "consensus"])
+def test_variants_with_many_zeros_are_not_compared_with_others(
+    tmp_path: Path, variant: str
+) -> None:
     photos = clean(0, 1)
     for photo in photos:
-        photo.views = {"consensus": spot((7, 7))}
+        photo.views = {variant: spot((7, 7))}
     assert audited(tmp_path, photos).findings == ()
 
 

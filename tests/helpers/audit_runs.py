@@ -21,7 +21,7 @@ SIDE = 8
 """Cells of a map along each axis; a corner has 2 by 2 cells."""
 
 CLASSES = ("ant", "bee", "cat", "dog")
-VIEWS = ("official", "algorithm1", "increase", "consensus")
+VIEWS = ("official", "algorithm1", "increase", "centred", "consensus")
 OBJECT = (0.375, 0.375, 0.625, 0.625)
 """A box of 2 by 2 cells in the middle: 1/16 of the picture."""
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from scorecam.audit.item import Item
 from scorecam.audit.significance import rank_correlation
 
-NOT_COMPARED = "consensus"
-"""This variant's maps are zero in most places, so their ranks are mostly ties."""
+NOT_COMPARED = ("centred", "consensus")
+"""These variants' maps are zero in many places, so many of their ranks are ties."""
 
 
 def comparable(item: Item) -> bool:
     """Whether the audited method is a variant whose maps are compared with other variants'."""
-    return item.view not in (None, NOT_COMPARED)
+    return item.view not in (None, *NOT_COMPARED)
 
 
 def lowest_agreement(item: Item) -> tuple[float, str] | None:
@@ -27,7 +27,7 @@ def lowest_agreement(item: Item) -> tuple[float, str] | None:
     correlations = [
         (correlation, f"{item.view} and {view}")
         for view, heat in target.maps.items()
-        if view not in (NOT_COMPARED, item.view)
+        if view not in (*NOT_COMPARED, item.view)
         and (correlation := rank_correlation(own, heat)) is not None
     ]
     return min(correlations, default=None)

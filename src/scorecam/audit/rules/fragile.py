@@ -101,8 +101,8 @@ RULE = Rule(
     looks_for="maps that change with the variant, or that a larger budget may change",
     statistic=(
         "the map's lowest Spearman correlation, over the grid's cells, with the same class's map "
-        "by another variant (except consensus, which is zero in most places); and the estimated "
-        "error of a reduced budget; only photos with known values count; described, not tested"
+        "by another variant (except centred and consensus, which are zero in many places); and the "
+        "estimated error of a reduced budget; only photos with known values count; described, not tested"
     ),
     source=(
         "Adebayo et al. 2018 (a map has to depend on the model, not on the method); Spearman "
