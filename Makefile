@@ -102,6 +102,8 @@ reproduce: setup  ## the paper's tables on photos with exact masks; takes many h
 	@test -d $(REPRODUCED_PHOTOS)/composites \
 		|| $(BIN)/python -m benchmarks.paper.photos.make --out $(REPRODUCED_PHOTOS)
 	@$(BIN)/python -m benchmarks.paper.reproduce $(REPRODUCED)
+	@$(BIN)/python -m benchmarks.paper.centred --photos $(REPRODUCED_PHOTOS)
+	@$(BIN)/python -m benchmarks.paper.centred_page --photos $(REPRODUCED_PHOTOS)
 	@$(BIN)/python -m benchmarks.paper.figure2 --photos $(REPRODUCED_PHOTOS) \
 		--networks lite0,lite1,lite2
 	@$(BIN)/python -m benchmarks.paper.readings --photos $(REPRODUCED_PHOTOS)

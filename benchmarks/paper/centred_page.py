@@ -116,12 +116,9 @@ is Score-CAM with equal weights. What a map adds to it is what its weights are w
 """
 
 
-def page(results: dict[str, Any], parts: tuple[str, ...] = ()) -> str:
-    """The Markdown of docs/centred.md.
-
-    Args:
-        parts: sections from other results, already Markdown.
-    """
+def page() -> str:
+    """The Markdown of docs/centred.md."""
+    results = json.loads((RESULTS / "paper/centred.json").read_text("utf-8"))
     sections = [ARGUMENT, TABLES]
     for network, found in results.items():
         sections += [f"### {network}\n", f"Runs: {'; '.join(found['about'])}.\n"]
@@ -131,7 +128,7 @@ def page(results: dict[str, Any], parts: tuple[str, ...] = ()) -> str:
             FAST,
             *(f"{network}:\n\n{_few_masks(found)}" for network, found in few.items()),
         ]
-    return "\n".join([*sections, *parts])
+    return "\n".join(sections)
 
 
 FAST = """### With few masks
@@ -226,8 +223,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.photos is not None:
         draw(options.photos)
-    results = json.loads((RESULTS / "paper/centred.json").read_text("utf-8"))
-    (DOCS / "centred.md").write_text(page(results), "utf-8")
+    (DOCS / "centred.md").write_text(page(), "utf-8")
 
 
 if __name__ == "__main__":

@@ -43,13 +43,15 @@ class Group:
     dataset: str = "composites"
 
 
-VARIANTS = "scorecam,scorecam:variant=algorithm1,scorecam:variant=consensus"
+VARIANTS = (
+    "scorecam,scorecam:variant=algorithm1,scorecam:variant=consensus,scorecam:variant=centred"
+)
 GROUPS = {
     # Table 3 costs 200 passes per map: only the paper's methods and the variants.
     "cams": Group(f"gradcam,gradcam++,{VARIANTS}", "paper,pointing,iou", limit=200),
     # Tables 1 and 2 cost two passes per map.
     "cheap": Group(
-        "gradcam,xgradcam,layercam,gradient,uniform,random,centre,edges,fakecam",
+        "gradcam,xgradcam,layercam,gradient,uniform,random,centre,edges,fakecam,mean",
         "quick",
         limit=200,
     ),

@@ -128,6 +128,7 @@ def everything(_: str) -> bool:
 VARIANTS = (
     "scorecam",
     "scorecam:variant=algorithm1",
+    "scorecam:variant=centred",
     "scorecam:variant=consensus",
     "scorecam:variant=increase",
     "scorecam:variant=literal",

@@ -23,9 +23,13 @@ def demo(*, out: Annotated[str, typer.Option(help="Output folder.")] = "out") ->
         model = open_model(ModelOptions(DEFAULT_MODEL))
         print_message(f"Explaining what {model.spec} sees in {photo.name}, a photo of a cat.")
         folder = OutputFolder(out, force=True)
-        [item] = explain_photo(model, str(photo), folder, targets=[None], settings={})
+        [item] = explain_photo(
+            model, str(photo), folder, targets=[None], settings={"variant": "centred"}
+        )
     print_items([item])
     print_lines("", f"Open  {item['files']['overlay']}    the heatmap on the photo")
     print_lines(f"and   {out}/{photo.stem}.json    the settings, the result and its warnings")
-    print_lines(f"Then  scorecam show {item['files']['bank']} --target 'Egyptian cat'")
+    bank = item["files"]["bank"]
+    print_lines(f"Then  scorecam show {bank} --target 'Egyptian cat' --variant centred")
+    print_lines(f"or    scorecam show {bank} --variant official    the map of the paper's authors")
     return DONE

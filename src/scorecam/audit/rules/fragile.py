@@ -102,7 +102,8 @@ RULE = Rule(
     statistic=(
         "the map's lowest Spearman correlation, over the grid's cells, with the same class's map "
         "by another variant (except centred and consensus, which are zero in many places); and the "
-        "estimated error of a reduced budget; only photos with known values count; described, not tested"
+        "estimated error of a reduced budget; only photos with known values count; described, not "
+        "tested"
     ),
     source=(
         "Adebayo et al. 2018 (a map has to depend on the model, not on the method); Spearman "
