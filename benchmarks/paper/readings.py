@@ -1,6 +1,7 @@
 """The candidates for a variant that wins on all five metrics of the paper.
 
     python -m benchmarks.paper.readings --photos PHOTOS --networks lite0
+    python -m benchmarks.paper.readings --photos PHOTOS --candidates centred
 
 Every candidate computes its map from the same exact float32 bank, without further forward passes.
 The photographs are those on which `consensus` was chosen: the even ones of every other photo of
@@ -23,6 +24,7 @@ from torch import Tensor
 
 import scorecam
 from benchmarks.common.paths import RESULTS
+from benchmarks.paper.centred_candidates import CANDIDATES
 from scorecam import Model, ScoreBank, cam
 from scorecam.base.interpolation import upsample
 from scorecam.datasets.opening import open_dataset
@@ -242,16 +244,16 @@ def measured(model: Model, sample: Sample, tried: dict[str, Candidate]) -> dict[
 
 
 def summary(rows: list[dict[str, list[float]]]) -> dict[str, Any]:
-    """Means and differences to Grad-CAM, with intervals."""
+    """Means and differences to Grad-CAM and to `official`, with intervals."""
     results: dict[str, Any] = {}
     for name in rows[0]:
         results[name] = {}
         for place, outcome in enumerate(OUTCOMES):
             own = [row[name][place] for row in rows]
-            other = [row["gradcam"][place] for row in rows]
             results[name][outcome] = {
                 **asdict(interval(own)),
-                "against_gradcam": asdict(paired(own, other)),
+                "against_gradcam": asdict(paired(own, [row["gradcam"][place] for row in rows])),
+                "against_official": asdict(paired(own, [row["official"][place] for row in rows])),
             }
     return results
 
@@ -264,18 +266,23 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--networks", default="lite0,lite1")
     parser.add_argument("--limit", type=int, default=128)
-    parser.add_argument("--out", type=Path, default=RESULTS / "paper/readings.json")
+    parser.add_argument("--candidates", choices=("consensus", "centred"), default="consensus")
+    parser.add_argument("--out", type=Path, help="the file of results")
     options = parser.parse_args()
+    name = {"consensus": "readings.json", "centred": "centred-readings.json"}[options.candidates]
+    out: Path = options.out or RESULTS / "paper" / name
     results: dict[str, Any] = {}
     for name in options.networks.split(","):
         model = scorecam.open_model(name)
         tried = candidates(model)
-        rows = []
+        if options.candidates == "centred":
+            tried = {"gradcam": gradcam(model), **CANDIDATES}
+        rows: list[dict[str, list[float]]] = []
         for sample in photographs(options.photos, options.limit):
             rows.append(measured(model, sample, tried))
             print(name, len(rows), sample.name, flush=True)
         results[name] = {"photos": len(rows), "candidates": summary(rows)}
-        options.out.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+        out.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":
