@@ -224,5 +224,14 @@ def recorded_variants(config: Config) -> dict[str, str]:
     return variants
 
 
+def chosen_variants(config: Config) -> list[str]:
+    """A sentence for each Score-CAM method that does not have its variant in its name."""
+    return [
+        f"{name} is the variant {variant}."
+        for name, variant in recorded_variants(config).items()
+        if "variant=" not in name
+    ]
+
+
 def _can_be_a_folder(name: str) -> bool:
     return is_encodable(name) and bool(name.strip(".")) and "\0" not in name

@@ -35,7 +35,7 @@ from scorecam.model.model import Model
 from scorecam.model.runtimes import Precision, Runtime
 from scorecam.model.scorer import Scorer
 from scorecam.model.shortage import memory_errors_translated
-from scorecam.runs.config import Config, describe
+from scorecam.runs.config import Config, chosen_variants, describe
 from scorecam.runs.gallery import entry
 from scorecam.runs.missing import Keep, Todo, missing
 from scorecam.runs.photo import PreparedPhoto
@@ -179,7 +179,8 @@ def _begin(
         model, photos, setup.methods, setup.metrics, settings=recorded, masking=settings.masking
     )
     config, settings, resumed = begin(store, config, model, image, settings=settings)
-    remarks = [*photos.remarks, *columns.remarks, *scorer.remarks, *resumed]
+    news = [each for each in chosen_variants(config) if "official" not in each]
+    remarks = [*photos.remarks, *columns.remarks, *scorer.remarks, *news, *resumed]
     return config, replace(setup, settings=settings), remarks
 
 
