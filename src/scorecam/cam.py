@@ -41,6 +41,7 @@ from scorecam.shapes import (
 )
 
 EPSILON = Real(0, 1e30, closed=True)
+_LARGEST = 1e30  # of a fill; beyond it, float32 could overflow
 
 
 @dataclass(frozen=True)
@@ -99,10 +100,6 @@ def _numbers(fill: Any) -> float | tuple[float, ...]:
             do="Give one number, or one per colour.",
         )
     return numbers if several else numbers[0]
-
-
-_LARGEST = 1e30
-"""The largest fill: beyond it, float32 could overflow."""
 
 
 # ── masks ────────────────────────────────────────────────────────────────────────────────────
@@ -176,11 +173,7 @@ def blend(image: Image, masks: Masks, fill: Image, out: Annotated[Tensor, "k c *
 
 
 def _shifted(maps: Tensor) -> Tensor:
-    """Every map minus its minimum.
-
-    This does not change the mask, and keeps small differences of large activations from being lost
-    to float32 rounding.
-    """
+    """Every map minus its minimum: the same mask, and less is lost to float32 rounding."""
     flattened = maps.flatten(1)
     return (flattened - flattened.amin(dim=1, keepdim=True)).reshape(maps.shape)
 
@@ -265,8 +258,7 @@ class Variant:
         )
 
 
-ROUNDING = 1e-6
-"""Scores that differ by less than this, relative to the largest, are equal except for rounding."""
+ROUNDING = 1e-6  # scores that differ by less, relative to the largest, differ only by rounding
 
 MEANING_OF_Z: dict[Head, str] = {
     "logits": "z = the model's logit",
@@ -302,26 +294,19 @@ def increase(answers: Answers, target: int) -> Weights:
 
 
 def centred(answers: Answers, target: int) -> Weights:
-    """α_k = s_k − mean over k of s_k: what remains of `official` without its mean weight.
+    """α_k = s_k − mean over k of s_k: `official` without its mean weight (docs/centred.md).
 
-    s is the probability p_t(X·H_k), or the score itself for values. The mean weight multiplies the
-    plain sum of the activations, which does not depend on the target (docs/centred.md). Scores that
-    differ only by rounding have no differences to show: their weights are zero.
+    s is the probability p_t(X·H_k), or the score itself for values. Differences of nearly equal
+    numbers need float64, and scores that differ only by rounding get no weight.
     """
-    # In float64: differences of nearly equal numbers keep their digits.
-    scores = probabilities(answers.scores.double(), answers.head)[:, target]
-    weights = scores - scores.mean()
-    if not weights.abs().max() > ROUNDING * scores.abs().max():
-        weights = torch.zeros_like(weights)
-    return weights.to(answers.scores.dtype)
+    s = probabilities(answers.scores.double(), answers.head)[:, target]
+    weights = s - s.mean()
+    differ = bool(weights.abs().max() > ROUNDING * s.abs().max())
+    return (weights * differ).to(answers.scores.dtype)
 
 
 def literal(answers: Answers, target: int) -> Weights:
-    """α = softmax over k of p_t(X·H_k): two sentences of the paper combined.
-
-    Probabilities differ by at most 1, so weights differ by at most a factor e, and the map is close
-    to the mean of the activations. It is here to show this.
-    """
+    """α = softmax over k of p_t(X·H_k): two sentences of the paper combined; nearly uniform."""
     return official(answers, target).softmax(dim=0)
 
 
@@ -341,65 +326,21 @@ VARIANTS: dict[str, Variant] = {
 """Every variant by name. To add one, add an entry here, and its name to the help in `cli.known`."""
 
 
-Auto = Literal["auto"]
-"""The variant that suits the scores and the activations (see `suited`)."""
-
-
-def suited(head: Head, activations: Activations) -> Variant:
-    """The variant that "auto" means.
-
-    `centred` if the scores are values or the activations have negative numbers, `official`
-    otherwise. Weights of one sign add the plain sum of the activations to the map. If they are
-    signed, that sum does not show what is active. If values are negative, `official` gives an
-    empty map. A single channel has no differences to show, so it is always `official`.
-
-    Args:
-        activations: `k *g` float32, live channels only (see `live`).
-    """
-    centred = len(activations) > 1 and (head == "value" or is_signed(activations))
-    return VARIANTS["centred" if centred else "official"]
-
-
-def is_signed(activations: Activations) -> bool:
-    """Whether the activations have negative numbers."""
-    return bool((activations < 0).any())
-
-
-def find_variant(variant: str | Variant, auto: Variant | None = None) -> Variant:
+def find_variant(variant: str | Variant) -> Variant:
     """The variant with this name, or the variant itself.
-
-    Args:
-        auto: the variant that "auto" means; None if it is not allowed.
 
     Raises:
         SettingError: there is no such variant.
     """
     if isinstance(variant, Variant):
         return variant
-    known = VARIANTS if auto is None else {"auto": auto, **VARIANTS}
-    if isinstance(variant, str) and variant in known:
-        return known[variant]
+    if isinstance(variant, str) and variant in VARIANTS:
+        return VARIANTS[variant]
     raise SettingError(
         f"There is no variant {quoted(variant)}.",
-        likely=did_you_mean(variant, known),
-        do=f"The variants are {', '.join(known)}.",
+        likely=did_you_mean(variant, ("auto", *VARIANTS)),
+        do=f"The variants are {', '.join(VARIANTS)}, and auto, which chooses one of them.",
     )
-
-
-def check_variant(variant: str | Variant) -> Variant | Auto:
-    """The variant with this name, the variant itself, or "auto".
-
-    Raises:
-        SettingError: there is no such variant.
-    """
-    if isinstance(variant, str) and variant == "auto":
-        return "auto"
-    return find_variant(variant, VARIANTS["official"])
-
-
-def name_of(variant: Variant | Auto) -> str:
-    """The variant's name."""
-    return variant if isinstance(variant, str) else variant.name
 
 
 # ── heatmap ──────────────────────────────────────────────────────────────────────────────────

@@ -17,7 +17,7 @@ from scorecam.backends import opening
 from scorecam.bank.bank import ScoreBank
 from scorecam.base.wording import excerpt, summary
 from scorecam.budget.plan import BudgetSpec
-from scorecam.cam import Masking, Variant, check_variant, name_of
+from scorecam.cam import Masking, Variant
 from scorecam.errors import SettingError, TargetError
 from scorecam.explanation import Explanation
 from scorecam.images.photo import read
@@ -26,6 +26,7 @@ from scorecam.model.batches import BatchSize
 from scorecam.model.inputs import check_batch, is_several, one_image
 from scorecam.model.model import Inputs, Layer, Model, TargetSpec
 from scorecam.model.runtimes import Precision, Runtime
+from scorecam.model.variants import check_variant, name_of
 from scorecam.scoring.banks import make_bank, make_banks
 from scorecam.scoring.progress import Progress
 from scorecam.settings import Settings

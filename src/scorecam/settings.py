@@ -19,10 +19,11 @@ from scorecam.errors import SettingError
 
 if TYPE_CHECKING:
     from scorecam.budget.plan import BudgetSpec, Plan
-    from scorecam.cam import Auto, Masking, Variant
+    from scorecam.cam import Masking, Variant
     from scorecam.model.batches import BatchSize
     from scorecam.model.engine import Speed
     from scorecam.model.runtimes import Precision, Runtime
+    from scorecam.model.variants import Auto
 
 Kind = Literal["word", "word or count", "whole number", "number", "object"]
 """What users write for a setting. An object has no text form."""
@@ -159,10 +160,11 @@ class Settings:
 
     def __post_init__(self) -> None:
         from scorecam.budget.plan import plan
-        from scorecam.cam import Masking, check_variant
+        from scorecam.cam import Masking
         from scorecam.io.ranges import FOLDED_SEED
         from scorecam.model.batches import check_batch_size
         from scorecam.model.engine import Speed
+        from scorecam.model.variants import check_variant
 
         masking: Any = self.masking
         if masking is None:  # the default: a `Masking` would import torch

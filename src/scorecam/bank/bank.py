@@ -28,7 +28,7 @@ from scorecam.base.cached_property import cached_property
 from scorecam.base.wording import excerpt, quoted, summary
 from scorecam.budget.estimate import error_of, estimate
 from scorecam.budget.search import large_columns
-from scorecam.cam import VARIANTS, Answers, Head, Masking, Variant, find_variant
+from scorecam.cam import VARIANTS, Answers, Head, Masking, Variant
 from scorecam.errors import BankError, OutputError, SettingError
 from scorecam.images.opening import VIEW_FORMATS, ImageKind, open_image
 from scorecam.images.photo import MAX_PIXELS
@@ -37,6 +37,7 @@ from scorecam.io.arguments import sizes
 from scorecam.io.ranges import INDEX
 from scorecam.model.columns import reduced
 from scorecam.model.target import Target, find_target, in_short
+from scorecam.model.variants import resolved
 from scorecam.shapes import Activations, Columns, Grid, Heatmap, Scores, Weights
 
 __all__ = ["Provenance", "ScoreBank"]
@@ -114,15 +115,12 @@ class ScoreBank:
         return find_target(target, self.image_scores, self.names, self.head)
 
     def variant(self, variant: str | Variant = "auto") -> Variant:
-        """The variant with this name, or the variant itself.
-
-        "auto" is `centred` if the scores are values or the activations have negative numbers, and
-        `official` otherwise. It is also `official` in banks of versions without "auto".
+        """The variant with this name; "auto" is the one that suits the scores and the layer.
 
         Raises:
             SettingError: there is no such variant.
         """
-        return find_variant(variant, VARIANTS[self.provenance.auto])
+        return resolved(variant, VARIANTS[self.provenance.auto])
 
     @cached_property
     def _completion(self) -> Completion:
@@ -147,10 +145,7 @@ class ScoreBank:
 
     @property
     def completed(self) -> Scores:
-        """Z of every channel that enters the heatmap: computed or predicted.
-
-        Predictions are linear in the scores. They are computed on reading and never stored.
-        """
+        """Z of every channel that enters the heatmap: computed, or predicted on reading."""
         return self._completion.scores_of_channels
 
     def _kept(self, columns: Columns) -> Columns:
@@ -396,11 +391,7 @@ def _tensors(bank: ScoreBank) -> dict[str, Tensor | None]:
 
 
 def _check_view(bank: ScoreBank) -> None:
-    """Refuse a picture that is damaged, or does not have the size of the model's input.
-
-    Raises:
-        ValueError: it does not.
-    """
+    """Raises ValueError for a picture that is damaged, or not of the size of the input."""
     try:
         bank.picture()
     except BankError as error:

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from scorecam.bank.bank import ScoreBank
 from scorecam.base.cached_property import cached_property
 from scorecam.base.wording import constructor, excerpt, summary
-from scorecam.cam import Auto, Variant
+from scorecam.cam import Variant
 from scorecam.model.model import Model
 from scorecam.model.scorer import Scorer
+from scorecam.model.variants import Auto
 from scorecam.shapes import Columns, Heatmap, Image, Images
 
 

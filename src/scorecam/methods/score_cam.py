@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from scorecam.cam import Auto, Variant, check_variant, name_of
+from scorecam.cam import Variant
 from scorecam.methods.declared import DeclaredMethod
 from scorecam.methods.method import Case
+from scorecam.model.variants import Auto, check_variant, name_of
 from scorecam.settings import OPTIONS
 from scorecam.shapes import Heatmap
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from scorecam.cam import Auto, Variant
+from scorecam.cam import Variant
 from scorecam.datasets.sample import Label
 from scorecam.methods.method import Method
 from scorecam.metrics.metric import Metric
 from scorecam.model.model import Model
+from scorecam.model.variants import Auto
 from scorecam.settings import Settings
 from scorecam.shapes import Image
 

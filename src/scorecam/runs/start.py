@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import PIL.Image
 
-from scorecam.cam import VARIANTS, Head, Masking, live, suited
+from scorecam.cam import VARIANTS, Head, Masking, live
 from scorecam.datasets.sample import Dataset
 from scorecam.errors import DatasetError, ModelError, ScorecamError
 from scorecam.images.photo import read_photo
@@ -16,6 +16,7 @@ from scorecam.methods.score_cam import ScoreCAMMethod
 from scorecam.model.engine import Speed
 from scorecam.model.model import Model
 from scorecam.model.scorer import Scorer
+from scorecam.model.variants import suited
 from scorecam.runs.config import Config, recorded_variants
 from scorecam.runs.record import AnyRecord
 from scorecam.runs.store import Store
@@ -77,7 +78,7 @@ def with_variants(
     image: Image,
     *,
     layer: str,
-    head: Head,
+    head: Head | None = None,
 ) -> list[Method]:
     """The methods with one variant for the whole run instead of "auto".
 
@@ -87,7 +88,7 @@ def with_variants(
     Args:
         recorded: the configuration of the run that is resumed, if any.
         image: the first image.
-        head: the kind of the model's scores.
+        head: the kind of the model's scores; None to detect it.
     """
     names = recorded_variants(recorded or {})
 
@@ -96,8 +97,9 @@ def with_variants(
             return method
         if method.name in names:
             return replace(method, variant=VARIANTS[names[method.name]])
+        found = head or Scorer(model, image, speed=Speed("eager")).head
         maps = model.activations(image[None], layer)[0][0]
-        return replace(method, variant=suited(head, maps[live(maps, image.shape[1:], Masking())]))
+        return replace(method, variant=suited(found, maps[live(maps, image.shape[1:], Masking())]))
 
     return [chosen(method) for method in methods]
 

@@ -17,13 +17,14 @@ from torch import Tensor, nn
 
 from scorecam.bank.bank import ScoreBank
 from scorecam.base.wording import encodable
-from scorecam.cam import Auto, Variant, name_of
+from scorecam.cam import Variant
 from scorecam.datasets.sample import Sample
 from scorecam.errors import MissingExtra, ModelError, ScorecamError
 from scorecam.methods.cases import new_case
 from scorecam.methods.method import Case, Method
 from scorecam.metrics.metric import Measured, Metric, Seen
 from scorecam.model.shortage import memory_errors_translated
+from scorecam.model.variants import Auto, name_of
 from scorecam.runs.photo import PreparedPhoto, prepare_photo
 from scorecam.runs.record import Failure, FailureRecord, ItemRecord, MapInfo, MeasuredRecord
 from scorecam.runs.setup import Setup

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from scorecam.bank.bank import Provenance, ScoreBank
 from scorecam.base.wording import LONGEST_PARAGRAPH, one_line
-from scorecam.cam import suited
 from scorecam.errors import ModelError, SettingError
 from scorecam.model.batches import Batches, first_batch_size
 from scorecam.model.columns import two_names, two_sided
@@ -19,6 +18,7 @@ from scorecam.model.engine import Engine
 from scorecam.model.head import check_declared
 from scorecam.model.model import Model
 from scorecam.model.target import find_column
+from scorecam.model.variants import suited
 from scorecam.scoring.mask_scorer import MaskScorer
 from scorecam.scoring.masked_image import MaskedImage, prepare
 from scorecam.scoring.probe import MaskProbe

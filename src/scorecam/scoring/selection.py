@@ -10,8 +10,9 @@ from torch import Tensor
 
 from scorecam.budget.plan import Plan
 from scorecam.budget.search import BudgetedSearch
-from scorecam.cam import Auto, Variant, find_variant, suited
+from scorecam.cam import Variant
 from scorecam.model.head import DetectedHead
+from scorecam.model.variants import Auto, resolved, suited
 from scorecam.scoring.mask_scorer import MaskScorer, Request
 from scorecam.scoring.masked_image import MaskedImage
 from scorecam.settings import Settings
@@ -134,7 +135,7 @@ class _Search:
         if len(scores):
             self._scores.append(scores)
             auto = suited(head.head, self.image.live_maps)
-            variant = find_variant(self._variant, auto)
+            variant = resolved(self._variant, auto)
             self.budgeted.update(scores, fill, head.head, variant)
 
     def heatmap(self) -> Heatmap:

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from scorecam.bank.bank import ScoreBank
 from scorecam.base.wording import encodable, excerpt
-from scorecam.cam import name_of
 from scorecam.datasets.sample import Sample
 from scorecam.errors import OutputError, RunError, ScorecamError
 from scorecam.images.photo import read_photo
@@ -26,6 +25,7 @@ from scorecam.model.engine import Speed
 from scorecam.model.model import Model, WhiteBox
 from scorecam.model.scorer import Scorer
 from scorecam.model.shortage import memory_errors_translated
+from scorecam.model.variants import name_of
 from scorecam.runs.maps import map_bytes, read_grid
 from scorecam.runs.progress import OnProgress, RunProgress
 from scorecam.runs.record import Failure, LikenessRecord, Unreadable

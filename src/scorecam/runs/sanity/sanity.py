@@ -25,10 +25,8 @@ from scorecam.io.arguments import path as as_path
 from scorecam.io.ranges import COUNT
 from scorecam.methods.method import Method
 from scorecam.methods.names import methods_of
-from scorecam.model.engine import Speed
 from scorecam.model.model import Model, WhiteBox
 from scorecam.model.runtimes import Runtime
-from scorecam.model.scorer import Scorer
 from scorecam.model.shortage import memory_errors_translated
 from scorecam.runs.config import describe
 from scorecam.runs.progress import OnProgress
@@ -106,8 +104,7 @@ def sanity(
         "shuffled sha256": None if other is None else other.fingerprint(),
     }
     store = Store(folder, [job.name for job in jobs], parse_likeness)
-    head = Scorer(opened, image, speed=Speed("eager")).head
-    named = with_variants(named, store.recorded(), opened, image, layer=layer, head=head)
+    named = with_variants(named, store.recorded(), opened, image, layer=layer)
     config = describe(opened, photos, named, [], settings=recorded, masking=settings.masking)
     config, settings, _ = begin(store, config, opened, image, settings=settings)
     check = Check(
