@@ -4,8 +4,9 @@
 
 The map of class a is right about a's object if it puts a larger share of its energy into that
 object's mask than the map of class b does. Both maps come from one bank. Rates have Wilson
-intervals. The correlation of the two classes' maps is measured too: 1 would mean one map for all
-classes.
+intervals. The correlation of the two classes' maps over the pixels is measured too, Pearson's and
+Spearman's: 1 would mean one map for all classes, as the control `mean` has. The figure shows the
+first pairs of the folder. With `--networks ''`, only the figure and the page are written.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from PIL import Image
 from torch import Tensor
 
 import scorecam
-from benchmarks.common.paths import RESULTS
+from benchmarks.common.paths import IMAGES, RESULTS
 from benchmarks.paper import discrimination_page
 from scorecam import Model
 from scorecam.cam import VARIANTS
@@ -32,12 +33,17 @@ from scorecam.images.photo import read_photo
 from scorecam.methods.method import Case
 from scorecam.methods.names import parse_methods
 from scorecam.metrics.discrimination import discriminates
-from scorecam.metrics.similarity import pearson
+from scorecam.metrics.similarity import pearson, spearman
 from scorecam.metrics.statistics import interval, wilson
 from scorecam.model.labels import imagenet_wnids
 from scorecam.model.scorer import Scorer
 
 OTHERS = "gradcam,gradcam++,layercam,mean"
+ALIKE = {"correlation": pearson, "spearman": spearman}
+"""The measures of how alike the maps of two classes are."""
+
+PICTURED = 3
+"""The number of pairs in the figure."""
 
 
 def mask_of(sample: Sample, wnid: str) -> Tensor:
@@ -63,14 +69,19 @@ def maps_of(model: Model, image: Tensor, columns: list[int]) -> dict[str, list[T
     return maps
 
 
+def wnids_of(sample: Sample) -> list[str]:
+    """The two classes of a pair."""
+    return sorted({str(thing.label) for thing in sample.things or ()})
+
+
 def measured(network: str, samples: tuple[Sample, ...]) -> dict[str, Any]:
     """Rates and correlations of every method on one network."""
     model = scorecam.open_model(network)
     place = {wnid: column for column, wnid in enumerate(imagenet_wnids())}
     right: dict[str, list[bool]] = {}
-    correlations: dict[str, list[float]] = {}
+    alike: dict[tuple[str, str], list[float]] = {}
     for sample in samples:
-        wnids = sorted({str(thing.label) for thing in sample.things or ()})
+        wnids = wnids_of(sample)
         photo = read_photo(sample.path)
         image = model.preprocess(photo)  # type: ignore[misc]
         masks = [model.preprocess.mask_to_input(mask_of(sample, wnid)) for wnid in wnids]  # type: ignore[union-attr]
@@ -79,17 +90,34 @@ def measured(network: str, samples: tuple[Sample, ...]) -> dict[str, Any]:
             for own in (0, 1):
                 is_right = discriminates(maps[own], maps[1 - own], masks[own])
                 right.setdefault(method, []).append(bool(is_right))
-            correlation = pearson(*maps)
-            if not np.isnan(correlation):
-                correlations.setdefault(method, []).append(correlation)
+            for name, measure in ALIKE.items():
+                value = measure(*maps)
+                if not np.isnan(value):
+                    alike.setdefault((method, name), []).append(value)
         print(network, sample.name, flush=True)
     return {
-        method: {
-            "right": asdict(wilson(sum(each), len(each))),
-            "correlation": asdict(interval(correlations[method])),
-        }
+        method: {"right": asdict(wilson(sum(each), len(each)))}
+        | {name: asdict(interval(alike[method, name])) for name in ALIKE}
         for method, each in right.items()
     }
+
+
+def draw(samples: tuple[Sample, ...]) -> None:
+    """Write the figure: the maps of both classes by `official` and `centred`, a row per pair."""
+    model = scorecam.open_model("lite0")
+    place = {wnid: column for column, wnid in enumerate(imagenet_wnids())}
+    rows: list[Image.Image] = []
+    for sample in samples:
+        columns = [place[wnid] for wnid in wnids_of(sample)]
+        one = scorecam.explain(model, sample.path, columns[0])
+        each = [one.of(column, name) for name in ("official", "centred") for column in columns]
+        maps = {f"{one.variant.name}: {one.target.label}": one.heatmap for one in each}
+        rows.append(one.side_by_side(maps, columns=5))
+    figure = Image.new("RGB", (rows[0].width, sum(row.height for row in rows)), "white")
+    for number, row in enumerate(rows):
+        figure.paste(row, (0, sum(each.height for each in rows[:number])))
+    figure = figure.reduce(2)
+    figure.save(IMAGES / "pairs.png", optimize=True)
 
 
 def main() -> None:
@@ -105,11 +133,12 @@ def main() -> None:
     samples = open_dataset(str(options.photos / "pairs")).samples[: options.limit]
     # Results of other networks are kept.
     results: dict[str, Any] = json.loads(options.out.read_text()) if options.out.exists() else {}
-    for network in options.networks.split(","):
+    draw(samples[:PICTURED])
+    for network in filter(None, options.networks.split(",")):
         results[network] = measured(network, samples)
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
-        discrimination_page.main()
+    discrimination_page.main()
 
 
 if __name__ == "__main__":

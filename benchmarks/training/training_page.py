@@ -24,6 +24,8 @@ CHANCE, ANOTHER = "chance", "another photo"
 FIRST, LAST = "head", "stem.0"
 """The first and the last stage of the small networks, from the output down."""
 
+CENTRED = "scorecam:variant=centred"
+
 HEAD = """# Trainings, and faults that a release gate catches
 
 Generated from the results in `benchmarks/results/training/`. The two scripts below write them; they
@@ -144,12 +146,18 @@ def sanity_table(check: Results) -> str:
 
 def similarity(check: Results, method: str, stage: str) -> str:
     """The mean and interval of Spearman's correlation, for one method at one stage."""
+    return with_interval(_point(check, method, stage))
+
+
+def _point(check: Results, method: str, stage: str) -> Results:
+    """Spearman's mean of one method at one stage."""
+    key = (method, stage, "spearman")
     [point] = [
         point
         for point in check["points"]
-        if (point["method"], point["stage"], point["measure"]) == (method, stage, "spearman")
+        if (point["method"], point["stage"], point["measure"]) == key
     ]
-    return with_interval(point)
+    return point
 
 
 def conclusions(results: Results) -> str:
@@ -186,6 +194,39 @@ def conclusions(results: Results) -> str:
 """
 
 
+def centred_conclusion(results: Results) -> str:
+    """What `centred` and the control `mean` show; empty if they were not measured."""
+    small, wide = results["shuffled"], results["wide"]
+    if CENTRED not in small["verdicts"]:
+        return ""
+    return f"""* **`centred`** is `official` without the mean weight ([centred.md](centred.md)).
+  With the head re-initialised, its maps keep {_counted(small, CENTRED, FIRST)} and
+  {_counted(wide, CENTRED, FIRST)}; those of `official` keep
+  {similarity(small, "scorecam", FIRST)} and {similarity(wide, "scorecam", FIRST)}. With every stage
+  re-initialised, it {_judged(small, CENTRED)} on the first network
+  ({_counted(small, CENTRED, LAST)}), and {_judged(wide, CENTRED)} on the wide one
+  ({_counted(wide, CENTRED, LAST)}). If all masks have the same score, the map is empty and
+  its similarity undefined. Compared with a network that learned shuffled labels, it keeps
+  {_counted(small, CENTRED, SHUFFLED)}.
+* `mean`, the plain mean of the activations, is the control. It does not change with the head, and
+  keeps {similarity(small, "mean", LAST)} and {similarity(wide, "mean", LAST)} with every stage
+  re-initialised.
+"""
+
+
+def _judged(check: Results, method: str) -> str:
+    """A verdict as a verb."""
+    verdict = check["verdicts"][method]
+    return "is undecided" if verdict == "undecided" else verdict
+
+
+def _counted(check: Results, method: str, stage: str) -> str:
+    """Similarity, with the number of photos for which it is undefined."""
+    point = _point(check, method, stage)
+    undefined = f", {point['undefined']} undefined" if point["undefined"] else ""
+    return with_interval(point) + undefined
+
+
 def gate_sections(results: Results) -> list[str]:
     """The sections from the results of gates.py."""
     parts: list[str] = []
@@ -211,7 +252,7 @@ def sanity_sections(results: Results) -> list[str]:
     for name, title in SANITY_TITLES.items():
         check = results[name]
         parts += [f"### {title}\n", SANITY_TEXTS[name].format(**check), sanity_table(check)]
-    return [*parts, conclusions(results)]
+    return [*parts, conclusions(results) + centred_conclusion(results)]
 
 
 def page() -> str:

@@ -32,6 +32,7 @@ from torch import nn
 
 import scorecam
 from benchmarks.common import fashion
+from benchmarks.common.markdown import table
 from benchmarks.common.paths import RESULTS
 from benchmarks.trust import companions
 from benchmarks.trust.companions import ANIMALS, Stock
@@ -48,6 +49,8 @@ Trial = dict[str, Any]
 
 
 METHODS = ("scorecam:variant=official", "scorecam:variant=centred")
+FINDINGS = ("findings", "findings with centred")
+"""The keys of the findings with each method."""
 
 
 def audited(network: nn.Module, dataset: Dataset, out: Path, settings: dict[str, Any]) -> Trial:
@@ -74,8 +77,8 @@ def audited(network: nn.Module, dataset: Dataset, out: Path, settings: dict[str,
         },
         "right": sum(item.right is True for item in audit_result.items),
         "photos": len(audit_result.items),
-        "findings": _plain(audit_result),
-        "findings with centred": _plain(audit(out, METHODS[1])),
+        FINDINGS[0]: _plain(audit_result),
+        FINDINGS[1]: _plain(audit(out, METHODS[1])),
     }
 
 
@@ -226,21 +229,48 @@ def main() -> None:
                     done = recorded(options.out) | {
                         name: trial
                         | {
-                            "as expected": is_as_expected(trial, "findings"),
-                            "as expected with centred": is_as_expected(
-                                trial, "findings with centred"
-                            ),
+                            "as expected": is_as_expected(trial, FINDINGS[0]),
+                            "as expected with centred": is_as_expected(trial, FINDINGS[1]),
                         }
                     }
                     with replacing(options.out) as part:
                         part.write_text(json.dumps(done, indent=1, ensure_ascii=False) + "\n")
                     time.sleep(PAUSE)
                 report(name, done[name])
+    print(rows(recorded(options.out)))
 
 
 def recorded(file: Path) -> dict[str, Trial]:
     """The finished trials by name."""
     return json.loads(file.read_text("utf-8")) if file.exists() else {}
+
+
+def rows(trials: dict[str, Trial]) -> str:
+    """The first finding by `official` and by `centred` in every trial, as a Markdown table."""
+    cells = [
+        [
+            *name.replace("seed ", "").split(", "),
+            *(f"{_first(trial, key)} | {_above_notes(trial[key])}" for key in FINDINGS),
+        ]
+        for name, trial in trials.items()
+    ]
+    head = ["what", "", "seed", "`official`: first finding, size", "above a note"]
+    return table([*head, "`centred`: first finding, size", "above a note"], cells)
+
+
+def _first(trial: Trial, key: str) -> str:
+    """The first finding in short, and whether it is not as expected."""
+    found = trial[key]
+    wrong = "" if is_as_expected(trial, key) else " (**not as expected**)"
+    if not found:
+        return "nothing" + wrong
+    first = found[0]
+    where = f"{first['class']}, {first['region']}" if first["class"] else first["region"]
+    return f"{first['level']}: `{first['rule']}`, {where}, {first['size']:+.2f}{wrong}"
+
+
+def _above_notes(findings: list[dict[str, Any]]) -> int:
+    return sum(each["level"] != "note" for each in findings)
 
 
 def report(name: str, trial: Trial) -> None:
