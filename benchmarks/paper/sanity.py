@@ -15,9 +15,11 @@ import shutil
 from pathlib import Path
 
 import scorecam
+from benchmarks.common.markdown import with_interval
 from benchmarks.common.paths import DOCS, IMAGES, RESULTS
 from scorecam.datasets.opening import open_dataset
 from scorecam.datasets.selection import select
+from scorecam.metrics.statistics import Interval
 from scorecam.runs.progress import RunProgress
 from scorecam.runs.sanity.results import Sanity
 
@@ -52,6 +54,59 @@ own initialiser. The explained class is always the prediction of the trained net
 ![Similarity by stage: official, centred, and the plain mean](images/sanity-centred.png)
 """
 
+TITLE = "What centred and the plain mean show"
+ABOUT_CENTRED = """
+* **Only the classifier re-initialised** (the first stage): {classifier}. `mean` does not depend on
+  the classifier. The values of `centred` for single photos are between {least:.2f} and {most:.2f}.
+* **Every stage re-initialised**: {all}.
+* The verdict of `centred` is *{verdict}*, because {empty} of {photos} of its maps are empty once
+  every stage is re-initialised. The activations are then so small (below 1e-7 on the photo that was
+  inspected) that the logits of all masked photos are equal to the last bit of float32. There are no
+  differences of scores to show, so every weight of `centred` is 0. The weights of `official` are
+  equal there, and its map is the plain mean of the activations.
+* Where scores differ, a map of `centred` is empty if the weighted sum is nowhere positive. Empty
+  maps count as undefined; the means are over the other maps only. Grad-CAM has such maps too.
+"""
+
+
+def about_centred(check: Sanity, values: list[float]) -> str:
+    """What the check with `centred` shows, in words.
+
+    Args:
+        values: of `centred` for single photos, with only the classifier re-initialised.
+    """
+    methods = dict(zip(("official", "centred", "mean"), CENTRED.split(","), strict=True))
+    curves = {name: check.curve(method) for name, method in methods.items()}
+    centred = methods["centred"]
+    [last] = [
+        point
+        for point in check.points
+        if (point.method, point.stage, point.measure) == (centred, check.stages[-1], "spearman")
+    ]
+    return f"## {TITLE}\n" + ABOUT_CENTRED.format(
+        classifier=_listed({name: curve[0] for name, curve in curves.items()}),
+        all=_listed({name: curve[-1] for name, curve in curves.items()}),
+        least=min(values),
+        most=max(values),
+        verdict=check.verdicts[centred],
+        empty=last.undefined,
+        photos=last.undefined + last.found.n,
+    )
+
+
+def _listed(means: dict[str, Interval]) -> str:
+    return ", ".join(f"`{name}` {with_interval(mean.plain())}" for name, mean in means.items())
+
+
+def classifier_values(folder: Path) -> list[float]:
+    """Spearman of `centred` for each photo, with only the classifier re-initialised."""
+    method = CENTRED.split(",")[1]
+    records = [
+        json.loads(file.read_text("utf-8"))["values"][method]["spearman"]
+        for file in folder.glob("items/cascading_classifier_*/*/*.json")
+    ]
+    return [value for value in records if value is not None]
+
 
 def report(progress: RunProgress) -> None:
     """Print a line every 100 items."""
@@ -66,12 +121,18 @@ def page(checks: dict[str, Sanity], network: str, before: str) -> str:
     Args:
         before: the page so far; it keeps the sections of checks that were not run now.
     """
-    sections = {part.split(":")[0]: f"## {part}" for part in before.split("\n## ")[1:]}
+    sections = {
+        part.partition("\n")[0].partition(":")[0]: f"## {part}"
+        for part in before.split("\n## ")[1:]
+    }
     for name, check in checks.items():
         title = f"## {name.capitalize()}: sanity check"
         table = check.table.replace("\n## ", "\n### ").replace("# Sanity check", title, 1)
         sections[name.capitalize()] = table.rstrip("\n") + "\n"
-    kept = [sections[name.capitalize()] for name in RUNS if name.capitalize() in sections]
+    if check := checks.get("centred"):
+        sections[TITLE] = about_centred(check, classifier_values(check.folder))
+    order = [TITLE, *(name.capitalize() for name in RUNS)]
+    kept = [sections[name].rstrip("\n") + "\n" for name in order if name in sections]
     return "\n".join([HEAD.format(network=network), *kept])
 
 
