@@ -60,6 +60,9 @@ from scorecam.trust.criteria import CRITERIA, measure
 CODES = frozenset(CRITERIA)
 
 FIT, JUDGE, CONFIDENT = "fit", "judge", "confident"
+MEASURED = ("official", "centred")
+"""The measured variants. Thresholds are fitted for the first one alone."""
+
 FITTED = 60
 """Composites used for fitting; the others are for training."""
 
@@ -102,13 +105,11 @@ class Case:
 # ── measuring ────────────────────────────────────────────────────────────────────────────────────
 
 
-def measured(case: Case, name: str, image: Tensor, label: int | None) -> Record | None:
-    """The evidence of one map; None if the prediction must be correct and is not."""
+def measured(case: Case, name: str, image: Tensor, variant: str) -> Record:
+    """The evidence of one map."""
     model, began = case.model, time.perf_counter()
-    if label is not None and int(model.scores(image[None])[0].argmax()) != label:
-        return None
     explained = scorecam.explain(
-        model, image, layer=case.layer, budget="fast", runtime=case.runtime
+        model, image, layer=case.layer, variant=variant, budget="fast", runtime=case.runtime
     )
     notes = [note.code for note in explained.health]
     values: dict[str, Any] = {}
@@ -118,6 +119,7 @@ def measured(case: Case, name: str, image: Tensor, label: int | None) -> Record 
         "family": case.family,
         "kind": case.kind,
         "photo": name,
+        "variant": variant,
         "probability": explained.target.probability,
         "columns": len(explained.bank.image_scores),
         "notes": notes,
@@ -132,9 +134,8 @@ def collect(cases: Iterator[Case], path: Path) -> None:
     began = time.perf_counter()
     for case in cases:
         for name, image, label in case.images:
-            record = measured(case, name, image, label)
-            if record is not None:
-                records.append(record)
+            if label is None or int(case.model.scores(image[None])[0].argmax()) == label:
+                records += [measured(case, name, image, variant) for variant in MEASURED]
         spent = time.perf_counter() - began
         print(f"{spent:6.0f} s  {len(records):4}  {case.family}: {case.kind}", flush=True)
         path.write_text(json.dumps(records, indent=1))

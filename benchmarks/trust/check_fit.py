@@ -24,7 +24,7 @@ STRETCH = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
 ACCEPTED = 0.9
 """The share of sound maps to accept in every family, on the fitting set."""
 
-LOWER_IS_WORSE = {"agreement", "standing", "random", "centre", "steady", "moves"}
+LOWER_IS_WORSE = {"agreement", "standing", "random", "centre", "steady", "moves", "follows"}
 
 
 def thresholds(records: Sequence[Record], near: float, far: float, stretch: float) -> Rules:

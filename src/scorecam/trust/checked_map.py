@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, cast, get_args
 
@@ -13,7 +14,7 @@ from scorecam import cam
 from scorecam.bank.bank import ScoreBank
 from scorecam.base.cached_property import cached_property
 from scorecam.base.wording import quoted
-from scorecam.cam import Head
+from scorecam.cam import Head, Variant
 from scorecam.errors import LayerError, ModelError, SettingError
 from scorecam.explanation import Explanation
 from scorecam.metrics.similarity import pearson
@@ -129,24 +130,26 @@ class CheckedMap:
         """Whether there are enough columns to correlate."""
         return len(self.bank.image_scores) >= MIN_COLUMNS
 
-    def columns_and_maps(self, images: Images) -> tuple[BatchedScores, Heatmaps]:
-        """The scores of images, and their maps with the explanation's weights."""
+    def columns_and_maps(
+        self, images: Images, variants: Sequence[str | Variant]
+    ) -> tuple[BatchedScores, list[Heatmaps]]:
+        """The scores of images, and their maps with the weights of each variant."""
         self.count(len(images))
         columns: list[Tensor] = []
-        maps: list[Heatmap] = []
+        maps: list[list[Heatmap]] = []
         for image in images:  # one by one: activations of a whole batch take memory
             activations, scores = self.model.activations(image[None], self.bank.layer)
             columns.append(_scores(two_sided(scores, self.bank.head), self.bank.head)[0])
-            maps.append(self.weighted(activations[0]))
-        return torch.stack(columns), torch.stack(maps)
+            maps.append([self.weighted(activations[0], variant) for variant in variants])
+        return torch.stack(columns), [torch.stack(each) for each in zip(*maps, strict=True)]
 
-    def weighted(self, activations: Activations) -> Heatmap:
-        """The map of any activations with the explanation's weights.
+    def weighted(self, activations: Activations, variant: str | Variant) -> Heatmap:
+        """The map of any activations with the weights of a variant.
 
-        For the explained image it is the explanation's map, except for consensus, which also uses
-        an evidence field.
+        For the explained image it is the bank's map, except for consensus, which also uses an
+        evidence field.
         """
-        weights = self.bank.weights(self.target, self.explanation.variant).to(activations.device)
+        weights = self.bank.weights(self.target, variant).to(activations.device)
         live = weights.nonzero()[:, 0]
         return cam.heatmap(activations[live], weights[live], self.bank.size)
 

@@ -144,6 +144,13 @@ MEASURES = (
                 sentence="With the image mirrored, shifted, blurred or noisy, the map moves along: "
                 "they correlate by {} (median).",
             ),
+            "follows": Criterion(
+                good=0.902,
+                bad=0.774,
+                sentence="With the image mirrored, shifted, blurred or noisy, the centred map, "
+                "which is without what all classes share, moves along: they correlate by {} "
+                "(median).",
+            ),
         },
         evidence.steadiness_passes,
     ),

@@ -14,6 +14,7 @@ from statistics import fmean, median
 import torch
 
 from scorecam.base.interpolation import upsample
+from scorecam.cam import find_variant
 from scorecam.errors import ModelError, SettingError
 from scorecam.methods.controls import Centre
 from scorecam.methods.method import Case
@@ -95,17 +96,28 @@ def steadiness(checked: CheckedMap) -> Mapping[str, Measured]:
     """How much mild changes of the image change the scores and the map, as correlations.
 
     steady: of the scores with those of the original image. moves: of the map with that of the
-    changed image, by the same weights, mapped back. Both are medians over the changes, because
-    sensitivity to one kind of change is not a reason to doubt a map.
+    changed image, by the same weights, mapped back. follows: the same with the weights minus their
+    mean, without the part of the map that all classes share. All are medians over the changes,
+    because sensitivity to one kind of change is not a reason to doubt a map.
     """
     changes = mild_changes(checked.image, checked.seed)
-    columns, maps = checked.columns_and_maps(torch.stack([change.image for change in changes]))
-    own = checked.weighted(checked.bank.activations.to(maps.device))
-    moved = [
-        correlation(own, change.undo(heatmap))
-        for change, heatmap in zip(changes, maps, strict=True)
-    ]
-    return {"steady": _similarity(checked, columns, median), "moves": median(moved)}
+    images = torch.stack([change.image for change in changes])
+    variants = checked.explanation.variant, find_variant("centred")
+    columns, maps = checked.columns_and_maps(images, variants)
+    own = [checked.weighted(checked.bank.activations.to(images.device), each) for each in variants]
+    moves, follows = (
+        median(
+            correlation(one, change.undo(other))
+            for change, other in zip(changes, moved, strict=True)
+        )
+        for one, moved in zip(own, maps, strict=True)
+    )
+    measured: dict[str, Measured] = {"moves": moves, "follows": follows}
+    if variants[0] == variants[1]:
+        measured["follows"] = "The map is the centred map, so this is the same as moves."
+    elif not own[1].amax() > own[1].amin():
+        measured["follows"] = "The centred map is constant."
+    return {"steady": _similarity(checked, columns, median)} | measured
 
 
 def steadiness_passes(checked: CheckedMap) -> int:
