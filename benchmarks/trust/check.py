@@ -123,6 +123,7 @@ def measured(case: Case, name: str, image: Tensor, variant: str) -> Record:
         "probability": explained.target.probability,
         "columns": len(explained.bank.image_scores),
         "notes": notes,
+        "class_free": explained.class_free,
         "values": values,
         "seconds": round(time.perf_counter() - began, 2),
     }

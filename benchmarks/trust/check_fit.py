@@ -10,7 +10,7 @@ candidates, the one with the widest margin on both sides of the limit is taken.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import product
 
 import numpy as np
@@ -27,28 +27,37 @@ ACCEPTED = 0.9
 LOWER_IS_WORSE = {"agreement", "standing", "random", "centre", "steady", "moves", "follows"}
 
 
-def thresholds(records: Sequence[Record], near: float, far: float, stretch: float) -> Rules:
-    """The rules from these quantiles over the maps of sound networks."""
+def thresholds(
+    records: Sequence[Record], near: float, far: float, stretch: float, codes: Iterable[str]
+) -> Rules:
+    """The rules for these codes, from quantiles over the maps of sound networks."""
     fitted_rules: dict[str, Criterion] = {}
-    families = sorted({record["family"] for record in records})
-    for code, rule in CRITERIA.items():
+    sound = [record for record in records if is_sound(record)]
+    families = sorted({record["family"] for record in sound})
+    for code in codes:
         sign = -1 if code in LOWER_IS_WORSE else 1
         each = [
-            [sign * r["values"][code] for r in records if is_sound(r) and r["family"] == family]
+            [
+                sign * r["values"][code]
+                for r in sound
+                if r["family"] == family and not isinstance(r["values"][code], str)
+            ]
             for family in families
         ]
         good = max(np.quantile(values, near) for values in each)
         end = max(np.quantile(values, far) for values in each)
         bad = good + stretch * max(end - good, 1e-3)
-        fitted_rules[code] = Criterion(sign * round(good, 4), sign * round(bad, 4), rule.sentence)
+        fitted_rules[code] = Criterion(sign * round(good, 4), sign * round(bad, 4), code)
     return fitted_rules
 
 
-def fitted(records: Sequence[Record]) -> tuple[Rules, tuple[float, float, float]]:
-    """The best rules on the grid, with their three numbers."""
+def fitted(
+    records: Sequence[Record], codes: Iterable[str] = tuple(CRITERIA)
+) -> tuple[Rules, tuple[float, float, float]]:
+    """The best rules on the grid for these codes, with their three numbers."""
 
     def worth(settings: tuple[float, float, float]) -> tuple[float, float, float]:
-        rules = thresholds(records, *settings)
+        rules = thresholds(records, *settings, codes=codes)
         kept = min(
             shares([r for r in records if r["family"] == family], rules)[1]
             for family in {record["family"] for record in records}
@@ -62,7 +71,7 @@ def fitted(records: Sequence[Record]) -> tuple[Rules, tuple[float, float, float]
 
     grid = [each for each in product(QUANTILES, FARTHER, STRETCH) if each[1] > each[0]]
     best = max(grid, key=worth)
-    return thresholds(records, *best), best
+    return thresholds(records, *best, codes=codes), best
 
 
 def shares(records: Sequence[Record], rules: Rules) -> tuple[float, float]:

@@ -16,12 +16,12 @@ PROBABILITY = frozenset({"improbable"})
 """The note about the probability alone."""
 
 
-def read(work: Path, part: str) -> list[Record]:
-    """The records of one part, of every family in the folder."""
+def read(work: Path, part: str, variant: str = "official") -> list[Record]:
+    """The records of one part and variant, of every family in the folder."""
     records: list[Record] = []
     for path in sorted(work.glob(f"*-{part}.json")):
         records += json.loads(path.read_text("utf-8"))
-    return records
+    return [record for record in records if record["variant"] == variant]
 
 
 def is_sound(record: Record) -> bool:
@@ -41,9 +41,9 @@ def split(records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
 
 
 def doubt(record: Record, rules: Rules, without: frozenset[str] = PROBABILITY) -> float:
-    """The total doubt of a record's map, as `scorecam.check` computes it."""
+    """The total doubt of a record's map, as `scorecam.check` computes it with these rules."""
     total = sum(NOTE_DOUBTS[note] for note in record["notes"] if note not in without)
     for code, value in record["values"].items():
-        if code not in without and not isinstance(value, str):
+        if code in rules and code not in without and not isinstance(value, str):
             total += rules[code].doubt(value)
     return total

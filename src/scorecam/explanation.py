@@ -13,6 +13,7 @@ from PIL import Image
 from scorecam import cam, shapes
 from scorecam.bank import health
 from scorecam.bank.bank import Provenance, ScoreBank
+from scorecam.bank.class_free import class_free
 from scorecam.bank.health import Note
 from scorecam.base.cached_property import cached_property
 from scorecam.base.wording import excerpt, quoted, summary
@@ -106,6 +107,15 @@ class Explanation:
     def health(self) -> tuple[Note, ...]:
         """Warnings about this heatmap, from the bank alone; often empty."""
         return health.notes(self.bank, self.target, self.variant, self.heatmap)
+
+    @cached_property
+    def class_free(self) -> float | None:
+        """The share of this heatmap that is the same for every class, in [0, 1].
+
+        It is the variance that the plain mean of the activations explains: r². None if the heatmap
+        or that mean is constant.
+        """
+        return class_free(self.bank, self.target.index, self.variant)
 
     def of(
         self, target: int | str | None = None, variant: str | Variant | None = None

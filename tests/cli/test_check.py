@@ -41,6 +41,7 @@ def test_every_photo_has_a_verdict_and_a_line_per_evidence(folder: Path) -> None
     assert first.startswith(f"{photo}: ")
     assert any(f": {verdict}" in first for verdict in ("usable", "weak", "don't show"))
     assert any(name in first for name in NAMES)
+    assert lines.pop(0).startswith("  = class-free: ")
     codes = [line.split()[1] for line in lines]
     assert codes[-len(CRITERIA) :] == [f"{code}:" for code in CRITERIA]
     assert all(line.startswith(("  + ", "  ~ ", "  ! ", "  ? ")) for line in lines)
@@ -67,6 +68,7 @@ def test_json_is_one_document_with_failures_as_items(folder: Path) -> None:
     keys = {"code", "value", "good", "bad", "state", "doubt", "sentence"}
     assert all(set(evidence) == keys for evidence in good["evidence"])
     assert good["doubt"] == pytest.approx(sum(evidence["doubt"] for evidence in good["evidence"]))
+    assert 0 <= good["class_free"] <= 1
     assert bad["failure"]["kind"] == "PhotoError"
 
 

@@ -152,6 +152,7 @@ def test_what_the_blobs_network_measures_is_what_it_was_built_for(
     # The picture mirrored, shifted, blurred or dimmed holds the same blobs.
     assert evidence(trust, "steady").value > 0.95
     assert evidence(trust, "moves").value > 0.95
+    assert evidence(trust, "follows").value > 0.95
     # Scattered, no window is half full of a colour: only the small biases remain.
     assert evidence(trust, "blind").value < 0.5
 
@@ -254,7 +255,22 @@ def test_a_single_value_has_no_classes_to_compare() -> None:
     network = nn.Sequential(Blobs(), nn.Linear(COLOURS, 1)).eval()
     model = scorecam.open_model(network, head="value")
     trust = scorecam.check(model, explained(model, blobs(), "0.maps"))
-    assert not_measured(trust) == {"contrast", "standing", "rest", "elsewhere", "steady", "blind"}
+    columns = {"contrast", "standing", "rest", "elsewhere", "steady", "blind"}
+    assert not_measured(trust) == columns | {"follows"}  # the map of a value is centred
+
+
+def test_a_constant_centred_map_cannot_follow() -> None:
+    network = Regions(torch.zeros(COLOURS, COLOURS))
+    trust = scorecam.check(network, explained(network, blobs()))
+    assert "follows" in not_measured(trust)
+    assert "constant" in evidence(trust, "follows").sentence
+
+
+def test_the_centred_map_is_compared_once() -> None:
+    network = Blobs()
+    trust = scorecam.check(network, explained(network, blobs()).of(variant="centred"))
+    assert not_measured(trust) == {"follows"}
+    assert evidence(trust, "moves").value > 0.95
 
 
 def test_a_sigmoid_output_has_two_classes_to_compare() -> None:

@@ -111,6 +111,7 @@ def _item(image: str, explanation: Explanation, trust: Trust) -> Item:
         "verdict": trust.verdict,
         "doubt": trust.doubt,
         "sentence": trust.sentence,
+        "class_free": explanation.class_free,
         "evidence": [dataclasses.asdict(evidence) for evidence in trust.evidence],
         "forward_passes": {"explanation": provenance.forward_passes, "check": trust.passes},
         "seconds": round(trust.seconds, 3),
@@ -125,6 +126,11 @@ def _print_items(items: list[Item]) -> None:
         if "failure" in item:
             continue
         print_lines(f"{item['image']}: {class_name(item)}: {item['sentence']}")
+        if item["class_free"] is not None:
+            print_lines(
+                f"  = class-free: the plain mean of the activations, the same for every class, "
+                f"explains {item['class_free']:.0%} of the map's variance. This adds no doubt."
+            )
         for evidence in item["evidence"]:
             mark = MARKS[evidence["state"]]
             print_lines(f"  {mark} {evidence['code']}: {evidence['sentence']}")

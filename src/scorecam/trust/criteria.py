@@ -200,6 +200,7 @@ NOTE_DOUBTS: Mapping[str, float] = {
     "not-finite": 0.5,
     "below-fill": 0.5,
     "one-channel": 0.5,
+    "signed-layer": 0.5,
     "not-logits": 0.5,
     "saturated": 0.5,
     "not-repeatable": 0.5,
