@@ -7,6 +7,7 @@ DIR holds `composites` and `natural`, as `benchmarks/paper/photos/make.py` build
 come from `benchmarks/common/fashion.py`. The measurements of each map are kept in WORK, so that
 thresholds are fitted without a model. They are fitted on composites and on garments of the first
 seeds. They are judged on natural photographs and on other garments, with other networks and seeds.
+Every photo is explained twice, as `official` and as `centred`; only `official` is used for fitting.
 
 To be accepted: maps of correct predictions of trained networks. To be refused: maps of the
 predictions of these networks:

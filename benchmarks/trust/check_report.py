@@ -19,6 +19,7 @@ from benchmarks.trust.check_fit import fitted, shares
 from benchmarks.trust.check_plot import draw
 from benchmarks.trust.check_rates import ablation, summary
 from benchmarks.trust.check_records import PROBABILITY, Record, doubt, read, split
+from benchmarks.trust.check_trials import trials, trials_table
 from scorecam.trust.criteria import CRITERIA
 
 
@@ -51,6 +52,16 @@ def _rounded(value: Any) -> Any:
     return round(value, 4) if isinstance(value, float) else value
 
 
+def _centred(work: Path) -> dict[str, Any]:
+    """The judged centred maps, with the thresholds that were fitted on official maps."""
+    records, few = split(read(work, "judge", "centred"))
+    off = summary(records, PROBABILITY)
+    print(f"\n## centred, judged\n\n{table(off)}")
+    fine_tuned = summary(few, PROBABILITY)
+    print(f"\nfine-tuned:\n\n{table(fine_tuned)}")
+    return {**off, "records": records, "fine-tuned": {**fine_tuned, "records": few}}
+
+
 def main() -> None:
     """Fit the thresholds, and report the rates."""
     parser = argparse.ArgumentParser(
@@ -69,7 +80,7 @@ def main() -> None:
     print("refused {:.1%}, accepted {:.1%} on the fitting set".format(*shares(fitting, rules)))
     if options.fit:
         return
-    parts: dict[str, Any] = {}
+    parts: dict[str, Any] = {"centred": _centred(options.work)}
     if confident := read(options.work, "confident"):
         parts["confident"] = {"records": confident, "doubts": _by_kind(confident)}
         print("\nbroken, and made confident:", json.dumps(parts["confident"]["doubts"]))
@@ -84,11 +95,14 @@ def main() -> None:
     parts["judge"]["one evidence"] = ablation(judged)
     for name, row in parts["judge"]["one evidence"].items():
         print(f"{name:20} " + "  ".join(f"{key} {value:.3f}" for key, value in row.items()))
+    tried = trials(*split(read(options.work, "fit")), *split(read(options.work, "judge")))
+    print("\n## trials\n\n" + trials_table(tried))
     report = {
         "command": "python -m benchmarks.trust.check --photos DIR --work WORK, "
         "then python -m benchmarks.trust.check_report WORK",
         "thresholds": {code: [rule.good, rule.bad] for code, rule in CRITERIA.items()},
         "fit": {"near": settings[0], "far": settings[1], "stretch": settings[2]},
+        "trials": tried,
         "parts": parts,
     }
     options.out.write_text(json.dumps(_rounded(report)) + "\n", "utf-8")

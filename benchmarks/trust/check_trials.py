@@ -6,7 +6,7 @@ share of the map that the plain mean of the activations explains. It was tried, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.trust.check_fit import fitted
@@ -29,7 +29,6 @@ SHOWN = (
     "refuse",
     "refuse: randomised",
     "refuse: memorised",
-    "refuse: shuffled labels",
 )
 
 
@@ -90,3 +89,14 @@ def _fine_tuned(records: Sequence[Record], rules: Rules) -> dict[str, Any]:
         for name, each in _rates(records, rules).items()
         if name in ("accept", "refuse")
     }
+
+
+def trials_table(tried: Mapping[str, Any]) -> str:
+    """The rates of every trial in Markdown."""
+    names = [*SHOWN, "fine-tuned, refuse", "fine-tuned, accept"]
+    lines = [f"| trial | set | {' | '.join(names)} |", f"|{'---|' * (len(names) + 2)}"]
+    for trial, result in tried.items():
+        for part in ("fitting set", "judged"):
+            rates = [f"{result[part][name]['mean']:.1%}" for name in names]
+            lines.append(f"| {trial} | {part} | {' | '.join(rates)} |")
+    return "\n".join(lines)

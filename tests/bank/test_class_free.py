@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import scorecam
+from scorecam.cam import Variant, official
 from scorecam.testing import Regions
 
 SIDE = 12
@@ -39,6 +40,12 @@ def test_the_share_is_the_squared_correlation_with_the_plain_sum() -> None:
     r = np.corrcoef(shown.ravel(), maps.sum(axis=0).ravel())[0, 1]
     assert 0.1 < r < 0.99
     assert explanation.class_free == pytest.approx(r**2, abs=1e-6)
+
+
+def test_tiny_weights_have_a_share_too() -> None:
+    large = explained([[1.0, 0.0], [0.0, 0.0]], halves(3))
+    tiny = Variant("tiny", "", lambda answers, target: 1e-14 * official(answers, target))
+    assert large.of(variant=tiny).class_free == pytest.approx(large.class_free, abs=1e-5)
 
 
 def test_a_map_opposite_to_the_plain_sum_has_no_class_free_part() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from scorecam import cam
 from scorecam.bank.bank import ScoreBank
 from scorecam.cam import Variant
 from scorecam.metrics.similarity import pearson
@@ -21,7 +22,7 @@ def class_free(
     Returns:
         In [0, 1]; None if one of the two maps is constant.
     """
-    grid = bank.activations.shape[1:]
+    shown = bank.heatmap(target, variant, size=bank.activations.shape[1:])
     mean = bank.activations[bank.live].sum(dim=0).relu()
-    r = pearson(bank.heatmap(target, variant, size=grid), mean)
+    r = pearson(cam.scaled(shown), cam.scaled(mean))  # weights may be 1e-12 and less
     return None if math.isnan(r) else max(r, 0.0) ** 2
