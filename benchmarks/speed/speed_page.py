@@ -42,6 +42,7 @@ def page() -> str:
         parts.append("\n".join(report.tables(results)) + "\n")
     parts.append(FIDELITY)
     files = sorted((RESULTS / "speed").glob("fidelity*.json"), key=lambda file: file.stem)
+    files = [file for file in files if file.stem != "fidelity-centred"]  # in docs/centred.md
     parts += ["\n".join(fidelity_report.table(json.loads(file.read_text()))) for file in files]
     return "\n".join(parts).rstrip() + "\n"
 
