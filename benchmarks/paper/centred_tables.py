@@ -44,7 +44,7 @@ def _difference(values: Mapping[str, Any], outcome: str, rival: str) -> str:
 def few_masks_table(results: Mapping[str, Any]) -> str:
     """How close the maps of `fidelity.py --kinds replayed` are to the exact maps.
 
-    Passes are the masks, the image and the empty image.
+    Passes are the masks, the image twice, and the empty image.
     """
     rows = [
         [network, kind, *_closeness([MapFidelity(**one) for one in maps])]
@@ -73,7 +73,7 @@ def _closeness(maps: Sequence[MapFidelity]) -> list[str]:
     within = sum(each.error <= STATED for each in stated)
     return [
         f"{len({each.photo for each in maps})} ({len(maps)})",
-        f"{masks + 2:.0f} ({most + 2})",
+        f"{masks + 3:.0f} ({most + 3})",
         " / ".join(f"{value:.4f}" for value in figures["pearson"]),
         " / ".join(f"{value:.3f}" for value in figures["iou"]),
         " / ".join(f"{value:.3f}" for value in figures["error"]),

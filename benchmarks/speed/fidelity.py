@@ -179,7 +179,7 @@ def replayed(bank: ScoreBank, column: int, variant: str, budget: Plan) -> ScoreB
     first, inverse = cam.distinct(maps, bank.masking)
     surrogate = Surrogate(maps, first, inverse)
     search = BudgetedSearch(surrogate, bank.image_scores, column, budget)
-    begun = 1  # the fill image is scored with the first masks
+    begun = 2  # the empty and the unmasked image are scored with the first masks
     while len(masks := search.select(spare=begun)):
         begun = 0
         search.update(bank.scores[first[masks]], bank.fill_scores, bank.head, find_variant(variant))
