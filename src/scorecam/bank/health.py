@@ -84,8 +84,8 @@ def measure(
         flat: the range of the heatmap.
         below-fill: the largest masked score minus the fill's, in the readout's units.
         improbable: p_t(X) divided by the probability of a guess.
-        one-channel: the largest channel's share of the absolute weight, in [0, 1]; of the positive
-            weight, if there is any.
+        one-channel: the largest channel's share of the absolute weight, or of the positive weight
+            if that is larger, in [0, 1].
         signed-layer: the share of negative numbers in the activations, if no weight is negative and
             there are several channels.
         saturated: the range of the weights of the scored masks, divided by the largest weight.
@@ -132,15 +132,15 @@ def _not_finite(bank: ScoreBank) -> tuple[int, int]:
 
 
 def _largest_share(weights: Weights) -> float | None:
-    """The largest channel's share of the weight; None if two channels or fewer have any.
+    """The largest channel's share of the absolute weight, or of the positive weight.
 
-    Negative weights only reduce the map, so they count only if there are no positive ones. Of two
-    channels, one always has half.
+    The larger of the two: weights of `centred` add up to zero, so that no channel can have more
+    than half of their absolute sum. Of two channels, one always has half, so they do not count.
     """
-    shown = weights.relu() if (weights > 0).any() else weights.abs()
-    if int((shown > 0).sum()) <= 2:
+    if int((weights != 0).sum()) <= 2:
         return None
-    return float(shown.max() / shown.sum())
+    parts = weights.abs(), weights.relu()
+    return max(float(part.max() / part.sum()) for part in parts if part.any())
 
 
 def _evenness(bank: ScoreBank, target: Target, variant: Variant) -> float | None:
