@@ -190,6 +190,26 @@ def test_a_large_negative_weight_counts_too() -> None:
     assert result.value == pytest.approx(8 / 9.5)
 
 
+def test_positive_weights_alone_count_for_centred() -> None:
+    # Their absolute sum is twice their positive sum, so no channel can have more than half of it.
+    p = torch.tensor([0.9, 0.3, 0.3, 0.1, 0.1, 0.01])
+    bank = explained(HEALTHY).bank
+    six = bank.activations[[0, 1, 2, 3, 0, 1]]
+    every = torch.arange(6)
+    mine = dataclasses.replace(
+        bank,
+        activations=six,
+        live=every,
+        asked=every,
+        scores=torch.stack([p.logit(), torch.zeros(6)], dim=1),
+    )
+    explanation = scorecam.Explanation(mine, mine.target(0), mine.variant("centred"))
+    above = (p - p.mean()).relu()
+    result = note(explanation, "one-channel")
+    assert result.value == pytest.approx(float(above.max() / above.sum()))
+    assert result.value > 0.9
+
+
 # ── not logits ───────────────────────────────────────────────────────────────────────────────
 
 

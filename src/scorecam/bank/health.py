@@ -137,10 +137,8 @@ def _largest_share(weights: Weights) -> float | None:
     The larger of the two: weights of `centred` add up to zero, so that no channel can have more
     than half of their absolute sum. Of two channels, one always has half, so they do not count.
     """
-    if int((weights != 0).sum()) <= 2:
-        return None
-    parts = weights.abs(), weights.relu()
-    return max(float(part.max() / part.sum()) for part in parts if part.any())
+    parts = [part for part in (weights.abs(), weights.relu()) if int((part > 0).sum()) > 2]
+    return max((float(part.max() / part.sum()) for part in parts), default=None)
 
 
 def _evenness(bank: ScoreBank, target: Target, variant: Variant) -> float | None:
