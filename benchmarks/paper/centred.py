@@ -130,11 +130,10 @@ def results(work: Path, photos: Path) -> dict[str, Any]:
 
 
 def _loaded(work: Path, network: str, parts: tuple[str, ...], shows: dict[str, str]) -> Run | None:
-    """The finished parts as one run; None if one is missing."""
+    """The finished parts as one run; None if there are none."""
     folders = [work / f"{network}-{part}" for part in parts]
-    if not all((folder / "results.parquet").exists() for folder in folders):
-        return None
-    return load(folders, shows)
+    finished = [folder for folder in folders if (folder / "results.parquet").exists()]
+    return load(finished, shows) if finished else None
 
 
 def _means(run: Run, method: str) -> dict[str, Any]:

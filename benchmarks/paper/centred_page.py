@@ -15,8 +15,8 @@ import scorecam
 from benchmarks.common.markdown import table, with_interval
 from benchmarks.common.paths import DOCS, IMAGES, RESULTS
 from benchmarks.paper.centred import METHODS, OUTCOMES, RIVALS
-from benchmarks.paper.reproduction_tables import FIVE, LOWER, NAMES, TITLES
-from benchmarks.speed.fidelity_report import table as fidelity_table
+from benchmarks.paper.centred_tables import few_masks_table, tried_table
+from benchmarks.paper.reproduction_tables import LOWER, NAMES, TITLES
 
 ARGUMENT = """# `centred`: the part of the map that depends on the class
 
@@ -112,7 +112,8 @@ Increase and localisation are means over 200 composites, deletion and insertion 
 Intervals resample cut-outs. The rows "not used" leave out the photos on which `consensus` and the
 candidates below were chosen. `centred` itself was found on 12 photos of Lite0, among eight recipes,
 before this study; which ones is not recorded, so no row of Lite0 is entirely free of that choice.
-Lite1 and Lite2 took no part in it. *mean* is the control: the plain mean of the activations, which
+Lite1 and Lite2 took no part in it. Lite1, the other 140 photos of Lite2, the natural photographs and
+the maps of few masks are not measured yet. *mean* is the control: the plain mean of the activations, which
 is Score-CAM with equal weights. What a map adds to it is what its weights are worth.
 """
 
@@ -140,18 +141,17 @@ FAST = """### With few masks
 
 FIDELITY = """## How close maps of few masks are
 
-    python -m benchmarks.speed.fidelity --folders composites --networks lite0,lite2 \\
-        --kinds fast --variants official,centred --limit 40
+    python -m benchmarks.speed.fidelity --folders composites --kinds replayed --budgets fast \\
+        --variants official,centred
 
-Three classes of each photo (the first, the second, and a random one of the top 20) with
-`budget="fast", precision="auto"`, next to the exact float32 map. `fast` stops once the stated error
-is at most 0.12, or at 192 masks. `centred` needs more masks than `official`, because it is what is
-left after a large part of the map was taken away.
+Three classes of each photo (the first, the second, and a random one of the top 20), replayed from
+exact float32 banks. `fast` stops once the stated error is at most 0.12, or at 192 masks. `centred`
+needs more masks than `official`, because it is what is left after a large part of the map was taken
+away.
 
-The choice of masks ignores that a score also changes the mean of all weights. Using the exact
-derivative instead, A_k minus the mean of the activations, was tried on 24 photos of Lite0 and 12 of
-Lite2 and changed nothing that could be seen: 54 masks in the median instead of 50 on Lite0, 54 and
-54 on Lite2, and a lowest Pearson of 0.9927 instead of 0.9958, and 0.9977 instead of 0.9969.
+The choice of masks ignores that a score also changes the mean of all weights. The exact derivative,
+A_k minus the mean of the activations, was tried instead on 24 photos of Lite0 and 12 of Lite2, and
+gained nothing: 54 masks in the median instead of 50 on Lite0, and 54 and 54 on Lite2.
 """
 
 SANITY = """## The sanity check
@@ -180,9 +180,9 @@ TRIED = """## Everything tried
 
     python -m benchmarks.paper.readings --photos PHOTOS --candidates centred
 
-Other ways to read the same exact banks, on the photos used for choosing, for the predicted class.
-Means, and in brackets the difference to `official`; * is better, ! is worse (95 % bootstrap
-intervals, not corrected for the number of candidates). Curves have 25 steps.
+Other ways to read the same exact banks, on photos used for choosing, for the predicted class.
+Differences with 95 % bootstrap intervals, not corrected for the number of candidates; * is better,
+! is worse. Curves have 25 steps.
 """
 
 
@@ -191,8 +191,7 @@ def _fidelity() -> list[str]:
     file = RESULTS / "speed/fidelity-centred.json"
     if not file.exists():
         return []
-    report = json.loads(file.read_text("utf-8"))
-    return [FIDELITY, "\n".join(fidelity_table(report)), ""]
+    return [FIDELITY, few_masks_table(json.loads(file.read_text("utf-8")))]
 
 
 def _sanity() -> list[str]:
@@ -221,24 +220,7 @@ def _tried() -> list[str]:
     file = RESULTS / "paper/centred-readings.json"
     if not file.exists():
         return []
-    sections = [TRIED]
-    for network, found in json.loads(file.read_text("utf-8")).items():
-        rows = [
-            [name, *(_candidate(values[outcome], outcome) for outcome in (*FIVE[:4], "energy"))]
-            for name, values in found["candidates"].items()
-        ]
-        titles = [TITLES[outcome] for outcome in FIVE]
-        sections += [f"### {network}, {found['photos']} photos\n", table(["", *titles], rows)]
-    return sections
-
-
-def _candidate(mean: dict[str, Any], outcome: str) -> str:
-    """A candidate's mean, and its difference to `official`."""
-    gap = mean["against_official"]
-    mark = ""
-    if gap["low"] > 0 or gap["high"] < 0:
-        mark = " *" if (gap["high"] < 0) == (outcome in LOWER) else " !"
-    return f"{mean['mean']:.3f} ({gap['mean']:+.3f}){mark}"
+    return [TRIED, tried_table(json.loads(file.read_text("utf-8")))]
 
 
 def _means(means: dict[str, Any]) -> str:
