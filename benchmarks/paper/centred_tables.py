@@ -13,6 +13,9 @@ from benchmarks.speed.fidelity_report import MapFidelity, summary
 STATED = 0.12
 """The stated error at which `budget="fast"` stops."""
 
+CLASSES = {"all": (0, 1, 2), "first": (0,), "second": (1,), "random of the top 20": (2,)}
+"""Classes of `fidelity.py` by rank."""
+
 
 def tried_table(results: Mapping[str, Any]) -> str:
     """Every candidate of `readings.py --candidates centred`, a table per network and rival.
@@ -47,14 +50,17 @@ def few_masks_table(results: Mapping[str, Any]) -> str:
     Passes are the masks, the image twice, and the empty image.
     """
     rows = [
-        [network, kind, *_closeness([MapFidelity(**one) for one in maps])]
+        [network, kind, title, *_closeness([MapFidelity(**one) for one in chosen])]
         for network, kinds in results["networks"].items()
         for kind, maps in kinds.items()
+        for title, ranks in CLASSES.items()
+        if (chosen := [one for one in maps if one["rank"] in ranks])
     ]
     head = [
         "network",
         "budget and variant",
-        "photos (maps)",
+        "class",
+        "maps",
         "passes: median (most)",
         "Pearson: median / 5 % / worst",
         "top-20 % IoU: median / 5 % / worst",
@@ -72,12 +78,12 @@ def _closeness(maps: Sequence[MapFidelity]) -> list[str]:
     stated = [each for each in maps if each.estimate <= STATED]
     within = sum(each.error <= STATED for each in stated)
     return [
-        f"{len({each.photo for each in maps})} ({len(maps)})",
+        str(len(maps)),
         f"{masks + 3:.0f} ({most + 3})",
         " / ".join(f"{value:.4f}" for value in figures["pearson"]),
         " / ".join(f"{value:.3f}" for value in figures["iou"]),
         " / ".join(f"{value:.3f}" for value in figures["error"]),
-        f"{figures['honest']:.0%}",
-        f"{len(stated) / len(maps):.0%}",
-        f"{within / len(stated):.0%}" if stated else "–",
+        f"{sum(each.error <= each.estimate for each in maps)} of {len(maps)}",
+        f"{len(stated)} of {len(maps)}",
+        f"{within} of {len(stated)}",
     ]

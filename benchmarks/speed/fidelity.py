@@ -291,7 +291,8 @@ def main() -> None:
         "schema": 1,
         "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "versions": {"torch": torch.__version__},
-        "limit": options.limit,
+        # With limits per network, photos are not those that SPLIT divides.
+        "limit": None if ":" in options.networks else options.limit,
         "networks": {},
     }
     for entry in options.networks.split(","):
