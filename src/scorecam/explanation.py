@@ -284,11 +284,17 @@ def _page(explanation: Explanation) -> Page:
     return Page(
         title=f"Why {target.label}?",
         lead=f"{bank.provenance.model} sees {target.label}{share}. The map shows which parts of "
-        f"the picture support that score, by Score-CAM in the variant {explanation.variant.name}.",
+        f"the picture support that score, by Score-CAM in the variant {explanation.variant.name}."
+        f"{_RECOMMENDATION if explanation.variant.name != 'centred' else ''}",
         about=_about(explanation),
         pictures=(_on_page(explanation),),
         remarks=bank.provenance.remarks,
     )
+
+
+_RECOMMENDATION = (
+    " Compare it with the view centred, which leaves out what is the same for every class."
+)
 
 
 def _about(explanation: Explanation) -> tuple[tuple[str, str], ...]:
