@@ -133,7 +133,7 @@ def test_the_page_has_every_photo_wrong_predictions_first(run: Path) -> None:
     [marked] = [picture for picture in page.pictures if picture.id == id_of(0)]
     assert marked.tags == ("right", "example of corner", "example of wrong-reason")
     assert list(marked.classes[0].maps) == [
-        "official", "algorithm1", "increase", "consensus", "gradcam",
+        "official", "algorithm1", "increase", "centred", "consensus", "gradcam",
     ]  # fmt: skip
     assert marked.facts["energy on the object"] == pytest.approx(0.3, abs=1e-3)
     assert marked.jpeg is not None

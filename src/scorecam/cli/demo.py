@@ -31,5 +31,4 @@ def demo(*, out: Annotated[str, typer.Option(help="Output folder.")] = "out") ->
     print_lines(f"and   {out}/{photo.stem}.json    the settings, the result and its warnings")
     bank = item["files"]["bank"]
     print_lines(f"Then  scorecam show {bank} --target 'Egyptian cat' --variant centred")
-    print_lines(f"or    scorecam show {bank} --variant official    the map of the paper's authors")
     return DONE
