@@ -14,7 +14,7 @@ from typing import Any
 import scorecam
 from benchmarks.common.markdown import table, with_interval
 from benchmarks.common.paths import DOCS, IMAGES, RESULTS
-from benchmarks.paper.centred import METHODS, OUTCOMES, RIVALS
+from benchmarks.paper.centred import CENTRED, METHODS, OUTCOMES, RIVALS
 from benchmarks.paper.centred_tables import few_masks_table, tried_table
 from benchmarks.paper.reproduction_tables import LOWER, NAMES, TITLES
 
@@ -131,7 +131,7 @@ def page() -> str:
             FAST,
             *(f"{network}:\n\n{_few_masks(found)}" for network, found in few.items()),
         ]
-    sections += [*_fidelity(), *_sanity(), *_tried()]
+    sections += [*_fidelity(), *_sanity(), *_pairs(), *_tried()]
     return "\n".join(sections)
 
 
@@ -179,6 +179,15 @@ SANITY = """## The sanity check
   `blocks.15` and 0.51 at `blocks.9`.
 """
 
+PAIRS = """## Two objects in one photo
+
+    python -m benchmarks.paper.discrimination --photos PHOTOS
+
+48 photos with objects of two classes ([discrimination.md](discrimination.md)). The correlation of
+the two classes' maps: 1 would mean one map for both. Every method but *mean* puts more of each map
+into its own object; they differ in how much the two maps have in common.
+"""
+
 TRIED = """## Everything tried
 
     python -m benchmarks.paper.readings --photos PHOTOS --candidates centred
@@ -216,6 +225,23 @@ def _sanity() -> list[str]:
     titles = ["re-initialised down to", *(_plain(method) for method in methods)]
     photos = max(item["n"] for item in found.values())
     return [SANITY.format(photos=photos, table=table(titles, rows))]
+
+
+def _pairs() -> list[str]:
+    """The section about photos of two objects."""
+    results = json.loads((RESULTS / "paper/discrimination.json").read_text("utf-8"))
+    rows = [
+        [network, _plain(method), *(with_interval(means[measure]) for measure in _MEASURES)]
+        for network, methods in results.items()
+        if CENTRED in methods
+        for method, means in methods.items()
+        if method in (*RIVALS, CENTRED)
+    ]
+    return [PAIRS, table(["network", "method", *_MEASURES.values()], rows)] if rows else []
+
+
+_MEASURES = {"correlation": "Pearson", "spearman": "Spearman"}
+"""Measures in the results about pairs, and their titles."""
 
 
 def _tried() -> list[str]:
