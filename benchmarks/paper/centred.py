@@ -13,18 +13,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import scorecam
 from benchmarks.common.paths import RESULTS
+from benchmarks.paper.reproduce import Group, measure
 from benchmarks.paper.reproduced import NETWORKS, Run, chosen_photos, cut_outs, load
 from scorecam.datasets.opening import open_dataset
 from scorecam.datasets.sample import Dataset
 from scorecam.datasets.selection import select
-from scorecam.runs.progress import RunProgress
 
 CENTRED = "scorecam:variant=centred"
 RIVALS = ("scorecam:variant=official", "gradcam", "scorecam:variant=consensus", "mean")
@@ -43,28 +41,14 @@ CHEAP, EXPENSIVE = 200, 60
 """Photos for the measures that take few passes, and for deletion and insertion."""
 
 
-@dataclass(frozen=True)
-class Part:
-    """Photos that are measured together.
-
-    Args:
-        metrics: in the command line's notation.
-        methods: in the command line's notation.
-        budget: the budget of Score-CAM.
-    """
-
-    metrics: str
-    methods: str = METHODS
-    budget: str = "exact"
-
-
 FEW = f"{RIVALS[0]},{CENTRED},{RIVALS[2]}"
 PARTS = {
-    "curves": Part("paper,pointing,iou"),
-    "rest": Part("quick"),
-    "fast": Part("paper,pointing,iou", FEW, budget="fast"),
-    "natural": Part("paper,pointing,iou"),
+    "curves": Group(METHODS, "paper,pointing,iou"),
+    "rest": Group(METHODS, "quick"),
+    "fast": Group(FEW, "paper,pointing,iou", budget="fast"),
+    "natural": Group(METHODS, "paper,pointing,iou"),
 }
+"""The methods and metrics of each part."""
 
 
 def photographs(folder: Path, part: str) -> Dataset:
@@ -78,29 +62,6 @@ def photographs(folder: Path, part: str) -> Dataset:
     many = select(composites, limit=CHEAP, single=True, at_most=0.5)
     known = {sample.id for sample in few.samples}
     return replace(many, samples=tuple(each for each in many.samples if each.id not in known))
-
-
-def run(network: str, name: str, options: argparse.Namespace) -> None:
-    """Measure one part with one network, or what is missing of it."""
-    part, began = PARTS[name], time.perf_counter()
-
-    def report(progress: RunProgress) -> None:
-        if progress.done % 20 == 0:
-            minutes = (time.perf_counter() - began) / 60
-            print(
-                f"{network} {name} {progress.done}/{progress.total} {minutes:.1f} min", flush=True
-            )
-
-    scorecam.evaluate(
-        scorecam.open_model(network),
-        photographs(options.photos, name),
-        part.methods,
-        part.metrics,
-        out=options.work / f"{network}-{name}",
-        budget=part.budget,
-        target="label",
-        progress=report,
-    )
 
 
 # ── results ──────────────────────────────────────────────────────────────────────────────────────
@@ -180,7 +141,8 @@ def main() -> None:
     options = parser.parse_args()
     for network in filter(None, options.networks.split(",")):
         for part in options.parts.split(","):
-            run(network, part, options)
+            photos = photographs(options.photos, part)
+            measure(f"{network}-{part}", network, photos, PARTS[part], work=options.work)
     file = RESULTS / "paper/centred.json"
     file.write_text(json.dumps(results(options.work, options.photos), indent=1) + "\n", "utf-8")
 

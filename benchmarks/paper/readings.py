@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from torch import Tensor
 
 import scorecam
 from benchmarks.common.paths import RESULTS
-from benchmarks.paper.centred_candidates import CANDIDATES
+from benchmarks.paper.centred_candidates import CANDIDATES, Candidate
 from scorecam import Model, ScoreBank, cam
 from scorecam.base.interpolation import upsample
 from scorecam.datasets.opening import open_dataset
@@ -39,7 +38,6 @@ from scorecam.model.scorer import Scorer
 
 STEPS = 25
 OUTCOMES = ("average_drop", "average_increase", "insertion", "deletion", "energy")
-Candidate = Callable[[ScoreBank, int], Tensor]
 
 # The Gaussian process that `consensus` uses, in multiples of its smooth part.
 OURS: dict[str, Any] = {"reach": 0.77, "noise": 0.146, "linear": 24.5 / 13.3, "constant": 30 / 13.3}

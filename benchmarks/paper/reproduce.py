@@ -16,10 +16,12 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import scorecam
 from benchmarks.paper.reproduced import NETWORKS
 from scorecam.datasets.opening import open_dataset
+from scorecam.datasets.sample import Dataset
 from scorecam.datasets.selection import select
 from scorecam.runs.progress import RunProgress
 
@@ -90,27 +92,43 @@ def run(network: str, name: str, options: argparse.Namespace) -> None:
     )
     part = tuple(map(int, (options.shard or "1/1").split("/")))
     shard = (part[0], part[1])
+    measure(
+        f"{network}-{name}",
+        network,
+        dataset,
+        group,
+        work=options.work,
+        runtime=options.runtime,
+        precision=options.precision,
+        shard=shard,
+    )
+
+
+def measure(
+    title: str, network: str, dataset: Dataset, group: Group, *, work: Path, **settings: Any
+) -> None:
+    """Measure a group of methods in the folder `work / title`, or what is missing of it.
+
+    Args:
+        settings: further arguments of `scorecam.evaluate`.
+    """
     began = time.perf_counter()
 
     def report(progress: RunProgress) -> None:
         if progress.done % 20 == 0:
             minutes = (time.perf_counter() - began) / 60
-            print(
-                f"{network} {name} {progress.done}/{progress.total} {minutes:.1f} min", flush=True
-            )
+            print(f"{title} {progress.done}/{progress.total} {minutes:.1f} min", flush=True)
 
     scorecam.evaluate(
         scorecam.open_model(network),
         dataset,
         group.methods,
         group.metrics,
-        out=options.work / f"{network}-{name}",
+        out=work / title,
         budget=group.budget,
         target="label",
-        runtime=options.runtime,
-        precision=options.precision,
-        shard=shard,
         progress=report,
+        **settings,
     )
 
 

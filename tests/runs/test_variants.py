@@ -13,25 +13,18 @@ from torch import Tensor, nn
 
 import scorecam
 from scorecam.bank.record import Record
-from scorecam.images.preprocess import Preprocess
 from scorecam.methods.controls import Random
 from scorecam.methods.score_cam import ScoreCAMMethod
 from scorecam.scoring.banks import make_bank
 from scorecam.settings import Settings
-from small_runs import NAMES, SIDE, network, opened, records, run
+from small_runs import NAMES, network, opened, preprocess, records, run
 
 pytestmark = pytest.mark.needs("eval")
 
 
 def unsigned() -> scorecam.Model:
     """The same network on inputs from 0 to 1, so that its layer has no negative numbers."""
-    plain = Preprocess(
-        size=(SIDE, SIDE),
-        fit="squash",
-        mean=(0.0, 0.0, 0.0),
-        std=(1.0, 1.0, 1.0),
-        interpolation="nearest",
-    )
+    plain = dataclasses.replace(preprocess(), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     return scorecam.open_model(network(), preprocess=plain, labels=NAMES)
 
 
