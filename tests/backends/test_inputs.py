@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 import scorecam
-from scorecam.errors import ModelError, ScorecamError, SettingError, TargetError
+from scorecam.errors import LayerError, ModelError, ScorecamError, SettingError, TargetError
 from scorecam.testing import Regions, regions
 
 WEIGHTS = torch.tensor([[1.0, 2.0, 3.0], [0.5, 0.0, 5.0]])
@@ -271,9 +271,9 @@ class TestTwoPhotos:
     def test_the_other_one_may_be_masked_instead(self) -> None:
         model = scorecam.open_model(Stereo(), head="logits", masked_input=1)
         left = torch.ones(1, 3, 3, 5)
-        bank = scorecam.ScoreCAM(model, "regions.maps").bank((left, IMAGES[:1]))
-        assert torch.equal(bank.activations, left[0])  # the layer sees the left one, unmasked
-        assert len(bank.asked) == 0
+        # The layer sees the left photo, and the right one is masked.
+        with pytest.raises(LayerError, match="does not depend on the masked image"):
+            scorecam.ScoreCAM(model, "regions.maps").bank((left, IMAGES[:1]))
 
     @pytest.mark.parametrize("inputs", [(IMAGES, right), {"left": IMAGES, "right": right}])
     def test_without_it_the_error_names_both(self, inputs: Any) -> None:

@@ -84,16 +84,17 @@ def test_swin_is_recognised_as_channels_last(name: str) -> None:
 
 
 @pytest.mark.needs("torchvision")
-def test_a_vision_transformer_has_no_default_layer_but_advice() -> None:
+def test_the_default_of_a_vision_transformer_is_the_input_of_its_last_block() -> None:
+    # The last block's own tokens are not used afterwards, only its class token.
     from torchvision.models import VisionTransformer
 
-    network = VisionTransformer(64, 16, num_layers=1, num_heads=2, hidden_dim=16, mlp_dim=32)
-    assert default_of(network, torch.zeros(3, 64, 64)) is None
-    with pytest.raises(scorecam.LayerError, match="tokens") as raised:
-        scorecam.ScoreCAM(network)(torch.zeros(1, 3, 64, 64))
-    assert "layer=" in raised.value.do
-    with pytest.raises(scorecam.LayerError, match="no grid"):
-        scorecam.ScoreCAM(network, "encoder.ln")(torch.zeros(1, 3, 64, 64))
+    network = VisionTransformer(64, 16, num_layers=3, num_heads=2, hidden_dim=16, mlp_dim=32)
+    default = default_of(network, torch.zeros(3, 64, 64))
+    assert default is not None
+    assert (default.name, default.grid) == ("encoder.layers.encoder_layer_1", (4, 4))
+    assert default.layout == "tokens and 1 others"
+    after = scorecam.layers(network, torch.zeros(3, 64, 64))[-1]
+    assert "only its other tokens" in after.why
 
 
 @pytest.mark.needs("torchvision")
@@ -171,6 +172,7 @@ def test_layers_are_listed_in_execution_order_with_reasons() -> None:
     assert [layer.default for layer in listed] == [False, False, True, False]
     assert "pool" in listed[1].why
     assert "last block" in listed[2].why
+    assert all(layer.on_path for layer in listed)
     assert "pool" in listed[3].why or "one cell" in listed[3].why
 
 
@@ -260,7 +262,7 @@ def test_a_block_after_the_residual_add_is_the_default() -> None:
     assert default.name == "relu"
 
 
-def test_a_video_transformer_has_no_default_either() -> None:
+def test_the_tokens_of_a_volume_are_a_grid_of_three_axes() -> None:
     class Tokens(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -272,7 +274,9 @@ def test_a_video_transformer_has_no_default_either() -> None:
             tokens = self.patches(images).flatten(2).mT
             return self.classes(self.mix(tokens).mean(1))
 
-    assert default_of(Tokens(), torch.zeros(1, 8, 12, 16)) is None
+    default = default_of(Tokens(), torch.zeros(1, 8, 12, 16))
+    assert default is not None
+    assert (default.name, default.grid, default.channels) == ("mix", (2, 3, 4), 8)
 
 
 def test_the_output_of_a_convolution_always_has_channels_first() -> None:
@@ -357,10 +361,10 @@ def test_a_layer_that_does_not_run_is_refused() -> None:
         bank(Spare(), "spare")
 
 
-def test_a_layer_that_returns_a_tuple_is_refused() -> None:
+def test_of_a_layer_that_returns_a_tuple_the_tensor_on_the_path_is_explained() -> None:
     class Pair(nn.Module):
         def forward(self, maps: Tensor) -> tuple[Tensor, Tensor]:
-            return maps, maps
+            return maps[:, :, :1].mean((2, 3)), maps + 1
 
     class WithPair(Residual):
         def __init__(self) -> None:
@@ -368,10 +372,29 @@ def test_a_layer_that_returns_a_tuple_is_refused() -> None:
             self.pair = Pair()
 
         def forward(self, images: Tensor) -> Tensor:
-            return super().forward(self.pair(images)[0])
+            return super().forward(self.pair(images)[1])
 
-    with pytest.raises(scorecam.LayerError, match="a tuple, not a tensor"):
-        bank(WithPair(), "pair")
+    image = torch.rand(3, 30, 18)
+    found = scorecam.ScoreCAM(WithPair(), "pair").bank(image)
+    torch.testing.assert_close(found.activations, image + 1)
+
+
+def test_a_layer_without_a_tensor_is_refused() -> None:
+    class Nothing(nn.Module):
+        def forward(self, maps: Tensor) -> str:
+            return f"{len(maps)} images"
+
+    class WithNothing(Residual):
+        def __init__(self) -> None:
+            super().__init__()
+            self.nothing = Nothing()
+
+        def forward(self, images: Tensor) -> Tensor:
+            self.nothing(images)
+            return super().forward(images)
+
+    with pytest.raises(scorecam.LayerError, match="did not run"):
+        bank(WithNothing(), "nothing")
 
 
 def test_a_network_without_any_grid_is_an_error_with_advice() -> None:

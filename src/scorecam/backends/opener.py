@@ -28,6 +28,8 @@ class Options:
     head: Head | Literal["auto"] = "auto"
     output: int | str | Readout | None = None
     masked_input: int | str | None = None
+    layout: str | None = None
+    reshape: Callable[[Any], Any] | None = None
     device: str | torch.device | None = None
 
 

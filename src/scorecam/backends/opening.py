@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import pathlib
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -16,6 +17,7 @@ from scorecam.base.wording import quoted
 from scorecam.cam import Head
 from scorecam.errors import ModelError, did_you_mean
 from scorecam.images.preprocess import Preprocess
+from scorecam.io.arguments import function
 from scorecam.model.labels import Labels
 from scorecam.model.model import Model
 from scorecam.model.readout import Readout
@@ -40,6 +42,8 @@ def open_model(
     head: Head | Literal["auto"] = "auto",
     output: int | str | Readout | None = None,
     masked_input: int | str | None = None,
+    layout: str | None = None,
+    reshape: Callable[[Any], Any] | None = None,
     device: str | torch.device | None = None,
 ) -> Model:
     """Open a model.
@@ -65,6 +69,10 @@ def open_model(
             `logits`, or the only matrix.
         masked_input: which of several inputs is masked, by index or name; None if only one can be
             images. The other inputs are repeated for every masked image.
+        layout: where the channels of the explained layer are, if that cannot be followed:
+            "channels first" (`b k *g`) or "channels last" (`b *g k`).
+        reshape: a function from the explained layer's output to its maps, `b k *g`, such as
+            pytorch-grad-cam's `reshape_transform`. It is seldom needed.
         device: where the model runs; by default, where it is.
 
     Raises:
@@ -82,6 +90,8 @@ def open_model(
                 head=head,
                 output=output,
                 masked_input=masked_input,
+                layout=layout,
+                reshape=function("reshape", reshape, "a layer's output"),
                 device=device,
             )
             return opener.open(model, options)

@@ -34,20 +34,24 @@ class Layer:
     """A layer whose output can be explained.
 
     Args:
-        name: as in `module.named_modules()`.
+        name: as in `module.named_modules()`; with `#` and the number of the call for a module that
+            runs several times.
         grid: its spatial axes, one number each.
         channels: k.
-        layout: "channels first" (`b k *g`) or "channels last" (`b *g k`).
+        layout: "channels first" (`b k *g`), "channels last" (`b *g k`), "tokens" (`b n k`, perhaps
+            with "others", such as class tokens, which are left out), or "other".
         default: whether it is the default layer.
         why: why it is, or is not, the default.
+        on_path: whether the scores depend on it.
     """
 
     name: str
     grid: tuple[int, ...]
     channels: int
-    layout: Literal["channels first", "channels last"]
+    layout: str
     default: bool
     why: str
+    on_path: bool
 
     __repr__ = constructor
 
@@ -124,6 +128,10 @@ class Model(ABC):
     @abstractmethod
     def find_layer(self, layer: object, images: Images) -> str:
         """The name of a layer, which is given by name, as a module, or None for the default."""
+
+    def layer_remark(self, layer: str, images: Images) -> str:  # noqa: ARG002
+        """What the user should know about a layer; empty if nothing. The model does not run."""
+        return ""
 
     @abstractmethod
     def activations(self, images: Images, layer: str) -> tuple[BatchedActivations, BatchedScores]:

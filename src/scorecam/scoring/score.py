@@ -71,6 +71,7 @@ def score(
     images = images.detach().to(model.device, torch.float32)
     batches = Batches(first_batch_size(settings.batch_size, images))
     masked = prepare(model, images, layer, masking=settings.masking, batches=batches)
+    layer = model.find_layer(layer, images)  # after a pass, it is known which call of it is meant
     seconds = (time.perf_counter() - began) / len(images)
     _check_names(model, len(masked[0].scores))
     check_declared(model.head, torch.stack([image.scores for image in masked]))
@@ -162,7 +163,8 @@ class _Run:
         self, image: MaskedImage, masked: MaskScores, check: Repeatability
     ) -> Provenance:
         engine, settings = self.engine, self.settings
-        remarks = [*engine.remarks, masked.head.remark]
+        about_layer = self.model.layer_remark(self.layer, image.image[None])
+        remarks = [*engine.remarks, masked.head.remark, about_layer]
         # The image twice and the fill are three passes.
         passes = 3 + len(masked.masks) + masked.head.passes + check.passes + engine.probed
         return Provenance(

@@ -100,7 +100,8 @@ def test_nan_from_the_network_itself_does_not_reject_a_runtime() -> None:
     result = bank(Limited(), X, "conv", runtime="openvino")
     halved = Spy(Limited())
     half = bank(halved, X, "network.conv", runtime="eager", precision="bfloat16")
-    assert ran(half) == ("eager", "bfloat16", ())
+    assert ran(half)[:2] == ("eager", "bfloat16")
+    assert not any("bfloat16" in remark for remark in ran(half)[2])
     assert len(halved.images) == half.provenance.forward_passes  # none was scored twice
     assert (~truth.answered).nonzero().tolist() == [[5]]
     assert torch.equal(result.answered, truth.answered)

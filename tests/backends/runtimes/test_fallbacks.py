@@ -116,7 +116,7 @@ def test_networks_that_openvino_cannot_convert_run_themselves(
     truth = bank(network, image, "network.norm", runtime="eager")
     with unchanged(network):
         result = bank(network, image, "network.norm", runtime="openvino")
-    [remark] = result.provenance.remarks
+    [remark] = [r for r in result.provenance.remarks if r not in truth.provenance.remarks]
     assert cause in remark
     assert remark.startswith("openvino ")
     assert remark.endswith("; eager in float32 was used.")

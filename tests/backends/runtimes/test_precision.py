@@ -61,7 +61,7 @@ def test_the_masks_of_a_half_precision_network_are_made_in_float32(dtype: torch.
             return maps.flatten(1)[:, :3] * self.weight
 
     network = Exact()
-    model = scorecam.open_model(network, head="logits")
+    model = scorecam.open_model(network, head="logits", layout="channels first")
     scorecam.ScoreCAM(model, "maps").bank(torch.ones(1, 2, 640))
     masked = network.asked[-1][2, 0]  # after the fill and the repeated image
     # 128 pixels a cell: every value is a multiple of 1/1024, exact in float32.

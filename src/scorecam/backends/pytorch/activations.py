@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
 
 from scorecam.backends.pytorch import layers
-from scorecam.base.wording import quoted
+from scorecam.backends.pytorch.layers import Place
+from scorecam.base.wording import quoted, reason
 from scorecam.errors import LayerError
+from scorecam.io.arguments import choice
 from scorecam.shapes import BatchedActivations, Images
+
+GivenLayout = Literal["channels first", "channels last"]
+"""Layouts that users can give: `b k *g` and `b *g k`."""
+
+
+def check_layout(layout: str | None) -> GivenLayout | None:
+    """The user's layout.
+
+    Raises:
+        SettingError: there is no such layout.
+    """
+    known: tuple[GivenLayout, ...] = get_args(GivenLayout)
+    return None if layout is None else cast(GivenLayout, choice("layout", layout, known))
 
 
 def check_readable(module: nn.Module) -> None:
@@ -47,33 +64,105 @@ def name_of(layer: object, module: nn.Module) -> str:
         raise LayerError(
             f"A layer is a name or a module of the model, not a {type(layer).__name__}."
         )
-    if layer not in names:
-        raise layers.unknown_layer(layer, module)
-    return layer
+    name, _, call = layer.rpartition("#")
+    if layer in names:
+        return first_name(names, layer)
+    if name in names and call.isdigit():
+        return f"{first_name(names, name)}#{call}"
+    raise layers.unknown_layer(layer, module)
 
 
-def channels_first(
-    output: Any, images: Images, layer: str, module: nn.Module
+def first_name(names: Mapping[str, nn.Module], name: str) -> str:
+    """The first of a module's names: it may have several."""
+    return next(other for other, child in names.items() if child is names[name])
+
+
+def maps_in(
+    output: Any, images: Images, layer: str, place: Place, given: Given
 ) -> BatchedActivations:
-    """A layer's output as `b k *g` float32.
+    """The maps in a layer's output: `b k *g` float32.
+
+    Args:
+        output: the tensors that the layer returned, or what it returned if there are none.
+        images: `b c *i`.
+        layer: its name.
+        place: where its maps are.
+        given: what the user said about its maps.
 
     Raises:
-        LayerError: it has no grid.
+        LayerError: it has none.
     """
-    if not isinstance(output, Tensor):
+    if not isinstance(output, list):
         raise LayerError(
             f"The layer {quoted(layer)} returns a {type(output).__name__}, not a tensor.",
             do="Choose a layer inside it; scorecam.layers(model, image) lists them.",
         )
-    if output.is_quantized:
-        output = output.dequantize()
-    layout, grid = layers.grid_of(output.shape, images.shape[2:], module)
-    if not grid or len(output) != len(images):
-        raise LayerError(
-            f"The layer {quoted(layer)} has no grid: its output has the shape "
-            f"{tuple(output.shape)} for an input of shape {tuple(images.shape)}.",
-            likely="Pooled, flattened and fully connected layers have no positions.",
-            do="Choose an earlier layer; scorecam.layers(model, image) lists them.",
-        )
-    maps = output.movedim(-1, 1) if layout == "channels last" else output
+    tensor: Tensor = output[place.tensor]
+    if tensor.is_quantized:
+        tensor = tensor.dequantize()
+    maps = given.maps(tensor, layer) if given.any else _followed(tensor, images, layer, place)
+    if maps.ndim != images.ndim or len(maps) != len(images):
+        raise _no_grid(tensor, images, layer)
     return maps.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+
+
+def _followed(tensor: Tensor, images: Images, layer: str, place: Place) -> BatchedActivations:
+    """The maps, in the layout that the network's operations gave them."""
+    if not place.follows_image:
+        raise LayerError(
+            f"The layer {quoted(layer)} does not depend on the masked image.",
+            likely="It may belong to another input of the network, or hold constants.",
+            do="Choose another layer, which scorecam.layers(model, inputs) lists; or mask another "
+            "input: scorecam.open_model(net, masked_input=...).",
+        )
+    layout = place.layout
+    if layout is None or tuple(tensor.shape[1:]) != layout.shape:
+        raise _no_grid(tensor, images, layer)
+    return layout.maps(tensor)
+
+
+def _no_grid(tensor: Tensor, images: Images, layer: str) -> LayerError:
+    return LayerError(
+        f"The layer {quoted(layer)} has no grid: its output has the shape "
+        f"{tuple(tensor.shape)} for an input of shape {tuple(images.shape)}, and it could not be "
+        "followed which of its axes are positions in the image.",
+        likely="Pooled, flattened and fully connected layers have no positions.",
+        do="Choose an earlier layer; scorecam.layers(model, image) lists them. If this one holds "
+        'maps, say how: open_model(net, layout="channels last") or reshape=function.',
+    )
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the user said about the maps of the explained layer.
+
+    Args:
+        layout: where its channels are.
+        reshape: its output → `b k *g`.
+    """
+
+    layout: GivenLayout | None
+    reshape: Callable[[Tensor], Tensor] | None
+
+    @property
+    def any(self) -> bool:
+        return self.layout is not None or self.reshape is not None
+
+    def maps(self, tensor: Tensor, layer: str) -> Tensor:
+        """The maps in a layer's output."""
+        if self.reshape is None:
+            return tensor.movedim(-1, 1) if self.layout == "channels last" else tensor
+        try:
+            maps = self.reshape(tensor)
+        except Exception as error:
+            raise LayerError(
+                f"reshape= failed on the output of the layer {quoted(layer)}, of shape "
+                f"{tuple(tensor.shape)}: {type(error).__name__}: {reason(error)}",
+                do="It takes the layer's output and returns its maps, b k h w.",
+            ) from error
+        if not isinstance(maps, Tensor):
+            raise LayerError(
+                f"reshape= returned a {type(maps).__name__} for the layer {quoted(layer)}.",
+                do="It takes the layer's output and returns its maps, b k h w.",
+            )
+        return maps

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import torch
-
-from scorecam.backends.pytorch.layers import Build
+from scorecam.backends.pytorch.layers import Build, Trace
 from scorecam.backends.pytorch.views import Views
+
+TRACES = 16
+"""Dry runs that are kept: a target function may be another object in every call."""
 
 
 @dataclass(eq=False)
@@ -19,12 +20,17 @@ class NetworkCache:
 
     Attributes:
         views: the network's views that are not in use.
-        default_layers: for each image size, the network's structure and its default layer.
+        traces: the last dry runs, by image size and readout, with the network's structure.
         channels_last: whether the network accepts the memory layout channels last.
     """
 
     views: Views = field(default_factory=Views)
-    default_layers: dict[torch.Size, tuple[Build, str]] = field(
-        default_factory=dict[torch.Size, tuple[Build, str]]
+    traces: dict[object, tuple[Build, Trace]] = field(
+        default_factory=dict[object, tuple[Build, Trace]]
     )
     channels_last: bool = True
+
+    def keep_trace(self, key: object, build: Build, trace: Trace) -> None:
+        """Keep a dry run; of many, only the last."""
+        traces = {**self.traces, key: (build, trace)}
+        self.traces = dict(list(traces.items())[-TRACES:])

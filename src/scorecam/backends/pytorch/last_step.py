@@ -61,6 +61,10 @@ class LastStepWatcher(TorchDispatchMode):
         super().__init__()
         self._made: dict[int, tuple[Tensor, str]] = {}  # with the tensor: an id may be used again
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # torch would import its compiler, which starts processes and writes files
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:

@@ -13,7 +13,13 @@ from torch import Tensor, nn
 from scorecam.backends.copies import copied
 from scorecam.backends.locks import exclusively
 from scorecam.backends.pytorch import fingerprint, layers, randomise
-from scorecam.backends.pytorch.activations import channels_first, check_readable, name_of
+from scorecam.backends.pytorch.activations import (
+    Given,
+    GivenLayout,
+    check_readable,
+    maps_in,
+    name_of,
+)
 from scorecam.backends.pytorch.belonging import calls_for
 from scorecam.backends.pytorch.cache import NetworkCache
 from scorecam.backends.pytorch.inputs import Call, may_belong, one_by_one, split_inputs
@@ -22,14 +28,28 @@ from scorecam.backends.pytorch.prepared import PreparedNetwork, Readable
 from scorecam.backends.pytorch.running import Runner
 from scorecam.backends.pytorch.views import Views
 from scorecam.backends.runtimes import choice
+from scorecam.backends.tracing.recording import tensors_in
 from scorecam.base.wording import quoted
 from scorecam.cam import Head
-from scorecam.errors import LayerError, ModelError, did_you_mean
+from scorecam.errors import LayerError, ModelError, ScorecamError, TargetError, did_you_mean
 from scorecam.images.preprocess import Preprocess
 from scorecam.model.engine import Engine, Probe, Speed
 from scorecam.model.model import Inputs, Layer, Model, WhiteBox
 from scorecam.model.readout import Readout, find_scores, read
 from scorecam.shapes import BatchedActivations, BatchedScores, Images
+
+
+@dataclass(frozen=True, eq=False)
+class _Watched:
+    """A layer whose outputs are kept during a pass.
+
+    Args:
+        layer: the module's name.
+        outputs: for each call, its tensors; or what it returned, if it holds none.
+    """
+
+    layer: str
+    outputs: list[Any]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -46,6 +66,8 @@ class TorchModel(WhiteBox):
         remarks: decisions made when it was opened that the user should know.
         masked_input: which of several inputs is masked, by index or name; None to detect it.
         call: how the module is called.
+        layout: where the channels of the explained layer are; None to follow the operations.
+        reshape: the explained layer's output → its maps, `b k *g`; None for no such function.
         cache: facts about the module, for later calls.
     """
 
@@ -58,6 +80,8 @@ class TorchModel(WhiteBox):
     remarks: tuple[str, ...] = ()
     masked_input: int | str | None = None
     call: Call = field(default_factory=Call)
+    layout: GivenLayout | None = None
+    reshape: Callable[[Any], Tensor] | None = None
     cache: NetworkCache = field(default_factory=NetworkCache, repr=False)
 
     @property
@@ -109,70 +133,105 @@ class TorchModel(WhiteBox):
         return layers.candidates(self._trace(images))
 
     def _trace(self, images: Images) -> layers.Trace:
-        """A dry run of the first image."""
+        """The record of a pass for an image of this size; of a dry run, if there is none yet."""
         check_readable(self.module)
-        runner = self._runner
+        trace = self._known_trace(images)
+        if trace is None:
+            with contextlib.suppress(TargetError):  # the layers don't depend on the readout
+                self._pass(images[:1].clone(), record=True)
+            trace = self._known_trace(images)
+            assert trace is not None
+        return trace
 
-        def watch(network: nn.Module, inputs: Tensor) -> layers.Trace:
-            ours = runner.own_calls(network)
-            return layers.watch(network, inputs[:1].clone(), self.call, ours)
+    def _known_trace(self, images: Images) -> layers.Trace | None:
+        """The record of a pass for an image of this size, if the network still has its structure.
 
-        return runner.run(images, watch, check=True)
+        The readout counts: it decides which parts of the network the scores depend on.
+        """
+        known = self.cache.traces.get((images.shape[1:], self.readout_key))
+        return known[1] if known and known[0] == layers.build(self.module) else None
 
     def find_layer(self, layer: object, images: Images) -> str:
         check_readable(self.module)
-        return self._default(images) if layer is None else name_of(layer, self.module)
+        if layer is None:
+            return layers.default_layer(self._trace(images))
+        name = name_of(layer, self.module)
+        trace = self._known_trace(images)
+        place = layers.place_of(trace, name) if trace else None
+        return place.label if place else name
 
-    def _default(self, images: Images) -> str:
-        """The default layer. It takes one more pass per image size and structure of the network."""
-        size, build = images.shape[1:], layers.build(self.module)
-        known_build, name = self.cache.default_layers.get(size, ((), ""))
-        if known_build != build:
-            name = layers.default_layer(self._trace(images))
-            self.cache.default_layers[size] = build, name
-        return name
+    def layer_remark(self, layer: str, images: Images) -> str:
+        trace = self._known_trace(images)
+        place = layers.place_of(trace, layer) if trace else None
+        return place.remark if place else ""
 
     def activations(self, images: Images, layer: str) -> tuple[BatchedActivations, BatchedScores]:
         check_readable(self.module)
-        outputs: list[Any] = []
-
-        def keep(output: Any) -> None:
-            # Cloned at once: later layers may write into it. The last call of the layer counts.
-            outputs[:] = [output.clone() if isinstance(output, Tensor) else output]
-
+        record = self._known_trace(images) is None
         # A copy of the images: some networks write into their input.
-        scores = self._scores(images.clone(), keep, layer)
-        if not outputs:
+        outputs: list[Any] = []
+        name = layers.module_name(layer, self.module)
+        scores = self._pass(images.clone(), _Watched(name, outputs), record=record)
+        place = layers.place_of(self._trace(images), layer)
+        if place is None or len(outputs) < place.call:
             raise LayerError(
                 f"The layer {quoted(layer)} did not run.",
-                likely="The network may use it only in training, or not at all.",
+                likely="The network may use it only in training, not for every image, or not at "
+                "all.",
                 do="scorecam.layers(model, image) lists the layers that do run.",
             )
-        module = self.module.get_submodule(layer)
-        return channels_first(outputs[0], images, layer, module), scores
+        given = Given(self.layout, self.reshape)
+        return maps_in(outputs[place.call - 1], images, layer, place, given), scores
 
     def scores(self, images: Images) -> BatchedScores:
-        return self._scores(images)
+        return self._pass(images)
 
-    def _scores(
-        self, images: Images, keep: Callable[[Any], None] | None = None, layer: str = ""
+    def _pass(
+        self, images: Images, watched: _Watched | None = None, *, record: bool = False
     ) -> BatchedScores:
-        """One pass; `keep` is called with each output of `layer`."""
+        """One pass.
+
+        Args:
+            images: `b c *i`.
+            watched: the layer whose outputs are kept.
+            record: whether to keep a record of the pass in the cache.
+        """
+        traces: list[layers.Trace] = []
 
         def score(network: nn.Module, inputs: Tensor) -> BatchedScores:
-            with contextlib.nullcontext() if keep is None else self._kept(network, layer, keep):
+            with contextlib.nullcontext() if watched is None else self._kept(network, watched):
+                if record:
+                    trace, output = self._recorded(network, inputs)
+                    traces.append(trace)
+                    return read(output, self.readout, len(images))
                 return read(self.call(network, inputs), self.readout, len(images))
 
-        layout = self.layout(images)
-        laid_out = images.contiguous(memory_format=layout)
+        memory = self.memory_format(images)
+        laid_out = images.contiguous(memory_format=memory)
         try:
-            scores = self._runner.run(laid_out, score, check=keep is not None)
+            scores = self._runner.run(laid_out, score, check=record or watched is not None)
         except ModelError as error:
-            if layout == torch.contiguous_format or "view size is not compatible" not in str(error):
+            if memory == torch.contiguous_format or "view size is not compatible" not in str(error):
                 raise
             self.cache.channels_last = False  # its `view` calls need the usual order
-            return self._scores(images, keep, layer)
+            return self._pass(images, watched, record=record)
+        finally:
+            for trace in traces[-1:]:  # the pass may have built lazy layers
+                key = images.shape[1:], self.readout_key
+                self.cache.keep_trace(key, layers.build(self.module), trace)
         return scores.detach().clone()  # outside inference mode: an ordinary tensor
+
+    def _recorded(self, network: nn.Module, images: Images) -> tuple[layers.Trace, Any]:
+        """The record of a pass, and the network's output."""
+
+        def scores_in(output: Any) -> Any:
+            try:
+                return read(output, self.readout, len(images))
+            except ScorecamError:  # the layers of other networks can be listed too
+                return next(tensors_in(output), None)
+
+        ours = self._runner.own_calls(network)
+        return layers.watch(network, images, self.call, scores_in, ours)
 
     def last_step(self, images: Images) -> tuple[BatchedScores, str]:
         try:
@@ -183,18 +242,23 @@ class TorchModel(WhiteBox):
         return scores, watch.step(scores)
 
     @contextlib.contextmanager
-    def _kept(self, network: nn.Module, layer: str, keep: Callable[[Any], None]) -> Generator[None]:
-        """In this context, `keep` is called with each output of `layer` in our own passes."""
+    def _kept(self, network: nn.Module, watched: _Watched) -> Generator[None]:
+        """In this context, the outputs of a layer in our own passes are kept."""
         ours = self._runner.own_calls(network)
-        handle = network.get_submodule(layer).register_forward_hook(
-            lambda _module, _inputs, output: keep(output) if ours() else None
-        )
+        watched.outputs.clear()
+
+        def keep(_module: nn.Module, _inputs: object, output: Any) -> None:
+            if ours():
+                # Cloned at once: later layers may write into it.
+                watched.outputs.append([tensor.clone() for tensor in tensors_in(output)] or output)
+
+        handle = network.get_submodule(watched.layer).register_forward_hook(keep)
         try:
             yield
         finally:
             handle.remove()
 
-    def layout(self, images: Images) -> torch.memory_format:
+    def memory_format(self, images: Images) -> torch.memory_format:
         """The memory layout that suits the network: channels last for convolutions."""
         convolves = any(isinstance(module, nn.Conv2d) for module in self.module.modules())
         if convolves and images.ndim == 4 and self.cache.channels_last:

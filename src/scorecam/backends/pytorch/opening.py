@@ -11,6 +11,7 @@ from torch import nn
 
 from scorecam.backends.copies import copied
 from scorecam.backends.opener import Opener, Options
+from scorecam.backends.pytorch.activations import check_layout
 from scorecam.backends.pytorch.model import TorchModel
 from scorecam.backends.weights import load_weights
 from scorecam.base.wording import LONGEST_PARAGRAPH, one_line, quoted, reason
@@ -62,6 +63,8 @@ def torch_model(built: Built, spec: str, options: Options, *, shared: bool = Fal
         head=check_head(options.head),
         readout=readout_for(options.output),
         masked_input=options.masked_input,
+        layout=check_layout(options.layout),
+        reshape=options.reshape,
         remarks=tuple(one_line(remark, LONGEST_PARAGRAPH) for remark in built.remarks),
     )
 

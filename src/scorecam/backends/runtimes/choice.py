@@ -26,7 +26,7 @@ def choose(network: Network, speed: Speed, probe: Probe) -> Engine:
         MissingExtra: the runtime that the user names is not installed.
     """
     plain = Engine(
-        network.scores, EAGER, network.precision, layout=network.layout(probe.image[None])
+        network.scores, EAGER, network.precision, layout=network.memory_format(probe.image[None])
     )
     trial = Trial(network, plain, probe)
     chosen, failures = plain, list[str]()

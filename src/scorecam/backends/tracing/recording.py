@@ -1,0 +1,222 @@
+"""A recorder of the operations that depend on the masked image, while a network runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from scorecam.backends.tracing import axes as ax
+from scorecam.backends.tracing import operations
+from scorecam.backends.tracing.axes import Axes
+from scorecam.backends.tracing.operations import Operation
+from scorecam.backends.tracing.uses import Use, use_of
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A node reads another.
+
+    Args:
+        source: the number of the node that is read.
+        use: what is read of it.
+    """
+
+    source: int
+    use: Use
+
+
+@dataclass(frozen=True)
+class Node:
+    """A tensor that depends on the masked image.
+
+    Args:
+        name: the operation that made it.
+        axes: what its axes mean.
+        edges: the nodes that it was computed from.
+    """
+
+    name: str
+    axes: Axes
+    edges: tuple[Edge, ...]
+
+
+@dataclass
+class Record:
+    """Every tensor of a pass that depends on the masked image, in the order they were made.
+
+    Attributes:
+        nodes: the first is the image.
+        slid: axes of the image that a convolution or a pool slid along.
+    """
+
+    nodes: list[Node] = field(default_factory=list[Node])
+    slid: set[int] = field(default_factory=set[int])
+
+
+class Recorder(TorchDispatchMode):
+    """Within its context, records what is computed from one tensor.
+
+    Args:
+        image: the masked input of the pass, batch axis included.
+    """
+
+    def __init__(self, image: Tensor) -> None:
+        super().__init__()
+        self.record = Record([Node("image", ax.of_image(image.shape), ())])
+        self._numbers: Any = WeakTensorKeyDictionary()
+        self._written: dict[int, int] = {}
+        self._numbers[image] = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # torch would import its compiler, which starts processes and writes files
+
+    def node(self, tensor: Tensor) -> int | None:
+        """The number of a tensor's node; None if it does not depend on the image."""
+        known = self._numbers.get(tensor)
+        written = self._written.get(_storage(tensor)) if self._written else None
+        if written is None or (known is not None and known >= written):
+            return known
+        before = self.record.nodes[written].axes
+        axes = known is not None and self.record.nodes[known].axes
+        # A part of it was overwritten: its axes are those of that part where the sizes agree.
+        sources = [written] if known is None else [known, written]
+        found = axes or _where_sizes_agree(before, tensor)
+        return self._add("copy_", tensor, found, tuple(Edge(i, Use.ALL) for i in sources))
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        name = _name(func)
+        if name not in operations.RULES and name not in operations.MOVES:
+            with self:
+                result = func.decompose(*args, **kwargs)
+            if result is not NotImplemented:
+                return result
+        sources: dict[int, tuple[Tensor, int]] = {}
+        for value in tree_leaves((args, kwargs)):
+            if isinstance(value, Tensor) and (number := self.node(value)) is not None:
+                sources[id(value)] = value, number
+        result = func(*args, **kwargs)
+        if sources:
+            results = tuple(leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor))
+            self._note(func, name, _bound(func, args, kwargs), results, sources)
+        else:
+            self._forget(result)
+        return result
+
+    def _note(
+        self,
+        func: Any,
+        name: str,
+        arguments: dict[str, Any],
+        results: tuple[Tensor, ...],
+        sources: dict[int, tuple[Tensor, int]],
+    ) -> None:
+        nodes = self.record.nodes
+
+        def known(tensor: Tensor) -> Axes | None:
+            return nodes[sources[id(tensor)][1]].axes if id(tensor) in sources else None
+
+        operation = Operation(name, arguments, results, known)
+        if not results:
+            return
+        found = operations.axes_of_results(operation)
+        if name in operations.SLIDES:
+            self._note_slid(operation)
+        edges = [_edges(operation, sources.values(), axes) for axes in found]
+        for result, axes, read in zip(results, found, edges, strict=True):
+            number = self._add(name, result, axes, read)
+            if _writes(func, arguments, result):
+                self._written[_storage(result)] = number
+            elif name not in operations.VIEWS:
+                self._written.pop(_storage(result), None)
+
+    def _note_slid(self, operation: Operation) -> None:
+        count = operations.slid(operation)
+        for axis in operation.axes_or_features(operation.first)[-count:]:
+            self.record.slid |= {part.axis for part in axis.parts if part.positions}
+
+    def _add(self, name: str, tensor: Tensor, axes: Axes, edges: tuple[Edge, ...]) -> int:
+        self.record.nodes.append(Node(name, axes, edges))
+        self._numbers[tensor] = number = len(self.record.nodes) - 1
+        return number
+
+    def _forget(self, result: Any) -> None:
+        """A new tensor may have the memory of one that is gone."""
+        if self._written:
+            for leaf in tree_leaves(result):
+                if isinstance(leaf, Tensor) and leaf not in self._numbers:
+                    self._written.pop(_storage(leaf), None)
+
+
+def _edges(
+    operation: Operation, sources: Iterable[tuple[Tensor, int]], result: Axes
+) -> tuple[Edge, ...]:
+    """What one result of an operation was computed from."""
+    edges: dict[int, Use] = {}
+    for tensor, number in sources:
+        use = use_of(operation, tensor, result)
+        edges[number] = max(edges.get(number, use), use)
+    return tuple(Edge(number, use) for number, use in edges.items())
+
+
+def _name(func: Any) -> str:
+    packet = func.overloadpacket.__name__
+    return packet if packet in operations.RULES else packet.removesuffix("_")
+
+
+def _bound(func: Any, args: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The arguments by name."""
+    names = [argument.name for argument in func._schema.arguments]
+    return {**dict(zip(names, args, strict=False)), **kwargs}
+
+
+def _writes(func: Any, arguments: dict[str, Any], result: Tensor) -> bool:
+    """Whether the operation changed an argument in place and returned it."""
+    written = (
+        arguments.get(argument.name)
+        for argument in func._schema.arguments
+        if argument.alias_info is not None and argument.alias_info.is_write
+    )
+    return any(tensor is result for tensor in written)
+
+
+def _storage(tensor: Tensor) -> int:
+    """Identifies a tensor's memory; 0 if it has none of its own."""
+    try:
+        return tensor.untyped_storage()._cdata
+    except (RuntimeError, NotImplementedError):
+        return 0
+
+
+def _where_sizes_agree(axes: Axes, tensor: Tensor) -> Axes:
+    if len(axes) != tensor.ndim:
+        return ax.all_unknown(tensor.shape)
+    return tuple(
+        axis if axis.size == size else ax.unknown(size)
+        for axis, size in zip(axes, tensor.shape, strict=True)
+    )
+
+
+def tensors_in(output: Any) -> Iterator[Tensor]:
+    """The tensors in a module's output: in tuples, lists, dicts and records, in order."""
+    if isinstance(output, Tensor):
+        yield output
+    elif isinstance(output, Mapping):
+        for value in output.values():
+            yield from tensors_in(value)
+    elif isinstance(output, list | tuple):
+        for value in output:
+            yield from tensors_in(value)
+    elif dataclasses.is_dataclass(output):
+        for field in dataclasses.fields(output):
+            yield from tensors_in(getattr(output, field.name))
