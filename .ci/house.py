@@ -51,7 +51,7 @@ LIMITS: dict[str, float] = {
     "Import cycles between files of benchmarks": 0,
     "Most parameters": 21,
     "Most parameters of internal functions": 8,
-    "Functions over 8 parameters": 8,
+    "Functions over 8 parameters": 9,
     "Longest body in lines": 40,
     "Bodies over 40 lines": 0,
     "Calls with over 4 positional arguments": 0,

@@ -21,11 +21,12 @@ from scorecam.cam import Masking, Variant
 from scorecam.errors import SettingError, TargetError
 from scorecam.explanation import Explanation
 from scorecam.images.photo import read
-from scorecam.io.arguments import function
+from scorecam.io.arguments import function, tensor
 from scorecam.model.batches import BatchSize
-from scorecam.model.inputs import check_batch, is_several, one_image
+from scorecam.model.inputs import check_batch, fitted, is_several, one_image
 from scorecam.model.model import Inputs, Layer, Model, TargetSpec
 from scorecam.model.runtimes import Precision, Runtime
+from scorecam.model.target import check_target
 from scorecam.model.variants import check_variant, name_of
 from scorecam.scoring.banks import make_bank, make_banks
 from scorecam.scoring.progress import Progress
@@ -147,8 +148,11 @@ class ScoreCAM:
                     for i, model in enumerate(models)
                 ]
             )
-        x = check_batch(x, self.model)
-        return self._maps(self.model, x, _one_per_image(target, len(x)))
+        targets = _one_per_image(target, len(x) if tensor(x).ndim else 1)
+        for each in targets:
+            check_target(self.model, None if callable(each) else each)  # before the model may run
+        images, model = fitted(x, self.model, single=False, run=self.layer is None)
+        return self._maps(model, images, targets)
 
     def bank(self, image: Inputs, target: TargetSpec = None) -> ScoreBank:
         """The bank of one image, from which every class and variant can be read.
@@ -268,7 +272,9 @@ def explain(
     column = None if callable(target) else target
     if isinstance(image, Tensor | Mapping | Sequence) and not isinstance(image, str | bytes):
         bank = method.bank(image, target)
-        x = one_image(image, method.model)[0] if isinstance(image, Tensor) else None
+        x = None
+        if isinstance(image, Tensor):
+            x = one_image(image, method.model, run=layer is None)[0][0]
         variant = bank.variant(method.settings.variant)
         return Explanation(bank, bank.target(column), variant, x)
     preprocess = method.model.photo_preprocess()
@@ -304,7 +310,8 @@ def layers(model: Model | nn.Module, image: Tensor | None = None) -> list[Layer]
     """
     opened = opening.as_model(model)
     if image is not None:
-        return opened.layers(one_image(image, opened))
+        images, opened = one_image(image, opened)
+        return opened.layers(images)
     preprocess = opened.preprocess
     if preprocess is None:
         raise SettingError(

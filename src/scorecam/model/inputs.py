@@ -18,17 +18,33 @@ def is_several(x: Any) -> TypeGuard[Mapping[str, Tensor] | Sequence[Tensor]]:
     return isinstance(x, Mapping | Sequence) and not isinstance(x, str | bytes | bytearray | range)
 
 
-def one_image(image: Any, model: Model) -> Images:
-    """`c *i` or `1 c *i` as a batch of one."""
-    image = tensor(image)
-    x = image[None] if image.ndim == model.axes + 1 else image
-    check_batch(x, model)
+def one_image(image: Any, model: Model, *, run: bool = True) -> tuple[Images, Model]:
+    """An image, usually `c *i` or `1 c *i`, as a batch of one, and the model that takes it.
+
+    Args:
+        run: whether the model may run to find the axes of the image.
+    """
+    x, model = fitted(image, model, single=True, run=run)
     if len(x) != 1:
         raise SettingError(
             f"One image was expected, not {len(x)}.",
             do="For several, use scorecam.ScoreCAM(model)(x).",
         )
-    return x
+    return x, model
+
+
+def fitted(x: Any, model: Model, *, single: bool, run: bool) -> tuple[Images, Model]:
+    """The images in a user's tensor, `b c *i`, and the model that takes them; see `Model.fitted`.
+
+    Raises:
+        SettingError: it holds no images that the model can take.
+    """
+    tensor(x)
+    if single and x.ndim == model.axes + 1 and not x.is_floating_point():
+        x = x[None]  # for the error
+    if x.ndim > 0 and x.is_floating_point() and 0 not in x.shape:
+        x, model = model.fitted(x, single=single, run=run)
+    return check_batch(x, model), model
 
 
 def check_batch(x: Any, model: Model) -> Images:

@@ -156,6 +156,17 @@ class Model(ABC):
     def with_readout(self, readout: Readout) -> Model:
         """The same model with another readout, whose scores are values."""
 
+    def fitted(self, x: Tensor, *, single: bool, run: bool) -> tuple[Images, Model]:  # noqa: ARG002
+        """The images in a tensor, `b c *i`, and the model that takes images in this form.
+
+        Args:
+            x: one input of the network, as the user has it.
+            single: whether it is one image, which may lack the batch axis.
+            run: whether the model may run to find out. Without it, it runs only if the tensor does
+                not have the usual number of axes.
+        """
+        return (x[None] if single and x.ndim == self.axes + 1 else x), self
+
     @abstractmethod
     def split_inputs(self, inputs: Inputs) -> tuple[Images, list[Model]]:
         """The images in several inputs, and for each image a model with its other inputs fixed.

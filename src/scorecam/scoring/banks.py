@@ -40,9 +40,11 @@ def make_bank(
     """
     if is_several(image):
         images, models = model.split_inputs(image)
-        images, model = one_image(images, model), models[0]
+        images, model = one_image(images, model, run=False)[0], models[0]
     else:
-        images = one_image(image, model)
+        if not callable(target):
+            check_target(model, target)  # before the model may run
+        images, model = one_image(image, model, run=layer is None)
     [bank] = make_banks(model, images, [target], layer=layer, settings=settings, progress=progress)
     return bank
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from scorecam.backends.pytorch.layers import Build, Trace
+from scorecam.backends.pytorch.trace import Build, Trace
 from scorecam.backends.pytorch.views import Views
 
 TRACES = 16

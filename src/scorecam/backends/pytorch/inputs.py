@@ -10,6 +10,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
+from scorecam.backends.pytorch.forms import Form
 from scorecam.base.wording import quoted
 from scorecam.errors import SettingError, did_you_mean
 from scorecam.io.arguments import tensor
@@ -29,16 +30,19 @@ class Call:
         style: how the inputs are passed.
         own: inputs that belong to this image, with a batch axis of 1; repeated for every mask.
         shared: inputs without a batch axis, passed as they are.
+        form: how the network takes the images, if not as `b c *i`.
     """
 
     masked: Key = 0
     style: Style = "in order"
     own: Mapping[Key, Tensor] = field(default_factory=dict[Key, Tensor])
     shared: Mapping[Key, Any] = field(default_factory=dict[Key, Any])
+    form: Form | None = None
 
     def __call__(self, module: nn.Module, images: Images) -> Any:
         """The network's output for these images."""
-        inputs: dict[Key, Any] = {self.masked: images}
+        taken = images if self.form is None else self.form.inputs(images)
+        inputs: dict[Key, Any] = {self.masked: taken}
         for key, value in self.shared.items():
             inputs[key] = _like(images, value) if isinstance(value, Tensor) else value
         for key, one in self.own.items():

@@ -1,4 +1,4 @@
-"""Layers that can be explained: a dry run that records every call, and the default layer.
+"""The layers of a network that can be explained, and which of them is the default.
 
 The default is the last block with a grid of more than one cell that every way from the masked image
 to the scores passes through. It is never a pool, whose cells are blurred copies, never a part of
@@ -7,214 +7,19 @@ the network that the scores don't need, and never the output itself.
 
 from __future__ import annotations
 
-import inspect
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from types import FunctionType, MethodType
-from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from scorecam.backends.tracing.maps import Layout, channels_first, layout_of
-from scorecam.backends.tracing.path import Path, moved_from, path
-from scorecam.backends.tracing.recording import Record, Recorder, tensors_in
+from scorecam.backends.pytorch.trace import Step, Trace
+from scorecam.backends.tracing.maps import Layout
+from scorecam.backends.tracing.path import moved_from
 from scorecam.backends.tracing.uses import Need
 from scorecam.base.wording import quoted
 from scorecam.errors import LayerError, did_you_mean
 from scorecam.model.model import Layer
-
-Build = tuple[tuple[Any, ...], ...]
-"""A network's structure: what decides which modules run."""
-
-
-def build(module: nn.Module) -> Build:
-    """The structure of a network: modules by name and class, their settings, replaced methods.
-
-    Weights do not count: they do not decide which layer comes last.
-    """
-    return tuple(
-        (name, type(child), inspect.getattr_static(child, "forward", None), *_settings(child))
-        for name, child in module.named_modules(remove_duplicate=False)
-    )
-
-
-def _settings(module: nn.Module) -> Iterator[Any]:
-    for name, value in vars(module).items():
-        kinds = (bool, int, float, str, FunctionType, MethodType)
-        if name != "training" and isinstance(value, kinds):
-            yield name, value
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """A tensor that a module's call returned during a dry run.
-
-    Args:
-        name: of the module.
-        call: which call of the module it was, from 1.
-        is_pool: whether the module is a pool.
-        has_children: whether it has modules of its own.
-        place: of the tensor among those that the call returned.
-        node: its number in the record; None if it does not depend on the masked image.
-        shape: of the tensor.
-        returns_input: whether it is an input of the call, perhaps with its axes moved, as from
-            dropout in evaluation mode.
-    """
-
-    name: str
-    call: int
-    is_pool: bool
-    has_children: bool
-    place: int
-    node: int | None
-    shape: tuple[int, ...]
-    returns_input: bool
-
-    def contains(self, name: str) -> bool:
-        return name == self.name or name.startswith(self.name + ".")
-
-
-@dataclass(frozen=True, eq=False)
-class Trace:
-    """The record of a dry run.
-
-    Args:
-        record: every tensor that depends on the masked image.
-        steps: those that modules returned, in the order in which the calls finished.
-        scores: the nodes of the scores.
-        outputs: the nodes of the network's output.
-    """
-
-    record: Record
-    steps: tuple[Step, ...]
-    scores: tuple[int, ...]
-    outputs: tuple[int, ...]
-
-    @cached_property
-    def path(self) -> Path:
-        return path(self.record, self.scores, self.outputs)
-
-    @property
-    def image_axes(self) -> range:
-        """The axes of the image in the masked input, `b c *i`."""
-        return range(2, len(self.record.nodes[0].axes))
-
-    @cached_property
-    def calls(self) -> dict[str, int]:
-        """How often each module was called."""
-        found: dict[str, int] = {}
-        for step in self.steps:
-            found[step.name] = max(found.get(step.name, 0), step.call)
-        return found
-
-    def layout(self, step: Step) -> Layout | None:
-        """The layout of a step's maps; None if it has none."""
-        if step.node is not None:
-            return layout_of(self.record.nodes[step.node].axes, self.image_axes)
-        return None if self.followed else channels_first(step.shape, len(self.image_axes))
-
-    @property
-    def followed(self) -> bool:
-        """Whether the scores could be traced back to the image."""
-        return bool(self.scores)
-
-    def need(self, step: Step) -> Need:
-        if not self.followed:
-            return Need.ALL
-        return Need.NOTHING if step.node is None else self.path.needs[step.node]
-
-    @cached_property
-    def _together(self) -> dict[tuple[str, int], set[int]]:
-        """The tensors that each call returned."""
-        found: dict[tuple[str, int], set[int]] = {}
-        for step in self.steps:
-            if step.node is not None:
-                found.setdefault((step.name, step.call), set()).add(step.node)
-        return found
-
-    def on_every_path(self, step: Step) -> bool:
-        """Whether all paths from the image to the scores lead through what the call returned."""
-        return step.node is not None and self.path.separate(self._together[step.name, step.call])
-
-    def label(self, step: Step) -> str:
-        """The name of a step's layer; with the number of the call if there are several."""
-        return f"{step.name}#{step.call}" if self.calls[step.name] > 1 else step.name
-
-
-def watch(
-    module: nn.Module,
-    images: Tensor,
-    call: Callable[[nn.Module, Tensor], Any],
-    scores_of: Callable[[Any], Any],
-    ours: Callable[[], bool] = lambda: True,
-) -> tuple[Trace, Any]:
-    """Run the module once, and record its calls and the operations on the masked image.
-
-    Args:
-        module: the network.
-        images: its masked input, a batch of one.
-        call: how it is called.
-        scores_of: finds the scores in its output.
-        ours: whether the current call belongs to this run; other threads may call the module too.
-
-    Returns:
-        The record, and the network's output.
-    """
-    steps: list[Step] = []
-    counts: dict[str, int] = {}
-    recorder = Recorder(images)
-
-    def note(name: str) -> Any:
-        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-            if not ours():
-                return
-            counts[name] = counts.get(name, 0) + 1
-            taken = (recorder.node(tensor) for tensor in tensors_in(inputs))
-            known = tuple(number for number in taken if number is not None)
-            for place, tensor in enumerate(tensors_in(output)):
-                step = Step(
-                    name=name,
-                    call=counts[name],
-                    is_pool="pool" in type(module).__name__.lower(),
-                    has_children=next(module.children(), None) is not None,
-                    place=place,
-                    node=(number := recorder.node(tensor)),
-                    shape=tuple(tensor.shape),
-                    returns_input=_same_numbers(recorder.record, number, known),
-                )
-                steps.append(step)
-
-        return hook
-
-    handles = [
-        child.register_forward_hook(note(name))
-        for name, child in module.named_modules()
-        if not isinstance(child, torch.jit.ScriptModule)  # runs outside Python
-    ]
-    try:
-        with recorder:
-            output = call(module, images)
-            scores = scores_of(output)
-    finally:
-        for handle in handles:
-            handle.remove()
-    ends = _nodes(recorder, scores), _nodes(recorder, output)
-    return Trace(recorder.record, tuple(steps), *ends), output
-
-
-def _same_numbers(record: Record, node: int | None, inputs: Sequence[int]) -> bool:
-    if node is None:
-        return False
-    return moved_from(record.nodes, node) in {moved_from(record.nodes, i) for i in inputs}
-
-
-def _nodes(recorder: Recorder, output: Any) -> tuple[int, ...]:
-    found = (recorder.node(tensor) for tensor in tensors_in(output))
-    return tuple(number for number in found if number is not None)
-
 
 # ── candidates and the default ───────────────────────────────────────────────────────────────────
 
@@ -223,7 +28,19 @@ def candidates(trace: Trace) -> list[Layer]:
     """The layers with a grid, one per tensor, in the order they run; one is the default."""
     steps = [step for step in _blocks(trace) if step.name]
     chosen = _default(trace, steps)
-    return [_layer(trace, step, chosen) for step in steps]
+    return [
+        Layer(
+            name=trace.label(step),
+            grid=layout.grid,
+            channels=layout.channels,
+            layout=layout.name,
+            default=step is chosen,
+            why=_why_default(trace, step) if step is chosen else _why_not(trace, step, layout),
+            on_path=trace.need(step) is not Need.NOTHING,
+        )
+        for step in steps
+        if (layout := trace.layout(step)) is not None
+    ]
 
 
 def default_layer(trace: Trace) -> str:
@@ -232,56 +49,42 @@ def default_layer(trace: Trace) -> str:
     Raises:
         LayerError: no layer has maps of the image that the scores depend on.
     """
-    name = _default_name(trace)
-    if name is not None:
-        return name
-    raise LayerError(
-        "No layer could be chosen for this network: none that the scores depend on has a grid of "
-        "positions in the image.",
-        likely="It may flatten or pool the image before its first layer, mix positions in a way "
-        "that cannot be followed, or add up its blocks outside any module.",
-        do="Name the layer with layer= (--layer), and how its output holds maps with "
-        "open_model(net, layout=...) or reshape=...; scorecam.layers(model, image) lists the "
-        "layers. Methods that need no layer are rise and occlusion.",
-    )
+    name = default_name(trace)
+    if name is None:
+        raise LayerError(
+            "No layer could be chosen for this network: none that the scores depend on has a grid "
+            "of positions in the image.",
+            likely="It may flatten or pool the image before its first layer, mix positions in a "
+            "way that cannot be followed, or add up its blocks outside any module.",
+            do="Name the layer with layer= (--layer), and say how its output holds maps with "
+            "open_model(net, layout=...) or reshape=...; scorecam.layers(model, image) lists the "
+            "layers. rise and occlusion need no layer.",
+        )
+    return name
 
 
-def _default_name(trace: Trace) -> str | None:
+def default_name(trace: Trace) -> str | None:
+    """The name of the default layer; None if no layer is suitable."""
     return next((layer.name for layer in candidates(trace) if layer.default), None)
 
 
-def _layer(trace: Trace, step: Step, chosen: Step | None) -> Layer:
-    layout = trace.layout(step)
-    assert layout is not None
-    return Layer(
-        name=trace.label(step),
-        grid=layout.grid,
-        channels=layout.channels,
-        layout=layout.name,
-        default=step is chosen,
-        why=_why(trace, step, layout, chosen),
-        on_path=trace.need(step) is not Need.NOTHING,
-    )
+def _why_default(trace: Trace, step: Step) -> str:
+    if trace.on_every_path(step):
+        return "the last block that every path from the image to the scores passes through"
+    return "the last block on a path to the scores; other paths lead around every block"
 
 
-def _why(trace: Trace, step: Step, layout: Layout, chosen: Step | None) -> str:
-    if step is chosen:
-        if trace.on_every_path(step):
-            return "the last block that every path from the image to the scores passes through"
-        return "the last block on a path to the scores; other paths lead around every block"
-    if trace.need(step) is Need.NOTHING:
-        return "not on the path from the image to the scores"
-    if step.is_pool:
-        return "a pool: blurred copies of the layer before"
-    if math.prod(layout.grid) == 1:
-        return "one cell: nothing to locate"
-    if trace.need(step) is Need.EXTRAS:
-        return "its positions are not used afterwards, only its other tokens"
-    if step.node in trace.path.outputs:
-        return "the output itself"
-    if not trace.on_every_path(step):
-        return "other paths to the scores lead around it"
-    return "an earlier block"
+def _why_not(trace: Trace, step: Step, layout: Layout) -> str:
+    reasons = {
+        "not on the path from the image to the scores": trace.need(step) is Need.NOTHING,
+        "a pool: blurred copies of the layer before": step.is_pool,
+        "one cell: nothing to locate": math.prod(layout.grid) == 1,
+        "its positions are not used afterwards, only its other tokens": trace.need(step)
+        is Need.EXTRAS,
+        "the output itself": step.node in trace.path.outputs,
+        "other paths to the scores lead around it": not trace.on_every_path(step),
+    }
+    return next((reason for reason, holds in reasons.items() if holds), "an earlier block")
 
 
 def _default(trace: Trace, steps: Sequence[Step]) -> Step | None:
@@ -399,10 +202,10 @@ def place_of(trace: Trace, layer: str) -> Place | None:
     step = max(enumerate(steps), key=lambda pair: (*_rank(trace, pair[1]), pair[0]))[1]
     label = trace.label(step)
     return Place(
-        label,
-        step.name,
-        step.call,
-        step.place,
+        label=label,
+        name=step.name,
+        call=step.call,
+        tensor=step.place,
         layout=trace.layout(step),
         shape=step.shape,
         follows_image=step.node is not None or not trace.followed,
@@ -432,7 +235,7 @@ def _remark(trace: Trace, step: Step, label: str) -> str:
         return (
             f"The scores do not depend on the layer {quoted(label)}: its maps only make the masks."
         )
-    if not trace.on_every_path(step) and label == _default_name(trace):
+    if not trace.on_every_path(step) and label == default_name(trace):
         return (
             f"No block lies on every path from the image to the scores: the layer {quoted(label)} "
             "is the last on one of them, and the map shows only what passes through it."

@@ -22,10 +22,12 @@ from scorecam.backends.pytorch.activations import (
 )
 from scorecam.backends.pytorch.belonging import calls_for
 from scorecam.backends.pytorch.cache import NetworkCache
+from scorecam.backends.pytorch.forms import Form, form_of
 from scorecam.backends.pytorch.inputs import Call, may_belong, one_by_one, split_inputs
 from scorecam.backends.pytorch.last_step import LastStepWatcher
 from scorecam.backends.pytorch.prepared import PreparedNetwork, Readable
 from scorecam.backends.pytorch.running import Runner
+from scorecam.backends.pytorch.trace import Trace, build, watch
 from scorecam.backends.pytorch.views import Views
 from scorecam.backends.runtimes import choice
 from scorecam.backends.tracing.recording import tensors_in
@@ -86,7 +88,9 @@ class TorchModel(WhiteBox):
 
     @property
     def axes(self) -> int:
-        """The number of image axes: that of its first convolution, or 2."""
+        """The number of image axes: found by `fitted`, or that of its first convolution, or 2."""
+        if self.call.form is not None:
+            return len(self.call.form.image_axes)
         for module in self.module.modules():
             for axes, kind in enumerate((nn.Conv1d, nn.Conv2d, nn.Conv3d), start=1):
                 if isinstance(module, kind):
@@ -129,27 +133,49 @@ class TorchModel(WhiteBox):
 
         return [replace(self, call=call) for call in calls_for(images, entries, plain, score)]
 
+    def fitted(self, x: Tensor, *, single: bool, run: bool) -> tuple[Images, Model]:
+        without_batch = x[None] if single else x
+        attempts = [without_batch, x] if x.ndim == self.axes + 1 else [x, without_batch]
+        for inputs in attempts:
+            usual = inputs.ndim == self.axes + 2
+            if usual and not run:
+                return inputs, self
+            form = self._form(inputs) if inputs.ndim > 1 else None
+            if form is not None:
+                images = form.images(inputs)
+                plain = usual and images.shape == inputs.shape and form.image_axes[0] == 2
+                return images, self if plain else replace(self, call=replace(self.call, form=form))
+        return attempts[0], self
+
+    def _form(self, inputs: Tensor) -> Form | None:
+        """How the network takes images, if it runs with these inputs."""
+        if isinstance(self.module, torch.jit.ScriptModule) or self.device.type == "meta":
+            return None
+        try:
+            return form_of(self._trace(inputs))
+        except ScorecamError:
+            return None
+
     def layers(self, images: Images) -> list[Layer]:
         return layers.candidates(self._trace(images))
 
-    def _trace(self, images: Images) -> layers.Trace:
+    def _trace(self, images: Images) -> Trace:
         """The record of a pass for an image of this size; of a dry run, if there is none yet."""
         check_readable(self.module)
         trace = self._known_trace(images)
-        if trace is None:
-            with contextlib.suppress(TargetError):  # the layers don't depend on the readout
+        while trace is None:
+            with contextlib.suppress(TargetError):  # layers can be listed without scores
                 self._pass(images[:1].clone(), record=True)
             trace = self._known_trace(images)
-            assert trace is not None
         return trace
 
-    def _known_trace(self, images: Images) -> layers.Trace | None:
+    def _known_trace(self, images: Images) -> Trace | None:
         """The record of a pass for an image of this size, if the network still has its structure.
 
         The readout counts: it decides which parts of the network the scores depend on.
         """
         known = self.cache.traces.get((images.shape[1:], self.readout_key))
-        return known[1] if known and known[0] == layers.build(self.module) else None
+        return known[1] if known and known[0] == build(self.module) else None
 
     def find_layer(self, layer: object, images: Images) -> str:
         check_readable(self.module)
@@ -181,7 +207,7 @@ class TorchModel(WhiteBox):
                 do="scorecam.layers(model, image) lists the layers that do run.",
             )
         given = Given(self.layout, self.reshape)
-        return maps_in(outputs[place.call - 1], images, layer, place, given), scores
+        return maps_in(outputs[place.call - 1], images, layer, place=place, given=given), scores
 
     def scores(self, images: Images) -> BatchedScores:
         return self._pass(images)
@@ -196,7 +222,7 @@ class TorchModel(WhiteBox):
             watched: the layer whose outputs are kept.
             record: whether to keep a record of the pass in the cache.
         """
-        traces: list[layers.Trace] = []
+        traces: list[Trace] = []
 
         def score(network: nn.Module, inputs: Tensor) -> BatchedScores:
             with contextlib.nullcontext() if watched is None else self._kept(network, watched):
@@ -218,10 +244,10 @@ class TorchModel(WhiteBox):
         finally:
             for trace in traces[-1:]:  # the pass may have built lazy layers
                 key = images.shape[1:], self.readout_key
-                self.cache.keep_trace(key, layers.build(self.module), trace)
+                self.cache.keep_trace(key, build(self.module), trace)
         return scores.detach().clone()  # outside inference mode: an ordinary tensor
 
-    def _recorded(self, network: nn.Module, images: Images) -> tuple[layers.Trace, Any]:
+    def _recorded(self, network: nn.Module, images: Images) -> tuple[Trace, Any]:
         """The record of a pass, and the network's output."""
 
         def scores_in(output: Any) -> Any:
@@ -231,7 +257,7 @@ class TorchModel(WhiteBox):
                 return next(tensors_in(output), None)
 
         ours = self._runner.own_calls(network)
-        return layers.watch(network, images, self.call, scores_in, ours)
+        return watch(network, images, self.call, scores_in, ours=ours)
 
     def last_step(self, images: Images) -> tuple[BatchedScores, str]:
         try:
@@ -271,8 +297,9 @@ class TorchModel(WhiteBox):
     @property
     def readout_key(self) -> object:
         """Differs between models that read the same network in different ways."""
-        alone = not self.call.own and not self.call.shared
-        return self.readout, (self.call.masked, self.call.style) if alone else self.call
+        call = self.call
+        alone = not call.own and not call.shared
+        return self.readout, (call.masked, call.style, call.form) if alone else call
 
     def copied(self) -> TorchModel:
         """The same model with a network of its own."""

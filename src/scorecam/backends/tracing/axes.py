@@ -121,6 +121,7 @@ def of_image(shape: Sequence[int]) -> Axes:
 
 
 def all_unknown(shape: Sequence[int]) -> Axes:
+    """The axes of a tensor that could not be followed."""
     return tuple(map(unknown, shape))
 
 
@@ -135,9 +136,9 @@ def resampled(axis: Axis, size: int) -> Axis:
         return SINGLE
     if not axis.parts:
         return features(size)  # one value, repeated
-    if axis.extras or len(axis.parts) > 1:
+    if axis.extras or len(axis.parts) != 1:
         return unknown(size)
-    [part] = axis.parts
+    part = axis.parts[0]
     if not part.positions:
         return Axis((replace(part, size=size),))
     # Padding in front of a convolution adds no cells that stay: the edges are the image's again.
@@ -152,23 +153,28 @@ def sliced(axis: Axis, start: int, stop: int, step: int = 1) -> Axis:
     size = len(range(start, stop, step))
     if size == axis.size:
         return axis
-    positions = axis.size - axis.after
-    if axis.extras and step == 1 and (stop <= axis.before or start >= positions):
-        return features(size)
-    if axis.extras and step == 1 and start <= axis.before and stop >= positions:
-        return replace(axis, before=axis.before - start, after=stop - positions)
-    if axis.extras or not axis.parts:
-        return unknown(size)
+    if axis.extras:
+        return _sliced_with_extras(axis, start, stop) if step == 1 else unknown(size)
     if not axis.positions:
-        return features(size) if not axis.unknown else unknown(size)
-    if len(axis.parts) > 1:
+        return unknown(size) if axis.unknown or not axis.parts else features(size)
+    if len(axis.parts) != 1 or size == 0:
         return unknown(size)
-    [part] = axis.parts
+    part = axis.parts[0]
+    if step > 1:
+        return Axis((replace(part, size=size),))
     cell = (part.last - part.first) / part.size
-    covered = range(start, stop, step)
-    first = part.first + covered[0] * cell if step == 1 else part.first
-    last = part.first + (covered[-1] + 1) * cell if step == 1 else part.last
-    return Axis((replace(part, size=size, first=first, last=last),)) if size > 1 else SINGLE
+    first = part.first + start * cell
+    return Axis((replace(part, size=size, first=first, last=first + size * cell),))
+
+
+def _sliced_with_extras(axis: Axis, start: int, stop: int) -> Axis:
+    """Entries without a position only, or all positions; anything else is unknown."""
+    positions = axis.size - axis.after
+    if stop <= axis.before or start >= positions:
+        return features(stop - start)
+    if start <= axis.before and stop >= positions:
+        return replace(axis, before=axis.before - start, after=stop - positions)
+    return unknown(stop - start)
 
 
 def padded(axis: Axis, before: int, after: int) -> Axis:
@@ -178,7 +184,7 @@ def padded(axis: Axis, before: int, after: int) -> Axis:
         return sliced(axis, -before, axis.size + after)
     if axis.extras or len(axis.parts) != 1 or not axis.positions:
         return features(size) if not axis.positions and not axis.unknown else unknown(size)
-    [part] = axis.parts
+    part = axis.parts[0]
     cell = (part.last - part.first) / part.size
     first, last = part.first - before * cell, part.last + after * cell
     return Axis((replace(part, size=size, first=first, last=last),))
@@ -188,9 +194,9 @@ def rolled(axis: Axis, shift: int) -> Axis:
     """Moved by `shift` entries; those that leave at one end come back at the other."""
     if shift == 0 or not axis.positions:
         return axis
-    if axis.extras or len(axis.parts) > 1:
+    if axis.extras or len(axis.parts) != 1:
         return unknown(axis.size)
-    [part] = axis.parts
+    part = axis.parts[0]
     half = part.size // 2
     shift = (shift + half) % part.size - half
     moved = shift * (part.last - part.first) / part.size
@@ -348,10 +354,9 @@ def concatenated(operands: Sequence[Axes | None], sizes: Sequence[int], place: i
     if len(located) > 1:
         return unknown(total)
     [i] = located
-    axis = operands[i]
-    assert axis is not None
+    axis = (operands[i] or ())[place]
     before, after = sum(sizes[:i]), sum(sizes[i + 1 :])
-    return replace(axis[place], before=axis[place].before + before, after=axis[place].after + after)
+    return replace(axis, before=axis.before + before, after=axis.after + after)
 
 
 def _rejoined(operands: Sequence[Axes | None], place: int) -> Axis | None:

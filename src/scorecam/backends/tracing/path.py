@@ -101,9 +101,10 @@ def _answers(nodes: Sequence[Node], outputs: Collection[int]) -> frozenset[int]:
         if not any(axis.positions for axis in nodes[i].axes):
             continue
         found.add(i)
-        while nodes[i].name not in STOPS and len(nodes[i].edges) == 1:
-            i = nodes[i].edges[0].source
-            found.add(i)
+        before = i
+        while nodes[before].name not in STOPS and len(nodes[before].edges) == 1:
+            before = nodes[before].edges[0].source
+            found.add(before)
     return frozenset(found)
 
 

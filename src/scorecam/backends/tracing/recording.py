@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from scorecam.backends.tracing import axes as ax
 from scorecam.backends.tracing import operations
 from scorecam.backends.tracing.axes import Axes
-from scorecam.backends.tracing.operations import Operation
+from scorecam.backends.tracing.operation import Operation
 from scorecam.backends.tracing.uses import Use, use_of
 
 
@@ -53,11 +53,13 @@ class Record:
 
     Attributes:
         nodes: the first is the image.
-        slid: axes of the image that a convolution or a pool slid along.
+        slid: axes of the input that a convolution or a pool slid along.
+        mixed: axes of the input that the first layer with weights summed over: its colours.
     """
 
     nodes: list[Node] = field(default_factory=list[Node])
     slid: set[int] = field(default_factory=set[int])
+    mixed: set[int] | None = None
 
 
 class Recorder(TorchDispatchMode):
@@ -106,56 +108,51 @@ class Recorder(TorchDispatchMode):
             if isinstance(value, Tensor) and (number := self.node(value)) is not None:
                 sources[id(value)] = value, number
         result = func(*args, **kwargs)
-        if sources:
-            results = tuple(leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor))
-            self._note(func, name, _bound(func, args, kwargs), results, sources)
-        else:
-            self._forget(result)
+        results = tuple(leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor))
+        if not sources:
+            self._forget(results)
+        elif results:
+            nodes = self.record.nodes
+            known = {key: nodes[number].axes for key, (_, number) in sources.items()}
+            arguments = _bound(func, args, kwargs)
+            operation = Operation(name, arguments, results, lambda x: known.get(id(x)))
+            self._note(func, operation, sources.values())
         return result
 
     def _note(
-        self,
-        func: Any,
-        name: str,
-        arguments: dict[str, Any],
-        results: tuple[Tensor, ...],
-        sources: dict[int, tuple[Tensor, int]],
+        self, func: Any, operation: Operation, sources: Collection[tuple[Tensor, int]]
     ) -> None:
-        nodes = self.record.nodes
+        """Add a node for each result of an operation.
 
-        def known(tensor: Tensor) -> Axes | None:
-            return nodes[sources[id(tensor)][1]].axes if id(tensor) in sources else None
-
-        operation = Operation(name, arguments, results, known)
-        if not results:
-            return
+        Args:
+            sources: its tensors that depend on the image, with their nodes.
+        """
+        name = operation.name
         found = operations.axes_of_results(operation)
         if name in operations.SLIDES:
-            self._note_slid(operation)
-        edges = [_edges(operation, sources.values(), axes) for axes in found]
-        for result, axes, read in zip(results, found, edges, strict=True):
+            self.record.slid |= _inputs(operations.slid_axes(operation))
+        if name in operations.WITH_WEIGHTS and self.record.mixed is None:
+            summed = _inputs(operations.summed_axes(operation))
+            self.record.mixed = summed - _inputs(found[0])
+        edges = [_edges(operation, sources, axes) for axes in found]
+        for result, axes, read in zip(operation.results, found, edges, strict=True):
             number = self._add(name, result, axes, read)
-            if _writes(func, arguments, result):
+            if _writes(func, operation.arguments, result):
                 self._written[_storage(result)] = number
             elif name not in operations.VIEWS:
                 self._written.pop(_storage(result), None)
-
-    def _note_slid(self, operation: Operation) -> None:
-        count = operations.slid(operation)
-        for axis in operation.axes_or_features(operation.first)[-count:]:
-            self.record.slid |= {part.axis for part in axis.parts if part.positions}
 
     def _add(self, name: str, tensor: Tensor, axes: Axes, edges: tuple[Edge, ...]) -> int:
         self.record.nodes.append(Node(name, axes, edges))
         self._numbers[tensor] = number = len(self.record.nodes) - 1
         return number
 
-    def _forget(self, result: Any) -> None:
-        """A new tensor may have the memory of one that is gone."""
+    def _forget(self, results: Iterable[Tensor]) -> None:
+        """New tensors may have the memory of others that are gone."""
         if self._written:
-            for leaf in tree_leaves(result):
-                if isinstance(leaf, Tensor) and leaf not in self._numbers:
-                    self._written.pop(_storage(leaf), None)
+            for tensor in results:
+                if tensor not in self._numbers:
+                    self._written.pop(_storage(tensor), None)
 
 
 def _edges(
@@ -169,14 +166,23 @@ def _edges(
     return tuple(Edge(number, use) for number, use in edges.items())
 
 
+def _inputs(axes: Axes) -> set[int]:
+    """The axes of the input that have positions in these axes."""
+    return {part.axis for axis in axes for part in axis.parts if part.positions}
+
+
 def _name(func: Any) -> str:
     packet = func.overloadpacket.__name__
     return packet if packet in operations.RULES else packet.removesuffix("_")
 
 
+def _schema(func: Any) -> Sequence[Any]:
+    return func._schema.arguments  # noqa: SLF001  (torch has no public way)
+
+
 def _bound(func: Any, args: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
     """The arguments by name."""
-    names = [argument.name for argument in func._schema.arguments]
+    names = [argument.name for argument in _schema(func)]
     return {**dict(zip(names, args, strict=False)), **kwargs}
 
 
@@ -184,7 +190,7 @@ def _writes(func: Any, arguments: dict[str, Any], result: Tensor) -> bool:
     """Whether the operation changed an argument in place and returned it."""
     written = (
         arguments.get(argument.name)
-        for argument in func._schema.arguments
+        for argument in _schema(func)
         if argument.alias_info is not None and argument.alias_info.is_write
     )
     return any(tensor is result for tensor in written)
@@ -193,7 +199,7 @@ def _writes(func: Any, arguments: dict[str, Any], result: Tensor) -> bool:
 def _storage(tensor: Tensor) -> int:
     """Identifies a tensor's memory; 0 if it has none of its own."""
     try:
-        return tensor.untyped_storage()._cdata
+        return tensor.untyped_storage()._cdata  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     except (RuntimeError, NotImplementedError):
         return 0
 

@@ -10,17 +10,17 @@ from enum import IntEnum
 
 from torch import Tensor
 
+from scorecam.backends.tracing import computing
 from scorecam.backends.tracing import operations as ops
 from scorecam.backends.tracing.axes import Axes, Axis
-from scorecam.backends.tracing.operations import Operation
+from scorecam.backends.tracing.operation import Operation
 
 MIXES = frozenset(
     {
         "group_norm",
         "native_group_norm",
         "instance_norm",
-        "_transformer_encoder_layer_fwd",
-        "_native_multi_head_attention",
+        *ops.TRANSFORMS,
     }
 )
 """Operations whose results depend on all entries of every axis, or may do so."""
@@ -102,7 +102,7 @@ def _selected(operation: Operation, axes: Axes, extra: Axis, result: Axes) -> Us
 
 
 def _multiplied(operation: Operation, tensor: Tensor, extra: Axis, result: Axes) -> Use:
-    one, other = ops.factors(operation)
+    one, other = computing.factors(operation)
     if tensor is one:
         axes = operation.axes_or_features(one)
         return Use.SAME if len(axes) > 1 and axes[-2] == extra and extra in result else Use.ALL
@@ -117,7 +117,7 @@ def _mixes(operation: Operation, axes: Axes, extra: Axis) -> bool:
     if name in ops.SLIDES or name in MIXES:
         return True
     if name in ops.REDUCES:
-        return place in ops.reduced(operation, len(axes))
+        return place in computing.reduced(operation, len(axes))
     if name in ("softmax", "_softmax", "log_softmax", "_log_softmax", "cumsum"):
         others = sum(axis.positions for axis in axes) > 1
         return operation.get("dim") % len(axes) == place and not others

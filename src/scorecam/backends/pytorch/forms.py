@@ -1,0 +1,66 @@
+"""The form in which a network takes its images: where the image's axes and the colours are."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from scorecam.backends.pytorch.trace import Trace
+from scorecam.shapes import Images
+
+
+@dataclass(frozen=True)
+class Form:
+    """How the network's own input holds images, `b c *i`.
+
+    Args:
+        image_axes: the axes of the image, in order; the batch is axis 0.
+        colours: the sizes of the other axes, in order; empty if the network takes no colours.
+    """
+
+    image_axes: tuple[int, ...]
+    colours: tuple[int, ...]
+
+    @property
+    def _order(self) -> tuple[int, ...]:
+        """The input's axes as batch, colours, image."""
+        count = 1 + len(self.image_axes) + len(self.colours)
+        return (
+            0,
+            *(axis for axis in range(1, count) if axis not in self.image_axes),
+            *self.image_axes,
+        )
+
+    def images(self, inputs: Tensor) -> Images:
+        """The network's input as images, `b c *i`."""
+        moved = inputs.permute(self._order)
+        image = moved.shape[1 + len(self.colours) :]
+        return moved.reshape(len(inputs), math.prod(self.colours), *image)
+
+    def inputs(self, images: Images) -> Tensor:
+        """Images, `b c *i`, as the network takes them."""
+        order = self._order
+        split = images.reshape(len(images), *self.colours, *images.shape[2:])
+        return split.permute([order.index(axis) for axis in range(len(order))])
+
+
+def form_of(trace: Trace) -> Form | None:
+    """The form that a network's operations show; None if they show none.
+
+    Convolutions and pools slide along the image's axes. Without any, the image's axes are those
+    that the first layer with weights does not sum over.
+
+    Args:
+        trace: of a pass with an input as the user gave it.
+    """
+    sizes = tuple(axis.size for axis in trace.record.nodes[0].axes)
+    usual, slid, mixed = set(trace.image_axes), trace.record.slid, trace.record.mixed
+    axes = slid or set(range(1, len(sizes))) - (mixed or set())
+    if usual and axes <= usual:
+        axes = usual
+    if not axes or mixed is None:
+        return None
+    others = (size for axis, size in enumerate(sizes) if axis and axis not in axes)
+    return Form(tuple(sorted(axes)), tuple(others))
