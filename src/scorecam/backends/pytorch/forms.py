@@ -24,6 +24,11 @@ class Form:
     colours: tuple[int, ...]
 
     @property
+    def usual(self) -> bool:
+        """Whether it is `b c *i` already."""
+        return len(self.colours) == 1 and self.image_axes[0] == 2
+
+    @property
     def _order(self) -> tuple[int, ...]:
         """The input's axes as batch, colours, image."""
         count = 1 + len(self.image_axes) + len(self.colours)

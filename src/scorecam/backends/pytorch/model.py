@@ -22,7 +22,7 @@ from scorecam.backends.pytorch.activations import (
 )
 from scorecam.backends.pytorch.belonging import calls_for
 from scorecam.backends.pytorch.cache import NetworkCache
-from scorecam.backends.pytorch.forms import Form, form_of
+from scorecam.backends.pytorch.forms import form_of
 from scorecam.backends.pytorch.inputs import Call, may_belong, one_by_one, split_inputs
 from scorecam.backends.pytorch.last_step import LastStepWatcher
 from scorecam.backends.pytorch.prepared import PreparedNetwork, Readable
@@ -134,27 +134,26 @@ class TorchModel(WhiteBox):
         return [replace(self, call=call) for call in calls_for(images, entries, plain, score)]
 
     def fitted(self, x: Tensor, *, single: bool, run: bool) -> tuple[Images, Model]:
-        without_batch = x[None] if single else x
-        attempts = [without_batch, x] if x.ndim == self.axes + 1 else [x, without_batch]
+        usual = x[None] if single and x.ndim == self.axes + 1 else x
+        fits = usual.ndim == self.axes + 2
+        readable = not isinstance(self.module, torch.jit.ScriptModule)
+        if (fits and not run) or not readable or self.device.type == "meta":
+            return usual, self
+        attempts = [usual] if usual is x and (fits or not single) else [usual, x, x[None]]
+        failure: ModelError | None = None
         for inputs in attempts:
-            usual = inputs.ndim == self.axes + 2
-            if usual and not run:
-                return inputs, self
-            form = self._form(inputs) if inputs.ndim > 1 else None
+            try:
+                form = form_of(self._trace(inputs)) if inputs.ndim > 1 else None
+            except ModelError as error:
+                failure = failure or error
+                continue
             if form is not None:
                 images = form.images(inputs)
-                plain = usual and images.shape == inputs.shape and form.image_axes[0] == 2
+                plain = fits and form.usual
                 return images, self if plain else replace(self, call=replace(self.call, form=form))
-        return attempts[0], self
-
-    def _form(self, inputs: Tensor) -> Form | None:
-        """How the network takes images, if it runs with these inputs."""
-        if isinstance(self.module, torch.jit.ScriptModule) or self.device.type == "meta":
-            return None
-        try:
-            return form_of(self._trace(inputs))
-        except ScorecamError:
-            return None
+        if failure is not None and fits:
+            raise failure
+        return usual, self
 
     def layers(self, images: Images) -> list[Layer]:
         return layers.candidates(self._trace(images))
