@@ -111,7 +111,7 @@ def test_layers_json_is_one_document_with_all_layer_details() -> None:
 
     assert document["schema"] == 1
     for item in document["items"]:
-        assert set(item) == {"name", "grid", "channels", "layout", "default", "why"}
+        assert set(item) == {"name", "grid", "channels", "layout", "default", "why", "on_path"}
     [body] = [item for item in document["items"] if item["default"]]
     assert (body["grid"], body["channels"], body["layout"]) == ([8, 8], 6, "channels first")
 

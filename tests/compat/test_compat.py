@@ -206,7 +206,7 @@ class TestPytorchGradCam:
     @pytest.mark.parametrize(
         ("how", "phrases"),
         [
-            ({"reshape_transform": torch.relu}, ["reshape_transform"]),
+            ({"reshape_transform": "tokens"}, ["reshape_transform"]),
             ({"eigen_smooth": True}, ["eigen_smooth"]),
             ({"targets": [pytorch_grad_cam.ClassifierOutputTarget(0)] * 2}, ["2", "3 images"]),
             ({"targets": [pytorch_grad_cam.ClassifierOutputTarget(5)] * 3}, ["no class 5"]),
@@ -472,10 +472,22 @@ class TestTorchcam:
             network(x)
             cam(0)
 
-    def test_reshape_transform_is_refused(self, network: nn.Sequential) -> None:
+    def test_reshape_transform_gives_the_maps(self, network: nn.Sequential, x: Tensor) -> None:
+        def doubled(maps: Tensor) -> Tensor:
+            return 2 * maps
+
+        with torchcam.ScoreCAM(network, "second") as plain:
+            network(x)
+            [expected] = plain(0, normalized=False)
+        with torchcam.ScoreCAM(network, "second", reshape_transform=doubled) as cam:
+            network(x)
+            [found] = cam(0, normalized=False)
+        torch.testing.assert_close(found, 2 * expected)
+
+    def test_reshape_transform_must_be_a_function(self, network: nn.Sequential) -> None:
         construct: Callable[..., Any] = torchcam.ScoreCAM
         with refused("reshape_transform"):
-            construct(network, "second", reshape_transform=lambda tokens: tokens)
+            construct(network, "second", reshape_transform="tokens")
 
     def test_a_model_can_be_called_by_keyword(self) -> None:
         signed = build(Signed)

@@ -16,7 +16,11 @@ def layers(
     preprocess: PreprocessOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """List the layers that can be explained; an arrow marks the default."""
+    """List the layers that can be explained; an arrow marks the default.
+
+    Each line has the layer's name (with the number of the call, for a module that runs several
+    times), its maps, their layout, and why it is, or is not, the default.
+    """
     import dataclasses
 
     import scorecam
@@ -32,8 +36,10 @@ def layers(
     if not listed:
         print_message("No layer of this network has a grid.")
     width = max((len(layer.name) for layer in listed), default=0)
+    layouts = max((len(layer.layout) for layer in listed), default=0)
     for layer in listed:
         grid = "×".join(map(str, layer.grid))
         mark = "→" if layer.default else " "
-        print_lines(f"{mark} {layer.name:<{width}}  {layer.channels:>5} × {grid:<9}  {layer.why}")
+        maps = f"{layer.channels:>5} × {grid:<9}  {layer.layout:<{layouts}}"
+        print_lines(f"{mark} {layer.name:<{width}}  {maps}  {layer.why}")
     return DONE

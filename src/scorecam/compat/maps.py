@@ -64,7 +64,6 @@ def refuse_argument(name: str, value: object, do: str = "Leave it out.", why: st
         raise SettingError(f"{name} is not supported{': ' if why else ''}{why}.", do=do)
 
 
-NAME_THE_LAYER = "Layers of layout b u v k are recognised without it; name such a layer."
 INFERNO = "the map is drawn in inferno"
 
 

@@ -23,7 +23,6 @@ from torch.nn import functional
 import scorecam
 from scorecam.compat.maps import (
     INFERNO,
-    NAME_THE_LAYER,
     PerImage,
     column_of,
     minmax,
@@ -32,7 +31,7 @@ from scorecam.compat.maps import (
 )
 from scorecam.errors import SettingError
 from scorecam.images.colours import colour
-from scorecam.io.arguments import flag, instance, several, tensor
+from scorecam.io.arguments import flag, function, instance, several, tensor
 from scorecam.io.ranges import SHARE
 from scorecam.model.columns import POSITIVE, SIDES
 
@@ -50,16 +49,20 @@ class ScoreCAM:
     Args:
         model: the network.
         target_layers: layers as modules; the maps of several are averaged.
-        reshape_transform: not supported, nor needed: `b u v k` layouts are recognised.
+        reshape_transform: a function from a layer's output to its maps, `b k u v`. It is seldom
+            needed, because layouts are found from the network's operations.
     """
 
     batch_size: int = 16
 
     def __init__(
-        self, model: nn.Module, target_layers: list[nn.Module], reshape_transform: None = None
+        self,
+        model: nn.Module,
+        target_layers: list[nn.Module],
+        reshape_transform: Callable[[Any], Tensor] | None = None,
     ) -> None:
-        refuse_argument("reshape_transform", reshape_transform, NAME_THE_LAYER)
-        self.model = scorecam.open_model(model, head="value")
+        reshape = function("reshape_transform", reshape_transform, "a layer's output")
+        self.model = scorecam.open_model(model, head="value", reshape=reshape)
         do = "Give a list of the network's modules."
         self.target_layers = several("target_layers", target_layers, nn.Module, do)
         self.outputs: Any = None

@@ -26,7 +26,6 @@ import scorecam
 from scorecam.base.wording import quoted
 from scorecam.compat.maps import (
     INFERNO,
-    NAME_THE_LAYER,
     PerImage,
     column_of,
     minmax,
@@ -35,7 +34,7 @@ from scorecam.compat.maps import (
 )
 from scorecam.errors import ModelError, SettingError, TargetError
 from scorecam.images.colours import colour
-from scorecam.io.arguments import flag, instance, several, sizes, tensor
+from scorecam.io.arguments import flag, function, instance, several, sizes, tensor
 from scorecam.io.ranges import Real
 
 Layer = nn.Module | str
@@ -54,7 +53,8 @@ class ScoreCAM:
         batch_size: masked images per pass.
         input_shape: ignored; the shape of the input is used.
         enable_hooks: whether inputs are stored from the start.
-        reshape_transform: not supported, nor needed: `b u v k` layouts are recognised.
+        reshape_transform: a function from a layer's output to its maps, `b k u v`. It is seldom
+            needed, because layouts are found from the network's operations.
     """
 
     def __init__(  # noqa: PLR0917  (torchcam's own order)
@@ -64,14 +64,14 @@ class ScoreCAM:
         batch_size: int = 32,
         input_shape: tuple[int, ...] = (3, 224, 224),
         enable_hooks: bool = True,
-        reshape_transform: None = None,
+        reshape_transform: Callable[[Any], Tensor] | None = None,
     ) -> None:
         del input_shape
-        refuse_argument("reshape_transform", reshape_transform, NAME_THE_LAYER)
+        reshape = function("reshape_transform", reshape_transform, "a layer's output")
         single = target_layer is None or isinstance(target_layer, str | nn.Module)
         do = "Give a layer's name, a module, or a list of them."
         layers = [target_layer] if single else several("target_layer", target_layer, object, do)
-        self._model = scorecam.open_model(model, head="value")
+        self._model = scorecam.open_model(model, head="value", reshape=reshape)
         self._cams = [
             scorecam.ScoreCAM(
                 self._model, cast("Layer | None", layer), masking=MASKING, batch_size=batch_size

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from scorecam.backends.pytorch import layers
-from scorecam.backends.pytorch.layers import Place
+from scorecam.backends.pytorch.trace import Place
 from scorecam.base.wording import quoted, reason
 from scorecam.errors import LayerError
 from scorecam.io.arguments import choice

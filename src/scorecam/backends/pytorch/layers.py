@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from torch import nn
 
-from scorecam.backends.pytorch.trace import Step, Trace
+from scorecam.backends.pytorch.trace import Place, Step, Trace
 from scorecam.backends.tracing.maps import Layout
 from scorecam.backends.tracing.path import moved_from
 from scorecam.backends.tracing.uses import Need
@@ -160,31 +159,6 @@ def _representative(group: Sequence[Step], stem: str) -> Step:
 # ── a layer by name ──────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a layer's maps are found in a pass.
-
-    Args:
-        label: the layer's full name.
-        name: of the module.
-        call: which of its calls, from 1.
-        tensor: which of the tensors that the call returns.
-        layout: of the maps; None if the tensor has none.
-        shape: of the tensor.
-        follows_image: whether the tensor depends on the masked image.
-        remark: what the user should know about this layer.
-    """
-
-    label: str
-    name: str
-    call: int
-    tensor: int
-    layout: Layout | None
-    shape: tuple[int, ...]
-    follows_image: bool
-    remark: str
-
-
 def place_of(trace: Trace, layer: str) -> Place | None:
     """Where a layer's maps are; None if it did not run.
 
@@ -193,6 +167,12 @@ def place_of(trace: Trace, layer: str) -> Place | None:
         layer: a module's name, perhaps with `#` and the number of the call. Without it, the last
             call is meant that lies on the path.
     """
+    if layer not in trace.places:
+        trace.places[layer] = _place(trace, layer)
+    return trace.places[layer]
+
+
+def _place(trace: Trace, layer: str) -> Place | None:
     name, _, number = layer.rpartition("#")
     steps = [step for step in trace.steps if step.name == layer]
     if not steps and name and number.isdigit():

@@ -6,7 +6,7 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from types import FunctionType, MethodType
 from typing import Any
@@ -71,6 +71,31 @@ class Step:
         return name == self.name or name.startswith(self.name + ".")
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a layer's maps are found in a pass.
+
+    Args:
+        label: the layer's full name.
+        name: of the module.
+        call: which of its calls, from 1.
+        tensor: which of the tensors that the call returns.
+        layout: of the maps; None if the tensor has none.
+        shape: of the tensor.
+        follows_image: whether the tensor depends on the masked image.
+        remark: what the user should know about this layer.
+    """
+
+    label: str
+    name: str
+    call: int
+    tensor: int
+    layout: Layout | None
+    shape: tuple[int, ...]
+    follows_image: bool
+    remark: str
+
+
 @dataclass(frozen=True, eq=False)
 class Trace:
     """The record of a dry run.
@@ -80,12 +105,14 @@ class Trace:
         steps: those that modules returned, in the order in which the calls finished.
         scores: the nodes of the scores.
         outputs: the nodes of the network's output that the scores are read from.
+        places: the layers that were looked up.
     """
 
     record: Record
     steps: tuple[Step, ...]
     scores: tuple[int, ...]
     outputs: tuple[int, ...]
+    places: dict[str, Place | None] = field(default_factory=dict[str, "Place | None"])
 
     @cached_property
     def path(self) -> Path:
