@@ -38,8 +38,8 @@ test: lint  ## lint, then the tests
 	@$(BIN)/pytest -n 2 --dist worksteal
 
 .PHONY: test-long
-test-long: setup test-lowest  ## the long suites: every disk fault in turn, and five minutes of fuzzing
-	@$(BIN)/pytest -n 2 --dist worksteal -m long
+test-long: setup test-lowest  ## the long suites: disk faults, networks of every family, and five minutes of fuzzing
+	@$(if $(CI),SCORECAM_REQUIRE=families,torchvision )$(BIN)/pytest -n 2 --dist worksteal -m long
 	@$(BIN)/python tests/fuzz/run.py --minutes 5
 
 LOWEST := .venv-lowest

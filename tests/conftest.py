@@ -133,6 +133,13 @@ CAPABILITIES: dict[str, Callable[[], str]] = {
     "peers": functools.partial(_importable, "pytorch_grad_cam", "torchcam.methods"),
     "plot": functools.partial(_importable, "matplotlib"),
     "registry": _registry,
+    "families": functools.partial(
+        _importable,
+        "monai.networks.nets",
+        "segmentation_models_pytorch",
+        "timm",
+        "transformers",
+    ),
     "torchvision": functools.partial(_importable, "torchvision"),
 }
 """Each function returns why the capability is absent, or an empty string if it is present."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -55,17 +56,26 @@ def form_of(trace: Trace) -> Form | None:
     """The form that a network's operations show; None if they show none.
 
     Convolutions and pools slide along the image's axes. Without any, the image's axes are those
-    that the first layer with weights does not sum over.
+    that the first layer with weights does not sum over, and that are kept longest.
 
     Args:
         trace: of a pass with an input as the user gave it.
     """
     sizes = tuple(axis.size for axis in trace.record.nodes[0].axes)
     usual, slid, mixed = set(trace.image_axes), trace.record.slid, trace.record.mixed
-    axes = slid or set(range(1, len(sizes))) - (mixed or set())
+    axes = slid or _kept_longest(trace, mixed or set())
     if usual and axes <= usual:
         axes = usual
     if not axes or mixed is None:
         return None
     others = (size for axis, size in enumerate(sizes) if axis and axis not in axes)
     return Form(tuple(sorted(axes)), tuple(others))
+
+
+def _kept_longest(trace: Trace, mixed: Collection[int]) -> set[int]:
+    """The axes with positions in the last tensor on the path that has any, without the colours."""
+    for node, need in zip(reversed(trace.record.nodes), reversed(trace.path.needs), strict=True):
+        found = {part.axis for axis in node.axes for part in axis.parts if part.positions}
+        if need and found - mixed:
+            return found - mixed
+    return set()

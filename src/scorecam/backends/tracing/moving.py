@@ -27,8 +27,10 @@ def permute(operation: Operation) -> list[Axes]:
 def transpose(operation: Operation) -> list[Axes]:
     """Two axes swapped."""
     axes = list(operation.axes_or_features(operation.first))
-    one = operation.get("dim0", -2) if len(axes) > 1 else 0
-    other = operation.get("dim1", -1) if len(axes) > 1 else 0
+    if len(axes) < 2:
+        return [tuple(axes)]
+    one = operation.get("dim0", operation.get("axis0", -2))
+    other = operation.get("dim1", operation.get("axis1", -1))
     axes[one], axes[other] = axes[other], axes[one]
     return [tuple(axes)]
 
