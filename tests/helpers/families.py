@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-import torchvision_ops
+from tests.helpers import torchvision_ops
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Which networks can be explained, and with which arguments."""

@@ -1,0 +1,107 @@
+"""Explain a network of every family without arguments, and time it.
+
+    python -m benchmarks.compatibility.families
+
+The networks have random weights; they are those of tests/helpers/families.py. Writes
+benchmarks/results/compatibility/families.json, which `compatibility_page` reads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import scorecam
+from benchmarks.common.paths import RESULTS
+from tests.helpers.families import FAMILIES, Family
+
+FILE = RESULTS / "compatibility" / "families.json"
+
+
+def measured(family: Family) -> dict[str, Any]:
+    """One family: its default layer, and seconds for a pass and for a map with the budget fast."""
+    row: dict[str, Any] = {"library": family.library, "family": family.name}
+    row["argument"] = ", ".join(f"{name}=" for name in family.options)
+    try:
+        model = scorecam.open_model(family.network(), **family.options)
+        image = family.image()
+        model.scores(image)
+        began = time.perf_counter()
+        model.scores(image)
+        row["pass"] = time.perf_counter() - began
+        began = time.perf_counter()
+        explanation = scorecam.explain(model, image, 0, budget="fast", runtime="eager")
+        row["map"] = time.perf_counter() - began
+        row["passes"] = explanation.provenance.forward_passes
+        [default] = [layer for layer in scorecam.layers(model, image) if layer.default]
+        row |= {"layer": default.name, "grid": default.grid, "channels": default.channels}
+        row["layout"] = default.layout
+    except scorecam.ScorecamError as error:
+        row["refused"] = str(error)
+    return row
+
+
+# ── networks that cannot be explained ────────────────────────────────────────────────────────────
+
+
+class Flat(nn.Sequential):
+    """A network of fully connected layers."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Flatten(), nn.Linear(3 * 16 * 16, 8), nn.ReLU(), nn.Linear(8, 3))
+
+
+class Cropped(nn.Module):
+    """Looks at the left half of the image only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maps = nn.Sequential(nn.Conv2d(3, 8, 4, stride=4), nn.ReLU())
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.maps(images[..., : images.shape[-1] // 2]).mean((2, 3)))
+
+
+def scripted() -> nn.Module:
+    """A network that runs outside Python."""
+    network = nn.Sequential(nn.Conv2d(3, 8, 4), nn.Flatten(), nn.Linear(8 * 13 * 13, 3))
+    return torch.jit.trace(network.eval(), torch.zeros(1, 3, 16, 16))
+
+
+REFUSED: dict[str, Callable[[], nn.Module]] = {
+    "fully connected layers only": Flat,
+    "a crop of half the image": Cropped,
+    "TorchScript": scripted,
+}
+
+
+def refusal(build: Callable[[], nn.Module]) -> str:
+    """The error for a network that cannot be explained."""
+    try:
+        scorecam.explain(build().eval(), torch.rand(1, 3, 16, 16), 0)
+    except scorecam.ScorecamError as error:
+        return str(error)
+    return ""
+
+
+def main() -> None:
+    """Measure all families and write the results."""
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
+    torch.set_num_threads(2)
+    rows = [measured(family) for family in FAMILIES]
+    refused = {name: refusal(build) for name, build in REFUSED.items()}
+    FILE.parent.mkdir(parents=True, exist_ok=True)
+    FILE.write_text(json.dumps({"families": rows, "refused": refused}, indent=1) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
