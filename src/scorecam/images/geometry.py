@@ -56,13 +56,21 @@ def centre_cut(photo: tuple[int, int], size: tuple[int, int], fraction: float) -
     return float(left), float(top), float(left + wide), float(top + high)
 
 
-def stretch(values: Tensor, start: float, stop: float) -> tuple[Tensor, slice]:
+def stretch(values: Tensor, start: float, stop: float, length: int) -> tuple[Tensor, slice]:
     """The rows of a map that covers [start, stop), resampled to the pixels of an axis.
+
+    If `start` is the larger one, the map is mirrored. Parts beyond the axis are left out.
+
+    Args:
+        length: the number of pixels of the axis.
 
     Returns:
         A row for each pixel that the map touches, and the range of these pixels.
     """
-    first, last = math.floor(start + 1e-6), math.ceil(stop - 1e-6)  # tolerate rounding errors
+    if start > stop:
+        values, start, stop = values.flip(0), stop, start
+    # tolerate rounding errors
+    first, last = max(0, math.floor(start + 1e-6)), min(length, math.ceil(stop - 1e-6))
     pixels = torch.arange(first, last, dtype=torch.float64, device="cpu")
     positions = (pixels + 0.5 - start) * (len(values) / (stop - start)) - 0.5
     positions = positions.clamp(0, len(values) - 1)
@@ -74,10 +82,28 @@ def stretch(values: Tensor, start: float, stop: float) -> tuple[Tensor, slice]:
 
 def pixels_under_centres(
     start: float, stop: float, count: int, length: int
-) -> npt.NDArray[np.intp]:
-    """For each of `count` equal parts of a span: which of `length` pixels its centre is in."""
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
+    """For each of `count` equal parts of a span: which of `length` pixels its centre is in.
+
+    Returns:
+        The nearest pixel, and whether the centre is in it; elsewhere there is no pixel.
+    """
     centres = start + (np.arange(count) + 0.5) * ((stop - start) / count)
-    return centres.astype(np.intp).clip(0, length - 1)
+    inside = (centres >= 0) & (centres < length)
+    return centres.astype(np.intp).clip(0, length - 1), inside
+
+
+def padded(
+    values: npt.NDArray[np.float32], box: Box
+) -> tuple[npt.NDArray[np.float32], tuple[float, float, float, float]]:
+    """Values with zeros around them, so that they contain the box; and the box in them."""
+    rows, columns = values.shape
+    left, top = max(0, math.ceil(-box[0])), max(0, math.ceil(-box[1]))
+    right, bottom = max(0, math.ceil(box[2] - columns)), max(0, math.ceil(box[3] - rows))
+    moved = (box[0] + left, box[1] + top, box[2] + left, box[3] + top)
+    if not any((left, top, right, bottom)):
+        return values, moved
+    return np.pad(values, ((top, bottom), (left, right))), moved
 
 
 def as_boxes(boxes: Tensor | npt.NDArray[Any]) -> Boxes:
