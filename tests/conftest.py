@@ -32,6 +32,8 @@ torch.set_num_threads(1)  # the suite runs in two processes, on machines with tw
 torchvision_ops.define()
 for module in (
     "scorecam.images.geometry",
+    "scorecam.images.placement",
+    "scorecam.images.preprocessing",
     "scorecam.images.preprocess",
     "scorecam.cam",
 ):  # a module comes after those it imports from

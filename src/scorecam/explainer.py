@@ -281,7 +281,9 @@ def explain(
     photo = read(image)
     x = preprocess(photo.image)
     bank = method.bank(x, target)
-    remarks = (*photo.remarks, *bank.provenance.remarks)
+    size = photo.image.size
+    remarks = (*photo.remarks, *preprocess.remarks(size), *bank.provenance.remarks)
+    placed = preprocess.placement(size) is not None
     bank = dataclasses.replace(
         bank,
         view=preprocess.jpeg(photo.image),
@@ -292,8 +294,8 @@ def explain(
         bank.target(column),
         bank.variant(method.settings.variant),
         image=x,
-        photo=photo.image,
-        preprocess=preprocess,
+        photo=photo.image if placed else None,
+        preprocess=preprocess if placed else None,
     )
 
 

@@ -21,7 +21,7 @@ from scorecam.cam import VARIANTS, Masking, Variant
 from scorecam.errors import PhotoError, SettingError
 from scorecam.images.legend import Legend
 from scorecam.images.overlay import overlay, side_by_side
-from scorecam.images.preprocess import Preprocess
+from scorecam.images.preprocessing import Preprocessing
 from scorecam.io.arguments import instance, tensor
 from scorecam.io.arguments import path as as_path
 from scorecam.io.files import write_text
@@ -50,7 +50,8 @@ class Explanation:
         target: the explained column.
         variant: how scores become weights.
         image: the model's input, `c *i`; None if it is not known.
-        photo: the user's photo, RGB and upright; None for a tensor.
+        photo: the user's photo, RGB and upright; None for a tensor, and if it is not known where
+            the input is in the photo.
         preprocess: how the photo became the model's input.
     """
 
@@ -59,7 +60,7 @@ class Explanation:
     variant: Variant
     image: shapes.Image | None = None
     photo: Image.Image | None = None
-    preprocess: Preprocess | None = None
+    preprocess: Preprocessing | None = None
 
     @summary
     def __repr__(self) -> Iterator[str]:
@@ -149,11 +150,14 @@ class Explanation:
         """The heatmap in the photo's own pixels: `h w` float32, 0 outside the model's crop.
 
         Raises:
-            PhotoError: a tensor was explained, so there is no photo.
+            PhotoError: a tensor was explained, so there is no photo; or it is not known where the
+                input is in the photo.
         """
         if self.photo is None or self.preprocess is None:
             raise PhotoError(
-                "There is no photo to show the heatmap on, because a tensor was explained.",
+                "There is no photo to show the heatmap on.",
+                likely="A tensor was explained, or it is not known where the model's input is in "
+                "the photo.",
                 do="Explain a file or a PIL image, or use `heatmap`.",
             )
         return self.preprocess.to_photo(self.heatmap, self.photo.size)

@@ -8,14 +8,18 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+from PIL import Image
 
 from scorecam.cam import Head
-from scorecam.images.preprocess import Preprocess
+from scorecam.images.preprocessing import Preprocessing
 from scorecam.model.labels import Labels
 from scorecam.model.model import Model
 from scorecam.model.readout import Readout
 
 Path = str | os.PathLike[str]
+
+PhotoFunction = Callable[[Image.Image], Any]
+"""A user's transform from a photo to a tensor."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class Options:
     """The options of `open_model`, as the user gave them; their meaning is described there."""
 
     weights: Path | None = None
-    preprocess: Path | Preprocess | None = None
+    preprocess: Path | Preprocessing | PhotoFunction | None = None
     labels: Labels | None = None
     head: Head | Literal["auto"] = "auto"
     output: int | str | Readout | None = None
@@ -31,6 +35,7 @@ class Options:
     layout: str | None = None
     reshape: Callable[[Any], Any] | None = None
     device: str | torch.device | None = None
+    download: bool = False
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,14 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from scorecam.backends.opener import Opener, Options
+from scorecam.backends.opener import Opener, Options, PhotoFunction
 from scorecam.backends.pytorch import opening as pytorch
 from scorecam.backends.zoo import factory, lite, torchvision
 from scorecam.base.wording import quoted
 from scorecam.cam import Head
 from scorecam.errors import ModelError, did_you_mean
-from scorecam.images.preprocess import Preprocess
-from scorecam.io.arguments import function
+from scorecam.images.preprocessing import Preprocessing
+from scorecam.io.arguments import flag, function
 from scorecam.model.labels import Labels
 from scorecam.model.model import Model
 from scorecam.model.readout import Readout
@@ -37,7 +37,7 @@ def open_model(
     model: str | nn.Module,
     *,
     weights: str | os.PathLike[str] | None = None,
-    preprocess: str | os.PathLike[str] | Preprocess | None = None,
+    preprocess: str | os.PathLike[str] | Preprocessing | PhotoFunction | None = None,
     labels: Labels | None = None,
     head: Head | Literal["auto"] = "auto",
     output: int | str | Readout | None = None,
@@ -45,6 +45,7 @@ def open_model(
     layout: str | None = None,
     reshape: Callable[[Any], Any] | None = None,
     device: str | torch.device | None = None,
+    download: bool = False,
 ) -> Model:
     """Open a model.
 
@@ -53,9 +54,10 @@ def open_model(
             a `torch.nn.Module`. It is never changed: with weights or another device, a copy is
             used.
         weights: a safetensors file or a checkpoint; "random" for an untrained network of a spec.
-            Nothing is ever downloaded.
-        preprocess: how a photo becomes the input: "imagenet", a JSON file, or a `Preprocess`.
-            Specs bring their own.
+            Nothing is downloaded without `download`.
+        preprocess: how a photo becomes the input: "imagenet", a JSON file, a `Preprocess`, or your
+            own transform: torchvision's Compose, timm's, an image processor of Hugging Face, or any
+            function from a PIL image to a tensor `c h w`. Specs bring their own.
         labels: one name per column: a list, a dict from index to name or from name to index (as
             `class_to_idx`), a file (one per line, or JSON), or "imagenet". For a model of one
             logit: the names of class 0 and class 1, or only that of class 1, which a positive
@@ -74,6 +76,8 @@ def open_model(
         reshape: a function from the explained layer's output to its maps, `b k *g`, such as
             pytorch-grad-cam's `reshape_transform`. It is seldom needed.
         device: where the model runs; by default, where it is.
+        download: whether weights may be downloaded: those of `timm:NAME`, or `hf:NAME` with a name
+            on Hugging Face's hub.
 
     Raises:
         ModelError: there is no such model, or it cannot be built.
@@ -93,6 +97,7 @@ def open_model(
                 layout=layout,
                 reshape=function("reshape", reshape, "a layer's output"),
                 device=device,
+                download=flag("download", download),
             )
             return opener.open(model, options)
     raise _unknown(model)

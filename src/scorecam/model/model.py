@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from scorecam.base.wording import constructor, excerpt, summary
 from scorecam.cam import Head
 from scorecam.errors import PhotoError
-from scorecam.images.preprocess import Preprocess
+from scorecam.images.preprocessing import Preprocessing
 from scorecam.model.engine import Engine, Probe, Speed
 from scorecam.model.readout import Readout
 from scorecam.shapes import BatchedActivations, BatchedScores, Images
@@ -72,7 +72,7 @@ class Model(ABC):
     """
 
     spec: str
-    preprocess: Preprocess | None
+    preprocess: Preprocessing | None
     names: tuple[str, ...] | None
     head: Head | Literal["auto"]
     remarks: tuple[str, ...]
@@ -101,7 +101,7 @@ class Model(ABC):
     def precision(self) -> str:
         """The number format that it computes in, such as "float32"."""
 
-    def photo_preprocess(self) -> Preprocess:
+    def photo_preprocess(self) -> Preprocessing:
         """How a photo becomes the model's input.
 
         Raises:
@@ -111,9 +111,9 @@ class Model(ABC):
             raise PhotoError(
                 "It is not known how to turn a photo into this model's input.",
                 likely="The model was opened without preprocess=.",
-                do='Use scorecam.open_model(net, preprocess="imagenet"), a JSON file or a '
-                "scorecam.Preprocess (--preprocess on the command line); or explain a tensor that "
-                "is already preprocessed.",
+                do='Use scorecam.open_model(net, preprocess="imagenet"), a JSON file, a '
+                "scorecam.Preprocess or your own transform (--preprocess on the command line); or "
+                "explain a tensor that is already preprocessed.",
             )
         return self.preprocess
 

@@ -12,7 +12,7 @@ from scorecam.datasets.sample import PhotoMask, Sample
 from scorecam.datasets.selection import share
 from scorecam.errors import ModelError
 from scorecam.images.photo import read
-from scorecam.images.preprocess import Preprocess
+from scorecam.images.preprocessing import Preprocessing
 from scorecam.metrics.metric import Truth
 from scorecam.model.scorer import Scorer
 from scorecam.runs.record import ClassScore
@@ -104,7 +104,7 @@ def prepare_photo(sample: Sample, setup: Setup) -> PreparedPhoto:
         truth=truth,
         share=covered,
         group=group,
-        remarks=stored.remarks,
+        remarks=(*stored.remarks, *preprocess.remarks(photo.size)),
     )
 
 
@@ -137,9 +137,11 @@ def _share(
 
 
 def _truth(
-    sample: Sample, mask: PhotoMask | None, preprocess: Preprocess, size: tuple[int, int]
+    sample: Sample, mask: PhotoMask | None, preprocess: Preprocessing, size: tuple[int, int]
 ) -> Truth:
     """Where the objects of the labelled class are in the input."""
+    if preprocess.placement(size) is None:
+        return Truth(why="It is not known where the model's input is in the photo.")
     boxes = sample.boxes(sample.label)
     return Truth(
         preprocess.boxes_to_input(torch.tensor(boxes, dtype=torch.float32), size)

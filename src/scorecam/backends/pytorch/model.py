@@ -34,7 +34,7 @@ from scorecam.backends.tracing.recording import tensors_in
 from scorecam.base.wording import quoted
 from scorecam.cam import Head
 from scorecam.errors import LayerError, ModelError, ScorecamError, TargetError, did_you_mean
-from scorecam.images.preprocess import Preprocess
+from scorecam.images.preprocessing import Preprocessing
 from scorecam.model.engine import Engine, Probe, Speed
 from scorecam.model.model import Inputs, Layer, Model, WhiteBox
 from scorecam.model.readout import Readout, find_scores, read
@@ -75,7 +75,7 @@ class TorchModel(WhiteBox):
 
     module: nn.Module
     spec: str
-    preprocess: Preprocess | None = None
+    preprocess: Preprocessing | None = None
     names: tuple[str, ...] | None = None
     head: Head | Literal["auto"] = "auto"
     readout: Readout = find_scores

@@ -17,6 +17,8 @@ from scorecam.backends.weights import load_weights
 from scorecam.base.wording import LONGEST_PARAGRAPH, one_line, quoted, reason
 from scorecam.errors import SettingError
 from scorecam.images.preprocess import Preprocess
+from scorecam.images.preprocessing import Preprocessing
+from scorecam.images.transform import Transform
 from scorecam.io.arguments import instance
 from scorecam.model.columns import check_head
 from scorecam.model.labels import read_labels
@@ -42,7 +44,7 @@ class Built:
     """
 
     module: nn.Module
-    preprocess: Preprocess | None = None
+    preprocess: Preprocessing | None = None
     names: tuple[str, ...] | None = None
     remarks: tuple[str, ...] = ()
 
@@ -101,8 +103,10 @@ def _attribute(module: nn.Module) -> str:
     return WRAPPERS.get(type(module).__name__, "") if by_torch else ""
 
 
-def _preprocess(value: Any) -> Preprocess:
-    return value if isinstance(value, Preprocess) else Preprocess.load(value)
+def _preprocess(value: Any) -> Preprocessing:
+    if isinstance(value, Preprocessing):
+        return value
+    return Transform(value) if callable(value) else Preprocess.load(value)
 
 
 def _on_device(module: nn.Module, device: str | torch.device | None, *, shared: bool) -> nn.Module:
