@@ -12,7 +12,7 @@ from torch import nn
 
 from scorecam.backends.opener import Opener, Options, PhotoFunction
 from scorecam.backends.pytorch import opening as pytorch
-from scorecam.backends.zoo import factory, lite, torchvision
+from scorecam.backends.zoo import factory, hf, lite, timm, torchvision
 from scorecam.base.wording import quoted
 from scorecam.cam import Head
 from scorecam.errors import ModelError, did_you_mean
@@ -27,6 +27,8 @@ __all__ = ["as_model", "open_model"]
 OPENERS: tuple[Opener, ...] = (
     lite.OPENER,
     torchvision.OPENER,
+    timm.OPENER,
+    hf.OPENER,
     factory.OPENER,  # takes any NAME:NAME, so it comes after the other specs
     pytorch.OPENER,
 )
@@ -50,9 +52,9 @@ def open_model(
     """Open a model.
 
     Args:
-        model: a spec ("lite0", "lite1", "lite2", "torchvision:NAME", "package.module:factory"), or
-            a `torch.nn.Module`. It is never changed: with weights or another device, a copy is
-            used.
+        model: a spec ("lite0", "lite1", "lite2", "torchvision:NAME", "timm:NAME", "hf:FOLDER",
+            "package.module:factory"), or a `torch.nn.Module`. It is never changed: with weights or
+            another device, a copy is used.
         weights: a safetensors file or a checkpoint; "random" for an untrained network of a spec.
             Nothing is downloaded without `download`.
         preprocess: how a photo becomes the input: "imagenet", a JSON file, a `Preprocess`, or your

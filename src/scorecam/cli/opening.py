@@ -36,6 +36,7 @@ def open_model(options: ModelOptions, *, quiet: bool = False) -> Model:
             labels=options.labels,
             head=check_head(options.head),
             device=options.device,
+            download=options.download,
         )
     for remark in () if quiet else model.remarks:
         print_message(remark)

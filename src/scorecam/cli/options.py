@@ -17,7 +17,8 @@ ModelOption = Annotated[
     str | None,
     typer.Option(
         "--model",
-        help=f"{', '.join(BUNDLED_MODELS)}, torchvision:NAME, or package.module:factory. "
+        help=f"{', '.join(BUNDLED_MODELS)}, torchvision:NAME, timm:NAME, hf:FOLDER, or "
+        "package.module:factory. "
         f"[default: {DEFAULT_MODEL}]",
         show_default=False,
     ),
@@ -41,6 +42,12 @@ DeviceOption = Annotated[
 ]
 
 
+DownloadOption = Annotated[
+    bool,
+    typer.Option("--download", help="Download the weights of timm:NAME, or hf:NAME from the hub."),
+]
+
+
 @dataclass(frozen=True)
 class ModelOptions:
     """Which model to open, and how."""
@@ -51,6 +58,7 @@ class ModelOptions:
     labels: LabelsOption = None
     head: HeadOption = "auto"
     device: DeviceOption = None
+    download: DownloadOption = False
 
 
 # ── the explanation ──────────────────────────────────────────────────────────────────────────

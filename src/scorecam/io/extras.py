@@ -32,8 +32,8 @@ def require(module: str, extra: str, purpose: str) -> Any:
     try:
         importlib.import_module(package)  # as `import` does: its submodules may be loaded already
         return importlib.import_module(module)
-    except ImportError as error:
-        absent = (error.name or "").partition(".")[0] == package
+    except (ImportError, RuntimeError) as error:  # torchvision for another torch: RuntimeError
+        absent = (getattr(error, "name", None) or "").partition(".")[0] == package
         absent &= isinstance(error, ModuleNotFoundError)
         what = "is not installed" if absent else f"cannot be imported ({reason(error)})"
         raise MissingExtra(

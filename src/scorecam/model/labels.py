@@ -54,7 +54,7 @@ def read_labels(labels: Labels) -> tuple[str, ...]:
     try:
         text = read_text(path, LIST)
         names = _from_json(parse_json(text)) if path.suffix == ".json" else _from_lines(text)
-        _check(names)
+        check_names(names)
     except SettingError as error:
         what = f"The class names cannot be read: {error.what}"
         raise SettingError(what, likely=error.likely, do=do) from error
@@ -68,7 +68,7 @@ def read_labels(labels: Labels) -> tuple[str, ...]:
     return names
 
 
-def _check(names: Sequence[str]) -> None:
+def check_names(names: Sequence[str]) -> None:
     """Refuse names that cannot be printed or written.
 
     Raises:

@@ -14,6 +14,12 @@ def state_of(weights: Path) -> State:
     return {} if weights == "random" else read_state(weights)
 
 
+def rows_of(state: State, name: str) -> int | None:
+    """The rows of the weight of this name under any prefix, such as "module."; None without one."""
+    found = sorted((key for key in state if f".{key}".endswith(f".{name}")), key=len)
+    return len(state[found[0]]) if found and state[found[0]].ndim > 1 else None
+
+
 def with_fitting_names(built: Built, classes: int) -> Built:
     """The same without class names, if the weights have another number of classes."""
     if built.names is None or classes == len(built.names):

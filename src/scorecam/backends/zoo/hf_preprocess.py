@@ -1,0 +1,124 @@
+"""The preprocessing of a Hugging Face folder, from its preprocessor_config.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from PIL import Image
+
+from scorecam.base.wording import reason
+from scorecam.errors import ModelError, ScorecamError, SettingError
+from scorecam.images.preprocess import Interpolation, Preprocess
+from scorecam.images.preprocessing import Preprocessing
+from scorecam.images.transform import Transform
+from scorecam.io.reading import Kind, read_json
+
+FILE = Kind("a preprocessor_config.json that transformers wrote", 2**20, ModelError)
+
+_FILTERS: Mapping[int, Interpolation] = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
+
+_TRIED = ((400, 300), (300, 500), (393, 300))
+"""(width, height) of pictures that are compared. In the last one, a centre falls between pixels."""
+
+_LEVELS = 2.5
+"""Of 255: by how much pixels may differ. Resizing a tensor differs from Pillow by one or two."""
+
+
+def preprocess_of(transformers: Any, folder: Path) -> tuple[Preprocessing | None, list[str]]:
+    """How photos become inputs, and remarks.
+
+    A plain resize, crop and normalisation becomes a `Preprocess`, if its pixels are those of
+    transformers' own image processor. Otherwise that processor is used.
+
+    Raises:
+        ModelError: the file is damaged.
+    """
+    if not (folder / "preprocessor_config.json").is_file():
+        return None, ["The folder has no preprocessor_config.json; pass preprocess= for photos."]
+    values = read_json(folder / "preprocessor_config.json", FILE)
+    if not isinstance(values, dict):
+        raise ModelError("preprocessor_config.json is not an object.", do=f"Give {FILE.name}.")
+    plain = cast("dict[str, Any]", values)
+    try:
+        processor = transformers.AutoImageProcessor.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+        own = Transform(processor)
+    except Exception as error:  # noqa: BLE001  unknown processors, missing libraries, damaged values
+        simple = _simple(plain.get)
+        cause = error.what if isinstance(error, ScorecamError) else reason(error)
+        how = "its preprocessor_config.json was read without it" if simple else "pass preprocess="
+        return simple, [f"transformers could not make the image processor ({cause}); {how}."]
+    simple = _simple(lambda key: getattr(processor, key, None))
+    return (simple if simple is not None and _alike(simple, own) else own), []
+
+
+def _alike(simple: Preprocess, own: Preprocessing) -> bool:
+    """Whether both give the same pixels for pictures of several shapes."""
+    random = np.random.default_rng(0)
+    for width, height in _TRIED:
+        grain = random.integers(0, 256, (height // 20, width // 20, 3), dtype=np.uint8)
+        photo = Image.fromarray(grain).resize((width, height), Image.Resampling.BICUBIC)
+        one, other = simple(photo), own(photo)
+        if one.shape != other.shape:
+            return False
+        limit = _LEVELS / 255 / simple.colours()[1]
+        if ((one - other).abs() > limit).any():
+            return False
+    return True
+
+
+def _simple(get: Any) -> Preprocess | None:
+    """A resize, a crop and a normalisation; None if the settings describe something else.
+
+    Args:
+        get: from the name of a setting to its value, or None.
+    """
+    size, crop = _sides(get("size")), _sides(get("crop_size"))
+    if get("do_resize") is False or size is None or get("do_pad"):
+        return None
+    fit, fraction, input_size = "squash", 1.0, size
+    if get("do_center_crop"):
+        if crop is None or crop[0] != crop[1] or size[1] is not None or crop[0] > size[0]:
+            return None
+        fit, fraction, input_size = "resize_crop", crop[0] / size[0], crop
+    if input_size[1] is None or get("resample") not in _FILTERS:
+        return None
+    black, step = _scale(get)
+    try:
+        return Preprocess(
+            size=cast("tuple[int, int]", input_size),
+            fit=fit,  # type: ignore[arg-type]
+            fraction=fraction,
+            mean=tuple(-value / by for value, by in zip(black, step, strict=True)),
+            std=tuple(1 / by for by in step),
+            interpolation=_FILTERS[get("resample")],
+        )
+    except (SettingError, ZeroDivisionError):
+        return None
+
+
+def _sides(size: Any) -> tuple[int, int | None] | None:
+    """(height, width); (short side, None) for a resize that keeps the shape; None if unknown."""
+    if isinstance(size, int):
+        return size, size
+    get = size.get if isinstance(size, Mapping) else lambda key: getattr(size, key, None)
+    height, width, short = get("height"), get("width"), get("shortest_edge")
+    if isinstance(height, int) and isinstance(width, int):
+        return height, width
+    return (short, None) if isinstance(short, int) and not get("longest_edge") else None
+
+
+def _scale(get: Any) -> tuple[list[float], list[float]]:
+    """The value of black, and the difference of white to it, of each colour."""
+    factor = get("rescale_factor") if get("do_rescale") is not False else 1.0
+    white = 255 * (1 / 255 if factor is None else float(factor))
+    mean, std = get("image_mean"), get("image_std")
+    if get("do_normalize") is False or mean is None or std is None:
+        mean, std = [0.0] * 3, [1.0] * 3
+    means = [float(value) for value in (mean if isinstance(mean, list | tuple) else [mean] * 3)]
+    stds = [float(value) for value in (std if isinstance(std, list | tuple) else [std] * 3)]
+    return [-m / s for m, s in zip(means, stds, strict=True)], [white / s for s in stds]
