@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import nn
@@ -61,33 +61,33 @@ def _module(timm: Any, name: str, options: Options) -> tuple[nn.Module, list[str
                 do="Pass a file with weights= (--weights), or download=True (--download) for "
                 'timm\'s own; or weights="random" for an untrained network.',
             )
-        return _made(timm, name, pretrained=True), []
+        return _made_by(timm.create_model, name, pretrained=True), []
     state = state_of(options.weights)
-    usual = timm.models.get_pretrained_cfg(name)
+    usual = _made_by(timm.models.get_pretrained_cfg, name)
     classifier = getattr(usual, "classifier", None)
     last = classifier if isinstance(classifier, str) else (classifier or ("",))[0]
     classes = rows_of(state, f"{last}.weight") if last else None
     changed = {} if classes is None else {"num_classes": classes}
-    module = _made(timm, name, pretrained=False, **changed)
+    module = _made_by(timm.create_model, name, pretrained=False, **changed)
     remarks = load_state(module, state)
     if classes not in (None, getattr(usual, "num_classes", classes)):
         remarks.append(f"The weights have {classes} classes, so the model was built with them.")
     return module, remarks
 
 
-def _made(timm: Any, name: str, **options: Any) -> nn.Module:
-    """The network as timm makes it.
+def _made_by(function: Callable[..., Any], name: str, **options: Any) -> Any:
+    """What a function of timm makes of a network's name.
 
     Raises:
-        ModelError: timm fails, for example because a download fails.
+        ModelError: it fails, for example because a download fails.
     """
     try:
-        return timm.create_model(name, **options)
+        return function(name, **options)
     except Exception as error:  # a constructor or a download may raise anything
         raise ModelError(
             f"timm could not make {quoted(name)}: {type(error).__name__}: {reason(error)}",
-            likely="The download failed." if options["pretrained"] else "",
-            do=f"Check that timm.create_model({name!r}) works.",
+            likely="The download failed." if options.get("pretrained") else "",
+            do=f"Check that timm.create_model({quoted(name)}) works.",
         ) from error
 
 
