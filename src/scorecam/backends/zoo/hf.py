@@ -126,7 +126,7 @@ def _module(
     """
     kinds: Mapping[str, Any] = transformers.CONFIG_MAPPING
     kind = values.get("model_type")
-    if kind not in kinds:
+    if not isinstance(kind, str) or kind not in kinds:
         raise ModelError(
             f"The installed transformers has no architecture {quoted(kind)}.",
             likely="It needs code from the hub, which is never run, or another version.",
