@@ -281,9 +281,8 @@ def explain(
     photo = read(image)
     x = preprocess(photo.image)
     bank = method.bank(x, target)
-    size = photo.image.size
-    remarks = (*photo.remarks, *preprocess.remarks(size), *bank.provenance.remarks)
-    placed = preprocess.placement(size) is not None
+    placed = preprocess.placement(photo.image.size) is not None
+    remarks = *photo.remarks, *preprocess.remarks(photo.image.size), *bank.provenance.remarks
     bank = dataclasses.replace(
         bank,
         view=preprocess.jpeg(photo.image),

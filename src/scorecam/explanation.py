@@ -50,8 +50,7 @@ class Explanation:
         target: the explained column.
         variant: how scores become weights.
         image: the model's input, `c *i`; None if it is not known.
-        photo: the user's photo, RGB and upright; None for a tensor, and if it is not known where
-            the input is in the photo.
+        photo: the user's, RGB and upright; None for a tensor, or if the input's place is unknown.
         preprocess: how the photo became the model's input.
     """
 
@@ -150,14 +149,12 @@ class Explanation:
         """The heatmap in the photo's own pixels: `h w` float32, 0 outside the model's crop.
 
         Raises:
-            PhotoError: a tensor was explained, so there is no photo; or it is not known where the
-                input is in the photo.
+            PhotoError: a tensor was explained, or the input's place in the photo is unknown.
         """
         if self.photo is None or self.preprocess is None:
             raise PhotoError(
                 "There is no photo to show the heatmap on.",
-                likely="A tensor was explained, or it is not known where the model's input is in "
-                "the photo.",
+                likely="A tensor was explained, or the input's place in the photo is unknown.",
                 do="Explain a file or a PIL image, or use `heatmap`.",
             )
         return self.preprocess.to_photo(self.heatmap, self.photo.size)

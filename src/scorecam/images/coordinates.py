@@ -18,7 +18,7 @@ from torch import Tensor
 
 from scorecam.images.placement import Placement
 
-Floats = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.floating[Any]]
 Levels = Callable[[Tensor], Floats]
 """From an output (c, h, w) to the grey level, (h, w), in [0, 1], of the picture that it shows."""
 

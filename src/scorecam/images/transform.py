@@ -158,8 +158,7 @@ def _as_tensor(value: Any, name: str) -> Tensor:
         value = cast("list[Any]", value)[0]
     if isinstance(value, np.ndarray) and value.dtype.kind in "fui":
         value = torch.as_tensor(np.ascontiguousarray(value))
-    dense = isinstance(value, Tensor) and value.layout == torch.strided and not value.is_complex()
-    if not dense or value.is_meta or value.is_quantized:
+    if not isinstance(value, Tensor) or not _is_plain(value):
         raise SettingError(
             f"The transform {excerpt(name)} returns {_kind(value)}, not a tensor.",
             likely="It ends before the photo becomes a tensor." if _is_picture(value) else "",
@@ -178,6 +177,12 @@ def _as_tensor(value: Any, name: str) -> Tensor:
             do="Check its normalisation: a standard deviation may be 0.",
         )
     return image.clone()
+
+
+def _is_plain(value: Tensor) -> bool:
+    """Whether it has numbers that can be read: it is dense, real and not quantised."""
+    special = value.is_complex() or value.is_meta or value.is_quantized
+    return value.layout == torch.strided and not special
 
 
 def _kind(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -48,11 +48,11 @@ def preprocess_of(transformers: Any, folder: Path) -> tuple[Preprocessing | None
         )
         own = Transform(processor)
     except Exception as error:  # noqa: BLE001  unknown processors, missing libraries, damaged values
-        simple = _simple(plain.get)
+        simple = _simple(_reader(plain))
         cause = error.what if isinstance(error, ScorecamError) else reason(error)
         how = "its preprocessor_config.json was read without it" if simple else "pass preprocess="
         return simple, [f"transformers could not make the image processor ({cause}); {how}."]
-    simple = _simple(lambda key: getattr(processor, key, None))
+    simple = _simple(_reader(processor))
     return (simple if simple is not None and _alike(simple, own) else own), []
 
 
@@ -71,7 +71,18 @@ def _alike(simple: Preprocess, own: Preprocessing) -> bool:
     return True
 
 
-def _simple(get: Any) -> Preprocess | None:
+def _reader(values: Any) -> Callable[[str], Any]:
+    """A function from a name to the value, or None, in a dict or an object."""
+
+    def read(name: str) -> Any:
+        if isinstance(values, Mapping):
+            return cast("Mapping[str, Any]", values).get(name)
+        return getattr(values, name, None)
+
+    return read
+
+
+def _simple(get: Callable[[str], Any]) -> Preprocess | None:
     """A resize, a crop and a normalisation; None if the settings describe something else.
 
     Args:
@@ -105,14 +116,14 @@ def _sides(size: Any) -> tuple[int, int | None] | None:
     """(height, width); (short side, None) for a resize that keeps the shape; None if unknown."""
     if isinstance(size, int):
         return size, size
-    get = size.get if isinstance(size, Mapping) else lambda key: getattr(size, key, None)
+    get = _reader(size)
     height, width, short = get("height"), get("width"), get("shortest_edge")
     if isinstance(height, int) and isinstance(width, int):
         return height, width
     return (short, None) if isinstance(short, int) and not get("longest_edge") else None
 
 
-def _scale(get: Any) -> tuple[list[float], list[float]]:
+def _scale(get: Callable[[str], Any]) -> tuple[list[float], list[float]]:
     """The value of black, and the difference of white to it, of each colour."""
     factor = get("rescale_factor") if get("do_rescale") is not False else 1.0
     white = 255 * (1 / 255 if factor is None else float(factor))

@@ -93,8 +93,6 @@ def _made_by(function: Callable[..., Any], name: str, **options: Any) -> Any:
 
 def _preprocess(timm: Any, module: nn.Module) -> Preprocessing:
     """The preprocessing of timm's own configuration, with which it evaluates the network."""
-    from timm.data import create_transform
-
     config: Mapping[str, Any] = timm.data.resolve_model_data_config(module)
     size: tuple[int, int] = tuple(config["input_size"][1:])
     # timm rounds down where it resizes, so the fraction is that of its own whole numbers.
@@ -104,7 +102,7 @@ def _preprocess(timm: Any, module: nn.Module) -> Preprocessing:
     square = size[0] == size[1] if fit == "resize_crop" else whole == size
     known = config["interpolation"] in ("bilinear", "bicubic", "nearest", "lanczos")
     if fit is None or not square or not known or len(config["mean"]) not in (1, 3):
-        return Transform(create_transform(**config, is_training=False))
+        return Transform(timm.data.create_transform(**config, is_training=False))
     return Preprocess(
         size=size,
         fit=fit,  # type: ignore[arg-type]
