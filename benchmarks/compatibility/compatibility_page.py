@@ -23,9 +23,9 @@ random weights, often in a small configuration. It is explained with the image a
 scorecam.explain(net, image)
 ```
 
-`make test-long` explains every network of this page, and checks the grid against the architecture's,
-and that a bright spot in the image changes the maps at its own place (a few networks spread it:
-`SPREAD` in tests/backends/test_families.py).
+`make test-long` explains every network of this page. It checks the grid against that of the
+architecture, and that a bright spot in the image changes the maps at its own place (a few networks
+spread it: `SPREAD` in tests/backends/test_families.py).
 
 The default layer is the last block that every path from the masked image to the scores passes
 through. The network runs once while its operations are recorded: they say which tensors depend on
@@ -34,9 +34,9 @@ windows and channels last need no argument, and class tokens, auxiliary classifi
 gates are never taken for the maps. `scorecam layers` prints all of this for a network.
 
 Verdict: ✓, explained without an argument; *argument*, its output is not one score per class, and
-`open_model(net, output=...)` says which numbers are; *refused*, with the reason. Seconds are for one
-map with the budget `fast` and PyTorch on two CPU cores, next to those of a single forward pass. They
-are rough.
+`open_model(net, output=...)` says which numbers are; *refused*, with the reason. Seconds are for a
+single forward pass, and for one map with the budget `fast`, with PyTorch on two CPU cores. Other
+work ran at the same time, so they are rough.
 """
 
 REFUSED = """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -72,7 +71,7 @@ def form_of(trace: Trace) -> Form | None:
     return Form(tuple(sorted(axes)), tuple(others))
 
 
-def _kept_longest(trace: Trace, mixed: Collection[int]) -> set[int]:
+def _kept_longest(trace: Trace, mixed: set[int]) -> set[int]:
     """The axes with positions in the last tensor on the path that has any, without the colours."""
     for node, need in zip(reversed(trace.record.nodes), reversed(trace.path.needs), strict=True):
         found = {part.axis for axis in node.axes for part in axis.parts if part.positions}
