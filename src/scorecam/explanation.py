@@ -162,8 +162,7 @@ class Explanation:
     def overlay(self) -> Image.Image:
         """The heatmap drawn on the photo, with the model's crop outlined, and a legend.
 
-        For a tensor or a bank from a file, it is drawn on the model's input if that is known, and
-        on grey otherwise.
+        Without a photo, it is drawn on the model's input if that is known, and on grey otherwise.
 
         Raises:
             PhotoError: the image is not two-dimensional.

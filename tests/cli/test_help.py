@@ -66,9 +66,10 @@ def test_a_group_of_options_arrives_as_one_object() -> None:
     run = with_option_groups(command)
 
     assert list(inspect.signature(run).parameters) == [
-        *("model", "weights", "preprocess", "labels", "head", "device", "other")
+        *("model", "weights", "preprocess", "labels", "head", "device", "download", "other")
     ]
     options = {"weights": None, "preprocess": None, "labels": None, "head": "auto"}
+    options["download"] = False
     assert run(model="lite1", device="cpu", other=7, **options) == 7
 
 

@@ -144,7 +144,7 @@ def _fitted(centres: Floats, positions: Floats, length: int, margin: float) -> _
     kept = _between(positions, margin, length)
     lag = max(1, len(centres) // 8)
     both = kept[lag:] & kept[:-lag]
-    if both.sum() < _FEWEST:
+    if both.sum() < 2:
         return None
     steps = (positions[lag:] - positions[:-lag]) / (centres[lag:] - centres[:-lag])
     slope = float(np.median(steps[both]))
