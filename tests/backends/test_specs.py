@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -389,6 +391,34 @@ def test_a_folder_without_weights_says_what_to_do(folder: Path) -> None:
     (folder / "model.safetensors.index.json").write_text("{}")
     with pytest.raises(WeightsError, match=r"several files.*max_shard_size"):
         scorecam.open_model(f"hf:{folder}")
+
+
+OFFLINE = """
+import os, sys
+import torchvision_ops; torchvision_ops.define()
+before = dict(os.environ)
+events = []
+sys.addaudithook(lambda event, args: events.append(event) if event in (
+    "socket.connect", "socket.getaddrinfo", "subprocess.Popen", "os.system") else None)
+import scorecam
+scorecam.open_model(sys.argv[1])
+scorecam.open_model("timm:resnet18", weights="random")
+changed = {k: v for k, v in os.environ.items() if before.get(k) != v}
+print(events, changed, before.keys() - os.environ)
+"""
+
+
+@families
+def test_opening_by_name_connects_to_nothing_and_keeps_the_environment(folder: Path) -> None:
+    helpers = str(Path(__file__).parents[1] / "helpers")
+    done = subprocess.run(
+        [sys.executable, "-c", OFFLINE, f"hf:{folder}"],
+        env=os.environ | {"PYTHONPATH": helpers},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.returncode) == ("[] {} set()\n", 0), done.stderr
 
 
 @families
