@@ -35,8 +35,8 @@ gates are never taken for the maps. `scorecam layers` prints all of this for a n
 
 Verdict: ✓, explained without an argument; *argument*, its output is not one score per class, and
 `open_model(net, output=...)` says which numbers are; *refused*, with the reason. Seconds are for a
-single forward pass, and for one map with the budget `fast`, with PyTorch on two CPU cores. Other
-work ran at the same time, so they are rough.
+single forward pass, and for a first map of 8 masks (13 to 20 passes, one of them recorded), with
+PyTorch on two CPU cores. Other work ran at the same time, so they are rough.
 """
 
 REFUSED = """

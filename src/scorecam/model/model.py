@@ -51,7 +51,7 @@ class Layer:
     layout: str
     default: bool
     why: str
-    on_path: bool
+    on_path: bool = True
 
     __repr__ = constructor
 
