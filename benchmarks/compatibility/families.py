@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 import scorecam
 from benchmarks.common.paths import RESULTS
+from tests.helpers import torchvision_ops
 from tests.helpers.families import FAMILIES, Family
 
 MASKS = 8
@@ -99,6 +100,7 @@ def main() -> None:
     argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args()
+    torchvision_ops.define()
     torch.set_num_threads(2)
     rows: list[dict[str, Any]] = []
     for family in FAMILIES:

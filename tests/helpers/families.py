@@ -1,7 +1,7 @@
 """Networks of many families with random weights: each is explained without any argument.
 
 They come from timm, transformers, torchvision, segmentation-models-pytorch and MONAI, in small
-configurations where the library allows it.
+configurations where the library allows it. Torchvision must be importable: see torchvision_ops.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ from typing import Any
 
 import torch
 from torch import nn
-
-from tests.helpers import torchvision_ops
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,6 @@ class Family:
 
     def network(self) -> nn.Module:
         """The network in evaluation mode, with seeded weights."""
-        torchvision_ops.define()
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             torch.manual_seed(0)

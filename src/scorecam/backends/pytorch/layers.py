@@ -80,6 +80,8 @@ def _why_not(trace: Trace, step: Step, layout: Layout) -> str:
         "one cell: nothing to locate": math.prod(layout.grid) == 1,
         "its positions are not used afterwards, only its other tokens": trace.need(step)
         is Need.EXTRAS,
+        "keys and values of attention": step.node is not None
+        and trace.path.only_attended(step.node),
         "the output itself": step.node in trace.path.outputs,
         "other paths to the scores lead around it": not trace.on_every_path(step),
     }
@@ -103,6 +105,7 @@ def _suits(trace: Trace, step: Step) -> bool:
         and trace.need(step) is Need.ALL
         and step.node not in trace.path.outputs
         and not step.is_pool
+        and not (step.node is not None and trace.path.only_attended(step.node))
     )
 
 

@@ -149,7 +149,7 @@ def _whole(parts: Sequence[Part]) -> Part | None:
             return None
         whole = joined
     low, high = sorted((whole.first, whole.last))
-    near = max(abs(low), abs(high - 1)) <= 1 / whole.size + 1e-6
+    near = max(abs(low), abs(high - 1)) <= 0.5 / whole.size - 1e-6
     return whole if near else None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from scorecam.backends.tracing import operations
 from scorecam.backends.tracing.recording import Node, Record
@@ -11,6 +12,10 @@ from scorecam.backends.tracing.uses import Need
 
 STOPS = operations.CONVOLVES | operations.LINEAR | operations.PRODUCTS | operations.ATTENTION
 """Operations that compute new features."""
+
+ATTENDS = operations.PRODUCTS | operations.ATTENTION
+PASSED_ON = operations.VIEWS | {"layer_norm", "native_layer_norm", "rms_norm", "mul"}
+"""Operations that queries, keys and values pass through."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,27 @@ class Path:
     cuts: frozenset[int]
     outputs: frozenset[int]
     scores: frozenset[int]
+
+    @cached_property
+    def _readers(self) -> dict[int, list[int]]:
+        """For each node, the nodes on the path that read it."""
+        found: dict[int, list[int]] = {}
+        for i, node in enumerate(self.record.nodes):
+            for edge in node.edges:
+                if edge.use.need(self.needs[i]):
+                    found.setdefault(edge.source, []).append(i)
+        return found
+
+    def only_attended(self, i: int) -> bool:
+        """Whether a node is only read as a query, key or value of attention."""
+        ahead = list(self._readers.get(i, ()))
+        for reader in ahead:
+            node = self.record.nodes[reader]
+            if node.name in PASSED_ON:
+                ahead += self._readers.get(reader, ())
+            elif len(node.edges) < 2 or node.name not in ATTENDS:
+                return False
+        return bool(ahead)
 
     def separate(self, nodes: Collection[int]) -> bool:
         """Whether every way from the image to the scores passes through one of these nodes."""
