@@ -112,9 +112,9 @@ Increase and localisation are means over 200 composites, deletion and insertion 
 Intervals resample cut-outs. The rows "not used" leave out the photos on which `consensus` and the
 candidates below were chosen. `centred` itself was found on 12 photos of Lite0, among eight recipes,
 before this study; which ones is not recorded, so no row of Lite0 is entirely free of that choice.
-Lite1 and Lite2 took no part in it. Of Lite1, only the 60 photos are measured. *mean* is the
-control: the plain mean of the activations, which is Score-CAM with equal weights. What a map adds
-to it is what its weights are worth.
+Lite1 and Lite2 took no part in it. Of Lite1, only the 60 photos are measured; natural
+photographs are measured on Lite0 alone. *mean* is the control: the plain mean of the activations,
+which is Score-CAM with equal weights. What a map adds to it is what its weights are worth.
 """
 
 

@@ -28,7 +28,7 @@ from scorecam.model.model import Inputs, Layer, Model, TargetSpec
 from scorecam.model.runtimes import Precision, Runtime
 from scorecam.model.target import check_target
 from scorecam.model.variants import check_variant, name_of
-from scorecam.scoring.banks import make_bank, make_banks
+from scorecam.scoring.banks import make_bank, make_banks, with_target
 from scorecam.scoring.progress import Progress
 from scorecam.settings import Settings
 from scorecam.shapes import Heatmaps, Images
@@ -151,7 +151,10 @@ class ScoreCAM:
         targets = _one_per_image(target, len(x) if tensor(x).ndim else 1)
         for each in targets:
             check_target(self.model, None if callable(each) else each)  # before the model may run
-        images, model = fitted(x, self.model, single=False, run=self.layer is None)
+        first = targets[0] if targets else None
+        same = callable(first) and all(each is first for each in targets)
+        model = with_target(self.model, first) if same and callable(first) else self.model
+        images, model = fitted(x, model, single=False, run=self.layer is None)
         return self._maps(model, images, targets)
 
     def bank(self, image: Inputs, target: TargetSpec = None) -> ScoreBank:
@@ -274,7 +277,8 @@ def explain(
         bank = method.bank(image, target)
         x = None
         if isinstance(image, Tensor):
-            x = one_image(image, method.model, run=layer is None)[0][0]
+            asked = with_target(method.model, target) if callable(target) else method.model
+            x = one_image(image, asked, run=layer is None)[0][0]
         variant = bank.variant(method.settings.variant)
         return Explanation(bank, bank.target(column), variant, x)
     preprocess = method.model.photo_preprocess()

@@ -327,11 +327,13 @@ def test_a_binary_head_has_two_columns_that_sum_to_one() -> None:
     ],
     ids=lambda x: f"{tuple(x.shape)} {x.dtype}",
 )
-def test_an_invalid_batch_is_refused_before_any_pass(network: Network, x: Tensor) -> None:
+def test_an_invalid_batch_is_refused_after_one_try_at_most(network: Network, x: Tensor) -> None:
     spy = Spy(network)
     with pytest.raises(scorecam.SettingError, match="input"):
         scorecam.ScoreCAM(spy, "network.norm")(x)
-    assert spy.seen == []
+    # With another number of axes, one image shows whether the network takes such a form.
+    others = x.is_floating_point() and x.ndim != 4
+    assert [len(batch) for batch in spy.seen] == ([1] if others else [])
 
 
 def test_explain_takes_one_image_with_or_without_its_batch_axis(

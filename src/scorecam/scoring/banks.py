@@ -42,7 +42,9 @@ def make_bank(
         images, models = model.split_inputs(image)
         images, model = one_image(images, model, run=False)[0], models[0]
     else:
-        if not callable(target):
+        if callable(target):
+            model = with_target(model, target)
+        else:
             check_target(model, target)  # before the model may run
         images, model = one_image(image, model, run=layer is None)
     [bank] = make_banks(model, images, [target], layer=layer, settings=settings, progress=progress)
@@ -65,13 +67,18 @@ def make_banks(
         targets: one per image: classes, or the same function for all of them.
     """
     if callable(targets[0]):
-        model = model.with_readout(_OneNumber(targets[0]))
+        model = with_target(model, targets[0])
     for target in targets:
         if not callable(target):
             check_target(model, target)
     name = model.find_layer(layer, images)
     columns = [None if callable(target) else target for target in targets]
     return score(model, images, columns, layer=name, settings=settings, progress=progress)
+
+
+def with_target(model: Model, target: Readout) -> Model:
+    """The model with a target function in place of its readout."""
+    return model.with_readout(_OneNumber(target))
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
+
+import torch
 
 from scorecam.backends.pytorch.trace import Build, Trace
 from scorecam.backends.pytorch.views import Views
 
 TRACES = 16
 """Dry runs that are kept: a target function may be another object in every call."""
+
+
+@dataclass(frozen=True)
+class TraceKey:
+    """What a dry run depends on besides the network.
+
+    Args:
+        size: of the image, colours included.
+        readout: identifies the readout and the other inputs.
+        alive: keeps them alive, so that their ids stay unique.
+    """
+
+    size: torch.Size
+    readout: tuple[Hashable, ...]
+    alive: object = field(compare=False)
+
+    @classmethod
+    def of(cls, size: torch.Size, readout: tuple[object, ...]) -> TraceKey:
+        """The key; what has no hash is told apart by identity."""
+        return cls(size, tuple(map(_hashable, readout)), readout)
+
+
+def _hashable(value: object) -> Hashable:
+    try:
+        hash(value)
+    except TypeError:
+        return id(value)
+    return value
+
+
+@dataclass(frozen=True)
+class KnownTrace:
+    """A dry run of a network.
+
+    Args:
+        build: the structure that the network had.
+        trace: the record.
+    """
+
+    build: Build
+    trace: Trace
 
 
 @dataclass(eq=False)
@@ -25,12 +69,10 @@ class NetworkCache:
     """
 
     views: Views = field(default_factory=Views)
-    traces: dict[object, tuple[Build, Trace]] = field(
-        default_factory=dict[object, tuple[Build, Trace]]
-    )
+    traces: dict[TraceKey, KnownTrace] = field(default_factory=dict[TraceKey, "KnownTrace"])
     channels_last: bool = True
 
-    def keep_trace(self, key: object, build: Build, trace: Trace) -> None:
+    def keep_trace(self, key: TraceKey, build: Build, trace: Trace) -> None:
         """Keep a dry run; of many, only the last."""
-        traces = {**self.traces, key: (build, trace)}
+        traces = {**self.traces, key: KnownTrace(build, trace)}
         self.traces = dict(list(traces.items())[-TRACES:])

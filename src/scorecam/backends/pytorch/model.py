@@ -21,7 +21,7 @@ from scorecam.backends.pytorch.activations import (
     name_of,
 )
 from scorecam.backends.pytorch.belonging import calls_for
-from scorecam.backends.pytorch.cache import NetworkCache
+from scorecam.backends.pytorch.cache import NetworkCache, TraceKey
 from scorecam.backends.pytorch.forms import form_of
 from scorecam.backends.pytorch.inputs import Call, may_belong, one_by_one, split_inputs
 from scorecam.backends.pytorch.last_step import LastStepWatcher
@@ -173,8 +173,11 @@ class TorchModel(WhiteBox):
 
         The readout counts: it decides which parts of the network the scores depend on.
         """
-        known = self.cache.traces.get((images.shape[1:], self.readout_key))
-        return known[1] if known and known[0] == build(self.module) else None
+        known = self.cache.traces.get(self._trace_key(images))
+        return known.trace if known and known.build == build(self.module) else None
+
+    def _trace_key(self, images: Images) -> TraceKey:
+        return TraceKey.of(images.shape[1:], self.readout_key)
 
     def find_layer(self, layer: object, images: Images) -> str:
         check_readable(self.module)
@@ -226,9 +229,9 @@ class TorchModel(WhiteBox):
         def score(network: nn.Module, inputs: Tensor) -> BatchedScores:
             with contextlib.nullcontext() if watched is None else self._kept(network, watched):
                 if record:
-                    trace, output = self._recorded(network, inputs)
+                    trace, scores = self._recorded(network, inputs)
                     traces.append(trace)
-                    return read(output, self.readout, len(images))
+                    return scores()
                 return read(self.call(network, inputs), self.readout, len(images))
 
         memory = self.memory_format(images)
@@ -242,21 +245,31 @@ class TorchModel(WhiteBox):
             return self._pass(images, watched, record=record)
         finally:
             for trace in traces[-1:]:  # the pass may have built lazy layers
-                key = images.shape[1:], self.readout_key
-                self.cache.keep_trace(key, build(self.module), trace)
+                self.cache.keep_trace(self._trace_key(images), build(self.module), trace)
         return scores.detach().clone()  # outside inference mode: an ordinary tensor
 
-    def _recorded(self, network: nn.Module, images: Images) -> tuple[Trace, Any]:
-        """The record of a pass, and the network's output."""
+    def _recorded(
+        self, network: nn.Module, images: Images
+    ) -> tuple[Trace, Callable[[], BatchedScores]]:
+        """The record of a pass, and a function that returns its scores, or raises why not."""
+        found: list[BatchedScores | ScorecamError] = []
 
         def scores_in(output: Any) -> Any:
             try:
-                return read(output, self.readout, len(images))
-            except ScorecamError:  # the layers of other networks can be listed too
+                found.append(read(output, self.readout, len(images)))
+            except ScorecamError as error:  # the layers of other networks can be listed too
+                found.append(error)
                 return next(tensors_in(output), None)
+            return found[0]
+
+        def scores() -> BatchedScores:
+            [result] = found
+            if isinstance(result, ScorecamError):
+                raise result
+            return result
 
         ours = self._runner.own_calls(network)
-        return watch(network, images, self.call, scores_in, ours=ours)
+        return watch(network, images, self.call, scores_in, ours=ours), scores
 
     def last_step(self, images: Images) -> tuple[BatchedScores, str]:
         try:
@@ -294,7 +307,7 @@ class TorchModel(WhiteBox):
         return choice.choose(self, speed, probe)
 
     @property
-    def readout_key(self) -> object:
+    def readout_key(self) -> tuple[object, ...]:
         """Differs between models that read the same network in different ways."""
         call = self.call
         alone = not call.own and not call.shared

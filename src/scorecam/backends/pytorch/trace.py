@@ -7,7 +7,6 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from types import FunctionType, MethodType
 from typing import Any
 
@@ -19,6 +18,7 @@ from scorecam.backends.tracing.operations import POOLS
 from scorecam.backends.tracing.path import Path, moved_from, path
 from scorecam.backends.tracing.recording import Record, Recorder, tensors_in
 from scorecam.backends.tracing.uses import Need
+from scorecam.base.cached_property import cached_property
 
 Build = tuple[tuple[Any, ...], ...]
 """A network's structure: what decides which modules run."""
@@ -171,7 +171,7 @@ def watch(
     call: Callable[[nn.Module, Tensor], Any],
     scores_of: Callable[[Any], Any],
     ours: Callable[[], bool] = lambda: True,
-) -> tuple[Trace, Any]:
+) -> Trace:
     """Run the module once, and record its calls and the operations on the masked image.
 
     Args:
@@ -180,9 +180,6 @@ def watch(
         call: how it is called.
         scores_of: finds the scores in its output.
         ours: whether the current call belongs to this run; other threads may call the module too.
-
-    Returns:
-        The record, and the network's output.
     """
     recorder = Recorder(images)
     calls = _Calls(recorder, ours)
@@ -204,7 +201,7 @@ def watch(
     read = {edge.source for node in later for edge in node.edges} | set(ends)
     # Networks of transformers also return what they computed on the way: nobody reads it.
     outputs = tuple(node for node in _nodes(recorder, output) if node in read)
-    return Trace(recorder.record, tuple(calls.steps), ends, outputs), output
+    return Trace(recorder.record, tuple(calls.steps), ends, outputs)
 
 
 class _Calls:

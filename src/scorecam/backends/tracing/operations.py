@@ -17,8 +17,8 @@ from scorecam.backends.tracing.operation import Operation, Rule
 
 def axes_of_results(operation: Operation) -> Sequence[Axes]:
     """The axes of each result of an operation."""
-    rule = RULES.get(operation.name, computing.elementwise)
-    found = rule(operation)
+    axes_after = RULES.get(operation.name, computing.elementwise)
+    found = axes_after(operation)
     return [
         axes if sizes_of(axes) == tuple(result.shape) else ax.all_unknown(result.shape)
         for axes, result in zip(found, operation.results, strict=True)

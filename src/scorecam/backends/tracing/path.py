@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from scorecam.backends.tracing import operations
 from scorecam.backends.tracing.recording import Node, Record
 from scorecam.backends.tracing.uses import Need
+from scorecam.base.cached_property import cached_property
 
 STOPS = operations.CONVOLVES | operations.LINEAR | operations.PRODUCTS | operations.ATTENTION
 """Operations that compute new features."""
