@@ -37,9 +37,12 @@ demo: setup  ## explain the bundled photo with the bundled model; results in out
 test: lint  ## lint, then the tests
 	@$(BIN)/pytest -n 2 --dist worksteal
 
+# What CI must not skip.
+NEEDED := families,torchvision
+
 .PHONY: test-long
 test-long: setup test-lowest  ## the long suites: disk faults, networks of every family, and five minutes of fuzzing
-	@$(if $(CI),SCORECAM_REQUIRE=families,torchvision )$(BIN)/pytest -n 2 --dist worksteal -m long
+	@$(if $(CI),SCORECAM_REQUIRE=$(NEEDED)) $(BIN)/pytest -n 2 --dist worksteal -m long
 	@$(BIN)/python tests/fuzz/run.py --minutes 5
 
 LOWEST := .venv-lowest
