@@ -275,10 +275,7 @@ def explain(
     column = None if callable(target) else target
     if isinstance(image, Tensor | Mapping | Sequence) and not isinstance(image, str | bytes):
         bank = method.bank(image, target)
-        x = None
-        if isinstance(image, Tensor):
-            asked = with_target(method.model, target) if callable(target) else method.model
-            x = one_image(image, asked, run=layer is None)[0][0]
+        x = _as_image(image, method, target)
         variant = bank.variant(method.settings.variant)
         return Explanation(bank, bank.target(column), variant, x)
     preprocess = method.model.photo_preprocess()
@@ -300,6 +297,14 @@ def explain(
         photo=photo.image if placed else None,
         preprocess=preprocess if placed else None,
     )
+
+
+def _as_image(image: Any, method: ScoreCAM, target: TargetSpec) -> Images | None:
+    """A tensor that was explained as `c *i`; None for several inputs."""
+    if not isinstance(image, Tensor):
+        return None
+    model = with_target(method.model, target) if callable(target) else method.model
+    return one_image(image, model, run=method.layer is None)[0][0]
 
 
 def layers(model: Model | nn.Module, image: Tensor | None = None) -> list[Layer]:
