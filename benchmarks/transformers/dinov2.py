@@ -33,7 +33,6 @@ from scorecam.methods.names import parse_methods
 from scorecam.metrics.faithfulness import Deletion, Insertion, Recognition
 from scorecam.metrics.localisation import Energy
 from scorecam.metrics.metric import Metric
-from scorecam.runs.progress import RunProgress
 
 LAYERS = {
     "blocks.10": "the last block's input",
@@ -46,8 +45,9 @@ VARIANTS = tuple(f"scorecam:variant={name}" for name in ("centred", "official", 
 GRAD_CAM, SCORE_CAM = "grad-cam:GradCAM", "grad-cam:ScoreCAM"
 WITHOUT_LAYER = ("rollout", "uniform", "centre")
 OUTCOMES = ("energy_mask", "insertion", "deletion", "average_drop", "average_increase")
-FEW, STEPS = 20, 25
-"""Photos of the first part, and steps of the deletion and insertion curves."""
+FEW, AT_ONCE, STEPS = 20, 4, 25
+"""Photos of the first part, photos measured on one layer before the next layer, and steps of the
+deletion and insertion curves."""
 
 METRICS: tuple[Metric, ...] = (
     Recognition(),
@@ -104,26 +104,27 @@ def methods(kind: str, model: scorecam.Model) -> list[Method]:
 
 
 def measure(model: scorecam.Model, name: str, dataset: Dataset, work: Path) -> None:
-    """Measure one part, or what is missing of it."""
-    part = PARTS[name]
-    layers = [FIRST] if part.kind == "controls" else list(LAYERS)
-    for layer in layers:
-        title, began = f"{name}-{layer}", time.perf_counter()
+    """Measure one part, or what is missing of it.
 
-        def report(progress: RunProgress, title: str = title, began: float = began) -> None:
+    A few photos are measured on every layer before the next few, so that an unfinished part has the
+    same photos for all layers.
+    """
+    part, began = PARTS[name], time.perf_counter()
+    shards = -(-len(dataset) // AT_ONCE)
+    for shard in range(1, shards + 1):
+        for layer in [FIRST] if part.kind == "controls" else LAYERS:
+            summary = scorecam.evaluate(
+                model,
+                dataset,
+                methods(part.kind, model),
+                METRICS,
+                out=work / f"{name}-{layer}",
+                layer=layer,
+                shard=(shard, shards),
+                gallery=False,
+            )
             minutes = (time.perf_counter() - began) / 60
-            print(f"{title} {progress.done}/{progress.total} {minutes:.1f} min", flush=True)
-
-        scorecam.evaluate(
-            model,
-            dataset,
-            methods(part.kind, model),
-            METRICS,
-            out=work / title,
-            layer=layer,
-            gallery=False,
-            progress=report,
-        )
+            print(f"{name} {layer}: {summary.done} photos, {minutes:.1f} min", flush=True)
 
 
 # ── results ──────────────────────────────────────────────────────────────────────────────────────
