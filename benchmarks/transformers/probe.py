@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 from collections import defaultdict
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import scorecam
+from benchmarks.common.paths import RESULTS
 from benchmarks.paper.reproduced import cut_outs
 from benchmarks.transformers import weights
 from scorecam import Preprocess
@@ -142,8 +144,10 @@ def columns(dataset: Dataset) -> Tensor:
 # ── fitting ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def fit(plain: Tensor, mirrored: Tensor, truth: Tensor, labels: tuple[str, ...]) -> Probe:
-    """The probe with the penalty that cross-validation prefers.
+def fit(
+    plain: Tensor, mirrored: Tensor, truth: Tensor, labels: tuple[str, ...]
+) -> tuple[Probe, float]:
+    """The probe with the penalty that cross-validation prefers, and this penalty.
 
     Args:
         plain, mirrored: features of the same photos and of their mirror images, `n k`.
@@ -161,7 +165,8 @@ def fit(plain: Tensor, mirrored: Tensor, truth: Tensor, labels: tuple[str, ...])
             losses[penalty] += float(functional.cross_entropy(scores, truth[out])) / FOLDS
     best = min(losses, key=losses.__getitem__)
     print("loss by penalty:", {penalty: round(loss, 3) for penalty, loss in losses.items()})
-    return _fitted(torch.cat([plain, mirrored]), truth.repeat(2), labels, best)
+    both = torch.cat([plain, mirrored])
+    return _fitted(both, truth.repeat(2), labels, best), best
 
 
 def _fitted(rows: Tensor, truth: Tensor, labels: tuple[str, ...], penalty: float) -> Probe:
@@ -199,13 +204,18 @@ def main() -> None:
     print(f"largest difference to the file's tokens: {apart:.1e}")
     plain, mirrored = (features(network, fitting.samples, mirrored=each) for each in (False, True))
     labels = tuple(str(label) for label in fitting.classes)
-    probe = fit(plain, mirrored, columns(fitting), labels)
+    probe, penalty = fit(plain, mirrored, columns(fitting), labels)
     FILE.parent.mkdir(parents=True, exist_ok=True)
     tensors = {"weight": probe.weight.contiguous(), "bias": probe.bias}
     safetensors.torch.save_file(tensors, FILE, {"labels": " ".join(labels)})
     found = probe.predictions(features(network, held_out.samples, mirrored=False))
     right = int((found == columns(held_out)).sum())
+    report = {"fitted": len(fitting), "held_out": len(held_out), "right": right}
+    report |= {"penalty": penalty, "difference": apart}
     print(f"{len(fitting)} photos for fitting, {right} of {len(held_out)} held-out photos right")
+    file = RESULTS / "transformers/probe.json"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -11,11 +11,14 @@ import pytest
 from benchmarks.paper import centred_page, claims_page, discrimination_page, reproduction_page
 from benchmarks.speed import speed_page
 from benchmarks.training import training_page
+from benchmarks.transformers import transformers_page
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("script", [centred_page, discrimination_page, speed_page, training_page])
+@pytest.mark.parametrize(
+    "script", [centred_page, discrimination_page, speed_page, training_page, transformers_page]
+)
 def test_a_page_equals_the_one_written_from_the_results(script: ModuleType) -> None:
     name = script.__name__.rpartition(".")[2].removesuffix("_page")
 
