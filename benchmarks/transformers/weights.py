@@ -6,6 +6,7 @@ decoder that is not used here. The package need not be importable, only found.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from pathlib import Path
 from typing import Any
@@ -121,8 +122,7 @@ class _Graph:
 
         The file computes its position embeddings from those of larger images.
         """
-        import openvino
-
+        openvino: Any = importlib.import_module("openvino")
         if images is None:
             images = torch.zeros(1, 3, SIDE, SIDE)
         part = openvino.Model([self.operations[name].output(0)], self.model.get_parameters())
