@@ -1,0 +1,1 @@
+"""Maps of a transformer with real weights."""

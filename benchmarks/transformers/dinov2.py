@@ -42,6 +42,7 @@ LAYERS = {
 }
 FIRST = next(iter(LAYERS))
 VARIANTS = tuple(f"scorecam:variant={name}" for name in ("centred", "official", "consensus"))
+CENTRED = VARIANTS[0]
 GRAD_CAM, SCORE_CAM = "grad-cam:GradCAM", "grad-cam:ScoreCAM"
 WITHOUT_LAYER = ("rollout", "uniform", "centre")
 OUTCOMES = ("energy_mask", "insertion", "deletion", "average_drop", "average_increase")
@@ -134,16 +135,19 @@ def results(work: Path, photos: Path) -> dict[str, Any]:
     """The means by layer and method, and the differences of `centred`, on the finished photos."""
     shows = cut_outs(photos)
     found: dict[str, Any] = {"curve steps": STEPS, "layers": {}, "controls": {}}
-    runs = {layer: _loaded(work, layer, shows) for layer in LAYERS}
+    loaded = {layer: _loaded(work, layer, shows) for layer in LAYERS}
+    runs = {layer: run for layer, run in loaded.items() if CENTRED in run.values}
     for layer, run in runs.items():
         names = [name for name in (*VARIANTS, GRAD_CAM, SCORE_CAM) if name in run.values]
         found["layers"][layer] = {
             "about": list(run.about),
             "means": {name: _means(run, name) for name in names},
-            "minus": _minus(run, [*names, *WITHOUT_LAYER]),
+            "minus": _minus(run, [*names, *(name for name in WITHOUT_LAYER if name in run.values)]),
         }
-    any_run = next(iter(runs.values()))
-    found["controls"] = {name: _means(any_run, name) for name in WITHOUT_LAYER}
+    controls = next(iter(loaded.values()))
+    found["controls"] = {
+        name: _means(controls, name) for name in WITHOUT_LAYER if name in controls.values
+    }
     found["between layers"] = _between(runs)
     return found
 
@@ -183,7 +187,7 @@ def _between(runs: dict[str, Run]) -> dict[str, Any]:
     for name in VARIANTS:
         here = runs[FIRST].values.get(name, {})
         found[name] = {}
-        for layer in list(LAYERS)[1:]:
+        for layer in list(runs)[1:]:
             values = {"here": here, "there": runs[layer].values.get(name, {})}
             both = replace(runs[FIRST], values=values)
             found[name][layer] = {

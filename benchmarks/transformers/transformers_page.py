@@ -14,16 +14,18 @@ from benchmarks.common.markdown import table
 from benchmarks.common.paths import DOCS, RESULTS
 from benchmarks.paper.reproduction_tables import LOWER, TITLES
 from benchmarks.transformers.dinov2 import (
+    CENTRED,
+    FEW,
     FIRST,
     GRAD_CAM,
     LAYERS,
     OUTCOMES,
     SCORE_CAM,
     VARIANTS,
+    WITHOUT_LAYER,
 )
 
 Results = Mapping[str, Any]
-CENTRED = VARIANTS[0]
 NAMES = {
     **{name: f"`{name.rpartition('=')[2]}`" for name in VARIANTS},
     GRAD_CAM: "grad-cam's Grad-CAM",
@@ -149,9 +151,32 @@ def verdict(gap: Mapping[str, Any], outcome: str) -> str:
 def conclusions(results: Results) -> str:
     """Sentences from the numbers."""
     lines = [_best_layers(results, name) for name in VARIANTS]
-    lines += [_layer_against(results, layer) for layer in list(LAYERS)[1:]]
-    lines += [_rivals(results, layer) for layer in LAYERS]
+    layers = list(results["layers"])
+    lines += [_layer_against(results, layer) for layer in layers[1:]]
+    lines += [_rivals(results, layer) for layer in layers]
     return "\n".join(f"* {line}" for line in lines) + "\n"
+
+
+def missing(results: Results, photos: int) -> str:
+    """What is not measured yet, or on fewer photos than planned; "" if nothing is missing."""
+    layers = results["layers"]
+    lines = [f"`{layer}`: nothing yet" for layer in LAYERS if layer not in layers]
+    planned = {**dict.fromkeys((*VARIANTS, GRAD_CAM), photos), SCORE_CAM: FEW}
+    planned_rows = [(layer, name, wanted) for layer in layers for name, wanted in planned.items()]
+    for layer, name, wanted in planned_rows:
+        done = _measured(layers[layer]["means"], name)
+        if done < wanted:
+            lines.append(f"`{layer}`: {NAMES[name]} on {done} of {wanted} photos")
+    for name in WITHOUT_LAYER:
+        done = _measured(results["controls"], name)
+        if done < photos:
+            lines.append(f"{NAMES[name]} on {done} of {photos} photos")
+    return "".join(f"* {line}\n" for line in lines)
+
+
+def _measured(means: Mapping[str, Any], name: str) -> int:
+    """The photos of a method."""
+    return means[name]["insertion"]["n"] if name in means else 0
 
 
 def _best_layers(results: Results, name: str) -> str:
@@ -166,7 +191,7 @@ def _best_layers(results: Results, name: str) -> str:
         best = choose(means.values())
         winners = [f"`{layer}`" for layer, mean in means.items() if mean == best]
         parts.append(f"{_plain(outcome)} {' and '.join(winners)}")
-    return f"The best mean of {NAMES[name]}, by layer: {', '.join(parts)}."
+    return f"The layer with the best mean of {NAMES[name]}: {', '.join(parts)}."
 
 
 def _layer_against(results: Results, layer: str) -> str:
@@ -196,6 +221,13 @@ def _plain(outcome: str) -> str:
 
 
 # ── the page ─────────────────────────────────────────────────────────────────────────────────────
+
+MISSING = """## Not measured yet
+
+The run is not finished. Every number below is for the finished photos. An interval of a few photos
+is not reliable, so nothing can be concluded yet where `n` is far below the number of held-out
+photos.
+"""
 
 CONCLUSIONS = """## Conclusions
 
@@ -235,9 +267,14 @@ def page() -> str:
         accuracy=probe["right"] / probe["held_out"],
         steps=results["curve steps"],
     )
-    parts = [head, CONCLUSIONS, conclusions(results), BETWEEN]
+    parts = [head]
+    if lacking := missing(results, probe["held_out"]):
+        parts += [MISSING, lacking]
+    parts += [CONCLUSIONS, conclusions(results), BETWEEN]
     parts += [between_table(results["between layers"])]
-    parts += [CONTROLS, means_table(results["controls"]), MEANS]
+    if results["controls"]:
+        parts += [CONTROLS, means_table(results["controls"])]
+    parts += [MEANS]
     for layer, found in results["layers"].items():
         parts += [_layer_title(layer), f"Runs: {'; '.join(found['about'])}.\n"]
         parts += [means_table(found["means"])]
