@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from scorecam.backends.tracing.mode import QuietMode
 
 STEPS = {
     "softmax": "softmax",
@@ -54,16 +55,12 @@ SAME_NUMBERS = frozenset(
 """Operations that move numbers, and change them by rounding at most."""
 
 
-class LastStepWatcher(TorchDispatchMode):
+class LastStepWatcher(QuietMode):
     """Within its context, remembers which tensors hold the results of a softmax or a sigmoid."""
 
     def __init__(self) -> None:
         super().__init__()
         self._made: dict[int, tuple[Tensor, str]] = {}  # with the tensor: an id may be used again
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # torch would import its compiler, which starts processes and writes files
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from weakref import WeakKeyDictionary
 
 from torch import nn
 
@@ -23,8 +24,17 @@ from scorecam.model.model import Layer
 # ── candidates and the default ───────────────────────────────────────────────────────────────────
 
 
+_LISTED: WeakKeyDictionary[Trace, list[Layer]] = WeakKeyDictionary()
+
+
 def candidates(trace: Trace) -> list[Layer]:
     """The layers with a grid, one per tensor, in the order they run; one is the default."""
+    if trace not in _LISTED:
+        _LISTED[trace] = _found(trace)
+    return list(_LISTED[trace])
+
+
+def _found(trace: Trace) -> list[Layer]:
     steps = [step for step in _blocks(trace) if step.name]
     chosen = _default(trace, steps)
     return [

@@ -195,12 +195,12 @@ class TorchModel(WhiteBox):
 
     def activations(self, images: Images, layer: str) -> tuple[BatchedActivations, BatchedScores]:
         check_readable(self.module)
-        record = self._known_trace(images) is None
+        trace = self._known_trace(images)
         # A copy of the images: some networks write into their input.
         outputs: list[Any] = []
         name = layers.module_name(layer, self.module)
-        scores = self._pass(images.clone(), _Watched(name, outputs), record=record)
-        place = layers.place_of(self._trace(images), layer)
+        scores = self._pass(images.clone(), _Watched(name, outputs), record=trace is None)
+        place = layers.place_of(trace or self._trace(images), layer)
         if place is None or len(outputs) < place.call:
             raise LayerError(
                 f"The layer {quoted(layer)} did not run.",

@@ -148,6 +148,11 @@ def resampled(axis: Axis, size: int) -> Axis:
     return Axis((replace(part, size=size, first=first, last=last),))
 
 
+def all_resampled(axes: Sequence[Axis], sizes: Sequence[int]) -> Axes:
+    """Each axis after such an operation."""
+    return tuple(resampled(axis, size) for axis, size in zip(axes, sizes, strict=True))
+
+
 def sliced(axis: Axis, start: int, stop: int, step: int = 1) -> Axis:
     """The entries from `start` to `stop`."""
     size = len(range(start, stop, step))

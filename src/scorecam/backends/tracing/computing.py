@@ -38,6 +38,11 @@ def unchanged(operation: Operation) -> list[Axes]:
 
 def transform(operation: Operation) -> list[Axes]:
     """Attention with its products, `b n c`: new features for each token."""
+    return _with_new_features(operation)
+
+
+def _with_new_features(operation: Operation) -> list[Axes]:
+    """The first result has other features along the last axis; the other results are statistics."""
     first, *others = unchanged(operation)
     return [(*first[:-1], ax.features(operation.result.shape[-1])), *others]
 
@@ -102,8 +107,7 @@ def factors(operation: Operation) -> tuple[Tensor, Tensor]:
 
 def linear(operation: Operation) -> list[Axes]:
     """New features, summed over the last axis."""
-    axes = operation.axes_or_features(operation.first)
-    return [(*axes[:-1], ax.features(operation.result.shape[-1]))]
+    return _with_new_features(operation)
 
 
 def attention(operation: Operation) -> list[Axes]:
@@ -118,9 +122,7 @@ def attention(operation: Operation) -> list[Axes]:
 
 def recurrent(operation: Operation) -> list[Axes]:
     """The steps of the sequence stay, and each has new features."""
-    axes = operation.axes_or_features(operation.first)
-    first = (*axes[:-1], ax.features(operation.result.shape[-1]))
-    return [first, *(ax.all_unknown(result.shape) for result in operation.results[1:])]
+    return _with_new_features(operation)
 
 
 # ── sliding over positions ───────────────────────────────────────────────────────────────────────
@@ -131,10 +133,7 @@ def slide(operation: Operation) -> list[Axes]:
     axes = operation.axes_or_features(operation.first)
     shape = operation.result.shape
     kept = len(shape) - slid(operation)
-    found = (
-        *axes[:kept],
-        *(ax.resampled(a, n) for a, n in zip(axes[kept:], shape[kept:], strict=True)),
-    )
+    found = (*axes[:kept], *ax.all_resampled(axes[kept:], shape[kept:]))
     return [found for _ in operation.results]
 
 
@@ -151,19 +150,14 @@ def convolve(operation: Operation) -> list[Axes]:
     weight = operation.get("weight")
     spatial = weight.ndim - 2 if isinstance(weight, Tensor) else len(shape) - 2
     outer = len(shape) - spatial - 1
-    moved = zip(axes[-spatial:], shape[-spatial:], strict=True)
-    found = (
-        *axes[:outer],
-        ax.features(shape[outer]),
-        *(ax.resampled(axis, size) for axis, size in moved),
-    )
-    return [found]
+    places = ax.all_resampled(axes[-spatial:], shape[-spatial:])
+    return [(*axes[:outer], ax.features(shape[outer]), *places)]
 
 
 def shuffle(operation: Operation) -> list[Axes]:
     """`pixel_shuffle` and its inverse: features become positions in between."""
     axes, shape = operation.axes_or_features(operation.first), operation.result.shape
-    places = (ax.resampled(axis, n) for axis, n in zip(axes[-2:], shape[-2:], strict=True))
+    places = ax.all_resampled(axes[-2:], shape[-2:])
     return [(*axes[:-3], ax.features(shape[-3]), *places)]
 
 
@@ -176,7 +170,7 @@ def warp(operation: Operation) -> list[Axes]:
 def fourier(operation: Operation) -> list[Axes]:
     """A Fourier transform; its inverse gives the positions back."""
     axes, shape = operation.axes_or_features(operation.first), operation.result.shape
-    return [tuple(ax.resampled(axis, size) for axis, size in zip(axes, shape, strict=True))]
+    return [ax.all_resampled(axes, shape)]
 
 
 def as_real(operation: Operation) -> list[Axes]:

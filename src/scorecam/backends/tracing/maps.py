@@ -111,13 +111,12 @@ def channels_first(shape: Sequence[int], count: int) -> Layout | None:
     if len(shape) != count + 2:
         return None
     sizes = tuple(shape[1:])
-    return Layout(
-        shape=sizes,
-        extras=((0, 0),) * len(sizes),
-        factors=sizes,
-        order=tuple(range(len(sizes))),
-        grid=sizes[1:],
-    )
+    return _plain(sizes, tuple(range(len(sizes))), sizes[1:])
+
+
+def _plain(sizes: tuple[int, ...], order: tuple[int, ...], grid: tuple[int, ...]) -> Layout:
+    """The layout of a tensor without other tokens and without axes that combine several."""
+    return Layout(sizes, ((0, 0),) * len(sizes), factors=sizes, order=order, grid=grid)
 
 
 def _pure(axis: Axis, located: Callable[[Part], bool]) -> bool:
@@ -161,10 +160,4 @@ def _single_cell(axes: Axes, count: int) -> Layout | None:
         return None
     channels = longer[0] if longer else 0
     rest = (i for i in range(len(sizes)) if i != channels)
-    return Layout(
-        shape=sizes,
-        extras=((0, 0),) * len(sizes),
-        factors=sizes,
-        order=(channels, *rest),
-        grid=(1,) * count,
-    )
+    return _plain(sizes, (channels, *rest), (1,) * count)

@@ -214,7 +214,7 @@ def im2col(operation: Operation) -> list[Axes]:
         (sizes[i] + 2 * padding[i] - dilation[i] * (kernel[i] - 1) - 1) // stride[i] + 1
         for i in range(2)
     ]
-    places = tuple(ax.resampled(axis, n) for axis, n in zip(axes[-2:], counts, strict=True))
+    places = ax.all_resampled(axes[-2:], counts)
     blocks = ax.reshaped(places, (counts[0] * counts[1],))
     return [(*axes[:-3], ax.features(operation.result.shape[-2]), *blocks)]
 
@@ -225,7 +225,7 @@ def col2im(operation: Operation) -> list[Axes]:
     parts = axes[-1].parts
     size = operation.result.shape[-2:]
     if len(parts) == 2 and not axes[-1].extras:
-        places = tuple(ax.resampled(Axis((part,)), n) for part, n in zip(parts, size, strict=True))
+        places = ax.all_resampled([Axis((part,)) for part in parts], size)
     else:
         places = tuple(map(ax.unknown, size))
     return [(*axes[:-2], ax.features(operation.result.shape[-3]), *places)]

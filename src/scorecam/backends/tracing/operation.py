@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from scorecam.backends.tracing import axes as ax
 from scorecam.backends.tracing.axes import Axes
@@ -41,7 +42,7 @@ class Operation:
     @property
     def tensors(self) -> list[Tensor]:
         """The tensors among the arguments, those in lists included."""
-        return list(_tensors(self.arguments.values()))
+        return [leaf for leaf in tree_leaves(self.arguments) if isinstance(leaf, Tensor)]
 
     @property
     def first(self) -> Tensor:
@@ -54,14 +55,6 @@ class Operation:
     def axes_or_features(self, tensor: Tensor) -> Axes:
         found = self.known(tensor)
         return tuple(map(ax.features, tensor.shape)) if found is None else found
-
-
-def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
-    for value in values:
-        if isinstance(value, Tensor):
-            yield value
-        elif isinstance(value, list | tuple):
-            yield from _tensors(cast("Sequence[Any]", value))
 
 
 Rule = Callable[[Operation], Sequence[Axes]]

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from scorecam.backends.tracing import axes as ax
 from scorecam.backends.tracing import operations
 from scorecam.backends.tracing.axes import Axes
+from scorecam.backends.tracing.mode import QuietMode
 from scorecam.backends.tracing.operation import Operation
 from scorecam.backends.tracing.uses import Use, use_of
 
@@ -62,7 +62,7 @@ class Record:
     mixed: set[int] | None = None
 
 
-class Recorder(TorchDispatchMode):
+class Recorder(QuietMode):
     """Within its context, records what is computed from one tensor.
 
     Args:
@@ -75,10 +75,6 @@ class Recorder(TorchDispatchMode):
         self._numbers: Any = WeakTensorKeyDictionary()
         self._written: dict[int, int] = {}
         self._numbers[image] = 0
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # torch would import its compiler, which starts processes and writes files
 
     def node(self, tensor: Tensor) -> int | None:
         """The number of a tensor's node; None if it does not depend on the image."""
