@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from scorecam.backends.opening import open_model
+    from scorecam.backends.pytorch.sliding import sliding_window
     from scorecam.bank.bank import Provenance, ScoreBank
     from scorecam.bank.health import Note
     from scorecam.cam import VARIANTS, Masking, Variant, scaled
@@ -68,6 +69,7 @@ __all__ = [
     "ScoreCAM",
     "ScorecamError",
     "SettingError",
+    "sliding_window",
     "Target",
     "TargetError",
     "Trust",
@@ -81,6 +83,7 @@ __all__ = [
 # Names are imported at first use, so that `scorecam --help` does not wait for torch.
 _HOME = {
     "backends.opening": ("open_model",),
+    "backends.pytorch.sliding": ("sliding_window",),
     "bank.bank": ("Provenance", "ScoreBank"),
     "cam": ("Masking", "VARIANTS", "Variant", "scaled"),
     "errors": tuple(name for name in __all__ if name.endswith(("Error", "Shortage", "Extra"))),

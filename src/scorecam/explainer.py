@@ -20,7 +20,6 @@ from scorecam.budget.plan import BudgetSpec
 from scorecam.cam import Masking, Variant
 from scorecam.errors import SettingError, TargetError
 from scorecam.explanation import Explanation
-from scorecam.images.photo import read
 from scorecam.io.arguments import function, tensor
 from scorecam.model.batches import BatchSize
 from scorecam.model.inputs import check_batch, fitted, is_several, one_image
@@ -278,23 +277,21 @@ def explain(
         x = _as_image(image, method, target)
         variant = bank.variant(method.settings.variant)
         return Explanation(bank, bank.target(column), variant, x)
-    preprocess = method.model.photo_preprocess()
-    photo = read(image)
-    x = preprocess(photo.image)
-    bank = method.bank(x, target)
-    placed = preprocess.placement(photo.image.size) is not None
-    remarks = *photo.remarks, *preprocess.remarks(photo.image.size), *bank.provenance.remarks
-    bank = dataclasses.replace(
-        bank,
-        view=preprocess.jpeg(photo.image),
-        provenance=dataclasses.replace(bank.provenance, remarks=remarks),
-    )
+    stored = method.model.read(image)
+    bank = method.bank(stored.image, target)
+    provenance, preprocess = bank.provenance, method.model.preprocess
+    remarks = *stored.remarks, *provenance.remarks
+    bank = dataclasses.replace(bank, provenance=dataclasses.replace(provenance, remarks=remarks))
+    x = _as_image(stored.image, method, target)
+    if stored.photo is None or preprocess is None:
+        return Explanation(bank, bank.target(column), bank.variant(method.settings.variant), x)
+    placed = preprocess.placement(stored.photo.size) is not None
     return Explanation(
-        bank,
+        dataclasses.replace(bank, view=preprocess.jpeg(stored.photo)),
         bank.target(column),
         bank.variant(method.settings.variant),
-        image=x,
-        photo=photo.image if placed else None,
+        image=stored.image,
+        photo=stored.photo if placed else None,
         preprocess=preprocess if placed else None,
     )
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from scorecam.model.runtimes import Precision, Runtime
     from scorecam.model.variants import Auto
 
-Kind = Literal["word", "word or count", "whole number", "number", "object"]
-"""What users write for a setting. An object has no text form."""
+Kind = Literal["word", "word or count", "whole number", "number", "fill"]
+"""What users write for a setting. A fill is a number, or one per colour, separated by commas."""
 
 
 def _no_words() -> Sequence[str]:
@@ -45,6 +45,7 @@ class Option:
         words: returns the words that it accepts. It may import torch, so it is called only when
             they are needed.
         per_method: whether the method `scorecam` takes it in its name.
+        flag_name: the option's name on the command line, if not the setting's.
     """
 
     name: str
@@ -53,11 +54,12 @@ class Option:
     kind: Kind
     words: Callable[[], Sequence[str]] = _no_words
     per_method: bool = False
+    flag_name: str = ""
 
     @property
     def flag(self) -> str:
         """The option of the command line."""
-        return f"--{self.name.replace('_', '-')}"
+        return f"--{self.flag_name or self.name.replace('_', '-')}"
 
     @property
     def help(self) -> str:
@@ -78,12 +80,28 @@ class Option:
 
     def read(self, value: Any) -> Any:
         """The setting for a value from the command line; `Settings` refuses invalid ones."""
+        if self.kind == "fill" and isinstance(value, str):
+            return _masking(value)
         if self.kind != "word or count" or not isinstance(value, str):
             return value
         from scorecam.io.ranges import parse_whole
 
         number = parse_whole(value)
         return value if number is None else number
+
+
+def _masking(fill: str) -> Masking:
+    """The default masking with another fill."""
+    from scorecam.cam import Masking
+    from scorecam.io.ranges import parse_reals
+
+    numbers = parse_reals(fill)
+    if numbers is None:
+        raise SettingError(
+            f"--fill {quoted(fill)} is not a number, nor numbers separated by commas.",
+            do="Give one number, or one per colour, such as --fill 0,0,0.",
+        )
+    return Masking(fill=numbers[0] if len(numbers) == 1 else numbers)
 
 
 def _variants() -> Sequence[str]:
@@ -132,7 +150,13 @@ OPTIONS: dict[str, Option] = {
             "precision", "float32", "Number format for masked images.", "word", words=_precisions
         ),
         Option("runtime", "auto", "Runtime that scores masked images.", "word", words=_runtimes),
-        Option("masking", None, "How activations become masks.", "object"),
+        Option(
+            "masking",
+            None,
+            "Value of hidden pixels, in the model's own units: a number, or one per colour.",
+            "fill",
+            flag_name="fill",
+        ),
         Option("batch_size", "auto", "Masked images per pass: a number or auto.", "word or count"),
         Option("seed", 0, "Random seed.", "whole number"),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import re
 import tomllib
@@ -66,11 +67,11 @@ def test_a_group_of_options_arrives_as_one_object() -> None:
     run = with_option_groups(command)
 
     assert list(inspect.signature(run).parameters) == [
-        *("model", "weights", "preprocess", "labels", "head", "device", "download", "other")
+        *(field.name for field in dataclasses.fields(ModelOptions)),
+        "other",
     ]
-    options = {"weights": None, "preprocess": None, "labels": None, "head": "auto"}
-    options["download"] = False
-    assert run(model="lite1", device="cpu", other=7, **options) == 7
+    options = dataclasses.asdict(ModelOptions("lite1", device="cpu"))
+    assert run(other=7, **options) == 7
 
 
 def test_doctor_names_extras_that_install_missing_libraries() -> None:

@@ -214,6 +214,7 @@ def calls(folder: Path) -> Iterator[tuple[str, Call]]:
         "open_model": (scorecam.open_model, {"model": net}),
         "explain": (scorecam.explain, {"model": net, "image": image, "runtime": "eager"}),
         "layers": (scorecam.layers, {"model": net, "image": image}),
+        "sliding_window": (scorecam.sliding_window, {"model": model, "window": 8}),
         "ScoreCAM": (scorecam.ScoreCAM, {"model": net}),
         "ScoreCAM.__call__": (cam, {"x": image}),
         "ScoreCAM.bank": (cam.bank, {"image": image}),

@@ -12,6 +12,7 @@ from PIL import Image
 
 from scorecam.cam import Head
 from scorecam.images.preprocessing import Preprocessing
+from scorecam.images.reading import AS_STATED, Reading
 from scorecam.model.labels import Labels
 from scorecam.model.model import Model
 from scorecam.model.readout import Readout
@@ -28,6 +29,7 @@ class Options:
 
     weights: Path | None = None
     preprocess: Path | Preprocessing | PhotoFunction | None = None
+    reading: Reading = AS_STATED
     labels: Labels | None = None
     head: Head | Literal["auto"] = "auto"
     output: int | str | Readout | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -17,6 +17,7 @@ from scorecam.base.wording import quoted
 from scorecam.cam import Head
 from scorecam.errors import ModelError, did_you_mean
 from scorecam.images.preprocessing import Preprocessing
+from scorecam.images.reading import Reading
 from scorecam.io.arguments import flag, function
 from scorecam.model.labels import Labels
 from scorecam.model.model import Model
@@ -40,6 +41,8 @@ def open_model(
     *,
     weights: str | os.PathLike[str] | None = None,
     preprocess: str | os.PathLike[str] | Preprocessing | PhotoFunction | None = None,
+    bands: int | Sequence[int] | None = None,
+    window: tuple[float, float] | None = None,
     labels: Labels | None = None,
     head: Head | Literal["auto"] = "auto",
     output: int | str | Readout | None = None,
@@ -60,6 +63,10 @@ def open_model(
         preprocess: how a photo becomes the input: "imagenet", a JSON file, a `Preprocess`, or your
             own transform: torchvision's Compose, timm's, an image processor of Hugging Face, or any
             function from a PIL image to a tensor `c h w`. Specs bring their own.
+        bands: which bands of a file of numbers, such as a TIFF of five bands, become the model's
+            colours, in that order, counted from 1; None for all of them.
+        window: the values of a file of numbers that become black and white; None for those that
+            the file states.
         labels: one name per column: a list, a dict from index to name or from name to index (as
             `class_to_idx`), a file (one per line, or JSON), or "imagenet". For a model of one
             logit: the names of class 0 and class 1, or only that of class 1, which a positive
@@ -92,6 +99,7 @@ def open_model(
             options = Options(
                 weights=weights,
                 preprocess=preprocess,
+                reading=Reading(bands=bands, window=window),
                 labels=labels,
                 head=head,
                 output=output,

@@ -78,7 +78,10 @@ def evaluate(
     ] = "label",
     layer: LayerOption = None,
     # --methods names the variants.
-    settings: Annotated[SettingValues, SettingOptions(without=("variant",))],
+    settings: Annotated[
+        SettingValues,
+        SettingOptions(without=("variant",), flags={"masking": "--mask-fill"}),
+    ],
     fill: Annotated[
         str,
         typer.Option(

@@ -31,11 +31,13 @@ class SettingOptions:
         only: names of the settings; all of them if empty.
         without: settings to leave out.
         defaults: those that differ from the library's, by name.
+        flags: those that differ from the usual ones, by name.
     """
 
     only: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    flags: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def parameters(self) -> list[inspect.Parameter]:
         """One parameter per setting, for typer."""
@@ -49,22 +51,21 @@ class SettingOptions:
         return [
             setting
             for setting in OPTIONS.values()
-            if setting.kind != "object"
-            and setting.name not in self.without
-            and (not self.only or setting.name in self.only)
+            if setting.name not in self.without and (not self.only or setting.name in self.only)
         ]
 
     def _parameter(self, setting: Option) -> inspect.Parameter:
         text = setting.sentence
         if words := SETTING_WORDS.get(setting.name):
             text = f"{text.removesuffix('.')}: {any_of(words)}."
+        flag = self.flags.get(setting.name, setting.flag)
         default = self.defaults.get(setting.name, setting.default)
         kind: Any = setting.type if setting.default is not None else setting.type | None
         return inspect.Parameter(
             setting.name,
             inspect.Parameter.KEYWORD_ONLY,
             default=default,
-            annotation=Annotated[kind, typer.Option(setting.flag, help=text)],
+            annotation=Annotated[kind, typer.Option(flag, help=text)],
         )
 
 

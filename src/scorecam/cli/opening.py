@@ -6,9 +6,10 @@ import sys
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING
 
+from scorecam.base.wording import quoted
 from scorecam.cli.options import DEFAULT_MODEL, ModelOptions
 from scorecam.cli.output import print_message
-from scorecam.errors import DatasetError
+from scorecam.errors import DatasetError, SettingError
 
 if TYPE_CHECKING:  # imported when a command runs: --help must not wait for torch
     from scorecam.model.model import Model
@@ -33,14 +34,60 @@ def open_model(options: ModelOptions, *, quiet: bool = False) -> Model:
             spec,
             weights=options.weights,
             preprocess=options.preprocess,
+            bands=_whole_numbers(
+                "--bands", options.bands, "bands, counted from 1, such as --bands 4,3,2"
+            ),
+            window=_window(options.window),
             labels=options.labels,
             head=check_head(options.head),
+            output=_key(options.output),
+            masked_input=_key(options.masked_input),
             device=options.device,
             download=options.download,
         )
     for remark in () if quiet else model.remarks:
         print_message(remark)
-    return model
+    sizes = _whole_numbers("--windows", options.windows, "a size, such as --windows 224")
+    if sizes is None:
+        return model
+    return scorecam.sliding_window(model, sizes if len(sizes) > 1 else sizes[0])
+
+
+def _key(text: str | None) -> int | str | None:
+    """An index or a name, as users write it."""
+    from scorecam.io.ranges import parse_whole
+
+    whole = None if text is None else parse_whole(text)
+    return text if whole is None else whole
+
+
+def _whole_numbers(option: str, text: str | None, example: str) -> tuple[int, ...] | None:
+    """Whole numbers separated by commas, as users write them."""
+    from scorecam.io.ranges import parse_whole
+
+    if text is None:
+        return None
+    numbers = [parse_whole(part) for part in text.split(",")]
+    if None in numbers:
+        raise SettingError(
+            f"{option} {quoted(text)} is not a list of whole numbers.", do=f"Give {example}."
+        )
+    return tuple(number for number in numbers if number is not None)
+
+
+def _window(text: str | None) -> tuple[float, float] | None:
+    """Two values, as users write them."""
+    from scorecam.io.ranges import parse_reals
+
+    if text is None:
+        return None
+    ends = parse_reals(text)
+    if ends is None or len(ends) != 2:
+        raise SettingError(
+            f"--window {quoted(text)} is not two numbers.",
+            do="Give the values that become black and white, such as --window 0,4095.",
+        )
+    return ends
 
 
 def check_dataset_path(text: str) -> str:

@@ -30,12 +30,44 @@ PreprocessOption = Annotated[
     str | None,
     typer.Option("--preprocess", help="How photos become inputs: imagenet, or a JSON file."),
 ]
+BandsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--bands",
+        help="Bands of a file of numbers that become the model's colours, such as 4,3,2.",
+    ),
+]
+WindowOption = Annotated[
+    str | None,
+    typer.Option(
+        "--window",
+        help="Values of a file of numbers that become black and white, such as 0,4095.",
+    ),
+]
 LabelsOption = Annotated[
     str | None,
     typer.Option("--labels", help="Class names: a file with one name per line, or imagenet."),
 ]
 HeadOption = Annotated[
     str, typer.Option("--head", help=f"What the model's outputs are: {any_of(HEADS)}.")
+]
+OutputOption = Annotated[
+    str | None,
+    typer.Option(
+        "--output", help="Where the scores are in the model's output: an index or a name."
+    ),
+]
+MaskedInputOption = Annotated[
+    str | None,
+    typer.Option("--masked-input", help="Which of several inputs is masked, by index or name."),
+]
+WindowsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--windows",
+        help="Run the model on overlapping windows of a larger image: their size, such as 224 or "
+        "96,96,64.",
+    ),
 ]
 DeviceOption = Annotated[
     str | None, typer.Option("--device", help="Device to run the model on, such as cpu or cuda:0.")
@@ -55,8 +87,13 @@ class ModelOptions:
     model: ModelOption = None
     weights: WeightsOption = None
     preprocess: PreprocessOption = None
+    bands: BandsOption = None
+    window: WindowOption = None
     labels: LabelsOption = None
     head: HeadOption = "auto"
+    output: OutputOption = None
+    masked_input: MaskedInputOption = None
+    windows: WindowsOption = None
     device: DeviceOption = None
     download: DownloadOption = False
 
@@ -70,7 +107,14 @@ LayerOption = Annotated[
 
 # ── data sets and files ──────────────────────────────────────────────────────────────────────
 
-ImagesArgument = Annotated[list[str], typer.Argument(metavar="IMAGE", help="Photos to explain.")]
+ImagesArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="IMAGE",
+        help="Photos to explain, or files of numbers (.npy, .npz, .safetensors, TIFF, NIfTI, "
+        "DICOM).",
+    ),
+]
 LimitOption = Annotated[
     int | None, typer.Option("--limit", help="Use at most this many photos, chosen at random.")
 ]

@@ -88,10 +88,10 @@ def sanity(
 def _open_photos(names: list[str]) -> Dataset:
     """The data set of a single name, or one that consists of the named photos."""
     from scorecam.datasets.opening import open_dataset
-    from scorecam.datasets.photos import is_photo
+    from scorecam.datasets.photos import is_photo_or_array
     from scorecam.datasets.sample import Dataset, Sample
 
-    if len(names) == 1 and not is_photo(names[0]):
+    if len(names) == 1 and not is_photo_or_array(names[0]):
         return open_dataset(check_dataset_path(names[0]))
     samples = {name: Sample(name, Path(name)) for name in names}
     return Dataset(Path(), "photos", tuple(samples[name] for name in sorted(samples)), ())

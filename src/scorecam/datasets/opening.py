@@ -8,7 +8,7 @@ from pathlib import Path
 from scorecam.base.wording import excerpt
 from scorecam.datasets.formats import FORMATS, Option, find_format
 from scorecam.datasets.formats.format import Format
-from scorecam.datasets.photos import is_photo, names_in
+from scorecam.datasets.photos import is_photo_or_array, names_in
 from scorecam.datasets.sample import Dataset
 from scorecam.errors import DatasetError, ScorecamError, SettingError, did_you_mean
 
@@ -106,7 +106,7 @@ def _not_a_folder(path: Path) -> DatasetError:
     likely = ""
     if path.suffix.lower() in _ARCHIVES:
         likely = "It is an archive: unpack it first."
-    if is_photo(path.name):
+    if is_photo_or_array(path.name):
         likely = "It is a single photo; `scorecam explain` takes those."
     return DatasetError(
         f"{excerpt(path, 200)} is not a data set.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -20,14 +20,32 @@ _KINDS = "avif bmp gif jfif jp2 jpe jpeg jpg pgm png ppm tif tiff webp"
 SUFFIXES: Final = frozenset(f".{kind}" for kind in _KINDS.split())
 """The file suffixes of photos, in lower case."""
 
+ARRAY_SUFFIXES: Final = (".npy", ".npz", ".safetensors", ".nii", ".nii.gz", ".dcm")
+"""The endings of files of numbers, in lower case."""
+
 _PHOTO = ImageKind("a photo", PHOTO_FORMATS, PhotoError)
 
 
-def photos_under(root: Path, skip: Collection[str] = ()) -> list[str]:
+def is_photo(name: str) -> bool:
+    """Whether a file is named like a photo."""
+    return os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122  50,000 Paths are slow
+
+
+def is_photo_or_array(name: str) -> bool:
+    """Whether a file is named like a photo, or like a file of numbers."""
+    return is_photo(name) or name.lower().endswith(ARRAY_SUFFIXES)
+
+
+def photos_under(
+    root: Path, skip: Collection[str] = (), wanted: Callable[[str], bool] = is_photo
+) -> list[str]:
     """The photos in a folder and its subfolders: paths relative to it, with slashes, sorted.
 
     Hidden files and folders are skipped, and so are the folders named in `skip` directly in `root`.
     Links are followed, but no folder is entered twice.
+
+    Args:
+        wanted: whether a file with this name counts.
 
     Raises:
         DatasetError: a folder cannot be read.
@@ -42,7 +60,7 @@ def photos_under(root: Path, skip: Collection[str] = ()) -> list[str]:
             if (status.st_dev, status.st_ino) in entered:
                 continue
             entered.add((status.st_dev, status.st_ino))
-            inner, photos = _entries(folder, () if prefix else skip)
+            inner, photos = _entries(folder, () if prefix else skip, wanted)
         except OSError as error:
             _raise_unreadable(error)
         found += [prefix + name for name in photos]
@@ -53,7 +71,9 @@ def photos_under(root: Path, skip: Collection[str] = ()) -> list[str]:
     return sorted(found)
 
 
-def _entries(folder: str, skip: Collection[str]) -> tuple[list[str], list[str]]:
+def _entries(
+    folder: str, skip: Collection[str], wanted: Callable[[str], bool]
+) -> tuple[list[str], list[str]]:
     """The folders in a folder, sorted, and the photos in it."""
     folders: list[str] = []
     photos: list[str] = []
@@ -65,7 +85,7 @@ def _entries(folder: str, skip: Collection[str]) -> tuple[list[str], list[str]]:
             if _is_folder(entry):
                 if name not in skip:
                     folders.append(name)
-            elif is_photo(name):
+            elif wanted(name):
                 photos.append(name)
     return sorted(folders), photos
 
@@ -89,11 +109,6 @@ def names_in(folder: Path) -> list[str]:
         raise DatasetError(
             f"The folder {excerpt(folder, 200)} cannot be read: {error.strerror or error}."
         ) from error
-
-
-def is_photo(name: str) -> bool:
-    """Whether a file is named like a photo."""
-    return os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122  50,000 Paths are slow
 
 
 def is_file(path: Path) -> bool:

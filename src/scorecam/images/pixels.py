@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageCms
+from torch import Tensor
 
 from scorecam.errors import PhotoError
 from scorecam.images.memory import check_needed, check_pixels
@@ -132,6 +133,16 @@ def _scale(low: float, high: float, full: int, name: str) -> tuple[float, float,
             return 0, white, f"{remark}, so that {white} is white."
     remark = f"{name} is dark: its 16-bit greys end at {high:.0f} of {full}."
     return 0, full, f"{remark} If they have fewer bits, scale them to [0, 1] and pass the array."
+
+
+# ── bands ────────────────────────────────────────────────────────────────────────────────────
+
+
+def rgb_picture(bands: Tensor) -> Image.Image:
+    """Bands (c, h, w) in [0, 1] as an RGB picture: the first three, or the first of fewer."""
+    shown = bands[:3] if len(bands) > 2 else bands[:1]
+    rgb = (shown.clamp(0, 1) * 255).round().byte().expand(3, *bands.shape[1:])
+    return Image.fromarray(rgb.permute(1, 2, 0).contiguous().numpy())
 
 
 # ── arrays ───────────────────────────────────────────────────────────────────────────────────

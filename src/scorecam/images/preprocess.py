@@ -11,10 +11,11 @@ from typing import Any, Literal, Self, cast, get_args
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from scorecam import shapes
 from scorecam.base.wording import constructor, excerpt, quoted
-from scorecam.errors import SettingError, did_you_mean
+from scorecam.errors import PhotoError, SettingError, did_you_mean
 from scorecam.images.geometry import Box, centre_corner, centre_cut, resized_size
 from scorecam.images.placement import Placement
 from scorecam.images.preprocess_checks import check_choice, check_colours, check_size, is_number
@@ -51,7 +52,8 @@ class Preprocess(Preprocessing):
         squash: the whole photo is resized, whatever its shape; `fraction` has no effect.
     fraction: the part of the short side that is kept, in (0, 1]. If the input is not square,
         this is the side of the photo that limits the crop.
-    mean, std: one number per colour, where white is 1; a single number for grey inputs.
+    mean, std: one number per colour, where white is 1; a single number for grey inputs. With
+        another number of bands than 1 or 3, only files of numbers are read, not photos.
     interpolation: Pillow's filter for resizing, with antialiasing.
 
     Raises SettingError if a value is not valid.
@@ -160,13 +162,29 @@ class Preprocess(Preprocessing):
 
     def __call__(self, photo: Image.Image) -> shapes.Image:
         """The model's input, (c, h, w) float32: the resized photo minus mean, divided by std."""
-        values = torch.as_tensor(np.array(self._sampled(photo), dtype=np.float32))
+        if len(self.mean) not in (1, 3):
+            raise PhotoError(
+                f"A photo has 3 colours, and the model takes {len(self.mean)} bands.",
+                do="Give a file with all bands, such as a TIFF or a .npy file, or a tensor.",
+            )
+        values = torch.as_tensor(np.array(self._sampled(self._in_mode(photo)), dtype=np.float32))
         mean, std = self.colours()
         return (values.reshape(*self.size, -1).movedim(-1, 0) / 255 - mean) / std
 
+    def of_bands(self, bands: Tensor) -> shapes.Image:
+        """The model's input from numbers instead of a photo.
+
+        Args:
+            bands: (c, H, W) float32, where 1 is white; c is the number of means.
+        """
+        sampled = [self._sampled(Image.fromarray(band.numpy())) for band in bands]
+        values = torch.stack([torch.as_tensor(np.array(band)) for band in sampled])
+        mean, std = self.colours()
+        return (values - mean) / std
+
     def view(self, photo: Image.Image) -> Image.Image:
         """The part of the photo that the model sees, in RGB, at the size of the input."""
-        return self._sampled(photo).convert("RGB")
+        return self._sampled(self._in_mode(photo)).convert("RGB")
 
     def placement(self, photo_size: tuple[int, int]) -> Placement:
         """Where the input is in a (width, height) photo: a part of it, without rounding."""
@@ -185,17 +203,18 @@ class Preprocess(Preprocessing):
             )
         return Placement(photo_size, self.size, box)
 
+    def _in_mode(self, photo: Image.Image) -> Image.Image:
+        """The photo in the model's mode: L for grey inputs, or RGB."""
+        mode = "L" if len(self.mean) == 1 else "RGB"
+        return photo if photo.mode == mode else photo.convert(mode)  # convert() copies
+
     def _sampled(self, photo: Image.Image) -> Image.Image:
-        """The photo at the input's size, in the model's mode: RGB, or L for grey inputs."""
-        mode = "RGB" if len(self.mean) == 3 else "L"
-        converted = photo if photo.mode == mode else photo.convert(mode)  # convert() copies
+        """The photo, of any mode, at the input's size."""
         height, width = self.size
         resampling = _FILTERS[self.interpolation]
         if self.fit == "resize_crop":
             whole = resized_size(photo.size, self.size, self.fraction)
             if math.prod(whole) <= _RESIZED_WHOLE:
                 left, top = centre_corner(whole, self.size)
-                return converted.resize(whole, resampling).crop(
-                    (left, top, left + width, top + height)
-                )
-        return converted.resize((width, height), resampling, box=self.placement(photo.size).box)
+                return photo.resize(whole, resampling).crop((left, top, left + width, top + height))
+        return photo.resize((width, height), resampling, box=self.placement(photo.size).box)

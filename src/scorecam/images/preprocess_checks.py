@@ -37,10 +37,11 @@ def check_colours(mean: object, std: object) -> None:
     """Refuse a mean and a standard deviation that are not one number per colour."""
     for key, values in (("mean", mean), ("std", std)):
         numbers = cast("tuple[float, ...]", values) if isinstance(values, tuple) else ()
-        if len(numbers) not in (1, 3) or not all(map(is_number, numbers)):
+        if not numbers or not all(map(is_number, numbers)):
             raise SettingError(
                 f"`{key}` cannot be {quoted(values)}.",
-                do="Give a tuple of three numbers, or of one for a model with grey inputs.",
+                do="Give a tuple with a number for each colour or band: three for RGB, one for "
+                "grey.",
             )
         if key == "mean" and not all(0 <= number <= 1 for number in numbers):
             raise SettingError(

@@ -20,6 +20,7 @@ from torch import Tensor
 from scorecam import shapes
 from scorecam.errors import SettingError
 from scorecam.images.geometry import Box, Boxes
+from scorecam.images.pixels import rgb_picture
 from scorecam.images.placement import InputMap, PhotoMap, Placement
 
 
@@ -67,11 +68,12 @@ class Preprocessing(ABC):
         return file.getvalue()
 
     def unnormalise(self, image: shapes.Image) -> Image.Image:
-        """An input (c, h, w) as an RGB picture; for an unchanged input, exactly its `view`."""
+        """An input (c, h, w) as an RGB picture; for an unchanged photo, exactly its `view`.
+
+        Of more bands than three, the first three are shown; of two, the first.
+        """
         mean, std = self.colours()
-        values = (image.detach().cpu().float() * std + mean) * 255
-        rgb = values.clamp(0, 255).round().byte().expand(3, *image.shape[1:])
-        return Image.fromarray(rgb.permute(1, 2, 0).contiguous().numpy())
+        return rgb_picture(image.detach().cpu().float() * std + mean)
 
     def crop_box(self, photo_size: tuple[int, int]) -> Box:
         """(left, top, right, bottom) of the part that the model sees of a (width, height) photo.

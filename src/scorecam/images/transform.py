@@ -18,6 +18,7 @@ from scorecam.base.wording import excerpt, one_line, reason
 from scorecam.errors import ScorecamError, SettingError
 from scorecam.images.calibration import Calibration, calibrated
 from scorecam.images.coordinates import find_placement
+from scorecam.images.pixels import rgb_picture
 from scorecam.images.placement import Placement
 from scorecam.images.preprocessing import Preprocessing
 
@@ -86,9 +87,7 @@ class Transform(Preprocessing):
         """An input (c, h, w) as an RGB picture, stretched if the normalisation is not known."""
         mean, std = self.colours()
         values = image.detach().cpu().float() * std + mean
-        values = self._calibration.in_rgb(values)
-        rgb = (values.clamp(0, 1) * 255).round().byte().permute(1, 2, 0)
-        return Image.fromarray(rgb.contiguous().numpy())
+        return rgb_picture(self._calibration.in_rgb(values))
 
     def remarks(self, photo_size: tuple[int, int]) -> tuple[str, ...]:
         """A remark if maps cannot be shown on a photo of this size."""

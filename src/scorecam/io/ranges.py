@@ -43,6 +43,12 @@ def parse_real(text: str) -> float | None:
     return None
 
 
+def parse_reals(text: str) -> tuple[float, ...] | None:
+    """The finite numbers in a string, separated by commas; None if it holds anything else."""
+    numbers = [parse_real(part) for part in text.split(",")]
+    return None if None in numbers else tuple(number for number in numbers if number is not None)
+
+
 @dataclass(frozen=True)
 class Whole:
     """Whole numbers from `least` to `most`.

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from scorecam.base.wording import constructor, excerpt, summary
 from scorecam.cam import Head
-from scorecam.errors import PhotoError
 from scorecam.images.preprocessing import Preprocessing
+from scorecam.images.reading import AS_STATED, Reading, ReadInput, Source, read_input
 from scorecam.model.engine import Engine, Probe, Speed
 from scorecam.model.readout import Readout
 from scorecam.shapes import BatchedActivations, BatchedScores, Images
@@ -66,6 +66,7 @@ class Model(ABC):
     Attributes:
         spec: the model's name, for the records.
         preprocess: how a photo becomes the input, if known.
+        reading: how files of numbers are read.
         names: one name per column of the readout, if known.
         head: the kind of the scores, or "auto" to detect it.
         remarks: sentences on decisions that the user should know about.
@@ -76,6 +77,7 @@ class Model(ABC):
     names: tuple[str, ...] | None
     head: Head | Literal["auto"]
     remarks: tuple[str, ...]
+    reading: Reading = AS_STATED
 
     @summary
     def __repr__(self) -> Iterator[str]:
@@ -101,21 +103,13 @@ class Model(ABC):
     def precision(self) -> str:
         """The number format that it computes in, such as "float32"."""
 
-    def photo_preprocess(self) -> Preprocessing:
-        """How a photo becomes the model's input.
+    def read(self, source: Source) -> ReadInput:
+        """The model's input from a photo or a file of numbers, on the CPU.
 
         Raises:
-            PhotoError: it is not known.
+            PhotoError, SettingError, MissingExtra: see `images.reading.read_input`.
         """
-        if self.preprocess is None:
-            raise PhotoError(
-                "It is not known how to turn a photo into this model's input.",
-                likely="The model was opened without preprocess=.",
-                do='Use scorecam.open_model(net, preprocess="imagenet"), a JSON file, a '
-                "scorecam.Preprocess or your own transform (--preprocess on the command line); or "
-                "explain a tensor that is already preprocessed.",
-            )
-        return self.preprocess
+        return read_input(source, self.preprocess, self.reading)
 
     def fingerprint(self) -> str:
         """SHA-256 of the weights; empty if they are not accessible."""

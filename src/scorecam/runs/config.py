@@ -61,6 +61,7 @@ def describe(
         "weights sha256": model.fingerprint(),
         "head": model.head,
         "preprocess": None if preprocess is None else preprocess.to_dict(),
+        **({"reading": reading} if (reading := model.reading.to_dict()) else {}),
         **settings,
         "masking": _plain(dataclasses.asdict(masking)),
         "methods": [

@@ -131,7 +131,9 @@ def _thumbnail(photo: PreparedPhoto, setup: Setup) -> str | None:
 def _objects(photo: PreparedPhoto, setup: Setup) -> list[dict[str, Any]] | None:
     """The annotated objects that are at least partly in the input."""
     things, preprocess = photo.sample.things, setup.model.preprocess
-    if things is None or preprocess is None or preprocess.placement(photo.size) is None:
+    if things is None or preprocess is None or photo.size is None:
+        return None
+    if preprocess.placement(photo.size) is None:
         return None
     if not things:
         return []

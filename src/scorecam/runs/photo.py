@@ -11,7 +11,6 @@ from scorecam.cam import probabilities
 from scorecam.datasets.sample import PhotoMask, Sample
 from scorecam.datasets.selection import share
 from scorecam.errors import ModelError
-from scorecam.images.photo import read
 from scorecam.images.preprocessing import Preprocessing
 from scorecam.metrics.metric import Truth
 from scorecam.model.scorer import Scorer
@@ -28,8 +27,8 @@ class PreparedPhoto:
     """A photo that was read and scored.
 
     Args:
-        size: of the photo, (width, height).
-        image: `c h w`, preprocessed.
+        size: of the photo, (width, height); None for numbers that are used as they are stored.
+        image: `c *i`, preprocessed.
         target, predicted, labelled: columns; `labelled` is None if the class is unknown.
         truth: where the object is in the input.
         share: the share of the photo that the object covers; None without an annotation.
@@ -39,7 +38,7 @@ class PreparedPhoto:
     """
 
     sample: Sample
-    size: tuple[int, int]
+    size: tuple[int, int] | None
     image: Image
     scorer: Scorer
     target: int
@@ -77,25 +76,25 @@ def prepare_photo(sample: Sample, setup: Setup) -> PreparedPhoto:
     """
     if sample.failure is not None:
         raise sample.failure
-    preprocess = setup.model.photo_preprocess()
-    stored = read(sample.path)
-    photo = stored.image
-    image = preprocess(photo).to(setup.model.device)
+    preprocess = setup.model.preprocess
+    stored = setup.model.read(sample.path)
+    image = stored.image.to(setup.model.device)
+    size = None if stored.photo is None else stored.photo.size
     scorer = _scorer(setup, image)
     predicted = int(scorer.columns.argmax())
     own = None if sample.label is None else setup.columns.get(sample.label)
     target = own if setup.target == "label" and own is not None else predicted
     mask = None if sample.mask is None else sample.mask()
-    covered, group = _share(sample, mask, photo.size)
+    covered, group = _share(sample, mask, size)
     if own is None:
         truth = Truth(why="The class of the photo is unknown, or the model does not have it.")
     elif target != own:
         truth = Truth(why="The explained class is not the labelled one.")
     else:
-        truth = _truth(sample, mask, preprocess, photo.size)
+        truth = _truth(sample, mask, preprocess, size)
     return PreparedPhoto(
         sample=sample,
-        size=photo.size,
+        size=size,
         image=image,
         scorer=scorer,
         target=target,
@@ -104,7 +103,7 @@ def prepare_photo(sample: Sample, setup: Setup) -> PreparedPhoto:
         truth=truth,
         share=covered,
         group=group,
-        remarks=(*stored.remarks, *preprocess.remarks(photo.size)),
+        remarks=stored.remarks,
     )
 
 
@@ -123,13 +122,13 @@ def _scorer(setup: Setup, image: Image) -> Scorer:
 
 
 def _share(
-    sample: Sample, mask: PhotoMask | None, size: tuple[int, int]
+    sample: Sample, mask: PhotoMask | None, size: tuple[int, int] | None
 ) -> tuple[float | None, str | None]:
     """The object's share of the photo, and whether that is small."""
     boxes = sample.boxes(sample.label)
     if mask is not None:
         covered, small = float(mask.mean()), SMALL_MASK
-    elif boxes:
+    elif boxes and size is not None:
         covered, small = share(boxes, size), SMALL_BOX
     else:
         return None, None
@@ -137,10 +136,13 @@ def _share(
 
 
 def _truth(
-    sample: Sample, mask: PhotoMask | None, preprocess: Preprocessing, size: tuple[int, int]
+    sample: Sample,
+    mask: PhotoMask | None,
+    preprocess: Preprocessing | None,
+    size: tuple[int, int] | None,
 ) -> Truth:
     """Where the objects of the labelled class are in the input."""
-    if preprocess.placement(size) is None:
+    if preprocess is None or size is None or preprocess.placement(size) is None:
         return Truth(why="It is not known where the model's input is in the photo.")
     boxes = sample.boxes(sample.label)
     return Truth(

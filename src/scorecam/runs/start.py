@@ -10,7 +10,6 @@ import PIL.Image
 from scorecam.cam import VARIANTS, Head, Masking, live
 from scorecam.datasets.sample import Dataset
 from scorecam.errors import DatasetError, ModelError, ScorecamError
-from scorecam.images.photo import read_photo
 from scorecam.methods.method import Method
 from scorecam.methods.score_cam import ScoreCAMMethod
 from scorecam.model.engine import Speed
@@ -36,18 +35,19 @@ def first_image(model: Model, dataset: Dataset, layer: str | None) -> tuple[Imag
     If no photo can be read, the input is black, so that a later retry uses the same layer.
 
     Raises:
-        PhotoError: the model's preprocessing is unknown.
+        PhotoError: the model's preprocessing is unknown, and no file of numbers can be read.
         DatasetError: there are no photos, or two have the same name.
         LayerError: there is no such layer.
         ModelError: the model fails on each of the first photos.
     """
-    preprocess = model.photo_preprocess()
     _check_samples(dataset)
     refused: list[ModelError] = []
+    unread: ScorecamError | None = None
     for sample in dataset.samples:
         try:
-            image = preprocess(read_photo(sample.path)).to(model.device)
-        except ScorecamError:
+            image = model.read(sample.path).image.to(model.device)
+        except ScorecamError as error:
+            unread = unread or error
             continue
         try:
             return image, model.find_layer(layer, image[None])
@@ -57,7 +57,9 @@ def first_image(model: Model, dataset: Dataset, layer: str | None) -> tuple[Imag
                 break
     if refused:
         raise refused[0]
-    image = preprocess(PIL.Image.new("RGB", (64, 64))).to(model.device)
+    if model.preprocess is None and unread is not None:
+        raise unread
+    image = model.read(PIL.Image.new("RGB", (64, 64))).image.to(model.device)
     return image, model.find_layer(layer, image[None])
 
 

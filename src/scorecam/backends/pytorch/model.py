@@ -35,6 +35,7 @@ from scorecam.base.wording import quoted
 from scorecam.cam import Head
 from scorecam.errors import LayerError, ModelError, ScorecamError, TargetError, did_you_mean
 from scorecam.images.preprocessing import Preprocessing
+from scorecam.images.reading import AS_STATED, Reading
 from scorecam.model.engine import Engine, Probe, Speed
 from scorecam.model.model import Inputs, Layer, Model, WhiteBox
 from scorecam.model.readout import Readout, find_scores, read
@@ -62,6 +63,7 @@ class TorchModel(WhiteBox):
         module: maps `b c *i` to its output.
         spec: its name in records.
         preprocess: how a photo becomes its input, where known.
+        reading: how files of numbers are read.
         names: one per column of the readout, where known.
         head: the kind of the scores, or "auto".
         readout: output → `b` or `b n`.
@@ -76,6 +78,7 @@ class TorchModel(WhiteBox):
     module: nn.Module
     spec: str
     preprocess: Preprocessing | None = None
+    reading: Reading = AS_STATED
     names: tuple[str, ...] | None = None
     head: Head | Literal["auto"] = "auto"
     readout: Readout = find_scores

@@ -61,6 +61,7 @@ def torch_model(built: Built, spec: str, options: Options, *, shared: bool = Fal
         _on_device(built.module, options.device, shared=shared),
         spec=spec,
         preprocess=built.preprocess if preprocess is None else _preprocess(preprocess),
+        reading=options.reading,
         names=built.names if labels is None else read_labels(labels),
         head=check_head(options.head),
         readout=readout_for(options.output),

@@ -17,7 +17,7 @@ from scorecam.bank.bank import ScoreBank
 from scorecam.base.wording import encodable, excerpt
 from scorecam.datasets.sample import Sample
 from scorecam.errors import OutputError, RunError, ScorecamError
-from scorecam.images.photo import read_photo
+from scorecam.images.pixels import rgb_picture
 from scorecam.io.files import write_bytes
 from scorecam.methods.method import Case, Method
 from scorecam.metrics.similarity import SIMILARITIES
@@ -232,11 +232,15 @@ class Check:
 
     def image(self, sample: Sample) -> Image:
         """The model's input made of a photo."""
-        return self.model.photo_preprocess()(read_photo(sample.path)).to(self.model.device)
+        return self.model.read(sample.path).image.to(self.model.device)
 
     def photo(self, sample: Sample) -> Any:
         """The input as a picture, `h w 3` uint8."""
-        return np.asarray(self.model.photo_preprocess().unnormalise(self.image(sample)))
+        image = self.image(sample)
+        if self.model.preprocess is None:
+            image = (image - image.amin()) / (image.amax() - image.amin()).clamp_min(1e-12)
+            return np.asarray(rgb_picture(image.cpu()))
+        return np.asarray(self.model.preprocess.unnormalise(image))
 
 
 def _is_kept(path: Path, size: tuple[int, ...]) -> bool:

@@ -1,0 +1,202 @@
+"""A model's input from a file: a photo, or a file of numbers.
+
+A photo is turned into an input by the model's preprocessing. A file of numbers, such as a NumPy
+array, a TIFF of five bands or a DICOM image, is either normalised and resized in the same way, or
+used as it is stored if the model has no preprocessing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy.typing as npt
+from PIL import Image
+from torch import Tensor
+
+from scorecam.base.wording import constructor, quoted
+from scorecam.errors import PhotoError, SettingError
+from scorecam.images import photo as photos
+from scorecam.images.arrays.array_file import ArrayFile
+from scorecam.images.arrays.bands import select_bands
+from scorecam.images.arrays.opening import is_array_file, read_array
+from scorecam.images.arrays.window import check_window, windowed
+from scorecam.images.full_size import FullSize
+from scorecam.images.pixels import rgb_picture
+from scorecam.images.preprocess import Preprocess
+from scorecam.images.preprocessing import Preprocessing
+
+Source = str | os.PathLike[str] | Image.Image | npt.NDArray[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How files of numbers are read.
+
+    Args:
+        bands: the bands that become the model's colours, in that order, counted from 1; None for
+            all of them.
+        window: the values that become black and white; None for those that the file states.
+
+    Raises SettingError if a value is not valid.
+    """
+
+    bands: int | Sequence[int] | None = None
+    window: tuple[float, float] | None = None
+
+    __repr__ = constructor
+
+    def __post_init__(self) -> None:
+        if self.bands is not None:
+            object.__setattr__(self, "bands", check_bands(self.bands))
+        if self.window is not None:
+            object.__setattr__(self, "window", check_window(self.window))
+
+    def to_dict(self) -> dict[str, object]:
+        """The values that are set, as JSON values, for the records."""
+        values = {"bands": self.bands, "window": self.window}
+        return {key: list(value) for key, value in values.items() if value is not None}
+
+
+AS_STATED: Final = Reading()
+"""All bands, in the window that the file states."""
+
+
+def check_bands(bands: Any) -> tuple[int, ...]:
+    """Numbers of bands as a tuple.
+
+    Raises:
+        SettingError: they are not whole numbers of at least 1.
+    """
+    given: tuple[Any, ...] = tuple(bands) if isinstance(bands, tuple | list) else (bands,)
+    if not given or not all(
+        isinstance(band, int) and not isinstance(band, bool) and band > 0 for band in given
+    ):
+        raise SettingError(
+            f"bands={quoted(bands)} are not numbers of bands.",
+            do="Give whole numbers, counted from 1, such as bands=(4, 3, 2) (--bands 4,3,2).",
+        )
+    return given
+
+
+@dataclass(frozen=True, eq=False)
+class ReadInput:
+    """A file that was read and preprocessed.
+
+    Args:
+        image: the model's input: `c *i` float32; without colours if the file stores none.
+        photo: the picture to draw maps on, RGB and upright; None for numbers that are used as they
+            are stored.
+        remarks: sentences on what was left out, changed or assumed.
+    """
+
+    image: Tensor
+    photo: Image.Image | None
+    remarks: tuple[str, ...] = ()
+
+
+def read_input(
+    source: Source, preprocess: Preprocessing | None, reading: Reading = AS_STATED
+) -> ReadInput:
+    """The model's input from a photo or a file of numbers.
+
+    Args:
+        source: a file, a PIL image, or an array that is a photo (see `photo.read`).
+        preprocess: the model's; None if there is none, so that only files of numbers can be read.
+
+    Raises:
+        PhotoError: the file cannot be read, or it does not suit the model.
+        SettingError: it does not have these bands.
+        MissingExtra: a library for this format is not installed.
+    """
+    by_path = isinstance(source, str | os.PathLike)
+    if by_path and (is_array_file(source) or reading != AS_STATED):
+        return _from_array(read_array(source), preprocess, reading)
+    if preprocess is None:
+        raise PhotoError(
+            "It is not known how to turn a photo into this model's input.",
+            likely="The model was opened without preprocess=.",
+            do='Use scorecam.open_model(net, preprocess="imagenet"), a JSON file, a '
+            "scorecam.Preprocess or your own transform (--preprocess on the command line); or "
+            "explain a tensor that is already preprocessed.",
+        )
+    stored = photos.read(source)
+    remarks = *stored.remarks, *preprocess.remarks(stored.image.size)
+    return ReadInput(preprocess(stored.image), stored.image, remarks)
+
+
+def _from_array(file: ArrayFile, preprocess: Preprocessing | None, reading: Reading) -> ReadInput:
+    chosen = file if reading.bands is None else select_bands(file, reading.bands)
+    if preprocess is None:
+        scaled = chosen if reading.window is None else windowed(chosen, reading.window)
+        return ReadInput(scaled.values, None, scaled.remarks)
+    values = chosen.values if chosen.values.ndim > 2 else chosen.values[None]
+    if values.ndim != 3:
+        raise PhotoError(
+            f"{file.name} has the shape {tuple(file.values.shape)}, which is not a picture.",
+            likely="It is a volume or a series, and the model's preprocessing is for photos.",
+            do="Open the model without preprocess= to use the numbers as they are stored.",
+        )
+    scaled = windowed(chosen, _window(chosen, reading))
+    values = scaled.values if scaled.values.ndim > 2 else scaled.values[None]
+    picture, remarks = _picture(values, file.name)
+    if isinstance(preprocess, Preprocess | FullSize):
+        image = preprocess.of_bands(_with_colours(values, len(preprocess.mean), file.name))
+    elif len(values) in (1, 3):
+        image = preprocess(picture)
+    else:
+        raise PhotoError(
+            f"{file.name} has {len(values)} bands, and the transform takes photos of 1 or 3.",
+            do="Choose bands: open_model(..., bands=(4, 3, 2)) (--bands 4,3,2).",
+        )
+    remarks = *scaled.remarks, *remarks, *preprocess.remarks(picture.size)
+    return ReadInput(image, picture, remarks)
+
+
+def _window(file: ArrayFile, reading: Reading) -> tuple[float, float]:
+    """The values that become black and white.
+
+    Raises:
+        PhotoError: they are not known.
+    """
+    known = reading.window or file.levels
+    if known is not None:
+        return known
+    low, high = (float(value) for value in file.values.aminmax())
+    if low >= 0 and high <= 1:
+        return 0.0, 1.0
+    raise PhotoError(
+        f"It is not known which values of {file.name} are black and white.",
+        likely=f"Its values run from {low:.6g} to {high:.6g}.",
+        do=f"Give them: open_model(..., window=({low:.6g}, {high:.6g})) "
+        f"(--window {low:.6g},{high:.6g}).",
+    )
+
+
+def _with_colours(values: Tensor, colours: int, name: str) -> Tensor:
+    """Bands as the model's colours: a single band serves for all of them.
+
+    Raises:
+        PhotoError: there is another number of bands.
+    """
+    if len(values) == colours:
+        return values
+    if len(values) == 1:
+        return values.expand(colours, *values.shape[1:])
+    do = ",".join(str(band) for band in range(1, colours + 1))
+    raise PhotoError(
+        f"{name} has {len(values)} bands, and the model takes {colours}.",
+        do=f"Choose bands, for example open_model(..., bands=({do.replace(',', ', ')},)) "
+        f"(--bands {do}).",
+    )
+
+
+def _picture(values: Tensor, name: str) -> tuple[Image.Image, tuple[str, ...]]:
+    """Bands in [0, 1] as an RGB picture, and a remark if it does not show all of them."""
+    picture = rgb_picture(values)
+    if len(values) in (1, 3):
+        return picture, ()
+    which = "bands 1, 2 and 3" if len(values) > 3 else "band 1"
+    return picture, (f"The picture of {name} shows {which} of {len(values)}.",)
