@@ -113,7 +113,7 @@ _ZIPPED: Final[dict[str, Words]] = {
     **dict.fromkeys((".pt", ".pth", ".ckpt"), _WEIGHTS),
 }
 
-_PHOTOS: Final = (b"\x89png", b"\xff\xd8\xff", b"gif8", b"riff", b"bm", b"\0\0\0\x0cjp  ")
+PHOTO_BEGINNINGS: Final = (b"\x89png", b"\xff\xd8\xff", b"gif8", b"riff", b"bm", b"\0\0\0\x0cjp  ")
 """First bytes of photos; a file that starts with them but cannot be read is damaged."""
 
 _RAW_KINDS = "3fr arw cr2 dcr dng erf iiq k25 kdc nef nrw pef sr2 srf srw"
@@ -165,7 +165,7 @@ def describe_unreadable(name: str, head: bytes, pages: tuple[tiff.TiffPage, ...]
         return _brand(head)
     if head.startswith(tiff.BEGINNINGS):
         return _tiff(pages)
-    if _start(head).startswith(_PHOTOS):
+    if _start(head).startswith(PHOTO_BEGINNINGS):
         return DAMAGED
     suffix = PurePath(name).suffix.lower()
     known = {".dcm": _DICOM, ".mat": _MATLAB, ".npy": _NUMPY}

@@ -54,6 +54,9 @@ class LimitedFile:
     def tell(self) -> int:
         return self._file.tell()
 
+    def seekable(self) -> bool:
+        return True
+
     def fileno(self) -> int:
         return self._file.fileno()
 

@@ -52,7 +52,7 @@ def memory_limit() -> int:
         raise SettingError(
             f"{SETTING} is {text[:40]!r}, which is not an amount of memory.",
             do=f"Set it to a number of bytes or to an amount such as 4GiB, or unset it for "
-            f"{_amount(PHOTO_MEMORY)}.",
+            f"{amount(PHOTO_MEMORY)}.",
         )
     units = _BINARY_UNITS if match[3] else _UNITS
     return int(float(match[1]) * units[match[2]])
@@ -104,7 +104,7 @@ def check_needed(size: tuple[int, int], needed: int, name: str, error: type[Scor
         return
     raise error(
         f"{name} has {size[0]:,} × {size[1]:,} pixels; reading it could take "
-        f"{_amount(needed)} of memory, and the limit is {_amount(limit)}.",
+        f"{amount(needed)} of memory, and the limit is {amount(limit)}.",
         likely="It is a scan, a map or a panorama, or designed to exhaust memory.",
         do=f"Scale it down or crop it. If there is enough memory, set {SETTING}, "
         f"for example to {-(-needed // 2**30) + 1}GiB.",
@@ -150,5 +150,6 @@ def _in_one_scan(image: Image.Image) -> bool:
     return marker == b"\xff\xda" + length.to_bytes(2, "big")
 
 
-def _amount(number: int) -> str:
+def amount(number: int) -> str:
+    """A number of bytes in words."""
     return f"{number / 2**30:.1f} GiB" if number >= 2**28 else f"{number / 2**20:.1f} MiB"

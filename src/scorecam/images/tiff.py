@@ -42,6 +42,7 @@ class TiffPage:
         compression: its number in TIFF.
         reduced: whether it is a smaller copy of another page.
         raw: whether it belongs to a camera's raw file (DNG).
+        palette: whether its values are numbers of colours.
     """
 
     width: int
@@ -51,6 +52,7 @@ class TiffPage:
     compression: int
     reduced: bool
     raw: bool
+    palette: bool
 
 
 def pages(file: BinaryIO) -> tuple[TiffPage, ...]:
@@ -89,6 +91,7 @@ class _Reader:
                 compression=tags.get(259, 1),
                 reduced=bool(tags.get(254, 0) & 1),
                 raw=50706 in tags,
+                palette=tags.get(262) == 3,
             )
 
     def _directory(self, offset: int) -> tuple[dict[int, int], int]:

@@ -1,0 +1,1 @@
+"""The formats of files of numbers: one module for each."""
