@@ -43,8 +43,8 @@ Provenance pytorch_grad_cam.ScoreCAM pytorch_grad_cam.__call__
 pytorch_grad_cam.show_cam_on_image sanity scaled ScoreBank ScoreBank.contrast
 ScoreBank.error ScoreBank.heatmap ScoreBank.keep ScoreBank.load ScoreBank.place
 ScoreBank.save ScoreBank.target ScoreBank.weights ScoreCAM ScoreCAM.__call__ ScoreCAM.bank
-Target torchcam.ScoreCAM torchcam.__call__ torchcam.fuse_cams torchcam.overlay_mask verify
-Variant
+sliding_window Target torchcam.ScoreCAM torchcam.__call__ torchcam.fuse_cams
+torchcam.overlay_mask Variant verify
 """.split()  # noqa: SIM905  (forty names are easier to read like this)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -106,10 +106,15 @@ class Model(ABC):
     def read(self, source: Source) -> ReadInput:
         """The model's input from a photo or a file of numbers, on the CPU.
 
+        Numbers stored without colours are those of one colour.
+
         Raises:
             PhotoError, SettingError, MissingExtra: see `images.reading.read_input`.
         """
-        return read_input(source, self.preprocess, self.reading)
+        found = read_input(source, self.preprocess, self.reading)
+        if found.image.ndim == self.axes:
+            return replace(found, image=found.image[None])
+        return found
 
     def fingerprint(self) -> str:
         """SHA-256 of the weights; empty if they are not accessible."""
