@@ -1,0 +1,1 @@
+"""Are inputs of every kind explained right, with real networks?"""
