@@ -20,7 +20,8 @@ from scorecam.base.wording import excerpt, quoted, summary
 from scorecam.cam import VARIANTS, Masking, Variant
 from scorecam.errors import PhotoError, SettingError
 from scorecam.images.legend import Legend
-from scorecam.images.overlay import overlay, side_by_side
+from scorecam.images.overlay import side_by_side
+from scorecam.images.pictures import input_picture, photo_picture
 from scorecam.images.preprocessing import Preprocessing
 from scorecam.io.arguments import instance, tensor
 from scorecam.io.arguments import path as as_path
@@ -31,9 +32,6 @@ from scorecam.shapes import Heatmap
 
 if TYPE_CHECKING:
     from scorecam.page import Channel, Page, Picture, Shown
-
-LARGEST_DRAWN = 2**25
-"""The most pixels of a photo that is drawn at full size."""
 
 PAGE_CLASSES, PAGE_CHANNELS = 5, 8
 """The number of classes and channels on a page: the largest scores and weights."""
@@ -162,10 +160,12 @@ class Explanation:
     def overlay(self) -> Image.Image:
         """The heatmap drawn on the photo, with the model's crop outlined, and a legend.
 
-        Without a photo, it is drawn on the model's input if that is known, and on grey otherwise.
+        Without a photo, it is drawn on the model's input if that is known, and on grey otherwise: a
+        signal as lines with the map below, a volume as slices and projections, and a video (three
+        axes and three channels) as a strip of frames.
 
         Raises:
-            PhotoError: the image is not two-dimensional.
+            PhotoError: the image has more than three axes.
         """
         return self._drawn(self.scaled, self._legend())
 
@@ -177,7 +177,7 @@ class Explanation:
             columns: pictures per row.
 
         Raises:
-            PhotoError: the image is not two-dimensional.
+            PhotoError: the image has more than three axes.
         """
         columns = COUNT.check("columns", columns)
         do = "Give a dict from a method's name to its heatmap."
@@ -219,21 +219,9 @@ class Explanation:
         return text
 
     def _drawn(self, scaled: Heatmap, legend: Legend | None) -> Image.Image:
-        if len(self.bank.size) != 2:
-            raise PhotoError(
-                f"An image with {len(self.bank.size)} axes cannot be drawn.", do="Plot `heatmap`."
-            )
-        if self.photo is None or self.preprocess is None:
-            height, width = self.bank.size
-            return overlay(self._view(), scaled, (0.0, 0.0, float(width), float(height)), legend)
-        photo = _drawable(self.photo)
-        on_photo = self.preprocess.to_photo(scaled, photo.size)
-        return overlay(photo, on_photo, self.preprocess.crop_box(photo.size), legend)
-
-    def _view(self) -> Image.Image:
-        """The model's input as a picture; grey if it is not known."""
-        height, width = self.bank.size
-        return self.bank.picture() or Image.new("RGB", (width, height), (128, 128, 128))
+        if self.photo is not None and self.preprocess is not None:
+            return photo_picture(self.photo, self.preprocess, scaled, legend)
+        return input_picture(self.image, scaled, legend, self.bank.picture())
 
     def _title(self) -> str:
         target = self.target
@@ -257,15 +245,6 @@ class Explanation:
             method=f"Score-CAM {self.variant.name}: {self.formula}{self._budget_text()}",
             notes=tuple(note.sentence for note in self.health),
         )
-
-
-def _drawable(photo: Image.Image) -> Image.Image:
-    """The photo, reduced if drawing on all its pixels would take gigabytes."""
-    shrink = (LARGEST_DRAWN / (photo.width * photo.height)) ** 0.5
-    if shrink >= 1:
-        return photo
-    size = max(1, int(photo.width * shrink)), max(1, int(photo.height * shrink))
-    return photo.resize(size, Image.Resampling.LANCZOS)
 
 
 # ── the page of one photo ────────────────────────────────────────────────────────────────────

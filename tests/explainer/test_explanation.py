@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 import resource
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ from scorecam import (
     SettingError,
     TargetError,
 )
+from scorecam.testing import Regions
 
 pytestmark = pytest.mark.usefixtures("photo_folder")
 
@@ -207,11 +209,19 @@ def test_a_signal_has_a_default_layer(signals: nn.Module) -> None:
     assert result.heatmap.shape == (32,)
 
 
-def test_a_signal_has_no_overlay(signals: nn.Module) -> None:
-    result = scorecam.explain(signals, torch.randn(2, 32), layer="1")
+@pytest.mark.parametrize("image", [(2, 32), (1, 4, 5, 6), (3, 4, 5, 6), (5, 6, 7)], ids=str)
+def test_every_kind_of_tensor_has_an_overlay_and_a_comparison(image: tuple[int, ...]) -> None:
+    """A signal, a volume, a video, and five bands; also read from the bank alone, on grey."""
+    net = Regions(torch.rand(3, image[0]), axes=len(image) - 1)
+    result = scorecam.explain(net, torch.rand(image), layer="maps")
+    grey = dataclasses.replace(result, image=None)
 
-    with pytest.raises(PhotoError, match="1 axes"):
-        result.overlay()
+    for made in (result, grey):
+        overlay = made.overlay()
+        compared = made.side_by_side({"ours": made.heatmap, "half": made.heatmap / 2}, columns=3)
+        assert (overlay.mode, compared.mode) == ("RGB", "RGB")
+        assert min(*overlay.size, *compared.size) >= 200
+    assert result.overlay().tobytes() != grey.overlay().tobytes()
 
 
 # ── settings ─────────────────────────────────────────────────────────────────────────────────

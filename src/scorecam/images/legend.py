@@ -31,6 +31,7 @@ class Legend:
         layer: the explained layer.
         method: the method and its formula.
         notes: warnings, one sentence each.
+        caption: what the picture shows, if it is not a photo.
     """
 
     title: str
@@ -39,6 +40,7 @@ class Legend:
     layer: str
     method: str
     notes: tuple[str, ...] = ()
+    caption: str = ""
 
 
 def draw_legend(legend: Legend, width: int) -> Image.Image:
@@ -48,7 +50,8 @@ def draw_legend(legend: Legend, width: int) -> Image.Image:
     bar = inner * 3 // 8
     big = em * 8 // 5
     title = wrap(legend.title, big, inner - bar - 2 * em, most=3)
-    details = wrap(legend.method, em, inner, most=3)
+    details = wrap(legend.caption, em, inner, most=5)
+    details += wrap(legend.method, em, inner, most=3)
     if legend.layer:
         details += wrap(f"layer {legend.layer}", em, inner, most=2)
     wrapped = (wrap(note, em, inner - 2 * em, most=4) for note in legend.notes)

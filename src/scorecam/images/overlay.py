@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from scorecam.errors import SettingError
-from scorecam.images.colours import colour
+from scorecam.images.blending import blended, greys
 from scorecam.images.geometry import Box
 from scorecam.images.legend import Legend, draw_legend
 from scorecam.images.lettering import BACKGROUND, TEXT, em_size, line_height, wrap, write
@@ -26,15 +26,8 @@ _NARROWEST: Final = 480
 _WIDEST_GRID: Final = 3200
 """The most pixels of a row of pictures."""
 
-_LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)
-_OUTSIDE, _INSIDE = 0.38, 0.7
-"""Brightness of the photo outside and inside the crop."""
-
-_SATURATION: Final = 0.35
-"""Saturation of the photo inside the crop."""
-
-_STRONGEST: Final = 0.85
-"""How much the largest values cover the photo."""
+_OUTSIDE: Final = 0.38
+"""Brightness of the photo outside the crop."""
 
 
 def overlay(
@@ -114,12 +107,9 @@ def _drawn(photo: Image.Image, heatmap: Tensor, crop: Box) -> Image.Image:
     top, bottom = _ends(crop[1], crop[3], heatmap.shape[0], photo.height)
     inside = np.s_[top:bottom, left:right]
     rgb = np.asarray(photo, np.float32)
-    grey = (rgb @ _LUMA)[..., None]
-    muted = _INSIDE * (grey + _SATURATION * (rgb - grey))[inside]
     values = _resampled(heatmap, crop, (right - left, bottom - top))
-    strength = (_STRONGEST * values)[..., None]
-    pixels = np.repeat(_OUTSIDE * grey, 3, axis=2)
-    pixels[inside] = muted + strength * (colour(values) - muted)
+    pixels = np.repeat(_OUTSIDE * greys(rgb), 3, axis=2)
+    pixels[inside] = blended(rgb[inside], values)
     picture = Image.fromarray(pixels.round().astype(np.uint8))
     line = min(max(2, em_size(min(photo.size)) // 5), (right - left) // 8, (bottom - top) // 8)
     if line and (right - left, bottom - top) != photo.size:

@@ -1,0 +1,120 @@
+"""The picture of an input with its heatmap: one kind of picture for each number of axes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated, Final
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from scorecam import shapes
+from scorecam.errors import PhotoError, SettingError
+from scorecam.images.blending import GREY, finite_range, stretched
+from scorecam.images.legend import Legend
+from scorecam.images.overlay import overlay
+from scorecam.images.preprocessing import Preprocessing
+from scorecam.images.signal_picture import signal_picture
+from scorecam.images.strip import strip
+from scorecam.images.volume_picture import volume_picture
+
+LARGEST_DRAWN: Final = 2**25
+"""The most pixels of a photo that is drawn at full size."""
+
+COLOURS: Final = 3
+"""An image with three axes and this many channels is a video, and a volume otherwise."""
+
+
+def photo_picture(
+    photo: Image.Image, preprocess: Preprocessing, scaled: shapes.Heatmap, legend: Legend | None
+) -> Image.Image:
+    """The heatmap of a model's input on the photo."""
+    shown = _drawable(photo)
+    on_photo = preprocess.to_photo(scaled, shown.size)
+    return overlay(shown, on_photo, preprocess.crop_box(shown.size), legend)
+
+
+def input_picture(
+    image: shapes.Image | None,
+    scaled: shapes.Heatmap,
+    legend: Legend | None,
+    view: Image.Image | None = None,
+) -> Image.Image:
+    """The heatmap on the model's input.
+
+    A signal is drawn as lines, an input with rows and columns as a photo, and an input with three
+    axes as a strip of frames if it has three channels, and as slices otherwise.
+
+    Args:
+        image: the model's input, `c *i`; None if its values are not known.
+        scaled: the heatmap, scaled to [0, 1].
+        legend: the texts to write below; None for none.
+        view: the model's input as a picture, if it has rows and columns and is known.
+
+    Raises:
+        PhotoError: there is no picture for this number of axes.
+        SettingError: the input and the heatmap differ in size.
+    """
+    axes = tuple(scaled.shape)
+    if image is not None and tuple(image.shape[1:]) != axes:
+        raise SettingError(
+            f"The input has the axes {tuple(image.shape[1:])}, and the heatmap {axes}.",
+            do="Give a heatmap in the input's pixels, as Explanation.heatmap is.",
+        )
+    if len(axes) == 1:
+        return signal_picture(image, scaled, legend)
+    if len(axes) == 2:
+        return _flat_picture(image, scaled, legend, view)
+    if len(axes) != 3:
+        raise PhotoError(f"An image with {len(axes)} axes cannot be drawn.", do="Plot `heatmap`.")
+    if image is not None and len(image) == COLOURS:
+        return strip(image, scaled, legend)
+    return volume_picture(image, scaled, legend)
+
+
+def _flat_picture(
+    image: Annotated[Tensor, "c h w"] | None,
+    scaled: Annotated[Tensor, "h w"],
+    legend: Legend | None,
+    view: Image.Image | None,
+) -> Image.Image:
+    """The heatmap on an input with rows and columns."""
+    height, width = scaled.shape
+    if view is None and image is not None:
+        view = _stretched(image)
+        if legend is not None:
+            legend = replace(legend, caption=_flat_caption(len(image)))
+    view = view or Image.new("RGB", (width, height), (GREY, GREY, GREY))
+    return overlay(view, scaled, (0.0, 0.0, float(width), float(height)), legend)
+
+
+def _stretched(image: Annotated[Tensor, "c h w"]) -> Image.Image:
+    """An input as a picture: three channels as colours, any other number as their mean."""
+    values = image.detach().float().cpu().numpy()
+    if len(values) == COLOURS:
+        pixels = stretched(values, *finite_range(values)).transpose(1, 2, 0)
+    else:
+        greys = [stretched(channel, *finite_range(channel)) for channel in values]
+        pixels = np.mean(greys, axis=0)[..., None].repeat(3, axis=2)
+    return Image.fromarray(pixels.round().astype(np.uint8))
+
+
+def _flat_caption(channels: int) -> str:
+    if channels == COLOURS:
+        return "Colours are stretched from minimum to maximum, for display only."
+    if channels == 1:
+        return "Greys are stretched from minimum to maximum, for display only."
+    return (
+        f"Each of the {channels:,} channels is stretched from minimum to maximum, and their mean "
+        "is shown, for display only."
+    )
+
+
+def _drawable(photo: Image.Image) -> Image.Image:
+    """The photo, reduced if drawing on all its pixels would take gigabytes."""
+    shrink = (LARGEST_DRAWN / (photo.width * photo.height)) ** 0.5
+    if shrink >= 1:
+        return photo
+    size = max(1, int(photo.width * shrink)), max(1, int(photo.height * shrink))
+    return photo.resize(size, Image.Resampling.LANCZOS)
