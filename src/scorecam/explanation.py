@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -31,7 +32,7 @@ from scorecam.model.target import Target, in_short
 from scorecam.shapes import Heatmap
 
 if TYPE_CHECKING:
-    from scorecam.page import Channel, Page, Picture, Shown
+    from scorecam.page import Channel, Drawing, Page, Picture, Shown
 
 PAGE_CLASSES, PAGE_CHANNELS = 5, 8
 """The number of classes and channels on a page: the largest scores and weights."""
@@ -199,14 +200,15 @@ class Explanation:
         """One self-contained HTML page of this explanation, also written to `path` if given.
 
         It shows the target and the largest other classes (5 in all) in every variant, the contrast
-        with the largest other class, the 8 channels with the largest weights, and the warnings.
+        with the largest other class, the 8 channels with the largest weights, and the warnings. Of
+        an input that is not two-dimensional, it shows these classes' overlays and the warnings.
         Everything is read from the bank; no model runs.
 
         Returns:
             The HTML document. It makes no requests.
 
         Raises:
-            PhotoError: the image is not two-dimensional.
+            PhotoError: the image has more than three axes.
             MissingExtra: jinja2 is not installed.
             OutputError: the file cannot be written.
         """
@@ -255,19 +257,20 @@ def _page(explanation: Explanation) -> Page:
     from scorecam.page import Page
 
     bank, target = explanation.bank, explanation.target
-    if len(bank.size) != 2:
-        raise PhotoError(
-            f"An image with {len(bank.size)} axes cannot be shown on a page.", do="Plot `heatmap`."
-        )
+    flat = len(bank.size) == 2
     share = "" if target.probability is None else f" with {target.probability:.1%}"
     return Page(
         title=f"Why {target.label}?",
         lead=f"{bank.provenance.model} sees {target.label}{share}. The map shows which parts of "
-        f"the picture support that score, by Score-CAM in the variant {explanation.variant.name}."
+        f"the {'picture' if flat else 'input'} support that score, by Score-CAM in the variant "
+        f"{explanation.variant.name}."
         f"{_RECOMMENDATION if explanation.variant.name != 'centred' else ''}",
         about=_about(explanation),
-        pictures=(_on_page(explanation),),
+        pictures=(_on_page(explanation),) if flat else (),
         remarks=bank.provenance.remarks,
+        drawings=()
+        if flat
+        else tuple(_drawing(explanation.of(one)) for one in _shown(explanation)),
     )
 
 
@@ -279,11 +282,11 @@ _RECOMMENDATION = (
 def _about(explanation: Explanation) -> tuple[tuple[str, str], ...]:
     """What was computed, as names and values."""
     bank, made = explanation.bank, explanation.provenance
-    rows, columns = bank.activations.shape[1:]
+    grid = " × ".join(map(str, bank.activations.shape[1:]))
     masks = f"{len(bank.asked):,} of {len(bank.live):,} masks"
     return (
         ("Model", made.model),
-        ("Layer", f"{bank.layer} ({len(bank.activations):,} channels of {rows} × {columns})"),
+        ("Layer", f"{bank.layer} ({len(bank.activations):,} channels of {grid})"),
         ("Formula", explanation.formula),
         ("Scores", bank.head),
         ("Masking", _in_words(bank.masking)),
@@ -301,18 +304,27 @@ def _in_words(masking: Masking) -> str:
     return f"fill {masking.fill}, scaled {masking.scale} upsampling{corners}{epsilon}"
 
 
+def _drawing(explanation: Explanation) -> Drawing:
+    """The overlay of an input that is not a photo, as a file."""
+    from scorecam.page import Drawing
+
+    file = io.BytesIO()
+    explanation.overlay().save(file, "PNG")
+    words = tuple(note.sentence for note in explanation.health)
+    return Drawing(explanation.target.label, file.getvalue(), words)
+
+
 def _on_page(explanation: Explanation) -> Picture:
     from scorecam.page import Picture, grid8
 
     bank, target = explanation.bank, explanation.target
-    others = [index for index in _largest(bank) if index != target.index]
+    shown = _shown(explanation)
     contrast = None
-    if others:
-        other = bank.target(others[0])
+    if len(shown) > 1:
+        other = bank.target(shown[1])
         size = bank.activations.shape[1:]
         grid = bank.contrast(target.index, other.index, explanation.variant, size=size)
         contrast = f"{target.label} rather than {other.label}", grid8(grid.cpu())
-    shown = [target.index, *others][:PAGE_CLASSES]
     made = bank.provenance
     return Picture(
         id="0",
@@ -335,10 +347,12 @@ def _on_page(explanation: Explanation) -> Picture:
     )
 
 
-def _largest(bank: ScoreBank) -> list[int]:
-    """The columns that the bank can explain, largest first."""
+def _shown(explanation: Explanation) -> list[int]:
+    """The columns on a page: the target, then the largest others that the bank can explain."""
+    bank, own = explanation.bank, explanation.target.index
     kept = range(len(bank.image_scores)) if bank.columns is None else bank.columns.tolist()
-    return sorted(kept, key=bank.image_scores.tolist().__getitem__, reverse=True)
+    largest = sorted(kept, key=bank.image_scores.tolist().__getitem__, reverse=True)
+    return [own, *(index for index in largest if index != own)][:PAGE_CLASSES]
 
 
 def _class(explanation: Explanation, index: int) -> Shown:

@@ -19,7 +19,7 @@ from torch import Tensor
 import scorecam
 import toy_models
 from command_line import NAMES, PREPROCESS, furnish
-from scorecam import Explanation, MissingExtra, OutputError, PhotoError, Preprocess, ScoreBank
+from scorecam import Explanation, MissingExtra, OutputError, Preprocess, ScoreBank
 from scorecam.cam import find_variant
 from scorecam.testing import Regions, regions
 
@@ -215,12 +215,21 @@ def test_an_unwritable_path_is_an_error(explanation: Explanation, tmp_path: Path
         explanation.to_html(tmp_path / "file" / "lynx.html")
 
 
+@needs_jinja
 @pytest.mark.parametrize("axes", [1, 3])
-def test_signals_and_volumes_have_no_page(axes: int) -> None:
+def test_signals_and_volumes_have_a_page_of_their_overlays(axes: int) -> None:
     net = Regions(torch.tensor([[1.0, 2.0], [2.0, 1.0]]), axes=axes)
     made = scorecam.explain(net, regions((4, 2), *[4] * axes), 0, layer="maps")
-    with pytest.raises(PhotoError, match=rf"An image with {axes} axes cannot be shown"):
-        made.to_html()
+    text = made.to_html()
+    files = [base64.b64decode(found) for found in re.findall(r'png;base64,([^"]+)"', text)]
+    pictures = [Image.open(io.BytesIO(file)) for file in files]
+
+    assert content(text)["pictures"] == []
+    assert "There are no pictures" not in text
+    assert [each.tobytes() for each in pictures] == [
+        made.overlay().tobytes(),
+        made.of(1).overlay().tobytes(),
+    ]
 
 
 def test_without_jinja2_the_error_says_how_to_install_it(

@@ -1,12 +1,13 @@
 """A self-contained HTML page of pictures with heatmaps, made from plain data."""
 
-from scorecam.page.content import Channel, FindingCard, Grid8, Page, Picture, Shown, grid8
+from scorecam.page.content import Channel, Drawing, FindingCard, Grid8, Page, Picture, Shown, grid8
 from scorecam.page.document import html, write
 from scorecam.page.thumbnails import decodable
 
 __all__ = [
     "Channel",
     "decodable",
+    "Drawing",
     "FindingCard",
     "Grid8",
     "grid8",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -115,6 +116,26 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Drawing:
+    """A finished picture, shown as it is: the map of an input that is not a photo.
+
+    Args:
+        name: of the class.
+        png: the file.
+        words: sentences below, such as health notes.
+    """
+
+    name: str
+    png: bytes
+    words: tuple[str, ...] = ()
+
+    @property
+    def url(self) -> str:
+        """The file as a data URL."""
+        return f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
+
+
+@dataclass(frozen=True)
 class FindingCard:
     """A finding about many pictures.
 
@@ -163,6 +184,7 @@ class Page:
         findings: the most important first.
         pictures: in their initial order.
         remarks: sentences under the overview.
+        drawings: finished pictures, which take the place of `pictures`.
 
     Raises:
         SettingError: two pictures have the same id.
@@ -174,6 +196,7 @@ class Page:
     findings: tuple[FindingCard, ...] = ()
     pictures: tuple[Picture, ...] = ()
     remarks: tuple[str, ...] = ()
+    drawings: tuple[Drawing, ...] = ()
 
     def __post_init__(self) -> None:
         seen: set[str] = set()
