@@ -264,7 +264,7 @@ def _page(explanation: Explanation) -> Page:
         lead=f"{bank.provenance.model} sees {target.label}{share}. The map shows which parts of "
         f"the {'picture' if flat else 'input'} support that score, by Score-CAM in the variant "
         f"{explanation.variant.name}."
-        f"{_RECOMMENDATION if explanation.variant.name != 'centred' else ''}",
+        f"{_RECOMMENDATION if flat and explanation.variant.name != 'centred' else ''}",
         about=_about(explanation),
         pictures=(_on_page(explanation),) if flat else (),
         remarks=bank.provenance.remarks,

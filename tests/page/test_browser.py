@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -10,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import page_samples
 from page_samples import HOSTILE, MARKUP, page, picture
 from scorecam.images.colours import COLOURS
-from scorecam.page import FindingCard, Page, Shown, write
+from scorecam.page import Drawing, FindingCard, Page, Shown, write
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -163,6 +165,19 @@ def test_a_card_shows_the_map_in_the_known_colours(show: Opener) -> None:
     middle = pixel(tab, 0.5, 0.02)[3]
     assert abs(middle - 127.5) <= 255 / 56
     assert pixel(tab, 0.2, 0.02)[3] == 255
+
+
+def test_a_page_of_finished_pictures_shows_them_and_no_controls(show: Opener) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (1200, 300), (10, 200, 30)).save(file, "PNG")
+    drawings = (Drawing(HOSTILE, file.getvalue(), (MARKUP[1],)), Drawing("b", file.getvalue()))
+    tab = show(page(0, findings=(), drawings=drawings))
+    shown = tab.locator(".drawing img")
+
+    assert shown.evaluate_all("all => all.map(each => each.naturalWidth)") == [1200, 1200]
+    assert shown.first.get_attribute("alt") == f"The heatmap of {HOSTILE}. {MARKUP[1]}"
+    assert tab.locator(".tools").count() == 0
+    assert tab.get_by_text("There are no pictures").count() == 0
 
 
 def test_a_grid_of_one_cell_and_a_grid_of_one_row_can_be_drawn(show: Opener) -> None:

@@ -122,7 +122,7 @@ class Drawing:
     Args:
         name: of the class.
         png: the file.
-        words: sentences below, such as health notes.
+        words: sentences for readers who cannot see it, such as health notes.
     """
 
     name: str
