@@ -22,7 +22,7 @@ from scorecam.cam import VARIANTS, Masking, Variant
 from scorecam.errors import PhotoError, SettingError
 from scorecam.images.legend import Legend
 from scorecam.images.overlay import side_by_side
-from scorecam.images.pictures import input_picture, photo_picture
+from scorecam.images.pictures import Spacing, input_picture, photo_picture
 from scorecam.images.preprocessing import Preprocessing
 from scorecam.io.arguments import instance, tensor
 from scorecam.io.arguments import path as as_path
@@ -158,17 +158,21 @@ class Explanation:
             )
         return self.preprocess.to_photo(self.heatmap, self.photo.size)
 
-    def overlay(self) -> Image.Image:
+    def overlay(self, *, spacing: Spacing = None) -> Image.Image:
         """The heatmap drawn on the photo, with the model's crop outlined, and a legend.
 
-        Without a photo, it is drawn on the model's input if that is known, and on grey otherwise: a
-        signal as lines with the map below, a volume as slices and projections, and a video (three
-        axes and three channels) as a strip of frames.
+        Without a photo, it is drawn on the model's input if that is known, and on grey otherwise:
+        a signal as lines, a volume as slices, and a video as a strip of frames.
+
+        Args:
+            spacing: seconds between the values of a signal, `[0.004]`, or the sizes of a voxel, for
+                the ticks and the aspect ratio.
 
         Raises:
             PhotoError: the image has more than three axes.
+            SettingError: the spacing does not suit the input.
         """
-        return self._drawn(self.scaled, self._legend())
+        return self._drawn(self.scaled, self._legend(), spacing)
 
     def side_by_side(self, maps: Mapping[str, Heatmap], columns: int = 4) -> Image.Image:
         """The photo and several methods' heatmaps of this target, each with its name.
@@ -190,10 +194,9 @@ class Explanation:
                     do="Give maps in the input's pixels, as Explanation.heatmap is.",
                 )
         nothing = torch.zeros_like(self.scaled)
-        cells = [(self._title(), self._drawn(nothing, None))]
-        cells += [
-            (str(name), self._drawn(cam.scaled(heatmap), None)) for name, heatmap in maps.items()
-        ]
+        cells = [(self._title(), self._drawn(nothing, None, None))]
+        for name, heatmap in maps.items():
+            cells.append((str(name), self._drawn(cam.scaled(heatmap), None, None)))
         return side_by_side(cells, columns)
 
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
@@ -220,10 +223,11 @@ class Explanation:
             write_text(as_path("path", path), text)
         return text
 
-    def _drawn(self, scaled: Heatmap, legend: Legend | None) -> Image.Image:
-        if self.photo is not None and self.preprocess is not None:
+    def _drawn(self, scaled: Heatmap, legend: Legend | None, spacing: Spacing) -> Image.Image:
+        if self.photo is not None and self.preprocess is not None and spacing is None:
             return photo_picture(self.photo, self.preprocess, scaled, legend)
-        return input_picture(self.image, scaled, legend, self.bank.picture())
+        view = self.bank.picture()
+        return input_picture(self.image, scaled, legend, view=view, spacing=spacing)
 
     def _title(self) -> str:
         target = self.target

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import os
@@ -29,6 +30,8 @@ from command_line import (
     strict_json,
     whole,
 )
+from scorecam.cli.saving import OutputFolder
+from scorecam.testing import Regions
 
 pytestmark = pytest.mark.usefixtures("photo_folder")
 
@@ -75,6 +78,20 @@ def test_show_overwrites_nothing_without_force(bank: Path) -> None:
     assert Path("shown.png").read_text("utf-8") == "mine"
     assert scorecam("show", bank, "--out", "shown.png", "--force").code == 0
     assert whole("shown.png")
+
+
+@pytest.mark.parametrize("image", [(2, 40), (1, 4, 6, 5), (3, 4, 6, 5)], ids=str)
+def test_inputs_that_are_no_photos_are_saved_and_shown(image: tuple[int, ...]) -> None:
+    """The folder that `explain` writes; then `show` draws from the bank, which has no values."""
+    net = Regions(torch.rand(2, image[0]), axes=len(image) - 1)
+    made = package.explain(net, torch.rand(image), 0, layer="maps")
+    [item] = OutputFolder("out").save([made], "scan.npy", "scan")
+    answer = scorecam("show", "out/scan.safetensors", "--target", "0", "--out", "shown.png")
+    grey = dataclasses.replace(made, image=None).overlay()
+
+    assert answer.code == 0, answer
+    assert whole(item["files"]["overlay"]).tobytes() == made.overlay().tobytes()
+    assert whole("shown.png").size == grey.size
 
 
 def test_show_draws_the_same_picture_as_explain(bank: Path) -> None:

@@ -14,6 +14,7 @@ from scorecam.errors import PhotoError, SettingError
 from scorecam.images.colours import COLOURS
 from scorecam.images.legend import Legend
 from scorecam.images.pictures import input_picture
+from scorecam.images.signal_picture import signal_picture
 from scorecam.images.volume_picture import (
     CROSS,
     highest,
@@ -217,3 +218,41 @@ def test_a_tensor_with_rows_and_columns_is_stretched(channels: int, expected: li
     pixels = np.asarray(input_picture(image, torch.zeros(480, 480), None))
 
     np.testing.assert_allclose(pixels[240, [80, 240, 400], 0], expected, atol=1)
+
+
+# ── the spacing ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_spacing_reaches_the_slices_and_the_seconds() -> None:
+    volume = input_picture(None, planted(), None, spacing=[2.0, 1, 1])
+    image, heatmap = torch.rand(1, 500), torch.rand(500)
+    signal = input_picture(image, heatmap, None, spacing=np.array([0.004]))
+    samples = input_picture(image, heatmap, None)
+
+    assert volume.tobytes() == volume_picture(None, planted(), None, (2.0, 1.0, 1.0)).tobytes()
+    assert signal.tobytes() == signal_picture(image, heatmap, None, rate=250.0).tobytes()
+    assert signal.tobytes() != samples.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("spacing", "phrase"),
+    [
+        ([1.0, 1.0], "2 numbers"),
+        ([1.0, 0.0, 1.0], "spacing=0"),
+        ([1.0, float("nan"), 1.0], "spacing=nan"),
+        (["1", 1.0, 1.0], "not a number"),
+        (2.0, "not a list"),
+    ],
+    ids=str,
+)
+def test_an_invalid_spacing_is_refused(spacing: Any, phrase: str) -> None:
+    with pytest.raises(SettingError, match=phrase):
+        input_picture(None, planted(), None, spacing=spacing)
+
+
+@pytest.mark.parametrize(
+    "image", [torch.rand(3, 4, 6, 5), torch.rand(1, 6, 5)], ids=["video", "2D"]
+)
+def test_a_spacing_that_would_have_no_effect_is_refused(image: Tensor) -> None:
+    with pytest.raises(SettingError, match="signals and volumes"):
+        input_picture(image, torch.rand(image.shape[1:]), None, spacing=[1.0] * (image.ndim - 1))

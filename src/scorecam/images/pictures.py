@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Final
 
@@ -18,12 +19,21 @@ from scorecam.images.preprocessing import Preprocessing
 from scorecam.images.signal_picture import signal_picture
 from scorecam.images.strip import strip
 from scorecam.images.volume_picture import volume_picture
+from scorecam.io.arguments import several
+from scorecam.io.ranges import Real
 
 LARGEST_DRAWN: Final = 2**25
 """The most pixels of a photo that is drawn at full size."""
 
 COLOURS: Final = 3
 """An image with three axes and this many channels is a video, and a volume otherwise."""
+
+
+Spacing = Sequence[float] | None
+"""The distance of two values along each axis; None if it is not known."""
+
+SPACING: Final = Real(1e-12, 1e9, closed=True)
+"""The distance of two values along an axis, in seconds or millimetres."""
 
 
 def photo_picture(
@@ -39,7 +49,9 @@ def input_picture(
     image: shapes.Image | None,
     scaled: shapes.Heatmap,
     legend: Legend | None,
+    *,
     view: Image.Image | None = None,
+    spacing: Spacing = None,
 ) -> Image.Image:
     """The heatmap on the model's input.
 
@@ -51,10 +63,12 @@ def input_picture(
         scaled: the heatmap, scaled to [0, 1].
         legend: the texts to write below; None for none.
         view: the model's input as a picture, if it has rows and columns and is known.
+        spacing: the distance of two values along each axis, for a signal or a volume: seconds, or
+            the sizes of a voxel.
 
     Raises:
         PhotoError: there is no picture for this number of axes.
-        SettingError: the input and the heatmap differ in size.
+        SettingError: the input and the heatmap differ in size, or the spacing is invalid.
     """
     axes = tuple(scaled.shape)
     if image is not None and tuple(image.shape[1:]) != axes:
@@ -62,15 +76,34 @@ def input_picture(
             f"The input has the axes {tuple(image.shape[1:])}, and the heatmap {axes}.",
             do="Give a heatmap in the input's pixels, as Explanation.heatmap is.",
         )
+    video = image is not None and len(axes) == 3 and len(image) == COLOURS
+    if spacing is not None:
+        spacing = _checked(spacing, 0 if video or len(axes) == 2 else len(axes))
     if len(axes) == 1:
-        return signal_picture(image, scaled, legend)
+        return signal_picture(image, scaled, legend, rate=1 / spacing[0] if spacing else None)
     if len(axes) == 2:
         return _flat_picture(image, scaled, legend, view)
     if len(axes) != 3:
         raise PhotoError(f"An image with {len(axes)} axes cannot be drawn.", do="Plot `heatmap`.")
-    if image is not None and len(image) == COLOURS:
+    if image is not None and video:
         return strip(image, scaled, legend)
-    return volume_picture(image, scaled, legend)
+    return volume_picture(image, scaled, legend, spacing or (1.0, 1.0, 1.0))
+
+
+def _checked(spacing: Sequence[float], axes: int) -> tuple[float, ...]:
+    """One positive number for each axis; `axes` is 0 for pictures without a spacing."""
+    if not axes:
+        raise SettingError(
+            "Only pictures of signals and volumes have a spacing.", do="Leave it out."
+        )
+    given = several("spacing", spacing, object, f"Give {axes} numbers, one for each axis.")
+    numbers = tuple(SPACING.check("spacing", number) for number in given)
+    if len(numbers) != axes:
+        raise SettingError(
+            f"spacing has {len(numbers)} numbers, but the input has {axes} axes.",
+            do="Give one number for each axis.",
+        )
+    return numbers
 
 
 def _flat_picture(

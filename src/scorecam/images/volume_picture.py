@@ -83,7 +83,7 @@ def volume_picture(
         _row([_cell(plane, lengths, scale) for plane in planes]) for planes in (slices, projections)
     ]
     if legend is not None:
-        described = replace(legend, caption=_caption(image, values, point))
+        described = replace(legend, caption=_caption(image, values, point, spacing))
         rows.append(draw_legend(described, max(_WIDTH, rows[0].width)))
     return stack(rows)
 
@@ -198,7 +198,9 @@ def _row(cells: Sequence[Image.Image]) -> Image.Image:
     return row
 
 
-def _caption(image: Tensor | None, heatmap: Tensor, point: Sequence[int]) -> str:
+def _caption(
+    image: Tensor | None, heatmap: Tensor, point: Sequence[int], spacing: Sequence[float]
+) -> str:
     constant = bool(heatmap.max() <= heatmap.min())
     place = ", ".join(f"{letter} = {index}" for letter, index in zip(AXES, point, strict=True))
     through = "the centre, because the map is constant" if constant else "the maximum of the map"
@@ -207,6 +209,8 @@ def _caption(image: Tensor | None, heatmap: Tensor, point: Sequence[int]) -> str
         f"Slices of {size} voxels through {through}: {place}, counted from 0. Below: the maximum "
         "of the map along each axis, on the mean of the input."
     )
+    if len(set(spacing)) > 1:
+        text += f" A voxel measures {' × '.join(f'{size:.3g}' for size in spacing)}."
     if image is None:
         return f"{text} The values of the input are not known."
     channels = f"Each of the {len(image)} channels is" if len(image) > 1 else "Greys are"

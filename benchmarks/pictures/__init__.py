@@ -1,0 +1,1 @@
+"""The pictures of inputs that are not photos."""
