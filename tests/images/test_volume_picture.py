@@ -38,7 +38,7 @@ def crossed(picture: Image.Image) -> list[tuple[int, int]]:
     """The (x, y) of each crosshair, from left to right."""
     blue = (np.asarray(picture) == ImageColor.getrgb(CROSS)).all(axis=2)
     columns = np.flatnonzero(blue.sum(axis=0) > 30)
-    return [(x, int(blue[:, max(0, x - 40) : x + 40].sum(axis=1).argmax())) for x in columns]
+    return [(int(x), int(blue[:, max(0, x - 40) : x + 40].sum(axis=1).argmax())) for x in columns]
 
 
 def panels(picture: Image.Image) -> list[tuple[int, int, int, int]]:
@@ -226,7 +226,7 @@ def test_a_tensor_with_rows_and_columns_is_stretched(channels: int, expected: li
 def test_the_spacing_reaches_the_slices_and_the_seconds() -> None:
     volume = input_picture(None, planted(), None, spacing=[2.0, 1, 1])
     image, heatmap = torch.rand(1, 500), torch.rand(500)
-    signal = input_picture(image, heatmap, None, spacing=np.array([0.004]))
+    signal = input_picture(image, heatmap, None, spacing=[0.004])
     samples = input_picture(image, heatmap, None)
 
     assert volume.tobytes() == volume_picture(None, planted(), None, (2.0, 1.0, 1.0)).tobytes()

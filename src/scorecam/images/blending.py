@@ -38,7 +38,7 @@ def blended(rgb: Pixels, values: Pixels) -> Pixels:
     """
     grey = greys(rgb)
     muted = _BRIGHTNESS * (grey + _SATURATION * (rgb - grey))
-    return muted + (_STRONGEST * values)[..., None] * (colour(values) - muted)
+    return muted + (_STRONGEST * values)[..., None] * (colour(values).astype(np.float32) - muted)
 
 
 def stretched(values: npt.NDArray[Any], low: float, high: float) -> Pixels:

@@ -97,9 +97,9 @@ def _labelled(
         if frame == best:
             draw.rectangle((left - 2, em - 2, left + picture.width + 1, bottom + 1), None, CROSS, 2)
         text, line = (CROSS, CROSS) if frame == best else (TEXT, _LINE)
-        draw.text((middle, bottom + em // 3), str(frame), text, font(em), "ma")
+        draw.text((middle, bottom + em // 3), str(frame), text, font(em), anchor="ma")
         draw.line((middle, bottom + 2 * em, plot.x(frame), row.height - 1), line, 2)
-    draw.text((plot.left - em // 2, em + height // 2), "frames", TEXT, font(em), "rm")
+    draw.text((plot.left - em // 2, em + height // 2), "frames", TEXT, font(em), anchor="rm")
     return row
 
 

@@ -107,7 +107,7 @@ def slices_at(
         if image is not None:
             cut = _array(image.select(axis + 1, point[axis]))
             greys = [stretched(one, *ends) for one, ends in zip(cut, ranges, strict=True)]
-            grey = np.mean(greys, axis=0, dtype=np.float32)
+            grey = np.asarray(np.mean(greys, axis=0), np.float32)
         planes.append(Plane(axis, grey, shown.cpu().numpy(), tuple(point)))
     return planes
 
@@ -121,7 +121,7 @@ def projected(image: Tensor | None, heatmap: Annotated[Tensor, "d h w"]) -> list
         if image is not None:
             means = _array(image.float().mean(axis + 1))
             greys = [stretched(one, *finite_range(one)) for one in means]
-            grey = np.mean(greys, axis=0, dtype=np.float32)
+            grey = np.asarray(np.mean(greys, axis=0), np.float32)
         planes.append(Plane(axis, grey, shown, None))
     return planes
 
