@@ -87,7 +87,7 @@ def as_float32(array: npt.NDArray[Any], name: str) -> tuple[Tensor, tuple[str, .
     check_kind(array.dtype, name)
     remarks: tuple[str, ...] = ()
     if array.dtype.kind == "f":
-        _check_finite(array, name)
+        check_finite(array, name)
     elif array.dtype.itemsize > 2 and max(-int(array.min()), int(array.max())) > _EXACT:
         remarks = (f"{name} has integers beyond {_EXACT:,}; they are rounded to float32.",)
     with np.errstate(over="ignore"):
@@ -103,7 +103,12 @@ def as_float32(array: npt.NDArray[Any], name: str) -> tuple[Tensor, tuple[str, .
     return torch.from_numpy(numbers), remarks
 
 
-def _check_finite(array: npt.NDArray[Any], name: str) -> None:
+def check_finite(array: npt.NDArray[Any], name: str) -> None:
+    """Refuse NaN and infinite values.
+
+    Raises:
+        PhotoError: there are some.
+    """
     finite = np.isfinite(array)
     missing = array.size - int(np.count_nonzero(finite))
     if not missing:

@@ -25,7 +25,9 @@ def refuse_key(name: str, key: str | None) -> None:
         )
 
 
-def chosen(names: Sequence[str], key: str | None, file: str, *, likely: str = "") -> str:
+def chosen(
+    names: Sequence[str], key: str | None, file: str, *, likely: str = "", noun: str = "array"
+) -> str:
     """The name of the array to read.
 
     Args:
@@ -33,6 +35,7 @@ def chosen(names: Sequence[str], key: str | None, file: str, *, likely: str = ""
         key: the name that the user gave; None if there is only one array.
         file: the name of the file.
         likely: why it may hold several arrays, for the error.
+        noun: what an array is called in errors.
 
     Raises:
         PhotoError: there is no array with this name, or there are several and no key.
@@ -40,20 +43,21 @@ def chosen(names: Sequence[str], key: str | None, file: str, *, likely: str = ""
     listed = ", ".join(excerpt(name, 40) for name in names[:_LISTED])
     if len(names) > _LISTED:
         listed += f" and {len(names) - _LISTED:,} more"
+    nouns = noun if noun.endswith("s") else f"{noun}s"
     if not names:
-        raise PhotoError(f"{file} holds no arrays.", do="Save an array in it.")
+        raise PhotoError(f"{file} holds no {nouns}.", do=f"Save an {noun} in it.")
     if key is None:
         if len(names) == 1:
             return names[0]
         raise PhotoError(
-            f"{file} holds {len(names):,} arrays: {listed}.",
+            f"{file} holds {len(names):,} {nouns}: {listed}.",
             likely=likely,
             do=f"Choose one, for example {file}:{excerpt(names[0], 40)}.",
         )
     if key in names:
         return key
     raise PhotoError(
-        f"{file} holds no array {quoted(key)}. It holds {listed}.",
+        f"{file} holds no {noun} {quoted(key)}. It holds {listed}.",
         likely=did_you_mean(key, names),
         do=f"Choose one, for example {file}:{excerpt(names[0], 40)}.",
     )

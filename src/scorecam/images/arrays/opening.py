@@ -12,7 +12,7 @@ from scorecam.errors import PhotoError, ScorecamError
 from scorecam.images.arrays.array_file import ArrayFile
 from scorecam.images.arrays.bands import select_bands
 from scorecam.images.arrays.checks import LARGEST
-from scorecam.images.arrays.formats import npy, npz, tensors, tiff
+from scorecam.images.arrays.formats import dicom, nifti, npy, npz, tensors, tiff
 from scorecam.images.arrays.formats.format import Format
 from scorecam.images.file_types import HEAD, PHOTO_BEGINNINGS
 from scorecam.io.arguments import path as checked_path
@@ -20,11 +20,15 @@ from scorecam.io.reading import Kind, read_start
 
 Source = str | os.PathLike[str]
 
+_DICOM: Final = Format("DICOM", (".dcm",), dicom.begins, dicom.read)
+
 FORMATS: Final = (
     Format("NumPy array", (".npy",), npy.begins, npy.read),
     Format("NumPy archive", (".npz",), npz.begins, npz.read),
     Format("safetensors", (".safetensors",), tensors.begins, tensors.read),
     Format("TIFF", (".tif", ".tiff"), tiff.begins, tiff.read, tiff.only_here),
+    Format("NIfTI", (".nii", ".nii.gz"), nifti.begins, nifti.read),
+    _DICOM,
 )
 """All formats, with the module that reads each."""
 
@@ -95,11 +99,13 @@ def split_key(source: Source) -> tuple[Path, str | None]:
 
 
 def _format(path: Path) -> Format | None:
-    """The format of a file, by its first bytes and its suffix.
+    """The format of a file, by its first bytes and its suffix; folders may be DICOM series.
 
     Raises:
         PhotoError: there is no such file, it is empty, or it cannot be read.
     """
+    if path.is_dir():
+        return _DICOM if dicom.is_series(path) else None
     head = read_start(path, _KIND, HEAD)
     if not head:
         raise PhotoError(f"{path} is empty.", do="Download or copy it again.")

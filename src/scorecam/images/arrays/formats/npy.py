@@ -16,6 +16,7 @@ from scorecam.errors import PhotoError
 from scorecam.images.arrays import checks
 from scorecam.images.arrays.array_file import ArrayFile
 from scorecam.images.arrays.keys import refuse_key
+from scorecam.images.arrays.streams import filled
 from scorecam.images.file_types import DAMAGED
 from scorecam.io.arrays import HEADERS
 from scorecam.io.reading import Kind, open_file
@@ -23,9 +24,6 @@ from scorecam.io.reading import Kind, open_file
 MAGIC: Final = b"\x93NUMPY"
 
 _KIND: Final = Kind("a NumPy array file", checks.LARGEST, PhotoError)
-
-_STEP: Final = 2**20
-"""Bytes that are unpacked at once."""
 
 _HEADER: Final = 16 * 2**10
 """The most bytes of a header; NumPy writes fewer than a thousand."""
@@ -78,15 +76,7 @@ def read_array(file: BinaryIO, size: int, name: str) -> npt.NDArray[Any]:
     length = math.prod(shape) * dtype.itemsize
     if length != size - start:
         raise _damaged(name, f"its header announces {length:,} bytes, and it has {size - start:,}")
-    buffer = bytearray(length)
-    view = memoryview(buffer)
-    filled = len(head) - start
-    view[:filled] = head[start:]
-    while filled < length:
-        count = file.readinto(view[filled : filled + _STEP])  # type: ignore[attr-defined]
-        if not count:
-            raise _damaged(name, f"it ends after {filled:,} of {length:,} bytes")
-        filled += count
+    buffer = filled(file, length, name, begin=head[start:])
     flat = np.frombuffer(buffer, dtype)
     return flat.reshape(shape, order="F" if columns_first else "C")
 
