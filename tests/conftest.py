@@ -131,6 +131,7 @@ CAPABILITIES: dict[str, Callable[[], str]] = {
         "skimage",
         "torchcam.methods",
     ),
+    "medical": functools.partial(_importable, "nibabel", "pydicom"),
     "openvino": _openvino,
     "peers": functools.partial(_importable, "pytorch_grad_cam", "torchcam.methods"),
     "plot": functools.partial(_importable, "matplotlib"),
@@ -142,6 +143,7 @@ CAPABILITIES: dict[str, Callable[[], str]] = {
         "timm",
         "transformers",
     ),
+    "tiff": functools.partial(_importable, "tifffile"),
     "torchvision": functools.partial(_importable, "torchvision"),
 }
 """Each function returns why the capability is absent, or an empty string if it is present."""

@@ -26,9 +26,9 @@ FORMATS: Final = (
     Format("NumPy array", (".npy",), npy.begins, npy.read),
     Format("NumPy archive", (".npz",), npz.begins, npz.read),
     Format("safetensors", (".safetensors",), tensors.begins, tensors.read),
+    _DICOM,  # before TIFF: some scanners begin their files as a TIFF file does, too
     Format("TIFF", (".tif", ".tiff"), tiff.begins, tiff.read, tiff.only_here),
     Format("NIfTI", (".nii", ".nii.gz"), nifti.begins, nifti.read),
-    _DICOM,
 )
 """All formats, with the module that reads each."""
 
@@ -78,8 +78,9 @@ def read_array(
         )
     found = _format(path)
     if found is None:
+        what = "a folder without DICOM files" if path.is_dir() else "not a file of numbers"
         raise PhotoError(
-            f"{path} is not a file of numbers that can be read.",
+            f"{path} is {what}.",
             do=f"Give one of these: {', '.join(form.name for form in FORMATS)}.",
         )
     file = found.read(path, own_key if key is None else key)

@@ -20,6 +20,7 @@ from scorecam.images.arrays.array_file import ArrayFile
 from scorecam.images.arrays.formats.dicom_fields import Plane, pixel_spacing, plane
 from scorecam.images.arrays.formats.dicom_order import ordered
 from scorecam.images.arrays.formats.dicom_pixels import Pixels, pixels, size
+from scorecam.images.arrays.formats.format import quiet
 from scorecam.images.arrays.keys import chosen, refuse_key
 from scorecam.images.file_types import DAMAGED
 from scorecam.images.memory import memory_limit
@@ -93,6 +94,7 @@ def read(path: Path, key: str | None) -> ArrayFile:
         PhotoError: it cannot be read, is too large, or the slices are not one volume.
     """
     require("pydicom", "medical", "read DICOM files")
+    quiet("pydicom")
     with ignore_warnings():  # pydicom warns about unusual values
         if path.is_dir():
             return _read_series(path, key)
@@ -118,7 +120,11 @@ def _kind() -> Kind:
 def _data_set(path: Path, *, header_only: bool = False) -> Any:
     """The data set of a file."""
     if not begins(read_start(path, _kind(), _PREFIX + len(_MARK))):
-        raise _not_read(path.name, "it does not begin as a DICOM file")
+        raise PhotoError(
+            f"{path.name} does not begin as a DICOM file.",
+            likely="It is another kind of file, or lacks the 128 bytes that come first.",
+            do="If it is DICOM, read it with pydicom.dcmread(path, force=True), and save it again.",
+        )
     return _guarded(path.name, lambda: _parsed(path, header_only))
 
 
@@ -218,18 +224,22 @@ def _header(path: Path) -> _Slice | None:
 
 
 def _chosen_series(slices: Sequence[_Slice], key: str | None, name: str) -> list[_Slice]:
-    """The slices of one series: the only one, or the one with this number."""
+    """The slices of one series: the only one, or the one with this number.
+
+    Series that do not have numbers of their own are counted from 1.
+    """
     groups: dict[str, list[_Slice]] = {}
-    for part in slices:
-        groups.setdefault(str(part.data.get("SeriesInstanceUID") or ""), []).append(part)
-    titles = {uid: str(parts[0].data.get("SeriesNumber") or "") for uid, parts in groups.items()}
-    if len(set(titles.values())) < len(titles) or "" in titles.values():
-        titles = {uid: uid for uid in titles}
-    by_title = {titles[uid]: parts for uid, parts in groups.items()}
+    uids = [str(part.data.get("SeriesInstanceUID") or "") for part in slices]
+    for uid, part in sorted(zip(uids, slices, strict=True), key=lambda pair: pair[0]):
+        groups.setdefault(uid, []).append(part)
+    own = [str(parts[0].data.get("SeriesNumber") or "") for parts in groups.values()]
+    if len(set(own)) < len(own) or "" in own:
+        own = [str(place) for place in range(1, len(own) + 1)]
+    by_title = dict(zip(own, groups.values(), strict=True))
     if len(by_title) == 1 and key is None:
         return next(iter(by_title.values()))
     described = "; ".join(
-        f"{excerpt(title, 64)}: {len(parts)} × {_title(parts[0])}"
+        f"{excerpt(title, 20)}: {len(parts)} × {_title(parts[0])}"
         for title, parts in list(by_title.items())[:4]
     )
     likely = f"They are {described}."

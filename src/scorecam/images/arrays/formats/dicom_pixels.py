@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from scorecam.base.wording import one_line
 from scorecam.errors import MissingExtra, PhotoError
 from scorecam.images.arrays import checks
 from scorecam.images.arrays.formats.dicom_fields import field, numbers
@@ -60,8 +61,7 @@ def pixels(data: Any, name: str) -> Pixels:
         )
     bands, frames, rows, columns = size(data)
     checks.check_size((bands, frames, rows, columns), int(data.BitsAllocated) / 4, name)
-    _check_decoder(data, name)
-    stored = data.pixel_array
+    stored = _unpacked(data, name)
     if stored.dtype.kind == "f":
         checks.check_finite(stored, name)
     if data.get("PhotometricInterpretation") == "PALETTE COLOR":
@@ -106,7 +106,7 @@ def _grey(data: Any, stored: Numbers, name: str) -> Pixels:
         checks.check_finite(values, name)
     levels = _window(data, remarks)
     low, high = _stored_range(data, stored, table=bool(table))
-    if levels is None and not (scaled or table) and stored.dtype.kind == "u":
+    if levels is None and not (scaled or table) and stored.dtype in (np.uint8, np.uint16):
         levels = float(low), float(high)
     if data.get("PhotometricInterpretation") == "MONOCHROME1":
         mirror = slope * (low + high) + 2 * intercept
@@ -118,7 +118,8 @@ def _grey(data: Any, stored: Numbers, name: str) -> Pixels:
 
 def _scale(data: Any, frame: int) -> tuple[float, float]:
     """Slope and intercept of a frame."""
-    slope = numbers(field(data, "RescaleSlope", _TRANSFORM, frame)) or (1.0,)
+    slope = numbers(field(data, "RescaleSlope", _TRANSFORM, frame))
+    slope = slope or numbers(data.get("DoseGridScaling")) or (1.0,)
     intercept = numbers(field(data, "RescaleIntercept", _TRANSFORM, frame)) or (0.0,)
     return slope[0], intercept[0]
 
@@ -154,21 +155,34 @@ def _stored_range(data: Any, stored: Numbers, *, table: bool) -> tuple[float, fl
     return 0.0, 2.0**bits - 1
 
 
-def _check_decoder(data: Any, name: str) -> None:
-    """Refuse compressed pixels that no installed library unpacks."""
+def _unpacked(data: Any, name: str) -> Numbers:
+    """The stored values.
+
+    Raises:
+        MissingExtra: no library that unpacks them is installed.
+        PhotoError: those that are installed cannot unpack them.
+    """
     syntax = data.file_meta.get("TransferSyntaxUID")
     if syntax is None or not syntax.is_compressed:
-        return
+        return data.pixel_array
+    what = f"{name} is compressed as {syntax.name}"
+    library = "openjpeg" if "2000" in syntax.name else "libjpeg"
+    install = f"pip install pylibjpeg pylibjpeg-{library}"
+    pydicom_pixels = require("pydicom.pixels", "medical", "read DICOM files")
     try:
-        decoder = require("pydicom.pixels", "medical", "read DICOM files").get_decoder(syntax)
+        available = pydicom_pixels.get_decoder(syntax).is_available
+        stored = data.pixel_array if available else None
     except NotImplementedError as error:
         raise PhotoError(
-            f"{name} is compressed as {syntax.name}, which pydicom does not unpack.",
+            f"{what}, which pydicom does not unpack.",
             do="Save it again without compression, for example with dcmdjpeg.",
         ) from error
-    if not decoder.is_available:
-        library = "openjpeg" if "2000" in syntax.name else "libjpeg"
-        raise MissingExtra(
-            f"{name} is compressed as {syntax.name}, and no library that unpacks it is installed.",
-            do=f"pip install pylibjpeg pylibjpeg-{library}",
-        )
+    except RuntimeError as error:  # with the messages of all decoders
+        raise PhotoError(
+            f"{what}, which cannot be unpacked: {one_line(str(error), 200)}.",
+            likely="It is damaged, or the installed decoders do not cover this kind.",
+            do=f"Copy it again, or install another decoder: {install}.",
+        ) from error
+    if stored is None:
+        raise MissingExtra(f"{what}, and no library that unpacks it is installed.", do=install)
+    return stored

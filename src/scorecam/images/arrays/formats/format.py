@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from scorecam.images.arrays.array_file import ArrayFile
+
+_NOWHERE: Final = logging.NullHandler()
 
 
 def always(_: Path) -> bool:
@@ -35,3 +39,11 @@ class Format:
     def has_suffix(self, name: str) -> bool:
         """Whether a file name ends as those of the format do."""
         return name.lower().endswith(self.suffixes)
+
+
+def quiet(logger: str) -> None:
+    """Keep a library from writing warnings to stderr in a program without logging.
+
+    Programs that configure logging still get them.
+    """
+    logging.getLogger(logger).addHandler(_NOWHERE)  # a second time changes nothing

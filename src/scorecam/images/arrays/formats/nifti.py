@@ -23,6 +23,7 @@ from scorecam.base.wording import one_line, quoted
 from scorecam.errors import PhotoError
 from scorecam.images.arrays import checks
 from scorecam.images.arrays.array_file import ArrayFile
+from scorecam.images.arrays.formats.format import quiet
 from scorecam.images.arrays.keys import refuse_key
 from scorecam.images.arrays.patient import directions
 from scorecam.images.arrays.scale import formula
@@ -76,6 +77,7 @@ def read(path: Path, key: str | None) -> ArrayFile:
             key.
     """
     nibabel = require("nibabel", "medical", "read NIfTI files")
+    quiet("nibabel.global")
     with open_file(path, _KIND) as file, ignore_warnings():
         packed = file.read(2) == _GZIP
         file.seek(0)

@@ -17,6 +17,7 @@ from scorecam.errors import MissingExtra, PhotoError
 from scorecam.images import tiff
 from scorecam.images.arrays import checks
 from scorecam.images.arrays.array_file import ArrayFile
+from scorecam.images.arrays.formats.format import quiet
 from scorecam.images.arrays.formats.tiff_axes import arranged, upright
 from scorecam.images.arrays.keys import refuse_key
 from scorecam.images.file_types import DAMAGED, RAW
@@ -74,6 +75,7 @@ def read(path: Path, key: str | None) -> ArrayFile:
     """
     refuse_key(path.name, key)
     tifffile = require("tifffile", "tiff", "read TIFF files of many bands or bits")
+    quiet("tifffile")
     with open_file(path, _KIND) as file, ignore_warnings():
         pages = _pages(file, path.name)
         if pages and pages[0].raw:
@@ -126,6 +128,8 @@ def _read(opened: Any, name: str, size: int) -> ArrayFile:
     array, remarks = arranged(series.asarray(maxworkers=1), series.axes, name)
     if len(opened.series) > 1:
         remarks += (f"{name} has {len(opened.series)} series of pages; only the first is read.",)
+    if opened.is_ome and series.kind != "ome":
+        remarks += (f"{name} may be a part of a set of files; only its own pages are read.",)
     if (turned := first.tags.valueof(274, 1)) != 1:
         array = upright(array, turned)
         remarks += (f"{name} is turned upright by its orientation, {turned}.",)
