@@ -80,7 +80,7 @@ def big_packed_nifti(folder: Path) -> Path:
 
 
 def big_tiff(folder: Path) -> Path:
-    (folder / "a.tif").write_bytes(tiff(uncompressed(BIG, BIG)))
+    (folder / "a.tif").write_bytes(tiff(uncompressed(BIG, BIG, t279=(4, 1, 99))))
     return folder / "a.tif"
 
 
@@ -165,7 +165,7 @@ def test_a_strip_that_unpacks_without_end_is_refused(
 def test_a_late_volume_of_a_packed_series_takes_no_hour(tmp_path: Path) -> None:
     path = tmp_path / "a.nii.gz"
     path.write_bytes(gzip.compress(nifti((300, 300, 300, 5000))))
-    with pytest.raises(PhotoError, match="bytes before the chosen volume.*gunzip"):
+    with pytest.raises(PhotoError, match=r"bytes before the chosen volume.*gunzip"):
         read_array(f"{path}:t=4999")
 
 
@@ -176,7 +176,7 @@ def test_a_file_compressed_as_a_whole_is_refused(tmp_path: Path) -> None:
     path = write_dicom(
         tmp_path / "a.dcm", marked(), TransferSyntaxUID=DeflatedExplicitVRLittleEndian
     )
-    with pytest.raises(PhotoError, match="deflated transfer syntax.*dcmconv"):
+    with pytest.raises(PhotoError, match=r"deflated transfer syntax.*dcmconv"):
         read_array(path)
 
 
@@ -222,7 +222,7 @@ def test_nan_is_counted_in_pictures_and_volumes(tmp_path: Path) -> None:
 
     array = np.zeros((4, 5, 6), np.float32)
     array[0, 0, :3] = np.nan
-    tifffile.imwrite(tmp_path / "a.tif", array)
+    tifffile.imwrite(tmp_path / "a.tif", array, photometric="minisblack")
     nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), tmp_path / "a.nii.gz")
     for name in ("a.tif", "a.nii.gz"):
         with pytest.raises(PhotoError, match=rf"{name} has 3 NaN of 120 values"):
@@ -249,9 +249,12 @@ def samples(folder: Path) -> list[Path]:
     np.save(folder / "a.npy", array)
     np.savez_compressed(folder / "a.npz", a=array)
     safetensors.torch.save_file({"a": torch.arange(60.0)}, folder / "a.safetensors")
-    tifffile.imwrite(folder / "a.tif", array)
-    tifffile.imwrite(folder / "packed.tif", array, compression="zlib")
-    tifffile.imwrite(folder / "tiled.tif", array, tile=(16, 16))
+    for name, options in {
+        "a": {},
+        "packed": {"compression": 8},
+        "tiled": {"tile": (16, 16)},
+    }.items():
+        tifffile.imwrite(folder / f"{name}.tif", array, photometric="minisblack", **options)
     nibabel.save(nibabel.Nifti1Image(array.astype(np.int16), np.eye(4)), folder / "a.nii")
     nibabel.save(nibabel.Nifti1Image(array.astype(np.int16), np.eye(4)), folder / "a.nii.gz")
     write_dicom(folder / "a.dcm", array[0], WindowCenter=3, WindowWidth=9)
@@ -263,19 +266,17 @@ def test_a_file_that_ends_early_is_never_half_read(tmp_path: Path) -> None:
     paths = samples(tmp_path)
     assert len(paths) == 9
     for path in paths:
-        content = path.read_bytes()
-        read_array(path)
-        for length in {1, 9, 100, len(content) // 2, len(content) - 40, len(content) - 1}:
+        content, whole = path.read_bytes(), read_array(path).values
+        read = 0
+        for length in range(1, len(content), 1 if len(content) < 500 else 7):
             path.write_bytes(content[:length])
             try:
-                read_array(path)
-            except PhotoError as error:
-                assert str(error).endswith(".")
-                assert path.name in str(error)
-            else:
-                tail = content[length:]
-                assert path.suffix == ".tif", (path, length)
-                assert tail.strip(b"\0") == b"", (path, length)
+                values = read_array(path).values
+            except PhotoError:
+                continue
+            read += 1
+            assert torch.equal(values, whole), (path, length)
+        assert read < 4, path  # a TIFF file ends with its resolution
 
 
 @pytest.mark.needs("tiff", "medical")
@@ -346,7 +347,7 @@ def test_a_file_of_several_arrays_lists_them(tmp_path: Path) -> None:
 
 def test_a_key_for_a_single_array_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros(2))
-    with pytest.raises(PhotoError, match="one array without a name.*Leave the key out"):
+    with pytest.raises(PhotoError, match=r"one array without a name.*Leave the key out"):
         read_array(f"{tmp_path}/a.npy:left")
 
 
@@ -358,7 +359,7 @@ def test_weights_and_banks_are_not_inputs(tmp_path: Path) -> None:
     )
     with pytest.raises(PhotoError, match=r"20 arrays.*and 12 more.*give those as --weights"):
         read_array(tmp_path / "w.safetensors")
-    with pytest.raises(PhotoError, match="is a score bank.*scorecam show"):
+    with pytest.raises(PhotoError, match=r"is a score bank.*scorecam show"):
         read_array(tmp_path / "b.safetensors")
 
 
@@ -484,7 +485,7 @@ def test_damaged_compressed_pixels_are_refused(tmp_path: Path) -> None:
     from pydicom.uid import JPEGBaseline8Bit
 
     path = write_encapsulated(tmp_path / "a.dcm", JPEGBaseline8Bit)
-    with pytest.raises(PhotoError, match="cannot be unpacked.*another decoder: pip install"):
+    with pytest.raises(PhotoError, match=r"cannot be unpacked.*another decoder: pip install"):
         read_array(path)
 
 
@@ -514,10 +515,10 @@ def test_a_palette_and_a_raw_file_are_no_numbers(tmp_path: Path) -> None:
     from PIL import Image
 
     Image.new("P", (4, 4)).save(tmp_path / "a.tif")
-    with pytest.raises(PhotoError, match="colours in a palette.*as a photo"):
+    with pytest.raises(PhotoError, match=r"colours in a palette.*as a photo"):
         read_array(tmp_path / "a.tif")
     (tmp_path / "b.tif").write_bytes(tiff(uncompressed(4, 4, t50706=(1, 4, 1)), bytes(16)))
-    with pytest.raises(PhotoError, match="raw file.*raw converter"):
+    with pytest.raises(PhotoError, match=r"raw file.*raw converter"):
         read_array(tmp_path / "b.tif")
 
 
@@ -599,12 +600,12 @@ def test_a_file_without_a_picture_is_refused(tmp_path: Path) -> None:
     data = pydicom.dcmread(path)
     del data.PixelData
     data.save_as(path)
-    with pytest.raises(PhotoError, match="holds no picture.*a report"):
+    with pytest.raises(PhotoError, match=r"holds no picture.*a report"):
         read_array(path)
 
 
 @pytest.mark.needs("medical")
 def test_a_file_without_the_first_bytes_of_dicom_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.dcm").write_bytes(bytes(200))
-    with pytest.raises(PhotoError, match="does not begin as a DICOM file.*force=True"):
+    with pytest.raises(PhotoError, match=r"does not begin as a DICOM file.*force=True"):
         read_array(tmp_path / "a.dcm")

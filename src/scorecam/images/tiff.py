@@ -64,8 +64,24 @@ def pages(file: BinaryIO) -> tuple[TiffPage, ...]:
     return tuple(itertools.islice(_Reader(file).pages(), MOST_PAGES))
 
 
+def is_whole(file: BinaryIO) -> bool:
+    """Whether a file contains all directories that it refers to.
+
+    Raises:
+        ValueError: see `pages`.
+    """
+    reader = _Reader(file)
+    for _ in reader.pages():
+        pass
+    return reader.whole
+
+
 class _Reader:
-    """The directories of one file."""
+    """The directories of one file.
+
+    Args:
+        whole: whether all directories that were read so far are complete.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
         file.seek(0)
@@ -76,6 +92,7 @@ class _Reader:
         self._first = self._number(head[8:16] if self._big else head[4:8])
         self._values = 0
         self._seen: set[int] = set()
+        self.whole = True
 
     def pages(self) -> Iterator[TiffPage]:
         offset = self._first
@@ -103,7 +120,9 @@ class _Reader:
             raise ValueError(f"a directory has {count:,} entries")
         length = 20 if self._big else 12
         block = self._file.read(count * length)
-        link = self._number(self._file.read(8 if self._big else 4))
+        end = self._file.read(8 if self._big else 4)
+        self.whole &= count > 0 and len(block) == count * length and len(end) in (4, 8)
+        link = self._number(end)
         tags: dict[int, int] = {}
         for start in range(0, len(block) - length + 1, length):
             tag, kind = struct.unpack_from(f"{self._order}HH", block, start)

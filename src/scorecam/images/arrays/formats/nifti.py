@@ -123,6 +123,7 @@ def _read(stream: BinaryIO, header: Any, name: str, key: str | None) -> ArrayFil
     length = math.prod(volume) * dtype.itemsize
     _skip_to(stream, header, place * length, name)
     array = np.frombuffer(filled(stream, length, label), dtype).reshape(volume, order="F")
+    stream.read(1)  # at the end of a compressed file, this compares its checksum
     values, rounded = checks.as_float32(array[np.newaxis], label)
     slope, intercept = header.get_slope_inter()
     remarks = rounded

@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib.util
 import os
 import zlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,8 @@ from scorecam.images.file_types import DAMAGED, RAW
 from scorecam.images.memory import memory_limit
 from scorecam.io.extras import require
 from scorecam.io.reading import Kind, open_file
+
+T = TypeVar("T")
 
 _KIND: Final = Kind("a TIFF file", checks.LARGEST, PhotoError)
 
@@ -50,7 +53,7 @@ def only_here(path: Path) -> bool:
     pages of one size. One grey page of more than 8 bits stays a photo.
     """
     with open_file(path, _KIND) as file:
-        pages = _pages(file, path.name)
+        pages = _limited(tiff.pages, file, path.name)
     if not pages or pages[0].raw:
         return False
     first = pages[0]
@@ -77,9 +80,13 @@ def read(path: Path, key: str | None) -> ArrayFile:
     tifffile = require("tifffile", "tiff", "read TIFF files of many bands or bits")
     quiet("tifffile")
     with open_file(path, _KIND) as file, ignore_warnings():
-        pages = _pages(file, path.name)
+        pages = _limited(tiff.pages, file, path.name)
         if pages and pages[0].raw:
             raise PhotoError(f"{path.name} is a raw file.", likely=RAW[0], do=RAW[1])
+        if not _limited(
+            tiff.is_whole, file, path.name
+        ):  # tifffile would read the pages that are left
+            raise _ends_early(path.name)
         file.seek(0)
         try:
             # A file could name other files as its parts. They are not opened.
@@ -97,10 +104,10 @@ def read(path: Path, key: str | None) -> ArrayFile:
             ) from error
 
 
-def _pages(file: BinaryIO, name: str) -> tuple[tiff.TiffPage, ...]:
-    """The pages, after checking that the directories have a reasonable size."""
+def _limited(action: Callable[[BinaryIO], T], file: BinaryIO, name: str) -> T:
+    """What the directories state, if they have a reasonable size."""
     try:
-        return tiff.pages(file)
+        return action(file)
     except ValueError as error:
         raise PhotoError(
             f"{name} cannot be read: {error}.",
@@ -164,11 +171,7 @@ def _check_segments(series: Any, name: str, size: int) -> None:
             _check_expansion(series, segments, name)
         ends = [start + length for start, length in segments]
     if max(ends, default=size + 1) > size:
-        raise PhotoError(
-            f"{name} ends before its last pixel.",
-            likely=DAMAGED[0],
-            do="Copy it again.",
-        )
+        raise _ends_early(name)
 
 
 def _check_expansion(series: Any, segments: list[tuple[int, int]], name: str) -> None:
@@ -237,6 +240,10 @@ def _missing_data(array: npt.NDArray[Any], page: Any, name: str) -> tuple[str, .
     if not count:
         return ()
     return (f"{name} has {count:,} of {array.size:,} values without data, stored as {mark:g}.",)
+
+
+def _ends_early(name: str) -> PhotoError:
+    return PhotoError(f"{name} ends before its last pixel.", likely=DAMAGED[0], do="Copy it again.")
 
 
 def _has_imagecodecs() -> bool:
