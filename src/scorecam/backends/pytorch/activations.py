@@ -9,7 +9,6 @@ from typing import Any, Literal, cast, get_args
 import torch
 from torch import Tensor, nn
 
-from scorecam.backends.pytorch import layers
 from scorecam.backends.pytorch.trace import Place
 from scorecam.base.wording import quoted, reason
 from scorecam.errors import LayerError
@@ -30,22 +29,10 @@ def check_layout(layout: str | None) -> GivenLayout | None:
     return None if layout is None else cast(GivenLayout, choice("layout", layout, known))
 
 
-def check_readable(module: nn.Module) -> None:
-    """Refuse to look for layers in TorchScript.
-
-    Raises:
-        LayerError: the network is TorchScript.
-    """
-    if isinstance(module, torch.jit.ScriptModule):
-        raise LayerError(
-            "The network is TorchScript (torch.jit.script, trace or load), which runs outside "
-            "Python, so its layers cannot be read.",
-            do="Pass the torch.nn.Module that it was made from, with its weights.",
-        )
-
-
 def name_of(layer: object, module: nn.Module) -> str:
     """The name of a layer that the user gives as a name or as a module.
+
+    A name that no module has may be that of an operation; it is returned as it is.
 
     Raises:
         LayerError: the network has no such layer.
@@ -67,9 +54,9 @@ def name_of(layer: object, module: nn.Module) -> str:
     name, _, call = layer.rpartition("#")
     if layer in names:
         return first_name(names, layer)
-    if name in names and call.isdigit():
+    if name and name in names and call.isdigit():
         return f"{first_name(names, name)}#{call}"
-    raise layers.unknown_layer(layer, module)
+    return layer
 
 
 def first_name(names: Mapping[str, nn.Module], name: str) -> str:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator, Sequence
 from weakref import WeakKeyDictionary
 
+import torch
 from torch import nn
 
 from scorecam.backends.pytorch.trace import Place, Step, Trace
@@ -59,6 +60,13 @@ def default_layer(trace: Trace) -> str:
         LayerError: no layer has maps of the image that the scores depend on.
     """
     name = default_name(trace)
+    if name is None and not trace.followed and not trace.steps[:-1]:
+        raise LayerError(
+            "No layer could be found: the network computes outside PyTorch's own operations.",
+            likely="It was compiled or optimised, as by torch.jit.optimize_for_inference or "
+            "TensorRT.",
+            do="Pass the network as it was before. rise and occlusion need no layer.",
+        )
     if name is None:
         raise LayerError(
             "No layer could be chosen for this network: none that the scores depend on has a grid "
@@ -203,6 +211,7 @@ def _place(trace: Trace, layer: str) -> Place | None:
         shape=step.shape,
         follows_image=step.node is not None or not trace.followed,
         remark=_remark(trace, step, label),
+        operation=step.operation,
     )
 
 
@@ -244,14 +253,32 @@ def _remark(trace: Trace, step: Step, label: str) -> str:
 def module_name(layer: str, module: nn.Module) -> str:
     """The name of a layer's module, without the number of the call."""
     names = dict(module.named_modules(remove_duplicate=False))
-    return layer if layer in names else layer.rpartition("#")[0]
+    name = layer.rpartition("#")[0]
+    return layer if layer in names or not name else name
 
 
-def unknown_layer(name: str, module: nn.Module) -> LayerError:
-    """The error for a layer name that does not exist."""
+def can_have_hooks(name: str, module: nn.Module) -> bool:
+    """Whether there is a module of this name that runs in Python."""
+    named = dict(module.named_modules(remove_duplicate=False)).get(name)
+    return named is not None and not isinstance(named, torch.jit.ScriptModule)
+
+
+def unknown_layer(name: str, module: nn.Module, trace: Trace | None = None) -> LayerError:
+    """The error for a layer name that does not exist.
+
+    Args:
+        trace: of the network; it tells whether its layers are operations.
+    """
     names = [known for known, _ in module.named_modules() if known]
+    likely = did_you_mean(name, names)
+    if trace is not None and trace.in_operations:
+        names = [layer.name for layer in candidates(trace)]
+        likely = (
+            "Its modules do not run in Python (TorchScript, an exported program): its layers are "
+            f"operations, such as {', '.join(map(quoted, names[-3:]))}."
+        )
     return LayerError(
         f"The model has no layer called {quoted(name)}.",
-        likely=did_you_mean(name, names),
+        likely=likely,
         do="`scorecam layers` (or scorecam.layers) lists the layers that can be explained.",
     )

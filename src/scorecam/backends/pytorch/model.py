@@ -16,7 +16,6 @@ from scorecam.backends.pytorch import fingerprint, layers, randomise
 from scorecam.backends.pytorch.activations import (
     Given,
     GivenLayout,
-    check_readable,
     maps_in,
     name_of,
 )
@@ -27,7 +26,7 @@ from scorecam.backends.pytorch.inputs import Call, may_belong, one_by_one, split
 from scorecam.backends.pytorch.last_step import LastStepWatcher
 from scorecam.backends.pytorch.prepared import PreparedNetwork, Readable
 from scorecam.backends.pytorch.running import Runner
-from scorecam.backends.pytorch.trace import Trace, build, watch
+from scorecam.backends.pytorch.trace import Place, Trace, build, kept_operation, watch
 from scorecam.backends.pytorch.views import Views
 from scorecam.backends.runtimes import choice
 from scorecam.backends.tracing.recording import tensors_in
@@ -49,10 +48,12 @@ class _Watched:
     Args:
         layer: the module's name.
         outputs: for each call, its tensors; or what it returned, if it holds none.
+        operation: where it is, if it is an operation and no module.
     """
 
     layer: str
     outputs: list[Any]
+    operation: Place | None = None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -95,8 +96,9 @@ class TorchModel(WhiteBox):
         if self.call.form is not None:
             return len(self.call.form.image_axes)
         for module in self.module.modules():
-            for axes, kind in enumerate((nn.Conv1d, nn.Conv2d, nn.Conv3d), start=1):
-                if isinstance(module, kind):
+            kind = getattr(module, "original_name", "")  # the class that TorchScript was made from
+            for axes, convolution in enumerate((nn.Conv1d, nn.Conv2d, nn.Conv3d), start=1):
+                if isinstance(module, convolution) or kind == convolution.__name__:
                     return axes
         return 2
 
@@ -139,8 +141,7 @@ class TorchModel(WhiteBox):
     def fitted(self, x: Tensor, *, single: bool, run: bool) -> tuple[Images, Model]:
         usual = x[None] if single and x.ndim == self.axes + 1 else x
         fits = usual.ndim == self.axes + 2
-        readable = not isinstance(self.module, torch.jit.ScriptModule)
-        if (fits and not run) or not readable or self.device.type == "meta":
+        if (fits and not run) or self.device.type == "meta":
             return usual, self
         attempts = [usual] if usual is x and (fits or not single) else [usual, x, x[None]]
         failure: ModelError | None = None
@@ -163,7 +164,6 @@ class TorchModel(WhiteBox):
 
     def _trace(self, images: Images) -> Trace:
         """The record of a pass for an image of this size; of a dry run, if there is none yet."""
-        check_readable(self.module)
         trace = self._known_trace(images)
         while trace is None:
             with contextlib.suppress(TargetError):  # layers can be listed without scores
@@ -183,13 +183,26 @@ class TorchModel(WhiteBox):
         return TraceKey.of(images.shape[1:], self.readout_key)
 
     def find_layer(self, layer: object, images: Images) -> str:
-        check_readable(self.module)
         if layer is None:
             return layers.default_layer(self._trace(images))
         name = name_of(layer, self.module)
-        trace = self._known_trace(images)
+        trace = self._trace_for(name, images)
         place = layers.place_of(trace, name) if trace else None
         return place.label if place else name
+
+    def _trace_for(self, layer: str, images: Images) -> Trace | None:
+        """The record of a pass, if there is one already or the layer can only be found with it.
+
+        Raises:
+            LayerError: the network has no layer of this name.
+        """
+        known = layers.can_have_hooks(layers.module_name(layer, self.module), self.module)
+        trace = self._known_trace(images) if known else self._trace(images)
+        if trace and (trace.in_operations or not known):
+            place = layers.place_of(trace, layer)
+            if place is None or not (known or place.operation):
+                raise layers.unknown_layer(layer, self.module, trace)
+        return trace
 
     def layer_remark(self, layer: str, images: Images) -> str:
         trace = self._known_trace(images)
@@ -197,13 +210,17 @@ class TorchModel(WhiteBox):
         return place.remark if place else ""
 
     def activations(self, images: Images, layer: str) -> tuple[BatchedActivations, BatchedScores]:
-        check_readable(self.module)
-        trace = self._known_trace(images)
+        trace = self._trace_for(layer, images)
+        found = layers.place_of(trace, layer) if trace else None
         # A copy of the images: some networks write into their input.
         outputs: list[Any] = []
         name = layers.module_name(layer, self.module)
-        scores = self._pass(images.clone(), _Watched(name, outputs), record=trace is None)
-        place = layers.place_of(trace or self._trace(images), layer)
+        watched = _Watched(name, outputs, found if found and found.operation else None)
+        scores = self._pass(images.clone(), watched, record=trace is None)
+        trace = trace or self._trace(images)
+        place = found or layers.place_of(trace, layer)
+        if place is None and trace.in_operations:
+            raise layers.unknown_layer(layer, self.module, trace)
         if place is None or len(outputs) < place.call:
             raise LayerError(
                 f"The layer {quoted(layer)} did not run.",
@@ -230,7 +247,10 @@ class TorchModel(WhiteBox):
         traces: list[Trace] = []
 
         def score(network: nn.Module, inputs: Tensor) -> BatchedScores:
-            with contextlib.nullcontext() if watched is None else self._kept(network, watched):
+            keeping = contextlib.nullcontext()
+            if watched is not None:
+                keeping = self._kept(network, inputs, watched)
+            with keeping:
                 if record:
                     trace, scores = self._recorded(network, inputs)
                     traces.append(trace)
@@ -283,10 +303,14 @@ class TorchModel(WhiteBox):
         return scores, watch.step(scores)
 
     @contextlib.contextmanager
-    def _kept(self, network: nn.Module, watched: _Watched) -> Generator[None]:
+    def _kept(self, network: nn.Module, images: Tensor, watched: _Watched) -> Generator[None]:
         """In this context, the outputs of a layer in our own passes are kept."""
         ours = self._runner.own_calls(network)
         watched.outputs.clear()
+        if watched.operation is not None:
+            with kept_operation(images, watched.operation, watched.outputs):
+                yield
+            return
 
         def keep(_module: nn.Module, _inputs: object, output: Any) -> None:
             if ours():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from types import FunctionType, MethodType
 from typing import Any
 
@@ -14,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from scorecam.backends.tracing.maps import Layout, channels_first, layout_of
-from scorecam.backends.tracing.operations import POOLS
+from scorecam.backends.tracing.operations import POOLS, WITH_WEIGHTS
 from scorecam.backends.tracing.path import Path, moved_from, path
 from scorecam.backends.tracing.recording import Record, Recorder, tensors_in
 from scorecam.backends.tracing.uses import Need
@@ -56,6 +58,7 @@ class Step:
         shape: of the tensor.
         returns_input: whether it is an input of the call, perhaps with its axes moved, as from
             dropout in evaluation mode.
+        operation: whether it is an operation of torch, and no module.
     """
 
     name: str
@@ -66,6 +69,7 @@ class Step:
     node: int | None
     shape: tuple[int, ...]
     returns_input: bool
+    operation: bool = False
 
     def contains(self, name: str) -> bool:
         return name == self.name or name.startswith(self.name + ".")
@@ -84,6 +88,7 @@ class Place:
         shape: of the tensor.
         follows_image: whether the tensor depends on the masked image.
         remark: what the user should know about this layer.
+        operation: whether the layer is an operation of torch, and no module.
     """
 
     label: str
@@ -94,6 +99,7 @@ class Place:
     shape: tuple[int, ...]
     follows_image: bool
     remark: str
+    operation: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,6 +142,11 @@ class Trace:
         if step.node is not None:
             return layout_of(self.record.nodes[step.node].axes, self.image_axes)
         return None if self.followed else channels_first(step.shape, len(self.image_axes))
+
+    @property
+    def in_operations(self) -> bool:
+        """Whether the layers are operations, as no module with maps was called."""
+        return any(step.operation for step in self.steps)
 
     @property
     def followed(self) -> bool:
@@ -181,7 +192,8 @@ def watch(
         scores_of: finds the scores in its output.
         ours: whether the current call belongs to this run; other threads may call the module too.
     """
-    recorder = Recorder(images)
+    operations = _Operations()
+    recorder = Recorder(images, operations.note)
     calls = _Calls(recorder, ours)
     handles = [
         child.register_forward_hook(functools.partial(calls.note, name))
@@ -189,7 +201,7 @@ def watch(
         if not isinstance(child, torch.jit.ScriptModule)  # runs outside Python
     ]
     try:
-        with recorder:
+        with recorder, torch.jit.optimized_execution(False):  # fused operations cannot be seen
             output = call(module, images)
             returned = len(recorder.record.nodes)
             scores = scores_of(output)
@@ -201,7 +213,11 @@ def watch(
     read = {edge.source for node in later for edge in node.edges} | set(ends)
     # Networks of transformers also return what they computed on the way: nobody reads it.
     outputs = tuple(node for node in _nodes(recorder, output) if node in read)
-    return Trace(recorder.record, tuple(calls.steps), ends, outputs)
+    known = Trace(recorder.record, tuple(calls.steps), ends, outputs)
+    if not known.followed or any(step.name and known.layout(step) for step in calls.steps):
+        return known
+    # TorchScript and exported programs run their operations without calling modules.
+    return replace(known, steps=(*calls.steps, *operations.steps), places={})
 
 
 class _Calls:
@@ -238,6 +254,59 @@ class _Calls:
                 returns_input=_same_numbers(record, number, known),
             )
             self.steps.append(step)
+
+
+class _Operations:
+    """Notes what operations return, from the first with weights on; counted by name."""
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+        self._counts = Counter[str]()
+        self._weighted = set[int]()
+
+    def note(self, record: Record, number: int, tensor: Tensor) -> None:
+        """Called by the recorder."""
+        node = record.nodes[number]
+        self._counts[node.name] += 1
+        sources = [edge.source for edge in node.edges]
+        if node.name not in WITH_WEIGHTS and self._weighted.isdisjoint(sources):
+            return  # still the image itself, such as after normalising it
+        self._weighted.add(number)
+        step = Step(
+            name=node.name,
+            call=self._counts[node.name],
+            is_pool=record.nodes[moved_from(record.nodes, number)].name in POOLS,
+            has_children=False,
+            place=0,
+            node=number,
+            shape=tuple(tensor.shape),
+            returns_input=_same_numbers(record, number, sources),
+            operation=True,
+        )
+        self.steps.append(step)
+
+
+@contextlib.contextmanager
+def kept_operation(images: Tensor, place: Place, outputs: list[Any]) -> Generator[None]:
+    """In this context, the result of one operation on the masked images is kept.
+
+    Args:
+        images: the masked input of the pass.
+        place: of the operation.
+        outputs: gets a list with the tensor, as for a call of a module.
+    """
+    counts = Counter[str]()
+
+    def keep(record: Record, number: int, tensor: Tensor) -> None:
+        name = record.nodes[number].name
+        counts[name] += 1
+        if name == place.name:
+            wanted = counts[name] == place.call
+            # Cloned at once: later operations may write into it.
+            outputs.append([tensor.clone()] if wanted else [])
+
+    with Recorder(images, keep), torch.jit.optimized_execution(False):
+        yield
 
 
 def _is_pool(record: Record, node: int | None, module: nn.Module) -> bool:

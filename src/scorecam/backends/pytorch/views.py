@@ -161,7 +161,7 @@ class _View:
     def _pair(self, child: nn.Module, *, detach: bool) -> _Pair:
         """The module and its view; the view of the last use is used again."""
         if isinstance(child, torch.jit.ScriptModule):
-            training = any(inner.training for inner in child.modules())
+            training = any(getattr(inner, "training", False) for inner in child.modules())
             has_gradients = detach and any(weight.requires_grad for weight in child.parameters())
             if not training and not has_gradients:
                 return _Pair(child, child, {}, {})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,15 +62,21 @@ class Record:
     mixed: set[int] | None = None
 
 
+Seen = Callable[[Record, int, Tensor], None]
+"""Is called with the record so far, and the number and the tensor of its last node."""
+
+
 class Recorder(QuietMode):
     """Within its context, records what is computed from one tensor.
 
     Args:
         image: the masked input of the pass, batch axis included.
+        seen: is called for each result of an operation.
     """
 
-    def __init__(self, image: Tensor) -> None:
+    def __init__(self, image: Tensor, seen: Seen | None = None) -> None:
         super().__init__()
+        self._seen = seen
         self.record = Record([Node("image", ax.of_image(image.shape), ())])
         self._numbers: Any = WeakTensorKeyDictionary()
         self._written: dict[int, int] = {}
@@ -137,6 +143,8 @@ class Recorder(QuietMode):
                 self._written[_storage(result)] = number
             elif name not in operations.VIEWS:
                 self._written.pop(_storage(result), None)
+            if self._seen is not None:
+                self._seen(self.record, number, result)
 
     def _add(self, name: str, tensor: Tensor, axes: Axes, edges: tuple[Edge, ...]) -> int:
         self.record.nodes.append(Node(name, axes, edges))
