@@ -19,6 +19,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from scorecam.backends.file_kinds import program_in
 from scorecam.base.process_state import ignore_warnings
 from scorecam.errors import WeightsError
 from scorecam.io.reading import Kind, check_file
@@ -221,10 +222,15 @@ _MAGIC = 0x1950A86A20F9469CFC6C
 def _inspect_zip(stream: Any, file: Path, size: int) -> None:
     with zipfile.ZipFile(stream) as archive:
         entries = archive.infolist()
-        if any(entry.filename.endswith("constants.pkl") for entry in entries):
+        program = program_in([entry.filename for entry in entries])
+        if program is not None:
+            loaded = program.opened.format(file="file")
             raise WeightsError(
-                f"{printable(file)} is TorchScript, which contains a program and not only weights.",
-                do=f"Save only the weights: {SAVE_WEIGHTS}, with model = torch.jit.load(file).",
+                f"{printable(file)} is {program.name}. It contains more than weights.",
+                likely="It may be the model itself, and not its weights." if loaded else "",
+                do=f"Save only the weights: {SAVE_WEIGHTS}, with model = {loaded}."
+                if loaded
+                else "Give the weights of the network that it was compiled from.",
             )
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
             raise ValueError("its entries are compressed, which torch.save never does")

@@ -40,6 +40,8 @@ class _Leaves(TorchFunctionMode):
     ) -> Any:
         if func is Tensor.__deepcopy__:
             tensor, memo = args
+            if type(tensor).__name__ == "FakeTensor":  # the shapes in an exported program
+                return tensor
             if not tensor.is_leaf or tensor.is_inference():
                 return memo.setdefault(id(tensor), tensor.detach().clone())
         return func(*args, **(kwargs or {}))

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import pathlib
-from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import nn
 
+from scorecam.backends import exported
+from scorecam.backends.file_kinds import Program, program_at
 from scorecam.backends.opener import Opener, Options, PhotoFunction
 from scorecam.backends.pytorch import opening as pytorch
 from scorecam.backends.zoo import factory, hf, lite, timm, torchvision
-from scorecam.base.wording import quoted
+from scorecam.base.wording import excerpt, quoted
 from scorecam.cam import Head
 from scorecam.errors import ModelError, did_you_mean
 from scorecam.images.preprocessing import Preprocessing
@@ -23,6 +25,9 @@ from scorecam.model.labels import Labels
 from scorecam.model.model import Model
 from scorecam.model.readout import Readout
 
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
 __all__ = ["as_model", "open_model"]
 
 OPENERS: tuple[Opener, ...] = (
@@ -31,13 +36,14 @@ OPENERS: tuple[Opener, ...] = (
     timm.OPENER,
     hf.OPENER,
     factory.OPENER,  # takes any NAME:NAME, so it comes after the other specs
+    exported.OPENER,
     pytorch.OPENER,
 )
 """The kinds of models; the first that takes the user's value opens it."""
 
 
 def open_model(
-    model: str | nn.Module,
+    model: str | nn.Module | ExportedProgram,
     *,
     weights: str | os.PathLike[str] | None = None,
     preprocess: str | os.PathLike[str] | Preprocessing | PhotoFunction | None = None,
@@ -56,8 +62,8 @@ def open_model(
 
     Args:
         model: a spec ("lite0", "lite1", "lite2", "torchvision:NAME", "timm:NAME", "hf:FOLDER",
-            "package.module:factory"), or a `torch.nn.Module`. It is never changed: with weights or
-            another device, a copy is used.
+            "package.module:factory"), a `torch.nn.Module` (TorchScript too), or an
+            `ExportedProgram`. It is never changed: with weights or another device, a copy is used.
         weights: a safetensors file or a checkpoint; "random" for an untrained network of a spec.
             Nothing is downloaded without `download`.
         preprocess: how a photo becomes the input: "imagenet", a JSON file, a `Preprocess`, or your
@@ -115,9 +121,12 @@ def open_model(
 
 def _unknown(model: object) -> ModelError:
     """The error for a value that no opener can open."""
+    if isinstance(model, str | os.PathLike) and (program := program_at(model)):
+        return _program(str(model), program)
     if not isinstance(model, str):
         return ModelError(
             f"A model is a spec or a torch.nn.Module, not a {type(model).__name__}.",
+            likely=_likely(model),
             do='For example scorecam.open_model("lite0") or scorecam.open_model(net).',
         )
     likely = did_you_mean(model, (name for opener in OPENERS for name in opener.names))
@@ -129,6 +138,36 @@ def _unknown(model: object) -> ModelError:
         likely=likely,
         do=f"A model is {', '.join(specs)}, or {last}.",
     )
+
+
+def _program(path: str, program: Program) -> ModelError:
+    """The error for a file with a program. Such files can run code when they are loaded."""
+    loaded = program.opened.format(file=excerpt(repr(path), 300))
+    opened = f"net = {loaded}; scorecam.open_model(net)"
+    return ModelError(
+        f"{quoted(path)} is {program.name}. scorecam does not open such files itself, as they can "
+        "run code.",
+        do=f"If you trust it: {opened}. On the command line, --model package.module:factory takes "
+        "a function that returns it."
+        if loaded
+        else "Give the network that it was compiled from.",
+    )
+
+
+def _likely(model: object) -> str:
+    """What a user may have passed instead of a network."""
+    if isinstance(model, Mapping):
+        return "It may be a state dict, which has no architecture: give it to weights=, as a file."
+    if isinstance(model, os.PathLike):
+        return "A weights file goes to weights=, in addition to the model."
+    if isinstance(model, type) and issubclass(model, nn.Module):
+        return f"It is the class; call it first: {model.__name__}(...)."
+    if callable(model):
+        return (
+            "A compiled program or a function has no layers that can be read; give the network "
+            "that it was made from."
+        )
+    return ""
 
 
 def as_model(model: Model | nn.Module) -> Model:

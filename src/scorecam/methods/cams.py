@@ -14,9 +14,17 @@ from torch import Tensor, nn
 
 from scorecam.base import quiet_matplotlib
 from scorecam.base.interpolation import upsample
+from scorecam.base.wording import quoted
+from scorecam.errors import ModelError
 from scorecam.io.extras import require
 from scorecam.methods.declared import DeclaredMethod
-from scorecam.methods.differentiable import differentiated, finished, maps_of, not_finite
+from scorecam.methods.differentiable import (
+    WITHOUT_GRADIENTS,
+    differentiated,
+    finished,
+    maps_of,
+    not_finite,
+)
 from scorecam.methods.method import Case
 from scorecam.shapes import Activations, Heatmap
 
@@ -47,7 +55,7 @@ class GradientCAM(DeclaredMethod):
         extractor_of = getattr(_torchcam(), self.torchcam_name)
         axes = _Axes(maps_of(case))
         with differentiated(case, self.name) as (column, network, images):
-            layer = network.get_submodule(case.layer)
+            layer = _module(network, case.layer, self.name)
             with extractor_of(column, layer, reshape_transform=axes.first) as extractor:
                 # This hook runs after torchcam's own. The rest of the network gets a copy, so that
                 # it cannot write into the activations that torchcam keeps.
@@ -59,6 +67,23 @@ class GradientCAM(DeclaredMethod):
                     copying.remove()
             axes.check(self.name)
             return finished(upsample(raw.float(), case.image.shape[1:])[0], case, self.name)
+
+
+def _module(network: nn.Module, layer: str, method: str) -> nn.Module:
+    """The module of a layer.
+
+    Raises:
+        ModelError: the layer is an operation, or one of several calls of a module.
+    """
+    modules = dict(network.named_modules(remove_duplicate=False))
+    if layer not in modules:
+        raise ModelError(
+            f"{method} needs a layer that is a module called once, and {quoted(layer)} is none.",
+            likely="The network may be TorchScript or an exported program, or call the module "
+            "several times.",
+            do=f"Choose another layer, or use methods without gradients: {WITHOUT_GRADIENTS}.",
+        )
+    return modules[layer]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
@@ -14,12 +16,26 @@ from torch.nn.parameter import is_lazy
 def fingerprint(module: nn.Module) -> str:
     """SHA-256 of the weights, and of everything else in the network's state dict."""
     digest = hashlib.sha256()
-    for name, value in module.state_dict().items():
+    for name, value in [*module.state_dict().items(), *_constants(module)]:
         for label, tensor in _leaves(name, value):
             digest.update(label.encode(errors="replace"))
             if tensor is not None:
                 digest.update(_bytes(tensor))
     return digest.hexdigest()
+
+
+def _constants(module: nn.Module) -> Iterator[tuple[str, Any]]:
+    """The constants of TorchScript: a frozen network has its weights among them."""
+    for name, child in module.named_modules():
+        if isinstance(child, torch.jit.ScriptModule):
+            try:
+                code, constants = child.code_with_constants
+            except (RuntimeError, AttributeError):  # it has no method forward
+                continue
+            if child is module and not child.state_dict():
+                yield f"{name} code", re.sub(r"___torch_mangle_\d+\.", "", code)
+            for key, value in constants.const_mapping.items():
+                yield f"{name} {key}", value
 
 
 def _leaves(name: str, value: Any) -> Iterator[tuple[str, Tensor | None]]:
@@ -32,6 +48,8 @@ def _leaves(name: str, value: Any) -> Iterator[tuple[str, Tensor | None]]:
     elif isinstance(value, tuple | list):
         for place, item in enumerate(cast("list[Any]", value)):
             yield from _leaves(f"{name}[{place}]", item)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        yield from _leaves(f"{name} {type(value).__name__}", vars(value))
     elif isinstance(value, bool | int | float | str | bytes | torch.dtype | None):
         yield f"{name} {value!r}\n", None
     else:  # its text may contain an address
@@ -45,7 +63,13 @@ def _tensors(name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor | None]]:
         return
     line = f"{name} {tensor.dtype} {tuple(tensor.shape)}\n"
     plain = tensor.detach()
-    if plain.is_meta:
+    if hasattr(plain, "__tensor_flatten__"):  # a subclass that holds tensors, such as torchao's
+        inner, context = plain.__tensor_flatten__()
+        yield line, None
+        yield from _leaves(f"{name} context", context)
+        for part in inner:
+            yield from _tensors(f"{name}.{part}", getattr(plain, part))
+    elif plain.is_meta:
         yield line, None
     elif plain.layout == torch.sparse_coo:
         plain = plain.coalesce()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from torch import nn
 
 from scorecam.errors import ModelError
@@ -9,6 +11,26 @@ from scorecam.shapes import Images
 
 LONGEST_QUOTE = 250
 """The most characters of a foreign error that are repeated."""
+
+
+CAUSES = (
+    (
+        "Guard failed|Expected input at",
+        "The program was exported for another shape of its input.",
+        "Give an image of that shape, or export it again with dynamic_shapes=.",
+    ),
+    (
+        'missing the required "forward"',
+        "It holds a network, as an average of weights or a training loop does.",
+        "Pass the network inside it, such as ema.module or lightning_module.model.",
+    ),
+    (
+        "quantized",
+        "A quantised network computes in integers between its QuantStub and its DeQuantStub.",
+        "Check that model(x) itself works on float32 images of this shape.",
+    ),
+)
+"""Patterns in an error's text, the likely cause, and what to do."""
 
 
 def failed(error: Exception, images: Images, module: nn.Module) -> ModelError:
@@ -37,11 +59,9 @@ def _cause(text: str, module: nn.Module) -> tuple[str, str]:
             "Its parts are on several devices.",
             "Move it to one: net.to(device), or open_model(net, device=...).",
         )
-    if "quantized" in text.lower():
-        return (
-            "A quantised network computes in integers between its QuantStub and its DeQuantStub.",
-            "Check that model(x) itself works on float32 images of this shape.",
-        )
+    for pattern, likely, do in CAUSES:
+        if re.search(pattern, text, re.IGNORECASE):
+            return likely, do
     if len({tensor.dtype for tensor in tensors if tensor.is_floating_point()}) > 1:
         return (
             "Its parts are in several precisions.",

@@ -21,6 +21,7 @@ from scorecam.backends.pytorch.activations import (
 )
 from scorecam.backends.pytorch.belonging import calls_for
 from scorecam.backends.pytorch.cache import NetworkCache, TraceKey
+from scorecam.backends.pytorch.fixed_batch import first_rows, fixed_batch, full_batches, joined
 from scorecam.backends.pytorch.forms import form_of
 from scorecam.backends.pytorch.inputs import Call, may_belong, one_by_one, split_inputs
 from scorecam.backends.pytorch.last_step import LastStepWatcher
@@ -244,6 +245,9 @@ class TorchModel(WhiteBox):
             watched: the layer whose outputs are kept.
             record: whether to keep a record of the pass in the cache.
         """
+        size = fixed_batch(self.module, self.call.masked)
+        if size is not None and size != len(images):
+            return self._in_batches(images, size, watched, record=record)
         traces: list[Trace] = []
 
         def score(network: nn.Module, inputs: Tensor) -> BatchedScores:
@@ -270,6 +274,20 @@ class TorchModel(WhiteBox):
             for trace in traces[-1:]:  # the pass may have built lazy layers
                 self.cache.keep_trace(self._trace_key(images), build(self.module), trace)
         return scores.detach().clone()  # outside inference mode: an ordinary tensor
+
+    def _in_batches(
+        self, images: Images, size: int, watched: _Watched | None, *, record: bool
+    ) -> BatchedScores:
+        """As `_pass`, for a program that accepts one batch size only."""
+        scores: list[BatchedScores] = []
+        outputs: list[list[Any]] = []
+        for batch, count in full_batches(images, size):
+            part = watched and replace(watched, outputs=[])
+            scores.append(self._pass(batch, part, record=record and not scores)[:count])
+            outputs.append([first_rows(call, count, size) for call in part.outputs] if part else [])
+        if watched is not None:
+            watched.outputs[:] = [joined(calls) for calls in zip(*outputs, strict=True)]
+        return torch.cat(scores)
 
     def _recorded(
         self, network: nn.Module, images: Images

@@ -12,6 +12,7 @@ from torch import nn
 from scorecam.backends.copies import copied
 from scorecam.backends.opener import Opener, Options
 from scorecam.backends.pytorch.activations import check_layout
+from scorecam.backends.pytorch.fixed_batch import batch_remark
 from scorecam.backends.pytorch.model import TorchModel
 from scorecam.backends.weights import load_weights
 from scorecam.base.wording import LONGEST_PARAGRAPH, one_line, quoted, reason
@@ -72,14 +73,24 @@ def torch_model(built: Built, spec: str, options: Options, *, shared: bool = Fal
     )
 
 
-def _open(value: nn.Module, options: Options) -> TorchModel:
+def open_network(value: nn.Module, spec: str, options: Options) -> TorchModel:
+    """The model of a user's network, which is never changed.
+
+    Args:
+        spec: the model's name in records; empty for that of its class.
+    """
     module, remarks = _unwrapped(value)
-    spec = type(module).__name__
+    spec = spec or type(module).__name__
+    remarks += batch_remark(module)
     if options.weights is not None:
         module = copied(module)
         remarks += load_weights(module, options.weights)
     built = Built(module, remarks=tuple(remarks))
     return torch_model(built, spec, options, shared=options.weights is None)
+
+
+def _open(value: nn.Module, options: Options) -> TorchModel:
+    return open_network(value, "", options)
 
 
 def _takes(value: Any) -> bool:

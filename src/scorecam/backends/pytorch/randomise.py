@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from scorecam.backends.copies import copied
+from scorecam.backends.pytorch import computed_weights
 from scorecam.base.seeding import SeededDraws
-from scorecam.base.wording import quoted
+from scorecam.base.wording import quoted, reason
 from scorecam.errors import ModelError
 
 SEED_OFFSET = 0x5A17
@@ -25,12 +26,39 @@ LONGEST_PATH = 2
 
 
 def with_weights(module: nn.Module) -> dict[str, nn.Module]:
-    """The modules that have parameters of their own, by name."""
+    """The modules that have parameters of their own, by name.
+
+    The parameters of a parametrisation belong to the layer whose weights it computes.
+    """
     return {
         name: child
         for name, child in module.named_modules()
-        if next(child.parameters(recurse=False), None) is not None
+        if "parametrizations" not in name.split(".")
+        and (
+            computed_weights.parametrised(child)
+            or next(child.parameters(recurse=False), None) is not None
+        )
     }
+
+
+def check(module: nn.Module) -> None:
+    """Refuse networks with weights that cannot be re-initialised.
+
+    Raises:
+        ModelError: it holds TorchScript or quantised layers.
+    """
+    for name, child in module.named_modules():
+        if isinstance(child, torch.jit.ScriptModule):
+            what = "is TorchScript"
+        elif any(isinstance(value, torch.ScriptObject) for value in vars(child).values()):
+            what = "is quantised: its weights are packed"
+        else:
+            continue
+        raise ModelError(
+            f"The network cannot be re-initialised: "
+            f"{f'its part {quoted(name)}' if name else 'it'} {what}.",
+            do="Use the torch.nn.Module that it was made from.",
+        )
 
 
 def stage_of(module: nn.Module, name: str) -> str:
@@ -54,6 +82,7 @@ def stages(
         run: makes one pass of the network, which gives the order; stages that do not run come last.
         ours: whether the current call belongs to that pass; other threads may call the network too.
     """
+    check(module)
     leaves = with_weights(module)
     order: list[str] = []
 
@@ -87,16 +116,29 @@ def randomised(module: nn.Module, chosen: Sequence[str], seed: int) -> nn.Module
 
 
 def _reinitialise(name: str, layer: nn.Module) -> None:
-    """Call a layer's own initialiser, which also resets running statistics."""
+    """Call a layer's own initialiser, which also resets running statistics.
+
+    Raises:
+        ModelError: it has none, or it failed.
+    """
     for method in ("reset_parameters", "_reset_parameters"):
         reset = getattr(layer, method, None)
         if callable(reset):
-            reset()
+            try:
+                computed_weights.reinitialise(layer, method)
+            except Exception as error:  # quantised tensors and the user's own classes raise any
+                raise ModelError(
+                    f"The layer {quoted(name)}, a {type(layer).__name__}, cannot be "
+                    f"re-initialised: {type(error).__name__}: {reason(error)}",
+                    likely="Its weights may be quantised, or computed in a way that has no "
+                    "inverse.",
+                    do="Use the network as it was before.",
+                ) from error
             return
     own = [tensor for tensor in layer.parameters(recurse=False) if isinstance(tensor, Tensor)]
     raise ModelError(
         f"The layer {quoted(name)}, a {type(layer).__name__}, has {len(own)} parameters and no "
         "initialiser.",
-        likely="Its class defines no method reset_parameters().",
-        do="Add one that re-initialises its parameters.",
+        likely="Its class defines no method reset_parameters(), as in exported programs.",
+        do="Add one that re-initialises its parameters, or use the network's own class.",
     )

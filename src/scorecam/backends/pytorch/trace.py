@@ -201,7 +201,10 @@ def watch(
         if not isinstance(child, torch.jit.ScriptModule)  # runs outside Python
     ]
     try:
-        with recorder, torch.jit.optimized_execution(False):  # fused operations cannot be seen
+        with (
+            recorder,
+            torch.jit.optimized_execution(should_optimize=False),
+        ):  # fused ones are hidden
             output = call(module, images)
             returned = len(recorder.record.nodes)
             scores = scores_of(output)
@@ -305,7 +308,7 @@ def kept_operation(images: Tensor, place: Place, outputs: list[Any]) -> Generato
             # Cloned at once: later operations may write into it.
             outputs.append([tensor.clone()] if wanted else [])
 
-    with Recorder(images, keep), torch.jit.optimized_execution(False):
+    with Recorder(images, keep), torch.jit.optimized_execution(should_optimize=False):
         yield
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+from scorecam.backends.exported import is_program, network_of
 from scorecam.backends.opener import Opener, Options, Path
 from scorecam.backends.pytorch.opening import Built, torch_model
 from scorecam.backends.weights import load_state
@@ -47,9 +48,11 @@ def _built(spec: str, weights: Path | None) -> Built:
             do="Name a function of it that returns the network.",
         )
     network = getattr(home, name)
-    if not isinstance(network, nn.Module):
+    if not isinstance(network, nn.Module) and not is_program(network):
         with _user_code(spec):
             network = network()
+    if is_program(network):
+        network = network_of(network)
     if not isinstance(network, nn.Module):
         raise ModelError(
             f"{spec} returned a {type(network).__name__}, not a torch.nn.Module.",

@@ -1,0 +1,76 @@
+"""Exported programs that accept batches of one size only: the size for which they were exported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from scorecam.backends.pytorch.inputs import Key
+from scorecam.backends.tracing.recording import tensors_in
+from scorecam.shapes import Images
+
+
+def fixed_batch(module: nn.Module, masked: Key = 0) -> int | None:
+    """The only batch size that an exported program accepts; None for any other network.
+
+    Args:
+        module: the network.
+        masked: the index or name of the images among its inputs.
+    """
+    graph = getattr(module, "graph", None)
+    if not isinstance(graph, torch.fx.Graph):
+        return None
+    placeholders = [node for node in graph.nodes if node.op == "placeholder"]
+    for place, node in enumerate(placeholders):
+        shape = getattr(node.meta.get("val"), "shape", ())
+        # A free size is a symbol, and no int.
+        if masked in (place, node.name) and len(shape) > 0 and isinstance(shape[0], int):
+            return shape[0]
+    return None
+
+
+def batch_remark(module: nn.Module) -> Iterator[str]:
+    """A remark about the batch size of an exported program."""
+    size = fixed_batch(module)
+    if size is not None:
+        how = "one by one" if size == 1 else f"{size} at a time"
+        yield (
+            f"The program was exported for batches of {size}, so images run {how}. A program that "
+            "was exported with a dynamic batch is faster."
+        )
+
+
+def full_batches(images: Images, size: int) -> Iterator[tuple[Images, int]]:
+    """The images in batches of one size, and how many of each batch count.
+
+    The last image is repeated to fill the last batch.
+    """
+    for part in images.split(size):
+        missing = size - len(part)
+        yield torch.cat([part, part[-1:].expand(missing, *part.shape[1:])]), len(part)
+
+
+def first_rows(output: Any, count: int, size: int) -> Any:
+    """What a layer returned for the first images of a batch: its tensors, or anything else."""
+    if not isinstance(output, list):
+        return output
+    # A layer may split each image, such as into windows.
+    return [t[: len(t) * count // size] if t.ndim else t for t in tensors_in(output)]
+
+
+def joined(outputs: Sequence[Any]) -> Any:
+    """What a layer returned for several batches, as for one."""
+    first = outputs[0]
+    if not isinstance(first, list):
+        return first
+    return [
+        torch.cat(tensors) if tensors[0].ndim else tensors[0]
+        for tensors in zip(*(_tensors(output) for output in outputs), strict=True)
+    ]
+
+
+def _tensors(output: Any) -> list[Tensor]:
+    return list(tensors_in(output))
