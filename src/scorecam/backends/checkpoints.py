@@ -20,11 +20,11 @@ import torch
 from torch import Tensor
 
 from scorecam.backends.file_kinds import program_in
+from scorecam.backends.shards import advice_for_folder, check_whole, shards_of
+from scorecam.backends.state import Weights
 from scorecam.base.process_state import ignore_warnings
 from scorecam.errors import WeightsError
 from scorecam.io.reading import Kind, check_file
-
-State = dict[str, Tensor]
 
 KIND = Kind("a .safetensors file, or a checkpoint that torch.save wrote", 2**36, WeightsError)
 """The files that are read, of at most 64 GiB."""
@@ -37,24 +37,41 @@ WEIGHT_KEYS = (
     "ema",
     "module",
     "net",
+    "network",
+    "params",
     "weights",
 )
 """Keys under which training scripts store weights, in the order in which they are tried."""
 
+QUANTISED = "_rebuild_qtensor"
+"""The function that makes a quantised tensor from a checkpoint."""
+
 SAVE_WEIGHTS = 'safetensors.torch.save_file(model.state_dict(), "weights.safetensors")'
 
 
-def read_state(path: str | os.PathLike[str]) -> State:
+def read_state(path: str | os.PathLike[str]) -> Weights:
     """The tensors in a safetensors file, or in a checkpoint read with `weights_only`.
+
+    An index of shards, `*.index.json`, is read with all its shards.
 
     Raises:
         WeightsError: the file is missing, is damaged, would run code, or has no weights.
     """
     _check_path(path)
     file = Path(path)
+    check_whole(file)
+    if file.name.endswith(".index.json"):
+        shards = [_read(shard) for shard in shards_of(file)]
+        return Weights({name: tensor for shard in shards for name, tensor in shard.items()})
+    return _read(file)
+
+
+def _read(file: Path) -> Weights:
+    """The tensors in one file."""
+    _check_path(file)
     try:
         if file.suffix == ".safetensors":
-            return _checked(safetensors.torch.load_file(file), file)
+            return _checked(Weights(safetensors.torch.load_file(file)), file)
         _inspect(file)
         with ignore_warnings():  # torch warns about old formats
             content = torch.load(file, map_location="cpu", weights_only=True)
@@ -69,6 +86,13 @@ def read_state(path: str | os.PathLike[str]) -> State:
     except WeightsError:
         raise
     except Exception as error:  # a damaged file can raise any error
+        if QUANTISED in str(error):
+            raise WeightsError(
+                f"{printable(file)} contains quantised tensors, which are not read.",
+                likely="The network was quantised before its weights were saved.",
+                do="Load it into the quantised network with net.load_state_dict, and leave "
+                "weights= out.",
+            ) from error
         raise WeightsError(
             f"{printable(file)} cannot be read as weights: {_first_sentence(error)}",
             likely="It may be truncated, or not a weights file.",
@@ -101,14 +125,19 @@ def _check_path(path: object) -> None:
         absent = isinstance(cause, FileNotFoundError | NotADirectoryError) or (
             isinstance(cause, OSError) and cause.errno == errno.ENAMETOOLONG
         )
-        if absent or os.path.isdir(file):  # noqa: PTH112  (Path() refuses some of these names)
+        if os.path.isdir(file):  # noqa: PTH112  (Path() refuses some of these names)
+            raise WeightsError(
+                f"{printable(file, 250)} is a folder, and so no weights file.",
+                do=advice_for_folder(Path(file)),
+            ) from error
+        if absent:
             raise WeightsError(
                 f"There is no weights file {printable(file, 250)}.", do="Check the path."
             ) from error
         raise
 
 
-def _checked(state: State, file: Path) -> State:
+def _checked(state: Weights, file: Path) -> Weights:
     """The state, if all its tensors can be weights.
 
     Raises:
@@ -141,12 +170,13 @@ def first_names(names: list[str], most: int = 3) -> str:
     return ", ".join(printable(name, 60) for name in names[:most]) + more
 
 
-def _unwrapped(content: Any, file: Path) -> State:
+def _unwrapped(content: Any, file: Path) -> Weights:
     """The mapping from names to tensors, at any depth of a training script's own dicts.
 
     Raises:
-        WeightsError: there is no such mapping.
+        WeightsError: there is no such mapping, or it is unclear which is meant.
     """
+    remarks: list[str] = []
     for _ in range(1000):  # stops if a dict contains itself
         if not isinstance(content, Mapping):
             break
@@ -156,21 +186,37 @@ def _unwrapped(content: Any, file: Path) -> State:
             for key, value in entries.items()
             if isinstance(key, str) and isinstance(value, Tensor)
         }
-        if tensors and len(tensors) == len(entries):
-            return tensors
-        inner = next(
-            (entries[key] for key in WEIGHT_KEYS if isinstance(entries.get(key), Mapping)), None
-        )
-        if inner is None:
-            if tensors:
-                return tensors
+        key = next((key for key in WEIGHT_KEYS if isinstance(entries.get(key), Mapping)), None)
+        sets = [name for name, value in entries.items() if name != key and _is_state(value)]
+        if tensors and (key is None or len(tensors) == len(entries)):
+            weights = Weights(tensors)
+            weights.remarks = tuple(remarks)
+            return weights
+        if key is None and len(sets) > 1:
+            raise WeightsError(
+                f"{printable(file)} holds several sets of weights: {first_names(sets)}.",
+                do="Save the set you want to a separate file.",
+            )
+        if sets:
+            key, others = (sets[0], []) if key is None else (key, sets)
+            rest = f"; the file also holds {first_names(others)}" if others else ""
+            remarks.append(f"The weights under {printable(key, 60)!r} were used{rest}.")
+        if key is None:
             break
-        content = inner
+        content = entries[key]
     raise WeightsError(
         f"{printable(file)} contains no weights that could be found.",
         likely="It may contain a whole model or the state of an optimiser.",
         do=f"Save only the weights: {SAVE_WEIGHTS}.",
     )
+
+
+def _is_state(value: object) -> bool:
+    """Whether it is a mapping from names to tensors alone."""
+    if not isinstance(value, Mapping) or not value:
+        return False
+    entries = cast("Mapping[Any, Any]", value)
+    return all(isinstance(k, str) and isinstance(v, Tensor) for k, v in entries.items())
 
 
 def _first_sentence(error: BaseException) -> str:
@@ -255,9 +301,7 @@ class _Placeholder:
 
     def __call__(self, *args: Any) -> _Placeholder:
         plain = self._name.rpartition(".")[2]
-        if plain in ("bytearray", "Counter", "_rebuild_qtensor") or plain.endswith(
-            ("Tensor", "Storage")
-        ):
+        if plain in ("bytearray", "Counter", QUANTISED) or plain.endswith(("Tensor", "Storage")):
             raise ValueError(f"it makes a {plain}, which no weights need")
         for argument in args if plain in ("OrderedDict", "set", "defaultdict") else ():
             for item in cast("list[Any]", argument) if isinstance(argument, list | tuple) else ():

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from scorecam.backends.checkpoints import State, first_names, printable, read_state
+from scorecam.backends.checkpoints import first_names, printable, read_state
+from scorecam.backends.state import State, Weights
 from scorecam.errors import WeightsError
 
 PREFIXES = ("module.", "_orig_mod.", "model.")
@@ -18,6 +20,15 @@ PREFIXES = ("module.", "_orig_mod.", "model.")
 
 TRAINING_WORDS = ("loss", "criterion", "metric")
 """Words in the names of training modules that have tensors but are not part of the network."""
+
+AVERAGES = ("ema", "swa", "averaged")
+"""Words in the names of averages of the weights, which training scripts keep in addition."""
+
+WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
+"""Parts that torch.compile, FSDP and activation checkpointing add inside names."""
+
+COMPUTED = ("_g", "_v", "_u", "_orig", "_mask")
+"""The ends of the names from which weight_norm, spectral_norm and pruning compute weights."""
 
 PROFILER_BUFFERS = ("total_ops", "total_params")
 """Buffers that profilers add to every module."""
@@ -72,7 +83,8 @@ def load_state(module: nn.Module, state: State) -> list[str]:
             f"The network rejected the weights: {type(error).__name__}: {printable(error, 200)}",
             do="Check that net.load_state_dict accepts them.",
         ) from error
-    return list(fit.remarks())
+    found = state.remarks if isinstance(state, Weights) else ()
+    return [*found, *fit.remarks()]
 
 
 def classes_of(state: State, build: Callable[[int], nn.Module]) -> int:
@@ -123,6 +135,12 @@ class _Fit:
         """Names that the network does not have."""
         return [name for name in self.state if name not in own]
 
+    def without(self, prefixes: Sequence[str]) -> _Fit:
+        """The same, with the names under these prefixes left out: they are sets of their own."""
+        others = [name for name in self.state if name.startswith(tuple(prefixes))]
+        kept = {name: one for name, one in self.state.items() if name not in set(others)}
+        return replace(self, state=kept, left_out=[*self.left_out, *others])
+
     def remarks(self) -> Iterator[str]:
         if self.prefix:
             prefix = printable(self.prefix, 60)
@@ -141,16 +159,39 @@ def _fitted(state: State, own: Mapping[str, Tensor]) -> _Fit:
     """
     fits = [_under(prefix, state, own) for prefix in _prefixes(state, own)]
     whole = [fit for fit in fits if not fit.missing and not fit.mismatched]
+    plain = _without_wrappers(state)
+    if not whole and plain.keys() != state.keys():
+        return _fitted(plain, own)
+    if len(whole) > 1 and not whole[0].prefix:
+        return whole[0].without([fit.prefix for fit in whole[1:]])
+    whole = [fit for fit in whole if not _is_average(fit.prefix)] or whole
     usual = [fit for fit in whole if _is_usual(fit.prefix)]
     if len(whole) > 1 and len(usual) != 1 and whole[0].prefix:
         raise WeightsError(
             f"The file holds several sets of weights for this network, under "
-            f"{first_names([fit.prefix for fit in whole])}.",
+            f"{first_names([repr(fit.prefix) for fit in whole])}.",
             do="Save the set you want to a separate file.",
         )
     if whole:
         return whole[0] if not whole[0].prefix else (usual or whole)[0]
     return min(fits, key=lambda fit: len(fit.missing) + len(fit.mismatched))
+
+
+def _without_wrappers(state: State) -> State:
+    """The state without the parts of its names that wrappers of single modules add."""
+
+    def plain(name: str) -> str:
+        for part in WRAPPERS:
+            name = name.replace(f".{part}", ".")
+        return name
+
+    return {plain(name): tensor for name, tensor in state.items()}
+
+
+def _is_average(prefix: str) -> bool:
+    """Whether the weights under this prefix are an average, such as `ema_model.`."""
+    words = re.split(r"[._]", prefix.lower())
+    return any(word in AVERAGES for word in words)
 
 
 def _is_usual(prefix: str) -> bool:
@@ -207,12 +248,57 @@ def _shape(tensor: Tensor) -> str:
     return printable(tuple(tensor.shape), 60)
 
 
+def _computed(names: Sequence[str]) -> bool:
+    """Whether weights are computed from tensors with these names."""
+    return any(
+        name.endswith(tuple(f"weight{end}" for end in COMPUTED)) or ".parametrizations." in name
+        for name in names
+    )
+
+
 def _likely(fit: _Fit, foreign: list[str], own: Mapping[str, Tensor]) -> str:
     counters = sum(map(_is_counter, own))
-    if len(fit.missing) > 0.9 * (len(own) - counters):
-        return "The weights seem to belong to another architecture."
-    if fit.mismatched and not fit.missing and not foreign:
-        return "The model may have another number of classes or another width."
-    if foreign and not fit.missing and not fit.mismatched:
-        return "The weights may belong to a larger network of the same family."
-    return "The weights may belong to another version of this network."
+    causes = (
+        (
+            bool(fit.mismatched) and all("((0,) for" in text for text in fit.mismatched),
+            (
+                "DeepSpeed (ZeRO-3) or FSDP keeps the weights in other files; zero_to_fp32.py in "
+                "the checkpoint's folder makes one file of them."
+            ),
+        ),
+        (
+            any(name.endswith(("scale", "zero_point", "_packed_params")) for name in fit.missing),
+            "The network is quantised: load its weights first, and then quantise it.",
+        ),
+        (
+            _computed(fit.missing) and not _computed(foreign),
+            (
+                "The network computes some weights (weight_norm, spectral_norm, pruning, "
+                "parametrize), and the file has them as they are: load the file first, and then "
+                "apply these."
+            ),
+        ),
+        (
+            _computed(foreign),
+            (
+                "The file was saved with weight_norm, spectral_norm, pruning or parametrize: apply "
+                "the same to the network, or remove it before you save."
+            ),
+        ),
+        (
+            len(fit.missing) > 0.9 * (len(own) - counters),
+            "The weights seem to belong to another architecture.",
+        ),
+        (
+            bool(fit.mismatched) and not fit.missing and not foreign,
+            "The model may have another number of classes or another width.",
+        ),
+        (
+            bool(foreign) and not fit.missing and not fit.mismatched,
+            "The weights may belong to a larger network of the same family.",
+        ),
+    )
+    return next(
+        (cause for holds, cause in causes if holds),
+        "The weights may belong to another version of this network.",
+    )

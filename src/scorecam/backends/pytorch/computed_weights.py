@@ -62,8 +62,12 @@ def _reinitialise_parametrised(layer: nn.Module, method: str) -> None:
     reinitialise(plain, method)
     for name, value in weights.items():
         try:
-            setattr(layer, name, value)
-        except (NotImplementedError, ValueError):  # it has no inverse, or not for these numbers
+            setattr(layer, name, value.detach())
+        except (
+            NotImplementedError,
+            RuntimeError,
+            ValueError,
+        ):  # it has no inverse, or not for these numbers
             original = computed[name].original
             if original.shape != value.shape:
                 raise

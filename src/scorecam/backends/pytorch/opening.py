@@ -29,6 +29,7 @@ WRAPPERS = {
     "DataParallel": "module",
     "DistributedDataParallel": "module",
     "OptimizedModule": "_orig_mod",
+    "AveragedModel": "module",
 }
 """Torch's wrappers around a network, and the attribute in which each keeps it."""
 

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scorecam.backends.checkpoints import State, first_names
+from scorecam.backends.checkpoints import first_names
 from scorecam.backends.opener import Opener, Options
 from scorecam.backends.pytorch.opening import Built, torch_model
+from scorecam.backends.state import State
 from scorecam.backends.zoo.hf_config import id2label, read_config
 from scorecam.backends.zoo.hf_preprocess import preprocess_of
 from scorecam.backends.zoo.weights import rows_of, state_of
@@ -21,6 +22,14 @@ from scorecam.io.extras import require
 from scorecam.model.model import Model
 
 PREFIX = "hf:"
+
+WEIGHTS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+"""The weights of a folder, in the order in which they are tried; an index lists several files."""
 
 FILES = ("config.json", "preprocessor_config.json", "model.safetensors", "pytorch_model.bin")
 """The files that are downloaded. No code is."""
@@ -103,15 +112,13 @@ def _state(folder: Path, options: Options) -> State:
     """The weights of the folder or of the user's file; empty for random ones."""
     if options.weights is not None:
         return state_of(options.weights)
-    for name in ("model.safetensors", "pytorch_model.bin"):
+    for name in WEIGHTS:
         if (folder / name).is_file():
             return state_of(folder / name)
-    parts = next(folder.glob("*.index.json"), None)
     raise WeightsError(
         f"The folder {excerpt(folder, 200)} has no model.safetensors or pytorch_model.bin.",
-        likely="Its weights are in several files." if parts else "",
-        do='Save them in one file: model.save_pretrained(folder, max_shard_size="100GB"); or pass '
-        'weights= (--weights), or "random" for an untrained network.',
+        do="Save them there: model.save_pretrained(folder); or pass weights= (--weights), or "
+        '"random" for an untrained network.',
     )
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
-from scorecam.backends.checkpoints import State, read_state
+from scorecam.backends.checkpoints import read_state
 from scorecam.backends.opener import Path
 from scorecam.backends.pytorch.opening import Built
+from scorecam.backends.state import State
 
 
 def state_of(weights: Path) -> State:
