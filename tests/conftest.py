@@ -144,6 +144,7 @@ CAPABILITIES: dict[str, Callable[[], str]] = {
         "transformers",
     ),
     "tiff": functools.partial(_importable, "tifffile"),
+    "torchao": functools.partial(_importable, "torchao.quantization"),
     "torchvision": functools.partial(_importable, "torchvision"),
 }
 """Each function returns why the capability is absent, or an empty string if it is present."""

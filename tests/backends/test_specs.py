@@ -388,9 +388,23 @@ def test_a_missing_folder_is_refused(
 @families
 def test_a_folder_without_weights_says_what_to_do(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
-    (folder / "model.safetensors.index.json").write_text("{}")
-    with pytest.raises(WeightsError, match=r"several files.*max_shard_size"):
+    with pytest.raises(WeightsError, match=r"no model\.safetensors.*save_pretrained"):
         scorecam.open_model(f"hf:{folder}")
+
+
+@families
+def test_a_folder_with_an_index_of_shards_is_read_whole(folder: Path) -> None:
+    own = scorecam.open_model(f"hf:{folder}").fingerprint()
+    state = safetensors.torch.load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    names = list(state)
+    files = {"part-1.safetensors": names[::2], "part-2.safetensors": names[1::2]}
+    for file, part in files.items():
+        safetensors.torch.save_file({name: state[name] for name in part}, folder / file)
+    listed = {name: file for file, part in files.items() for name in part}
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": listed}))
+    assert scorecam.open_model(f"hf:{folder}").fingerprint() == own
 
 
 OFFLINE = """

@@ -35,7 +35,7 @@ CAUSES = (
 
 def failed(error: Exception, images: Images, module: nn.Module) -> ModelError:
     """The error for a network that raised an exception."""
-    text = " ".join(str(error).split())
+    text = " ".join(_own_words(str(error)).split())
     likely, do = _cause(text, module)
     shown = text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]}…"
     return ModelError(
@@ -44,6 +44,12 @@ def failed(error: Exception, images: Images, module: nn.Module) -> ModelError:
         likely=likely,
         do=do,
     )
+
+
+def _own_words(text: str) -> str:
+    """An error's text; of the TorchScript interpreter, the line after its traceback."""
+    lines = text.strip().splitlines()
+    return lines[-1] if lines and "TorchScript interpreter" in lines[0] else text
 
 
 def _cause(text: str, module: nn.Module) -> tuple[str, str]:
