@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pickle
 import random
@@ -84,7 +85,166 @@ FITTING: dict[str, tuple[Callable[[State], State], str]] = {
         lambda state: under("model.", state) | under("ema_model.", state),
         "'model.'",
     ),
+    "an average of the weights as well": (
+        lambda state: under("net.", state) | under("ema_net.", zeros(state)),
+        "ema_net.body.0.weight",
+    ),
+    "an average beside plain names": (
+        lambda state: state | under("ema.module.", zeros(state)),
+        "ema.module.body.0.weight",
+    ),
+    "an average of torch as well": (
+        lambda state: (
+            under("model.", state)
+            | under("swa_model.module.", zeros(state))
+            | {"swa_model.n_averaged": torch.tensor(3)}
+        ),
+        "swa_model.module.body.0.weight",
+    ),
+    "nothing but an average": (lambda state: under("ema_model.", state), "'ema_model.'"),
+    "a compiled network in a Lightning module": (
+        lambda state: under("encoder._orig_mod.", state),
+        "'encoder._orig_mod.'",
+    ),
+    "compiled and sharded parts": (
+        lambda state: {
+            name.replace("blocks.", "blocks._fsdp_wrapped_module.").replace(
+                "body.", "body._orig_mod."
+            ): tensor
+            for name, tensor in state.items()
+        },
+        "torch.compile, FSDP",
+    ),
 }
+
+
+def zeros(state: State) -> State:
+    """Other weights of the same shapes."""
+    return {name: torch.zeros_like(tensor) for name, tensor in state.items()}
+
+
+SETS: dict[str, tuple[Callable[[State], dict[str, Any]], list[str]]] = {
+    "timm's average as well": (
+        lambda state: {"state_dict": state, "state_dict_ema": zeros(state), "epoch": 3},
+        ["'state_dict' were used", "also holds state_dict_ema"],
+    ),
+    "only timm's average": (lambda state: {"state_dict_ema": state}, ["'state_dict_ema'"]),
+    "model and model_ema": (
+        lambda state: {"model": state, "model_ema": under("module.", zeros(state))},
+        ["'model' were used", "also holds model_ema"],
+    ),
+    "params and params_ema": (
+        lambda state: {"params": state, "params_ema": zeros(state)},
+        ["'params' were used", "also holds params_ema"],
+    ),
+    "a name of the user's": (
+        lambda state: {"my_net": state, "optimizer": {"state": {}, "param_groups": [{"lr": 1.0}]}},
+        ["'my_net' were used"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("pack", "phrases"), SETS.values(), ids=SETS)
+def test_the_remark_states_which_set_of_weights_was_used(
+    pack: Callable[[State], dict[str, Any]], phrases: list[str], tmp_path: Path
+) -> None:
+    trained = Named(seed=1)
+    torch.save(pack(trained.state_dict()), tmp_path / "w.pt")
+    model = scorecam.open_model(Named(), weights=tmp_path / "w.pt")
+    images = torch.randn(1, 3, 16, 16)
+    torch.testing.assert_close(model.scores(images), trained(images))
+    for phrase in phrases:
+        assert phrase in " ".join(model.remarks)
+
+
+def test_two_sets_under_unknown_keys_are_refused_with_their_names(tmp_path: Path) -> None:
+    state = Named().state_dict()
+    torch.save({"net_a": state, "net_b": zeros(state)}, tmp_path / "w.pt")
+    with pytest.raises(WeightsError, match=r"several sets of weights: net_a, net_b"):
+        scorecam.open_model(Named(), weights=tmp_path / "w.pt")
+
+
+def test_the_empty_tensors_of_deepspeed_are_named_as_such(tmp_path: Path) -> None:
+    empty = {name: torch.empty(0) for name in Named().state_dict()}
+    torch.save({"module": empty, "ds_version": "0.15"}, tmp_path / "w.pt")
+    with pytest.raises(WeightsError, match=r"DeepSpeed.*zero_to_fp32\.py"):
+        scorecam.open_model(Named(), weights=tmp_path / "w.pt")
+
+
+# ── shards and folders ───────────────────────────────────────────────────────────────────────
+
+
+def shards(folder: Path, state: State, ending: str) -> Path:
+    """The weights in two files, and their index, which is returned."""
+    names = sorted(state)
+    listed: dict[str, str] = {}
+    for i, part in enumerate((names[::2], names[1::2]), start=1):
+        file = f"model-0000{i}-of-00002.{ending}"
+        kept = {name: state[name] for name in part}
+        if ending == "safetensors":
+            safetensors.torch.save_file(kept, folder / file)
+        else:
+            torch.save(kept, folder / file)
+        listed |= dict.fromkeys(part, file)
+    index = folder / f"model.{ending}.index.json"
+    index.write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": listed}))
+    return index
+
+
+@pytest.mark.parametrize("ending", ["safetensors", "bin"])
+def test_an_index_is_read_with_all_its_shards(ending: str, tmp_path: Path) -> None:
+    trained = Named(seed=1)
+    index = shards(tmp_path, trained.state_dict(), ending)
+    images = torch.randn(1, 3, 16, 16)
+    model = scorecam.open_model(Named(), weights=index)
+    torch.testing.assert_close(model.scores(images), trained(images))
+    with pytest.raises(WeightsError, match=r"only a part.*file 1 of 2.*index"):
+        scorecam.open_model(Named(), weights=tmp_path / f"model-00001-of-00002.{ending}")
+    (tmp_path / f"model-00002-of-00002.{ending}").unlink()
+    with pytest.raises(WeightsError, match=f"no weights file .*00002-of-00002.{ending}"):
+        scorecam.open_model(Named(), weights=index)
+
+
+INDEXES: dict[str, Any] = {
+    "nothing": {},
+    "a list": [],
+    "no names": {"weight_map": {"a": 3}},
+    "a file elsewhere": {"weight_map": {"a": "../w.safetensors"}},
+    "an absolute path": {"weight_map": {"a": "/etc/passwd"}},
+    "itself": {"weight_map": {"a": "model.safetensors.index.json"}},
+    "a folder": {"weight_map": {"a": ".."}},
+    "an empty name": {"weight_map": {"a": ""}},
+}
+
+
+@pytest.mark.parametrize("content", INDEXES.values(), ids=INDEXES)
+def test_an_index_reads_only_files_in_its_own_folder(content: Any, tmp_path: Path) -> None:
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    safetensors.torch.save_file(Named().state_dict(), tmp_path / "w.safetensors")
+    index = inner / "model.safetensors.index.json"
+    index.write_text(json.dumps(content))
+    with pytest.raises(WeightsError) as error:
+        scorecam.open_model(Named(), weights=index)
+    assert len(str(error.value)) <= 600
+
+
+FOLDERS = {
+    "model.safetensors.index.json": "Give the index in it",
+    "pytorch_model.bin": "Give the file in it",
+    "zero_to_fp32.py": "DeepSpeed",
+    ".metadata": "dcp_to_torch",
+    "notes.txt": "Check the path",
+}
+
+
+@pytest.mark.parametrize(("name", "phrase"), FOLDERS.items())
+def test_a_folder_in_place_of_weights_says_what_to_give(
+    name: str, phrase: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(WeightsError, match=f"is a folder.*{phrase}"):
+        scorecam.open_model(Named(), weights=tmp_path)
 
 
 @pytest.mark.parametrize(("pack", "phrase"), FITTING.values(), ids=FITTING)

@@ -123,6 +123,7 @@ class _Fit:
         left_out: names in the file that do not belong to the network.
         missing: names of the network that the file lacks.
         mismatched: names of tensors of different shapes, with both shapes.
+        unwrapped: whether wrappers of single modules were removed from the names.
     """
 
     state: State
@@ -130,6 +131,7 @@ class _Fit:
     left_out: list[str]
     missing: list[str]
     mismatched: list[str]
+    unwrapped: bool = False
 
     def foreign(self, own: Mapping[str, Tensor]) -> list[str]:
         """Names that the network does not have."""
@@ -145,6 +147,11 @@ class _Fit:
         if self.prefix:
             prefix = printable(self.prefix, 60)
             yield f"The prefix {prefix!r} was removed from the names of the weights."
+        if self.unwrapped:
+            yield (
+                "What torch.compile, FSDP or checkpointing add inside the names of the weights was "
+                "removed."
+            )
         if self.left_out:
             count = len(self.left_out)
             what = "1 tensor in the file was" if count == 1 else f"{count} tensors in the file were"
@@ -161,7 +168,7 @@ def _fitted(state: State, own: Mapping[str, Tensor]) -> _Fit:
     whole = [fit for fit in fits if not fit.missing and not fit.mismatched]
     plain = _without_wrappers(state)
     if not whole and plain.keys() != state.keys():
-        return _fitted(plain, own)
+        return replace(_fitted(plain, own), unwrapped=True)
     if len(whole) > 1 and not whole[0].prefix:
         return whole[0].without([fit.prefix for fit in whole[1:]])
     whole = [fit for fit in whole if not _is_average(fit.prefix)] or whole
@@ -258,47 +265,35 @@ def _computed(names: Sequence[str]) -> bool:
 
 def _likely(fit: _Fit, foreign: list[str], own: Mapping[str, Tensor]) -> str:
     counters = sum(map(_is_counter, own))
-    causes = (
-        (
-            bool(fit.mismatched) and all("((0,) for" in text for text in fit.mismatched),
-            (
-                "DeepSpeed (ZeRO-3) or FSDP keeps the weights in other files; zero_to_fp32.py in "
-                "the checkpoint's folder makes one file of them."
-            ),
-        ),
-        (
-            any(name.endswith(("scale", "zero_point", "_packed_params")) for name in fit.missing),
-            "The network is quantised: load its weights first, and then quantise it.",
-        ),
-        (
-            _computed(fit.missing) and not _computed(foreign),
-            (
-                "The network computes some weights (weight_norm, spectral_norm, pruning, "
-                "parametrize), and the file has them as they are: load the file first, and then "
-                "apply these."
-            ),
-        ),
-        (
-            _computed(foreign),
-            (
-                "The file was saved with weight_norm, spectral_norm, pruning or parametrize: apply "
-                "the same to the network, or remove it before you save."
-            ),
-        ),
-        (
-            len(fit.missing) > 0.9 * (len(own) - counters),
-            "The weights seem to belong to another architecture.",
-        ),
-        (
-            bool(fit.mismatched) and not fit.missing and not foreign,
-            "The model may have another number of classes or another width.",
-        ),
-        (
-            bool(foreign) and not fit.missing and not fit.mismatched,
-            "The weights may belong to a larger network of the same family.",
-        ),
-    )
-    return next(
-        (cause for holds, cause in causes if holds),
-        "The weights may belong to another version of this network.",
-    )
+    if unusual := _unusual(fit, foreign):
+        return unusual
+    if len(fit.missing) > 0.9 * (len(own) - counters):
+        return "The weights seem to belong to another architecture."
+    if fit.mismatched and not fit.missing and not foreign:
+        return "The model may have another number of classes or another width."
+    if foreign and not fit.missing and not fit.mismatched:
+        return "The weights may belong to a larger network of the same family."
+    return "The weights may belong to another version of this network."
+
+
+def _unusual(fit: _Fit, foreign: list[str]) -> str:
+    """The cause, if the weights are split, quantised or computed; empty otherwise."""
+    if fit.mismatched and all("((0,) for" in text for text in fit.mismatched):
+        return (
+            "DeepSpeed (ZeRO-3) or FSDP keeps the weights in other files; zero_to_fp32.py in the "
+            "checkpoint's folder makes one file of them."
+        )
+    if any("zero_point" in name for name in fit.missing):
+        return "The network is quantised: load its weights first, and then quantise it."
+    if _computed(foreign):
+        return (
+            "The file was saved with weight_norm, spectral_norm, pruning or parametrize: apply "
+            "the same to the network, or remove it before you save."
+        )
+    if _computed(fit.missing):
+        return (
+            "The network computes some weights (weight_norm, spectral_norm, pruning, "
+            "parametrize), and the file has them as they are: load the file first, and then apply "
+            "these."
+        )
+    return ""

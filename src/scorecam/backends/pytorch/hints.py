@@ -47,9 +47,11 @@ def failed(error: Exception, images: Images, module: nn.Module) -> ModelError:
 
 
 def _own_words(text: str) -> str:
-    """An error's text; of the TorchScript interpreter, the line after its traceback."""
-    lines = text.strip().splitlines()
-    return lines[-1] if lines and "TorchScript interpreter" in lines[0] else text
+    """An error's text; of the TorchScript interpreter, the error itself without its traceback."""
+    if "TorchScript interpreter" not in text:
+        return text
+    errors: list[str] = re.findall(r"^(?:\w+Error: )+(\S.*)$", text, re.MULTILINE)
+    return errors[-1] if errors else text
 
 
 def _cause(text: str, module: nn.Module) -> tuple[str, str]:

@@ -208,6 +208,10 @@ def watch(
             output = call(module, images)
             returned = len(recorder.record.nodes)
             scores = scores_of(output)
+    except RuntimeError as error:
+        if recorder.failure is not None and "TorchScript interpreter" in str(error):
+            raise recorder.failure from error
+        raise
     finally:
         for handle in handles:
             handle.remove()

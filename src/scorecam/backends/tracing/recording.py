@@ -72,11 +72,15 @@ class Recorder(QuietMode):
     Args:
         image: the masked input of the pass, batch axis included.
         seen: is called for each result of an operation.
+
+    Attributes:
+        failure: the error of the last operation that failed. TorchScript loses its text.
     """
 
     def __init__(self, image: Tensor, seen: Seen | None = None) -> None:
         super().__init__()
         self._seen = seen
+        self.failure: Exception | None = None
         self.record = Record([Node("image", ax.of_image(image.shape), ())])
         self._numbers: Any = WeakTensorKeyDictionary()
         self._written: dict[int, int] = {}
@@ -109,7 +113,11 @@ class Recorder(QuietMode):
         for value in tree_leaves((args, kwargs)):
             if isinstance(value, Tensor) and (number := self.node(value)) is not None:
                 sources[id(value)] = value, number
-        result = func(*args, **kwargs)
+        try:
+            result = func(*args, **kwargs)
+        except Exception as error:
+            self.failure = error
+            raise
         results = tuple(leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor))
         if not sources:
             self._forget(results)
