@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
@@ -65,12 +65,13 @@ def first_name(names: Mapping[str, nn.Module], name: str) -> str:
 
 
 def maps_in(
-    output: Any, images: Images, layer: str, place: Place, given: Given
+    outputs: Sequence[Any], images: Images, layer: str, place: Place, given: Given
 ) -> BatchedActivations:
     """The maps in a layer's output: `b k *g` float32.
 
     Args:
-        output: the tensors that the layer returned, or what it returned if there are none.
+        outputs: for each call that is joined, the tensors that the layer returned, or what it
+            returned if there are none.
         images: `b c *i`.
         layer: its name.
         place: where its maps are.
@@ -79,14 +80,16 @@ def maps_in(
     Raises:
         LayerError: it has none.
     """
-    if not isinstance(output, list):
-        raise LayerError(
-            f"The layer {quoted(layer)} returns a {type(output).__name__}, not a tensor.",
-            do="Choose a layer inside it; scorecam.layers(model, image) lists them.",
-        )
-    tensor: Tensor = output[place.tensor]
-    if tensor.is_quantized:
-        tensor = tensor.dequantize()
+    tensors: list[Tensor] = []
+    for output in outputs:
+        if not isinstance(output, list):
+            raise LayerError(
+                f"The layer {quoted(layer)} returns a {type(output).__name__}, not a tensor.",
+                do="Choose a layer inside it; scorecam.layers(model, image) lists them.",
+            )
+        tensor = cast("list[Tensor]", output)[place.tensor]
+        tensors.append(tensor.dequantize() if tensor.is_quantized else tensor)
+    tensor = torch.stack(tensors) if len(tensors) > 1 else tensors[0]
     maps = given.maps(tensor, layer) if given.any else _followed(tensor, images, layer, place)
     if maps.ndim != images.ndim or len(maps) != len(images):
         raise _no_grid(tensor, images, layer)
@@ -102,10 +105,17 @@ def _followed(tensor: Tensor, images: Images, layer: str, place: Place) -> Batch
             do="Choose another layer, which scorecam.layers(model, inputs) lists; or mask another "
             "input: scorecam.open_model(net, masked_input=...).",
         )
-    layout = place.layout
-    if layout is None or tuple(tensor.shape[1:]) != layout.shape:
+    if place.entry:
+        raise LayerError(
+            f"The layer {quoted(layer)} holds maps of a part of the image only: {place.entry}.",
+            likely="The network runs this module once for each frame, slice or picture.",
+            do=f"Give the layer without the number of the call, {quoted(place.name)}: then the "
+            "calls are joined, if there is one for each entry and they have the same shape.",
+        )
+    maps = None if place.layout is None else place.layout.maps(tensor, len(images))
+    if maps is None:
         raise _no_grid(tensor, images, layer)
-    return layout.maps(tensor)
+    return maps
 
 
 def _no_grid(tensor: Tensor, images: Images, layer: str) -> LayerError:

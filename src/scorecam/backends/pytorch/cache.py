@@ -66,11 +66,13 @@ class NetworkCache:
         views: the network's views that are not in use.
         traces: the last dry runs, by image size and readout, with the network's structure.
         channels_last: whether the network accepts the memory layout channels last.
+        alone: the network failed on two images at once.
     """
 
     views: Views = field(default_factory=Views)
     traces: dict[TraceKey, KnownTrace] = field(default_factory=dict[TraceKey, "KnownTrace"])
     channels_last: bool = True
+    alone: bool = False
 
     def keep_trace(self, key: TraceKey, build: Build, trace: Trace) -> None:
         """Keep a dry run; of many, only the last."""

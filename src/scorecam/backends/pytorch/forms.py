@@ -54,18 +54,23 @@ class Form:
 def form_of(trace: Trace) -> Form | None:
     """The form that a network's operations show; None if they show none.
 
-    Convolutions and pools slide along the image's axes. Without any, the image's axes are those
-    that the first layer with weights does not sum over, and that are kept longest.
+    Convolutions and pools slide along the image's axes. Axes that the first layer with weights
+    neither slides along nor sums over, such as the frames of a video, belong to the image too.
+    Without any convolution, the image's axes are those that this layer does not sum over, and that
+    are kept longest.
 
     Args:
         trace: of a pass with an input as the user gave it.
     """
     sizes = tuple(axis.size for axis in trace.record.nodes[0].axes)
     usual, slid, mixed = set(trace.image_axes), trace.record.slid, trace.record.mixed
-    axes = slid or _kept_longest(trace, mixed or set())
-    if usual and axes <= usual:
+    if mixed is None:
+        return None
+    alive = slid | trace.record.carried
+    axes = alive - mixed if slid else _kept_longest(trace, mixed)
+    if usual and (slid or axes) <= usual <= alive - mixed | (set() if slid else usual):
         axes = usual
-    if not axes or mixed is None:
+    if not axes:
         return None
     others = (size for axis, size in enumerate(sizes) if axis and axis not in axes)
     return Form(tuple(sorted(axes)), tuple(others))

@@ -98,8 +98,7 @@ def _why_not(trace: Trace, step: Step, layout: Layout) -> str:
         "one cell: nothing to locate": math.prod(layout.grid) == 1,
         "its positions are not used afterwards, only its other tokens": trace.need(step)
         is Need.EXTRAS,
-        "keys and values of attention": step.node is not None
-        and trace.path.only_attended(step.node),
+        "keys and values of attention": trace.only_attended(step),
         "the output itself": step.node in trace.path.outputs,
         "other paths to the scores lead around it": not trace.on_every_path(step),
     }
@@ -111,7 +110,14 @@ def _default(trace: Trace, steps: Sequence[Step]) -> Step | None:
     suitable = [step for step in steps if _suits(trace, step)]
     on_every_path = [step for step in suitable if trace.on_every_path(step)]
     forwards = [step for step in suitable if not _flipped(trace, step)]
-    return next(reversed(on_every_path or forwards or suitable), None)
+    located = [step for step in on_every_path if _locates(trace, step)]
+    return next(reversed(located or on_every_path or forwards or suitable), None)
+
+
+def _locates(trace: Trace, step: Step) -> bool:
+    """Whether it has cells along two axes of a volume or video: not the steps of a sequence only."""
+    layout = trace.layout(step)
+    return layout is not None and sum(size > 1 for size in layout.grid) >= len(layout.grid) - 1
 
 
 def _suits(trace: Trace, step: Step) -> bool:
@@ -123,7 +129,7 @@ def _suits(trace: Trace, step: Step) -> bool:
         and trace.need(step) is Need.ALL
         and step.node not in trace.path.outputs
         and not step.is_pool
-        and not (step.node is not None and trace.path.only_attended(step.node))
+        and not trace.only_attended(step)
     )
 
 
@@ -205,13 +211,13 @@ def _place(trace: Trace, layer: str) -> Place | None:
     return Place(
         label=label,
         name=step.name,
-        call=step.call,
+        calls=tuple(part.call for part in step.parts),
         tensor=step.place,
         layout=trace.layout(step),
-        shape=step.shape,
         follows_image=step.node is not None or not trace.followed,
         remark=_remark(trace, step, label),
         operation=step.operation,
+        entry=trace.entry(step),
     )
 
 

@@ -170,7 +170,19 @@ class TorchModel(WhiteBox):
             with contextlib.suppress(TargetError):  # layers can be listed without scores
                 self._pass(images[:1].clone(), record=True)
             trace = self._known_trace(images)
-        return trace
+        needed = trace.needs_two_images or layers.default_name(trace) is None
+        return self._with_two(images, trace) if needed else trace
+
+    def _with_two(self, images: Images, trace: Trace) -> Trace:
+        """The record of a pass with two images, if it shows more: see `Trace.folded`."""
+        if self.cache.alone or not any(map(trace.folded, trace.steps)):
+            return trace
+        try:
+            with contextlib.suppress(TargetError):
+                self._pass(torch.cat([images[:1], images[:1]]), record=True)
+        except ScorecamError:  # such a network takes one image at a time
+            self.cache.alone = True
+        return self._known_trace(images) or trace
 
     def _known_trace(self, images: Images) -> Trace | None:
         """The record of a pass for an image of this size, if the network still has its structure.
@@ -222,7 +234,9 @@ class TorchModel(WhiteBox):
         place = found or layers.place_of(trace, layer)
         if place is None and trace.in_operations:
             raise layers.unknown_layer(layer, self.module, trace)
-        if place is None or len(outputs) < place.call:
+        if place is not None and place.layout is None:
+            place = layers.place_of(self._with_two(images, trace), layer)
+        if place is None or len(outputs) < max(place.calls):
             raise LayerError(
                 f"The layer {quoted(layer)} did not run.",
                 likely="The network may use it only in training, not for every image, or not at "
@@ -230,7 +244,8 @@ class TorchModel(WhiteBox):
                 do="scorecam.layers(model, image) lists the layers that do run.",
             )
         given = Given(self.layout, self.reshape)
-        return maps_in(outputs[place.call - 1], images, layer, place=place, given=given), scores
+        joined = [outputs[call - 1] for call in place.calls]
+        return maps_in(joined, images, layer, place=place, given=given), scores
 
     def scores(self, images: Images) -> BatchedScores:
         return self._pass(images)

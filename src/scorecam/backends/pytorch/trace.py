@@ -15,10 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from scorecam.backends.tracing.axes import SINGLE, Axis, Part
 from scorecam.backends.tracing.maps import Layout, channels_first, layout_of
 from scorecam.backends.tracing.operations import POOLS, WITH_WEIGHTS
 from scorecam.backends.tracing.path import Path, moved_from, path
-from scorecam.backends.tracing.recording import Record, Recorder, tensors_in
+from scorecam.backends.tracing.recording import Node, Record, Recorder, tensors_in
 from scorecam.backends.tracing.uses import Need
 from scorecam.base.cached_property import cached_property
 
@@ -59,6 +60,8 @@ class Step:
         returns_input: whether it is an input of the call, perhaps with its axes moved, as from
             dropout in evaluation mode.
         operation: whether it is an operation of torch, and no module.
+        joins: the steps of which it is the sum: calls of the module with one entry of an axis each,
+            such as one frame of a video, in the order of the entries.
     """
 
     name: str
@@ -70,6 +73,17 @@ class Step:
     shape: tuple[int, ...]
     returns_input: bool
     operation: bool = False
+    joins: tuple[Step, ...] = ()
+
+    @property
+    def parts(self) -> tuple[Step, ...]:
+        """The steps that it joins; itself if it joins none."""
+        return self.joins or (self,)
+
+    @property
+    def nodes(self) -> tuple[int, ...]:
+        """The nodes of its tensors."""
+        return tuple(part.node for part in self.parts if part.node is not None)
 
     def contains(self, name: str) -> bool:
         return name == self.name or name.startswith(self.name + ".")
@@ -82,24 +96,25 @@ class Place:
     Args:
         label: the layer's full name.
         name: of the module.
-        call: which of its calls, from 1.
-        tensor: which of the tensors that the call returns.
+        calls: which of its calls, from 1; their maps are joined along a new first axis if there are
+            several.
+        tensor: which of the tensors that a call returns.
         layout: of the maps; None if the tensor has none.
-        shape: of the tensor.
         follows_image: whether the tensor depends on the masked image.
         remark: what the user should know about this layer.
         operation: whether the layer is an operation of torch, and no module.
+        entry: the part of the image that it depends on, in words; empty if it is all of it.
     """
 
     label: str
     name: str
-    call: int
+    calls: tuple[int, ...]
     tensor: int
     layout: Layout | None
-    shape: tuple[int, ...]
     follows_image: bool
     remark: str
     operation: bool = False
+    entry: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,10 +153,40 @@ class Trace:
         return found
 
     def layout(self, step: Step) -> Layout | None:
-        """The layout of a step's maps; None if it has none."""
-        if step.node is not None:
-            return layout_of(self.record.nodes[step.node].axes, self.image_axes)
-        return None if self.followed else channels_first(step.shape, len(self.image_axes))
+        """The layout of a step's maps; None if it has none that cover the image."""
+        if step.node is None:
+            return None if self.followed else channels_first(step.shape, len(self.image_axes))
+        if self.entry(step):
+            return None
+        axes = self.record.nodes[step.node].axes
+        return layout_of(axes, self.image_axes, self.record.images)
+
+    def entry(self, step: Step) -> str:
+        """The part of the image that a step depends on, in words; empty if it is all of it."""
+        chosen = {} if step.node is None else self.record.nodes[step.node].chosen
+        return " and ".join(
+            f"{index + 1} of {count} along axis {axis - 2} of the image"
+            for axis, (index, count) in chosen.items()
+            if axis in self.image_axes and count > 1
+        )
+
+    def folded(self, step: Step) -> bool:
+        """Whether its first axis is more than the batch, so that one image does not show its order.
+
+        The batch may be the outer or the inner part of the axis.
+        """
+        if step.node is None or self.record.images > 1:
+            return False
+        axes = self.record.nodes[step.node].axes
+        return axes[:1] != (SINGLE,) and any(axis.positions for axis in axes)
+
+    @cached_property
+    def needs_two_images(self) -> bool:
+        """Whether a layer that may be the default could be followed with two images only."""
+        return any(
+            self.folded(step) and self.need(step) is Need.ALL and self.on_every_path(step)
+            for step in self.steps
+        )
 
     @property
     def in_operations(self) -> bool:
@@ -156,15 +201,18 @@ class Trace:
     def need(self, step: Step) -> Need:
         if not self.followed:
             return Need.ALL
-        return Need.NOTHING if step.node is None else self.path.needs[step.node]
+        return max((self.path.needs[node] for node in step.nodes), default=Need.NOTHING)
+
+    def only_attended(self, step: Step) -> bool:
+        """Whether a step is only read as a query, key or value of attention."""
+        return bool(step.nodes) and all(map(self.path.only_attended, step.nodes))
 
     @cached_property
     def _together(self) -> dict[tuple[str, int], set[int]]:
         """The tensors that each call returned."""
         found: dict[tuple[str, int], set[int]] = {}
         for step in self.steps:
-            if step.node is not None:
-                found.setdefault((step.name, step.call), set()).add(step.node)
+            found.setdefault((step.name, step.call), set()).update(step.nodes)
         return found
 
     def on_every_path(self, step: Step) -> bool:
@@ -172,8 +220,9 @@ class Trace:
         return step.node is not None and self.path.separate(self._together[step.name, step.call])
 
     def label(self, step: Step) -> str:
-        """The name of a step's layer; with the number of the call if there are several."""
-        return f"{step.name}#{step.call}" if self.calls[step.name] > 1 else step.name
+        """The name of a step's layer; with the number of the call if it is one of several."""
+        alone = self.calls[step.name] == 1 or step.joins
+        return step.name if alone else f"{step.name}#{step.call}"
 
 
 def watch(
@@ -225,6 +274,54 @@ def watch(
         return known
     # TorchScript and exported programs run their operations without calling modules.
     return replace(known, steps=(*calls.steps, *operations.steps), places={})
+    return Trace(recorder.record, tuple(_with_joined(recorder.record, calls.steps)), ends, outputs)
+
+
+def _with_joined(record: Record, steps: Sequence[Step]) -> Iterator[Step]:
+    """The steps, and behind the last call of a module the step that joins its calls, if any."""
+    groups: dict[tuple[str, int], list[Step]] = {}
+    for step in steps:
+        groups.setdefault((step.name, step.place), []).append(step)
+    nodes: dict[tuple[int, ...], int] = {}
+    for step in steps:
+        yield step
+        group = groups[step.name, step.place]
+        if step is group[-1] and (joined := _joined(record, group, nodes)) is not None:
+            yield joined
+
+
+def _joined(
+    record: Record, group: Sequence[Step], nodes: dict[tuple[int, ...], int]
+) -> Step | None:
+    """The step that joins calls of a module with one entry of an axis each; None if they don't.
+
+    Args:
+        nodes: of the steps that were joined before, by the nodes of their tensors.
+    """
+    tensors = [record.nodes[step.node] for step in group if step.node is not None]
+    if len(group) < 2 or len(tensors) < len(group) or len({node.axes for node in tensors}) > 1:
+        return None
+    count = len(group)
+    for axis in tensors[0].chosen:
+        entries = [node.chosen.get(axis, (-1, 0)) for node in tensors]
+        if sorted(entries) != [(i, count) for i in range(count)]:
+            continue
+        order = sorted(range(count), key=lambda i: entries[i])
+        joins = tuple(group[i] for i in order)
+        key = tuple(step.node for step in joins if step.node is not None)
+        if key not in nodes:
+            first, *others = tensors
+            same = {
+                other: entry
+                for other, entry in first.chosen.items()
+                if all(node.chosen.get(other) == entry for node in others)
+            }
+            axes = Axis((Part(axis, count),)), *first.axes
+            record.nodes.append(Node("stack", axes, (), same))
+            nodes[key] = len(record.nodes) - 1
+        shape = (count, *group[0].shape)
+        return replace(group[-1], call=0, node=nodes[key], shape=shape, joins=joins)
+    return None
 
 
 class _Calls:
@@ -308,7 +405,7 @@ def kept_operation(images: Tensor, place: Place, outputs: list[Any]) -> Generato
         name = record.nodes[number].name
         counts[name] += 1
         if name == place.name:
-            wanted = counts[name] == place.call
+            wanted = counts[name] in place.calls
             # Cloned at once: later operations may write into it.
             outputs.append([tensor.clone()] if wanted else [])
 

@@ -1,8 +1,9 @@
-"""What the axes of a tensor mean: positions in the image, features, or unknown.
+"""What the axes of a tensor mean: images, positions in the image, features, or unknown.
 
-An axis may combine several axes of the image (the tokens of a vision transformer), or hold a part
-of one (the windows of Swin). So an axis is a product of `Part`s, each a run of positions along one
-axis of the image, and entries that have no position, such as class tokens.
+An axis may combine several axes of the input (the tokens of a vision transformer, or frames folded
+into the batch), or hold a part of one (the windows of Swin). So an axis is a product of `Part`s,
+each a run of positions along one axis of the input, and entries that have no position, such as
+class tokens.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+
+BATCH = 0
+"""The value of `Part.axis` for the images of the batch. A single image leaves no part behind."""
 
 FEATURES, UNKNOWN = -1, -2
 """Values of `Part.axis` for numbers without a position, and for what could not be followed."""
@@ -21,7 +25,8 @@ class Part:
     """A factor of an axis.
 
     Args:
-        axis: the axis of the input that its positions belong to; or `FEATURES` or `UNKNOWN`.
+        axis: the axis of the input that it runs along, such as `BATCH`; or `FEATURES` or
+            `UNKNOWN`.
         size: the number of positions.
         stride: the distance of its positions: more than 1 if another part holds those in between.
         first: where the first position begins, relative to the image: 0 is the edge.
@@ -37,7 +42,7 @@ class Part:
     @property
     def positions(self) -> bool:
         """Whether these are positions in the image."""
-        return self.axis >= 0
+        return self.axis > BATCH
 
     def split(self, coarse: int) -> tuple[Part, Part]:
         """The part as `coarse` groups, and the positions in a group."""
@@ -51,7 +56,7 @@ class Part:
         """This part and the next, finer one as one part; None if they don't belong together."""
         if self.axis != finer.axis:
             return None
-        if not self.positions:
+        if self.axis < BATCH:
             return replace(self, size=self.size * finer.size)
         same = (self.first, self.last) == (finer.first, finer.last)
         if same and self.stride == finer.stride * finer.size:
@@ -83,9 +88,9 @@ class Axis:
         return any(part.positions for part in self.parts)
 
     @property
-    def only_positions(self) -> bool:
-        """Whether it holds positions, and neither features nor anything unknown among them."""
-        return self.positions and all(part.positions for part in self.parts)
+    def ordered(self) -> bool:
+        """Whether it holds positions or the images of the batch: its order matters."""
+        return any(part.axis >= BATCH for part in self.parts)
 
     @property
     def unknown(self) -> bool:
@@ -114,9 +119,10 @@ def unknown(size: int) -> Axis:
 
 
 def of_image(shape: Sequence[int]) -> Axes:
-    """The axes of the image itself; the first is the batch."""
+    """The axes of the input itself; the first is the batch."""
     return tuple(
-        Axis((Part(axis, size),)) if axis else features(size) for axis, size in enumerate(shape)
+        SINGLE if axis == BATCH and size == 1 else Axis((Part(axis, size),))
+        for axis, size in enumerate(shape)
     )
 
 
@@ -130,7 +136,7 @@ def all_unknown(shape: Sequence[int]) -> Axes:
 
 def resampled(axis: Axis, size: int) -> Axis:
     """After an operation that slides along the axis: a convolution, a pool, an upsampling."""
-    if size == axis.size and (axis.extras or len(axis.parts) > 1):
+    if size == axis.size and (axis.extras or len(axis.parts) > 1 or not axis.positions):
         return axis
     if size == 1:
         return SINGLE
@@ -140,7 +146,7 @@ def resampled(axis: Axis, size: int) -> Axis:
         return unknown(size)
     part = axis.parts[0]
     if not part.positions:
-        return Axis((replace(part, size=size),))
+        return unknown(size) if axis.ordered else Axis((replace(part, size=size),))
     # Padding in front of a convolution adds no cells that stay: the edges are the image's again.
     low, high = sorted((part.first, part.last))
     low, high = max(low, 0.0), min(high, 1.0)
@@ -160,9 +166,9 @@ def sliced(axis: Axis, start: int, stop: int, step: int = 1) -> Axis:
         return axis
     if axis.extras:
         return _sliced_with_extras(axis, start, stop) if step == 1 else unknown(size)
-    if not axis.positions:
+    if not axis.ordered:
         return unknown(size) if axis.unknown or not axis.parts else features(size)
-    if len(axis.parts) != 1 or size == 0:
+    if len(axis.parts) != 1 or size == 0 or not axis.positions:
         return unknown(size)
     part = axis.parts[0]
     if step > 1:
@@ -188,7 +194,7 @@ def padded(axis: Axis, before: int, after: int) -> Axis:
     if before <= 0 and after <= 0:
         return sliced(axis, -before, axis.size + after)
     if axis.extras or len(axis.parts) != 1 or not axis.positions:
-        return features(size) if not axis.positions and not axis.unknown else unknown(size)
+        return features(size) if not axis.ordered and not axis.unknown else unknown(size)
     part = axis.parts[0]
     cell = (part.last - part.first) / part.size
     first, last = part.first - before * cell, part.last + after * cell
@@ -197,9 +203,9 @@ def padded(axis: Axis, before: int, after: int) -> Axis:
 
 def rolled(axis: Axis, shift: int) -> Axis:
     """Moved by `shift` entries; those that leave at one end come back at the other."""
-    if shift == 0 or not axis.positions:
+    if shift == 0 or not axis.ordered:
         return axis
-    if axis.extras or len(axis.parts) != 1:
+    if axis.extras or len(axis.parts) != 1 or not axis.positions:
         return unknown(axis.size)
     part = axis.parts[0]
     half = part.size // 2
@@ -211,8 +217,8 @@ def rolled(axis: Axis, shift: int) -> Axis:
 
 def flipped(axis: Axis) -> Axis:
     """In the opposite order."""
-    if axis.extras or len(axis.parts) > 1:
-        return unknown(axis.size) if axis.positions else axis
+    if axis.extras or len(axis.parts) > 1 or not axis.positions:
+        return unknown(axis.size) if axis.ordered else axis
     return replace(
         axis, parts=tuple(replace(part, first=part.last, last=part.first) for part in axis.parts)
     )
@@ -316,7 +322,7 @@ def broadcast(operands: Sequence[Axes], shape: Sequence[int]) -> Axes:
 
 def agreed(axes: Sequence[Axis], size: int) -> Axis:
     """What several tensors say about one axis: positions count more than features."""
-    located = [axis for axis in dict.fromkeys(axes) if axis.positions]
+    located = [axis for axis in dict.fromkeys(axes) if axis.ordered]
     if len(located) > 1:
         return _nearest(located, size)
     known = [axis for axis in axes if not axis.unknown]
@@ -350,7 +356,7 @@ def concatenated(operands: Sequence[Axes | None], sizes: Sequence[int], place: i
         place: the axis.
     """
     total = sum(sizes)
-    located = [i for i, axes in enumerate(operands) if axes is not None and axes[place].positions]
+    located = [i for i, axes in enumerate(operands) if axes is not None and axes[place].ordered]
     if not located:
         known = all(axes is None or not axes[place].unknown for axes in operands)
         return features(total) if known else unknown(total)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from scorecam.backends.tracing import axes as ax
 from scorecam.backends.tracing.axes import Axes, Axis
+from scorecam.backends.tracing.entries import restored
 from scorecam.backends.tracing.operation import Operation, as_list
 
 # ── the same numbers in another shape or order ───────────────────────────────────────────────────
@@ -147,7 +148,8 @@ def cat(operation: Operation) -> list[Axes]:
     found: list[Axis] = []
     for i, size in enumerate(operation.result.shape):
         if i == place:
-            found.append(ax.concatenated(axes, sizes, place))
+            whole = restored(operation, tensors) if size == len(tensors) else None
+            found.append(whole or ax.concatenated(axes, sizes, place))
         else:
             found.append(ax.agreed([each[i] for each in axes if each is not None], size))
     return [tuple(found)]
@@ -160,7 +162,8 @@ def stack(operation: Operation) -> list[Axes]:
     count = shape.pop(place)
     axes = [axes for axes in map(operation.known, operation.get("tensors")) if axes is not None]
     found = list(ax.broadcast(axes, shape))
-    return [(*found[:place], ax.features(count), *found[place:])]
+    joined = restored(operation, operation.get("tensors")) or ax.features(count)
+    return [(*found[:place], joined, *found[place:])]
 
 
 def padded(operation: Operation) -> list[Axes]:
@@ -186,7 +189,7 @@ def indexed(operation: Operation) -> list[Axes]:
         return [ax.all_unknown(operation.result.shape)]
     place = next(i for i, index in enumerate(taken) if index is not None)
     new = operation.result.shape[place : operation.result.ndim - (len(axes) - place - 1)]
-    lost = axes[place].positions or axes[place].unknown
+    lost = axes[place].ordered or axes[place].unknown
     kind = ax.unknown if lost else ax.features
     return [(*axes[:place], *map(kind, new), *axes[place + 1 :])]
 

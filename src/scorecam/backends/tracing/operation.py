@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
@@ -12,8 +12,21 @@ from torch.utils._pytree import tree_leaves
 from scorecam.backends.tracing import axes as ax
 from scorecam.backends.tracing.axes import Axes
 
-Known = Callable[[Tensor], Axes | None]
-"""The axes of a tensor; None if it does not depend on the image."""
+Chosen = Mapping[int, tuple[int, int]]
+"""For some axes of the input: the entry that a tensor depends on, and the number of entries."""
+
+
+class Traced(Protocol):
+    """What is known about a tensor that depends on the image."""
+
+    @property
+    def axes(self) -> Axes: ...
+    @property
+    def chosen(self) -> Chosen: ...
+
+
+Known = Callable[[Tensor], Traced | None]
+"""What is known about a tensor; None if it does not depend on the image."""
 
 
 @dataclass(frozen=True)
@@ -24,13 +37,13 @@ class Operation:
         name: without namespace and overload; in-place operations have the name of the others.
         arguments: by the names in torch's schema, where it has one.
         results: the tensors that it returned.
-        known: the axes of a tensor before the call.
+        traced: what is known about a tensor before the call.
     """
 
     name: str
     arguments: dict[str, Any]
     results: tuple[Tensor, ...]
-    known: Known
+    traced: Known
 
     @property
     def result(self) -> Tensor:
@@ -49,8 +62,15 @@ class Operation:
         """The first tensor that depends on the image."""
         return next(tensor for tensor in self.tensors if self.known(tensor) is not None)
 
-    def axes(self, tensor: Tensor | None) -> Axes | None:
-        return None if tensor is None else self.known(tensor)
+    def known(self, tensor: Tensor) -> Axes | None:
+        """The axes of a tensor; None if it does not depend on the image."""
+        found = self.traced(tensor)
+        return None if found is None else found.axes
+
+    def chosen(self, tensor: Tensor) -> Chosen | None:
+        """The entries that a tensor depends on; None if it does not depend on the image."""
+        found = self.traced(tensor)
+        return None if found is None else found.chosen
 
     def axes_or_features(self, tensor: Tensor) -> Axes:
         found = self.known(tensor)

@@ -14,8 +14,9 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from scorecam.backends.tracing import axes as ax
 from scorecam.backends.tracing import operations
 from scorecam.backends.tracing.axes import Axes
+from scorecam.backends.tracing.entries import chosen_after
 from scorecam.backends.tracing.mode import QuietMode
-from scorecam.backends.tracing.operation import Operation
+from scorecam.backends.tracing.operation import Chosen, Operation
 from scorecam.backends.tracing.uses import Use, use_of
 
 
@@ -40,11 +41,14 @@ class Node:
         name: the operation that made it.
         axes: what its axes mean.
         edges: the nodes that it was computed from.
+        chosen: the axes of the input of which it depends on one entry only, such as one frame of a
+            video.
     """
 
     name: str
     axes: Axes
     edges: tuple[Edge, ...]
+    chosen: Chosen = field(default_factory=dict[int, tuple[int, int]])
 
 
 @dataclass
@@ -55,11 +59,18 @@ class Record:
         nodes: the first is the image.
         slid: axes of the input that a convolution or a pool slid along.
         mixed: axes of the input that the first layer with weights summed over: its colours.
+        carried: axes of the input that were still there in what this layer returned.
     """
 
     nodes: list[Node] = field(default_factory=list[Node])
     slid: set[int] = field(default_factory=set[int])
     mixed: set[int] | None = None
+    carried: set[int] = field(default_factory=set[int])
+
+    @property
+    def images(self) -> int:
+        """The number of images in the batch."""
+        return self.nodes[0].axes[0].size
 
 
 Seen = Callable[[Record, int, Tensor], None]
@@ -123,7 +134,7 @@ class Recorder(QuietMode):
             self._forget(results)
         elif results:
             nodes = self.record.nodes
-            known = {key: nodes[number].axes for key, (_, number) in sources.items()}
+            known = {key: nodes[number] for key, (_, number) in sources.items()}
             arguments = _bound(func, args, kwargs)
             operation = Operation(name, arguments, results, lambda x: known.get(id(x)))
             self._note(func, operation, sources.values())
@@ -139,14 +150,17 @@ class Recorder(QuietMode):
         """
         name = operation.name
         found = operations.axes_of_results(operation)
+        chosen = chosen_after(operation)
         if name in operations.SLIDES:
             self.record.slid |= _inputs(operations.slid_axes(operation))
         if name in operations.WITH_WEIGHTS and self.record.mixed is None:
             summed = _inputs(operations.summed_axes(operation))
+            self.record.carried = _inputs(found[0]) | chosen[0].keys()
             self.record.mixed = summed - _inputs(found[0])
         edges = [_edges(operation, sources, axes) for axes in found]
-        for result, axes, read in zip(operation.results, found, edges, strict=True):
-            number = self._add(name, result, axes, read)
+        parts = zip(operation.results, found, edges, chosen, strict=True)
+        for result, axes, read, entries in parts:
+            number = self._add(name, result, axes, read, entries)
             if _writes(func, operation.arguments, result):
                 self._written[_storage(result)] = number
             elif name not in operations.VIEWS:
@@ -154,8 +168,15 @@ class Recorder(QuietMode):
             if self._seen is not None:
                 self._seen(self.record, number, result)
 
-    def _add(self, name: str, tensor: Tensor, axes: Axes, edges: tuple[Edge, ...]) -> int:
-        self.record.nodes.append(Node(name, axes, edges))
+    def _add(
+        self,
+        name: str,
+        tensor: Tensor,
+        axes: Axes,
+        edges: tuple[Edge, ...],
+        chosen: Chosen | None = None,
+    ) -> int:
+        self.record.nodes.append(Node(name, axes, edges, chosen or {}))
         self._numbers[tensor] = number = len(self.record.nodes) - 1
         return number
 

@@ -82,7 +82,7 @@ def use_of(operation: Operation, tensor: Tensor, result: Axes) -> Use:
 def _joined(operation: Operation, axes: Axes) -> Use:
     place = operation.get("dim", 0) % len(axes)
     axis = axes[place]
-    if axis.positions:
+    if axis.ordered:
         return Use.SAME if axis.extras else Use.POSITIONS
     return Use.SAME if any(axis.extras for axis in axes) else Use.ALL
 
@@ -96,7 +96,7 @@ def _selected(operation: Operation, axes: Axes, extra: Axis, result: Axes) -> Us
         inside = extra.before <= index < extra.size - extra.after
         return Use.ALL if inside else Use.EXTRAS
     kept = result[place]
-    if not kept.positions and not kept.unknown:
+    if not kept.ordered and not kept.unknown:
         return Use.EXTRAS
     return Use.SAME if kept.extras else Use.ALL
 
