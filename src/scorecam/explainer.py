@@ -22,7 +22,7 @@ from scorecam.errors import SettingError, TargetError
 from scorecam.explanation import Explanation
 from scorecam.io.arguments import function, tensor
 from scorecam.model.batches import BatchSize
-from scorecam.model.inputs import check_batch, fitted, is_several, one_image
+from scorecam.model.inputs import check_batch, check_numbers, fitted, is_several, one_image
 from scorecam.model.model import Inputs, Layer, Model, TargetSpec
 from scorecam.model.runtimes import Precision, Runtime
 from scorecam.model.target import check_target
@@ -137,16 +137,7 @@ class ScoreCAM:
             LayerError, ModelError, SettingError, MemoryShortage: see `explain`.
         """
         if is_several(x):
-            images, models = self.model.split_inputs(x)
-            check_batch(images, self.model)
-            targets = _one_per_image(target, len(images))
-            models = self.model.confirmed(x, models)
-            return torch.cat(
-                [
-                    self._maps(model, images[i : i + 1], [targets[i]])
-                    for i, model in enumerate(models)
-                ]
-            )
+            return self._maps_of_several(x, target)
         targets = _one_per_image(target, len(x) if tensor(x).ndim else 1)
         for each in targets:
             check_target(self.model, None if callable(each) else each)  # before the model may run
@@ -155,6 +146,19 @@ class ScoreCAM:
         model = with_target(self.model, first) if same and callable(first) else self.model
         images, model = fitted(x, model, single=False, run=self.layer is None)
         return self._maps(model, images, targets)
+
+    def _maps_of_several(
+        self, x: Mapping[str, Tensor] | Sequence[Tensor], target: TargetSpec | Sequence[TargetSpec]
+    ) -> Heatmaps:
+        """One heatmap per image, each with its own part of the other inputs."""
+        images, models = self.model.split_inputs(x)
+        check_numbers(images)
+        targets = _one_per_image(target, len(images))
+        maps: list[Heatmaps] = []
+        for i, model in enumerate(self.model.confirmed(x, models)):
+            each = fitted(images[i : i + 1], model, single=False, run=self.layer is None)
+            maps.append(self._maps(each[1], each[0], [targets[i]]))
+        return torch.cat(maps)
 
     def bank(self, image: Inputs, target: TargetSpec = None) -> ScoreBank:
         """The bank of one image, from which every class and variant can be read.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -34,6 +34,7 @@ class Options:
     head: Head | Literal["auto"] = "auto"
     output: int | str | Readout | None = None
     masked_input: int | str | None = None
+    derived: Mapping[int | str, Callable[[Any], Any]] | None = None
     layout: str | None = None
     reshape: Callable[[Any], Any] | None = None
     device: str | torch.device | None = None

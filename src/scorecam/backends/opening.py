@@ -53,6 +53,7 @@ def open_model(
     head: Head | Literal["auto"] = "auto",
     output: int | str | Readout | None = None,
     masked_input: int | str | None = None,
+    derived: Mapping[int | str, Callable[[Any], Any]] | None = None,
     layout: str | None = None,
     reshape: Callable[[Any], Any] | None = None,
     device: str | torch.device | None = None,
@@ -86,6 +87,9 @@ def open_model(
             `logits`, or the only matrix.
         masked_input: which of several inputs is masked, by index or name; None if only one can be
             images. The other inputs are repeated for every masked image.
+        derived: inputs that follow from the masked one, such as the scalogram of a signal: for
+            each, by index or name, a function that computes it from a batch of the masked input.
+            It is called for every batch of masked images, so that the mask reaches this input too.
         layout: where the channels of the explained layer are, if that cannot be followed:
             "channels first" (`b k *g`) or "channels last" (`b *g k`).
         reshape: a function from the explained layer's output to its maps, `b k *g`, such as
@@ -110,6 +114,7 @@ def open_model(
                 head=head,
                 output=output,
                 masked_input=masked_input,
+                derived=derived,
                 layout=layout,
                 reshape=function("reshape", reshape, "a layer's output"),
                 device=device,

@@ -25,12 +25,16 @@ def one_image(image: Any, model: Model, *, run: bool = True) -> tuple[Images, Mo
         run: whether the model may run to find the axes of the image.
     """
     x, model = fitted(image, model, single=True, run=run)
-    if len(x) != 1:
+    _check_one(x)
+    return x, model
+
+
+def _check_one(images: Images) -> None:
+    if len(images) != 1:
         raise SettingError(
-            f"One image was expected, not {len(x)}.",
+            f"One image was expected, not {len(images)}.",
             do="For several, use scorecam.ScoreCAM(model)(x).",
         )
-    return x, model
 
 
 def fitted(x: Any, model: Model, *, single: bool, run: bool) -> tuple[Images, Model]:
@@ -43,15 +47,43 @@ def fitted(x: Any, model: Model, *, single: bool, run: bool) -> tuple[Images, Mo
     if single and x.ndim == model.axes + 1 and not x.is_floating_point():
         x = x[None]  # for the error
     if x.ndim > 0 and x.is_floating_point() and 0 not in x.shape:
+        check_numbers(x)
         x, model = model.fitted(x, single=single, run=run)
     return check_batch(x, model), model
+
+
+def one_of_several(
+    inputs: Mapping[str, Tensor] | Sequence[Tensor], model: Model, *, run: bool = True
+) -> tuple[Images, Model]:
+    """The image in several inputs with a batch of one, and the model that takes it.
+
+    Args:
+        run: as for `one_image`.
+    """
+    images, models = model.split_inputs(inputs)
+    check_numbers(images)
+    _check_one(images)
+    models = model.confirmed(inputs, models)
+    return fitted(images, models[0], single=False, run=run)
 
 
 def check_batch(x: Any, model: Model) -> Images:
     """The images, if they are a batch that the model can take."""
     tensor(x)
-    if x.ndim != model.axes + 2 or 0 in x.shape:
+    if 0 not in x.shape and x.ndim != model.axes + 2:
         raise _wrong_axes(x, model.axes)
+    check_numbers(x)
+    return x
+
+
+def check_numbers(x: Tensor) -> None:
+    """Refuse a tensor that is empty, or holds something else than finite floating-point numbers."""
+    if 0 in x.shape:
+        raise SettingError(
+            f"The input has the shape {tuple(x.shape)}: it is empty.",
+            likely="The filter or the slice that made it found nothing.",
+            do="Give at least one image with at least one pixel.",
+        )
     if not x.is_floating_point():
         raise SettingError(
             f"The input holds {x.dtype} numbers.",
@@ -60,7 +92,6 @@ def check_batch(x: Any, model: Model) -> Images:
         )
     if not x.isfinite().all():
         raise SettingError("The input holds NaN or infinity.", do="Check how it was preprocessed.")
-    return x
 
 
 def _wrong_axes(x: Tensor, axes: int) -> SettingError:
@@ -70,12 +101,6 @@ def _wrong_axes(x: Tensor, axes: int) -> SettingError:
         f"The input has the shape {tuple(x.shape)}, so {x.ndim} axes; the model's convolutions "
         f"take {axes + 2} ({letters}: images, colours, then the image's own axes)."
     )
-    if 0 in x.shape:
-        return SettingError(
-            f"The input has the shape {tuple(x.shape)}: it is empty.",
-            likely="The filter or the slice that made it found nothing.",
-            do="Give at least one image with at least one pixel.",
-        )
     if x.ndim == axes + 1:
         return SettingError(
             what, likely="A single image lacks the batch axis.", do="Give x[None] for one image."
@@ -83,10 +108,10 @@ def _wrong_axes(x: Tensor, axes: int) -> SettingError:
     if x.ndim == axes + 3:
         return SettingError(
             what,
-            likely="It may be a video (b t c h w); videos are not read yet."
+            likely="It may be a video (b t c h w), and the network takes single frames."
             if axes == 2
             else "It may hold several images each.",
-            do="Explain one frame at a time, with a network that takes a frame: x[:, t].",
+            do="Explain one at a time: x[:, t].",
         )
     return SettingError(
         what,

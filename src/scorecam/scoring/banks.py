@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from scorecam.bank.bank import ScoreBank
 from scorecam.errors import TargetError
-from scorecam.model.inputs import is_several, one_image
+from scorecam.model.inputs import is_several, one_image, one_of_several
 from scorecam.model.model import Inputs, Model, TargetSpec
 from scorecam.model.readout import Readout
 from scorecam.model.target import check_target
@@ -38,14 +38,13 @@ def make_bank(
         layer: its name or the module; None for the default.
         progress: called as masked images are scored.
     """
-    if is_several(image):
-        images, models = model.split_inputs(image)
-        images, model = one_image(images, model, run=False)[0], models[0]
+    if callable(target):
+        model = with_target(model, target)
     else:
-        if callable(target):
-            model = with_target(model, target)
-        else:
-            check_target(model, target)  # before the model may run
+        check_target(model, target)  # before the model may run
+    if is_several(image):
+        images, model = one_of_several(image, model, run=layer is None)
+    else:
         images, model = one_image(image, model, run=layer is None)
     [bank] = make_banks(model, images, [target], layer=layer, settings=settings, progress=progress)
     return bank

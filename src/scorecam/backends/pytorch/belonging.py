@@ -1,8 +1,8 @@
 """Which of a network's other inputs belong to single images, and which are shared by all.
 
 A tensor as long as the batch may have a row for each image, or be a table that happens to have that
-length. A few passes decide: the network is run again on some of the images. It repeats its output
-for the whole batch only if the input is interpreted correctly.
+length. A few passes decide: the network is run again on some of the images, or on copies of a
+single one. It repeats its output only if the input is interpreted correctly.
 """
 
 from __future__ import annotations
@@ -13,10 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from scorecam.backends.pytorch.inputs import Call, Key, may_belong, one_by_one, whole
+from scorecam.backends.pytorch.hints import GENERAL
+from scorecam.backends.pytorch.inputs import Call, may_belong, one_by_one, whole
+from scorecam.backends.pytorch.structure import Key
 from scorecam.base.wording import quoted
-from scorecam.errors import ScorecamError, SettingError
+from scorecam.errors import MemoryShortage, ModelError, ScorecamError, SettingError
 from scorecam.shapes import BatchedScores, Images
 
 MOST_COMBINED = 4
@@ -32,33 +35,101 @@ ScoreImages = Callable[[Call, Images], BatchedScores]
 def calls_for(
     images: Images, entries: Mapping[Key, Any], plain: Call, score_images: ScoreImages
 ) -> list[Call]:
-    """How to call the network with each of several images; passes decide what is unclear.
+    """How to call the network with each of some images; passes decide what is unclear.
 
     Args:
+        images: the masked input, as the user has it.
         entries: the other inputs.
         plain: the index or name of the images, and how inputs are passed.
         score_images: scores images.
 
     Raises:
-        SettingError: it stays unclear which images an input belongs to.
+        SettingError: an input does not fit the batch, or it stays unclear which images it belongs
+            to.
     """
     unclear = [key for key, value in entries.items() if may_belong(value, len(images))]
-    if not unclear:
+    if not any(isinstance(value, Tensor) and value.ndim for value in entries.values()):
         return one_by_one(plain, images, (), entries)
-    scores = score_images(whole(plain, entries), images)
+    scores = _scores(images, entries, plain, score_images)
     batch = _Batch(plain, images, entries=entries, scores=scores, score_images=score_images)
+    return one_by_one(plain, images, _own(batch, unclear), entries)
+
+
+def _own(batch: _Batch, unclear: list[Key]) -> Collection[Key]:
+    """The inputs that belong to single images.
+
+    Raises:
+        SettingError: it stays unclear.
+    """
     fitting = list(_combinations(unclear))
+    if not unclear:
+        return ()
+    if len(batch.images) == 1:
+        # Equal sizes could hide that a batch axis was taken for another one.
+        copies = 2 if batch.scores.shape[-1] != 2 else 3
+        found = (own for own in fitting if batch.repeats(own, [0] * copies))
+        return next(found, unclear)  # if nothing fits, the network takes single images only
     for tried in (MIXED, ALONE):
         fitting = [own for own in fitting if all(batch.repeats(own, places) for places in tried)]
         if len(fitting) == 1:
             break
     if fitting:  # if several fit, the network makes no difference between them
-        return one_by_one(plain, images, fitting[0], entries)
+        return fitting[0]
     raise SettingError(
         f"It is unclear whether {', '.join(map(quoted, unclear))}, as long as the batch, "
         "belongs to the images one by one or is shared by all.",
         likely="The network's output for an image changes with the other images in the batch.",
         do="Explain one image at a time, with its own part of the inputs.",
+    )
+
+
+def _scores(
+    images: Images, entries: Mapping[Key, Any], plain: Call, score_images: ScoreImages
+) -> BatchedScores:
+    """The scores of the inputs as the user gave them.
+
+    Raises:
+        SettingError: an input does not fit the batch, or holds NaN.
+    """
+    tensors = {key: value for key, value in entries.items() if isinstance(value, Tensor)}
+    try:
+        scores = score_images(whole(plain, entries), images)
+    except MemoryShortage:
+        raise
+    except ScorecamError as error:
+        raise _misfit(images, tensors, error) from error
+    if not scores.isfinite().all():
+        for key, value in tensors.items():
+            if value.is_floating_point() and value.isnan().any():
+                raise SettingError(
+                    f"The input {quoted(key)} holds NaN, and so do the network's scores.",
+                    likely="A missing value was not replaced.",
+                    do="Replace NaN as in training, for example input.nan_to_num().",
+                )
+    return scores
+
+
+def _misfit(images: Images, tensors: Mapping[Key, Tensor], error: ScorecamError) -> ScorecamError:
+    """The error for inputs on which the network fails: the likely cause is in their shapes."""
+    rows = len(images)
+    for key, value in tensors.items():
+        if value.ndim and (len(value) != rows or value.numel() == 0):
+            return SettingError(
+                f"The network fails, and the input {quoted(key)} has the shape "
+                f"{tuple(value.shape)} for a batch of {rows}: {error.what}",
+                likely="The input is empty."
+                if value.numel() == 0
+                else "The input may lack its batch axis, or belong to another batch.",
+                do=f"Give one row per image, {rows} here; an input that all images share may have "
+                "any length.",
+            )
+    if (error.likely, error.do) != GENERAL:
+        return error
+    shapes = ", ".join(f"{quoted(key)} {tuple(value.shape)}" for key, value in tensors.items())
+    return ModelError(
+        error.what,
+        likely=f"One of the other inputs may lack its batch axis, or have another size: {shapes}.",
+        do="Check that the network itself works on these inputs.",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 
 from torch import nn
@@ -36,7 +37,7 @@ CAUSES = (
 def failed(error: Exception, images: Images, module: nn.Module) -> ModelError:
     """The error for a network that raised an exception."""
     text = " ".join(_own_words(str(error)).split())
-    likely, do = _cause(text, module)
+    likely, do = _wrong_arguments(text, module) or _cause(text, module)
     shown = text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]}…"
     return ModelError(
         f"The model failed on {len(images)} images of shape {tuple(images.shape[1:])}: "
@@ -52,6 +53,33 @@ def _own_words(text: str) -> str:
         return text
     errors: list[str] = re.findall(r"^(?:\w+Error: )+(\S.*)$", text, re.MULTILINE)
     return errors[-1] if errors else text
+
+
+GENERAL = (
+    "The model may expect another number of colours or another image size.",
+    "Check that model(x) itself works on such a batch.",
+)
+"""The cause and the advice if nothing else is known."""
+
+
+def wrong_axes(error: ModelError) -> bool:
+    """Whether a layer failed because its input has another number of axes."""
+    return bool(re.search(r"[Ee]xpected [^.]*\b[1-5]D\b", error.what))
+
+
+def _wrong_arguments(text: str, module: nn.Module) -> tuple[str, str] | None:
+    """The cause if an input is missing, or is one too many; else None."""
+    if not re.search("required positional argument|arguments? but|unexpected keyword", text):
+        return None
+    try:
+        names = ", ".join(inspect.signature(module.forward).parameters)
+    except (TypeError, ValueError):
+        names = "of its forward method"
+    do = (
+        "Pass all that it needs, in order or by name: scorecam.explain(model, (x, y)) or "
+        'scorecam.explain(model, {"x": x, "y": y}), each with a batch axis.'
+    )
+    return f"The network takes the inputs {names}.", do
 
 
 def _cause(text: str, module: nn.Module) -> tuple[str, str]:
@@ -77,7 +105,4 @@ def _cause(text: str, module: nn.Module) -> tuple[str, str]:
         )
     if "not implemented for" in text and "Half" in text:
         return ("This device cannot compute in half precision.", "Use net.float().")
-    return (
-        "The model may expect another number of colours or another image size.",
-        "Check that model(x) itself works on such a batch.",
-    )
+    return GENERAL

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
+from scorecam.backends.pytorch.derived import Derived, derived_input
 from scorecam.backends.pytorch.forms import Form
+from scorecam.backends.pytorch.structure import Key, Slot, entries, filled, holds_tensors, template
 from scorecam.base.wording import quoted
 from scorecam.errors import SettingError, did_you_mean
 from scorecam.io.arguments import tensor
 from scorecam.model.model import Inputs
 from scorecam.shapes import Images
 
-Key = int | str
-Style = Literal["in order", "by name", "as one dict"]
+Style = Literal["in order", "by name", "as one argument"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,16 +29,25 @@ class Call:
     Args:
         masked: the index or name of the images among the inputs.
         style: how the inputs are passed.
+        structure: the inputs, with a `Slot` for each.
         own: inputs that belong to this image, with a batch axis of 1; repeated for every mask.
-        shared: inputs without a batch axis, passed as they are.
+        shared: inputs that all images share, passed as they are.
+        derived: inputs that are computed from the images by the user's functions.
         form: how the network takes the images, if not as `b c *i`.
     """
 
     masked: Key = 0
     style: Style = "in order"
+    structure: Any = (Slot(0),)
     own: Mapping[Key, Tensor] = field(default_factory=dict[Key, Tensor])
     shared: Mapping[Key, Any] = field(default_factory=dict[Key, Any])
+    derived: Derived = field(default_factory=dict[Key, Any])
     form: Form | None = None
+
+    @property
+    def alone(self) -> bool:
+        """Whether the network takes the images and nothing else."""
+        return not (self.own or self.shared or self.derived)
 
     def __call__(self, module: nn.Module, images: Images) -> Any:
         """The network's output for these images."""
@@ -47,11 +57,12 @@ class Call:
             inputs[key] = _like(images, value) if isinstance(value, Tensor) else value
         for key, one in self.own.items():
             inputs[key] = _like(images, one).expand(len(images), *one.shape[1:])
+        for key, function in self.derived.items():
+            inputs[key] = derived_input(key, function, taken)
+        given = filled(self.structure, inputs)
         if self.style == "in order":
-            return module(*(inputs[place] for place in sorted(cast("dict[int, Any]", inputs))))
-        if self.style == "by name":
-            return module(**cast("dict[str, Any]", inputs))
-        return module(inputs)
+            return module(*given)
+        return module(**given) if self.style == "by name" else module(given)
 
 
 def _like(images: Images, value: Tensor) -> Tensor:
@@ -59,32 +70,55 @@ def _like(images: Images, value: Tensor) -> Tensor:
     return value.to(images.device, images.dtype if value.is_floating_point() else value.dtype)
 
 
+def tensor_call(module: nn.Module, masked: Key | None, derived: Derived) -> Call:
+    """How a network is called with images and the inputs that are derived from them."""
+    if not derived:
+        return Call()
+    names = all(isinstance(key, str) for key in derived)
+    if masked is None:
+        masked = next(iter(_parameters(module)), "0") if names else 0
+    given = {masked: None} if names else [None]
+    structure, style = _with_derived(module, given, derived)
+    return Call(masked, style, structure=structure, derived=derived)
+
+
 def split_inputs(
-    module: nn.Module, inputs: Inputs, masked: Key | None, axes: int
+    module: nn.Module, inputs: Inputs, masked: Key | None, axes: int, derived: Derived
 ) -> tuple[Images, dict[Key, Any], Call]:
-    """The images among several inputs, the other inputs, and how the network is called.
+    """The masked input as the user has it, the other inputs, and how the network is called.
 
     Args:
-        inputs: by name or in order.
+        inputs: by name or in order, perhaps nested.
         masked: the index or name of the images; None if only one input can be images.
         axes: the number of axes of images, without batch and colour.
+        derived: functions that compute inputs from the masked one.
 
     Raises:
         SettingError: it is unclear which input is masked, or that input is not a batch of images.
     """
-    by_name = isinstance(inputs, Mapping)
-    entries = cast("dict[Key, Any]", dict(inputs if by_name else enumerate(inputs)))
-    key = _masked_key(entries, masked, axes)
-    images = tensor(entries.pop(key), f"The masked input {quoted(key)}")
-    if images.ndim != axes + 2:
+    outer = isinstance(inputs, list | tuple) and len(inputs) == 1 and holds_tensors(inputs[0])
+    given: Any = inputs[0] if outer else inputs
+    structure, style = _with_derived(module, given, derived)
+    others = {key: value for key, value in entries(given) if key not in derived}
+    key = _masked_key(others, masked, axes)
+    images = tensor(others.pop(key), f"The masked input {quoted(key)}")
+    if not images.is_floating_point():
+        raise SettingError(
+            f"The masked input {quoted(key)} holds {images.dtype} numbers, which cannot be masked.",
+            likely="It may be token ids, class numbers or raw pixels.",
+            do="Mask an input of floating-point numbers, scorecam.open_model(net, "
+            "masked_input=...); preprocess raw pixels first.",
+        )
+    if images.ndim < 2 or images.ndim == axes + 1 == 3:
         raise SettingError(
             f"The masked input {quoted(key)} has the shape {tuple(images.shape)}; images have "
             f"{axes + 2} axes, the batch first.",
-            likely="It may lack the batch axis." if images.ndim == axes + 1 else "",
+            likely="It may lack the batch axis.",
             do="Pass all inputs with a batch axis, even for one image; or name another input: "
             "scorecam.open_model(net, masked_input=...).",
         )
-    return images, entries, Call(key, _style(module, {key, *entries}) if by_name else "in order")
+    plain = Call(key, "as one argument" if outer else style, structure=structure, derived=derived)
+    return images, others, plain
 
 
 def may_belong(value: Any, images: int) -> bool:
@@ -99,52 +133,97 @@ def may_belong(value: Any, images: int) -> bool:
 
 
 def one_by_one(
-    plain: Call, images: Images, own: Collection[Key], entries: Mapping[Key, Any]
+    plain: Call, images: Images, own: Collection[Key], others: Mapping[Key, Any]
 ) -> list[Call]:
     """A call for each image, with its own row of the inputs that belong to the images."""
-    shared = {key: value for key, value in entries.items() if key not in own}
+    shared = {key: value for key, value in others.items() if key not in own}
     return [
-        replace(plain, own={key: entries[key][i : i + 1] for key in own}, shared=shared)
+        replace(plain, own={key: others[key][i : i + 1] for key in own}, shared=shared)
         for i in range(len(images))
     ]
 
 
-def whole(plain: Call, entries: Mapping[Key, Any]) -> Call:
+def whole(plain: Call, others: Mapping[Key, Any]) -> Call:
     """A call with all images at once, and the other inputs unchanged."""
-    return replace(plain, shared=dict(entries))
+    return replace(plain, shared=dict(others))
 
 
-def _masked_key(entries: Mapping[Key, Any], named: Key | None, axes: int) -> Key:
+def _masked_key(found: Mapping[Key, Any], named: Key | None, axes: int) -> Key:
     if named is not None:
-        if named in list(entries) and isinstance(entries[named], Tensor):
-            return named
+        nested = [key for key in found if f".{key}".endswith(f".{named}")]
+        matches = [named] if named in list(found) else nested
+        if len(matches) == 1 and isinstance(found[matches[0]], Tensor):
+            return matches[0]
         raise SettingError(
-            f"masked_input={quoted(named)} is not among the inputs.",
-            likely=did_you_mean(named, map(str, entries)),
-            do=f"They are {', '.join(map(quoted, entries))}.",
+            f"masked_input={quoted(named)} is not among the inputs."
+            if len(matches) < 2
+            else f"masked_input={quoted(named)} may be {' or '.join(map(quoted, matches))}.",
+            likely="" if matches else did_you_mean(named, map(str, found)),
+            do=f"They are {', '.join(map(quoted, found))}.",
         )
-    images = [
-        key
-        for key, value in entries.items()
-        if isinstance(value, Tensor) and value.ndim == axes + 2 and value.is_floating_point()
-    ]
+    floats = {
+        key: value.ndim
+        for key, value in found.items()
+        if isinstance(value, Tensor) and value.is_floating_point()
+    }
+    images = [key for key, count in floats.items() if count == axes + 2]
+    images = images or [key for key, count in floats.items() if count == axes + 3]  # a video
     if len(images) == 1:
         return images[0]
-    if entries and not any(isinstance(value, Tensor) for value in entries.values()):
+    if found and not any(isinstance(value, Tensor) for value in found.values()):
         raise SettingError(
-            f"There are no tensors among the inputs: {', '.join(map(quoted, entries.values()))}.",
+            f"There are no tensors among the inputs: {', '.join(map(quoted, found.values()))}.",
             do="Explain one photo at a time; pass several inputs of a network as tensors.",
         )
     raise SettingError(
         f"{len(images)} of the inputs could be the images to mask.",
         likely="An image may lack its batch axis." if not images else "",
         do="Name one: scorecam.open_model(net, masked_input=...); they are "
-        f"{', '.join(map(quoted, entries))}.",
+        f"{', '.join(map(quoted, found))}.",
     )
 
 
-def _style(module: nn.Module, keys: set[Key]) -> Style:
-    """Whether the network takes its inputs by these names, or all in one dict."""
-    parameters = inspect.signature(module.forward).parameters
-    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
-    return "by name" if takes_any or keys <= set(parameters) else "as one dict"
+def _with_derived(module: nn.Module, given: Any, derived: Derived) -> tuple[Any, Style]:
+    """The structure of the inputs, those that are derived included, and how they are passed."""
+    structure = template(given)
+    for key in derived:
+        if any(key == known for known, _ in entries(given)):
+            continue
+        if isinstance(structure, dict) and isinstance(key, str) and key in _parameters(module):
+            structure[key] = Slot(key)
+        elif isinstance(structure, list | tuple) and key == len(structure):
+            structure = (*structure, Slot(key))
+        else:
+            known = [*dict(entries(given)), *(_parameters(module) if isinstance(key, str) else ())]
+            raise SettingError(
+                f"derived= has the input {quoted(key)}, which the network does not take.",
+                likely=did_you_mean(str(key), map(str, known)),
+                do=f"Name one of its inputs: {', '.join(map(quoted, dict.fromkeys(known)))}.",
+            )
+    return structure, _style(module, structure)
+
+
+def _style(module: nn.Module, structure: Any) -> Style:
+    """Whether the network takes its inputs in order, by these names, or all as one argument."""
+    parameters = _parameters(module)
+    kinds = {parameter.kind for parameter in parameters.values()}
+    if isinstance(structure, dict):
+        takes_any = inspect.Parameter.VAR_KEYWORD in kinds
+        names = cast("dict[Any, Any]", structure).keys()
+        return "by name" if takes_any or names <= set(parameters) else "as one argument"
+    variadic = inspect.Parameter.VAR_POSITIONAL in kinds
+    places = [
+        parameter
+        for parameter in parameters.values()
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY
+    ]
+    single = len(places) == 1 and not variadic and len(cast("Sequence[Any]", structure)) > 1
+    return "as one argument" if single else "in order"
+
+
+def _parameters(module: nn.Module) -> Mapping[str, inspect.Parameter]:
+    """The parameters of a network's `forward`; none if they cannot be read."""
+    try:
+        return inspect.signature(module.forward).parameters
+    except (TypeError, ValueError):
+        return {}

@@ -115,7 +115,7 @@ def _default(trace: Trace, steps: Sequence[Step]) -> Step | None:
 
 
 def _locates(trace: Trace, step: Step) -> bool:
-    """Whether it has cells along two axes of a volume or video: not the steps of a sequence only."""
+    """Whether it has cells along all axes of the image but one: a sequence of frames has none."""
     layout = trace.layout(step)
     return layout is not None and sum(size > 1 for size in layout.grid) >= len(layout.grid) - 1
 

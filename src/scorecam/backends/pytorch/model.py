@@ -23,10 +23,12 @@ from scorecam.backends.pytorch.belonging import calls_for
 from scorecam.backends.pytorch.cache import NetworkCache, TraceKey
 from scorecam.backends.pytorch.fixed_batch import first_rows, fixed_batch, full_batches, joined
 from scorecam.backends.pytorch.forms import form_of
+from scorecam.backends.pytorch.hints import wrong_axes
 from scorecam.backends.pytorch.inputs import Call, may_belong, one_by_one, split_inputs
 from scorecam.backends.pytorch.last_step import LastStepWatcher
 from scorecam.backends.pytorch.prepared import PreparedNetwork, Readable
 from scorecam.backends.pytorch.running import Runner
+from scorecam.backends.pytorch.structure import Key
 from scorecam.backends.pytorch.trace import Place, Trace, build, kept_operation, watch
 from scorecam.backends.pytorch.views import Views
 from scorecam.backends.runtimes import choice
@@ -124,15 +126,18 @@ class TorchModel(WhiteBox):
         return replace(self, names=(name,), head="value", readout=readout)
 
     def split_inputs(self, inputs: Inputs) -> tuple[Images, list[Model]]:
-        images, entries, plain = split_inputs(self.module, inputs, self.masked_input, self.axes)
+        images, entries, plain = self._split(inputs)
         own = [key for key, value in entries.items() if may_belong(value, len(images))]
         calls = one_by_one(plain, images, own, entries)
         return images, [replace(self, call=call) for call in calls]
 
-    def confirmed(self, inputs: Inputs, models: Sequence[Model]) -> Sequence[Model]:
-        images, entries, plain = split_inputs(self.module, inputs, self.masked_input, self.axes)
-        if len(images) < 2:
-            return models
+    def _split(self, inputs: Inputs) -> tuple[Images, dict[Key, Any], Call]:
+        """The masked input, the other inputs, and how the network is called."""
+        masked, derived = self.masked_input, self.call.derived
+        return split_inputs(self.module, inputs, masked, axes=self.axes, derived=derived)
+
+    def confirmed(self, inputs: Inputs, models: Sequence[Model]) -> Sequence[Model]:  # noqa: ARG002
+        images, entries, plain = self._split(inputs)
 
         def score(call: Call, some: Images) -> BatchedScores:
             return replace(self, call=call).scores(some)
@@ -142,9 +147,12 @@ class TorchModel(WhiteBox):
     def fitted(self, x: Tensor, *, single: bool, run: bool) -> tuple[Images, Model]:
         usual = x[None] if single and x.ndim == self.axes + 1 else x
         fits = usual.ndim == self.axes + 2
-        if (fits and not run) or self.device.type == "meta":
+        unbatched = single and len(usual) > 1  # perhaps the frames of one video
+        if (fits and not run and not unbatched) or self.device.type == "meta":
             return usual, self
-        attempts = [usual] if usual is x and (fits or not single) else [usual, x, x[None]]
+        attempts = [usual] if usual is x else [usual, x]
+        if single and (unbatched or not fits or usual is not x):
+            attempts.append(x[None])
         failure: ModelError | None = None
         for inputs in attempts:
             try:
@@ -156,7 +164,8 @@ class TorchModel(WhiteBox):
                 images = form.images(inputs)
                 plain = fits and form.usual
                 return images, self if plain else replace(self, call=replace(self.call, form=form))
-        if failure is not None and fits:
+        more = usual.ndim > self.axes + 2
+        if failure is not None and (fits or (more and not wrong_axes(failure))):
             raise failure
         return usual, self
 
@@ -370,8 +379,7 @@ class TorchModel(WhiteBox):
     def readout_key(self) -> tuple[object, ...]:
         """Differs between models that read the same network in different ways."""
         call = self.call
-        alone = not call.own and not call.shared
-        return self.readout, (call.masked, call.style, call.form) if alone else call
+        return self.readout, (call.masked, call.style, call.form) if call.alone else call
 
     def copied(self) -> TorchModel:
         """The same model with a network of its own."""

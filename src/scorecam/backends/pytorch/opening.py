@@ -12,7 +12,9 @@ from torch import nn
 from scorecam.backends.copies import copied
 from scorecam.backends.opener import Opener, Options
 from scorecam.backends.pytorch.activations import check_layout
+from scorecam.backends.pytorch.derived import check_derived
 from scorecam.backends.pytorch.fixed_batch import batch_remark
+from scorecam.backends.pytorch.inputs import tensor_call
 from scorecam.backends.pytorch.model import TorchModel
 from scorecam.backends.weights import load_weights
 from scorecam.base.wording import LONGEST_PARAGRAPH, one_line, quoted, reason
@@ -68,6 +70,7 @@ def torch_model(built: Built, spec: str, options: Options, *, shared: bool = Fal
         head=check_head(options.head),
         readout=readout_for(options.output),
         masked_input=options.masked_input,
+        call=tensor_call(built.module, options.masked_input, check_derived(options.derived)),
         layout=check_layout(options.layout),
         reshape=options.reshape,
         remarks=tuple(one_line(remark, LONGEST_PARAGRAPH) for remark in built.remarks),
