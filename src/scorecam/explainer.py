@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 import numpy as np
+import PIL.Image
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from scorecam.backends import opening
@@ -30,12 +30,12 @@ from scorecam.model.variants import check_variant, name_of
 from scorecam.scoring.banks import make_bank, make_banks, with_target
 from scorecam.scoring.progress import Progress
 from scorecam.settings import Settings
-from scorecam.shapes import Heatmaps, Images
+from scorecam.shapes import Heatmaps, Image, Images
 
 TOGETHER = 16
 """Images whose masks share batches. More would not fill batches better, and need more memory."""
 
-Photo = str | os.PathLike[str] | Image.Image | np.ndarray[Any, Any]
+Photo = str | os.PathLike[str] | PIL.Image.Image | np.ndarray[Any, Any]
 
 
 class ScoreCAM:
@@ -278,34 +278,37 @@ def explain(
     column = None if callable(target) else target
     if isinstance(image, Tensor | Mapping | Sequence) and not isinstance(image, str | bytes):
         bank = method.bank(image, target)
-        x = _as_image(image, method, target)
+        x, form = _as_image(image, method, target)
         variant = bank.variant(method.settings.variant)
-        return Explanation(bank, bank.target(column), variant, x)
+        return Explanation(bank, bank.target(column), variant, x, form=form)
     stored = method.model.read(image)
     bank = method.bank(stored.image, target)
     provenance, preprocess = bank.provenance, method.model.preprocess
     remarks = *stored.remarks, *provenance.remarks
     bank = dataclasses.replace(bank, provenance=dataclasses.replace(provenance, remarks=remarks))
-    x = _as_image(stored.image, method, target)
+    x, form = _as_image(stored.image, method, target)
+    variant = bank.variant(method.settings.variant)
     if stored.photo is None or preprocess is None:
-        return Explanation(bank, bank.target(column), bank.variant(method.settings.variant), x)
+        return Explanation(bank, bank.target(column), variant, x, form=form)
     placed = preprocess.placement(stored.photo.size) is not None
     return Explanation(
         dataclasses.replace(bank, view=preprocess.jpeg(stored.photo)),
         bank.target(column),
-        bank.variant(method.settings.variant),
-        image=stored.image,
+        variant,
+        image=x,
+        form=form,
         photo=stored.photo if placed else None,
         preprocess=preprocess if placed else None,
     )
 
 
-def _as_image(image: Any, method: ScoreCAM, target: TargetSpec) -> Images | None:
-    """A tensor that was explained as `c *i`; None for several inputs."""
+def _as_image(image: Any, method: ScoreCAM, target: TargetSpec) -> tuple[Image | None, object]:
+    """A tensor that was explained as `c *i`, and its form; None for several inputs."""
     if not isinstance(image, Tensor):
-        return None
+        return None, None
     model = with_target(method.model, target) if callable(target) else method.model
-    return one_image(image, model, run=method.layer is None)[0][0]
+    images, model = one_image(image, model, run=method.layer is None)
+    return images[0], model.form
 
 
 def layers(model: Model | nn.Module, image: Tensor | None = None) -> list[Layer]:

@@ -40,9 +40,7 @@ PAGE_CLASSES, PAGE_CHANNELS = 5, 8
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """Why a model gave one image this score for one target.
-
-    Everything is read from the bank. Reading another class or variant runs no model.
+    """Why a model gave one image this score for one target: read from the bank, without a model.
 
     Args:
         bank: the scores of the masked images.
@@ -51,6 +49,7 @@ class Explanation:
         image: the model's input, `c *i`; None if it is not known.
         photo: the user's, RGB and upright; None for a tensor, or if the input's place is unknown.
         preprocess: how the photo became the model's input.
+        form: how the model takes the image, if not as `c *i`; see `Model.with_form`.
     """
 
     bank: ScoreBank
@@ -59,6 +58,7 @@ class Explanation:
     image: shapes.Image | None = None
     photo: Image.Image | None = None
     preprocess: Preprocessing | None = None
+    form: object = None
 
     @summary
     def __repr__(self) -> Iterator[str]:

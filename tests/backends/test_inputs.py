@@ -222,10 +222,10 @@ def test_inputs_that_belong_to_no_image_are_shared_unchanged(shift: Any) -> None
     assert torch.equal(in_order, heatmap)
 
 
-def test_other_inputs_cost_no_further_passes() -> None:
+def test_two_small_passes_decide_whether_an_input_of_length_one_is_shared() -> None:
     network = Gained()
     explanation = scorecam.explain(network, (IMAGES[:1], GAINS[:1]), 0, layer="regions.maps")
-    assert sum(len(call["images"]) for call in network.seen) == 2 + 1 + 3
+    assert sum(len(call["images"]) for call in network.seen) == (1 + 3) + 2 + 1 + 3
     assert explanation.provenance.forward_passes == 2 + 1 + 3
 
 

@@ -5,28 +5,19 @@ The maps are torchcam's own, not scaled, on the layer's grid. They are upsampled
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from scorecam.base import quiet_matplotlib
 from scorecam.base.interpolation import upsample
-from scorecam.base.wording import quoted
-from scorecam.errors import ModelError
 from scorecam.io.extras import require
 from scorecam.methods.declared import DeclaredMethod
-from scorecam.methods.differentiable import (
-    WITHOUT_GRADIENTS,
-    differentiated,
-    finished,
-    maps_of,
-    not_finite,
-)
+from scorecam.methods.differentiable import differentiated, finished, hooked, not_finite
 from scorecam.methods.method import Case
-from scorecam.shapes import Activations, Heatmap
+from scorecam.shapes import BatchedActivations, Heatmap
 
 
 def _torchcam() -> Any:
@@ -53,10 +44,11 @@ class GradientCAM(DeclaredMethod):
 
     def heatmap(self, case: Case) -> Heatmap:
         extractor_of = getattr(_torchcam(), self.torchcam_name)
-        axes = _Axes(maps_of(case))
+        name, maps_in = hooked(case, self.name)
+        maps = _Maps(maps_in)
         with differentiated(case, self.name) as (column, network, images):
-            layer = _module(network, case.layer, self.name)
-            with extractor_of(column, layer, reshape_transform=axes.first) as extractor:
+            layer = network.get_submodule(name)
+            with extractor_of(column, layer, reshape_transform=maps) as extractor:
                 # This hook runs after torchcam's own. The rest of the network gets a copy, so that
                 # it cannot write into the activations that torchcam keeps.
                 copying = layer.register_forward_hook(_copy)
@@ -65,25 +57,8 @@ class GradientCAM(DeclaredMethod):
                     raw = extractor(class_idx=0, scores=scores, normalized=False)[0]
                 finally:
                     copying.remove()
-            axes.check(self.name)
+            maps.check(self.name)
             return finished(upsample(raw.float(), case.image.shape[1:])[0], case, self.name)
-
-
-def _module(network: nn.Module, layer: str, method: str) -> nn.Module:
-    """The module of a layer.
-
-    Raises:
-        ModelError: the layer is an operation, or one of several calls of a module.
-    """
-    modules = dict(network.named_modules(remove_duplicate=False))
-    if layer not in modules:
-        raise ModelError(
-            f"{method} needs a layer that is a module called once, and {quoted(layer)} is none.",
-            likely="The network may be TorchScript or an exported program, or call the module "
-            "several times.",
-            do=f"Choose another layer, or use methods without gradients: {WITHOUT_GRADIENTS}.",
-        )
-    return modules[layer]
 
 
 @dataclass(frozen=True)
@@ -126,23 +101,20 @@ def _copy(_module: nn.Module, _inputs: Any, output: Any) -> Any:
     return output.clone() if isinstance(output, Tensor) else output
 
 
-class _Axes:
-    """Moves the channels of a layer's output and its gradient first, as torchcam needs them.
+class _Maps:
+    """The maps in a layer's output and in its gradient, `b k *g`, as torchcam needs them.
 
     Args:
-        maps: the layer's activations with the channels first, `k *g`.
+        maps_in: finds them.
     """
 
-    def __init__(self, maps: Activations) -> None:
-        self._maps = maps
-        self._channels_last: bool | None = None
+    def __init__(self, maps_in: Callable[[Tensor], BatchedActivations]) -> None:
+        self._maps_in = maps_in
         self._finite = True
 
-    def first(self, output: Tensor) -> Tensor:
-        if self._channels_last is None:  # the output comes before its gradient
-            self._channels_last = self._distance(output.movedim(-1, 1)) < self._distance(output)
+    def __call__(self, output: Tensor) -> BatchedActivations:
         self._finite = self._finite and bool(output.isfinite().all())
-        return output.movedim(-1, 1) if self._channels_last else output
+        return self._maps_in(output)
 
     def check(self, method: str) -> None:
         """Refuse NaN and infinity, which torchcam would ignore.
@@ -152,12 +124,6 @@ class _Axes:
         """
         if not self._finite:
             raise not_finite(method)
-
-    def _distance(self, output: Tensor) -> float:
-        """The distance of the output, with its axes in this order, from the activations."""
-        if output.shape[1:] != self._maps.shape:
-            return torch.inf
-        return float((output[0].detach().float() - self._maps).abs().nan_to_num().max())
 
 
 METHODS: tuple[type[DeclaredMethod], ...] = (GradCAM, GradCAMPlusPlus, XGradCAM, LayerCAM)

@@ -59,6 +59,7 @@ def case_of(model: Model, explanation: Explanation) -> Case:
             "The image is not known, so other methods cannot explain it.",
             do="Explain the photo, not a saved bank.",
         )
+    model = model.with_form(explanation.form)
     return Case(
         model,
         image,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Annotated
 from weakref import WeakKeyDictionary
 
@@ -16,7 +16,7 @@ from scorecam.errors import LayerError, ModelError, SettingError, TargetError
 from scorecam.methods.method import Case
 from scorecam.model.columns import two_sided
 from scorecam.model.model import Model, WhiteBox
-from scorecam.shapes import Activations, Columns, Heatmap, Image, Images
+from scorecam.shapes import Activations, BatchedActivations, Columns, Heatmap, Image, Images
 
 COMMON_SIDE = 224
 """The shorter side, in pixels, of the images that published lengths refer to."""
@@ -84,13 +84,7 @@ def differentiated(
     Raises:
         ModelError: the model cannot be differentiated.
     """
-    model = case.model
-    if not isinstance(model, WhiteBox):
-        raise ModelError(
-            f"{method} needs gradients, and {model.spec} cannot be differentiated.",
-            likely="The backend only returns scores.",
-            do=f"Use methods without gradients: {WITHOUT_GRADIENTS}.",
-        )
+    model = _white_box(case, method)
     head = _head(case, needed=probability)
     dtype = getattr(torch, model.precision)
     with model.differentiable() as readable:
@@ -98,6 +92,28 @@ def differentiated(
         column = Column(readable, case.target, head, dtype, probability=probability)
         image = case.image.detach().to(model.device, torch.float32, copy=True)
         yield column, network, image[None].requires_grad_()
+
+
+def hooked(case: Case, method: str) -> tuple[str, Callable[[Tensor], BatchedActivations]]:
+    """The module of the explained layer, by name, and the maps in what it returns.
+
+    Raises:
+        ModelError: the model cannot be differentiated.
+        LayerError: the layer has no grid, runs several times, or returns several tensors.
+    """
+    model = _white_box(case, method)
+    return model.hooked(case.image[None].to(model.device), case.layer)
+
+
+def _white_box(case: Case, method: str) -> WhiteBox:
+    model = case.model
+    if not isinstance(model, WhiteBox):
+        raise ModelError(
+            f"{method} needs gradients, and {model.spec} cannot be differentiated.",
+            likely="The backend only returns scores.",
+            do=f"Use methods without gradients: {WITHOUT_GRADIENTS}.",
+        )
+    return model
 
 
 def _head(case: Case, *, needed: bool) -> Head:

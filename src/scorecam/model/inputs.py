@@ -29,10 +29,11 @@ def one_image(image: Any, model: Model, *, run: bool = True) -> tuple[Images, Mo
     return x, model
 
 
-def _check_one(images: Images) -> None:
+def _check_one(images: Images, likely: str = "") -> None:
     if len(images) != 1:
         raise SettingError(
             f"One image was expected, not {len(images)}.",
+            likely=likely,
             do="For several, use scorecam.ScoreCAM(model)(x).",
         )
 
@@ -62,7 +63,7 @@ def one_of_several(
     """
     images, models = model.split_inputs(inputs)
     check_numbers(images)
-    _check_one(images)
+    _check_one(images, "It may lack its batch axis." if images.ndim == model.axes + 1 else "")
     models = model.confirmed(inputs, models)
     return fitted(images, models[0], single=False, run=run)
 

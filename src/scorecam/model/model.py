@@ -6,10 +6,10 @@ A `Model` gives activations and scores. Higher packages do not know which librar
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -166,11 +166,21 @@ class Model(ABC):
         """
         return (x[None] if single and x.ndim == self.axes + 1 else x), self
 
+    @property
+    def form(self) -> object:
+        """How it takes images, as found by `fitted`; None if as `b c *i`."""
+        return None
+
+    def with_form(self, form: object) -> Self:  # noqa: ARG002
+        """The same model, for images `b c *i` of a tensor that had this form."""
+        return self
+
     @abstractmethod
     def split_inputs(self, inputs: Inputs) -> tuple[Images, list[Model]]:
         """The images in several inputs, and for each image a model with its other inputs fixed.
 
-        Inputs with one row per image are split among the images. The model does not run.
+        The images are as the user has them: `fitted` follows. Inputs with one row per image are
+        split among the images. The model does not run.
         """
 
     def confirmed(self, inputs: Inputs, models: Sequence[Model]) -> Sequence[Model]:  # noqa: ARG002
@@ -194,6 +204,16 @@ class WhiteBox(Model):
 
         Raises:
             ModelError: it fails inside the block.
+        """
+
+    @abstractmethod
+    def hooked(
+        self, images: Images, layer: str
+    ) -> tuple[str, Callable[[Tensor], BatchedActivations]]:
+        """The module of a layer, by its name in `network`, and the maps in what it returns.
+
+        Raises:
+            LayerError: it has no grid, runs several times, or returns several tensors.
         """
 
     @abstractmethod

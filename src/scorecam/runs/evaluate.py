@@ -134,9 +134,9 @@ def evaluate(
     _check_choice("fill", fill, ("run", "black"))
     _check_names(named, measures)
     check_extras()
-    image, layer = first_image(opened, photos, layer)
+    image, layer, form = first_image(opened, photos, layer)
     setup = Setup(
-        model=opened,
+        model=opened.with_form(form),
         layer=layer,
         methods=tuple(named),
         metrics=tuple(measures),

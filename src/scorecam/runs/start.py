@@ -13,6 +13,7 @@ from scorecam.errors import DatasetError, ModelError, ScorecamError
 from scorecam.methods.method import Method
 from scorecam.methods.score_cam import ScoreCAMMethod
 from scorecam.model.engine import Speed
+from scorecam.model.inputs import one_image
 from scorecam.model.model import Model
 from scorecam.model.scorer import Scorer
 from scorecam.model.variants import suited
@@ -29,8 +30,10 @@ TRIES = 5
 """The number of photos on which the model may fail before the run is given up."""
 
 
-def first_image(model: Model, dataset: Dataset, layer: str | None) -> tuple[Image, str]:
-    """The input from the first photo that the model accepts, and the name of the layer.
+def first_image(model: Model, dataset: Dataset, layer: str | None) -> tuple[Image, str, object]:
+    """The input from the first photo that the model accepts, the name of the layer, and the form.
+
+    The form is how the model takes the input; see `Model.with_form`.
 
     If no photo can be read, the input is black, so that a later retry uses the same layer.
 
@@ -50,7 +53,7 @@ def first_image(model: Model, dataset: Dataset, layer: str | None) -> tuple[Imag
             unread = unread or error
             continue
         try:
-            return image, model.find_layer(layer, image[None])
+            return image, *_layer_and_form(model, image, layer)
         except ModelError as error:
             refused.append(error)
             if len(refused) == TRIES:
@@ -60,7 +63,12 @@ def first_image(model: Model, dataset: Dataset, layer: str | None) -> tuple[Imag
     if model.preprocess is None and unread is not None:
         raise unread
     image = model.read(PIL.Image.new("RGB", (64, 64))).image.to(model.device)
-    return image, model.find_layer(layer, image[None])
+    return image, *_layer_and_form(model, image, layer)
+
+
+def _layer_and_form(model: Model, image: Image, layer: str | None) -> tuple[str, object]:
+    images, fitted = one_image(image, model)
+    return fitted.find_layer(layer, images), fitted.form
 
 
 def _check_samples(dataset: Dataset) -> None:

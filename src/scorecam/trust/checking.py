@@ -101,7 +101,7 @@ def _checked_map(model: Model | nn.Module, explanation: Explanation, seed: int) 
             likely="It may be only a heatmap.",
             do="Use scorecam.check(model, scorecam.explain(model, photo)).",
         )
-    opened = opening.as_model(model)
+    opened = opening.as_model(model).with_form(explanation.form)
     SEED.check("seed", seed)
     return CheckedMap(opened, explanation, int(seed))
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
 
-from scorecam.backends.pytorch.trace import Place
+from scorecam.backends.pytorch.trace import Place, kept_operation
+from scorecam.backends.tracing.recording import tensors_in
 from scorecam.base.wording import quoted, reason
 from scorecam.errors import LayerError
 from scorecam.io.arguments import choice
@@ -118,6 +120,15 @@ def _followed(tensor: Tensor, images: Images, layer: str, place: Place) -> Batch
     return maps
 
 
+def did_not_run(layer: str) -> LayerError:
+    """The error for a layer without any call."""
+    return LayerError(
+        f"The layer {quoted(layer)} did not run.",
+        likely="The network may use it only in training, not for every image, or not at all.",
+        do="scorecam.layers(model, image) lists the layers that do run.",
+    )
+
+
 def _no_grid(tensor: Tensor, images: Images, layer: str) -> LayerError:
     return LayerError(
         f"The layer {quoted(layer)} has no grid: its output has the shape "
@@ -127,6 +138,41 @@ def _no_grid(tensor: Tensor, images: Images, layer: str) -> LayerError:
         do="Choose an earlier layer; scorecam.layers(model, image) lists them. If this one holds "
         'maps, say how: open_model(net, layout="channels last") or reshape=function.',
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Watched:
+    """A layer whose outputs are kept during a pass.
+
+    Args:
+        layer: the module's name.
+        outputs: for each call, its tensors; or what it returned, if it holds none.
+        operation: where it is, if it is an operation and no module.
+    """
+
+    layer: str
+    outputs: list[Any]
+    operation: Place | None = None
+
+    @contextlib.contextmanager
+    def kept(self, network: nn.Module, images: Images, ours: Callable[[], bool]) -> Generator[None]:
+        """In this context, the outputs of the layer in our own passes are kept."""
+        self.outputs.clear()
+        if self.operation is not None:
+            with kept_operation(images, self.operation, self.outputs):
+                yield
+            return
+
+        def keep(_module: nn.Module, _inputs: object, output: Any) -> None:
+            if ours():
+                # Cloned at once: later layers may write into it.
+                self.outputs.append([tensor.clone() for tensor in tensors_in(output)] or output)
+
+        handle = network.get_submodule(self.layer).register_forward_hook(keep)
+        try:
+            yield
+        finally:
+            handle.remove()
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,8 @@ def _misfit(images: Images, tensors: Mapping[Key, Tensor], error: ScorecamError)
     shapes = ", ".join(f"{quoted(key)} {tuple(value.shape)}" for key, value in tensors.items())
     return ModelError(
         error.what,
-        likely=f"One of the other inputs may lack its batch axis, or have another size: {shapes}.",
+        likely="One of the inputs may lack its batch axis, or have another size. The others have "
+        f"the shapes {shapes}.",
         do="Check that the network itself works on these inputs.",
     )
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
+import torch
 from torch import Tensor
 
 from scorecam.backends.pytorch.structure import Key
+from scorecam.backends.tracing.recording import Recorder
 from scorecam.base.wording import quoted, reason
 from scorecam.errors import ScorecamError, SettingError
 
@@ -37,13 +39,30 @@ def check_derived(value: Any) -> Derived:
     return dict(functions)
 
 
+def unseen(derived: Derived, masked: Tensor) -> str | None:
+    """A function that does not compute with PyTorch's operations, in words; None if all do.
+
+    A converted network would keep its result for the first batch as a constant.
+    """
+    for key, function in derived.items():
+        with torch.inference_mode(), Recorder(masked) as recorder:
+            followed = recorder.node(derived_input(key, function, masked))
+        if followed is None:
+            return _called(key)
+    return None
+
+
+def _called(key: Key) -> str:
+    return f"The function derived[{quoted(key)}]"
+
+
 def derived_input(key: Key, function: Callable[[Any], Any], masked: Tensor) -> Tensor:
     """An input that is computed from a batch of the masked input.
 
     Raises:
         SettingError: the function fails, or returns no batch of the same length.
     """
-    called = f"The function derived[{quoted(key)}]"
+    called = _called(key)
     shape = tuple(masked.shape)
     try:
         value = function(masked)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -48,7 +49,13 @@ class Form:
         """Images, `b c *i`, as the network takes them."""
         order = self._order
         split = images.reshape(len(images), *self.colours, *images.shape[2:])
-        return split.permute([order.index(axis) for axis in range(len(order))])
+        # Contiguous, as the user's own input probably is: networks call `view` on it.
+        return split.permute([order.index(axis) for axis in range(len(order))]).contiguous()
+
+
+def channels_last(shape: Sequence[int]) -> Form:
+    """The form `b *i c`, for images `b c *i` of this shape."""
+    return Form(tuple(range(1, len(shape) - 1)), (shape[1],))
 
 
 def form_of(trace: Trace) -> Form | None:

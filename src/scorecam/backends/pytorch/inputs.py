@@ -49,9 +49,13 @@ class Call:
         """Whether the network takes the images and nothing else."""
         return not (self.own or self.shared or self.derived)
 
+    def taken(self, images: Images) -> Tensor:
+        """Images as the network takes them."""
+        return images if self.form is None else self.form.inputs(images)
+
     def __call__(self, module: nn.Module, images: Images) -> Any:
         """The network's output for these images."""
-        taken = images if self.form is None else self.form.inputs(images)
+        taken = self.taken(images)
         inputs: dict[Key, Any] = {self.masked: taken}
         for key, value in self.shared.items():
             inputs[key] = _like(images, value) if isinstance(value, Tensor) else value
@@ -109,7 +113,7 @@ def split_inputs(
             do="Mask an input of floating-point numbers, scorecam.open_model(net, "
             "masked_input=...); preprocess raw pixels first.",
         )
-    if images.ndim < 2 or images.ndim == axes + 1 == 3:
+    if images.ndim < 2:
         raise SettingError(
             f"The masked input {quoted(key)} has the shape {tuple(images.shape)}; images have "
             f"{axes + 2} axes, the batch first.",

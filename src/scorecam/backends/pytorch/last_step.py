@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from scorecam.backends.tracing.mode import QuietMode
+from scorecam.backends.tracing.operations import REARRANGES
 
 STEPS = {
     "softmax": "softmax",
@@ -16,43 +17,6 @@ STEPS = {
     "hardsigmoid": "sigmoid",
 }
 """Operations of torch that return probabilities."""
-
-SAME_NUMBERS = frozenset(
-    {
-        "_to_copy",
-        "_unsafe_view",
-        "alias",
-        "cat",
-        "chunk",
-        "clone",
-        "concat",
-        "contiguous",
-        "detach",
-        "expand",
-        "flatten",
-        "gather",
-        "index",
-        "index_select",
-        "movedim",
-        "narrow",
-        "permute",
-        "reshape",
-        "select",
-        "slice",
-        "split",
-        "split_with_sizes",
-        "squeeze",
-        "stack",
-        "t",
-        "to",
-        "transpose",
-        "unbind",
-        "unflatten",
-        "unsqueeze",
-        "view",
-    }
-)
-"""Operations that move numbers, and change them by rounding at most."""
 
 
 class LastStepWatcher(QuietMode):
@@ -82,7 +46,7 @@ class LastStepWatcher(QuietMode):
             return "softmax" if axis % max(args[0].ndim, 1) != 0 or args[0].ndim < 2 else ""
         if name in STEPS:
             return STEPS[name]
-        if name not in SAME_NUMBERS or not args:
+        if name not in REARRANGES or not args:
             return ""
         parts = args[0] if isinstance(args[0], tuple | list) else [args[0]]
         steps = {self.step(part) for part in parts}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -16,23 +16,26 @@ from scorecam.backends.pytorch import fingerprint, layers, randomise
 from scorecam.backends.pytorch.activations import (
     Given,
     GivenLayout,
+    Watched,
+    did_not_run,
     maps_in,
     name_of,
 )
 from scorecam.backends.pytorch.belonging import calls_for
 from scorecam.backends.pytorch.cache import NetworkCache, TraceKey
+from scorecam.backends.pytorch.derived import unseen
 from scorecam.backends.pytorch.fixed_batch import first_rows, fixed_batch, full_batches, joined
-from scorecam.backends.pytorch.forms import form_of
+from scorecam.backends.pytorch.forms import Form, channels_last, form_of
 from scorecam.backends.pytorch.hints import wrong_axes
 from scorecam.backends.pytorch.inputs import Call, may_belong, one_by_one, split_inputs
 from scorecam.backends.pytorch.last_step import LastStepWatcher
 from scorecam.backends.pytorch.prepared import PreparedNetwork, Readable
 from scorecam.backends.pytorch.running import Runner
 from scorecam.backends.pytorch.structure import Key
-from scorecam.backends.pytorch.trace import Place, Trace, build, kept_operation, watch
+from scorecam.backends.pytorch.trace import Place, Trace, build, recorded
 from scorecam.backends.pytorch.views import Views
 from scorecam.backends.runtimes import choice
-from scorecam.backends.tracing.recording import tensors_in
+from scorecam.backends.runtimes.known import EAGER
 from scorecam.base.wording import quoted
 from scorecam.cam import Head
 from scorecam.errors import LayerError, ModelError, ScorecamError, TargetError, did_you_mean
@@ -42,21 +45,6 @@ from scorecam.model.engine import Engine, Probe, Speed
 from scorecam.model.model import Inputs, Layer, Model, WhiteBox
 from scorecam.model.readout import Readout, find_scores, read
 from scorecam.shapes import BatchedActivations, BatchedScores, Images
-
-
-@dataclass(frozen=True, eq=False)
-class _Watched:
-    """A layer whose outputs are kept during a pass.
-
-    Args:
-        layer: the module's name.
-        outputs: for each call, its tensors; or what it returned, if it holds none.
-        operation: where it is, if it is an operation and no module.
-    """
-
-    layer: str
-    outputs: list[Any]
-    operation: Place | None = None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -162,12 +150,31 @@ class TorchModel(WhiteBox):
                 continue
             if form is not None:
                 images = form.images(inputs)
-                plain = fits and form.usual
-                return images, self if plain else replace(self, call=replace(self.call, form=form))
+                return images, self if fits and form.usual else self.with_form(form)
+        if failure is not None and fits and self.preprocess is not None:
+            return usual, self._with_channels_last(usual, failure)
         more = usual.ndim > self.axes + 2
         if failure is not None and (fits or (more and not wrong_axes(failure))):
             raise failure
         return usual, self
+
+    def _with_channels_last(self, images: Images, failure: ModelError) -> Self:
+        """The model that takes photos `b h w c`: preprocessing gives the colours first."""
+        model = self.with_form(channels_last(images.shape))
+        try:
+            model.layers(images)
+        except ModelError:
+            raise failure from None
+        return model
+
+    @property
+    def form(self) -> Form | None:
+        return self.call.form
+
+    def with_form(self, form: object) -> Self:
+        if not isinstance(form, Form):
+            return self
+        return replace(self, call=replace(self.call, form=form))
 
     def layers(self, images: Images) -> list[Layer]:
         return layers.candidates(self._trace(images))
@@ -237,30 +244,60 @@ class TorchModel(WhiteBox):
         # A copy of the images: some networks write into their input.
         outputs: list[Any] = []
         name = layers.module_name(layer, self.module)
-        watched = _Watched(name, outputs, found if found and found.operation else None)
+        watched = Watched(name, outputs, found if found and found.operation else None)
         scores = self._pass(images.clone(), watched, record=trace is None)
-        trace = trace or self._trace(images)
-        place = found or layers.place_of(trace, layer)
+        place = self._place(images, layer, trace or self._trace(images))
+        if len(outputs) < max(place.calls):
+            raise did_not_run(layer)
+        given = Given(self.layout, self.reshape)
+        joined = [outputs[call - 1] for call in place.calls]
+        return maps_in(joined, images, layer, place=place, given=given), scores
+
+    def _place(self, images: Images, layer: str, trace: Trace) -> Place:
+        """Where a layer's maps are.
+
+        Raises:
+            LayerError: it did not run.
+        """
+        place = layers.place_of(trace, layer)
         if place is None and trace.in_operations:
             raise layers.unknown_layer(layer, self.module, trace)
         if place is not None and place.layout is None:
             place = layers.place_of(self._with_two(images, trace), layer)
-        if place is None or len(outputs) < max(place.calls):
+        if place is None:
+            raise did_not_run(layer)
+        return place
+
+    def hooked(
+        self, images: Images, layer: str
+    ) -> tuple[str, Callable[[Tensor], BatchedActivations]]:
+        trace = self._trace(images)
+        place = self._place(images, layer, trace)
+        if place.operation:
             raise LayerError(
-                f"The layer {quoted(layer)} did not run.",
-                likely="The network may use it only in training, not for every image, or not at "
-                "all.",
-                do="scorecam.layers(model, image) lists the layers that do run.",
+                f"The layer {quoted(layer)} is an operation of torch, and this method needs a "
+                "module.",
+                likely="The network is TorchScript, or an exported program.",
+                do="Use methods without gradients: scorecam, rise, occlusion.",
+            )
+        if trace.calls[place.name] > 1 or place.tensor > 0:
+            raise LayerError(
+                f"The layer {quoted(layer)} runs several times or returns several tensors, and "
+                "this method needs a module that runs once and returns one.",
+                do="Choose another layer; scorecam, rise and occlusion have no such limit.",
             )
         given = Given(self.layout, self.reshape)
-        joined = [outputs[call - 1] for call in place.calls]
-        return maps_in(joined, images, layer, place=place, given=given), scores
+
+        def maps(output: Tensor) -> BatchedActivations:
+            return maps_in([[output]], images, layer, place=place, given=given)
+
+        return place.name, maps
 
     def scores(self, images: Images) -> BatchedScores:
         return self._pass(images)
 
     def _pass(
-        self, images: Images, watched: _Watched | None = None, *, record: bool = False
+        self, images: Images, watched: Watched | None = None, *, record: bool = False
     ) -> BatchedScores:
         """One pass.
 
@@ -275,12 +312,15 @@ class TorchModel(WhiteBox):
         traces: list[Trace] = []
 
         def score(network: nn.Module, inputs: Tensor) -> BatchedScores:
+            ours = self._runner.own_calls(network)
             keeping = contextlib.nullcontext()
             if watched is not None:
-                keeping = self._kept(network, inputs, watched)
+                keeping = watched.kept(network, inputs, ours)
             with keeping:
                 if record:
-                    trace, scores = self._recorded(network, inputs)
+                    trace, scores = recorded(
+                        network, inputs, self.call, readout=self.readout, ours=ours
+                    )
                     traces.append(trace)
                     return scores()
                 return read(self.call(network, inputs), self.readout, len(images))
@@ -300,7 +340,7 @@ class TorchModel(WhiteBox):
         return scores.detach().clone()  # outside inference mode: an ordinary tensor
 
     def _in_batches(
-        self, images: Images, size: int, watched: _Watched | None, *, record: bool
+        self, images: Images, size: int, watched: Watched | None, *, record: bool
     ) -> BatchedScores:
         """As `_pass`, for a program that accepts one batch size only."""
         scores: list[BatchedScores] = []
@@ -313,29 +353,6 @@ class TorchModel(WhiteBox):
             watched.outputs[:] = [joined(calls) for calls in zip(*outputs, strict=True)]
         return torch.cat(scores)
 
-    def _recorded(
-        self, network: nn.Module, images: Images
-    ) -> tuple[Trace, Callable[[], BatchedScores]]:
-        """The record of a pass, and a function that returns its scores, or raises why not."""
-        found: list[BatchedScores | ScorecamError] = []
-
-        def scores_in(output: Any) -> Any:
-            try:
-                found.append(read(output, self.readout, len(images)))
-            except ScorecamError as error:  # the layers of other networks can be listed too
-                found.append(error)
-                return next(tensors_in(output), None)
-            return found[0]
-
-        def scores() -> BatchedScores:
-            [result] = found
-            if isinstance(result, ScorecamError):
-                raise result
-            return result
-
-        ours = self._runner.own_calls(network)
-        return watch(network, images, self.call, scores_in, ours=ours), scores
-
     def last_step(self, images: Images) -> tuple[BatchedScores, str]:
         try:
             with LastStepWatcher() as watch:
@@ -343,27 +360,6 @@ class TorchModel(WhiteBox):
         except ModelError:  # some networks cannot run while their operations are watched
             return self.scores(images), ""
         return scores, watch.step(scores)
-
-    @contextlib.contextmanager
-    def _kept(self, network: nn.Module, images: Tensor, watched: _Watched) -> Generator[None]:
-        """In this context, the outputs of a layer in our own passes are kept."""
-        ours = self._runner.own_calls(network)
-        watched.outputs.clear()
-        if watched.operation is not None:
-            with kept_operation(images, watched.operation, watched.outputs):
-                yield
-            return
-
-        def keep(_module: nn.Module, _inputs: object, output: Any) -> None:
-            if ours():
-                # Cloned at once: later layers may write into it.
-                watched.outputs.append([tensor.clone() for tensor in tensors_in(output)] or output)
-
-        handle = network.get_submodule(watched.layer).register_forward_hook(keep)
-        try:
-            yield
-        finally:
-            handle.remove()
 
     def memory_format(self, images: Images) -> torch.memory_format:
         """The memory layout that suits the network: channels last for convolutions."""
@@ -373,7 +369,14 @@ class TorchModel(WhiteBox):
         return torch.contiguous_format
 
     def engine(self, speed: Speed, probe: Probe) -> Engine:
-        return choice.choose(self, speed, probe)
+        hidden = unseen(self.call.derived, self.call.taken(probe.image[None]))
+        if hidden is None or speed.runtime == EAGER:
+            return choice.choose(self, speed, probe)
+        engine = choice.choose(self, replace(speed, runtime=EAGER), probe)
+        if speed.runtime == "auto":
+            return engine
+        why = f"{hidden} computes outside PyTorch, so it cannot be part of a converted network; "
+        return replace(engine, remarks=[*engine.remarks, f"{why}{EAGER} was used."])
 
     @property
     def readout_key(self) -> tuple[object, ...]:

@@ -22,6 +22,9 @@ from scorecam.backends.tracing.path import Path, moved_from, path
 from scorecam.backends.tracing.recording import Node, Record, Recorder, tensors_in
 from scorecam.backends.tracing.uses import Need
 from scorecam.base.cached_property import cached_property
+from scorecam.errors import ScorecamError
+from scorecam.model.readout import Readout, read
+from scorecam.shapes import BatchedScores
 
 Build = tuple[tuple[Any, ...], ...]
 """A network's structure: what decides which modules run."""
@@ -322,6 +325,34 @@ def _joined(
         shape = (count, *group[0].shape)
         return replace(group[-1], call=0, node=nodes[key], shape=shape, joins=joins)
     return None
+
+
+def recorded(
+    module: nn.Module,
+    images: Tensor,
+    call: Callable[[nn.Module, Tensor], Any],
+    *,
+    readout: Readout,
+    ours: Callable[[], bool],
+) -> tuple[Trace, Callable[[], BatchedScores]]:
+    """The record of a pass, and a function that returns its scores, or raises why not."""
+    found: list[BatchedScores | ScorecamError] = []
+
+    def scores_in(output: Any) -> Any:
+        try:
+            found.append(read(output, readout, len(images)))
+        except ScorecamError as error:  # the layers of other networks can be listed too
+            found.append(error)
+            return next(tensors_in(output), None)
+        return found[0]
+
+    def scores() -> BatchedScores:
+        [result] = found
+        if isinstance(result, ScorecamError):
+            raise result
+        return result
+
+    return watch(module, images, call, scores_in, ours=ours), scores
 
 
 class _Calls:

@@ -113,6 +113,14 @@ VIEWS = (
 )
 """Operations with a result that may share memory with their tensor."""
 
+REARRANGES = (
+    VIEWS
+    | _named(moving.cat, moving.stack, moving.indexed, moving.repeated, moving.flipped)
+    | _named(moving.rolled)
+    | {"gather"}
+)
+"""Operations with the numbers of their tensors in their result, in another order."""
+
 POOLS = frozenset(name for name in _named(computing.slide) if "pool" in name)
 CONVOLVES = _named(computing.convolve)
 SLIDES = CONVOLVES | _named(computing.slide)

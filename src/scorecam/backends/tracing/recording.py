@@ -160,7 +160,7 @@ class Recorder(QuietMode):
         edges = [_edges(operation, sources, axes) for axes in found]
         parts = zip(operation.results, found, edges, chosen, strict=True)
         for result, axes, read, entries in parts:
-            number = self._add(name, result, axes, read, entries)
+            number = self._add(name, result, axes, read, chosen=entries)
             if _writes(func, operation.arguments, result):
                 self._written[_storage(result)] = number
             elif name not in operations.VIEWS:

@@ -23,13 +23,13 @@ def classes_of(model: Model, photos: Dataset, layer: str | None, candidate: Cand
         PhotoError, DatasetError, LayerError, ModelError: as for `first_image`.
     """
     try:
-        image, _ = first_image(model, photos, layer)
+        image, _, form = first_image(model, photos, layer)
     except LayerError as error:
         what = f"{candidate.text}: {error.what}"
         raise LayerError(what, likely=error.likely, do=error.do) from error
     if model.names is not None:
         return model.names
-    return (None,) * len(model.scores(image[None])[0])
+    return (None,) * len(model.with_form(form).scores(image[None])[0])
 
 
 def check_classes(classes: Sequence[Classes], candidate: Candidate) -> None:

@@ -88,9 +88,9 @@ def sanity(
     seeds = COUNT.check("seeds", seeds)
     settings = Settings(budget=budget, runtime=runtime)
     _check_modes(modes)
-    image, layer = first_image(opened, photos, layer)
-    stages = opened.stages(image[None])
-    jobs = list(all_jobs(stages, modes, seeds))
+    image, layer, form = first_image(opened, photos, layer)
+    opened, other = opened.with_form(form), other and other.with_form(form)
+    jobs = list(all_jobs(stages := opened.stages(image[None]), modes, seeds))
     if other is not None:
         _check_same(opened, other, stages, image, layer=layer)
         jobs.append(Job(DATA, SHUFFLED, 0, ()))
