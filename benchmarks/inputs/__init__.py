@@ -1,1 +1,1 @@
-"""Are inputs of every kind explained right, with real networks?"""
+"""Real networks whose input is not a photo."""

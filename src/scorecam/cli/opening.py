@@ -50,7 +50,7 @@ def open_model(options: ModelOptions, *, quiet: bool = False) -> Model:
     sizes = _whole_numbers("--windows", options.windows, "a size, such as --windows 224")
     if sizes is None:
         return model
-    return scorecam.sliding_window(model, sizes if len(sizes) > 1 else sizes[0])
+    return scorecam.sliding_window(model, sizes[0] if len(sizes) == 1 else sizes)
 
 
 def _key(text: str | None) -> int | str | None:

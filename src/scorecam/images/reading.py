@@ -8,7 +8,6 @@ used as it is stored if the model has no preprocessing.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -43,28 +42,28 @@ class Reading:
     Raises SettingError if a value is not valid.
     """
 
-    bands: int | Sequence[int] | None = None
+    bands: tuple[int, ...] | None = None
     window: tuple[float, float] | None = None
 
     __repr__ = constructor
 
     def __post_init__(self) -> None:
         if self.bands is not None:
-            object.__setattr__(self, "bands", check_bands(self.bands))
+            object.__setattr__(self, "bands", _bands(self.bands))
         if self.window is not None:
             object.__setattr__(self, "window", check_window(self.window))
 
     def to_dict(self) -> dict[str, object]:
         """The values that are set, as JSON values, for the records."""
         values = {"bands": self.bands, "window": self.window}
-        return {key: list(value) for key, value in values.items() if value is not None}
+        return {key: list[float](value) for key, value in values.items() if value is not None}
 
 
 AS_STATED: Final = Reading()
 """All bands, in the window that the file states."""
 
 
-def check_bands(bands: Any) -> tuple[int, ...]:
+def _bands(bands: Any) -> tuple[int, ...]:
     """Numbers of bands as a tuple.
 
     Raises:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NoReturn, cast
+from typing import Any, Literal, NoReturn
 
 import torch
 from torch import Tensor
@@ -61,10 +61,9 @@ def sliding_window(
             f"Windows are only known for networks of PyTorch, not for {quoted(model)}.",
             do="Pass a model from scorecam.open_model.",
         )
-    if hasattr(window, "roi_size"):  # MONAI's inferer
-        mode = getattr(window.mode, "value", window.mode)
-        window, overlap, blend = window.roi_size, window.overlap, cast("Blend", mode)
-    sizes = (window,) * model.axes if isinstance(window, int) else window
+    if hasattr(window, "roi_size"):
+        window, overlap, blend = _of_monai(window)
+    sizes: Any = (window,) * model.axes if isinstance(window, int) else window
     sizes = tuple(sizes) if isinstance(sizes, Sequence) else ()
     if len(sizes) != model.axes or not all(isinstance(n, int) and n > 0 for n in sizes):
         raise SettingError(
@@ -81,7 +80,7 @@ def sliding_window(
     return SlidingModel(
         inner=replace(model, readout=raw),
         raw=raw,
-        windows=Windows(cast("tuple[int, ...]", sizes), overlap, blend),
+        windows=Windows(sizes, overlap, blend),
         combine=combine,
         readout=model.readout,
         names=model.names,
@@ -90,6 +89,11 @@ def sliding_window(
 
 
 # ── the model ────────────────────────────────────────────────────────────────────────────────────
+
+
+def _of_monai(inferer: Any) -> tuple[Any, float, Blend]:
+    """The size, the overlap and the blending of MONAI's inferer."""
+    return inferer.roi_size, inferer.overlap, getattr(inferer.mode, "value", inferer.mode)
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +145,10 @@ class SlidingModel(Model):
     @property
     def preprocess(self) -> Preprocessing | None:  # type: ignore[override]
         known = self.inner.preprocess
-        return FullSize(known, self.windows.size) if isinstance(known, Preprocess) else None
+        if not isinstance(known, Preprocess):
+            return None
+        height, width = self.windows.size
+        return FullSize(known, (height, width))
 
     @property
     def axes(self) -> int:
