@@ -120,8 +120,8 @@ class _Reader:
             raise ValueError(f"a directory has {count:,} entries")
         length = 20 if self._big else 12
         block = self._file.read(count * length)
-        end = self._file.read(8 if self._big else 4)
-        self.whole &= count > 0 and len(block) == count * length and len(end) in (4, 8)
+        end = self._file.read(width := 8 if self._big else 4)
+        self.whole &= count > 0 and len(block) == count * length and len(end) == width
         link = self._number(end)
         tags: dict[int, int] = {}
         for start in range(0, len(block) - length + 1, length):

@@ -106,11 +106,16 @@ def _grey(data: Any, stored: Numbers, name: str) -> Pixels:
         checks.check_finite(values, name)
     levels = _window(data, remarks)
     low, high = _stored_range(data, stored, table=bool(table))
-    if levels is None and not (scaled or table) and stored.dtype in (np.uint8, np.uint16):
+    if (
+        levels is None
+        and not (scaled or table)
+        and stored.dtype.kind == "u"
+        and stored.itemsize < 4
+    ):
         levels = float(low), float(high)
     if data.get("PhotometricInterpretation") == "MONOCHROME1":
         mirror = slope * (low + high) + 2 * intercept
-        values = np.float32(mirror) - values
+        np.subtract(np.float32(mirror), values, out=values)
         levels = None if levels is None else (mirror - levels[1], mirror - levels[0])
         remarks.append(f"is MONOCHROME1, in which low values are white: {mirror:g} − value is read")
     return Pixels(values[np.newaxis], levels, tuple(remarks))
@@ -119,9 +124,9 @@ def _grey(data: Any, stored: Numbers, name: str) -> Pixels:
 def _scale(data: Any, frame: int) -> tuple[float, float]:
     """Slope and intercept of a frame."""
     slope = numbers(field(data, "RescaleSlope", _TRANSFORM, frame))
-    slope = slope or numbers(data.get("DoseGridScaling")) or (1.0,)
-    intercept = numbers(field(data, "RescaleIntercept", _TRANSFORM, frame)) or (0.0,)
-    return slope[0], intercept[0]
+    intercept = numbers(field(data, "RescaleIntercept", _TRANSFORM, frame))
+    slope = slope or numbers(data.get("DoseGridScaling"))
+    return slope[0] if slope else 1.0, intercept[0] if intercept else 0.0
 
 
 def _window(data: Any, remarks: list[str]) -> tuple[float, float] | None:

@@ -83,9 +83,7 @@ def read(path: Path, key: str | None) -> ArrayFile:
         pages = _limited(tiff.pages, file, path.name)
         if pages and pages[0].raw:
             raise PhotoError(f"{path.name} is a raw file.", likely=RAW[0], do=RAW[1])
-        if not _limited(
-            tiff.is_whole, file, path.name
-        ):  # tifffile would read the pages that are left
+        if not _limited(tiff.is_whole, file, path.name):  # tifffile would read the rest
             raise _ends_early(path.name)
         file.seek(0)
         try:
