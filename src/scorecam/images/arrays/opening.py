@@ -27,7 +27,7 @@ FORMATS: Final = (
     Format("NumPy archive", (".npz",), npz.begins, npz.read),
     Format("safetensors", (".safetensors",), tensors.begins, tensors.read),
     _DICOM,  # before TIFF: some scanners begin their files as a TIFF file does, too
-    Format("TIFF", (".tif", ".tiff"), tiff.begins, tiff.read, tiff.only_here),
+    Format("TIFF", (".tif", ".tiff"), tiff.begins, tiff.read, only_here=tiff.only_here),
     Format("NIfTI", (".nii", ".nii.gz"), nifti.begins, nifti.read),
 )
 """All formats, with the module that reads each."""

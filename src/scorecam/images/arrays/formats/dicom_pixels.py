@@ -133,13 +133,13 @@ def _window(data: Any, remarks: list[str]) -> tuple[float, float] | None:
     """Black and white of the first window, by the formulas of the standard (PS3.3 C.11.2.1.2)."""
     centres = numbers(field(data, "WindowCenter", _WINDOW))
     widths = numbers(field(data, "WindowWidth", _WINDOW))
-    if not (centres and widths):
+    if not centres or not widths:
         if data.get("VOILUTSequence"):
             remarks.append("has a display table (VOI LUT), which is not applied")
         return None
+    centre, width = centres[0], widths[0]
     if len(centres) > 1:
         remarks.append(f"has {len(centres)} windows; the first is kept")
-    centre, width = centres[0], widths[0]
     shape = field(data, "VOILUTFunction", _WINDOW) or "LINEAR"
     if shape == "LINEAR":
         centre, width = centre - 0.5, width - 1
