@@ -25,7 +25,9 @@ def stack(bands: int = 5) -> Any:
 
 
 def write_tiff(path: Path, array: Any, **options: Any) -> Path:
-    pytest.importorskip("tifffile").imwrite(path, array, **options)
+    import tifffile
+
+    tifffile.imwrite(path, array, **options)
     return path
 
 

@@ -269,7 +269,7 @@ def test_a_file_that_ends_early_is_never_half_read(tmp_path: Path) -> None:
     for path in paths:
         content, whole = path.read_bytes(), read_array(path).values
         read = 0
-        for length in range(1, len(content), 1 if len(content) < 500 else 7):
+        for length in range(1, len(content), 3 if len(content) < 500 else 29):
             path.write_bytes(content[:length])
             try:
                 values = read_array(path).values
@@ -277,7 +277,7 @@ def test_a_file_that_ends_early_is_never_half_read(tmp_path: Path) -> None:
                 continue
             read += 1
             assert torch.equal(values, whole), (path, length)
-        assert read < 4, path  # a TIFF file ends with its resolution
+        assert read < 3, path  # a TIFF file ends with its resolution
 
 
 @pytest.mark.needs("tiff", "medical")
@@ -467,10 +467,11 @@ def test_a_compression_that_needs_imagecodecs_says_so(
 
 @pytest.mark.needs("tiff")
 def test_packed_twelve_bits_need_imagecodecs_too(tmp_path: Path) -> None:
-    if importlib.util.find_spec("imagecodecs"):
-        pytest.skip("needs a machine without imagecodecs")
     packed = tiff(uncompressed(4, 4, t258=(3, 1, 12), t279=(4, 1, 24)), bytes(24))
     (tmp_path / "a.tif").write_bytes(packed)
+    if importlib.util.find_spec("imagecodecs"):
+        assert read_array(tmp_path / "a.tif").levels == (0, 4095)
+        return
     with pytest.raises(MissingExtra, match=r"unpack a\.tif.*pip install imagecodecs"):
         read_array(tmp_path / "a.tif")
 
