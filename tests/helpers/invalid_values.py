@@ -18,6 +18,7 @@ import scorecam
 from command_line import PREPROCESS, picture
 from scorecam.base.wording import LONGEST_PARAGRAPH
 from scorecam.compat import official, pytorch_grad_cam, torchcam
+from scorecam.testing import Regions
 
 SIDE = 16
 
@@ -192,6 +193,8 @@ def calls(folder: Path) -> Iterator[tuple[str, Call]]:
     net, model = network(), _model()
     image = torch.rand(1, 3, SIDE, SIDE)
     explanation = scorecam.explain(model, picture(1), runtime="eager")
+    voxels = Regions(torch.ones(2, 1), axes=3)
+    volume = scorecam.explain(voxels, torch.rand(1, 2, 3, 4), layer="maps", runtime="eager")
     bank, cam = explanation.bank, scorecam.ScoreCAM(net, runtime="eager")
     # The arguments of a record are the fields of an existing one.
     records: dict[type, Any] = {
@@ -241,6 +244,7 @@ def calls(folder: Path) -> Iterator[tuple[str, Call]]:
         "verify": (scorecam.verify, {"path": run["out"]}),
         "Explanation.of": (explanation.of, {}),
         "Explanation.top": (explanation.top, {}),
+        "Explanation.overlay": (volume.overlay, {"spacing": [2.0, 1.0, 1.0]}),
         "Explanation.side_by_side": (
             explanation.side_by_side,
             {"maps": {"a": explanation.heatmap}},
