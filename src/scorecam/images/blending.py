@@ -38,7 +38,8 @@ def blended(rgb: Pixels, values: Pixels) -> Pixels:
     """
     grey = greys(rgb)
     muted = _BRIGHTNESS * (grey + _SATURATION * (rgb - grey))
-    return muted + (_STRONGEST * values)[..., None] * (colour(values).astype(np.float32) - muted)
+    pixels = muted + (_STRONGEST * values)[..., None] * (colour(values) - muted)
+    return pixels.astype(np.float32, copy=False)
 
 
 def stretched(values: npt.NDArray[Any], low: float, high: float) -> Pixels:
