@@ -93,7 +93,7 @@ def spindle(material: Path) -> tuple[Explanation, dict[str, Any]]:
         """The standardised scalograms, `b 15 l`, of signals, `b 1 l`."""
         made = torch.as_tensor(scalogram(signals[:, 0].double().cpu().numpy())).float()
         flat = made.flatten(1)
-        return (made - flat.mean(1)[:, None, None]) / flat.std(1)[:, None, None]
+        return (made - flat.mean(1)[:, None, None]) / flat.std(1).clamp_min(1e-6)[:, None, None]
 
     signal = _eeg()
     segment = int(sum(SPINDLE) / 2)

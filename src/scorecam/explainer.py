@@ -20,9 +20,18 @@ from scorecam.budget.plan import BudgetSpec
 from scorecam.cam import Masking, Variant
 from scorecam.errors import SettingError, TargetError
 from scorecam.explanation import Explanation
+from scorecam.images.preprocessing import Preprocessing
+from scorecam.images.reading import ReadInput
 from scorecam.io.arguments import function, tensor
 from scorecam.model.batches import BatchSize
-from scorecam.model.inputs import check_batch, check_numbers, fitted, is_several, one_image
+from scorecam.model.inputs import (
+    check_batch,
+    check_numbers,
+    fitted,
+    is_several,
+    one_image,
+    one_of_several,
+)
 from scorecam.model.model import Inputs, Layer, Model, TargetSpec
 from scorecam.model.runtimes import Precision, Runtime
 from scorecam.model.target import check_target
@@ -275,39 +284,52 @@ def explain(
         seed=seed,
         progress=progress,
     )
-    column = None if callable(target) else target
-    if isinstance(image, Tensor | Mapping | Sequence) and not isinstance(image, str | bytes):
-        bank = method.bank(image, target)
-        x, form = _as_image(image, method, target)
-        variant = bank.variant(method.settings.variant)
-        return Explanation(bank, bank.target(column), variant, x, form=form)
-    stored = method.model.read(image)
-    bank = method.bank(stored.image, target)
-    provenance, preprocess = bank.provenance, method.model.preprocess
-    remarks = *stored.remarks, *provenance.remarks
-    bank = dataclasses.replace(bank, provenance=dataclasses.replace(provenance, remarks=remarks))
-    x, form = _as_image(stored.image, method, target)
-    variant = bank.variant(method.settings.variant)
-    if stored.photo is None or preprocess is None:
-        return Explanation(bank, bank.target(column), variant, x, form=form)
-    placed = preprocess.placement(stored.photo.size) is not None
-    return Explanation(
-        dataclasses.replace(bank, view=preprocess.jpeg(stored.photo)),
-        bank.target(column),
-        variant,
+    return _explained(method, image, target)
+
+
+def _explained(method: ScoreCAM, image: Photo | Inputs, target: TargetSpec) -> Explanation:
+    """The explanation of a photo, a file of numbers, or inputs of the network."""
+    stored: ReadInput | None = None
+    if isinstance(image, Photo):
+        stored = method.model.read(image)
+        image = stored.image
+    bank = method.bank(image, target)
+    x, form = _as_image(image, method, target)
+    explanation = Explanation(
+        bank,
+        bank.target(None if callable(target) else target),
+        bank.variant(method.settings.variant),
         image=x,
         form=form,
-        photo=stored.photo if placed else None,
-        preprocess=preprocess if placed else None,
     )
+    return explanation if stored is None else _placed(explanation, stored, method.model.preprocess)
 
 
-def _as_image(image: Any, method: ScoreCAM, target: TargetSpec) -> tuple[Image | None, object]:
-    """A tensor that was explained as `c *i`, and its form; None for several inputs."""
-    if not isinstance(image, Tensor):
-        return None, None
+def _placed(
+    explanation: Explanation, stored: ReadInput, preprocess: Preprocessing | None
+) -> Explanation:
+    """The explanation with what is known about the file."""
+    bank, photo = explanation.bank, stored.photo
+    remarks = *stored.remarks, *bank.provenance.remarks
+    bank = dataclasses.replace(
+        bank, provenance=dataclasses.replace(bank.provenance, remarks=remarks)
+    )
+    explanation = dataclasses.replace(explanation, bank=bank, spacing=stored.spacing)
+    if photo is None or preprocess is None:
+        return explanation
+    explanation = dataclasses.replace(
+        explanation, bank=dataclasses.replace(bank, view=preprocess.jpeg(photo))
+    )
+    if preprocess.placement(photo.size) is None:
+        return explanation
+    return dataclasses.replace(explanation, photo=photo, preprocess=preprocess)
+
+
+def _as_image(image: Any, method: ScoreCAM, target: TargetSpec) -> tuple[Image, object]:
+    """The masked input as `c *i`, and its form."""
     model = with_target(method.model, target) if callable(target) else method.model
-    images, model = one_image(image, model, run=method.layer is None)
+    find = one_of_several if is_several(image) else one_image
+    images, model = find(image, model, run=method.layer is None)
     return images[0], model.form
 
 

@@ -50,6 +50,7 @@ class Explanation:
         photo: the user's, RGB and upright; None for a tensor, or if the input's place is unknown.
         preprocess: how the photo became the model's input.
         form: how the model takes the image, if not as `c *i`; see `Model.with_form`.
+        spacing: the distance of two values along each axis, where it is known.
     """
 
     bank: ScoreBank
@@ -59,6 +60,7 @@ class Explanation:
     photo: Image.Image | None = None
     preprocess: Preprocessing | None = None
     form: object = None
+    spacing: Spacing = None
 
     @summary
     def __repr__(self) -> Iterator[str]:
@@ -166,7 +168,7 @@ class Explanation:
 
         Args:
             spacing: seconds between the values of a signal, `[0.004]`, or the sizes of a voxel, for
-                the ticks and the aspect ratio.
+                the ticks and the aspect ratio; None for those that the file states.
 
         Raises:
             PhotoError: the image has more than three axes.
@@ -226,8 +228,10 @@ class Explanation:
     def _drawn(self, scaled: Heatmap, legend: Legend | None, spacing: Spacing) -> Image.Image:
         if self.photo is not None and self.preprocess is not None and spacing is None:
             return photo_picture(self.photo, self.preprocess, scaled, legend)
-        view = self.bank.picture()
-        return input_picture(self.image, scaled, legend, view=view, spacing=spacing)
+        known = self.spacing if len(self.bank.size) == 3 else None
+        return input_picture(
+            self.image, scaled, legend, view=self.bank.picture(), spacing=spacing or known
+        )
 
     def _title(self) -> str:
         target = self.target

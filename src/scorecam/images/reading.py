@@ -89,11 +89,14 @@ class ReadInput:
         photo: the picture to draw maps on, RGB and upright; None for numbers that are used as they
             are stored.
         remarks: sentences on what was left out, changed or assumed.
+        spacing: millimetres from one value to the next along each axis, where the file states them
+            and the numbers are used as they are stored.
     """
 
     image: Tensor
     photo: Image.Image | None
     remarks: tuple[str, ...] = ()
+    spacing: tuple[float, ...] | None = None
 
 
 def read_input(
@@ -130,7 +133,7 @@ def _from_array(file: ArrayFile, preprocess: Preprocessing | None, reading: Read
     chosen = file if reading.bands is None else select_bands(file, reading.bands)
     if preprocess is None:
         scaled = chosen if reading.window is None else windowed(chosen, reading.window)
-        return ReadInput(scaled.values, None, scaled.remarks)
+        return ReadInput(scaled.values, None, scaled.remarks, scaled.spacing)
     values = chosen.values if chosen.values.ndim > 2 else chosen.values[None]
     if values.ndim != 3:
         raise PhotoError(

@@ -168,11 +168,11 @@ class Model(ABC):
 
     @property
     def form(self) -> object:
-        """How it takes images, as found by `fitted`; None if as `b c *i`."""
+        """How it takes images, as found by `fitted`, with its other inputs; None if as `b c *i`."""
         return None
 
     def with_form(self, form: object) -> Self:  # noqa: ARG002
-        """The same model, for images `b c *i` of a tensor that had this form."""
+        """The same model, for images `b c *i` of inputs that had this form."""
         return self
 
     @abstractmethod

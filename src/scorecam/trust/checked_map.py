@@ -51,7 +51,7 @@ class CheckedMap:
         if self.explanation.image is None:
             raise SettingError(
                 "The explanation does not hold the model's input image, so it cannot be checked.",
-                likely="It was read from a bank's file, or made from several inputs.",
+                likely="It was read from a bank's file.",
                 do="Explain the photo or the tensor again, and check that explanation.",
             )
 

@@ -168,10 +168,12 @@ class TorchModel(WhiteBox):
         return model
 
     @property
-    def form(self) -> Form | None:
-        return self.call.form
+    def form(self) -> Form | Call | None:
+        return self.call if self.call.own or self.call.shared else self.call.form
 
     def with_form(self, form: object) -> Self:
+        if isinstance(form, Call):
+            return replace(self, call=form)
         if not isinstance(form, Form):
             return self
         return replace(self, call=replace(self.call, form=form))
