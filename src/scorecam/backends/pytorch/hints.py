@@ -7,7 +7,7 @@ import re
 
 from torch import nn
 
-from scorecam.errors import ModelError
+from scorecam.errors import ModelError, ScorecamError
 from scorecam.shapes import Images
 
 LONGEST_QUOTE = 250
@@ -62,7 +62,7 @@ GENERAL = (
 """The cause and the advice if nothing else is known."""
 
 
-def wrong_axes(error: ModelError) -> bool:
+def wrong_axes(error: ScorecamError) -> bool:
     """Whether a layer failed because its input has another number of axes."""
     return bool(re.search(r"[Ee]xpected [^.]*\b[1-5]D\b", error.what))
 

@@ -60,7 +60,8 @@ class Call:
         for key, value in self.shared.items():
             inputs[key] = _like(images, value) if isinstance(value, Tensor) else value
         for key, one in self.own.items():
-            inputs[key] = _like(images, one).expand(len(images), *one.shape[1:])
+            # Contiguous, as a user's own batch would be: networks call `view` on it.
+            inputs[key] = _like(images, one).expand(len(images), *one.shape[1:]).contiguous()
         for key, function in self.derived.items():
             inputs[key] = derived_input(key, function, taken)
         given = filled(self.structure, inputs)

@@ -38,7 +38,14 @@ from scorecam.backends.runtimes import choice
 from scorecam.backends.runtimes.known import EAGER
 from scorecam.base.wording import quoted
 from scorecam.cam import Head
-from scorecam.errors import LayerError, ModelError, ScorecamError, TargetError, did_you_mean
+from scorecam.errors import (
+    LayerError,
+    ModelError,
+    ScorecamError,
+    SettingError,
+    TargetError,
+    did_you_mean,
+)
 from scorecam.images.preprocessing import Preprocessing
 from scorecam.images.reading import AS_STATED, Reading
 from scorecam.model.engine import Engine, Probe, Speed
@@ -136,29 +143,37 @@ class TorchModel(WhiteBox):
         usual = x[None] if single and x.ndim == self.axes + 1 else x
         fits = usual.ndim == self.axes + 2
         unbatched = single and len(usual) > 1  # perhaps the frames of one video
-        if (fits and not run and not unbatched) or self.device.type == "meta":
+        certain = fits and not run and not unbatched and not self.call.derived
+        if certain or self.device.type == "meta":
             return usual, self
         attempts = [usual] if usual is x else [usual, x]
+        if self.call.derived:  # the functions expect the input as the user has it
+            attempts.reverse()
         if single and (unbatched or not fits or usual is not x):
             attempts.append(x[None])
-        failure: ModelError | None = None
+        failure: ScorecamError | None = None
         for inputs in attempts:
             try:
                 form = form_of(self._trace(inputs)) if inputs.ndim > 1 else None
-            except ModelError as error:
+            except (ModelError, SettingError) as error:  # the network, or a function of `derived`
                 failure = failure or error
                 continue
             if form is not None:
                 images = form.images(inputs)
-                return images, self if fits and form.usual else self.with_form(form)
+                plain = form.usual and inputs.ndim == self.axes + 2
+                return images, self if plain else self.with_form(form)
         if failure is not None and fits and self.preprocess is not None:
             return usual, self._with_channels_last(usual, failure)
-        more = usual.ndim > self.axes + 2
-        if failure is not None and (fits or (more and not wrong_axes(failure))):
+        if failure is not None and (fits or self._own_fault(failure, usual)):
             raise failure
         return usual, self
 
-    def _with_channels_last(self, images: Images, failure: ModelError) -> Self:
+    def _own_fault(self, failure: ScorecamError, x: Tensor) -> bool:
+        """Whether the user's code failed for another reason than the number of axes."""
+        more = x.ndim > self.axes + 2 and not wrong_axes(failure)
+        return more or isinstance(failure, SettingError)
+
+    def _with_channels_last(self, images: Images, failure: ScorecamError) -> Self:
         """The model that takes photos `b h w c`: preprocessing gives the colours first."""
         model = self.with_form(channels_last(images.shape))
         try:

@@ -115,8 +115,8 @@ VIEWS = (
 
 REARRANGES = (
     VIEWS
-    | _named(moving.cat, moving.stack, moving.indexed, moving.repeated, moving.flipped)
-    | _named(moving.rolled)
+    | _named(moving.cat, moving.stack, moving.indexed)
+    | _named(moving.repeated, moving.flipped, moving.rolled)
     | {"gather"}
 )
 """Operations with the numbers of their tensors in their result, in another order."""
