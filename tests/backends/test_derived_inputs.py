@@ -89,7 +89,10 @@ def test_a_spectrogram_keeps_the_time_axis() -> None:
 
 
 def runtimes() -> list[Any]:
-    return [pytest.param("openvino", marks=pytest.mark.needs("openvino")), "compile"]
+    return [
+        pytest.param("openvino", marks=pytest.mark.needs("openvino")),
+        pytest.param("compile", marks=pytest.mark.long),
+    ]
 
 
 @pytest.mark.parametrize("runtime", runtimes())

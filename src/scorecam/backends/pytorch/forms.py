@@ -53,6 +53,11 @@ class Form:
         return split.permute([order.index(axis) for axis in range(len(order))]).contiguous()
 
 
+def channels_first(shape: Sequence[int]) -> Form:
+    """The form `b c *i`, for an input of this shape."""
+    return Form(tuple(range(2, len(shape))), (shape[1],))
+
+
 def channels_last(shape: Sequence[int]) -> Form:
     """The form `b *i c`, for images `b c *i` of this shape."""
     return Form(tuple(range(1, len(shape) - 1)), (shape[1],))

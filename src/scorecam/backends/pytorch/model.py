@@ -25,7 +25,7 @@ from scorecam.backends.pytorch.belonging import calls_for
 from scorecam.backends.pytorch.cache import NetworkCache, TraceKey
 from scorecam.backends.pytorch.derived import unseen
 from scorecam.backends.pytorch.fixed_batch import first_rows, fixed_batch, full_batches, joined
-from scorecam.backends.pytorch.forms import Form, channels_last, form_of
+from scorecam.backends.pytorch.forms import Form, channels_first, channels_last, form_of
 from scorecam.backends.pytorch.hints import wrong_axes
 from scorecam.backends.pytorch.inputs import Call, may_belong, one_by_one, split_inputs
 from scorecam.backends.pytorch.last_step import LastStepWatcher
@@ -162,6 +162,8 @@ class TorchModel(WhiteBox):
                 images = form.images(inputs)
                 plain = form.usual and inputs.ndim == self.axes + 2
                 return images, self if plain else self.with_form(form)
+            if self.call.derived and inputs.ndim > 2:  # it was not followed through the functions
+                return inputs, self.with_form(channels_first(inputs.shape))
         if failure is not None and fits and self.preprocess is not None:
             return usual, self._with_channels_last(usual, failure)
         if failure is not None and (fits or self._own_fault(failure, usual)):

@@ -173,6 +173,12 @@ def fourier(operation: Operation) -> list[Axes]:
     return [ax.all_resampled(axes, shape)]
 
 
+def spectrum(operation: Operation) -> list[Axes]:
+    """A short-time Fourier transform: `*b t` to `*b f t`."""
+    axes, shape = operation.axes_or_features(operation.first), operation.result.shape
+    return [(*axes[:-1], ax.features(shape[-2]), ax.resampled(axes[-1], shape[-1]))]
+
+
 def as_real(operation: Operation) -> list[Axes]:
     """Complex numbers as pairs."""
     return [(*operation.axes_or_features(operation.first), ax.features(2))]

@@ -78,6 +78,7 @@ KINDS: dict[Rule, str] = {
     computing.shuffle: "pixel_shuffle pixel_unshuffle",
     computing.warp: "grid_sampler grid_sampler_2d grid_sampler_3d",
     computing.fourier: "_fft_r2c _fft_c2r _fft_c2c",
+    computing.spectrum: "stft",
     computing.as_real: "view_as_real",
     computing.as_complex: "view_as_complex",
     computing.unchanged: "layer_norm native_layer_norm rms_norm _fused_rms_norm batch_norm "
