@@ -90,8 +90,8 @@ def _read(file: Path) -> Weights:
             raise WeightsError(
                 f"{printable(file)} contains quantised tensors, which are not read.",
                 likely="The network was quantised before its weights were saved.",
-                do="Load it into the quantised network with net.load_state_dict, and leave "
-                "weights= out.",
+                do="In Python, load it into the quantised network with net.load_state_dict, and "
+                "leave weights= out.",
             ) from error
         raise WeightsError(
             f"{printable(file)} cannot be read as weights: {_first_sentence(error)}",

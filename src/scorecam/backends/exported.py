@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 from torch import nn
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 
-def is_program(value: object) -> bool:
+def is_program(value: object) -> TypeGuard[ExportedProgram]:
     """Whether it is an `ExportedProgram`. Importing `torch.export` only for this takes time."""
     kind = type(value)
     return kind.__name__ == "ExportedProgram" and kind.__module__.startswith("torch.export")

