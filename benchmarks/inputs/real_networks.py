@@ -188,7 +188,9 @@ def main() -> None:
         }
         found[name] = facts
         print(name, json.dumps(facts), flush=True)
-        explanation.overlay(spacing=SPACING[name]).save(options.out / f"real-{name}.png", optimize=True)
+        explanation.overlay(spacing=SPACING[name]).save(
+            options.out / f"real-{name}.png", optimize=True
+        )
     if options.only is None:
         file = RESULTS / "inputs/real-networks.json"
         file.parent.mkdir(exist_ok=True)

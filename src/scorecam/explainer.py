@@ -290,7 +290,7 @@ def explain(
 def _explained(method: ScoreCAM, image: Photo | Inputs, target: TargetSpec) -> Explanation:
     """The explanation of a photo, a file of numbers, or inputs of the network."""
     stored: ReadInput | None = None
-    if isinstance(image, Photo):
+    if not (isinstance(image, Tensor) or is_several(image)):
         stored = method.model.read(image)
         image = stored.image
     bank = method.bank(image, target)

@@ -253,10 +253,7 @@ def watch(
         if not isinstance(child, torch.jit.ScriptModule)  # runs outside Python
     ]
     try:
-        with (
-            recorder,
-            torch.jit.optimized_execution(should_optimize=False),
-        ):  # fused ones are hidden
+        with recorder, _unfused():
             output = call(module, images)
             returned = len(recorder.record.nodes)
             scores = scores_of(output)
@@ -272,12 +269,14 @@ def watch(
     read = {edge.source for node in later for edge in node.edges} | set(ends)
     # Networks of transformers also return what they computed on the way: nobody reads it.
     outputs = tuple(node for node in _nodes(recorder, output) if node in read)
-    known = Trace(recorder.record, tuple(calls.steps), ends, outputs)
-    if not known.followed or any(step.name and known.layout(step) for step in calls.steps):
+    steps = tuple(_with_joined(recorder.record, calls.steps))
+    known = Trace(recorder.record, steps, ends, outputs)
+    if not known.followed or any(
+        step.name and (known.layout(step) or known.folded(step)) for step in steps
+    ):
         return known
     # TorchScript and exported programs run their operations without calling modules.
-    return replace(known, steps=(*calls.steps, *operations.steps), places={})
-    return Trace(recorder.record, tuple(_with_joined(recorder.record, calls.steps)), ends, outputs)
+    return replace(known, steps=(*steps, *operations.steps), places={})
 
 
 def _with_joined(record: Record, steps: Sequence[Step]) -> Iterator[Step]:
