@@ -84,13 +84,40 @@ def test_an_ambiguous_last_name_is_refused() -> None:
         explained(networks.Nested(), inputs, "rgb")
 
 
+@pytest.mark.parametrize("join", [torch.cat, torch.stack], ids=["cat", "stack"])
+def test_maps_of_the_other_stream_are_left_out_of_a_joined_layer(join: Any) -> None:
+    for masked, region in ((0, LEFT), (1, RIGHT)):
+        explanation = explained(networks.JoinedMaps(join), (RGB, DEPTH), masked)
+        assert explanation.layer == "fuse"
+        assert len(explanation.bank.activations) == 5
+        assert energy(explanation.heatmap, region) > 0.95
+
+
+def stacked(pair: list[Tensor]) -> Tensor:
+    return torch.stack(pair).flatten(0, 1)
+
+
 @pytest.mark.parametrize("masked", [0, 1])
-def test_of_a_pair_in_one_batch_the_masked_picture_is_explained(masked: int) -> None:
+@pytest.mark.parametrize("join", [torch.cat, stacked], ids=["cat", "stack"])
+def test_of_a_pair_in_one_batch_the_masked_picture_is_explained(join: Any, masked: int) -> None:
     pair = [RGB, RGB.flip(3)]
-    explanation = explained(networks.Verification(), tuple(pair), masked, head="value")
+    explanation = explained(networks.Verification(join), tuple(pair), masked, head="value")
     assert explanation.layer == "trunk"
     side = slice(24, 48) if masked else slice(0, 24)
     assert energy(explanation.heatmap, (slice(12, 24), side)) > 0.95
+
+
+def test_pictures_that_alternate_in_the_batch_are_never_mixed_up() -> None:
+    def alternating(pair: list[Tensor]) -> Tensor:
+        return torch.stack(pair, 1).flatten(0, 1)
+
+    class Alternating(networks.Verification):
+        def forward(self, one: Tensor, other: Tensor) -> Tensor:
+            features = self.trunk(self.join([one, other])).mean((2, 3))
+            return (features[::2] * features[1::2]).sum(1)
+
+    with pytest.raises(scorecam.LayerError):
+        explained(Alternating(alternating), (RGB, RGB.flip(3)), 1, head="value")
 
 
 def test_pairs_in_one_batch_are_explained_as_if_alone() -> None:

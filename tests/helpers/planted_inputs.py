@@ -198,15 +198,27 @@ class Late(nn.Module):
         return self.head(torch.cat([each.mean((2, 3)) for each in maps], 1))
 
 
+class JoinedMaps(Late):
+    """The maps of both streams are joined, and go through another module."""
+
+    def __init__(self, join: Any) -> None:
+        super().__init__()
+        self.fuse, self.join = nn.ReLU(), join
+
+    def forward(self, rgb: Tensor, depth: Tensor) -> Tensor:
+        maps = self.fuse(self.join([self.rgb(rgb), self.depth(depth)], 1))
+        return self.head(maps.mean((-2, -1)).flatten(1))
+
+
 class Verification(nn.Module):
     """Both pictures of a pair in one batch, `(2 b) c h w`: how alike are their features?"""
 
-    def __init__(self) -> None:
+    def __init__(self, join: Any = torch.cat) -> None:
         super().__init__()
-        self.trunk = Cnn()
+        self.trunk, self.join = Cnn(), join
 
     def forward(self, one: Tensor, other: Tensor) -> Tensor:
-        features = self.trunk(torch.cat([one, other])).mean((2, 3))
+        features = self.trunk(self.join([one, other])).mean((2, 3))
         return (features[: len(one)] * features[len(one) :]).sum(1)
 
 

@@ -82,7 +82,7 @@ def tensor_call(module: nn.Module, masked: Key | None, derived: Derived) -> Call
     names = all(isinstance(key, str) for key in derived)
     if masked is None:
         masked = next(iter(_parameters(module)), "0") if names else 0
-    given = {masked: None} if names else [None]
+    given: Any = {masked: None} if names else [None]
     structure, style = _with_derived(module, given, derived)
     return Call(masked, style, structure=structure, derived=derived)
 
@@ -101,8 +101,10 @@ def split_inputs(
     Raises:
         SettingError: it is unclear which input is masked, or that input is not a batch of images.
     """
-    outer = isinstance(inputs, list | tuple) and len(inputs) == 1 and holds_tensors(inputs[0])
-    given: Any = inputs[0] if outer else inputs
+    given: Any = inputs
+    outer = isinstance(given, list | tuple) and len(given) == 1 and holds_tensors(given[0])
+    if outer:
+        [given] = inputs
     structure, style = _with_derived(module, given, derived)
     others = {key: value for key, value in entries(given) if key not in derived}
     key = _masked_key(others, masked, axes)

@@ -8,7 +8,6 @@ class tokens.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -288,7 +287,11 @@ def _regrouped(axes: Axes, sizes: Sequence[int]) -> list[Axis]:
 
 
 def _beside_single_axes(axes: Axes, sizes: Sequence[int]) -> list[Axis]:
-    """A run whose axis has extra entries: it can only be moved among axes of one entry."""
+    """A run whose axis has extra entries: it is moved among axes of one entry, or is outermost."""
+    outer, *inner = axes
+    if len(sizes) == 1 and not outer.parts and not any(axis.extras for axis in inner):
+        [whole] = _regrouped(tuple(inner), [sizes[0] // outer.size])  # other tensors around it
+        return [replace(whole, before=outer.before * whole.size, after=outer.after * whole.size)]
     longer = [axis for axis in axes if axis.size != 1]
     if len(longer) == 1 and sum(size != 1 for size in sizes) == 1:
         return [longer[0] if size != 1 else SINGLE for size in sizes]
@@ -326,6 +329,8 @@ def agreed(axes: Sequence[Axis], size: int) -> Axis:
     if len(located) > 1:
         return _nearest(located, size)
     known = [axis for axis in axes if not axis.unknown]
+    if not located and len(set(known)) > 1:
+        return features(size)  # each depends on the image at other entries
     return next(iter(located or known or axes), features(size))
 
 
@@ -345,41 +350,3 @@ def _alike(one: Axis, other: Axis) -> bool:
         and max(abs(a.first - b.first), abs(a.last - b.last)) < 1 / max(a.size, 2)
         for a, b in zip(one.parts, other.parts, strict=True)
     )
-
-
-def concatenated(operands: Sequence[Axes | None], sizes: Sequence[int], place: int) -> Axis:
-    """The axis along which tensors are concatenated.
-
-    Args:
-        operands: the axes of each tensor; None if it does not depend on the image.
-        sizes: of each tensor along the axis.
-        place: the axis.
-    """
-    total = sum(sizes)
-    located = [i for i, axes in enumerate(operands) if axes is not None and axes[place].ordered]
-    if not located:
-        known = all(axes is None or not axes[place].unknown for axes in operands)
-        return features(total) if known else unknown(total)
-    if len(located) > 1 and (joined := _rejoined([operands[i] for i in located], place)):
-        return joined if joined.size == total else unknown(total)
-    if len(located) > 1:
-        return unknown(total)
-    [i] = located
-    axis = (operands[i] or ())[place]
-    before, after = sum(sizes[:i]), sum(sizes[i + 1 :])
-    return replace(axis, before=axis.before + before, after=axis.after + after)
-
-
-def _rejoined(operands: Sequence[Axes | None], place: int) -> Axis | None:
-    """An axis whose pieces were cut and are put together again, perhaps rolled."""
-    pieces = [axes[place] for axes in operands if axes is not None]
-    if any(len(piece.parts) != 1 or piece.extras for piece in pieces):
-        return None
-    order = [piece.parts[0] for piece in pieces]
-    parts = sorted(order, key=lambda part: part.first)
-    for one, next_one in itertools.pairwise(parts):
-        if one.axis != next_one.axis or abs(one.last - next_one.first) > 1e-6:
-            return None
-    whole = replace(parts[0], size=sum(part.size for part in parts), last=parts[-1].last)
-    ahead = sum(part.size for part in parts[: parts.index(order[0])])
-    return rolled(Axis((whole,)), -ahead) if order != parts else Axis((whole,))

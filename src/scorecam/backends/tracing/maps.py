@@ -170,14 +170,14 @@ def _pure(axis: Axis, located: Callable[[Part], bool], *, mixed: bool = False) -
     kinds = {located(part) for part in axis.parts}
     if mixed:
         return not (axis.unknown and any(kinds)) and (not axis.extras or kinds == {True})
-    return not axis.unknown and len(kinds) <= 1 and (not axis.extras or kinds == {True})
+    return not axis.unknown and len(kinds) <= 1
 
 
 def _factors(axis: Axis, located: Callable[[Part], bool]) -> list[Part]:
     """An axis with positions as a product; another axis as one factor."""
     if any(map(located, axis.parts)):
         return list(axis.parts)
-    return [Part(FEATURES, axis.size)]
+    return [Part(FEATURES, axis.size - axis.before - axis.after)]
 
 
 def _whole(parts: Sequence[Part]) -> Part | None:

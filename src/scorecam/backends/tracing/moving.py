@@ -9,6 +9,7 @@ from torch import Tensor
 from scorecam.backends.tracing import axes as ax
 from scorecam.backends.tracing.axes import Axes, Axis
 from scorecam.backends.tracing.entries import restored
+from scorecam.backends.tracing.joins import concatenated
 from scorecam.backends.tracing.operation import Operation, as_list
 
 # ── the same numbers in another shape or order ───────────────────────────────────────────────────
@@ -149,7 +150,7 @@ def cat(operation: Operation) -> list[Axes]:
     for i, size in enumerate(operation.result.shape):
         if i == place:
             whole = restored(operation, tensors) if size == len(tensors) else None
-            found.append(whole or ax.concatenated(axes, sizes, place))
+            found.append(whole or concatenated(axes, sizes, place))
         else:
             found.append(ax.agreed([each[i] for each in axes if each is not None], size))
     return [tuple(found)]
@@ -162,7 +163,9 @@ def stack(operation: Operation) -> list[Axes]:
     count = shape.pop(place)
     axes = [axes for axes in map(operation.known, operation.get("tensors")) if axes is not None]
     found = list(ax.broadcast(axes, shape))
-    joined = restored(operation, operation.get("tensors")) or ax.features(count)
+    tensors = operation.get("tensors")
+    single = [None if operation.known(tensor) is None else (ax.SINGLE,) for tensor in tensors]
+    joined = restored(operation, tensors) or concatenated(single, [1] * count, 0)
     return [(*found[:place], joined, *found[place:])]
 
 
