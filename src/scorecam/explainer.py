@@ -356,7 +356,8 @@ def layers(model: Model | nn.Module, image: Tensor | None = None) -> list[Layer]
             "preprocessing (--preprocess).",
         )
     blank = torch.zeros(1, len(preprocess.mean), *preprocess.size, dtype=torch.float32)
-    return opened.layers(blank)
+    images, opened = one_image(blank, opened)
+    return opened.layers(images)
 
 
 def _one_per_image(target: TargetSpec | Sequence[TargetSpec], images: int) -> list[TargetSpec]:

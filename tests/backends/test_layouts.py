@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import PIL.Image
 import pytest
 import torch
 from torch import Tensor, nn
 
 import planted
 import scorecam
+from scorecam.methods.names import heatmaps, parse_methods
 
 SIZE = (24, 48)
 CELLS = (24 // 4) * (48 // 6)
@@ -100,6 +104,56 @@ def test_a_batch_with_channels_last_is_explained() -> None:
     assert maps.shape == (2, *SIZE)
     assert energy(maps[0], REGION) > 0.6
     assert energy(maps[1], (slice(12, 24), slice(24, 48))) > 0.95
+
+
+FORMS: dict[str, tuple[nn.Module, Tensor]] = {
+    "b h w c": (planted.ChannelsLastInput().eval(), photo().permute(0, 2, 3, 1)),
+    "b t": (planted.PlainSignal().eval(), torch.arange(400.0)[None] % 50),
+}
+
+
+@pytest.mark.parametrize(("network", "x"), FORMS.values(), ids=FORMS)
+def test_check_takes_the_form_of_the_explanation(network: nn.Module, x: Tensor) -> None:
+    explanation = scorecam.explain(network, x, 0)
+    for model in (network, scorecam.open_model(network)):
+        assert scorecam.check(model, explanation).evidence
+
+
+@pytest.mark.needs("eval")
+@pytest.mark.parametrize(("network", "x"), FORMS.values(), ids=FORMS)
+def test_other_methods_take_the_form_of_the_explanation(network: nn.Module, x: Tensor) -> None:
+    explanation = scorecam.explain(network, x, 0)
+    methods = parse_methods("scorecam,gradient,gradcam,occlusion")
+    model = scorecam.open_model(network)
+    for name, heatmap in heatmaps(model, explanation, methods).items():
+        assert heatmap.shape == explanation.heatmap.shape, name
+
+
+@pytest.mark.needs("eval")
+def test_gradient_maps_of_tokens_lie_where_the_region_is() -> None:
+    model = scorecam.open_model(planted.Tokens(0).eval())
+    explanation = scorecam.explain(model, photo(), 0)
+    [heatmap] = heatmaps(model, explanation, parse_methods("gradcam")).values()
+    assert energy(heatmap, (slice(12, 24), slice(0, 24))) > 0.95
+
+
+@pytest.mark.needs("eval")
+def test_runs_over_photos_serve_networks_with_channels_last(tmp_path: Path) -> None:
+    (tmp_path / "photos/a").mkdir(parents=True)
+    pixels = np.zeros((48, 48, 3), np.uint8)
+    pixels[30:40, 8:20] = 200
+    PIL.Image.fromarray(pixels).save(tmp_path / "photos/a/0.png")
+    network = planted.ChannelsLastInput().eval()
+    model = scorecam.open_model(network, preprocess=scorecam.Preprocess.lite(48))
+    assert scorecam.explain(model, tmp_path / "photos/a/0.png", 0).heatmap.shape == (48, 48)
+    assert [layer.name for layer in scorecam.layers(model) if layer.default] == ["act"]
+    names = "scorecam,gradcam"
+    summary = scorecam.evaluate(
+        model, tmp_path / "photos", names, "quick", out=tmp_path / "run", target="predicted"
+    )
+    assert summary.failed == ()
+    sane = scorecam.sanity(model, tmp_path / "photos", names, out=tmp_path / "sane")
+    assert set(sane.verdicts) == {"scorecam", "gradcam"}
 
 
 def signal(colours: int) -> Tensor:

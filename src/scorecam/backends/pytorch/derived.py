@@ -23,7 +23,7 @@ def check_derived(value: Any) -> Derived:
     Raises:
         SettingError: they are no functions by name.
     """
-    do = 'Give a dict such as derived={"scalogram": function}.'
+    do = 'Give a dict: scorecam.open_model(net, derived={"scalogram": function}).'
     if value is None:
         return {}
     if not isinstance(value, Mapping):
