@@ -201,6 +201,52 @@ def test_a_network_without_modules_is_explained_by_its_operations() -> None:
     assert scorecam.explain(Functional(), IMAGE).layer == "relu#2"
 
 
+SIGNALS: dict[str, Callable[[nn.Module, Tensor], Any]] = {
+    "script": lambda net, _signal: torch.jit.script(net),
+    "frozen": lambda net, _signal: torch.jit.freeze(torch.jit.script(net)),
+    "program": lambda net, signal: torch.export.export(net, (signal,)),
+    "graph of a program": lambda net, signal: torch.export.export(net, (signal,)).module(),
+}
+
+
+@pytest.mark.parametrize("convert", SIGNALS.values(), ids=SIGNALS)
+def test_a_form_of_a_signal_network_takes_signals(
+    convert: Callable[[nn.Module, Tensor], Any],
+) -> None:
+    net = nn.Sequential(nn.Conv1d(2, 6, 5), nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten())
+    net.append(nn.Linear(6, 3)).eval()
+    signal = torch.rand(1, 2, 50)
+    own = scorecam.explain(net, signal, target=0).heatmap
+    form = convert(net, signal)
+    for given in (signal, signal[0]):
+        heatmap = scorecam.explain(form, given, target=0).heatmap
+        torch.testing.assert_close(heatmap, own, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("convert", ["script", "program", "graph of a program"])
+def test_a_form_with_two_inputs_takes_both(convert: str) -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.trunk = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+            self.head = nn.Linear(4 + 2, 5)
+
+        def forward(self, image: Tensor, meta: Tensor) -> Tensor:
+            return self.head(torch.cat([self.trunk(image).mean((2, 3)), meta], 1))
+
+    net, inputs = Two().eval(), (IMAGE, torch.rand(1, 2))
+    own = scorecam.explain(net, inputs, target=1, runtime="eager")
+    form: Any = torch.jit.script(net)
+    if convert != "script":
+        form = torch.export.export(net, inputs)
+    if convert == "graph of a program":
+        form = form.module()
+    check_same(scorecam.explain(form, inputs, target=1, runtime="eager"), own)
+    if convert != "script":
+        with pytest.raises(ModelError, match="inputs passed in another way"):
+            scorecam.explain(form, dict(zip(("image", "meta"), inputs, strict=True)))
+
+
 def test_a_planted_spot_is_found_in_torchscript() -> None:
     class Spot(nn.Module):
         def __init__(self) -> None:

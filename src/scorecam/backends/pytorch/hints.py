@@ -21,6 +21,11 @@ CAUSES = (
         "Give an image of that shape, or export it again with dynamic_shapes=.",
     ),
     (
+        "kwarg keyword mismatch|flat args adapter",
+        "The program was exported with its inputs passed in another way.",
+        "Pass them as in torch.export.export: a list for inputs in order, a dict for names.",
+    ),
+    (
         'missing the required "forward"',
         "It holds a network, as an average of weights or a training loop does.",
         "Pass the network inside it, such as ema.module or lightning_module.model.",

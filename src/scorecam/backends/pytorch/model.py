@@ -27,6 +27,7 @@ from scorecam.backends.pytorch.derived import unseen
 from scorecam.backends.pytorch.fixed_batch import first_rows, fixed_batch, full_batches, joined
 from scorecam.backends.pytorch.forms import Form, channels_first, channels_last, form_of
 from scorecam.backends.pytorch.hints import wrong_axes
+from scorecam.backends.pytorch.image_axes import image_axes
 from scorecam.backends.pytorch.inputs import Call, may_belong, one_by_one, split_inputs
 from scorecam.backends.pytorch.last_step import LastStepWatcher
 from scorecam.backends.pytorch.prepared import PreparedNetwork, Readable
@@ -93,12 +94,7 @@ class TorchModel(WhiteBox):
         """The number of image axes: found by `fitted`, or that of its first convolution, or 2."""
         if self.call.form is not None:
             return len(self.call.form.image_axes)
-        for module in self.module.modules():
-            kind = getattr(module, "original_name", "")  # the class that TorchScript was made from
-            for axes, convolution in enumerate((nn.Conv1d, nn.Conv2d, nn.Conv3d), start=1):
-                if isinstance(module, convolution) or kind == convolution.__name__:
-                    return axes
-        return 2
+        return image_axes(self.module)
 
     @property
     def device(self) -> torch.device:
