@@ -30,16 +30,15 @@ from scorecam.model.inputs import (
     fitted,
     is_several,
     one_image,
-    one_of_several,
 )
 from scorecam.model.model import Inputs, Layer, Model, TargetSpec
 from scorecam.model.runtimes import Precision, Runtime
 from scorecam.model.target import check_target
 from scorecam.model.variants import check_variant, name_of
-from scorecam.scoring.banks import make_bank, make_banks, with_target
+from scorecam.scoring.banks import fitted_image, make_bank, make_banks, with_target
 from scorecam.scoring.progress import Progress
 from scorecam.settings import Settings
-from scorecam.shapes import Heatmaps, Image, Images
+from scorecam.shapes import Heatmaps, Images
 
 TOGETHER = 16
 """Images whose masks share batches. More would not fill batches better, and need more memory."""
@@ -293,14 +292,21 @@ def _explained(method: ScoreCAM, image: Photo | Inputs, target: TargetSpec) -> E
     if not (isinstance(image, Tensor) or is_several(image)):
         stored = method.model.read(image)
         image = stored.image
-    bank = method.bank(image, target)
-    x, form = _as_image(image, method, target)
+    images, model = fitted_image(method.model, image, target, run=method.layer is None)
+    [bank] = make_banks(
+        model,
+        images,
+        [target],
+        layer=method.layer,
+        settings=method.settings,
+        progress=method.progress,
+    )
     explanation = Explanation(
         bank,
         bank.target(None if callable(target) else target),
         bank.variant(method.settings.variant),
-        image=x,
-        form=form,
+        image=images[0],
+        form=model.form,
     )
     return explanation if stored is None else _placed(explanation, stored, method.model.preprocess)
 
@@ -323,14 +329,6 @@ def _placed(
     if preprocess.placement(photo.size) is None:
         return explanation
     return dataclasses.replace(explanation, photo=photo, preprocess=preprocess)
-
-
-def _as_image(image: Any, method: ScoreCAM, target: TargetSpec) -> tuple[Image, object]:
-    """The masked input as `c *i`, and its form."""
-    model = with_target(method.model, target) if callable(target) else method.model
-    find = one_of_several if is_several(image) else one_image
-    images, model = find(image, model, run=method.layer is None)
-    return images[0], model.form
 
 
 def layers(model: Model | nn.Module, image: Tensor | None = None) -> list[Layer]:

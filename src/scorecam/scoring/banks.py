@@ -38,16 +38,26 @@ def make_bank(
         layer: its name or the module; None for the default.
         progress: called as masked images are scored.
     """
+    images, model = fitted_image(model, image, target, run=layer is None)
+    [bank] = make_banks(model, images, [target], layer=layer, settings=settings, progress=progress)
+    return bank
+
+
+def fitted_image(
+    model: Model, image: Inputs, target: TargetSpec, *, run: bool
+) -> tuple[Images, Model]:
+    """The image as a batch of one, `1 c *i`, and the model that takes it and gives the target.
+
+    Args:
+        image, target: see `make_bank`.
+        run: whether the model may run to find the axes of the image.
+    """
     if callable(target):
         model = with_target(model, target)
     else:
         check_target(model, target)  # before the model may run
-    if is_several(image):
-        images, model = one_of_several(image, model, run=layer is None)
-    else:
-        images, model = one_image(image, model, run=layer is None)
-    [bank] = make_banks(model, images, [target], layer=layer, settings=settings, progress=progress)
-    return bank
+    find = one_of_several if is_several(image) else one_image
+    return find(image, model, run=run)
 
 
 def make_banks(
