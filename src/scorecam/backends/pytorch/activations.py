@@ -10,7 +10,8 @@ from typing import Any, Literal, cast, get_args
 import torch
 from torch import Tensor, nn
 
-from scorecam.backends.pytorch.trace import Place, kept_operation
+from scorecam.backends.pytorch.steps import kept_operation
+from scorecam.backends.pytorch.trace import Place
 from scorecam.backends.tracing.recording import tensors_in
 from scorecam.base.wording import quoted, reason
 from scorecam.errors import LayerError
@@ -159,7 +160,7 @@ class Watched:
         """In this context, the outputs of the layer in our own passes are kept."""
         self.outputs.clear()
         if self.operation is not None:
-            with kept_operation(images, self.operation, self.outputs):
+            with kept_operation(images, self.layer, self.operation.calls, self.outputs):
                 yield
             return
 

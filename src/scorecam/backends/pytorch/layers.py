@@ -14,7 +14,8 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
-from scorecam.backends.pytorch.trace import Place, Step, Trace
+from scorecam.backends.pytorch.steps import Step
+from scorecam.backends.pytorch.trace import Place, Trace
 from scorecam.backends.tracing.maps import Layout
 from scorecam.backends.tracing.path import moved_from
 from scorecam.backends.tracing.uses import Need

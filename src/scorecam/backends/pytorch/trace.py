@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import inspect
-import re
-from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from types import FunctionType, MethodType
 from typing import Any
@@ -15,11 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scorecam.backends.tracing.axes import SINGLE, Axis, Part
+from scorecam.backends.pytorch.joined_calls import with_joined
+from scorecam.backends.pytorch.steps import Calls, Operations, Step, nodes_of, unfused
+from scorecam.backends.tracing.axes import SINGLE
 from scorecam.backends.tracing.maps import Layout, channels_first, layout_of
-from scorecam.backends.tracing.operations import POOLS, WITH_WEIGHTS
-from scorecam.backends.tracing.path import Path, moved_from, path
-from scorecam.backends.tracing.recording import Node, Record, Recorder, tensors_in
+from scorecam.backends.tracing.path import Path, path
+from scorecam.backends.tracing.recording import Record, Recorder, tensors_in
 from scorecam.backends.tracing.uses import Need
 from scorecam.base.cached_property import cached_property
 from scorecam.errors import ScorecamError
@@ -46,50 +44,6 @@ def _settings(module: nn.Module) -> Iterator[Any]:
         kinds = (bool, int, float, str, FunctionType, MethodType)
         if name != "training" and isinstance(value, kinds):
             yield name, value
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """A tensor that a module's call returned during a dry run.
-
-    Args:
-        name: of the module.
-        call: which call of the module it was, from 1.
-        is_pool: whether the module is a pool, or ends with one.
-        has_children: whether it has modules of its own.
-        place: of the tensor among those that the call returned.
-        node: its number in the record; None if it does not depend on the masked image.
-        shape: of the tensor.
-        returns_input: whether it is an input of the call, perhaps with its axes moved, as from
-            dropout in evaluation mode.
-        operation: whether it is an operation of torch, and no module.
-        joins: the steps of which it is the sum: calls of the module with one entry of an axis each,
-            such as one frame of a video, in the order of the entries.
-    """
-
-    name: str
-    call: int
-    is_pool: bool
-    has_children: bool
-    place: int
-    node: int | None
-    shape: tuple[int, ...]
-    returns_input: bool
-    operation: bool = False
-    joins: tuple[Step, ...] = ()
-
-    @property
-    def parts(self) -> tuple[Step, ...]:
-        """The steps that it joins; itself if it joins none."""
-        return self.joins or (self,)
-
-    @property
-    def nodes(self) -> tuple[int, ...]:
-        """The nodes of its tensors."""
-        return tuple(part.node for part in self.parts if part.node is not None)
-
-    def contains(self, name: str) -> bool:
-        return name == self.name or name.startswith(self.name + ".")
 
 
 @dataclass(frozen=True)
@@ -244,16 +198,16 @@ def watch(
         scores_of: finds the scores in its output.
         ours: whether the current call belongs to this run; other threads may call the module too.
     """
-    operations = _Operations()
+    operations = Operations()
     recorder = Recorder(images, operations.note)
-    calls = _Calls(recorder, ours)
+    calls = Calls(recorder, ours)
     handles = [
         child.register_forward_hook(functools.partial(calls.note, name))
         for name, child in module.named_modules()
         if not isinstance(child, torch.jit.ScriptModule)  # runs outside Python
     ]
     try:
-        with recorder, _unfused():
+        with recorder, unfused():
             output = call(module, images)
             returned = len(recorder.record.nodes)
             scores = scores_of(output)
@@ -264,12 +218,12 @@ def watch(
     finally:
         for handle in handles:
             handle.remove()
-    ends = _nodes(recorder, scores)
+    ends = nodes_of(recorder, scores)
     later = recorder.record.nodes[returned:]
     read = {edge.source for node in later for edge in node.edges} | set(ends)
     # Networks of transformers also return what they computed on the way: nobody reads it.
-    outputs = tuple(node for node in _nodes(recorder, output) if node in read)
-    steps = tuple(_with_joined(recorder.record, calls.steps))
+    outputs = tuple(node for node in nodes_of(recorder, output) if node in read)
+    steps = tuple(with_joined(recorder.record, calls.steps))
     known = Trace(recorder.record, steps, ends, outputs)
     if not known.followed or any(
         step.name and (known.layout(step) or known.folded(step)) for step in steps
@@ -277,53 +231,6 @@ def watch(
         return known
     # TorchScript and exported programs run their operations without calling modules.
     return replace(known, steps=(*steps, *operations.steps), places={})
-
-
-def _with_joined(record: Record, steps: Sequence[Step]) -> Iterator[Step]:
-    """The steps, and behind the last call of a module the step that joins its calls, if any."""
-    groups: dict[tuple[str, int], list[Step]] = {}
-    for step in steps:
-        groups.setdefault((step.name, step.place), []).append(step)
-    nodes: dict[tuple[int, ...], int] = {}
-    for step in steps:
-        yield step
-        group = groups[step.name, step.place]
-        if step is group[-1] and (joined := _joined(record, group, nodes)) is not None:
-            yield joined
-
-
-def _joined(
-    record: Record, group: Sequence[Step], nodes: dict[tuple[int, ...], int]
-) -> Step | None:
-    """The step that joins calls of a module with one entry of an axis each; None if they don't.
-
-    Args:
-        nodes: of the steps that were joined before, by the nodes of their tensors.
-    """
-    tensors = [record.nodes[step.node] for step in group if step.node is not None]
-    if len(group) < 2 or len(tensors) < len(group) or len({node.axes for node in tensors}) > 1:
-        return None
-    count = len(group)
-    for axis in tensors[0].chosen:
-        entries = [node.chosen.get(axis, (-1, 0)) for node in tensors]
-        if sorted(entries) != [(i, count) for i in range(count)]:
-            continue
-        order = sorted(range(count), key=lambda i: entries[i])
-        joins = tuple(group[i] for i in order)
-        key = tuple(step.node for step in joins if step.node is not None)
-        if key not in nodes:
-            first, *others = tensors
-            same = {
-                other: entry
-                for other, entry in first.chosen.items()
-                if all(node.chosen.get(other) == entry for node in others)
-            }
-            axes = Axis((Part(axis, count),)), *first.axes
-            record.nodes.append(Node("stack", axes, (), same))
-            nodes[key] = len(record.nodes) - 1
-        shape = (count, *group[0].shape)
-        return replace(group[-1], call=0, node=nodes[key], shape=shape, joins=joins)
-    return None
 
 
 def recorded(
@@ -352,115 +259,3 @@ def recorded(
         return result
 
     return watch(module, images, call, scores_in, ours=ours), scores
-
-
-def _unfused() -> contextlib.AbstractContextManager[None]:
-    """In this context, this thread's TorchScript fuses no operations, which would hide them."""
-    return torch.jit.optimized_execution(should_optimize=False)  # pyright: ignore[reportPrivateImportUsage]
-
-
-class _Calls:
-    """Notes what the modules of a network return.
-
-    Args:
-        recorder: of the pass.
-        ours: whether the current call belongs to the pass.
-    """
-
-    def __init__(self, recorder: Recorder, ours: Callable[[], bool]) -> None:
-        self.steps: list[Step] = []
-        self._recorder = recorder
-        self._ours = ours
-        self._counts: dict[str, int] = {}
-
-    def note(self, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
-        """The hook of a module."""
-        if not self._ours():
-            return
-        record = self._recorder.record
-        self._counts[name] = self._counts.get(name, 0) + 1
-        known = _nodes(self._recorder, inputs)
-        for place, tensor in enumerate(tensors_in(output)):
-            number = self._recorder.node(tensor)
-            step = Step(
-                name=name,
-                call=self._counts[name],
-                is_pool=_is_pool(record, number, module),
-                has_children=next(module.children(), None) is not None,
-                place=place,
-                node=number,
-                shape=tuple(tensor.shape),
-                returns_input=_same_numbers(record, number, known),
-            )
-            self.steps.append(step)
-
-
-class _Operations:
-    """Notes what operations return, from the first with weights on; counted by name."""
-
-    def __init__(self) -> None:
-        self.steps: list[Step] = []
-        self._counts = Counter[str]()
-        self._weighted = set[int]()
-
-    def note(self, record: Record, number: int, tensor: Tensor) -> None:
-        """Called by the recorder."""
-        node = record.nodes[number]
-        self._counts[node.name] += 1
-        sources = [edge.source for edge in node.edges]
-        if node.name not in WITH_WEIGHTS and self._weighted.isdisjoint(sources):
-            return  # still the image itself, such as after normalising it
-        self._weighted.add(number)
-        step = Step(
-            name=node.name,
-            call=self._counts[node.name],
-            is_pool=record.nodes[moved_from(record.nodes, number)].name in POOLS,
-            has_children=False,
-            place=0,
-            node=number,
-            shape=tuple(tensor.shape),
-            returns_input=_same_numbers(record, number, sources),
-            operation=True,
-        )
-        self.steps.append(step)
-
-
-@contextlib.contextmanager
-def kept_operation(images: Tensor, place: Place, outputs: list[Any]) -> Generator[None]:
-    """In this context, the result of one operation on the masked images is kept.
-
-    Args:
-        images: the masked input of the pass.
-        place: of the operation.
-        outputs: gets a list with the tensor, as for a call of a module.
-    """
-    counts = Counter[str]()
-
-    def keep(record: Record, number: int, tensor: Tensor) -> None:
-        name = record.nodes[number].name
-        counts[name] += 1
-        if name == place.name:
-            wanted = counts[name] in place.calls
-            # Cloned at once: later operations may write into it.
-            outputs.append([tensor.clone()] if wanted else [])
-
-    with Recorder(images, keep), _unfused():
-        yield
-
-
-def _is_pool(record: Record, node: int | None, module: nn.Module) -> bool:
-    """Whether a module is a pool, or ends with one."""
-    if re.search(r"pool(ing)?(\dd)?$", type(module).__name__, re.IGNORECASE):
-        return True
-    return node is not None and record.nodes[moved_from(record.nodes, node)].name in POOLS
-
-
-def _same_numbers(record: Record, node: int | None, inputs: Sequence[int]) -> bool:
-    if node is None:
-        return False
-    return moved_from(record.nodes, node) in {moved_from(record.nodes, i) for i in inputs}
-
-
-def _nodes(recorder: Recorder, output: Any) -> tuple[int, ...]:
-    found = (recorder.node(tensor) for tensor in tensors_in(output))
-    return tuple(number for number in found if number is not None)

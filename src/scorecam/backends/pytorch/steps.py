@@ -1,0 +1,177 @@
+"""The steps of a pass: what modules return, or operations in networks that call no modules."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Generator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from scorecam.backends.tracing.operations import POOLS, WITH_WEIGHTS
+from scorecam.backends.tracing.path import moved_from
+from scorecam.backends.tracing.recording import Record, Recorder, tensors_in
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """A tensor that a module's call returned during a dry run.
+
+    Args:
+        name: of the module.
+        call: which call of the module it was, from 1.
+        is_pool: whether the module is a pool, or ends with one.
+        has_children: whether it has modules of its own.
+        place: of the tensor among those that the call returned.
+        node: its number in the record; None if it does not depend on the masked image.
+        shape: of the tensor.
+        returns_input: whether it is an input of the call, perhaps with its axes moved, as from
+            dropout in evaluation mode.
+        operation: whether it is an operation of torch, and no module.
+        joins: the steps of which it is the sum: calls of the module with one entry of an axis each,
+            such as one frame of a video, in the order of the entries.
+    """
+
+    name: str
+    call: int
+    is_pool: bool
+    has_children: bool
+    place: int
+    node: int | None
+    shape: tuple[int, ...]
+    returns_input: bool
+    operation: bool = False
+    joins: tuple[Step, ...] = ()
+
+    @property
+    def parts(self) -> tuple[Step, ...]:
+        """The steps that it joins; itself if it joins none."""
+        return self.joins or (self,)
+
+    @property
+    def nodes(self) -> tuple[int, ...]:
+        """The nodes of its tensors."""
+        return tuple(part.node for part in self.parts if part.node is not None)
+
+    def contains(self, name: str) -> bool:
+        return name == self.name or name.startswith(self.name + ".")
+
+
+class Calls:
+    """Notes what the modules of a network return.
+
+    Args:
+        recorder: of the pass.
+        ours: whether the current call belongs to the pass.
+    """
+
+    def __init__(self, recorder: Recorder, ours: Callable[[], bool]) -> None:
+        self.steps: list[Step] = []
+        self._recorder = recorder
+        self._ours = ours
+        self._counts: dict[str, int] = {}
+
+    def note(self, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+        """The hook of a module."""
+        if not self._ours():
+            return
+        record = self._recorder.record
+        self._counts[name] = self._counts.get(name, 0) + 1
+        known = nodes_of(self._recorder, inputs)
+        for place, tensor in enumerate(tensors_in(output)):
+            number = self._recorder.node(tensor)
+            step = Step(
+                name=name,
+                call=self._counts[name],
+                is_pool=_is_pool(record, number, module),
+                has_children=next(module.children(), None) is not None,
+                place=place,
+                node=number,
+                shape=tuple(tensor.shape),
+                returns_input=_same_numbers(record, number, known),
+            )
+            self.steps.append(step)
+
+
+class Operations:
+    """Notes what operations return, from the first with weights on; counted by name."""
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+        self._counts = Counter[str]()
+        self._weighted = set[int]()
+
+    def note(self, record: Record, number: int, tensor: Tensor) -> None:
+        """Called by the recorder."""
+        node = record.nodes[number]
+        self._counts[node.name] += 1
+        sources = [edge.source for edge in node.edges]
+        if node.name not in WITH_WEIGHTS and self._weighted.isdisjoint(sources):
+            return  # still the image itself, such as after normalising it
+        self._weighted.add(number)
+        step = Step(
+            name=node.name,
+            call=self._counts[node.name],
+            is_pool=record.nodes[moved_from(record.nodes, number)].name in POOLS,
+            has_children=False,
+            place=0,
+            node=number,
+            shape=tuple(tensor.shape),
+            returns_input=_same_numbers(record, number, sources),
+            operation=True,
+        )
+        self.steps.append(step)
+
+
+def unfused() -> contextlib.AbstractContextManager[None]:
+    """In this context, this thread's TorchScript fuses no operations, which would hide them."""
+    return torch.jit.optimized_execution(should_optimize=False)  # pyright: ignore[reportPrivateImportUsage]
+
+
+@contextlib.contextmanager
+def kept_operation(
+    images: Tensor, layer: str, calls: Collection[int], outputs: list[Any]
+) -> Generator[None]:
+    """In this context, the results of an operation on the masked images are kept.
+
+    Args:
+        images: the masked input of the pass.
+        layer: the name of the operation.
+        calls: which of its calls, from 1.
+        outputs: gets a list with the tensor for each of them, as for a call of a module.
+    """
+    counts = Counter[str]()
+
+    def keep(record: Record, number: int, tensor: Tensor) -> None:
+        name = record.nodes[number].name
+        counts[name] += 1
+        if name == layer:
+            wanted = counts[name] in calls
+            # Cloned at once: later operations may write into it.
+            outputs.append([tensor.clone()] if wanted else [])
+
+    with Recorder(images, keep), unfused():
+        yield
+
+
+def _is_pool(record: Record, node: int | None, module: nn.Module) -> bool:
+    """Whether a module is a pool, or ends with one."""
+    if re.search(r"pool(ing)?(\dd)?$", type(module).__name__, re.IGNORECASE):
+        return True
+    return node is not None and record.nodes[moved_from(record.nodes, node)].name in POOLS
+
+
+def _same_numbers(record: Record, node: int | None, inputs: Sequence[int]) -> bool:
+    if node is None:
+        return False
+    return moved_from(record.nodes, node) in {moved_from(record.nodes, i) for i in inputs}
+
+
+def nodes_of(recorder: Recorder, output: Any) -> tuple[int, ...]:
+    """The nodes of the tensors in an output that depend on the masked image."""
+    found = (recorder.node(tensor) for tensor in tensors_in(output))
+    return tuple(number for number in found if number is not None)
