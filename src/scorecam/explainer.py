@@ -290,7 +290,7 @@ def _explained(method: ScoreCAM, image: Photo | Inputs, target: TargetSpec) -> E
     """The explanation of a photo, a file of numbers, or inputs of the network."""
     stored: ReadInput | None = None
     if not (isinstance(image, Tensor) or is_several(image)):
-        stored = method.model.read(image)
+        stored = method.model.read(cast("Photo", image))
         image = stored.image
     images, model = fitted_image(method.model, image, target, run=method.layer is None)
     [bank] = make_banks(

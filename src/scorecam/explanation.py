@@ -228,10 +228,9 @@ class Explanation:
     def _drawn(self, scaled: Heatmap, legend: Legend | None, spacing: Spacing) -> Image.Image:
         if self.photo is not None and self.preprocess is not None and spacing is None:
             return photo_picture(self.photo, self.preprocess, scaled, legend)
-        known = self.spacing if len(self.bank.size) == 3 else None
-        return input_picture(
-            self.image, scaled, legend, view=self.bank.picture(), spacing=spacing or known
-        )
+        spacing = spacing or (self.spacing if len(self.bank.size) == 3 else None)
+        view = self.bank.picture()
+        return input_picture(self.image, scaled, legend, view=view, spacing=spacing)
 
     def _title(self) -> str:
         target = self.target

@@ -65,14 +65,15 @@ class Windows:
             placed, weight = values, values.new_ones(())
             for axis, whole in enumerate(grid):
                 cells = values.shape[axis + 2]
-                matrix = self._matrix(axis, start[axis], cells, whole, image[axis]).to(values)
+                sizes = {"cells": cells, "grid": whole, "image": image[axis]}
+                matrix = self._matrix(axis, start[axis], **sizes).to(values)
                 placed = (placed.movedim(axis + 2, -1) @ matrix.T).movedim(-1, axis + 2)
                 weight = weight[..., None] * matrix.sum(dim=1)
             total += placed
             weights += weight
         return total / weights
 
-    def _matrix(self, axis: int, start: int, cells: int, grid: int, image: int) -> Tensor:
+    def _matrix(self, axis: int, start: int, *, cells: int, grid: int, image: int) -> Tensor:
         """Weights that turn a window's cells into the image's along one axis, `G g` float64."""
         size = self.size[axis]
         centres = (torch.arange(grid, dtype=torch.float64) + 0.5) * (image / grid) - start

@@ -130,6 +130,29 @@ def did_not_run(layer: str) -> LayerError:
     )
 
 
+def check_hookable(layer: str, place: Place, calls: int) -> None:
+    """Refuse a layer that a gradient method cannot read.
+
+    Args:
+        calls: how often its module runs.
+
+    Raises:
+        LayerError: it is an operation, runs several times, or returns several tensors.
+    """
+    if place.operation:
+        raise LayerError(
+            f"The layer {quoted(layer)} is an operation of torch, and this method needs a module.",
+            likely="The network is TorchScript, or an exported program.",
+            do="Use methods without gradients: scorecam, rise, occlusion.",
+        )
+    if calls > 1 or place.tensor > 0:
+        raise LayerError(
+            f"The layer {quoted(layer)} runs several times or returns several tensors, and this "
+            "method needs a module that runs once and returns one.",
+            do="Choose another layer; scorecam, rise and occlusion have no such limit.",
+        )
+
+
 def _no_grid(tensor: Tensor, images: Images, layer: str) -> LayerError:
     return LayerError(
         f"The layer {quoted(layer)} has no grid: its output has the shape "

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from scorecam.backends.pytorch.activations import Watched
 from scorecam.backends.pytorch.inputs import Key
 from scorecam.backends.tracing.recording import tensors_in
-from scorecam.shapes import Images
+from scorecam.shapes import BatchedScores, Images
 
 
 def fixed_batch(module: nn.Module, masked: Key = 0) -> int | None:
@@ -43,7 +45,30 @@ def batch_remark(module: nn.Module) -> Iterator[str]:
         )
 
 
-def full_batches(images: Images, size: int) -> Iterator[tuple[Images, int]]:
+class Pass(Protocol):
+    """One pass of a network; see `TorchModel._pass`."""
+
+    def __call__(
+        self, images: Images, watched: Watched | None, /, *, record: bool
+    ) -> BatchedScores: ...
+
+
+def in_batches(
+    run: Pass, images: Images, size: int, *, watched: Watched | None, record: bool
+) -> BatchedScores:
+    """The scores of images, and the outputs of the watched layer, in batches of one size."""
+    scores: list[BatchedScores] = []
+    outputs: list[list[Any]] = []
+    for batch, count in _full_batches(images, size):
+        part = watched and replace(watched, outputs=[])
+        scores.append(run(batch, part, record=record and not scores)[:count])
+        outputs.append([_first_rows(call, count, size) for call in part.outputs] if part else [])
+    if watched is not None:
+        watched.outputs[:] = [_joined(calls) for calls in zip(*outputs, strict=True)]
+    return torch.cat(scores)
+
+
+def _full_batches(images: Images, size: int) -> Iterator[tuple[Images, int]]:
     """The images in batches of one size, and how many of each batch count.
 
     The last image is repeated to fill the last batch.
@@ -53,7 +78,7 @@ def full_batches(images: Images, size: int) -> Iterator[tuple[Images, int]]:
         yield torch.cat([part, part[-1:].expand(missing, *part.shape[1:])]), len(part)
 
 
-def first_rows(output: Any, count: int, size: int) -> Any:
+def _first_rows(output: Any, count: int, size: int) -> Any:
     """What a layer returned for the first images of a batch: its tensors, or anything else."""
     if not isinstance(output, list):
         return output
@@ -61,7 +86,7 @@ def first_rows(output: Any, count: int, size: int) -> Any:
     return [t[: len(t) * count // size] if t.ndim else t for t in tensors_in(output)]
 
 
-def joined(outputs: Sequence[Any]) -> Any:
+def _joined(outputs: Sequence[Any]) -> Any:
     """What a layer returned for several batches, as for one."""
     first = outputs[0]
     if not isinstance(first, list):

@@ -7,7 +7,7 @@ import re
 
 from torch import nn
 
-from scorecam.errors import ModelError, ScorecamError
+from scorecam.errors import ModelError, ScorecamError, SettingError
 from scorecam.shapes import Images
 
 LONGEST_QUOTE = 250
@@ -67,9 +67,14 @@ GENERAL = (
 """The cause and the advice if nothing else is known."""
 
 
-def wrong_axes(error: ScorecamError) -> bool:
-    """Whether a layer failed because its input has another number of axes."""
-    return bool(re.search(r"[Ee]xpected [^.]*\b[1-5]D\b", error.what))
+def own_fault(error: ScorecamError, *, more_axes: bool) -> bool:
+    """Whether the user's code failed for another reason than the number of axes.
+
+    Args:
+        more_axes: whether the input has more axes than usual.
+    """
+    wrong_axes = re.search(r"[Ee]xpected [^.]*\b[1-5]D\b", error.what) is not None
+    return isinstance(error, SettingError) or (more_axes and not wrong_axes)
 
 
 def _wrong_arguments(text: str, module: nn.Module) -> tuple[str, str] | None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
 
 from scorecam.backends.tracing.mode import QuietMode
 from scorecam.backends.tracing.operations import REARRANGES
+from scorecam.errors import ModelError
+from scorecam.shapes import BatchedScores
 
 STEPS = {
     "softmax": "softmax",
@@ -17,6 +20,16 @@ STEPS = {
     "hardsigmoid": "sigmoid",
 }
 """Operations of torch that return probabilities."""
+
+
+def last_step(score: Callable[[], BatchedScores]) -> tuple[BatchedScores, str]:
+    """The scores of a pass, and its last step; see `Model.last_step`."""
+    try:
+        with LastStepWatcher() as watch:
+            scores = score()
+    except ModelError:  # some networks cannot run while their operations are watched
+        return score(), ""
+    return scores, watch.step(scores)
 
 
 class LastStepWatcher(QuietMode):

@@ -17,6 +17,7 @@ from scorecam.backends.pytorch.activations import (
     Given,
     GivenLayout,
     Watched,
+    check_hookable,
     did_not_run,
     maps_in,
     name_of,
@@ -24,12 +25,12 @@ from scorecam.backends.pytorch.activations import (
 from scorecam.backends.pytorch.belonging import calls_for
 from scorecam.backends.pytorch.cache import NetworkCache, TraceKey
 from scorecam.backends.pytorch.derived import unseen
-from scorecam.backends.pytorch.fixed_batch import first_rows, fixed_batch, full_batches, joined
+from scorecam.backends.pytorch.fixed_batch import fixed_batch, in_batches
 from scorecam.backends.pytorch.forms import Form, channels_first, channels_last, form_of
-from scorecam.backends.pytorch.hints import wrong_axes
+from scorecam.backends.pytorch.hints import own_fault
 from scorecam.backends.pytorch.image_axes import image_axes
 from scorecam.backends.pytorch.inputs import Call, may_belong, one_by_one, split_inputs
-from scorecam.backends.pytorch.last_step import LastStepWatcher
+from scorecam.backends.pytorch.last_step import last_step
 from scorecam.backends.pytorch.prepared import PreparedNetwork, Readable
 from scorecam.backends.pytorch.running import Runner
 from scorecam.backends.pytorch.structure import Key
@@ -37,15 +38,12 @@ from scorecam.backends.pytorch.trace import Place, Trace, build, recorded
 from scorecam.backends.pytorch.views import Views
 from scorecam.backends.runtimes import choice
 from scorecam.backends.runtimes.known import EAGER
-from scorecam.base.wording import quoted
 from scorecam.cam import Head
 from scorecam.errors import (
-    LayerError,
     ModelError,
     ScorecamError,
     SettingError,
     TargetError,
-    did_you_mean,
 )
 from scorecam.images.preprocessing import Preprocessing
 from scorecam.images.reading import AS_STATED, Reading
@@ -162,14 +160,10 @@ class TorchModel(WhiteBox):
                 return inputs, self.with_form(channels_first(inputs.shape))
         if failure is not None and fits and self.preprocess is not None:
             return usual, self._with_channels_last(usual, failure)
-        if failure is not None and (fits or self._own_fault(failure, usual)):
+        more = usual.ndim > self.axes + 2
+        if failure is not None and (fits or own_fault(failure, more_axes=more)):
             raise failure
         return usual, self
-
-    def _own_fault(self, failure: ScorecamError, x: Tensor) -> bool:
-        """Whether the user's code failed for another reason than the number of axes."""
-        more = x.ndim > self.axes + 2 and not wrong_axes(failure)
-        return more or isinstance(failure, SettingError)
 
     def _with_channels_last(self, images: Images, failure: ScorecamError) -> Self:
         """The model that takes photos `b h w c`: preprocessing gives the colours first."""
@@ -288,19 +282,7 @@ class TorchModel(WhiteBox):
     ) -> tuple[str, Callable[[Tensor], BatchedActivations]]:
         trace = self._trace(images)
         place = self._place(images, layer, trace)
-        if place.operation:
-            raise LayerError(
-                f"The layer {quoted(layer)} is an operation of torch, and this method needs a "
-                "module.",
-                likely="The network is TorchScript, or an exported program.",
-                do="Use methods without gradients: scorecam, rise, occlusion.",
-            )
-        if trace.calls[place.name] > 1 or place.tensor > 0:
-            raise LayerError(
-                f"The layer {quoted(layer)} runs several times or returns several tensors, and "
-                "this method needs a module that runs once and returns one.",
-                do="Choose another layer; scorecam, rise and occlusion have no such limit.",
-            )
+        check_hookable(layer, place, trace.calls[place.name])
         given = Given(self.layout, self.reshape)
 
         def maps(output: Tensor) -> BatchedActivations:
@@ -323,7 +305,7 @@ class TorchModel(WhiteBox):
         """
         size = fixed_batch(self.module, self.call.masked)
         if size is not None and size != len(images):
-            return self._in_batches(images, size, watched, record=record)
+            return in_batches(self._pass, images, size, watched=watched, record=record)
         traces: list[Trace] = []
 
         def score(network: nn.Module, inputs: Tensor) -> BatchedScores:
@@ -354,27 +336,8 @@ class TorchModel(WhiteBox):
                 self.cache.keep_trace(self._trace_key(images), build(self.module), trace)
         return scores.detach().clone()  # outside inference mode: an ordinary tensor
 
-    def _in_batches(
-        self, images: Images, size: int, watched: Watched | None, *, record: bool
-    ) -> BatchedScores:
-        """As `_pass`, for a program that accepts one batch size only."""
-        scores: list[BatchedScores] = []
-        outputs: list[list[Any]] = []
-        for batch, count in full_batches(images, size):
-            part = watched and replace(watched, outputs=[])
-            scores.append(self._pass(batch, part, record=record and not scores)[:count])
-            outputs.append([first_rows(call, count, size) for call in part.outputs] if part else [])
-        if watched is not None:
-            watched.outputs[:] = [joined(calls) for calls in zip(*outputs, strict=True)]
-        return torch.cat(scores)
-
     def last_step(self, images: Images) -> tuple[BatchedScores, str]:
-        try:
-            with LastStepWatcher() as watch:
-                scores = self.scores(images)
-        except ModelError:  # some networks cannot run while their operations are watched
-            return self.scores(images), ""
-        return scores, watch.step(scores)
+        return last_step(lambda: self.scores(images))
 
     def memory_format(self, images: Images) -> torch.memory_format:
         """The memory layout that suits the network: channels last for convolutions."""
@@ -426,14 +389,7 @@ class TorchModel(WhiteBox):
         return runner.run(images[:1], find_stages, check=True)
 
     def randomised(self, stages: Sequence[str], images: Images, seed: int) -> TorchModel:
-        known = self.stages(images)
-        for stage in stages:
-            if stage not in known:
-                raise LayerError(
-                    f"The network has no stage {quoted(stage)}.",
-                    likely=did_you_mean(stage, known),
-                    do=f"It has {', '.join(known)}.",
-                )
+        randomise.check_stages(stages, self.stages(images))
         with exclusively(self.module):
             network = randomise.randomised(self.module, stages, seed)
         cache = replace(self.cache, views=Views())

@@ -16,7 +16,7 @@ from scorecam.backends.copies import copied
 from scorecam.backends.pytorch import computed_weights
 from scorecam.base.seeding import SeededDraws
 from scorecam.base.wording import quoted, reason
-from scorecam.errors import ModelError
+from scorecam.errors import LayerError, ModelError, did_you_mean
 
 SEED_OFFSET = 0x5A17
 """Added to seeds, so that a network that was made from seed 0 gets other weights from seed 0."""
@@ -98,6 +98,21 @@ def stages(
     ran = list(dict.fromkeys(order))
     idle = [name for name in leaves if name not in set(ran)]
     return list(dict.fromkeys(stage_of(module, name) for name in [*reversed(ran), *idle]))
+
+
+def check_stages(stages: Sequence[str], known: Sequence[str]) -> None:
+    """Refuse stages that the network does not have.
+
+    Raises:
+        LayerError: there is no such stage.
+    """
+    for stage in stages:
+        if stage not in known:
+            raise LayerError(
+                f"The network has no stage {quoted(stage)}.",
+                likely=did_you_mean(stage, known),
+                do=f"It has {', '.join(known)}.",
+            )
 
 
 def randomised(module: nn.Module, chosen: Sequence[str], seed: int) -> nn.Module:
