@@ -21,7 +21,7 @@ from scorecam.cam import Masking, Variant
 from scorecam.errors import SettingError, TargetError
 from scorecam.explanation import Explanation
 from scorecam.images.preprocessing import Preprocessing
-from scorecam.images.reading import ReadInput
+from scorecam.images.reading import ReadInput, read_several
 from scorecam.io.arguments import function, tensor
 from scorecam.model.batches import BatchSize
 from scorecam.model.inputs import (
@@ -235,7 +235,9 @@ def explain(
         model: from `open_model`, or a `torch.nn.Module`.
         image: a file, a PIL image or an array (`h w 3` uint8, or float in [0, 1]), to which the
             model's preprocessing is applied; or a tensor, `c *i` or `1 c *i`, already preprocessed;
-            or several inputs, by name or in order, with a batch of one.
+            or several inputs, by name or in order, with a batch of one. A file of numbers (.npy,
+            .npz, .safetensors, NIfTI, DICOM) is used as it is stored if the model has no
+            preprocessing; one of several arrays holds several inputs.
         target: an index, a class name, a function of the model's output that returns one number
             per image, or None for the prediction.
         layer: its name, or the module; None for the default (see `layers`).
@@ -289,6 +291,7 @@ def explain(
 def _explained(method: ScoreCAM, image: Photo | Inputs, target: TargetSpec) -> Explanation:
     """The explanation of a photo, a file of numbers, or inputs of the network."""
     stored: ReadInput | None = None
+    image = read_several(image) or image
     if not (isinstance(image, Tensor) or is_several(image)):
         stored = method.model.read(cast("Photo", image))
         image = stored.image

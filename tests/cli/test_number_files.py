@@ -84,6 +84,87 @@ def test_a_folder_of_arrays_is_a_data_set() -> None:
     assert len(list(Path("run/items").rglob("*.json"))) == 3
 
 
+def test_an_archive_of_several_arrays_holds_several_inputs() -> None:
+    rgb, depth = values(1, 3, 16, 16), values(1, 1, 16, 16, seed=1)
+    np.savez("both.npz", rgb=rgb, depth=depth)
+    np.savez("in_order.npz", rgb, depth)
+    model = ("--model", "toy_models:two_streams", "--runtime", "eager")
+
+    by_name = scorecam("explain", "both.npz", *model, "--masked-input", "rgb", "--json")
+    in_order = scorecam("explain", "in_order.npz", *model, "--masked-input", "0", "--json")
+    other = scorecam(
+        "explain", "both.npz", *model, "--masked-input", "depth", "--out", "o", "--json"
+    )
+
+    assert by_name.code == in_order.code == other.code == 0, by_name
+    assert by_name.items[0]["score"] == pytest.approx(in_order.items[0]["score"])
+    assert by_name.items[0]["layer"] == "rgb"
+    assert other.items[0]["layer"] == "depth"
+
+
+def test_output_names_the_scores_of_a_dict() -> None:
+    np.save("x.npy", values(3, 16, 16))
+    model = ("--model", "toy_models:two_answers", "--runtime", "eager")
+
+    named = scorecam("explain", "x.npy", *model, "--output", "second", "--json")
+    unnamed = scorecam("explain", "x.npy", *model, "--out", "o")
+
+    assert named.code == 0, named
+    assert unnamed.code == 2
+    assert "--output" in unnamed.err
+
+
+def test_windows_of_a_larger_picture_are_explained_as_one() -> None:
+    np.save("x.npy", values(3, 40, 56))
+
+    answer = scorecam("explain", "x.npy", *MODEL, "--windows", "16", "--json")
+
+    assert answer.code == 0, answer
+    assert "in windows of 16×16" in answer.items[0]["model"]
+    assert package.ScoreBank.load("out/x.safetensors").size == (40, 56)
+
+
+@pytest.mark.needs("tiff")
+def test_a_tiff_of_five_bands_keeps_its_corner() -> None:
+    import tifffile
+
+    stored = np.zeros((5, 60, 100), np.uint16)
+    stored[:, 45:, 75:] = 4000
+    tifffile.imwrite("five.tif", stored, photometric="minisblack", planarconfig="separate")
+    flat = {**FLAT, "size": [30, 50], "mean": [0] * 5, "std": [1] * 5}
+    Path("p.json").write_text(json.dumps(flat), "utf-8")
+
+    answer = scorecam(
+        "explain", "five.tif", "--model", "toy_models:brightness_of_five", "--preprocess", "p.json",
+        "--window", "0,4000", "--head", "value", "--runtime", "eager", "--variant", "official",
+    )  # fmt: skip
+
+    assert answer.code == 0, answer
+    heatmap = package.ScoreBank.load("out/five.safetensors").heatmap(0, "official")
+    assert heatmap[22:, 37:].sum() > 0.98 * heatmap.sum()
+
+
+@pytest.mark.needs("medical")
+def test_a_nifti_volume_keeps_its_corner_and_its_spacing() -> None:
+    import nibabel
+
+    stored = np.zeros((10, 12, 14), np.float32)
+    stored[:3, 8:, 10:] = 1
+    affine = np.diag([-2.0, 1.0, 1.0, 1.0])
+    nibabel.save(nibabel.Nifti1Image(stored, affine), "head.nii.gz")
+
+    answer = scorecam(
+        "explain", "head.nii.gz", "--model", "toy_models:brightness_of_volume", "--head", "value",
+        "--runtime", "eager", "--variant", "official",
+    )  # fmt: skip
+
+    assert answer.code == 0, answer
+    heatmap = package.ScoreBank.load("out/head.safetensors").heatmap(0, "official")
+    assert heatmap.shape == (10, 12, 14)
+    assert heatmap[:4, 7:, 9:].sum() > 0.98 * heatmap.sum()
+    assert len(list(Path("out").glob("head.*.png"))) == 1
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -172,3 +172,56 @@ def waits_on_white() -> nn.Module:
         return output
 
     return Altered(tiny(), wait)
+
+
+# ── networks of other inputs ─────────────────────────────────────────────────────────────────────
+
+
+class TwoStreams(nn.Module):
+    """A convolution for each of two inputs, and a head on both."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rgb = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU())
+        self.depth = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU())
+        self.head = nn.Linear(8, CLASSES)
+
+    def forward(self, rgb: Tensor, depth: Tensor) -> Tensor:
+        streams = self.rgb(rgb).mean((2, 3)), self.depth(depth).mean((2, 3))
+        return self.head(torch.cat(streams, 1))
+
+
+def two_streams() -> nn.Module:
+    """A network of two inputs, by name or in order."""
+    torch.manual_seed(0)
+    return TwoStreams().eval()
+
+
+def two_answers() -> nn.Module:
+    """A network that returns two matrices in a dict."""
+    return Altered(tiny(), lambda _images, scores: {"first": -scores, "second": scores})
+
+
+def _brightness(convolution: nn.Module, pool: nn.Module) -> nn.Module:
+    """A network whose score is the mean of its input."""
+    nn.init.ones_(next(convolution.parameters()))
+    return nn.Sequential(convolution, nn.ReLU(), pool, nn.Flatten(), _sum()).eval()
+
+
+def _sum() -> nn.Linear:
+    """The sum of two numbers."""
+    linear = nn.Linear(2, 1, bias=False)
+    nn.init.ones_(linear.weight)
+    return linear
+
+
+def brightness_of_five() -> nn.Module:
+    """The mean of five bands."""
+    torch.manual_seed(0)
+    return _brightness(nn.Conv2d(5, 2, 1, bias=False), nn.AdaptiveAvgPool2d(1))
+
+
+def brightness_of_volume() -> nn.Module:
+    """The mean of a volume."""
+    torch.manual_seed(0)
+    return _brightness(nn.Conv3d(1, 2, 1, bias=False), nn.AdaptiveAvgPool3d(1))

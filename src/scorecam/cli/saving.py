@@ -42,7 +42,7 @@ class OutputFolder:
         Raises:
             OutputError: files with that stem exist.
         """
-        own = Path(image).stem or "image"
+        own = Path(image).stem.removesuffix(".nii") or "image"  # of .nii.gz
         stem, number = own, 1
         while stem in self._stems:
             number += 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy.typing as npt
 from PIL import Image
@@ -20,7 +20,7 @@ from scorecam.errors import PhotoError, SettingError
 from scorecam.images import photo as photos
 from scorecam.images.arrays.array_file import ArrayFile
 from scorecam.images.arrays.bands import select_bands
-from scorecam.images.arrays.opening import is_array_file, read_array
+from scorecam.images.arrays.opening import is_array_file, read_array, read_inputs
 from scorecam.images.arrays.window import check_window, windowed
 from scorecam.images.full_size import FullSize
 from scorecam.images.pixels import rgb_picture
@@ -127,6 +127,22 @@ def read_input(
     stored = photos.read(source)
     remarks = *stored.remarks, *preprocess.remarks(stored.image.size)
     return ReadInput(preprocess(stored.image), stored.image, remarks)
+
+
+def read_several(source: Any) -> dict[str, Tensor] | list[Tensor] | None:
+    """The inputs of a network in a file of several arrays, by name; None for anything else.
+
+    Arrays that `numpy.savez` has numbered, arr_0 and so on, are in order.
+
+    Raises:
+        PhotoError: the file cannot be read.
+    """
+    if not (isinstance(source, str | os.PathLike) and is_array_file(source)):
+        return None
+    inputs = read_inputs(cast("str | os.PathLike[str]", source))
+    if inputs is None or sorted(inputs) != sorted(f"arr_{place}" for place in range(len(inputs))):
+        return inputs
+    return [inputs[f"arr_{place}"] for place in range(len(inputs))]
 
 
 def _from_array(file: ArrayFile, preprocess: Preprocessing | None, reading: Reading) -> ReadInput:

@@ -18,9 +18,8 @@ from scorecam.errors import ScorecamError, TargetError, did_you_mean
 from scorecam.shapes import BatchedScores
 
 SAY_WHICH = (
-    "In Python, say which part they are with scorecam.open_model(net, output=...): an index, a "
-    "name or a function of the output. On the command line, let the model's factory return a "
-    "module that gives the scores alone."
+    "Say which part they are: scorecam.open_model(net, output=...) takes an index, a name or a "
+    "function of the output; --output takes an index or a name."
 )
 """The advice in errors if the scores cannot be found."""
 

@@ -56,8 +56,9 @@ def fitted_image(
         model = with_target(model, target)
     else:
         check_target(model, target)  # before the model may run
-    find = one_of_several if is_several(image) else one_image
-    return find(image, model, run=run)
+    if is_several(image):
+        return one_of_several(image, model, run=run)
+    return one_image(image, model, run=run)
 
 
 def make_banks(

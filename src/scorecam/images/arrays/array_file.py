@@ -28,6 +28,7 @@ class ArrayFile:
         values: the numbers.
         name: of the file, with the key of the array in it.
         has_channels: whether the first axis holds the channels.
+        whole: whether they are stored as whole numbers.
         levels: the values of black and white, where the file states them.
         spacing: millimetres from one value to the next, for each spatial axis.
         affine: of a NIfTI file: 4 × 4, from voxels `i j k` to millimetres to the right, to the
@@ -40,6 +41,7 @@ class ArrayFile:
     values: Tensor
     name: str
     has_channels: bool = True
+    whole: bool = False
     levels: tuple[float, float] | None = None
     spacing: tuple[float, ...] | None = None
     affine: npt.NDArray[Any] | None = None

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from torch import Tensor
+
 from scorecam.base.wording import quoted
 from scorecam.errors import PhotoError, ScorecamError
 from scorecam.images.arrays.array_file import ArrayFile
@@ -15,6 +17,7 @@ from scorecam.images.arrays.checks import LARGEST
 from scorecam.images.arrays.formats import dicom, nifti, npy, npz, tensors, tiff
 from scorecam.images.arrays.formats.format import Format
 from scorecam.images.file_types import HEAD, PHOTO_BEGINNINGS
+from scorecam.images.memory import SETTING, amount, memory_limit
 from scorecam.io.arguments import path as checked_path
 from scorecam.io.reading import Kind, read_start
 
@@ -24,8 +27,8 @@ _DICOM: Final = Format("DICOM", (".dcm",), dicom.begins, dicom.read)
 
 FORMATS: Final = (
     Format("NumPy array", (".npy",), npy.begins, npy.read),
-    Format("NumPy archive", (".npz",), npz.begins, npz.read),
-    Format("safetensors", (".safetensors",), tensors.begins, tensors.read),
+    Format("NumPy archive", (".npz",), npz.begins, npz.read, names=npz.names),
+    Format("safetensors", (".safetensors",), tensors.begins, tensors.read, names=tensors.names),
     _DICOM,  # before TIFF: some scanners begin their files as a TIFF file does, too
     Format("TIFF", (".tif", ".tiff"), tiff.begins, tiff.read, only_here=tiff.only_here),
     Format("NIfTI", (".nii", ".nii.gz"), nifti.begins, nifti.read),
@@ -85,6 +88,32 @@ def read_array(
         )
     file = found.read(path, own_key if key is None else key)
     return file if bands is None else select_bands(file, bands)
+
+
+def read_inputs(source: Source) -> dict[str, Tensor] | None:
+    """Every array of a file that holds several, by name; None for one array, or with a key.
+
+    They are the inputs of a network that takes several. Floating-point numbers become float32, and
+    whole numbers int64.
+
+    Raises:
+        PhotoError: as for `read_array`.
+    """
+    path, key = split_key(source)
+    found = None if key is not None else _format(path)
+    names = [] if found is None else found.names(path)
+    if found is None or len(names) < 2:
+        return None
+    inputs: dict[str, Tensor] = {}
+    for name in names:
+        file = found.read(path, name)
+        inputs[name] = file.values.long() if file.whole else file.values
+        if sum(values.nbytes for values in inputs.values()) > memory_limit():
+            raise PhotoError(
+                f"The arrays in {path.name} take more than {amount(memory_limit())} of memory.",
+                do=f"Save only the inputs of the network, or set {SETTING}.",
+            )
+    return inputs
 
 
 def split_key(source: Source) -> tuple[Path, str | None]:

@@ -18,6 +18,11 @@ def always(_: Path) -> bool:
     return True
 
 
+def single(_: Path) -> list[str]:
+    """For formats whose arrays have no names."""
+    return []
+
+
 @dataclass(frozen=True)
 class Format:
     """A format of files of numbers.
@@ -28,6 +33,7 @@ class Format:
         begins: whether a file has the format, by its first bytes.
         read: the numbers in a file, and those with a key if there are several.
         only_here: whether a file of the format cannot be read as a photo without a loss.
+        names: of the arrays in a file.
     """
 
     name: str
@@ -35,6 +41,7 @@ class Format:
     begins: Callable[[bytes], bool]
     read: Callable[[Path, str | None], ArrayFile]
     only_here: Callable[[Path], bool] = always
+    names: Callable[[Path], list[str]] = single
 
     def has_suffix(self, name: str) -> bool:
         """Whether a file name ends as those of the format do."""

@@ -53,6 +53,7 @@ def as_stored(array: npt.NDArray[Any], name: str) -> ArrayFile:
         values,
         name,
         has_channels=False,
+        whole=array.dtype.kind in "ui",
         levels=checks.states_levels(array.dtype),
         remarks=remarks,
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import zipfile
+from collections.abc import Generator
 from pathlib import Path
 from typing import Final
 
@@ -38,6 +40,27 @@ def read(path: Path, key: str | None) -> ArrayFile:
         PhotoError: it cannot be read, is damaged, does not hold real numbers, or holds several
             arrays and there is no key.
     """
+    with _opened(path) as archive:
+        return _read(archive, path.name, key)
+
+
+def names(path: Path) -> list[str]:
+    """The names of the arrays in an archive.
+
+    Raises:
+        PhotoError: it cannot be read, or is damaged.
+    """
+    with _opened(path) as archive:
+        return list(_members(archive))
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Generator[zipfile.ZipFile]:
+    """The archive, with a limit on what is read; errors while it is open mean that it is damaged.
+
+    Raises:
+        PhotoError: it cannot be read, or is damaged.
+    """
     name = path.name
     excess = PhotoError(
         f"{name} has a table of contents that is too large for arrays.",
@@ -49,7 +72,7 @@ def read(path: Path, key: str | None) -> ArrayFile:
         try:
             with zipfile.ZipFile(limited) as archive:  # type: ignore[arg-type]
                 limited.allow(checks.LARGEST)
-                return _read(archive, name, key)
+                yield archive
         except PhotoError:
             raise
         except Exception as error:  # zipfile and zlib raise many kinds for damaged archives
@@ -60,12 +83,16 @@ def read(path: Path, key: str | None) -> ArrayFile:
             ) from error
 
 
-def _read(archive: zipfile.ZipFile, name: str, key: str | None) -> ArrayFile:
-    members = {
+def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    return {
         info.filename.removesuffix(_SUFFIX): info
         for info in archive.infolist()
         if info.filename.endswith(_SUFFIX)
     }
+
+
+def _read(archive: zipfile.ZipFile, name: str, key: str | None) -> ArrayFile:
+    members = _members(archive)
     array_name = chosen(list(members), key, name)
     info = members[array_name]
     label = name if len(members) == 1 else f"{name}:{array_name}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,10 +36,36 @@ def read(path: Path, key: str | None) -> ArrayFile:
         PhotoError: it cannot be read, is damaged, is a score bank, does not hold real numbers, or
             holds several tensors and there is no key.
     """
+    with _opened(path) as file:
+        return _read(file, path.name, key)
+
+
+def names(path: Path) -> list[str]:
+    """The names of the tensors in a file.
+
+    Raises:
+        PhotoError: it cannot be read, is damaged, or is a score bank.
+    """
+    with _opened(path) as file:
+        return list(file.keys())
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Generator[Any]:
+    """The file; errors while it is open mean that it is damaged.
+
+    Raises:
+        PhotoError: it cannot be read, is damaged, or is a score bank.
+    """
     check_file(path, _KIND)
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            return _read(file, path.name, key)
+            if _BANK in (file.metadata() or {}):
+                raise PhotoError(
+                    f"{path.name} is a score bank, not the input of a network.",
+                    do="Show it with `scorecam show`.",
+                )
+            yield file
     except PhotoError:
         raise
     except Exception as error:  # the library raises many kinds for damaged files
@@ -49,15 +77,10 @@ def read(path: Path, key: str | None) -> ArrayFile:
 
 
 def _read(file: Any, name: str, key: str | None) -> ArrayFile:
-    if _BANK in (file.metadata() or {}):
-        raise PhotoError(
-            f"{name} is a score bank, not the input of a network.",
-            do="Show it with `scorecam show`.",
-        )
     weights = "They are the weights of a network; give those as --weights."
-    names = list(file.keys())
-    tensor_name = chosen(names, key, name, likely=weights)
-    label = name if len(names) == 1 else f"{name}:{tensor_name}"
+    names_in = list(file.keys())
+    tensor_name = chosen(names_in, key, name, likely=weights)
+    label = name if len(names_in) == 1 else f"{name}:{tensor_name}"
     part = file.get_slice(tensor_name)
     bits = re.search(r"\d+", part.get_dtype())
     checks.check_size(part.get_shape(), int(bits[0]) / 8 if bits else 8, label)
