@@ -21,7 +21,7 @@ from scorecam.cam import Masking, Variant
 from scorecam.errors import SettingError, TargetError
 from scorecam.explanation import Explanation
 from scorecam.images.preprocessing import Preprocessing
-from scorecam.images.reading import ReadInput, read_several
+from scorecam.images.reading import ReadInput
 from scorecam.io.arguments import function, tensor
 from scorecam.model.batches import BatchSize
 from scorecam.model.inputs import (
@@ -291,7 +291,10 @@ def explain(
 def _explained(method: ScoreCAM, image: Photo | Inputs, target: TargetSpec) -> Explanation:
     """The explanation of a photo, a file of numbers, or inputs of the network."""
     stored: ReadInput | None = None
-    image = read_several(image) or image
+    if isinstance(image, str | os.PathLike):
+        from scorecam.images.number_files import read_several  # not before a file is read
+
+        image = read_several(image) or image
     if not (isinstance(image, Tensor) or is_several(image)):
         stored = method.model.read(cast("Photo", image))
         image = stored.image

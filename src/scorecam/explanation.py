@@ -21,8 +21,6 @@ from scorecam.base.wording import excerpt, quoted, summary
 from scorecam.cam import VARIANTS, Masking, Variant
 from scorecam.errors import PhotoError, SettingError
 from scorecam.images.legend import Legend
-from scorecam.images.overlay import side_by_side
-from scorecam.images.pictures import Spacing, input_picture, photo_picture
 from scorecam.images.preprocessing import Preprocessing
 from scorecam.io.arguments import instance, tensor
 from scorecam.io.arguments import path as as_path
@@ -32,6 +30,7 @@ from scorecam.model.target import Target, in_short
 from scorecam.shapes import Heatmap
 
 if TYPE_CHECKING:
+    from scorecam.images.pictures import Spacing
     from scorecam.page import Channel, Drawing, Page, Picture, Shown
 
 PAGE_CLASSES, PAGE_CHANNELS = 5, 8
@@ -186,6 +185,8 @@ class Explanation:
         Raises:
             PhotoError: the image has more than three axes.
         """
+        from scorecam.images import overlay
+
         columns = COUNT.check("columns", columns)
         do = "Give a dict from a method's name to its heatmap."
         for name, heatmap in instance("maps", maps, Mapping, do).items():
@@ -199,7 +200,7 @@ class Explanation:
         cells = [(self._title(), self._drawn(nothing, None, None))]
         for name, heatmap in maps.items():
             cells.append((str(name), self._drawn(cam.scaled(heatmap), None, None)))
-        return side_by_side(cells, columns)
+        return overlay.side_by_side(cells, columns)
 
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
         """One self-contained HTML page of this explanation, also written to `path` if given.
@@ -207,10 +208,7 @@ class Explanation:
         It shows the target and the largest other classes (5 in all) in every variant, the contrast
         with the largest other class, the 8 channels with the largest weights, and the warnings. Of
         an input that is not two-dimensional, it shows these classes' overlays and the warnings.
-        Everything is read from the bank; no model runs.
-
-        Returns:
-            The HTML document. It makes no requests.
+        The page makes no requests.
 
         Raises:
             PhotoError: the image has more than three axes.
@@ -226,11 +224,13 @@ class Explanation:
         return text
 
     def _drawn(self, scaled: Heatmap, legend: Legend | None, spacing: Spacing) -> Image.Image:
+        from scorecam.images import pictures
+
         if self.photo is not None and self.preprocess is not None and spacing is None:
-            return photo_picture(self.photo, self.preprocess, scaled, legend)
+            return pictures.photo_picture(self.photo, self.preprocess, scaled, legend)
         spacing = spacing or (self.spacing if len(self.bank.size) == 3 else None)
         view = self.bank.picture()
-        return input_picture(self.image, scaled, legend, view=view, spacing=spacing)
+        return pictures.input_picture(self.image, scaled, legend, view=view, spacing=spacing)
 
     def _title(self) -> str:
         target = self.target

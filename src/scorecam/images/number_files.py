@@ -1,0 +1,117 @@
+"""A model's input from a file of numbers, and a network's several inputs from one."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, cast
+
+from PIL import Image
+from torch import Tensor
+
+from scorecam.errors import PhotoError
+from scorecam.images.arrays.array_file import ArrayFile
+from scorecam.images.arrays.bands import select_bands
+from scorecam.images.arrays.opening import is_array_file, read_array, read_inputs
+from scorecam.images.arrays.window import windowed
+from scorecam.images.full_size import FullSize
+from scorecam.images.pixels import rgb_picture
+from scorecam.images.preprocess import Preprocess
+from scorecam.images.preprocessing import Preprocessing
+from scorecam.images.reading import Reading, ReadInput
+
+__all__ = ["is_array_file", "read", "read_several"]
+
+
+def read_several(source: Any) -> dict[str, Tensor] | list[Tensor] | None:
+    """The inputs of a network in a file of several arrays, by name; None for anything else.
+
+    Arrays that `numpy.savez` has numbered, arr_0 and so on, are in order.
+
+    Raises:
+        PhotoError: the file cannot be read.
+    """
+    if not (isinstance(source, str | os.PathLike) and is_array_file(source)):
+        return None
+    inputs = read_inputs(cast("str | os.PathLike[str]", source))
+    if inputs is None or sorted(inputs) != sorted(f"arr_{place}" for place in range(len(inputs))):
+        return inputs
+    return [inputs[f"arr_{place}"] for place in range(len(inputs))]
+
+
+def read(
+    source: str | os.PathLike[str], preprocess: Preprocessing | None, reading: Reading
+) -> ReadInput:
+    """The model's input from a file of numbers; see `read_input`."""
+    file = read_array(source)
+    chosen = file if reading.bands is None else select_bands(file, reading.bands)
+    if preprocess is None:
+        scaled = chosen if reading.window is None else windowed(chosen, reading.window)
+        return ReadInput(scaled.values, None, scaled.remarks, scaled.spacing)
+    values = chosen.values if chosen.values.ndim > 2 else chosen.values[None]
+    if values.ndim != 3:
+        raise PhotoError(
+            f"{file.name} has the shape {tuple(file.values.shape)}, which is not a picture.",
+            likely="It is a volume or a series, and the model's preprocessing is for photos.",
+            do="Open the model without preprocess= to use the numbers as they are stored.",
+        )
+    scaled = windowed(chosen, _window(chosen, reading))
+    values = scaled.values if scaled.values.ndim > 2 else scaled.values[None]
+    picture, remarks = _picture(values, file.name)
+    if isinstance(preprocess, Preprocess | FullSize):
+        image = preprocess.of_bands(_with_colours(values, len(preprocess.mean), file.name))
+    elif len(values) in (1, 3):
+        image = preprocess(picture)
+    else:
+        raise PhotoError(
+            f"{file.name} has {len(values)} bands, and the transform takes photos of 1 or 3.",
+            do="Choose bands: open_model(..., bands=(4, 3, 2)) (--bands 4,3,2).",
+        )
+    remarks = *scaled.remarks, *remarks, *preprocess.remarks(picture.size)
+    return ReadInput(image, picture, remarks)
+
+
+def _window(file: ArrayFile, reading: Reading) -> tuple[float, float]:
+    """The values that become black and white.
+
+    Raises:
+        PhotoError: they are not known.
+    """
+    known = reading.window or file.levels
+    if known is not None:
+        return known
+    low, high = (float(value) for value in file.values.aminmax())
+    if low >= 0 and high <= 1:
+        return 0.0, 1.0
+    raise PhotoError(
+        f"It is not known which values of {file.name} are black and white.",
+        likely=f"Its values run from {low:.6g} to {high:.6g}.",
+        do=f"Give them: open_model(..., window=({low:.6g}, {high:.6g})) "
+        f"(--window {low:.6g},{high:.6g}).",
+    )
+
+
+def _with_colours(values: Tensor, colours: int, name: str) -> Tensor:
+    """Bands as the model's colours: a single band serves for all of them.
+
+    Raises:
+        PhotoError: there is another number of bands.
+    """
+    if len(values) == colours:
+        return values
+    if len(values) == 1:
+        return values.expand(colours, *values.shape[1:])
+    do = ",".join(str(band) for band in range(1, colours + 1))
+    raise PhotoError(
+        f"{name} has {len(values)} bands, and the model takes {colours}.",
+        do=f"Choose bands, for example open_model(..., bands=({do.replace(',', ', ')},)) "
+        f"(--bands {do}).",
+    )
+
+
+def _picture(values: Tensor, name: str) -> tuple[Image.Image, tuple[str, ...]]:
+    """Bands in [0, 1] as an RGB picture, and a remark if it does not show all of them."""
+    picture = rgb_picture(values)
+    if len(values) in (1, 3):
+        return picture, ()
+    which = "bands 1, 2 and 3" if len(values) > 3 else "band 1"
+    return picture, (f"The picture of {name} shows {which} of {len(values)}.",)
