@@ -188,9 +188,8 @@ def main() -> None:
         }
         found[name] = facts
         print(name, json.dumps(facts), flush=True)
-        explanation.overlay(spacing=SPACING[name]).save(
-            options.out / f"real-{name}.png", optimize=True
-        )
+        picture = explanation.overlay(spacing=SPACING[name]).convert("RGB")
+        picture.save(options.out / f"real-{name}.jpg", quality=85, optimize=True)
     if options.only is None:
         file = RESULTS / "inputs/real-networks.json"
         file.parent.mkdir(exist_ok=True)

@@ -292,7 +292,7 @@ def _explained(method: ScoreCAM, image: Photo | Inputs, target: TargetSpec) -> E
     """The explanation of a photo, a file of numbers, or inputs of the network."""
     stored: ReadInput | None = None
     if isinstance(image, str | os.PathLike):
-        from scorecam.images.number_files import read_several  # not before a file is read
+        from scorecam.images.input_files import read_several  # not before a file is read
 
         image = read_several(image) or image
     if not (isinstance(image, Tensor) or is_several(image)):

@@ -11,7 +11,8 @@ from PIL import Image
 from torch import nn
 
 import scorecam
-from scorecam.images.reading import Reading, read_input
+from scorecam.images.input_files import read_input
+from scorecam.images.reading import Reading
 
 FIVE = scorecam.Preprocess(
     size=(24, 24), fit="squash", mean=(0.1, 0.2, 0.3, 0.4, 0.5), std=(0.5,) * 5

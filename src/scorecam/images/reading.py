@@ -1,26 +1,15 @@
-"""A model's input from a file: a photo, or a file of numbers.
-
-A photo is turned into an input by the model's preprocessing. A file of numbers, such as a NumPy
-array, a TIFF of five bands or a DICOM image, is either normalised and resized in the same way, or
-used as it is stored if the model has no preprocessing.
-"""
+"""How files of numbers are read, and what is known about a file that was read."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy.typing as npt
 from PIL import Image
 from torch import Tensor
 
 from scorecam.base.wording import constructor, quoted
-from scorecam.errors import PhotoError, SettingError
-from scorecam.images import photo as photos
-from scorecam.images.preprocessing import Preprocessing
-
-Source = str | os.PathLike[str] | Image.Image | npt.NDArray[Any]
+from scorecam.errors import SettingError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,35 +81,3 @@ class ReadInput:
     photo: Image.Image | None
     remarks: tuple[str, ...] = ()
     spacing: tuple[float, ...] | None = None
-
-
-def read_input(
-    source: Source, preprocess: Preprocessing | None, reading: Reading = AS_STATED
-) -> ReadInput:
-    """The model's input from a photo or a file of numbers.
-
-    Args:
-        source: a file, a PIL image, or an array that is a photo (see `photo.read`).
-        preprocess: the model's; None if there is none, so that only files of numbers can be read.
-
-    Raises:
-        PhotoError: the file cannot be read, or it does not suit the model.
-        SettingError: it does not have these bands.
-        MissingExtra: a library for this format is not installed.
-    """
-    if isinstance(source, str | os.PathLike):
-        from scorecam.images import number_files  # not imported before a file is read
-
-        if reading != AS_STATED or number_files.is_array_file(source):
-            return number_files.read(source, preprocess, reading)
-    if preprocess is None:
-        raise PhotoError(
-            "It is not known how to turn a photo into this model's input.",
-            likely="The model was opened without preprocess=.",
-            do='Use scorecam.open_model(net, preprocess="imagenet"), a JSON file, a '
-            "scorecam.Preprocess or your own transform (--preprocess on the command line); or "
-            "explain a tensor that is already preprocessed.",
-        )
-    stored = photos.read(source)
-    remarks = *stored.remarks, *preprocess.remarks(stored.image.size)
-    return ReadInput(preprocess(stored.image), stored.image, remarks)

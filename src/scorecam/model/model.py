@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +17,13 @@ from torch import Tensor, nn
 from scorecam.base.wording import constructor, excerpt, summary
 from scorecam.cam import Head
 from scorecam.images.preprocessing import Preprocessing
-from scorecam.images.reading import AS_STATED, Reading, ReadInput, Source, read_input
+from scorecam.images.reading import AS_STATED, Reading, ReadInput
 from scorecam.model.engine import Engine, Probe, Speed
 from scorecam.model.readout import Readout
 from scorecam.shapes import BatchedActivations, BatchedScores, Images
+
+if TYPE_CHECKING:
+    from scorecam.images.input_files import Source
 
 Inputs = Images | Mapping[str, Tensor] | Sequence[Tensor]
 """The input of a model: images, or several inputs by name or in order, one of them the images."""
@@ -109,8 +112,10 @@ class Model(ABC):
         Numbers stored without colours are those of one colour.
 
         Raises:
-            PhotoError, SettingError, MissingExtra: see `images.reading.read_input`.
+            PhotoError, SettingError, MissingExtra: see `images.input_files.read_input`.
         """
+        from scorecam.images.input_files import read_input  # not before a file is read
+
         found = read_input(source, self.preprocess, self.reading)
         if found.image.ndim == self.axes:
             return replace(found, image=found.image[None])

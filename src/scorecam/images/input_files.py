@@ -1,14 +1,21 @@
-"""A model's input from a file of numbers, and a network's several inputs from one."""
+"""A model's input from a file: a photo, or a file of numbers.
+
+A photo is turned into an input by the model's preprocessing. A file of numbers, such as a NumPy
+array, a TIFF of five bands or a DICOM image, is either normalised and resized in the same way, or
+used as it is stored if the model has no preprocessing.
+"""
 
 from __future__ import annotations
 
 import os
 from typing import Any, cast
 
+import numpy.typing as npt
 from PIL import Image
 from torch import Tensor
 
 from scorecam.errors import PhotoError
+from scorecam.images import photo as photos
 from scorecam.images.arrays.array_file import ArrayFile
 from scorecam.images.arrays.bands import select_bands
 from scorecam.images.arrays.opening import is_array_file, read_array, read_inputs
@@ -17,9 +24,38 @@ from scorecam.images.full_size import FullSize
 from scorecam.images.pixels import rgb_picture
 from scorecam.images.preprocess import Preprocess
 from scorecam.images.preprocessing import Preprocessing
-from scorecam.images.reading import Reading, ReadInput
+from scorecam.images.reading import AS_STATED, Reading, ReadInput
 
-__all__ = ["is_array_file", "read", "read_several"]
+Source = str | os.PathLike[str] | Image.Image | npt.NDArray[Any]
+
+
+def read_input(
+    source: Source, preprocess: Preprocessing | None, reading: Reading = AS_STATED
+) -> ReadInput:
+    """The model's input from a photo or a file of numbers.
+
+    Args:
+        source: a file, a PIL image, or an array that is a photo (see `photo.read`).
+        preprocess: the model's; None if there is none, so that only files of numbers can be read.
+
+    Raises:
+        PhotoError: the file cannot be read, or it does not suit the model.
+        SettingError: it does not have these bands.
+        MissingExtra: a library for this format is not installed.
+    """
+    if isinstance(source, str | os.PathLike) and (reading != AS_STATED or is_array_file(source)):
+        return _from_array(read_array(source), preprocess, reading)
+    if preprocess is None:
+        raise PhotoError(
+            "It is not known how to turn a photo into this model's input.",
+            likely="The model was opened without preprocess=.",
+            do='Use scorecam.open_model(net, preprocess="imagenet"), a JSON file, a '
+            "scorecam.Preprocess or your own transform (--preprocess on the command line); or "
+            "explain a tensor that is already preprocessed.",
+        )
+    stored = photos.read(source)
+    remarks = *stored.remarks, *preprocess.remarks(stored.image.size)
+    return ReadInput(preprocess(stored.image), stored.image, remarks)
 
 
 def read_several(source: Any) -> dict[str, Tensor] | list[Tensor] | None:
@@ -38,11 +74,7 @@ def read_several(source: Any) -> dict[str, Tensor] | list[Tensor] | None:
     return [inputs[f"arr_{place}"] for place in range(len(inputs))]
 
 
-def read(
-    source: str | os.PathLike[str], preprocess: Preprocessing | None, reading: Reading
-) -> ReadInput:
-    """The model's input from a file of numbers; see `read_input`."""
-    file = read_array(source)
+def _from_array(file: ArrayFile, preprocess: Preprocessing | None, reading: Reading) -> ReadInput:
     chosen = file if reading.bands is None else select_bands(file, reading.bands)
     if preprocess is None:
         scaled = chosen if reading.window is None else windowed(chosen, reading.window)
