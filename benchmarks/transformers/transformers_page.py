@@ -150,11 +150,42 @@ def verdict(gap: Mapping[str, Any], outcome: str) -> str:
 
 def conclusions(results: Results) -> str:
     """Sentences from the numbers."""
-    lines = [_best_layers(results, name) for name in VARIANTS]
+    lines = [_default_layer(results)]
+    lines += [_best_layers(results, name) for name in VARIANTS]
     layers = list(results["layers"])
     lines += [_layer_against(results, layer) for layer in layers[1:]]
     lines += [_rivals(results, layer) for layer in layers]
     return "\n".join(f"* {line}" for line in lines) + "\n"
+
+
+def _default_layer(results: Results) -> str:
+    """Whether another layer is better than the default, by variant."""
+    worse: dict[str, list[str]] = {}
+    for name in VARIANTS:
+        for layer, gaps in results["between layers"][name].items():
+            verdicts = [verdict(gap, outcome) for outcome, gap in gaps.items()]
+            if "worse" in verdicts:
+                worse.setdefault(name, []).append(f"`{layer}`")
+    stays = f"The default layer is the last block's input, `{FIRST}`."
+    if CENTRED in worse:
+        stays += (
+            f" By `centred`, which `auto` takes there, it is worse than {_joined(worse[CENTRED])}"
+        )
+        stays += " in some measure."
+    else:
+        stays += " By `centred`, which `auto` takes there, no other layer is better in any measure."
+    others = [
+        f"By {NAMES[name]}, {_joined(layers)} {'is' if len(layers) == 1 else 'are'} better in some "
+        "measure: name the layer with that variant."
+        for name, layers in worse.items()
+        if name != CENTRED
+    ]
+    return " ".join([stays, *others])
+
+
+def _joined(words: Sequence[str]) -> str:
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def missing(results: Results, photos: int) -> str:
