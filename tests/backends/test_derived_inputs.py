@@ -154,7 +154,11 @@ def test_an_unknown_derived_input_is_refused() -> None:
         model_of(key=3)
 
 
-@pytest.mark.parametrize("derived", [scalogram, {"scalogram": 3}, {1.5: scalogram}], ids=repr)
+@pytest.mark.parametrize(
+    "derived",
+    [scalogram, {"scalogram": 3}, {1.5: scalogram}],
+    ids=["a function", "a number", "1.5"],
+)
 def test_functions_are_given_by_the_name_of_an_input(derived: Any) -> None:
     with pytest.raises(SettingError, match="derived= "):
         scorecam.open_model(networks.Scalogram(), derived=derived)

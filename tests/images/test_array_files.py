@@ -334,9 +334,15 @@ def test_what_cannot_be_opened_is_not_an_array_file(source: Any) -> None:
 
 
 @pytest.mark.needs("tiff")
-def test_colours_of_sixteen_bits_are_an_array_file(tmp_path: Path) -> None:
-    path = write_tiff(tmp_path / "a.tif", np.zeros((4, 5, 3), np.uint16), photometric="rgb")
-    assert is_array_file(path)
+def test_colours_of_sixteen_bits_stay_a_photo_if_pillow_reads_them(tmp_path: Path) -> None:
+    colours = np.full((4, 5, 3), 2**15, np.uint16)
+    together = write_tiff(tmp_path / "a.tif", colours, photometric="rgb")
+    apart = write_tiff(
+        tmp_path / "b.tif", colours.transpose(2, 0, 1), photometric="rgb", planarconfig="separate"
+    )
+    assert not is_array_file(together)
+    assert read_photo(together).getpixel((0, 0)) == (128, 128, 128)
+    assert is_array_file(apart)
 
 
 # ── bands and windows ────────────────────────────────────────────────────────────────────────

@@ -43,6 +43,7 @@ class TiffPage:
         reduced: whether it is a smaller copy of another page.
         raw: whether it belongs to a camera's raw file (DNG).
         palette: whether its values are numbers of colours.
+        rgb: whether its bands are red, green and blue, and together in each pixel.
     """
 
     width: int
@@ -53,6 +54,7 @@ class TiffPage:
     reduced: bool
     raw: bool
     palette: bool
+    rgb: bool
 
 
 def pages(file: BinaryIO) -> tuple[TiffPage, ...]:
@@ -109,6 +111,7 @@ class _Reader:
                 reduced=bool(tags.get(254, 0) & 1),
                 raw=50706 in tags,
                 palette=tags.get(262) == 3,
+                rgb=tags.get(262) == 2 and tags.get(284, 1) == 1,
             )
 
     def _directory(self, offset: int) -> tuple[dict[int, int], int]:

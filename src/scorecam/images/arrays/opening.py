@@ -42,9 +42,9 @@ def is_array_file(source: object) -> bool:
     """Whether a file holds numbers that cannot be read as a photo without a loss.
 
     The first bytes decide, then the suffix. Any photo is False, and so is a file that does not
-    exist. A TIFF file is True if it has more than four bands, several bands of more than 8 bits, or
-    several grey pages of one size; `read_array` reads other TIFF files too. In `file.npz:name`,
-    `name` is a key.
+    exist. A TIFF file is True if it has more than four bands, several bands of more than 8 bits
+    that are not RGB, or several grey pages of one size; `read_array` reads other TIFF files too. In
+    `file.npz:name`, `name` is a key.
     """
     if not isinstance(source, str | os.PathLike) or not isinstance(os.fspath(source), str):
         return False

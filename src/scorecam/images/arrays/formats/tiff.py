@@ -49,8 +49,8 @@ def begins(head: bytes) -> bool:
 def only_here(path: Path) -> bool:
     """Whether a photo of 8 bits would leave out something that is not a smaller copy.
 
-    It would if there are more than four bands, several bands of more than 8 bits, or several grey
-    pages of one size. One grey page of more than 8 bits stays a photo.
+    It would if there are more than four bands, several bands of more than 8 bits that are not RGB, or
+    several grey pages of one size. One grey page of more than 8 bits stays a photo.
     """
     with open_file(path, _KIND) as file:
         pages = _limited(tiff.pages, file, path.name)
@@ -63,7 +63,7 @@ def only_here(path: Path) -> bool:
         if not page.reduced and (page.width, page.height) == (first.width, first.height)
     ]
     if first.bands > 1:
-        return first.bands > _PHOTO_BANDS or first.bits > 8
+        return first.bands > _PHOTO_BANDS or (first.bits > 8 and not first.rgb)
     return len(alike) > 1 and first.bits > 1 and not first.palette
 
 
