@@ -341,7 +341,7 @@ def test_colours_of_sixteen_bits_stay_a_photo_if_pillow_reads_them(tmp_path: Pat
         tmp_path / "b.tif", colours.transpose(2, 0, 1), photometric="rgb", planarconfig="separate"
     )
     assert not is_array_file(together)
-    assert read_photo(together).getpixel((0, 0)) == (128, 128, 128)
+    assert read_photo(together).image.getpixel((0, 0)) == (128, 128, 128)
     assert is_array_file(apart)
 
 

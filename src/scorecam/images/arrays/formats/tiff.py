@@ -49,8 +49,8 @@ def begins(head: bytes) -> bool:
 def only_here(path: Path) -> bool:
     """Whether a photo of 8 bits would leave out something that is not a smaller copy.
 
-    It would if there are more than four bands, several bands of more than 8 bits that are not RGB, or
-    several grey pages of one size. One grey page of more than 8 bits stays a photo.
+    It would if there are more than four bands, several bands of more than 8 bits that are not RGB,
+    or several grey pages of one size. One grey page of more than 8 bits stays a photo.
     """
     with open_file(path, _KIND) as file:
         pages = _limited(tiff.pages, file, path.name)
