@@ -217,8 +217,7 @@ class Explanation:
         """
         from scorecam import page
 
-        made = _page(self)
-        text = page.html(made)
+        text = page.html(_page(self))
         if path is not None:
             write_text(as_path("path", path), text)
         return text
@@ -228,7 +227,8 @@ class Explanation:
 
         if self.photo is not None and self.preprocess is not None and spacing is None:
             return pictures.photo_picture(self.photo, self.preprocess, scaled, legend)
-        spacing = spacing or (self.spacing if len(self.bank.size) == 3 else None)
+        if spacing is None and len(self.bank.size) == 3:
+            spacing = self.spacing
         view = self.bank.picture()
         return pictures.input_picture(self.image, scaled, legend, view=view, spacing=spacing)
 

@@ -54,6 +54,17 @@ def test_a_folder_that_is_not_a_run_is_refused(tmp_path: Path, run: Path) -> Non
         read(run, "scorcam")
 
 
+def test_a_run_on_volumes_is_refused_with_what_to_read_instead(run: Path) -> None:
+    def deepen(record: dict[str, Any]) -> None:
+        record["map"]["grid"] = [2, 2, 2]
+
+    for number in range(10):
+        edit(file_of(run, number), deepen)
+
+    with pytest.raises(RunError, match=r"signals or volumes.*table\.md"):
+        read(run)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

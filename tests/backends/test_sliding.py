@@ -97,8 +97,10 @@ def test_a_classifier_finds_the_planted_square_in_a_large_photo() -> None:
     assert heatmap[39:47, 69:77].sum() > 0.99 * heatmap.sum()
 
 
+@pytest.mark.needs("families")
 def test_monai_s_inferer_gives_the_same_stitched_output() -> None:
-    inferers = pytest.importorskip("monai.inferers")
+    from monai import inferers
+
     network, image = segmenter(), smooth(40, 56)
     inferer = inferers.SlidingWindowInferer((24, 16), overlap=0.25, mode="constant")
     model = scorecam.open_model(network, output=region, head="value")

@@ -329,7 +329,7 @@ def test_weights_with_nan_are_refused_at_the_first_pass(value: float, file: Path
 
 def test_a_missing_file_or_a_folder_is_refused(tmp_path: Path) -> None:
     wrong(tmp_path / "nowhere.pt", "nowhere.pt", "no weights file")
-    wrong(tmp_path, str(tmp_path), "no weights file")
+    wrong(tmp_path, str(tmp_path), "not a weights file")
 
 
 @pytest.mark.parametrize("name", ["weights.pt", "weights.safetensors", "weights"])

@@ -55,7 +55,7 @@ def test_missing_weights_are_refused() -> None:
     Path("folder").mkdir()
 
     refused(with_weights("nowhere.safetensors"), "nowhere.safetensors", "no weights file")
-    refused(with_weights("folder"), "no weights file folder")
+    refused(with_weights("folder"), "folder is a folder, not a weights file")
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "weights.pt"])

@@ -79,6 +79,19 @@ with scorecam.ScoreCAM(net, budget=3) as cam:
     cam(x), cam.bank(x[0]).save("b.safetensors")
 scorecam.ScoreBank.load("b.safetensors")
 step("layers"); scorecam.layers(model)
+step("files of numbers")
+import numpy as np, nibabel, pydicom, tifffile
+from array_files import write_dicom
+numbers = np.random.default_rng(0).integers(0, 255, (3, 16, 16)).astype(np.uint8)
+np.save("x.npy", numbers)
+tifffile.imwrite("x.tif", numbers.repeat(2, 0), photometric="minisblack")
+nibabel.save(nibabel.Nifti1Image(numbers.astype(np.float32), np.eye(4)), "x.nii.gz")
+from scorecam.images.arrays.opening import read_array
+write_dicom("x.dcm", numbers[0].astype(np.uint16))
+for name in ("x.npy", "x.tif", "x.nii.gz", "x.dcm"):
+    read_array(name)
+step("sliding_window")
+scorecam.explain(scorecam.sliding_window(scorecam.open_model(net), 16), torch.rand(3, 24, 24))
 step("check"); scorecam.check(model, explanation)
 step("evaluate"); scorecam.evaluate(model, "photos", "scorecam,gradcam", out="run")
 step("sanity"); scorecam.sanity(model, "photos", "gradcam", out="sane")
@@ -91,7 +104,7 @@ scorecam.compat.pytorch_grad_cam.ScoreCAM(net, [net.body])(x)
 
 CALLED = {
     *("open_model", "explain", "ScoreCAM", "layers"),
-    *("check", "evaluate", "sanity", "compare", "verify"),
+    *("check", "evaluate", "sanity", "compare", "verify", "sliding_window"),
 }
 
 

@@ -15,6 +15,7 @@ from scorecam.errors import RunError
 from scorecam.io.json_values import is_count
 from scorecam.runs.config import Config, method_names, no_maps_of, not_a_run, read_config
 from scorecam.runs.layout import Layout
+from scorecam.runs.maps import NOT_FLAT
 from scorecam.runs.record import (
     FailureRecord,
     ItemRecord,
@@ -119,6 +120,12 @@ def _nothing(folder: Path, method: str, reader: _Reader, recorded: int) -> RunEr
         )
     why = "; ".join(f"{count} × {reason}" for reason, count in reader.lost.items())
     failed = sum(reader.failures.values())
+    if NOT_FLAT in reader.lost:
+        return RunError(
+            f"The maps of the run {excerpt(folder, 150)} have no rows and columns.",
+            likely="Its inputs are signals or volumes; an audit is about pictures.",
+            do="Read results.parquet and table.md of the run instead.",
+        )
     return RunError(
         f"The run {excerpt(folder, 150)} has {recorded} records of {excerpt(method)} but no "
         f"readable map ({excerpt(why, 200) or f'{failed} failures'}).",
@@ -214,7 +221,7 @@ def _grid(record: MeasuredRecord) -> tuple[int, int]:
     if grid is None:
         raise Unreadable("record without a map's grid")
     if len(grid) != 2:
-        raise Unreadable("map that is not 2-D")
+        raise Unreadable(NOT_FLAT)
     return grid[0], grid[1]
 
 

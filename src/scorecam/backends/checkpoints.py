@@ -127,7 +127,7 @@ def _check_path(path: object) -> None:
         )
         if os.path.isdir(file):  # noqa: PTH112  (Path() refuses some of these names)
             raise WeightsError(
-                f"{printable(file, 250)} is a folder, and so no weights file.",
+                f"{printable(file, 250)} is a folder, not a weights file.",
                 do=advice_for_folder(Path(file)),
             ) from error
         if absent:

@@ -102,24 +102,12 @@ def _from_array(file: ArrayFile, preprocess: Preprocessing | None, reading: Read
     return ReadInput(image, picture, remarks)
 
 
-def _window(file: ArrayFile, reading: Reading) -> tuple[float, float]:
-    """The values that become black and white.
-
-    Raises:
-        PhotoError: they are not known.
-    """
-    known = reading.window or file.levels
-    if known is not None:
-        return known
+def _window(file: ArrayFile, reading: Reading) -> tuple[float, float] | None:
+    """The values that become black and white; None for those that the file states, if any."""
     low, high = (float(value) for value in file.values.aminmax())
-    if low >= 0 and high <= 1:
+    if reading.window is None and file.levels is None and low >= 0 and high <= 1:
         return 0.0, 1.0
-    raise PhotoError(
-        f"It is not known which values of {file.name} are black and white.",
-        likely=f"Its values run from {low:.6g} to {high:.6g}.",
-        do=f"Give them: open_model(..., window=({low:.6g}, {high:.6g})) "
-        f"(--window {low:.6g},{high:.6g}).",
-    )
+    return reading.window
 
 
 def _with_colours(values: Tensor, colours: int, name: str) -> Tensor:

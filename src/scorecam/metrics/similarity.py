@@ -49,9 +49,12 @@ def ssim(one: Heatmap, other: Heatmap) -> float:
 
 
 def hog(one: Heatmap, other: Heatmap) -> float:
-    """Pearson correlation of histograms of oriented gradients: 9 bins, cells of 16 × 16 pixels."""
+    """Pearson correlation of histograms of oriented gradients: 9 bins, cells of 16 × 16 pixels.
+
+    NaN for maps without rows and columns.
+    """
     first, second = _pixels(one), _pixels(other)
-    cell = min(16, min(first.shape) // 2)
+    cell = min(16, min(first.shape) // 2) if first.ndim == 2 else 0
     if _is_constant(first) or _is_constant(second) or cell < 2:
         return math.nan
     feature = _skimage("feature")

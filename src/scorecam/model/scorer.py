@@ -52,7 +52,7 @@ class Scorer:
         self._batches = Batches(first_batch_size(batch_size, images))
         empty = torch.zeros_like(images) if fill is None else fill[None].to(images)
         began = time.perf_counter()
-        scores = model.scores(torch.cat([images, empty]))
+        scores = self._batches.of(model)(torch.cat([images, empty]))
         seconds = (time.perf_counter() - began) / 2
         self.scored = 2
         detected = (

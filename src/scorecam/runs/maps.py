@@ -20,6 +20,10 @@ Grid = Annotated[npt.NDArray[np.float64], "u v"]
 MAP = Kind("a map of a run", 2**26, RunError)
 
 
+NOT_FLAT = "map that is not 2-D"
+"""Why the map of a signal or a volume is not read."""
+
+
 def map_bytes(grid: npt.NDArray[Any]) -> bytes:
     """The content of a map's file."""
     stream = io.BytesIO()
@@ -46,8 +50,11 @@ def read_map(file: Path) -> npt.NDArray[Any]:
         raise ValueError(error.what) from error
 
 
-def read_grid(file: Path) -> Grid:
-    """A finite map on a 2-D grid.
+def read_grid(file: Path, axes: int | None = 2) -> Grid:
+    """A finite map.
+
+    Args:
+        axes: the number of its axes; None for any number.
 
     Raises:
         Unreadable: the map is missing or invalid.
@@ -58,8 +65,8 @@ def read_grid(file: Path) -> Grid:
         raise Unreadable("missing map") from error
     except ValueError as error:
         raise Unreadable("damaged map") from error
-    if array.dtype.kind != "f" or array.ndim != 2:
-        raise Unreadable("map that is not 2-D")
+    if array.dtype.kind != "f" or array.ndim == 0 or axes not in (None, array.ndim):
+        raise Unreadable(NOT_FLAT if axes == 2 else "map of another form")
     grid = array.astype(np.float64)
     if not grid.size or not np.isfinite(grid).all():
         raise Unreadable("map with values out of range")

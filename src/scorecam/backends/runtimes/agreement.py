@@ -12,7 +12,7 @@ from scorecam.backends.runtimes import random_numbers
 from scorecam.backends.runtimes.runtime import Network
 from scorecam.backends.runtimes.state import State, read_state
 from scorecam.base.cached_property import cached_property
-from scorecam.errors import MemoryShortage
+from scorecam.model.batches import Batches, first_batch_size
 from scorecam.model.engine import Engine, Probe, Speed
 from scorecam.shapes import BatchedScores, Images
 
@@ -61,7 +61,7 @@ class Trial:
         """How far another engine moves the heatmap."""
         own = self._own_scores[0]
         self.passes += len(self._images)
-        return self.probe.distance(own, _in_halves(engine.scores, self._images))
+        return self.probe.distance(own, _in_batches(engine.scores, self._images))
 
     @cached_property
     def state(self) -> State:
@@ -85,7 +85,7 @@ class Trial:
         self.passes += len(self._images)
         before = random_numbers.outside_torch()
         with random_numbers.DrawWatcher(self.network.device) as watch:
-            again = _in_halves(self.plain.scores, self._images)
+            again = _in_batches(self.plain.scores, self._images)
         if watch.drew or (self.drew_outside_torch and before != random_numbers.outside_torch()):
             return False
         return torch.allclose(own, again, rtol=1e-5, atol=1e-6, equal_nan=True)
@@ -106,19 +106,14 @@ class Trial:
         device = self.network.device
         began = time.perf_counter()
         before, in_torch = random_numbers.outside_torch(), random_numbers.in_torch(device)
-        scores = _in_halves(self.plain.scores, self._images)
+        scores = _in_batches(self.plain.scores, self._images)
         seconds = (time.perf_counter() - began) / len(scores)
         self.drew_outside_torch = before != random_numbers.outside_torch()
         self.drew = self.drew_outside_torch or in_torch != random_numbers.in_torch(device)
         return scores, seconds
 
 
-def _in_halves(scores: Callable[[Images], BatchedScores], images: Images) -> BatchedScores:
-    """The scores of all images; batches are halved until they fit into memory."""
-    try:
-        return scores(images)
-    except MemoryShortage:
-        if len(images) == 1:
-            raise
-    halves = images.split((len(images) + 1) // 2)
-    return torch.cat([_in_halves(scores, half) for half in halves])
+def _in_batches(scores: Callable[[Images], BatchedScores], images: Images) -> BatchedScores:
+    """The scores of all images, in batches that fit into memory."""
+    batches = Batches(first_batch_size("auto", images))
+    return torch.cat(list(batches.over(len(images), lambda part: scores(images[part]))))

@@ -34,6 +34,6 @@ def select_bands(file: ArrayFile, bands: Sequence[int]) -> ArrayFile:
         raise PhotoError(
             f"{file.name} has no band {absent[0]}: it has {has}.",
             likely="The first band is 1, not 0.",
-            do="Give bands=[1]." if there == 1 else f"Give numbers from 1 to {there}.",
+            do="Give bands=(1,) (--bands 1)." if there == 1 else f"Give numbers from 1 to {there}.",
         )
     return replace(whole, values=whole.values[[band - 1 for band in chosen]])

@@ -65,7 +65,7 @@ def _stated(file: ArrayFile) -> Window:
         return file.levels
     least, most = float(file.values.min()), float(file.values.max())
     raise PhotoError(
-        f"{file.name} does not state which values are black and white.",
+        f"It is not known which values of {file.name} are black and white.",
         likely=f"Its values run from {least:g} to {most:g}.",
-        do=f"Give a window, for example window=({least:g}, {most:g}).",
+        do=f"Give a window: window=({least:g}, {most:g}) (--window {least:g},{most:g}).",
     )

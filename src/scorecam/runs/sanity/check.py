@@ -73,7 +73,8 @@ class Check:
         began = time.perf_counter()
         targets, failures = self._targets(samples)
         usable = [sample for sample in samples if sample.id in targets]
-        pictured = {sample.id for sample in usable[:PICTURED]}
+        flat = image.ndim == 3  # signals and volumes are not drawn
+        pictured = {sample.id for sample in usable[:PICTURED] if flat}
         total, done, fresh = len(jobs) * len(usable), 0, 0
         for job in jobs:
             missing = [sample for sample in usable if not self._is_done(job, sample)]
@@ -133,7 +134,7 @@ class Check:
         self.store.check_exists()
         file = self.store.layout.original(method.name, sample.id)
         try:
-            return torch.from_numpy(read_grid(file).astype(np.float32))
+            return torch.from_numpy(read_grid(file, axes=None).astype(np.float32))
         except Unreadable as error:
             raise RunError(
                 f"{excerpt(file, 200)} cannot be read: {error}.",
@@ -246,7 +247,7 @@ class Check:
 def _is_kept(path: Path, size: tuple[int, ...]) -> bool:
     """Whether a map of this size exists and can be read."""
     try:
-        return read_grid(path).shape == size
+        return read_grid(path, axes=None).shape == size
     except Unreadable:
         return False
 

@@ -218,6 +218,8 @@ def _draw(results: Sanity, check: Check, jobs: Sequence[Job], samples: Sequence[
                 own = [layout.network_map(job.name, method.name, sample.id) for job in first]
                 original = check.original(method, sample).numpy()
                 strips[method.name] = [original, *map(_kept, own)]
+            if any(maps[0].ndim != 2 for maps in strips.values()):
+                break  # signals and volumes are not drawn
             draw_strips(layout.cascade(number), check.photo(sample), titles, strips)
 
 
