@@ -146,6 +146,13 @@ def test_another_number_of_bands_is_refused_with_the_option(tmp_path) -> None:
         read_input(path, RGB)
 
 
+def test_colours_that_come_last_are_refused_with_the_transpose(tmp_path) -> None:
+    path = saved(tmp_path, np.random.default_rng(0).random((16, 20, 3)))
+
+    with pytest.raises(scorecam.PhotoError, match=r"transpose\(2, 0, 1\)"):
+        read_input(path, RGB)
+
+
 def test_a_volume_for_a_photo_preprocessing_is_refused(tmp_path) -> None:
     path = saved(tmp_path, np.random.default_rng(0).random((1, 8, 8, 8)))
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from scorecam.errors import PhotoError
 from scorecam.images import photo as photos
-from scorecam.images.arrays.array_file import ArrayFile
+from scorecam.images.arrays.array_file import ArrayFile, with_channels
 from scorecam.images.arrays.bands import select_bands
 from scorecam.images.arrays.opening import is_array_file, read_array, read_inputs
 from scorecam.images.arrays.window import windowed
@@ -79,15 +79,15 @@ def _from_array(file: ArrayFile, preprocess: Preprocessing | None, reading: Read
     if preprocess is None:
         scaled = chosen if reading.window is None else windowed(chosen, reading.window)
         return ReadInput(scaled.values, None, scaled.remarks, scaled.spacing)
-    values = chosen.values if chosen.values.ndim > 2 else chosen.values[None]
-    if values.ndim != 3:
+    chosen = with_channels(chosen)
+    if chosen.values.ndim != 3:
         raise PhotoError(
             f"{file.name} has the shape {tuple(file.values.shape)}, which is not a picture.",
             likely="It is a volume or a series, and the model's preprocessing is for photos.",
-            do="Open the model without preprocess= to use the numbers as they are stored.",
+            do="To use the numbers as they are stored, leave out preprocess= (--preprocess).",
         )
     scaled = windowed(chosen, _window(chosen, reading))
-    values = scaled.values if scaled.values.ndim > 2 else scaled.values[None]
+    values = scaled.values
     picture, remarks = _picture(values, file.name)
     if isinstance(preprocess, Preprocess | FullSize):
         image = preprocess.of_bands(_with_colours(values, len(preprocess.mean), file.name))
@@ -123,7 +123,10 @@ def _with_colours(values: Tensor, colours: int, name: str) -> Tensor:
     do = ",".join(str(band) for band in range(1, colours + 1))
     raise PhotoError(
         f"{name} has {len(values)} bands, and the model takes {colours}.",
-        do=f"Choose bands, for example open_model(..., bands=({do.replace(',', ', ')},)) "
+        likely="Its colours come last." if values.shape[-1] in (1, colours) else "",
+        do="Save array.transpose(2, 0, 1)."
+        if values.shape[-1] in (1, colours)
+        else f"Choose bands, for example open_model(..., bands=({do.replace(',', ', ')},)) "
         f"(--bands {do}).",
     )
 

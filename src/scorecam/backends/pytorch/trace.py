@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import functools
-import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from types import FunctionType, MethodType
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -28,22 +27,26 @@ Build = tuple[tuple[Any, ...], ...]
 """A network's structure: what decides which modules run."""
 
 
+_KINDS: Final = frozenset({bool, int, float, str, FunctionType, MethodType})
+"""Types of the attributes of a module that are settings."""
+
+
 def build(module: nn.Module) -> Build:
     """The structure of a network: modules by name and class, their settings, replaced methods.
 
-    Weights do not count: they do not decide which layer comes last.
+    Weights do not count: they do not decide which layer comes last. It is read several times for
+    every explanation, so it must be fast.
     """
     return tuple(
-        (name, type(child), inspect.getattr_static(child, "forward", None), *_settings(child))
+        (name, type(child), getattr(type(child), "forward", None), *_settings(child))
         for name, child in module.named_modules(remove_duplicate=False)
     )
 
 
-def _settings(module: nn.Module) -> Iterator[Any]:
-    for name, value in vars(module).items():
-        kinds = (bool, int, float, str, FunctionType, MethodType)
-        if name != "training" and isinstance(value, kinds):
-            yield name, value
+def _settings(module: nn.Module) -> list[tuple[str, Any]]:
+    return [
+        item for item in vars(module).items() if type(item[1]) in _KINDS and item[0] != "training"
+    ]
 
 
 @dataclass(frozen=True)
