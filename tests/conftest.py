@@ -143,7 +143,7 @@ CAPABILITIES: dict[str, Callable[[], str]] = {
         "timm",
         "transformers",
     ),
-    "tiff": functools.partial(_importable, "tifffile"),
+    "tiff": functools.partial(_importable, "tifffile", "imagecodecs"),
     "torchao": functools.partial(_importable, "torchao.quantization"),
     "torchvision": functools.partial(_importable, "torchvision"),
 }

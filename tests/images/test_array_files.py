@@ -345,6 +345,16 @@ def test_colours_of_sixteen_bits_stay_a_photo_if_pillow_reads_them(tmp_path: Pat
     assert is_array_file(apart)
 
 
+@pytest.mark.needs("tiff")
+@pytest.mark.parametrize("compression", ["lzw", "zstd", "deflate", "packbits"])
+def test_compressed_bands_have_the_same_values(compression: str, tmp_path: Path) -> None:
+    plain = write_tiff(tmp_path / "plain.tif", stack(), photometric="minisblack")
+    packed = write_tiff(
+        tmp_path / "packed.tif", stack(), photometric="minisblack", compression=compression
+    )
+    assert torch.equal(read_array(packed).values, read_array(plain).values)
+
+
 # ── bands and windows ────────────────────────────────────────────────────────────────────────
 
 

@@ -176,7 +176,7 @@ class TorchModel(WhiteBox):
 
     @property
     def form(self) -> Form | Call | None:
-        return self.call if self.call.own or self.call.shared else self.call.form
+        return self.call.form if self.call.alone else self.call
 
     def with_form(self, form: object) -> Self:
         if isinstance(form, Call):

@@ -251,5 +251,5 @@ def _has_imagecodecs() -> bool:
 def _needs_imagecodecs(name: str) -> MissingExtra:
     return MissingExtra(
         f"imagecodecs is not installed. It is needed to unpack {name}.",
-        do="pip install imagecodecs",
+        do="pip install 'scorecam[tiff]'",
     )
