@@ -24,6 +24,7 @@ from PIL import Image
 from torch import nn
 
 import mutate
+import number_files
 import scorecam
 from scorecam.images.photo import read_photo
 from scorecam.runs import figures
@@ -385,6 +386,10 @@ KINDS: Mapping[str, Kind] = {
     ),
     "run-map": Kind(files_of_run("maps/scorecam/**/*.npy"), ".npy",
                     read_in_run("maps/scorecam/**/*.npy")),
+    **{
+        f"numbers{suffix}": Kind(valid, suffix, number_files.read, weight=0.5)
+        for suffix, valid in number_files.FORMATS.items()
+    },
     "gallery": Kind(
         files_of_run("gallery/**/*.json"), ".json", read_in_run("gallery/**/*.json"),
         mutate.damaged_json,
