@@ -22,6 +22,7 @@ FILES = {
     "A runtime": 2,
     "A backend": 2,
     "A data set format": 2,
+    "A format of files of numbers": 2,
     "An audit rule": 2,
     "An option that reaches the method": 3,
 }

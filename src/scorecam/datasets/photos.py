@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import re
@@ -20,9 +21,6 @@ _KINDS = "avif bmp gif jfif jp2 jpe jpeg jpg pgm png ppm tif tiff webp"
 SUFFIXES: Final = frozenset(f".{kind}" for kind in _KINDS.split())
 """The file suffixes of photos, in lower case."""
 
-ARRAY_SUFFIXES: Final = (".npy", ".npz", ".safetensors", ".nii", ".nii.gz", ".dcm")
-"""The endings of files of numbers, in lower case."""
-
 _PHOTO = ImageKind("a photo", PHOTO_FORMATS, PhotoError)
 
 
@@ -33,7 +31,14 @@ def is_photo(name: str) -> bool:
 
 def is_photo_or_array(name: str) -> bool:
     """Whether a file is named like a photo, or like a file of numbers."""
-    return is_photo(name) or name.lower().endswith(ARRAY_SUFFIXES)
+    return is_photo(name) or name.lower().endswith(_array_suffixes())
+
+
+@functools.cache
+def _array_suffixes() -> tuple[str, ...]:
+    from scorecam.images.arrays.opening import FORMATS  # most data sets have photos only
+
+    return tuple(suffix for form in FORMATS for suffix in form.suffixes)
 
 
 def photos_under(
