@@ -355,8 +355,8 @@ MONAI = (
     _monai(
         "DenseNet, 3-D",
         "DenseNet121",
-        (1, 1, 2),
-        (32, 32, 64),
+        (2, 2, 3),
+        (64, 64, 96),
         spatial_dims=3,
         in_channels=1,
         out_channels=3,
