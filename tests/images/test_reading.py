@@ -171,6 +171,16 @@ def test_a_picture_of_some_bands_says_which(tmp_path) -> None:
     assert any("bands 1, 2 and 3 of 5" in remark for remark in read_input(path, FIVE).remarks)
 
 
+def test_the_values_of_black_and_white_are_stated(tmp_path) -> None:
+    path = saved(tmp_path, np.linspace(5, 900, 64).reshape(8, 8))
+    bytes_of = saved(tmp_path, np.arange(64, dtype=np.uint8).reshape(8, 8), "y.npy")
+
+    remarks = read_input(path, RGB, Reading(window=(0, 1000))).remarks
+
+    assert "In x.npy, 0 is black and 1000 is white." in remarks
+    assert read_input(bytes_of, RGB).remarks == ()
+
+
 def test_without_preprocessing_a_photo_is_refused(tmp_path) -> None:
     path = tmp_path / "x.png"
     Image.new("RGB", (8, 8)).save(path)

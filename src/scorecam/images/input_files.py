@@ -86,9 +86,11 @@ def _from_array(file: ArrayFile, preprocess: Preprocessing | None, reading: Read
             likely="It is a volume or a series, and the model's preprocessing is for photos.",
             do="To use the numbers as they are stored, leave out preprocess= (--preprocess).",
         )
-    scaled = windowed(chosen, _window(chosen, reading))
+    window = _window(chosen, reading)
+    scaled = windowed(chosen, window)
     values = scaled.values
     picture, remarks = _picture(values, file.name)
+    remarks += _levels(window or chosen.levels, file.name)
     if isinstance(preprocess, Preprocess | FullSize):
         image = preprocess.of_bands(_with_colours(values, len(preprocess.mean), file.name))
     elif len(values) in (1, 3):
@@ -108,6 +110,13 @@ def _window(file: ArrayFile, reading: Reading) -> tuple[float, float] | None:
     if reading.window is None and file.levels is None and low >= 0 and high <= 1:
         return 0.0, 1.0
     return reading.window
+
+
+def _levels(window: tuple[float, float] | None, name: str) -> tuple[str, ...]:
+    """A remark on the values that became black and white, unless they are the usual ones."""
+    if window is None or window in ((0, 1), (0, 255)):
+        return ()
+    return (f"In {name}, {window[0]:g} is black and {window[1]:g} is white.",)
 
 
 def _with_colours(values: Tensor, colours: int, name: str) -> Tensor:
