@@ -63,16 +63,16 @@ def _key(text: str | None) -> int | str | None:
 
 def _whole_numbers(option: str, text: str | None, example: str) -> tuple[int, ...] | None:
     """Whole numbers separated by commas, as users write them."""
-    from scorecam.io.ranges import parse_whole
+    from scorecam.io.ranges import parse_wholes
 
     if text is None:
         return None
-    numbers = [parse_whole(part) for part in text.split(",")]
-    if None in numbers:
+    numbers = parse_wholes(text)
+    if numbers is None:
         raise SettingError(
             f"{option} {quoted(text)} is not a list of whole numbers.", do=f"Give {example}."
         )
-    return tuple(number for number in numbers if number is not None)
+    return numbers
 
 
 def _window(text: str | None) -> tuple[float, float] | None:

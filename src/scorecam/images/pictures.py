@@ -115,14 +115,14 @@ def _flat_picture(
     """The heatmap on an input with rows and columns."""
     height, width = scaled.shape
     if view is None and image is not None:
-        view = _stretched(image)
+        view = stretched_picture(image)
         if legend is not None:
             legend = replace(legend, caption=_flat_caption(len(image)))
     view = view or Image.new("RGB", (width, height), (GREY, GREY, GREY))
     return overlay(view, scaled, (0.0, 0.0, float(width), float(height)), legend)
 
 
-def _stretched(image: Annotated[Tensor, "c h w"]) -> Image.Image:
+def stretched_picture(image: Annotated[Tensor, "c h w"]) -> Image.Image:
     """An input as a picture: three channels as colours, any other number as their mean."""
     values = image.detach().float().cpu().numpy()
     if len(values) == COLOURS:

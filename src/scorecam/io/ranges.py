@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
 from scorecam.base.wording import quoted
 from scorecam.errors import SettingError
+
+T = TypeVar("T")
 
 LONGEST_NUMBER: Final = 100
 """Characters in the text of a number."""
@@ -45,8 +48,17 @@ def parse_real(text: str) -> float | None:
 
 def parse_reals(text: str) -> tuple[float, ...] | None:
     """The finite numbers in a string, separated by commas; None if it holds anything else."""
-    numbers = [parse_real(part) for part in text.split(",")]
-    return None if None in numbers else tuple(number for number in numbers if number is not None)
+    return _all_of([parse_real(part) for part in text.split(",")])
+
+
+def parse_wholes(text: str) -> tuple[int, ...] | None:
+    """The whole numbers in a string, separated by commas; None if it holds anything else."""
+    return _all_of([parse_whole(part) for part in text.split(",")])
+
+
+def _all_of(numbers: Sequence[T | None]) -> tuple[T, ...] | None:
+    found = tuple(number for number in numbers if number is not None)
+    return found if len(found) == len(numbers) else None
 
 
 @dataclass(frozen=True)

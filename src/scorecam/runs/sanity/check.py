@@ -17,7 +17,7 @@ from scorecam.bank.bank import ScoreBank
 from scorecam.base.wording import encodable, excerpt
 from scorecam.datasets.sample import Sample
 from scorecam.errors import OutputError, RunError, ScorecamError
-from scorecam.images.pixels import rgb_picture
+from scorecam.images.pictures import stretched_picture
 from scorecam.io.files import write_bytes
 from scorecam.methods.method import Case, Method
 from scorecam.metrics.similarity import SIMILARITIES
@@ -239,8 +239,7 @@ class Check:
         """The input as a picture, `h w 3` uint8."""
         image = self.image(sample)
         if self.model.preprocess is None:
-            image = (image - image.amin()) / (image.amax() - image.amin()).clamp_min(1e-12)
-            return np.asarray(rgb_picture(image.cpu()))
+            return np.asarray(stretched_picture(image))
         return np.asarray(self.model.preprocess.unnormalise(image))
 
 
