@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 import torch
 
-from scorecam.backends.pytorch.trace import Build, Trace
+from scorecam.backends.pytorch.trace import Build
 from scorecam.backends.pytorch.views import Views
+from scorecam.backends.tracing.trace import Trace
 
 TRACES = 16
 """Dry runs that are kept: a target function may be another object in every call."""

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from scorecam.backends.inputs.call import Key
 from scorecam.backends.pytorch.activations import Watched
-from scorecam.backends.pytorch.inputs import Key
 from scorecam.backends.tracing.recording import tensors_in
 from scorecam.shapes import BatchedScores, Images
 

@@ -7,6 +7,7 @@ import re
 
 from torch import nn
 
+from scorecam.backends.inputs.belonging import GENERAL
 from scorecam.errors import ModelError, ScorecamError, SettingError
 from scorecam.shapes import Images
 
@@ -58,13 +59,6 @@ def _own_words(text: str) -> str:
         return text
     errors: list[str] = re.findall(r"^(?:\w+Error: )+(\S.*)$", text, re.MULTILINE)
     return errors[-1] if errors else text
-
-
-GENERAL = (
-    "The model may expect another number of colours or another image size.",
-    "Check that model(x) itself works on such a batch.",
-)
-"""The cause and the advice if nothing else is known."""
 
 
 def own_fault(error: ScorecamError, *, more_axes: bool) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from scorecam.backends.pytorch.steps import Step
 from scorecam.backends.tracing.axes import Axis, Part
-from scorecam.backends.tracing.recording import Node, Record
+from scorecam.backends.tracing.record import Node, Record
+from scorecam.backends.tracing.steps import Step
 
 
 def with_joined(record: Record, steps: Sequence[Step]) -> Iterator[Step]:

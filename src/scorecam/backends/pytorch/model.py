@@ -11,33 +11,29 @@ import torch
 from torch import Tensor, nn
 
 from scorecam.backends.copies import copied
+from scorecam.backends.inputs.belonging import calls_for
+from scorecam.backends.inputs.call import Call, may_belong, one_by_one, split_inputs
+from scorecam.backends.inputs.derived import unseen
+from scorecam.backends.inputs.structure import Key
 from scorecam.backends.locks import exclusively
-from scorecam.backends.pytorch import fingerprint, layers, randomise
-from scorecam.backends.pytorch.activations import (
-    Given,
-    GivenLayout,
-    Watched,
-    check_hookable,
-    did_not_run,
-    maps_in,
-    name_of,
-)
-from scorecam.backends.pytorch.belonging import calls_for
+from scorecam.backends.pytorch import fingerprint, randomise
+from scorecam.backends.pytorch.activations import Watched, check_hookable, name_of
 from scorecam.backends.pytorch.cache import NetworkCache, TraceKey
-from scorecam.backends.pytorch.derived import unseen
 from scorecam.backends.pytorch.fixed_batch import fixed_batch, in_batches
-from scorecam.backends.pytorch.forms import Form, channels_first, channels_last, form_of
 from scorecam.backends.pytorch.hints import own_fault
 from scorecam.backends.pytorch.image_axes import image_axes
-from scorecam.backends.pytorch.inputs import Call, may_belong, one_by_one, split_inputs
 from scorecam.backends.pytorch.last_step import last_step
+from scorecam.backends.pytorch.layers import can_have_hooks, module_name, unknown_layer
 from scorecam.backends.pytorch.prepared import PreparedNetwork, Readable
 from scorecam.backends.pytorch.running import Runner
-from scorecam.backends.pytorch.structure import Key
-from scorecam.backends.pytorch.trace import Place, Trace, build, recorded
+from scorecam.backends.pytorch.trace import build, recorded
 from scorecam.backends.pytorch.views import Views
 from scorecam.backends.runtimes import choice
 from scorecam.backends.runtimes.known import EAGER
+from scorecam.backends.tracing import layers
+from scorecam.backends.tracing.forms import Form, channels_first, channels_last, form_of
+from scorecam.backends.tracing.layer_maps import Given, GivenLayout, did_not_run, maps_in
+from scorecam.backends.tracing.trace import Place, Trace
 from scorecam.cam import Head
 from scorecam.errors import (
     ModelError,
@@ -234,12 +230,12 @@ class TorchModel(WhiteBox):
         Raises:
             LayerError: the network has no layer of this name.
         """
-        known = layers.can_have_hooks(layers.module_name(layer, self.module), self.module)
+        known = can_have_hooks(module_name(layer, self.module), self.module)
         trace = self._known_trace(images) if known else self._trace(images)
         if trace and (trace.in_operations or not known):
             place = layers.place_of(trace, layer)
             if place is None or not (known or place.operation):
-                raise layers.unknown_layer(layer, self.module, trace)
+                raise unknown_layer(layer, self.module, trace)
         return trace
 
     def layer_remark(self, layer: str, images: Images) -> str:
@@ -252,7 +248,7 @@ class TorchModel(WhiteBox):
         found = layers.place_of(trace, layer) if trace else None
         # A copy of the images: some networks write into their input.
         outputs: list[Any] = []
-        name = layers.module_name(layer, self.module)
+        name = module_name(layer, self.module)
         watched = Watched(name, outputs, found if found and found.operation else None)
         scores = self._pass(images.clone(), watched, record=trace is None)
         place = self._place(images, layer, trace or self._trace(images))
@@ -270,7 +266,7 @@ class TorchModel(WhiteBox):
         """
         place = layers.place_of(trace, layer)
         if place is None and trace.in_operations:
-            raise layers.unknown_layer(layer, self.module, trace)
+            raise unknown_layer(layer, self.module, trace)
         if place is not None and place.layout is None:
             place = layers.place_of(self._with_two(images, trace), layer)
         if place is None:

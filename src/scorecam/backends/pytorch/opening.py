@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from scorecam.backends.copies import copied
+from scorecam.backends.inputs.call import tensor_call
+from scorecam.backends.inputs.derived import check_derived
 from scorecam.backends.opener import Opener, Options
-from scorecam.backends.pytorch.activations import check_layout
-from scorecam.backends.pytorch.derived import check_derived
 from scorecam.backends.pytorch.fixed_batch import batch_remark
-from scorecam.backends.pytorch.inputs import tensor_call
 from scorecam.backends.pytorch.model import TorchModel
+from scorecam.backends.tracing.layer_maps import check_layout
 from scorecam.backends.weights import load_weights
 from scorecam.base.wording import LONGEST_PARAGRAPH, one_line, quoted, reason
 from scorecam.errors import SettingError

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from scorecam.backends.pytorch.inputs import Call
+from scorecam.backends.inputs.call import Call
 from scorecam.model.readout import Readout, read
 from scorecam.shapes import BatchedScores, Images
 

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from scorecam.backends.inputs.call import Call
 from scorecam.backends.locks import exclusively
 from scorecam.backends.pytorch import hints, in_place
-from scorecam.backends.pytorch.inputs import Call
 from scorecam.backends.pytorch.views import Strayed, Views
 from scorecam.base.wording import reason
 from scorecam.errors import ModelError, ScorecamError

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from scorecam.backends.tracing import operations
-from scorecam.backends.tracing.recording import Node, Record
+from scorecam.backends.tracing.record import Node, Record
 from scorecam.backends.tracing.uses import Need
 from scorecam.base.cached_property import cached_property
 

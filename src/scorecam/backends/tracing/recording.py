@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
@@ -14,64 +13,10 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from scorecam.backends.tracing import axes as ax
 from scorecam.backends.tracing import operations
 from scorecam.backends.tracing.axes import Axes
-from scorecam.backends.tracing.entries import chosen_after
 from scorecam.backends.tracing.mode import QuietMode
-from scorecam.backends.tracing.operation import Chosen, Operation
-from scorecam.backends.tracing.uses import Use, use_of
-
-
-@dataclass(frozen=True)
-class Edge:
-    """A node reads another.
-
-    Args:
-        source: the number of the node that is read.
-        use: what is read of it.
-    """
-
-    source: int
-    use: Use
-
-
-@dataclass(frozen=True)
-class Node:
-    """A tensor that depends on the masked image.
-
-    Args:
-        name: the operation that made it.
-        axes: what its axes mean.
-        edges: the nodes that it was computed from.
-        chosen: the axes of the input of which it depends on one entry only, such as one frame of a
-            video.
-    """
-
-    name: str
-    axes: Axes
-    edges: tuple[Edge, ...]
-    chosen: Chosen = field(default_factory=dict[int, tuple[int, int]])
-
-
-@dataclass
-class Record:
-    """Every tensor of a pass that depends on the masked image, in the order they were made.
-
-    Attributes:
-        nodes: the first is the image.
-        slid: axes of the input that a convolution or a pool slid along.
-        mixed: axes of the input that the first layer with weights summed over: its colours.
-        carried: axes of the input that were still there in what this layer returned.
-    """
-
-    nodes: list[Node] = field(default_factory=list[Node])
-    slid: set[int] = field(default_factory=set[int])
-    mixed: set[int] | None = None
-    carried: set[int] = field(default_factory=set[int])
-
-    @property
-    def images(self) -> int:
-        """The number of images in the batch."""
-        return self.nodes[0].axes[0].size
-
+from scorecam.backends.tracing.operation import Operation
+from scorecam.backends.tracing.record import Edge, Node, Record
+from scorecam.backends.tracing.uses import Use
 
 Seen = Callable[[Record, int, Tensor], None]
 """Is called with the record so far, and the number and the tensor of its last node."""
@@ -108,7 +53,8 @@ class Recorder(QuietMode):
         # A part of it was overwritten: its axes are those of that part where the sizes agree.
         sources = [written] if known is None else [known, written]
         found = axes or _where_sizes_agree(before, tensor)
-        return self._add("copy_", tensor, found, tuple(Edge(i, Use.ALL) for i in sources))
+        edges = tuple(Edge(i, Use.ALL) for i in sources)
+        return self._add(Node("copy_", found, edges), tensor)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
@@ -148,35 +94,18 @@ class Recorder(QuietMode):
         Args:
             sources: its tensors that depend on the image, with their nodes.
         """
-        name = operation.name
-        found = operations.axes_of_results(operation)
-        chosen = chosen_after(operation)
-        if name in operations.SLIDES:
-            self.record.slid |= _inputs(operations.slid_axes(operation))
-        if name in operations.WITH_WEIGHTS and self.record.mixed is None:
-            summed = _inputs(operations.summed_axes(operation))
-            self.record.carried = _inputs(found[0]) | chosen[0].keys()
-            self.record.mixed = summed - _inputs(found[0])
-        edges = [_edges(operation, sources, axes) for axes in found]
-        parts = zip(operation.results, found, edges, chosen, strict=True)
-        for result, axes, read, entries in parts:
-            number = self._add(name, result, axes, read, chosen=entries)
+        nodes = self.record.nodes_after(operation, sources)
+        for result, node in zip(operation.results, nodes, strict=True):
+            number = self._add(node, result)
             if _writes(func, operation.arguments, result):
                 self._written[_storage(result)] = number
-            elif name not in operations.VIEWS:
+            elif operation.name not in operations.VIEWS:
                 self._written.pop(_storage(result), None)
             if self._seen is not None:
                 self._seen(self.record, number, result)
 
-    def _add(
-        self,
-        name: str,
-        tensor: Tensor,
-        axes: Axes,
-        edges: tuple[Edge, ...],
-        chosen: Chosen | None = None,
-    ) -> int:
-        self.record.nodes.append(Node(name, axes, edges, chosen or {}))
+    def _add(self, node: Node, tensor: Tensor) -> int:
+        self.record.nodes.append(node)
         self._numbers[tensor] = number = len(self.record.nodes) - 1
         return number
 
@@ -186,22 +115,6 @@ class Recorder(QuietMode):
             for tensor in results:
                 if tensor not in self._numbers:
                     self._written.pop(_storage(tensor), None)
-
-
-def _edges(
-    operation: Operation, sources: Iterable[tuple[Tensor, int]], result: Axes
-) -> tuple[Edge, ...]:
-    """What one result of an operation was computed from."""
-    edges: dict[int, Use] = {}
-    for tensor, number in sources:
-        use = use_of(operation, tensor, result)
-        edges[number] = max(edges.get(number, use), use)
-    return tuple(Edge(number, use) for number, use in edges.items())
-
-
-def _inputs(axes: Axes) -> set[int]:
-    """The axes of the input that have positions in these axes."""
-    return {part.axis for axis in axes for part in axis.parts if part.positions}
 
 
 def _name(func: Any) -> str:

@@ -15,12 +15,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scorecam.backends.pytorch.hints import GENERAL
-from scorecam.backends.pytorch.inputs import Call, may_belong, one_by_one, whole
-from scorecam.backends.pytorch.structure import Key
+from scorecam.backends.inputs.call import Call, may_belong, one_by_one, whole
+from scorecam.backends.inputs.structure import Key
 from scorecam.base.wording import quoted
 from scorecam.errors import MemoryShortage, ModelError, ScorecamError, SettingError
 from scorecam.shapes import BatchedScores, Images
+
+GENERAL = (
+    "The model may expect another number of colours or another image size.",
+    "Check that model(x) itself works on such a batch.",
+)
+"""The cause and the advice if nothing else is known."""
 
 MOST_COMBINED = 4
 """Up to this many unclear inputs, all combinations are tried; beyond it, only all and none."""

@@ -10,9 +10,9 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from scorecam.backends.pytorch.derived import Derived, derived_input
-from scorecam.backends.pytorch.forms import Form
-from scorecam.backends.pytorch.structure import Key, Slot, entries, filled, holds_tensors, template
+from scorecam.backends.inputs.derived import Derived, derived_input
+from scorecam.backends.inputs.structure import Key, Slot, entries, filled, holds_tensors, template
+from scorecam.backends.tracing.forms import Form
 from scorecam.base.wording import quoted
 from scorecam.errors import SettingError, did_you_mean
 from scorecam.io.arguments import tensor

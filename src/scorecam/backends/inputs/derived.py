@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from scorecam.backends.pytorch.structure import Key
+from scorecam.backends.inputs.structure import Key
 from scorecam.backends.tracing.recording import Recorder
 from scorecam.base.wording import quoted, reason
 from scorecam.errors import ScorecamError, SettingError

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from scorecam.backends.pytorch.trace import Trace
+from scorecam.backends.tracing.trace import Trace
 from scorecam.shapes import Images
 
 
