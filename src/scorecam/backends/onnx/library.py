@@ -1,0 +1,49 @@
+"""The libraries onnx and onnxruntime, imported where they are needed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from types import ModuleType
+
+from scorecam.base.fork_lock import ForkLock
+from scorecam.io.extras import require
+
+_IMPORT = ForkLock()
+TELEMETRY = "ORT_DISABLE_TELEMETRY"
+
+
+def onnx() -> ModuleType:
+    """Import onnx.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
+    return require("onnx", "onnx", "read ONNX files")
+
+
+def onnxruntime() -> ModuleType:
+    """Import onnxruntime with its telemetry off. Every import goes through here.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
+    with _IMPORT, _environment(TELEMETRY, "1"):
+        runtime = require("onnxruntime", "onnx", "run ONNX files")
+    runtime.disable_telemetry_events()
+    return runtime
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Generator[None]:
+    """Set an environment variable in this context."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = before

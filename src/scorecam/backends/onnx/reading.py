@@ -1,0 +1,152 @@
+"""Reading an ONNX file: the one place that parses such files, which may come from an attacker."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from scorecam.backends.onnx import library, operators
+from scorecam.backends.onnx.contents import tensors
+from scorecam.backends.onnx.external import DATA, Part, is_external, part_of
+from scorecam.backends.onnx.file_kinds import looks_like
+from scorecam.backends.onnx.tensors import check_stored
+from scorecam.base.wording import excerpt, quoted
+from scorecam.errors import ModelError
+from scorecam.io.reading import Kind, open_file, read_bytes
+
+if TYPE_CHECKING:
+    import onnx
+
+FILE: Final = Kind("an ONNX file", 2**31 - 1, ModelError)
+"""Protocol Buffers allow no more. Larger networks keep their weights in other files."""
+
+CHUNK: Final = 1 << 22
+
+
+@dataclass(frozen=True, eq=False)
+class OnnxFile:
+    """An ONNX file that was checked.
+
+    Args:
+        proto: the model, without external data and without functions of its own. Do not change it.
+        path: the file.
+        folder: the folder of the file. External data is in it or below it.
+        external: the files of external data.
+        metadata: the texts that the exporter saved with the model, such as the names of classes.
+    """
+
+    proto: onnx.ModelProto
+    path: Path
+    folder: Path
+    external: tuple[Path, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the graph and of all weights, external data included.
+
+        The names of the files do not matter, nor do the exporter and the metadata.
+        """
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        digest = hashlib.sha256()
+        proto = type(self.proto)()
+        proto.CopyFrom(self.proto)
+        for tensor in tensors(proto):
+            if is_external(tensor):
+                for chunk in _chunks(part_of(tensor, self.path)):
+                    digest.update(chunk)
+                del tensor.external_data[:]
+        for part in (proto.graph, *proto.functions, *proto.opset_import):
+            digest.update(part.SerializeToString(deterministic=True))
+        return digest.hexdigest()
+
+
+def read_onnx(path: str | os.PathLike[str]) -> OnnxFile:
+    """Read an ONNX file and check it. Nothing in it runs, and no other file is read.
+
+    Raises:
+        ModelError: it is missing, no ONNX file, damaged, malicious, or too new.
+        WeightsError: a tensor does not fit its data, or external data is missing.
+        MissingExtra: onnx or onnxruntime is not installed.
+    """
+    content = read_bytes(path, FILE)
+    proto = _parsed(content, path)
+    file = Path(path)
+    _check_graph(proto, file)
+    operators.check_versions(proto, library.onnx().IR_VERSION)
+    operators.check_operators(proto)
+    external: dict[Path, None] = {}
+    for tensor in tensors(proto):
+        if is_external(tensor):
+            external[part_of(tensor, file).file] = None
+        else:
+            check_stored(tensor)
+    texts = {entry.key: entry.value for entry in proto.metadata_props}
+    return OnnxFile(proto, file, file.parent, tuple(external), MappingProxyType(texts))
+
+
+def _parsed(content: bytes, path: str | os.PathLike[str]) -> Any:
+    """The content as a message of Protocol Buffers."""
+    name = excerpt(os.fspath(path), 200)
+    if not content:
+        raise ModelError(
+            f"{name} is empty.",
+            likely="The download or the export was interrupted.",
+            do="Download or export it again.",
+        )
+    onnx = library.onnx()
+    from google.protobuf.message import DecodeError
+
+    likely, advice = looks_like(content[:4096])
+    try:
+        proto = onnx.ModelProto.FromString(content)
+    except (DecodeError, RecursionError, ValueError) as error:
+        raise ModelError(
+            f"{name} is not an ONNX file, or is damaged.",
+            likely=likely or "It is truncated: the download or the export was interrupted.",
+            do=advice or "Download or export it again.",
+        ) from error
+    if not proto.HasField("graph"):
+        raise ModelError(
+            f"{name} has no ONNX graph.",
+            likely=likely or "It is another kind of file, or it is truncated.",
+            do=advice or "Give an ONNX file.",
+        )
+    return proto
+
+
+def _check_graph(proto: Any, file: Path) -> None:
+    """Refuse a graph that computes nothing from an input."""
+    graph = proto.graph
+    weights = {tensor.name for tensor in graph.initializer}
+    inputs = [value.name for value in graph.input if value.name not in weights]
+    for present, kind in ((graph.node, "operator"), (inputs, "input"), (graph.output, "output")):
+        if not present:
+            raise ModelError(
+                f"The network in {quoted(file.name, 200)} has no {kind}.",
+                likely="The file is damaged, or the export was interrupted.",
+                do="Export the network again.",
+            )
+    if proto.training_info:
+        raise ModelError(
+            f"{quoted(file.name, 200)} is a graph for training, with its optimiser.",
+            do="Export the network for inference.",
+        )
+
+
+def _chunks(part: Part) -> Iterator[bytes]:
+    """The bytes of a part of a file."""
+    with open_file(part.file, DATA) as file:
+        file.seek(part.offset)
+        left = part.length
+        while left > 0 and (chunk := file.read(min(left, CHUNK))):
+            left -= len(chunk)
+            yield chunk
