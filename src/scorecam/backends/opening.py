@@ -12,6 +12,7 @@ from torch import nn
 
 from scorecam.backends import exported
 from scorecam.backends.file_kinds import Program, program_at
+from scorecam.backends.onnx import opening as onnx
 from scorecam.backends.opener import Opener, Options, PhotoFunction
 from scorecam.backends.pytorch import opening as pytorch
 from scorecam.backends.zoo import factory, hf, lite, timm, torchvision
@@ -35,6 +36,7 @@ OPENERS: tuple[Opener, ...] = (
     torchvision.OPENER,
     timm.OPENER,
     hf.OPENER,
+    onnx.OPENER,
     factory.OPENER,  # takes any NAME:NAME, so it comes after the other specs
     exported.OPENER,
     pytorch.OPENER,

@@ -53,8 +53,8 @@ class Call:
         """Images as the network takes them."""
         return images if self.form is None else self.form.inputs(images)
 
-    def __call__(self, module: nn.Module, images: Images) -> Any:
-        """The network's output for these images."""
+    def inputs(self, images: Images) -> dict[Key, Any]:
+        """The network's inputs for these images, by index or name."""
         taken = self.taken(images)
         inputs: dict[Key, Any] = {self.masked: taken}
         for key, value in self.shared.items():
@@ -64,7 +64,11 @@ class Call:
             inputs[key] = _like(images, one).expand(len(images), *one.shape[1:]).contiguous()
         for key, function in self.derived.items():
             inputs[key] = derived_input(key, function, taken)
-        given = filled(self.structure, inputs)
+        return inputs
+
+    def __call__(self, module: nn.Module, images: Images) -> Any:
+        """The network's output for these images."""
+        given = filled(self.structure, self.inputs(images))
         if self.style == "in order":
             return module(*given)
         return module(**given) if self.style == "by name" else module(given)
@@ -107,8 +111,24 @@ def split_inputs(
         [given] = inputs
     structure, style = _with_derived(module, given, derived)
     others = {key: value for key, value in entries(given) if key not in derived}
-    key = _masked_key(others, masked, axes)
-    images = tensor(others.pop(key), f"The masked input {quoted(key)}")
+    key = masked_key(others, masked, axes)
+    images = masked_images(others.pop(key), key, axes)
+    plain = Call(key, "as one argument" if outer else style, structure=structure, derived=derived)
+    return images, others, plain
+
+
+def masked_images(value: Any, key: Key, axes: int) -> Images:
+    """The masked input, checked.
+
+    Args:
+        value: of the input.
+        key: its index or name.
+        axes: the number of axes of images, without batch and colour.
+
+    Raises:
+        SettingError: it is not a batch of real numbers.
+    """
+    images = tensor(value, f"The masked input {quoted(key)}")
     if not images.is_floating_point():
         raise SettingError(
             f"The masked input {quoted(key)} holds {images.dtype} numbers, which cannot be masked.",
@@ -124,8 +144,7 @@ def split_inputs(
             do="Pass all inputs with a batch axis, even for one image; or name another input: "
             "scorecam.open_model(net, masked_input=...).",
         )
-    plain = Call(key, "as one argument" if outer else style, structure=structure, derived=derived)
-    return images, others, plain
+    return images
 
 
 def may_belong(value: Any, images: int) -> bool:
@@ -155,7 +174,17 @@ def whole(plain: Call, others: Mapping[Key, Any]) -> Call:
     return replace(plain, shared=dict(others))
 
 
-def _masked_key(found: Mapping[Key, Any], named: Key | None, axes: int) -> Key:
+def masked_key(found: Mapping[Key, Any], named: Key | None, axes: int) -> Key:
+    """The index or name of the input that is masked.
+
+    Args:
+        found: all inputs.
+        named: what the user gave, if anything.
+        axes: the number of axes of images, without batch and colour.
+
+    Raises:
+        SettingError: there is no such input, or it is unclear which one is meant.
+    """
     if named is not None:
         nested = [key for key in found if f".{key}".endswith(f".{named}")]
         matches = [named] if named in list(found) else nested

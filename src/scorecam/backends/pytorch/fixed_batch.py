@@ -9,7 +9,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from scorecam.backends.inputs.call import Key
+from scorecam.backends.inputs.batches import full_batches
+from scorecam.backends.inputs.structure import Key
 from scorecam.backends.pytorch.activations import Watched
 from scorecam.backends.tracing.recording import tensors_in
 from scorecam.shapes import BatchedScores, Images
@@ -59,23 +60,13 @@ def in_batches(
     """The scores of images, and the outputs of the watched layer, in batches of one size."""
     scores: list[BatchedScores] = []
     outputs: list[list[Any]] = []
-    for batch, count in _full_batches(images, size):
+    for batch, count in full_batches(images, size):
         part = watched and replace(watched, outputs=[])
         scores.append(run(batch, part, record=record and not scores)[:count])
         outputs.append([_first_rows(call, count, size) for call in part.outputs] if part else [])
     if watched is not None:
         watched.outputs[:] = [_joined(calls) for calls in zip(*outputs, strict=True)]
     return torch.cat(scores)
-
-
-def _full_batches(images: Images, size: int) -> Iterator[tuple[Images, int]]:
-    """The images in batches of one size, and how many of each batch count.
-
-    The last image is repeated to fill the last batch.
-    """
-    for part in images.split(size):
-        missing = size - len(part)
-        yield torch.cat([part, part[-1:].expand(missing, *part.shape[1:])]), len(part)
 
 
 def _first_rows(output: Any, count: int, size: int) -> Any:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from scorecam.backends.tracing.operations import POOLS, WITH_WEIGHTS
 from scorecam.backends.tracing.path import moved_from
 from scorecam.backends.tracing.record import Record
-from scorecam.backends.tracing.recording import Recorder, tensors_in
+from scorecam.backends.tracing.recording import Recorder, nodes_of, tensors_in
 from scorecam.backends.tracing.steps import Step
 
 
@@ -126,9 +126,3 @@ def _same_numbers(record: Record, node: int | None, inputs: Sequence[int]) -> bo
     if node is None:
         return False
     return moved_from(record.nodes, node) in {moved_from(record.nodes, i) for i in inputs}
-
-
-def nodes_of(recorder: Recorder, output: Any) -> tuple[int, ...]:
-    """The nodes of the tensors in an output that depend on the masked image."""
-    found = (recorder.node(tensor) for tensor in tensors_in(output))
-    return tuple(number for number in found if number is not None)

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from scorecam.backends.pytorch.joined_calls import with_joined
-from scorecam.backends.pytorch.steps import Calls, Operations, nodes_of, unfused
-from scorecam.backends.tracing.recording import Recorder, tensors_in
+from scorecam.backends.pytorch.steps import Calls, Operations, unfused
+from scorecam.backends.tracing.recording import Recorder, nodes_of, tensors_in
 from scorecam.backends.tracing.trace import Trace
 from scorecam.errors import ScorecamError
 from scorecam.model.readout import Readout, read

@@ -28,19 +28,29 @@ class Recorder(QuietMode):
     Args:
         image: the masked input of the pass, batch axis included.
         seen: is called for each result of an operation.
+        record: of what was computed before, to be continued; None to begin a new one.
+        known: the tensors of that record, by the numbers of their nodes.
 
     Attributes:
         failure: the error of the last operation that failed. TorchScript loses its text.
     """
 
-    def __init__(self, image: Tensor, seen: Seen | None = None) -> None:
+    def __init__(
+        self,
+        image: Tensor,
+        seen: Seen | None = None,
+        record: Record | None = None,
+        known: Mapping[int, Tensor] | None = None,
+    ) -> None:
         super().__init__()
         self._seen = seen
         self.failure: Exception | None = None
-        self.record = Record([Node("image", ax.of_image(image.shape), ())])
+        self.record = record or Record([Node("image", ax.of_image(image.shape), ())])
         self._numbers: Any = WeakTensorKeyDictionary()
         self._written: dict[int, int] = {}
         self._numbers[image] = 0
+        for number, tensor in (known or {}).items():
+            self._numbers[tensor] = number
 
     def node(self, tensor: Tensor) -> int | None:
         """The number of a tensor's node; None if it does not depend on the image."""
@@ -172,3 +182,9 @@ def tensors_in(output: Any) -> Iterator[Tensor]:
     elif dataclasses.is_dataclass(output):
         for field in dataclasses.fields(output):
             yield from tensors_in(getattr(output, field.name))
+
+
+def nodes_of(recorder: Recorder, output: Any) -> tuple[int, ...]:
+    """The nodes of the tensors in an output that depend on the masked image."""
+    found = (recorder.node(tensor) for tensor in tensors_in(output))
+    return tuple(number for number in found if number is not None)

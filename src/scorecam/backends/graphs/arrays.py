@@ -1,0 +1,59 @@
+"""Images and other inputs as a graph takes them, and its outputs as tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scorecam.backends.graphs.graph import GraphValue, Numbers
+from scorecam.base.wording import quoted
+from scorecam.errors import SettingError
+
+
+def as_array(value: Any, taken: GraphValue) -> Numbers:
+    """An input in the type that the graph takes.
+
+    Raises:
+        SettingError: it takes whole numbers, and these numbers are outside their range.
+    """
+    if not isinstance(value, Tensor):
+        return np.asarray(value, taken.dtype)
+    if value.is_floating_point() and taken.dtype.kind in "iu":
+        value = _rounded(value, taken)
+    numbers = value.detach().cpu().numpy()
+    return np.ascontiguousarray(numbers.astype(taken.dtype, copy=False))
+
+
+def _rounded(value: Tensor, taken: GraphValue) -> Tensor:
+    """Real numbers as whole ones."""
+    low, high = map(float, value.aminmax())
+    limits = np.iinfo(taken.dtype)
+    if low < limits.min - 0.5 or high > limits.max + 0.5 or high - low <= 1:
+        raise SettingError(
+            f"The input {quoted(taken.name)} takes whole numbers ({taken.dtype}), and the image "
+            f"has values from {low:.3g} to {high:.3g}.",
+            likely="It was scaled or normalised, and the network expects raw pixels.",
+            do="Preprocess it without: Preprocess(..., mean=(0, 0, 0), std=(1 / 255,) * 3) gives "
+            "values from 0 to 255 (--preprocess takes a JSON file).",
+        )
+    return value.round()
+
+
+def integer_remark(taken: GraphValue) -> str:
+    """The remark about an input of whole numbers."""
+    return (
+        f"The input {quoted(taken.name)} takes whole numbers ({taken.dtype}), so masked images are "
+        "rounded."
+    )
+
+
+def as_tensor(numbers: Numbers) -> Tensor:
+    """An output as a tensor of its own."""
+    if numbers.dtype.kind not in "biufc":
+        numbers = numbers.astype(np.float32)  # bfloat16 and narrower
+    if numbers.dtype.kind == "u" and numbers.dtype.itemsize > 1:
+        numbers = numbers.astype(np.int64)
+    return torch.from_numpy(np.array(numbers, copy=None if numbers.flags.writeable else True))

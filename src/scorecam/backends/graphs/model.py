@@ -1,0 +1,298 @@
+"""Models that are graphs of named tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Self, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scorecam.backends.graphs import tracing
+from scorecam.backends.graphs.arrays import as_array, as_tensor
+from scorecam.backends.graphs.graph import GraphValue
+from scorecam.backends.graphs.program import Program
+from scorecam.backends.inputs.batches import full_batches
+from scorecam.backends.inputs.belonging import calls_for
+from scorecam.backends.inputs.call import Call, masked_images, masked_key, may_belong, one_by_one
+from scorecam.backends.inputs.structure import Key, Slot
+from scorecam.backends.tracing import layers
+from scorecam.backends.tracing.forms import Form, channels_last, form_of
+from scorecam.backends.tracing.layer_maps import Given, maps_in
+from scorecam.backends.tracing.trace import Place, Trace
+from scorecam.base.wording import quoted
+from scorecam.cam import Head
+from scorecam.errors import LayerError, ModelError, ScorecamError, SettingError, did_you_mean
+from scorecam.images.preprocessing import Preprocessing
+from scorecam.images.reading import AS_STATED, Reading
+from scorecam.model.engine import Engine, Probe, Speed
+from scorecam.model.model import Inputs, Layer, Model
+from scorecam.model.readout import Readout, find_scores, read
+from scorecam.shapes import BatchedActivations, BatchedScores, Images
+
+TRACES = 16
+"""Records that are kept, one per shape of the inputs and readout."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class GraphModel(Model):
+    """A graph in a runtime.
+
+    Args:
+        program: the graph and its runtime.
+        spec: its name in records.
+        call: which input is masked, and what the others are.
+        preprocess: how a photo becomes its input, where known.
+        reading: how files of numbers are read.
+        names: one per column of the readout, where known.
+        head: the kind of the scores, or "auto".
+        readout: output → `b` or `b n`. The output is a tensor, or a dict of tensors by name if
+            the graph has several outputs.
+        reads: for each output, the tensor that is read in its place.
+        remarks: decisions made when it was opened that the user should know.
+        masked_input: which of several inputs is masked; None to detect it.
+        given: how the explained layer holds maps, if the user said so.
+        traces: records of passes.
+    """
+
+    program: Program
+    spec: str
+    call: Call
+    preprocess: Preprocessing | None = None
+    reading: Reading = AS_STATED
+    names: tuple[str, ...] | None = None
+    head: Head | Literal["auto"] = "auto"
+    readout: Readout = find_scores
+    reads: Mapping[str, str] = field(default_factory=dict[str, str])
+    remarks: tuple[str, ...] = ()
+    masked_input: Key | None = None
+    given: Given = field(default_factory=lambda: Given(None, None))
+    traces: dict[object, Trace] = field(default_factory=dict[object, Trace], repr=False)
+
+    # ── facts ────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def _masked(self) -> GraphValue:
+        return next(each for each in self.program.graph.inputs if each.name == self.call.masked)
+
+    @property
+    def axes(self) -> int:
+        if self.call.form is not None:
+            return len(self.call.form.image_axes)
+        shape = self._masked.shape
+        return 2 if shape is None else min(max(len(shape) - 2, 1), 3)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the images are: runtimes of graphs take them from the processor's memory."""
+        return torch.device("cpu")
+
+    @property
+    def precision(self) -> str:
+        return self.program.precision
+
+    def fingerprint(self) -> str:
+        return self.program.fingerprint()
+
+    # ── layers ───────────────────────────────────────────────────────────────────────────────────
+
+    def layers(self, images: Images) -> list[Layer]:
+        return layers.candidates(self._trace(images))
+
+    def find_layer(self, layer: object, images: Images) -> str:
+        if layer is None:
+            return layers.default_layer(self._trace(images))
+        if not isinstance(layer, str):
+            raise LayerError(f"A layer is the name of a tensor, not a {type(layer).__name__}.")
+        return self._place(layer, images).label
+
+    def layer_remark(self, layer: str, images: Images) -> str:
+        return self._place(layer, images).remark
+
+    def _place(self, layer: str, images: Images) -> Place:
+        """Where the maps of a layer are.
+
+        Raises:
+            LayerError: there is no such tensor, or it does not depend on the image.
+        """
+        trace, graph = self._trace(images), self.program.graph
+        tensor = graph.tensor_of(layer)
+        place = layers.place_of(trace, graph.labels.get(tensor or "", ""))
+        if place is not None:
+            return place
+        if tensor is not None:
+            raise LayerError(
+                f"The tensor {quoted(layer)} cannot be explained: it does not depend on the image, "
+                "or holds no real numbers.",
+                do="`scorecam layers` (or scorecam.layers) lists the layers that can be explained.",
+            )
+        raise LayerError(
+            f"The model has no layer called {quoted(layer)}.",
+            likely=did_you_mean(layer, [step.name for step in trace.steps]),
+            do="`scorecam layers` (or scorecam.layers) lists the layers that can be explained.",
+        )
+
+    def _trace(self, images: Images) -> Trace:
+        """The record for images of this size, without running if it is known already."""
+        key = tracing.key_of(self.call, self.readout, images)
+        if key not in self.traces:
+            trace = tracing.traced(self, images)
+            self.traces.update({key: trace})
+            for old in list(self.traces)[:-TRACES]:
+                self.traces.pop(old, None)
+        return self.traces[key]
+
+    # ── passes ───────────────────────────────────────────────────────────────────────────────────
+
+    def activations(self, images: Images, layer: str) -> tuple[BatchedActivations, BatchedScores]:
+        place = self._place(layer, images)
+        tensor = self.program.graph.tensor_of(place.label) or ""
+        maps: list[BatchedActivations] = []
+        scores: list[BatchedScores] = []
+        for batch, count in full_batches(images, self.batch):
+            output, [found] = self.outputs(batch, [tensor])
+            scores.append(read(output, self.readout, len(batch))[:count])
+            read_maps = maps_in([[found]], batch, layer, place=place, given=self.given)
+            maps.append(read_maps[:count])
+        return torch.cat(maps), torch.cat(scores)
+
+    def scores(self, images: Images) -> BatchedScores:
+        parts = [
+            read(self.outputs(batch)[0], self.readout, len(batch))[:count]
+            for batch, count in full_batches(images, self.batch)
+        ]
+        return torch.cat(parts)
+
+    @property
+    def batch(self) -> int | None:
+        """The only number of images that it takes at a time; None for any number."""
+        shape = self._masked.shape
+        return shape[0] if shape else None
+
+    def outputs(self, images: Images, more: Sequence[str] = ()) -> tuple[Any, list[Tensor]]:
+        """The output of one pass, and more tensors of the graph.
+
+        Args:
+            images: as many as a pass takes.
+            more: names of tensors.
+        """
+        names = [value.name for value in self.program.graph.outputs]
+        wanted = dict.fromkeys([*(self.reads.get(name, name) for name in names), *more])
+        found = self.program.run(self.inputs(images), tuple(wanted))
+        tensors = dict(zip(wanted, map(as_tensor, found), strict=True))
+        output = {name: tensors[self.reads.get(name, name)] for name in names}
+        single = next(iter(output.values())) if len(output) == 1 else output
+        return single, [tensors[name] for name in more]
+
+    def inputs(self, images: Images) -> dict[str, np.ndarray[Any, Any]]:
+        """All inputs of a pass, by name.
+
+        Raises:
+            SettingError: one is missing.
+        """
+        given = cast("dict[str, Any]", self.fitting(images).inputs(images))
+        values = {value.name: value for value in self.program.graph.inputs}
+        if missing := [name for name in values if name not in given]:
+            raise SettingError(
+                f"The network takes {len(values)} inputs, and {', '.join(map(quoted, missing))} "
+                "is missing.",
+                do="Pass all of them by name, each with a batch axis: "
+                f"{', '.join(map(quoted, values))}.",
+            )
+        return {name: as_array(given[name], value) for name, value in values.items()}
+
+    def fitting(self, images: Images) -> Call:
+        """How the network is called with images `b c *i` of which only the shape is known."""
+        if (
+            self.call.form is None
+            and not self._takes(images)
+            and self._takes(images.movedim(1, -1))
+        ):
+            return replace(self.call, form=channels_last(images.shape))
+        return self.call
+
+    def _takes(self, inputs: Tensor) -> bool:
+        """Whether the masked input may have this shape, apart from the batch."""
+        shape = self._masked.shape
+        if shape is None:
+            return True
+        pairs = zip(shape[1:], inputs.shape[1:], strict=False)
+        return len(shape) == inputs.ndim and all(size in (None, given) for size, given in pairs)
+
+    def engine(self, speed: Speed, probe: Probe) -> Engine:  # noqa: ARG002
+        return Engine(self.scores, self.program.runtime, self.precision, mask_threads=1)
+
+    # ── inputs and readouts ──────────────────────────────────────────────────────────────────────
+
+    def with_readout(self, readout: Readout) -> GraphModel:
+        called = getattr(readout, "__name__", "<lambda>")
+        name = "readout" if called == "<lambda>" else called
+        return replace(self, names=(name,), head="value", readout=readout, reads={})
+
+    def fitted(self, x: Tensor, *, single: bool, run: bool) -> tuple[Images, Model]:  # noqa: ARG002
+        attempts = [x] if x.ndim > 1 else []
+        if single:
+            attempts.insert(0, x[None])
+        failure: ScorecamError | None = None
+        for inputs in attempts:
+            if not self._takes(inputs):
+                continue
+            try:
+                form = form_of(self._trace(inputs))
+            except ModelError as error:
+                failure = failure or error
+                continue
+            if form is not None:
+                return form.images(inputs), self if form.usual else self.with_form(form)
+        for inputs in attempts:
+            if inputs.ndim > 2 and self._takes(inputs.movedim(1, -1)):
+                return inputs, self.with_form(channels_last(inputs.shape))
+        if failure is not None:
+            raise failure
+        return (x[None] if single and x.ndim == self.axes + 1 else x), self
+
+    @property
+    def form(self) -> Form | Call | None:
+        return self.call.form if self.call.alone else self.call
+
+    def with_form(self, form: object) -> Self:
+        if isinstance(form, Call):
+            return replace(self, call=form)
+        return replace(self, call=replace(self.call, form=form)) if isinstance(form, Form) else self
+
+    def split_inputs(self, inputs: Inputs) -> tuple[Images, list[Model]]:
+        images, others, plain = self._split(inputs)
+        own = [key for key, value in others.items() if may_belong(value, len(images))]
+        calls = one_by_one(plain, images, own, others)
+        return images, [replace(self, call=call) for call in calls]
+
+    def _split(self, inputs: Inputs) -> tuple[Images, dict[Key, Any], Call]:
+        names = [value.name for value in self.program.graph.inputs]
+        by_name = inputs if isinstance(inputs, Mapping) else zip(names, inputs, strict=False)
+        given: dict[Key, Any] = dict(by_name)
+        for name in given:
+            if name not in names or len(inputs) > len(names):
+                raise SettingError(
+                    f"The network has no input {quoted(name)}."
+                    if name not in names
+                    else f"{len(inputs)} inputs were given.",
+                    likely=did_you_mean(str(name), names),
+                    do=f"It takes {', '.join(map(quoted, names))}.",
+                )
+        others = dict(given)
+        key = masked_key(others, self.masked_input, self.axes)
+        images = masked_images(others.pop(key), key, self.axes)
+        derived = self.call.derived
+        structure = {name: Slot(name) for name in (*given, *derived)}
+        plain = Call(key, "by name", structure=structure, derived=derived)
+        return images, {name: value for name, value in others.items() if name not in derived}, plain
+
+    def confirmed(self, inputs: Inputs, models: Sequence[Model]) -> Sequence[Model]:  # noqa: ARG002
+        images, others, plain = self._split(inputs)
+
+        def score(call: Call, some: Images) -> BatchedScores:
+            return replace(self, call=call).scores(some)
+
+        return [replace(self, call=call) for call in calls_for(images, others, plain, score)]

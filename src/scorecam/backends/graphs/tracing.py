@@ -1,0 +1,74 @@
+"""The record of a graph: how its tensors and its scores depend on the masked image."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from scorecam.backends.graphs.walk import Walk
+from scorecam.backends.inputs.call import Call
+from scorecam.backends.tracing.recording import Recorder, nodes_of, tensors_in
+from scorecam.backends.tracing.trace import Trace
+from scorecam.errors import ScorecamError
+from scorecam.model.readout import Readout, read
+from scorecam.shapes import Images
+
+if TYPE_CHECKING:
+    from scorecam.backends.graphs.model import GraphModel
+
+TWO = 2
+"""Images of a pass that is followed: with one, the batch cannot be told from axes of one entry."""
+
+
+def key_of(call: Call, readout: Readout, images: Images) -> Hashable:
+    """What a record depends on, for one graph."""
+    return tuple(images.shape[1:]), call.form, call.masked, _identity(readout), _identity(call)
+
+
+def _identity(value: Any) -> Hashable:
+    """The value, or its identity if it has no hash."""
+    try:
+        hash(value)
+    except TypeError:
+        return id(value)
+    return value
+
+
+def traced(model: GraphModel, images: Images) -> Trace:
+    """The record of a pass of images of this size; the pass itself gives the outputs.
+
+    Raises:
+        ModelError: the network does not take such images.
+    """
+    count = model.batch or TWO
+    batch = images[:1].expand(count, *images.shape[1:]).contiguous()
+    program = model.program
+    arrays = model.inputs(batch)
+    facts = program.facts({name: array.shape for name, array in arrays.items()})
+    with Recorder(batch) as recorder:
+        given = model.fitting(batch).inputs(batch)
+    known = {
+        str(name): number
+        for name, value in given.items()
+        if isinstance(value, torch.Tensor) and (number := recorder.node(value)) is not None
+    }
+    walk = Walk(program.graph, facts, recorder.record, known)
+    walk.follow(program.translate)
+    output, _ = model.outputs(batch)
+    names = [model.reads.get(value.name, value.name) for value in program.graph.outputs]
+    tensors = dict(zip(names, tensors_in(output), strict=False))
+    numbers = {walk.node(name): tensor for name, tensor in tensors.items()}
+    nodes = {number: tensor for number, tensor in numbers.items() if number is not None}
+    with Recorder(batch, record=walk.record, known=nodes) as reading:
+        try:
+            scores: Any = read(output, model.readout, count)
+        except ScorecamError:  # the layers of other networks can be listed too
+            scores = output
+    ends = nodes_of(reading, scores)
+    used = itertools.chain.from_iterable(node.edges for node in walk.record.nodes)
+    read_nodes = {edge.source for edge in used} | set(ends)
+    outputs = tuple(number for number in nodes if number in read_nodes)
+    return Trace(walk.record, tuple(walk.steps), ends, outputs)

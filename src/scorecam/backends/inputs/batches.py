@@ -1,0 +1,25 @@
+"""Networks that take batches of one size only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from scorecam.shapes import Images
+
+
+def full_batches(images: Images, size: int | None) -> Iterator[tuple[Images, int]]:
+    """The images in batches of one size, and how many of each batch count.
+
+    The last image is repeated to fill the last batch.
+
+    Args:
+        size: of each batch; None for all images at once.
+    """
+    if size is None:
+        yield images, len(images)
+        return
+    for part in images.split(size):
+        missing = size - len(part)
+        yield torch.cat([part, part[-1:].expand(missing, *part.shape[1:])]), len(part)

@@ -1,0 +1,25 @@
+"""Opening ONNX files."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from scorecam.backends.graphs.opening import graph_model, names_file, path_in
+from scorecam.backends.onnx.program import OnnxProgram
+from scorecam.backends.onnx.reading import read_onnx
+from scorecam.backends.opener import Opener, Options
+from scorecam.model.model import Model
+
+
+def _takes(given: Any) -> bool:
+    return names_file(given, "onnx", (".onnx",))
+
+
+def _open(given: str | os.PathLike[str], options: Options) -> Model:
+    file = read_onnx(path_in(given, "onnx"))
+    program = OnnxProgram(file)
+    return graph_model(program, os.fspath(given), file.path, file.metadata, options)
+
+
+OPENER = Opener("net.onnx for an ONNX file", _takes, _open)

@@ -1,0 +1,176 @@
+"""A graph in ONNX Runtime."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from scorecam.backends.graphs.graph import Graph, GraphNode, Numbers, Shape
+from scorecam.backends.graphs.program import Program, Weight
+from scorecam.backends.graphs.walk import Facts, Walk
+from scorecam.backends.onnx import constants, library, operations, quantised
+from scorecam.backends.onnx.graph import graph_of
+from scorecam.backends.onnx.reading import OnnxFile
+from scorecam.backends.onnx.shapes import Inferred, inferred
+from scorecam.base.cached_property import cached_property
+from scorecam.base.fork_lock import ForkLock
+from scorecam.base.wording import excerpt, reason
+from scorecam.errors import ModelError
+from scorecam.model.shortage import memory_errors_translated
+
+CPU: Final = "CPUExecutionProvider"
+
+SESSIONS: Final = 4
+"""Sessions that are kept, each for a set of outputs: they hold copies of the weights."""
+
+FLOATS: Final = frozenset({1, 10, 11, 16})
+"""ONNX's types float32, float16, float64 and bfloat16."""
+
+
+@dataclass(frozen=True, eq=False)
+class OnnxProgram(Program):
+    """An ONNX file in ONNX Runtime. The file is never changed.
+
+    Args:
+        file: that was read and checked.
+        provider: the execution provider.
+    """
+
+    file: OnnxFile
+    provider: str = CPU
+    _sessions: dict[object, Any] = field(default_factory=dict[object, Any], repr=False)
+    _lock: ForkLock = field(default_factory=ForkLock, repr=False)
+
+    runtime = "onnxruntime"
+
+    @cached_property
+    def graph(self) -> Graph:
+        return graph_of(self.file.proto)
+
+    @cached_property
+    def precision(self) -> str:
+        return quantised.precision(self.file.proto)
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        return {"onnxruntime": library.onnxruntime().__version__}
+
+    def fingerprint(self) -> str:
+        return self.file.fingerprint()
+
+    def translate(self, node: GraphNode, walk: Walk) -> None:
+        operations.translate(node, walk)
+
+    # ── shapes ───────────────────────────────────────────────────────────────────────────────────
+
+    def facts(self, shapes: Mapping[str, Shape]) -> Facts:
+        known = inferred(self.file.proto, shapes)
+        graph = self.graph
+        values = dict(graph.constants)
+        found = dict(known.shapes)
+        unknown = [name for name in graph.labels if name not in found]
+        settings = [name for name in operations.settings(graph) if name not in values]
+        if unknown or settings:
+            inputs = {each.name: np.zeros(shapes[each.name], each.dtype) for each in graph.inputs}
+            wanted = [*dict.fromkeys([*unknown, *settings])]
+            for name, numbers in zip(wanted, self.run(inputs, wanted), strict=True):
+                if isinstance(numbers, np.ndarray):  # and no sequence of tensors
+                    found[name] = numbers.shape
+                    if name in settings:
+                        values[name] = numbers
+        return Facts(found, values, self._floats(known))
+
+    def _floats(self, known: Inferred) -> frozenset[str]:
+        real = {name for name, kind in known.types.items() if kind in FLOATS}
+        return frozenset(real | quantised.scales(self.graph).keys())
+
+    # ── running ──────────────────────────────────────────────────────────────────────────────────
+
+    def run(self, inputs: Mapping[str, Numbers], wanted: Sequence[str]) -> list[Numbers]:
+        session = self._session(tuple(wanted))
+        names = [_exposed(name, self.graph) for name in wanted]
+        try:
+            with memory_errors_translated():
+                return session.run(names, dict(inputs))
+        except Exception as error:
+            if isinstance(error, ModelError | MemoryError):
+                raise
+            raise _failed(error, inputs) from error
+
+    def _session(self, wanted: tuple[str, ...]) -> Any:
+        """The session with these outputs. Its threads do not survive a fork."""
+        key = os.getpid(), torch.get_num_threads(), wanted
+        with self._lock:
+            if key not in self._sessions:
+                kept = list(self._sessions.items())[1 - SESSIONS :]
+                self._sessions.clear()
+                self._sessions.update(kept)
+                self._sessions[key] = self._opened(wanted)
+            return self._sessions[key]
+
+    def _opened(self, wanted: Sequence[str]) -> Any:
+        onnxruntime = library.onnxruntime()
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = 4
+        for key, value in self.file.session_entries().items():
+            options.add_session_config_entry(key, value)
+        content = self.file.proto.SerializeToString()
+        # Messages of Protocol Buffers that follow each other are merged.
+        content += _additions(self.graph, wanted).SerializeToString()
+        try:
+            return onnxruntime.InferenceSession(content, options, providers=[self.provider])
+        except Exception as error:
+            raise ModelError(
+                f"ONNX Runtime cannot open the network: {reason(error)}",
+                likely="It may use an operator that this version or device does not have.",
+                do=f"Check that onnxruntime.InferenceSession({excerpt(self.file.path.name)!r}) "
+                "opens it.",
+            ) from error
+
+    # ── weights ──────────────────────────────────────────────────────────────────────────────────
+
+    def weights(self) -> Iterator[Weight]:
+        return constants.weights(self.graph)
+
+    def with_weights(
+        self, names: Sequence[str], change: Callable[[Numbers], Numbers]
+    ) -> OnnxProgram:
+        return OnnxProgram(constants.changed(self.file, names, change), self.provider)
+
+
+def _additions(graph: Graph, wanted: Sequence[str]) -> Any:
+    """The nodes and outputs that a model needs to return these tensors, as a part of a model."""
+    onnx = library.onnx()
+    part = onnx.ModelProto()
+    scales = quantised.scales(graph)
+    for name in wanted:
+        if any(name == output.name for output in graph.outputs):
+            continue
+        exposed = _exposed(name, graph)
+        if name in scales:
+            inputs = [name, *filter(None, scales[name])]
+            part.graph.node.append(onnx.helper.make_node("DequantizeLinear", inputs, [exposed]))
+        part.graph.output.append(onnx.ValueInfoProto(name=exposed))
+    return part
+
+
+def _exposed(name: str, graph: Graph) -> str:
+    """The name of the output that returns a tensor."""
+    outputs = {output.name for output in graph.outputs}
+    hidden = name in quantised.scales(graph) and name not in outputs
+    return f"{name}/dequantized by scorecam" if hidden else name
+
+
+def _failed(error: Exception, inputs: Mapping[str, Numbers]) -> ModelError:
+    shapes = ", ".join(f"{excerpt(name, 60)} {value.shape}" for name, value in inputs.items())
+    return ModelError(
+        f"The network failed in ONNX Runtime on inputs of the shapes {shapes}: {reason(error)}",
+        likely="It may expect another number of colours or another image size.",
+        do="Give inputs of the shapes that the network was exported for.",
+    )
