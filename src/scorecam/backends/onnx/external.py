@@ -65,7 +65,7 @@ def part_of(tensor: Any, model: Path) -> Part:
 
 
 def inside(location: str, model: Path) -> Path:
-    """The path of a file of external data.
+    """The real path of a file of external data.
 
     Only files in the model's folder, or below it, are allowed. If the model is a link, as in the
     cache of Hugging Face, the folder of the real file is allowed too.
@@ -77,20 +77,37 @@ def inside(location: str, model: Path) -> Path:
     special = MEMORY in location or "\0" in location or re.match(r"[A-Za-z]:", location)
     if not location or not parts[0] or ".." in parts or special:
         raise _escapes(location)
-    folder = model.parent
-    file = folder / location
-    real = Path(os.path.realpath(file))
-    allowed = {Path(os.path.realpath(folder)), Path(os.path.realpath(model)).parent}
-    if not any(real.is_relative_to(place) for place in allowed):
+    file = Path(os.path.realpath(model.parent / location))
+    if not any(file.is_relative_to(folder) for folder in folders(model)):
         raise _escapes(location)
     if not os.path.lexists(file):
         raise WeightsError(
             f"There is no file {quoted(location, 200)} in the folder of "
             f"{excerpt(model.name)}, which keeps its weights there.",
             likely="Only one of the files was copied or downloaded.",
-            do=f"Put it into {excerpt(folder, 200)}. Do not rename it.",
+            do=f"Put it into {excerpt(model.parent, 200)}. Do not rename it.",
         )
     return file
+
+
+def folders(model: Path) -> tuple[Path, Path]:
+    """The folders that may contain external data: the file's own, and that of the linked file."""
+    return Path(os.path.realpath(model.parent)), Path(os.path.realpath(model)).parent
+
+
+def place_in(folder: Path, tensor: Any, part: Part) -> None:
+    """Write the real place of a tensor's numbers into it, relative to a folder.
+
+    Runtimes refuse files outside the folder that they get, and follow links before they compare.
+    """
+    entries = {
+        "location": part.file.relative_to(folder).as_posix(),
+        "offset": str(part.offset),
+        "length": str(part.length),
+    }
+    del tensor.external_data[:]
+    for key, value in entries.items():
+        tensor.external_data.add(key=key, value=value)
 
 
 def _number(tensor: Any, entries: dict[str, str], key: str, default: int) -> int:

@@ -13,11 +13,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 from scorecam.backends.onnx import library, operators
 from scorecam.backends.onnx.contents import tensors
-from scorecam.backends.onnx.external import DATA, Part, is_external, part_of
+from scorecam.backends.onnx.external import (
+    DATA,
+    Part,
+    folders,
+    is_external,
+    part_of,
+    place_in,
+)
 from scorecam.backends.onnx.file_kinds import looks_like
 from scorecam.backends.onnx.tensors import check_stored
+from scorecam.backends.onnx.wire import MOST_FIELDS, Malformed, TooMany, count_fields, messages
 from scorecam.base.wording import excerpt, quoted
-from scorecam.errors import ModelError
+from scorecam.errors import ModelError, WeightsError
 from scorecam.io.reading import Kind, open_file, read_bytes
 
 if TYPE_CHECKING:
@@ -36,8 +44,8 @@ class OnnxFile:
     Args:
         proto: the model, without external data and without functions of its own. Do not change it.
         path: the file.
-        folder: the folder of the file. External data is in it or below it.
-        external: the files of external data.
+        folder: the folder that the places of external data are relative to.
+        external: the files of external data, which are in that folder or below it.
         metadata: the texts that the exporter saved with the model, such as the names of classes.
     """
 
@@ -46,6 +54,20 @@ class OnnxFile:
     folder: Path
     external: tuple[Path, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    def session_entries(self) -> dict[str, str]:
+        """What a session has to be given to find external data.
+
+        A session that is opened from bytes, those of `proto.SerializeToString()` or of a copy with
+        more outputs, looks for external data in this folder, and refuses files outside it:
+
+            options = onnxruntime.SessionOptions()
+            for key, value in file.session_entries().items():
+                options.add_session_config_entry(key, value)
+        """
+        if not self.external:
+            return {}
+        return {"session.model_external_initializers_file_folder_path": str(self.folder)}
 
     def fingerprint(self) -> str:
         """SHA-256 of the graph and of all weights, external data included.
@@ -57,11 +79,13 @@ class OnnxFile:
     @cached_property
     def _fingerprint(self) -> str:
         digest = hashlib.sha256()
-        proto = type(self.proto)()
-        proto.CopyFrom(self.proto)
+        proto = self.proto
+        if self.external:  # the copy has no names of files
+            proto = type(proto)()
+            proto.CopyFrom(self.proto)
         for tensor in tensors(proto):
             if is_external(tensor):
-                for chunk in _chunks(part_of(tensor, self.path)):
+                for chunk in _chunks(part_of(tensor, self.folder / "model")):
                     digest.update(chunk)
                 del tensor.external_data[:]
         for part in (proto.graph, *proto.functions, *proto.opset_import):
@@ -83,14 +107,30 @@ def read_onnx(path: str | os.PathLike[str]) -> OnnxFile:
     _check_graph(proto, file)
     operators.check_versions(proto, library.onnx().IR_VERSION)
     operators.check_operators(proto)
-    external: dict[Path, None] = {}
+    folder, external = _check_tensors(proto, file)
+    texts = {entry.key: entry.value for entry in proto.metadata_props}
+    return OnnxFile(proto, file, folder, external, MappingProxyType(texts))
+
+
+def _check_tensors(proto: Any, file: Path) -> tuple[Path, tuple[Path, ...]]:
+    """Check every tensor; return the folder and the files of external data."""
+    parts: list[tuple[Any, Part]] = []
     for tensor in tensors(proto):
         if is_external(tensor):
-            external[part_of(tensor, file).file] = None
+            parts.append((tensor, part_of(tensor, file)))
         else:
             check_stored(tensor)
-    texts = {entry.key: entry.value for entry in proto.metadata_props}
-    return OnnxFile(proto, file, file.parent, tuple(external), MappingProxyType(texts))
+    files = tuple(dict.fromkeys(part.file for _, part in parts))
+    for folder in folders(file):
+        if all(name.is_relative_to(folder) for name in files):
+            for tensor, part in parts:
+                place_in(folder, tensor, part)
+            return folder, files
+    raise WeightsError(
+        f"The weights of {quoted(file.name, 200)} are in two folders.",
+        likely="The file is a link, and so are only some of the files with its weights.",
+        do="Copy all of them into one folder.",
+    )
 
 
 def _parsed(content: bytes, path: str | os.PathLike[str]) -> Any:
@@ -103,12 +143,19 @@ def _parsed(content: bytes, path: str | os.PathLike[str]) -> Any:
             do="Download or export it again.",
         )
     onnx = library.onnx()
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # a dependency of onnx
 
     likely, advice = looks_like(content[:4096])
     try:
+        count_fields(content, messages(onnx.ModelProto.DESCRIPTOR))
         proto = onnx.ModelProto.FromString(content)
-    except (DecodeError, RecursionError, ValueError) as error:
+    except TooMany as error:
+        raise ModelError(
+            f"{name} has more than {MOST_FIELDS:,} entries, the limit for an ONNX file.",
+            likely="It may be another kind of file, or designed to exhaust memory.",
+            do="Give an ONNX file of at most about 100,000 nodes.",
+        ) from error
+    except (DecodeError, Malformed) as error:
         raise ModelError(
             f"{name} is not an ONNX file, or is damaged.",
             likely=likely or "It is truncated: the download or the export was interrupted.",
