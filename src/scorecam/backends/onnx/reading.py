@@ -22,6 +22,9 @@ from scorecam.backends.onnx.external import (
     place_in,
 )
 from scorecam.backends.onnx.file_kinds import looks_like
+from scorecam.backends.onnx.functions import without_functions
+from scorecam.backends.onnx.sizes import check_sizes
+from scorecam.backends.onnx.structure import check_structure
 from scorecam.backends.onnx.tensors import check_stored
 from scorecam.backends.onnx.wire import MOST_FIELDS, Malformed, TooMany, count_fields, messages
 from scorecam.base.wording import excerpt, quoted
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
 
 FILE: Final = Kind("an ONNX file", 2**31 - 1, ModelError)
 """Protocol Buffers allow no more. Larger networks keep their weights in other files."""
+
+MOST_METADATA: Final = 2**24
 
 CHUNK: Final = 1 << 22
 
@@ -106,10 +111,13 @@ def read_onnx(path: str | os.PathLike[str]) -> OnnxFile:
     file = Path(path)
     _check_graph(proto, file)
     operators.check_versions(proto, library.onnx().IR_VERSION)
+    proto = without_functions(proto)
+    check_structure(proto)
     operators.check_operators(proto)
     folder, external = _check_tensors(proto, file)
-    texts = {entry.key: entry.value for entry in proto.metadata_props}
-    return OnnxFile(proto, file, folder, external, MappingProxyType(texts))
+    check_sizes(proto)
+    metadata = _metadata(proto)
+    return OnnxFile(proto, file, folder=folder, external=external, metadata=metadata)
 
 
 def _check_tensors(proto: Any, file: Path) -> tuple[Path, tuple[Path, ...]]:
@@ -131,6 +139,20 @@ def _check_tensors(proto: Any, file: Path) -> tuple[Path, tuple[Path, ...]]:
         likely="The file is a link, and so are only some of the files with its weights.",
         do="Copy all of them into one folder.",
     )
+
+
+def _metadata(proto: Any) -> Mapping[str, str]:
+    """The texts that the exporter saved with the model."""
+    texts = {entry.key: entry.value for entry in proto.metadata_props}
+    length = sum(len(key) + len(value) for key, value in texts.items())
+    if length > MOST_METADATA:
+        raise ModelError(
+            f"The metadata of the ONNX file has {length:,} characters, more than "
+            f"{MOST_METADATA:,}.",
+            likely="It may be designed to exhaust memory.",
+            do="Remove the metadata (metadata_props) from the file.",
+        )
+    return MappingProxyType(texts)
 
 
 def _parsed(content: bytes, path: str | os.PathLike[str]) -> Any:

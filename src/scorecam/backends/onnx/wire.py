@@ -1,8 +1,8 @@
 """The number of fields in an ONNX file, counted before they are parsed.
 
 A parsed message takes up to a hundred times the memory of its bytes in the file: an empty node
-takes two bytes there. So the fields are counted first, along the rules of Protocol Buffers. Strings and
-packed numbers count once, whatever their length: they take no more memory than in the file.
+takes two bytes there. So the fields are counted first, along the rules of Protocol Buffers. Strings
+and packed numbers count once, whatever their length: they take no more memory than in the file.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any, Final
 MOST_FIELDS: Final = 2_000_000
 """Enough for 100,000 nodes. A network of a thousand layers has fewer than 50,000 fields."""
 
-Fields = dict[int, "Fields"]
-"""The fields of a message that contain messages: number → their fields."""
+Fields = dict[int, "Fields | None"]
+"""The fields of a message that contain messages or texts: number → their fields; None for texts."""
 
 
 class Malformed(ValueError):
@@ -33,6 +33,8 @@ def messages(descriptor: Any, known: dict[str, Fields] | None = None) -> Fields:
     for field in descriptor.fields:
         if field.message_type is not None:
             fields[field.number] = messages(field.message_type, known)
+        elif field.type == field.TYPE_STRING:
+            fields[field.number] = None
     return fields
 
 
@@ -44,6 +46,7 @@ def count_fields(content: bytes, fields: Fields) -> int:
         TooMany: there are more than `MOST_FIELDS`.
     """
     count = place = 0
+    view = memoryview(content)
     open_messages = [(len(content), fields)]
     while open_messages:
         end, inside = open_messages[-1]
@@ -59,13 +62,24 @@ def count_fields(content: bytes, fields: Fields) -> int:
             length, place = _varint(content, place, end)
             if place + length > end:
                 raise Malformed
-            if key >> 3 in inside:
-                open_messages.append((place + length, inside[key >> 3]))
-            else:
-                place += length
+            inner = inside.get(key >> 3, {})
+            if inner:
+                open_messages.append((place + length, inner))
+                continue
+            if inner is None:
+                _check_text(view[place : place + length])
+            place += length
         else:
             place = _after_number(content, place, end, kind)
     return count
+
+
+def _check_text(text: memoryview) -> None:
+    """Refuse text that is not UTF-8: reading its field would raise an error at any later time."""
+    try:
+        str(text, "utf-8")
+    except UnicodeDecodeError as error:
+        raise Malformed from error
 
 
 def _after_number(content: bytes, place: int, end: int, kind: int) -> int:
