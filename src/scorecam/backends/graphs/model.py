@@ -178,13 +178,21 @@ class GraphModel(Model):
             images: as many as a pass takes.
             more: names of tensors.
         """
-        names = [value.name for value in self.program.graph.outputs]
-        wanted = dict.fromkeys([*(self.reads.get(name, name) for name in names), *more])
+        wanted = dict.fromkeys([*self.read_tensors, *more])
         found = self.program.run(self.inputs(images), tuple(wanted))
         tensors = dict(zip(wanted, map(as_tensor, found), strict=True))
+        return self.output_of(tensors), [tensors[name] for name in more]
+
+    @property
+    def read_tensors(self) -> list[str]:
+        """The tensors that are read as outputs."""
+        return [self.reads.get(value.name, value.name) for value in self.program.graph.outputs]
+
+    def output_of(self, tensors: Mapping[str, Tensor]) -> Any:
+        """The output that a readout gets: a tensor, or a dict of several by name."""
+        names = [value.name for value in self.program.graph.outputs]
         output = {name: tensors[self.reads.get(name, name)] for name in names}
-        single = next(iter(output.values())) if len(output) == 1 else output
-        return single, [tensors[name] for name in more]
+        return output if len(output) > 1 else next(iter(output.values()))
 
     def inputs(self, images: Images) -> dict[str, np.ndarray[Any, Any]]:
         """All inputs of a pass, by name.

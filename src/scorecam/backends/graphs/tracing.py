@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
-from scorecam.backends.graphs.walk import Walk
+from scorecam.backends.graphs.walk import Facts, Walk
 from scorecam.backends.inputs.call import Call
-from scorecam.backends.tracing.recording import Recorder, nodes_of, tensors_in
+from scorecam.backends.tracing.recording import Recorder, nodes_of
 from scorecam.backends.tracing.trace import Trace
 from scorecam.errors import ScorecamError
 from scorecam.model.readout import Readout, read
@@ -38,7 +39,7 @@ def _identity(value: Any) -> Hashable:
 
 
 def traced(model: GraphModel, images: Images) -> Trace:
-    """The record of a pass of images of this size; the pass itself gives the outputs.
+    """The record of a pass of images of this size. The network itself does not run.
 
     Raises:
         ModelError: the network does not take such images.
@@ -53,14 +54,13 @@ def traced(model: GraphModel, images: Images) -> Trace:
     known = {
         str(name): number
         for name, value in given.items()
-        if isinstance(value, torch.Tensor) and (number := recorder.node(value)) is not None
+        if isinstance(value, Tensor) and (number := recorder.node(value)) is not None
     }
     walk = Walk(program.graph, facts, recorder.record, known)
     walk.follow(program.translate)
-    output, _ = model.outputs(batch)
-    names = [model.reads.get(value.name, value.name) for value in program.graph.outputs]
-    tensors = dict(zip(names, tensors_in(output), strict=False))
-    numbers = {walk.node(name): tensor for name, tensor in tensors.items()}
+    outputs = {name: _empty(name, facts) for name in model.read_tensors}
+    output = model.output_of(outputs)
+    numbers = {walk.node(name): tensor for name, tensor in outputs.items()}
     nodes = {number: tensor for number, tensor in numbers.items() if number is not None}
     with Recorder(batch, record=walk.record, known=nodes) as reading:
         try:
@@ -70,5 +70,19 @@ def traced(model: GraphModel, images: Images) -> Trace:
     ends = nodes_of(reading, scores)
     used = itertools.chain.from_iterable(node.edges for node in walk.record.nodes)
     read_nodes = {edge.source for edge in used} | set(ends)
-    outputs = tuple(number for number in nodes if number in read_nodes)
-    return Trace(walk.record, tuple(walk.steps), ends, outputs)
+    returned = tuple(number for number in nodes if number in read_nodes)
+    return Trace(walk.record, tuple(walk.steps), ends, returned, dense=_dense(walk, returned))
+
+
+def _empty(name: str, facts: Facts) -> Tensor:
+    """A tensor of zeros in place of an output."""
+    kind = torch.float32 if name in facts.floats else torch.int64
+    return torch.zeros(facts.shapes.get(name, ()), dtype=kind)
+
+
+def _dense(walk: Walk, outputs: Collection[int]) -> bool:
+    """Whether the network answers for many positions, as detectors and segmenters do."""
+    found = [walk.record.nodes[number].axes for number in outputs]
+    return any(
+        len(axes) > 2 and any(axis.positions or axis.unknown for axis in axes[1:]) for axes in found
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -20,7 +21,7 @@ from scorecam.backends.onnx.shapes import Inferred, inferred
 from scorecam.base.cached_property import cached_property
 from scorecam.base.fork_lock import ForkLock
 from scorecam.base.wording import excerpt, reason
-from scorecam.errors import ModelError
+from scorecam.errors import ModelError, ScorecamError
 from scorecam.model.shortage import memory_errors_translated
 
 CPU: Final = "CPUExecutionProvider"
@@ -77,12 +78,15 @@ class OnnxProgram(Program):
         settings = [name for name in operations.settings(graph) if name not in values]
         if unknown or settings:
             inputs = {each.name: np.zeros(shapes[each.name], each.dtype) for each in graph.inputs}
-            wanted = [*dict.fromkeys([*unknown, *settings])]
-            for name, numbers in zip(wanted, self.run(inputs, wanted), strict=True):
-                if isinstance(numbers, np.ndarray):  # and no sequence of tensors
-                    found[name] = numbers.shape
-                    if name in settings:
-                        values[name] = numbers
+            shaped = {name: f"{name}/shape" for name in unknown if name in known.types}
+            wanted = tuple(dict.fromkeys(settings))
+            session = self._opened(wanted, shaped, optimised=False)
+            numbers = _run(session, inputs, [*shaped.values(), *wanted])
+            sizes, more = numbers[: len(shaped)], numbers[len(shaped) :]
+            found.update(
+                (name, tuple(map(int, size))) for name, size in zip(shaped, sizes, strict=True)
+            )
+            values.update(zip(wanted, more, strict=True))
         return Facts(found, values, self._floats(known))
 
     def _floats(self, known: Inferred) -> frozenset[str]:
@@ -93,14 +97,7 @@ class OnnxProgram(Program):
 
     def run(self, inputs: Mapping[str, Numbers], wanted: Sequence[str]) -> list[Numbers]:
         session = self._session(tuple(wanted))
-        names = [_exposed(name, self.graph) for name in wanted]
-        try:
-            with memory_errors_translated():
-                return session.run(names, dict(inputs))
-        except Exception as error:
-            if isinstance(error, ModelError | MemoryError):
-                raise
-            raise _failed(error, inputs) from error
+        return _run(session, inputs, [_exposed(name, self.graph) for name in wanted])
 
     def _session(self, wanted: tuple[str, ...]) -> Any:
         """The session with these outputs. Its threads do not survive a fork."""
@@ -113,16 +110,31 @@ class OnnxProgram(Program):
                 self._sessions[key] = self._opened(wanted)
             return self._sessions[key]
 
-    def _opened(self, wanted: Sequence[str]) -> Any:
+    def _opened(
+        self,
+        wanted: Sequence[str],
+        shaped: Mapping[str, str] = MappingProxyType({}),
+        *,
+        optimised: bool = True,
+    ) -> Any:
+        """A session with these outputs.
+
+        Args:
+            wanted: tensors.
+            shaped: tensors whose shapes are returned, and the names of these outputs.
+            optimised: whether the graph is optimised, which takes time.
+        """
         onnxruntime = library.onnxruntime()
         options = onnxruntime.SessionOptions()
+        if not optimised:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 4
         for key, value in self.file.session_entries().items():
             options.add_session_config_entry(key, value)
         content = self.file.proto.SerializeToString()
         # Messages of Protocol Buffers that follow each other are merged.
-        content += _additions(self.graph, wanted).SerializeToString()
+        content += _additions(self.graph, wanted, shaped).SerializeToString()
         try:
             return onnxruntime.InferenceSession(content, options, providers=[self.provider])
         except Exception as error:
@@ -144,10 +156,23 @@ class OnnxProgram(Program):
         return OnnxProgram(constants.changed(self.file, names, change), self.provider)
 
 
-def _additions(graph: Graph, wanted: Sequence[str]) -> Any:
+def _run(session: Any, inputs: Mapping[str, Numbers], names: Sequence[str]) -> list[Numbers]:
+    try:
+        with memory_errors_translated():
+            return session.run(list(names), dict(inputs))
+    except ScorecamError:
+        raise
+    except Exception as error:
+        raise _failed(error, inputs) from error
+
+
+def _additions(graph: Graph, wanted: Sequence[str], shaped: Mapping[str, str]) -> Any:
     """The nodes and outputs that a model needs to return these tensors, as a part of a model."""
     onnx = library.onnx()
     part = onnx.ModelProto()
+    for name, output in shaped.items():
+        part.graph.node.append(onnx.helper.make_node("Shape", [name], [output]))
+        part.graph.output.append(onnx.ValueInfoProto(name=output))
     scales = quantised.scales(graph)
     for name in wanted:
         if any(name == output.name for output in graph.outputs):

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator, Sequence
 from weakref import WeakKeyDictionary
 
+from scorecam.backends.tracing.deepest import deepest
 from scorecam.backends.tracing.maps import Layout
 from scorecam.backends.tracing.path import moved_from
 from scorecam.backends.tracing.steps import Step
@@ -84,6 +85,8 @@ def default_name(trace: Trace) -> str | None:
 
 
 def _why_default(trace: Trace, step: Step) -> str:
+    if trace.dense:
+        return "the deepest grid before any is enlarged, as the network answers for many positions"
     if trace.on_every_path(step):
         return "the last block that every path from the image to the scores passes through"
     return "the last block on a path to the scores; other paths lead around every block"
@@ -106,6 +109,8 @@ def _why_not(trace: Trace, step: Step, layout: Layout) -> str:
 def _default(trace: Trace, steps: Sequence[Step]) -> Step | None:
     """The last block that all paths pass through; without any, the last on some path."""
     suitable = [step for step in steps if _suits(trace, step)]
+    if trace.dense and (found := deepest(trace, suitable)) is not None:
+        return found
     on_every_path = [step for step in suitable if trace.on_every_path(step)]
     forwards = [step for step in suitable if not _flipped(trace, step)]
     located = [step for step in on_every_path if _locates(trace, step)]
@@ -241,7 +246,7 @@ def _remark(trace: Trace, step: Step, label: str) -> str:
         return (
             f"The scores do not depend on the layer {quoted(label)}: its maps only make the masks."
         )
-    if not trace.on_every_path(step) and label == default_name(trace):
+    if not trace.on_every_path(step) and not trace.dense and label == default_name(trace):
         return (
             f"No block lies on every path from the image to the scores: the layer {quoted(label)} "
             "is the last on one of them, and the map shows only what passes through it."

@@ -51,6 +51,8 @@ class Trace:
         scores: the nodes of the scores.
         outputs: the nodes of the network's output that the scores are read from.
         places: the layers that were looked up.
+        dense: whether the network answers for many positions, as a detector does, and its default
+            layer is the deepest grid before any of them is enlarged.
     """
 
     record: Record
@@ -58,6 +60,8 @@ class Trace:
     scores: tuple[int, ...]
     outputs: tuple[int, ...]
     places: dict[str, Place | None] = field(default_factory=dict[str, "Place | None"])
+    dense: bool = False
+    _layouts: dict[int, Layout | None] = field(default_factory=dict[int, "Layout | None"])
 
     @cached_property
     def path(self) -> Path:
@@ -80,10 +84,11 @@ class Trace:
         """The layout of a step's maps; None if it has none that cover the image."""
         if step.node is None:
             return None if self.followed else channels_first(step.shape, len(self.image_axes))
-        if self.entry(step):
-            return None
-        axes = self.record.nodes[step.node].axes
-        return layout_of(axes, self.image_axes, self.record.images)
+        if step.node not in self._layouts:
+            axes = self.record.nodes[step.node].axes
+            found = layout_of(axes, self.image_axes, self.record.images)
+            self._layouts[step.node] = None if self.entry(step) else found
+        return self._layouts[step.node]
 
     def entry(self, step: Step) -> str:
         """The part of the image that a step depends on, in words; empty if it is all of it."""
