@@ -37,6 +37,16 @@ def graph_of(proto: Any) -> Graph:
     )
 
 
+def sequences(graph: Graph) -> set[str]:
+    """The names of sequences of tensors, and of what may be none."""
+    return {
+        name
+        for node in graph.nodes
+        if "Sequence" in node.kind or "Optional" in node.kind
+        for name in node.outputs
+    }
+
+
 def is_small(tensor: Any) -> bool:
     """Whether a constant may be a setting, and its numbers are at hand."""
     return math.prod(tensor.dims) <= SMALL and not is_external(tensor)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
@@ -15,7 +15,7 @@ from scorecam.backends.graphs.graph import Graph, GraphNode, Numbers, Shape
 from scorecam.backends.graphs.program import Program, Weight
 from scorecam.backends.graphs.walk import Facts, Walk
 from scorecam.backends.onnx import constants, library, operations, quantised
-from scorecam.backends.onnx.graph import graph_of
+from scorecam.backends.onnx.graph import graph_of, sequences
 from scorecam.backends.onnx.reading import OnnxFile
 from scorecam.backends.onnx.shapes import Inferred, inferred
 from scorecam.base.cached_property import cached_property
@@ -31,6 +31,14 @@ SESSIONS: Final = 4
 
 FLOATS: Final = frozenset({1, 10, 11, 16})
 """ONNX's types float32, float16, float64 and bfloat16."""
+
+TYPES: Final = {
+    "tensor(float)": 1,
+    "tensor(float16)": 10,
+    "tensor(double)": 11,
+    "tensor(bfloat16)": 16,
+}
+"""How ONNX Runtime calls them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,25 +81,38 @@ class OnnxProgram(Program):
         known = inferred(self.file.proto, shapes)
         graph = self.graph
         values = dict(graph.constants)
-        found = dict(known.shapes)
-        unknown = [name for name in graph.labels if name not in found]
-        settings = [name for name in operations.settings(graph) if name not in values]
+        unknown = {name for name in graph.labels if name not in known.shapes} - sequences(graph)
+        settings = dict.fromkeys(n for n in operations.settings(graph) if n not in values)
         if unknown or settings:
             inputs = {each.name: np.zeros(shapes[each.name], each.dtype) for each in graph.inputs}
-            shaped = {name: f"{name}/shape" for name in unknown if name in known.types}
-            wanted = tuple(dict.fromkeys(settings))
-            session = self._opened(wanted, shaped, optimised=False)
-            numbers = _run(session, inputs, [*shaped.values(), *wanted])
-            sizes, more = numbers[: len(shaped)], numbers[len(shaped) :]
-            found.update(
-                (name, tuple(map(int, size))) for name, size in zip(shaped, sizes, strict=True)
-            )
-            values.update(zip(wanted, more, strict=True))
-        return Facts(found, values, self._floats(known))
-
-    def _floats(self, known: Inferred) -> frozenset[str]:
+            known, more = self._completed(known, inputs, unknown, tuple(settings))
+            values.update(more)
         real = {name for name, kind in known.types.items() if kind in FLOATS}
-        return frozenset(real | quantised.scales(self.graph).keys())
+        return Facts(known.shapes, values, frozenset(real | quantised.scales(graph).keys()))
+
+    def _completed(
+        self,
+        known: Inferred,
+        inputs: Mapping[str, Numbers],
+        unknown: Collection[str],
+        settings: Sequence[str],
+    ) -> tuple[Inferred, dict[str, Numbers]]:
+        """The shapes and types that could not be inferred, and the values of settings.
+
+        They come from a pass of the network.
+        """
+        shaped = {name: f"{name}/shape" for name in unknown}
+        untyped = [name for name in unknown if name not in known.types]
+        session = self._opened([*settings, *untyped], shaped, optimised=False)
+        declared = {value.name: value.type for value in session.get_outputs()}
+        types = {name: TYPES.get(declared[_exposed(name, self.graph)], 0) for name in untyped}
+        numbers = _run(session, inputs, [*shaped.values(), *settings])
+        sizes = {
+            name: tuple(map(int, size))
+            for name, size in zip(shaped, numbers[: len(shaped)], strict=True)
+        }
+        found = Inferred({**known.shapes, **sizes}, {**known.types, **types})
+        return found, dict(zip(settings, numbers[len(shaped) :], strict=True))
 
     # ── running ──────────────────────────────────────────────────────────────────────────────────
 
