@@ -32,8 +32,27 @@ from scorecam.model.model import Inputs, Layer, Model
 from scorecam.model.readout import Readout, find_scores, read
 from scorecam.shapes import BatchedActivations, BatchedScores, Images
 
+ALONE = (
+    "The network accepts batches, but its output mixes the images of a batch, so images run one by "
+    "one."
+)
+"""The remark about such a graph."""
+
 TRACES = 16
 """Records that are kept, one per shape of the inputs and readout."""
+
+
+@dataclass(eq=False)
+class GraphCache:
+    """Facts about a graph, shared by models of the same graph and by threads.
+
+    Attributes:
+        traces: the last records of passes.
+        alone: the graph accepts any batch, but answers for a single image.
+    """
+
+    traces: dict[object, Trace] = field(default_factory=dict[object, Trace])
+    alone: bool = False
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -54,7 +73,7 @@ class GraphModel(Model):
         remarks: decisions made when it was opened that the user should know.
         masked_input: which of several inputs is masked; None to detect it.
         given: how the explained layer holds maps, if the user said so.
-        traces: records of passes.
+        cache: facts about the graph, for later calls.
     """
 
     program: Program
@@ -69,7 +88,7 @@ class GraphModel(Model):
     remarks: tuple[str, ...] = ()
     masked_input: Key | None = None
     given: Given = field(default_factory=lambda: Given(None, None))
-    traces: dict[object, Trace] = field(default_factory=dict[object, Trace], repr=False)
+    cache: GraphCache = field(default_factory=GraphCache, repr=False)
 
     # ── facts ────────────────────────────────────────────────────────────────────────────────────
 
@@ -109,7 +128,8 @@ class GraphModel(Model):
         return self._place(layer, images).label
 
     def layer_remark(self, layer: str, images: Images) -> str:
-        return self._place(layer, images).remark
+        remark = self._place(layer, images).remark
+        return f"{remark} {ALONE}".strip() if self.cache.alone else remark
 
     def _place(self, layer: str, images: Images) -> Place:
         """Where the maps of a layer are.
@@ -137,12 +157,12 @@ class GraphModel(Model):
     def _trace(self, images: Images) -> Trace:
         """The record for images of this size, without running if it is known already."""
         key = tracing.key_of(self.call, self.readout, images)
-        if key not in self.traces:
+        trace = self.cache.traces.get(key)
+        if trace is None:
             trace = tracing.traced(self, images)
-            self.traces.update({key: trace})
-            for old in list(self.traces)[:-TRACES]:
-                self.traces.pop(old, None)
-        return self.traces[key]
+            traces = {**self.cache.traces, key: trace}
+            self.cache.traces = dict(list(traces.items())[-TRACES:])
+        return trace
 
     # ── passes ───────────────────────────────────────────────────────────────────────────────────
 
@@ -169,7 +189,7 @@ class GraphModel(Model):
     def batch(self) -> int | None:
         """The only number of images that it takes at a time; None for any number."""
         shape = self._masked.shape
-        return shape[0] if shape else None
+        return 1 if self.cache.alone else shape[0] if shape else None
 
     def outputs(self, images: Images, more: Sequence[str] = ()) -> tuple[Any, list[Tensor]]:
         """The output of one pass, and more tensors of the graph.
@@ -278,8 +298,9 @@ class GraphModel(Model):
 
     def _split(self, inputs: Inputs) -> tuple[Images, dict[Key, Any], Call]:
         names = [value.name for value in self.program.graph.inputs]
-        by_name = inputs if isinstance(inputs, Mapping) else zip(names, inputs, strict=False)
-        given: dict[Key, Any] = dict(by_name)
+        given: dict[Key, Any] = {}
+        by_name = isinstance(inputs, Mapping)
+        given.update(inputs if by_name else zip(names, inputs, strict=False))
         for name in given:
             if name not in names or len(inputs) > len(names):
                 raise SettingError(

@@ -12,6 +12,7 @@ from scorecam.backends.graphs.ending import Ending, ending
 from scorecam.backends.graphs.graph import Graph, GraphValue
 from scorecam.backends.graphs.model import GraphModel
 from scorecam.backends.graphs.program import Program
+from scorecam.backends.inputs.batches import batch_remark
 from scorecam.backends.inputs.call import Call
 from scorecam.backends.inputs.derived import check_derived
 from scorecam.backends.inputs.structure import Key, Slot
@@ -73,6 +74,8 @@ def graph_model(
     remarks = [_ending_remark(end)] if end else []
     if masked.dtype.kind in "iu":
         remarks.append(integer_remark(masked))
+    if masked.shape and masked.shape[0] is not None:
+        remarks.append(batch_remark(masked.shape[0], "file"))
     return GraphModel(
         program,
         spec=spec,

@@ -30,20 +30,14 @@ class Program(ABC):
     """A graph in a runtime. It can be used by several threads.
 
     Attributes:
+        graph: the network.
         runtime: the name of the runtime.
+        precision: the format of the numbers that it computes with.
     """
 
+    graph: Graph
     runtime: str
-
-    @property
-    @abstractmethod
-    def graph(self) -> Graph:
-        """The network."""
-
-    @property
-    @abstractmethod
-    def precision(self) -> str:
-        """The format of the numbers that it computes with."""
+    precision: str
 
     @property
     @abstractmethod

@@ -13,7 +13,7 @@ from scorecam.backends.graphs.walk import Facts, Walk
 from scorecam.backends.inputs.call import Call
 from scorecam.backends.tracing.recording import Recorder, nodes_of
 from scorecam.backends.tracing.trace import Trace
-from scorecam.errors import ScorecamError
+from scorecam.errors import ScorecamError, TargetError
 from scorecam.model.readout import Readout, read
 from scorecam.shapes import Images
 
@@ -44,7 +44,17 @@ def traced(model: GraphModel, images: Images) -> Trace:
     Raises:
         ModelError: the network does not take such images.
     """
-    count = model.batch or TWO
+    trace, scores = _traced(model, images, model.batch or TWO)
+    if model.batch is None and isinstance(scores, TargetError):
+        alone, scores = _traced(model, images, 1)
+        if scores is None:
+            model.cache.alone = True
+            return alone
+    return trace
+
+
+def _traced(model: GraphModel, images: Images, count: int) -> tuple[Trace, ScorecamError | None]:
+    """The record of a pass of some images, and why its scores cannot be read, if so."""
     batch = images[:1].expand(count, *images.shape[1:]).contiguous()
     program = model.program
     arrays = model.inputs(batch)
@@ -62,16 +72,18 @@ def traced(model: GraphModel, images: Images) -> Trace:
     output = model.output_of(outputs)
     numbers = {walk.node(name): tensor for name, tensor in outputs.items()}
     nodes = {number: tensor for number, tensor in numbers.items() if number is not None}
+    failure: ScorecamError | None = None
     with Recorder(batch, record=walk.record, known=nodes) as reading:
         try:
             scores: Any = read(output, model.readout, count)
-        except ScorecamError:  # the layers of other networks can be listed too
-            scores = output
+        except ScorecamError as error:  # the layers of other networks can be listed too
+            failure, scores = error, output
     ends = nodes_of(reading, scores)
     used = itertools.chain.from_iterable(node.edges for node in walk.record.nodes)
     read_nodes = {edge.source for edge in used} | set(ends)
     returned = tuple(number for number in nodes if number in read_nodes)
-    return Trace(walk.record, tuple(walk.steps), ends, returned, dense=_dense(walk, returned))
+    steps = tuple(walk.steps)
+    return Trace(walk.record, steps, ends, returned, dense=_dense(walk, returned)), failure
 
 
 def _empty(name: str, facts: Facts) -> Tensor:

@@ -23,3 +23,16 @@ def full_batches(images: Images, size: int | None) -> Iterator[tuple[Images, int
     for part in images.split(size):
         missing = size - len(part)
         yield torch.cat([part, part[-1:].expand(missing, *part.shape[1:])]), len(part)
+
+
+def batch_remark(size: int, what: str) -> str:
+    """The remark about a network that takes batches of one size.
+
+    Args:
+        what: such a network is called, such as "program".
+    """
+    how = "one by one" if size == 1 else f"{size} at a time"
+    return (
+        f"The {what} was exported for batches of {size}, so images run {how}. A {what} that was "
+        "exported with a dynamic batch is faster."
+    )

@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from scorecam.backends.graphs.opening import graph_model, names_file, path_in
-from scorecam.backends.onnx.program import OnnxProgram
+from scorecam.backends.onnx.program import onnx_program
 from scorecam.backends.onnx.reading import read_onnx
 from scorecam.backends.opener import Opener, Options
 from scorecam.model.model import Model
@@ -18,7 +18,7 @@ def _takes(given: Any) -> bool:
 
 def _open(given: str | os.PathLike[str], options: Options) -> Model:
     file = read_onnx(path_in(given, "onnx"))
-    program = OnnxProgram(file)
+    program = onnx_program(file)
     return graph_model(program, os.fspath(given), file.path, file.metadata, options)
 
 

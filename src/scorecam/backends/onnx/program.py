@@ -18,7 +18,6 @@ from scorecam.backends.onnx import constants, library, operations, quantised
 from scorecam.backends.onnx.graph import graph_of, sequences
 from scorecam.backends.onnx.reading import OnnxFile
 from scorecam.backends.onnx.shapes import Inferred, inferred
-from scorecam.base.cached_property import cached_property
 from scorecam.base.fork_lock import ForkLock
 from scorecam.base.wording import excerpt, reason
 from scorecam.errors import ModelError, ScorecamError
@@ -41,29 +40,28 @@ TYPES: Final = {
 """How ONNX Runtime calls them."""
 
 
-@dataclass(frozen=True, eq=False)
-class OnnxProgram(Program):
-    """An ONNX file in ONNX Runtime. The file is never changed.
+def onnx_program(file: OnnxFile, provider: str = CPU) -> OnnxProgram:
+    """The program of an ONNX file.
 
     Args:
         file: that was read and checked.
         provider: the execution provider.
     """
+    graph = graph_of(file.proto)
+    return OnnxProgram(file, graph, quantised.precision(file.proto), provider)
+
+
+@dataclass(frozen=True, eq=False)
+class OnnxProgram(Program):
+    """An ONNX file in ONNX Runtime. The file is never changed."""
 
     file: OnnxFile
-    provider: str = CPU
+    graph: Graph
+    precision: str
+    provider: str
+    runtime: str = "onnxruntime"
     _sessions: dict[object, Any] = field(default_factory=dict[object, Any], repr=False)
     _lock: ForkLock = field(default_factory=ForkLock, repr=False)
-
-    runtime = "onnxruntime"
-
-    @cached_property
-    def graph(self) -> Graph:
-        return graph_of(self.file.proto)
-
-    @cached_property
-    def precision(self) -> str:
-        return quantised.precision(self.file.proto)
 
     @property
     def versions(self) -> Mapping[str, str]:
@@ -174,7 +172,7 @@ class OnnxProgram(Program):
     def with_weights(
         self, names: Sequence[str], change: Callable[[Numbers], Numbers]
     ) -> OnnxProgram:
-        return OnnxProgram(constants.changed(self.file, names, change), self.provider)
+        return onnx_program(constants.changed(self.file, names, change), self.provider)
 
 
 def _run(session: Any, inputs: Mapping[str, Numbers], names: Sequence[str]) -> list[Numbers]:

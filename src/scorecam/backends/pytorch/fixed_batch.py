@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from scorecam.backends.inputs.batches import full_batches
+from scorecam.backends.inputs import batches
 from scorecam.backends.inputs.structure import Key
 from scorecam.backends.pytorch.activations import Watched
 from scorecam.backends.tracing.recording import tensors_in
@@ -39,11 +39,7 @@ def batch_remark(module: nn.Module) -> Iterator[str]:
     """A remark about the batch size of an exported program."""
     size = fixed_batch(module)
     if size is not None:
-        how = "one by one" if size == 1 else f"{size} at a time"
-        yield (
-            f"The program was exported for batches of {size}, so images run {how}. A program that "
-            "was exported with a dynamic batch is faster."
-        )
+        yield batches.batch_remark(size, "program")
 
 
 class Pass(Protocol):
@@ -60,7 +56,7 @@ def in_batches(
     """The scores of images, and the outputs of the watched layer, in batches of one size."""
     scores: list[BatchedScores] = []
     outputs: list[list[Any]] = []
-    for batch, count in full_batches(images, size):
+    for batch, count in batches.full_batches(images, size):
         part = watched and replace(watched, outputs=[])
         scores.append(run(batch, part, record=record and not scores)[:count])
         outputs.append([_first_rows(call, count, size) for call in part.outputs] if part else [])
