@@ -132,6 +132,7 @@ CAPABILITIES: dict[str, Callable[[], str]] = {
         "torchcam.methods",
     ),
     "medical": functools.partial(_importable, "nibabel", "pydicom"),
+    "onnx": functools.partial(_importable, "onnx", "onnxruntime"),
     "openvino": _openvino,
     "peers": functools.partial(_importable, "pytorch_grad_cam", "torchcam.methods"),
     "plot": functools.partial(_importable, "matplotlib"),

@@ -191,6 +191,10 @@ class GraphModel(Model):
         shape = self._masked.shape
         return 1 if self.cache.alone else shape[0] if shape else None
 
+    def run_alone(self) -> None:
+        """From now on, run images one by one."""
+        self.cache.alone = True
+
     def outputs(self, images: Images, more: Sequence[str] = ()) -> tuple[Any, list[Tensor]]:
         """The output of one pass, and more tensors of the graph.
 

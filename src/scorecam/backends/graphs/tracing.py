@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Collection, Hashable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Hashable, Mapping
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from scorecam.backends.graphs.graph import Numbers
+from scorecam.backends.graphs.program import Program
 from scorecam.backends.graphs.walk import Facts, Walk
 from scorecam.backends.inputs.call import Call
 from scorecam.backends.tracing.recording import Recorder, nodes_of
 from scorecam.backends.tracing.trace import Trace
-from scorecam.errors import ScorecamError, TargetError
+from scorecam.errors import ModelError, ScorecamError
 from scorecam.model.readout import Readout, read
 from scorecam.shapes import Images
 
-if TYPE_CHECKING:
-    from scorecam.backends.graphs.model import GraphModel
-
 TWO = 2
 """Images of a pass that is followed: with one, the batch cannot be told from axes of one entry."""
+
+
+class Followed(Protocol):
+    """The model whose record is made; see `GraphModel`."""
+
+    @property
+    def program(self) -> Program: ...
+    @property
+    def readout(self) -> Readout: ...
+    @property
+    def batch(self) -> int | None: ...
+    @property
+    def read_tensors(self) -> list[str]: ...
+    def inputs(self, images: Images) -> Mapping[str, Numbers]: ...
+    def fitting(self, images: Images) -> Call: ...
+    def output_of(self, tensors: Mapping[str, Tensor]) -> Any: ...
+    def run_alone(self) -> None: ...
 
 
 def key_of(call: Call, readout: Readout, images: Images) -> Hashable:
@@ -38,22 +55,25 @@ def _identity(value: Any) -> Hashable:
     return value
 
 
-def traced(model: GraphModel, images: Images) -> Trace:
+def traced(model: Followed, images: Images) -> Trace:
     """The record of a pass of images of this size. The network itself does not run.
 
     Raises:
         ModelError: the network does not take such images.
     """
-    trace, scores = _traced(model, images, model.batch or TWO)
-    if model.batch is None and isinstance(scores, TargetError):
-        alone, scores = _traced(model, images, 1)
-        if scores is None:
-            model.cache.alone = True
-            return alone
+    if model.batch is not None:
+        return _traced(model, images, model.batch)[0]
+    with contextlib.suppress(ModelError):  # it may take single images only
+        trace, failure = _traced(model, images, TWO)
+        if failure is None:
+            return trace
+    trace, failure = _traced(model, images, 1)
+    if failure is None:
+        model.run_alone()
     return trace
 
 
-def _traced(model: GraphModel, images: Images, count: int) -> tuple[Trace, ScorecamError | None]:
+def _traced(model: Followed, images: Images, count: int) -> tuple[Trace, ScorecamError | None]:
     """The record of a pass of some images, and why its scores cannot be read, if so."""
     batch = images[:1].expand(count, *images.shape[1:]).contiguous()
     program = model.program
