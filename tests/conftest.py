@@ -89,6 +89,16 @@ def _openvino() -> str:
     return "" if openvino.RUNTIME.installed() else "`import openvino` fails"
 
 
+def _onnx() -> str:
+    # Not a plain import: the package switches off the telemetry of ONNX Runtime first.
+    library = importlib.import_module("scorecam.backends.onnx.library")
+    try:
+        library.onnx(), library.onnxruntime()
+    except ImportError as error:
+        return str(error)
+    return ""
+
+
 def _registry() -> str:
     lookup = [sys.executable, "-m", "pip", "index", "versions", "typer", "--retries", "1"]
     try:
@@ -132,7 +142,7 @@ CAPABILITIES: dict[str, Callable[[], str]] = {
         "torchcam.methods",
     ),
     "medical": functools.partial(_importable, "nibabel", "pydicom"),
-    "onnx": functools.partial(_importable, "onnx", "onnxruntime"),
+    "onnx": _onnx,
     "openvino": _openvino,
     "peers": functools.partial(_importable, "pytorch_grad_cam", "torchcam.methods"),
     "plot": functools.partial(_importable, "matplotlib"),

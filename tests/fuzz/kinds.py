@@ -199,6 +199,21 @@ def read_as_specs(file: Path) -> None:
     parse_metrics(metrics)
 
 
+# ── models ───────────────────────────────────────────────────────────────────────────────────
+
+
+def onnx_models() -> list[bytes]:
+    import onnx_files
+
+    return onnx_files.valid()
+
+
+def read_as_onnx(file: Path) -> None:
+    from scorecam.backends.onnx.reading import read_onnx
+
+    read_onnx(file).fingerprint()
+
+
 # ── data sets ────────────────────────────────────────────────────────────────────────────────
 
 
@@ -369,6 +384,7 @@ KINDS: Mapping[str, Kind] = {
     "safe-checkpoint": Kind(
         safe_checkpoints, ".safetensors", read_as_weights, mutate.damaged_safetensors
     ),
+    "models.onnx": Kind(onnx_models, ".onnx", read_as_onnx, weight=2.0),
     "labels": Kind(labels, ".json", read_as_labels, mutate.damaged_json),
     "label-lines": Kind(label_lines, ".txt", read_as_labels),
     "preprocess": Kind(preprocessing, ".json", read_as_preprocessing, mutate.damaged_json),

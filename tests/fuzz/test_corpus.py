@@ -14,7 +14,7 @@ from kinds import KINDS
 CORPUS = Path(__file__).parent / "corpus"
 FILES = sorted(CORPUS.glob("*/*"))
 
-pytestmark = pytest.mark.needs("eval", "audit")
+pytestmark = pytest.mark.needs("eval", "audit", "onnx")
 
 
 @pytest.mark.parametrize("file", FILES, ids=[f"{file.parent.name}-{file.stem}" for file in FILES])

@@ -31,23 +31,26 @@ def inner_graphs(node: Any) -> list[Any]:
 def tensors(proto: Any) -> Iterator[Any]:
     """Every tensor: weights and constants, and the parts of sparse ones."""
     for graph in graphs(proto):
-        if hasattr(graph, "initializer"):  # a function has none
-            yield from graph.initializer
-            for sparse in graph.sparse_initializer:
-                yield from (sparse.values, sparse.indices)
-        for node in graph.node:
-            for attribute in node.attribute:
-                yield from _in_attribute(attribute)
-        for attribute in getattr(graph, "attribute_proto", ()):
-            yield from _in_attribute(attribute)
+        yield from getattr(graph, "initializer", ())  # a function has none
+        for attribute in _attributes(graph):
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+    for sparse in sparse_tensors(proto):
+        yield from (sparse.values, sparse.indices)
 
 
-def _in_attribute(attribute: Any) -> Iterator[Any]:
-    if attribute.HasField("t"):
-        yield attribute.t
-    yield from attribute.tensors
-    sparse = list(attribute.sparse_tensors)
-    if attribute.HasField("sparse_tensor"):
-        sparse.append(attribute.sparse_tensor)
-    for tensor in sparse:
-        yield from (tensor.values, tensor.indices)
+def sparse_tensors(proto: Any) -> Iterator[Any]:
+    """Every sparse tensor. Runtimes turn them into dense ones."""
+    for graph in graphs(proto):
+        yield from getattr(graph, "sparse_initializer", ())
+        for attribute in _attributes(graph):
+            if attribute.HasField("sparse_tensor"):
+                yield attribute.sparse_tensor
+            yield from attribute.sparse_tensors
+
+
+def _attributes(graph: Any) -> Iterator[Any]:
+    for node in graph.node:
+        yield from node.attribute
+    yield from getattr(graph, "attribute_proto", ())

@@ -12,7 +12,7 @@ import math
 from typing import Any, Final
 
 from scorecam.backends.onnx import library
-from scorecam.backends.onnx.contents import graphs, inner_graphs
+from scorecam.backends.onnx.contents import graphs, inner_graphs, sparse_tensors
 from scorecam.base.wording import quoted
 from scorecam.errors import ModelError
 
@@ -28,8 +28,11 @@ SMALL: Final = 64
 MOST_FOLLOWED: Final = 5_000_000
 """Elements of shapes that shape inference follows. It joins them without a limit of its own."""
 
-WHOLE_NUMBERS: Final = (6, 7)
-"""The types of elements that shapes are computed in: INT32 and INT64."""
+NO_SHAPES: Final = frozenset({
+    "AveragePool", "BatchNormalization", "Conv", "ConvTranspose", "Gemm", "GlobalAveragePool",
+    "MatMul", "MaxPool", "QLinearConv", "Relu", "Resize", "Sigmoid", "Softmax",
+})  # fmt: skip
+"""Operators that compute no shapes."""
 
 
 def check_sizes(proto: Any) -> None:
@@ -38,6 +41,9 @@ def check_sizes(proto: Any) -> None:
     Raises:
         ModelError: it does.
     """
+    for sparse in sparse_tensors(proto):
+        if math.prod(sparse.dims) > MOST_CONSTANT:
+            raise _too_large(f"has a sparse tensor of the shape {quoted(list(sparse.dims))}")
     library.onnx()
     from onnx import shape_inference
 
@@ -100,7 +106,8 @@ def _without_weights(proto: Any) -> Any:
     copy = type(proto)(ir_version=max(proto.ir_version, 4), opset_import=proto.opset_import)
     graph = copy.graph
     graph.name = "graph"
-    graph.output.extend(proto.graph.output)
+    for value in proto.graph.output:
+        graph.output.add(name=value.name)  # a wrong type would end the inference
     own = {tensor.name for tensor in proto.graph.initializer}
     for value in proto.graph.input:
         if value.name not in own:
@@ -135,9 +142,11 @@ def _followed(proto: Any) -> int:
     lengths: dict[str, int] = {}
     for graph in graphs(proto):
         for tensor in graph.initializer:
-            if tensor.data_type in WHOLE_NUMBERS:
+            if math.prod(tensor.dims) <= SMALL:
                 lengths[tensor.name] = SMALL
         for node in graph.node:
+            if node.op_type in NO_SHAPES:
+                continue
             inputs = [lengths.get(name, 0) for name in node.input]
             joins = node.op_type == "Concat" or inner_graphs(node)
             least = SMALL if node.op_type in ("Shape", "Constant") else 0
