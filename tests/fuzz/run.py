@@ -51,6 +51,7 @@ def fuzz(name: str, seconds: float, seed: int, cache: str) -> dict[str, Any]:
     command = [sys.executable, str(HERE / "child.py"), name, "--seconds", f"{seconds:.1f}"]
     command += ["--seed", str(seed), "--corpus", str(CORPUS)]
     settings = {"OMP_NUM_THREADS": "1", "SCORECAM_CACHE": cache, "FUZZ_CORPUS": str(CORPUS)}
+    settings["PYTHONPATH"] = str(HERE.parent / "helpers")
     try:
         done = subprocess.run(
             command,
