@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from types import ModuleType
+from typing import Any
 
 from scorecam.base.fork_lock import ForkLock
 from scorecam.io.extras import require
@@ -26,6 +27,10 @@ def onnx() -> ModuleType:
 def onnxruntime() -> ModuleType:
     """Import onnxruntime with its telemetry off. Every import goes through here.
 
+    On import, its official builds for Linux and macOS write an id and a database to the home
+    folder, and start a thread that sends events to Microsoft. The variable must be set before; the
+    function that it has for this purpose comes too late, but helps if a user imported it first.
+
     Raises:
         MissingExtra: it is not installed.
     """
@@ -33,6 +38,17 @@ def onnxruntime() -> ModuleType:
         runtime = require("onnxruntime", "onnx", "run ONNX files")
     runtime.disable_telemetry_events()
     return runtime
+
+
+def schemas() -> Iterable[Any]:
+    """The operators that the installed ONNX Runtime knows: each has a name, domain and version.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
+    onnxruntime()
+    state = require("onnxruntime.capi.onnxruntime_pybind11_state", "onnx", "run ONNX files")
+    return state.get_all_operator_schema()
 
 
 @contextmanager

@@ -18,11 +18,8 @@ STANDARD = ("", "ai.onnx")
 @functools.cache
 def known() -> Mapping[str, Mapping[str, int]]:
     """The operators of the installed ONNX Runtime: domain → name → its first version."""
-    library.onnxruntime()
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
-
     found: dict[str, dict[str, int]] = {}
-    for schema in state.get_all_operator_schema():
+    for schema in library.schemas():
         names = found.setdefault(schema.domain, {})
         names[schema.name] = min(schema.since_version, names.get(schema.name, 1 << 30))
     return found
@@ -31,14 +28,7 @@ def known() -> Mapping[str, Mapping[str, int]]:
 @functools.cache
 def latest() -> int:
     """The newest opset of ONNX's own operators that the installed ONNX Runtime runs."""
-    library.onnxruntime()
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
-
-    return max(
-        schema.since_version
-        for schema in state.get_all_operator_schema()
-        if schema.domain in STANDARD
-    )
+    return max(schema.since_version for schema in library.schemas() if schema.domain in STANDARD)
 
 
 def check_versions(proto: Any, newest_ir: int) -> None:
