@@ -44,7 +44,7 @@ def path_in(given: str | os.PathLike[str], prefix: str) -> Path:
 
 
 def graph_model(
-    program: Program, spec: str, file: Path, metadata: Mapping[str, str], options: Options
+    program: Program, spec: str, options: Options, *, file: Path, metadata: Mapping[str, str]
 ) -> GraphModel:
     """The model of a graph, with the user's options.
 

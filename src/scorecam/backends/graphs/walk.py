@@ -69,8 +69,17 @@ class Walk:
         """
         for node in self.graph.nodes:
             if any(self.node(name) is not None for name in node.inputs if name):
-                translate(node, self)
+                try:
+                    translate(node, self)
+                except (ArithmeticError, LookupError, TypeError, ValueError):
+                    # Its shapes and settings contradict each other. It fails when it runs.
+                    self.lose(node)
                 self._add_steps(node)
+
+    def lose(self, node: GraphNode) -> None:
+        """Note a node through which positions are not followed."""
+        arguments = {"tensors": self.tensors(node.inputs)}
+        self.note("gather", arguments, *(self.tensor(name) for name in node.outputs if name))
 
     # ── for translators ──────────────────────────────────────────────────────────────────────────
 
@@ -109,7 +118,7 @@ class Walk:
             results: the tensors that it computes.
 
         Returns:
-            The first result.
+            The first result, if there is any.
         """
         nodes = self.record.nodes
         sources = {
@@ -124,7 +133,7 @@ class Walk:
             for result, node in zip(results, found, strict=True):
                 nodes.append(node)
                 self._numbers[id(result)] = len(nodes) - 1
-        return results[0]
+        return results[0] if results else self.fresh(())
 
     # ── steps ────────────────────────────────────────────────────────────────────────────────────
 

@@ -19,7 +19,7 @@ def _takes(given: Any) -> bool:
 def _open(given: str | os.PathLike[str], options: Options) -> Model:
     file = read_onnx(path_in(given, "onnx"))
     program = onnx_program(file)
-    return graph_model(program, os.fspath(given), file.path, file.metadata, options)
+    return graph_model(program, os.fspath(given), options, file=file.path, metadata=file.metadata)
 
 
 OPENER = Opener("net.onnx for an ONNX file", _takes, _open)

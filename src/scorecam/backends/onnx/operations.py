@@ -46,7 +46,7 @@ def _as(name: str, *names: str) -> Rule:
 
 def _lost(node: GraphNode, walk: Walk) -> None:
     """Positions are not followed through it."""
-    walk.note("gather", {"tensors": walk.tensors(node.inputs)}, *_results(node, walk))
+    walk.lose(node)
 
 
 def _constant(node: GraphNode, walk: Walk) -> None:
