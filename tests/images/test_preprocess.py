@@ -443,7 +443,20 @@ def test_a_preprocess_survives_a_json_round_trip(how: Preprocess) -> None:
     assert Preprocess.from_dict(json.loads(json.dumps(how.to_dict()))) == how
 
 
-@pytest.mark.parametrize("how", [Preprocess.imagenet(), Preprocess.lite(240)])
+def test_records_of_older_versions_stay_the_same() -> None:
+    """The three newer fields appear only when they are used."""
+    older = {"size", "fit", "fraction", "mean", "std", "interpolation"}
+    new = preprocess(fit="letterbox", channels="bgr", padding=0, anchor="top_left")
+
+    assert set(Preprocess.imagenet().to_dict()) == set(Preprocess.yolo().to_dict()) == older
+    assert set(new.to_dict()) == older | {"channels", "padding", "anchor"}
+    assert Preprocess.from_dict(new.to_dict()) == new
+
+
+@pytest.mark.parametrize(
+    "how",
+    [Preprocess.imagenet(), Preprocess.lite(240), Preprocess.yolo(), preprocess(channels="bgr")],
+)
 def test_a_preprocess_is_loaded_from_its_file(tmp_path: Path, how: Preprocess) -> None:
     path = tmp_path / "preprocess.json"
     path.write_text(json.dumps(how.to_dict()), encoding="utf-8")
@@ -482,6 +495,15 @@ def test_imagenet_is_loaded_by_name() -> None:
         ({"std": [0.5, -1, 0.5]}, "`std`"),
         ({"std": [math.inf] * 3}, "`std`"),
         ({"interpolation": "cubic"}, "Did you mean 'bicubic'"),
+        ({"channels": "gbr"}, "Did you mean"),
+        ({"channels": 3}, "`channels`"),
+        ({"channels": "bgr", "mean": [0.5], "std": [0.5]}, "length of `mean` is 1"),
+        ({"padding": 114}, "by 255"),
+        ({"padding": True}, "`padding`"),
+        ({"padding": math.nan}, "`padding`"),
+        ({"padding": [0.5, 0.5, 0.5]}, "`padding`"),
+        ({"anchor": "center"}, "Did you mean 'centre'"),
+        ({"anchor": None}, "`anchor`"),
         ({"crop": 224}, "no `crop`"),
         ({"interpolatoin": "bicubic"}, "Did you mean 'interpolation'"),
     ],

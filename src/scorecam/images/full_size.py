@@ -10,7 +10,7 @@ from torch import Tensor
 from scorecam import shapes
 from scorecam.images.placement import Placement
 from scorecam.images.preprocess import Preprocess
-from scorecam.images.preprocessing import Preprocessing
+from scorecam.images.preprocessing import Channels, Preprocessing
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,10 @@ class FullSize(Preprocessing):
     @property
     def std(self) -> tuple[float, ...]:  # type: ignore[override]
         return self.base.std
+
+    @property
+    def channels(self) -> Channels:  # type: ignore[override]
+        return self.base.channels
 
     def __call__(self, photo: Image.Image) -> shapes.Image:
         return self._of(photo.size)(photo)

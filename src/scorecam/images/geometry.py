@@ -56,6 +56,43 @@ def centre_cut(photo: tuple[int, int], size: tuple[int, int], fraction: float) -
     return float(left), float(top), float(left + wide), float(top + high)
 
 
+def letterboxed(
+    photo: tuple[int, int], size: tuple[int, int], *, centred: bool
+) -> tuple[int, int, int, int]:
+    """Where a letterbox puts a (width, height) photo: left, top, right, bottom in the input.
+
+    Each side is rounded to the nearest pixel. If the photo is centred and the padding is odd, the
+    odd pixel goes to the right or to the bottom. This is the convention of YOLO and of OpenVINO's
+    Model API.
+
+    Args:
+        photo: (width, height).
+        size: (height, width) of the input.
+        centred: whether the photo is in the centre; otherwise it is in the upper left corner.
+    """
+    width, height = photo
+    rows, columns = size
+    scale = min(rows / height, columns / width)
+    wide, high = max(1, round(width * scale)), max(1, round(height * scale))
+    left, top = ((columns - wide) // 2, (rows - high) // 2) if centred else (0, 0)
+    return left, top, left + wide, top + high
+
+
+def padded_box(
+    photo: tuple[int, int], size: tuple[int, int], inside: tuple[int, int, int, int]
+) -> Box:
+    """Where the edges of a padded input are, in pixels of the photo.
+
+    Args:
+        photo: (width, height).
+        size: (height, width) of the input.
+        inside: where the photo is in the input: left, top, right, bottom.
+    """
+    left, top, right, bottom = inside
+    across, down = photo[0] / (right - left), photo[1] / (bottom - top)
+    return -left * across, -top * down, (size[1] - left) * across, (size[0] - top) * down
+
+
 def stretch(values: Tensor, start: float, stop: float, length: int) -> tuple[Tensor, slice]:
     """The rows of a map that covers [start, stop), resampled to the pixels of an axis.
 

@@ -16,15 +16,29 @@ from torch import Tensor
 from scorecam import shapes
 from scorecam.base.wording import constructor, excerpt, quoted
 from scorecam.errors import PhotoError, SettingError, did_you_mean
-from scorecam.images.geometry import Box, centre_corner, centre_cut, resized_size
+from scorecam.images.geometry import (
+    Box,
+    centre_corner,
+    centre_cut,
+    letterboxed,
+    padded_box,
+    resized_size,
+)
 from scorecam.images.placement import Placement
-from scorecam.images.preprocess_checks import check_choice, check_colours, check_size, is_number
-from scorecam.images.preprocessing import Preprocessing
+from scorecam.images.preprocess_checks import (
+    check_channels,
+    check_choice,
+    check_colours,
+    check_share,
+    check_size,
+)
+from scorecam.images.preprocessing import Channels, Preprocessing
 from scorecam.io.arguments import path as as_path
 from scorecam.io.ranges import COUNT
 from scorecam.io.reading import Kind, parse_json, read_text
 
-Fit = Literal["resize_crop", "crop_resize", "squash"]
+Fit = Literal["resize_crop", "crop_resize", "squash", "letterbox"]
+Anchor = Literal["centre", "top_left"]
 Interpolation = Literal["bilinear", "bicubic", "nearest", "lanczos"]
 
 _FILE = Kind("a preprocessing as JSON", 2**20, SettingError)
@@ -35,6 +49,9 @@ _FILTERS: dict[str, Image.Resampling] = {
     "nearest": Image.Resampling.NEAREST,
     "lanczos": Image.Resampling.LANCZOS,
 }
+
+_NEWER = ("channels", "padding", "anchor")
+"""Fields that records of scorecam 0.1 do not have."""
 
 _RESIZED_WHOLE = 2**25
 """The most pixels of a resized photo. Of a larger one, only the crop is resampled."""
@@ -50,11 +67,19 @@ class Preprocess(Preprocessing):
             cropped in the centre. The pixels equal those of torchvision's Resize and CenterCrop.
         crop_resize: `fraction` of the short side is cropped in the centre, then resized.
         squash: the whole photo is resized, whatever its shape; `fraction` has no effect.
+        letterbox: the whole photo is resized in its own shape until it fits into the input, and
+            the rest is padded; `fraction` has no effect. Sizes and margins are those of YOLO:
+            sides are rounded to the nearest pixel, and an odd pixel of padding goes to the right
+            or to the bottom.
     fraction: the part of the short side that is kept, in (0, 1]. If the input is not square,
         this is the side of the photo that limits the crop.
-    mean, std: one number per colour, where white is 1; a single number for grey inputs. With
-        another number of bands than 1 or 3, only files of numbers are read, not photos.
+    mean, std: one number per colour, where white is 1, in the order of `channels`; a single number
+        for grey inputs. With another number of bands than 1 or 3, only files of numbers are read,
+        not photos.
     interpolation: Pillow's filter for resizing, with antialiasing.
+    channels: the order in which the model takes the colours: "rgb" or "bgr".
+    padding: the grey of a letterbox's padding, from 0 for black to 1 for white.
+    anchor: where a letterbox puts the photo: "centre" or "top_left".
 
     Raises SettingError if a value is not valid.
     """
@@ -65,6 +90,9 @@ class Preprocess(Preprocessing):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     interpolation: Interpolation = "bilinear"
+    channels: Channels = "rgb"
+    padding: float = 114 / 255
+    anchor: Anchor = "centre"
 
     __repr__ = constructor
 
@@ -72,12 +100,11 @@ class Preprocess(Preprocessing):
         check_size(self.size)
         check_choice("fit", self.fit, get_args(Fit))
         check_choice("interpolation", self.interpolation, get_args(Interpolation))
+        check_choice("anchor", self.anchor, get_args(Anchor))
         check_colours(self.mean, self.std)
-        if not (is_number(self.fraction) and 0 < self.fraction <= 1):
-            raise SettingError(
-                f"`fraction` must be in (0, 1]; it is {quoted(self.fraction)}.",
-                do="Give the part of the short side that is kept, such as 0.875.",
-            )
+        check_channels(self.channels, len(self.mean))
+        check_share("fraction", self.fraction, "Give the part of the short side that is kept.")
+        check_share("padding", self.padding, "Divide a grey in 0..255 by 255.", zero=True)
 
     @classmethod
     def imagenet(cls, size: int = 224) -> Self:
@@ -101,6 +128,11 @@ class Preprocess(Preprocessing):
             std=(128 / 255,) * 3,
             interpolation="bicubic",
         )
+
+    @classmethod
+    def yolo(cls, size: int = 640) -> Self:
+        """For detectors of the YOLO family: letterboxed, RGB, with white as 1."""
+        return cls(size=(size, size), fit="letterbox", mean=(0.0,) * 3, std=(1.0,) * 3)
 
     @classmethod
     def load(cls, path_or_name: str | os.PathLike[str]) -> Self:
@@ -154,10 +186,15 @@ class Preprocess(Preprocessing):
         return cls(**plain)
 
     def to_dict(self) -> dict[str, object]:
-        """Every field as JSON values: numbers, strings, and lists of numbers."""
+        """Every field as JSON values: numbers, strings, and lists of numbers.
+
+        `channels`, `padding` and `anchor` are left out at their defaults, as in older records.
+        """
+        newer = {one.name: one.default for one in fields(self) if one.name in _NEWER}
         return {
             key: list(cast("tuple[object, ...]", value)) if isinstance(value, tuple) else value
             for key, value in asdict(self).items()
+            if key not in newer or value != newer[key]
         }
 
     def __call__(self, photo: Image.Image) -> shapes.Image:
@@ -169,29 +206,36 @@ class Preprocess(Preprocessing):
             )
         values = torch.as_tensor(np.array(self._sampled(self._in_mode(photo)), dtype=np.float32))
         mean, std = self.colours()
-        return (values.reshape(*self.size, -1).movedim(-1, 0) / 255 - mean) / std
+        colours = self.reordered(values.reshape(*self.size, -1).movedim(-1, 0))
+        return (colours / 255 - mean) / std
 
     def of_bands(self, bands: Tensor) -> shapes.Image:
         """The model's input from numbers instead of a photo.
 
         Args:
-            bands: (c, H, W) float32, where 1 is white; c is the number of means.
+            bands: (c, H, W) float32, where 1 is white; c is the number of means. Three bands are
+                red, green and blue, as in a photo, whatever the order of the model.
         """
         sampled = [self._sampled(Image.fromarray(band.numpy())) for band in bands]
         values = torch.stack([torch.as_tensor(np.array(band)) for band in sampled])
         mean, std = self.colours()
-        return (values - mean) / std
+        return (self.reordered(values) - mean) / std
 
     def view(self, photo: Image.Image) -> Image.Image:
-        """The part of the photo that the model sees, in RGB, at the size of the input."""
+        """What the model sees of the photo, in RGB, at the size of the input."""
         return self._sampled(self._in_mode(photo)).convert("RGB")
 
     def placement(self, photo_size: tuple[int, int]) -> Placement:
-        """Where the input is in a (width, height) photo: a part of it, without rounding."""
+        """Where the input is in a (width, height) photo, without rounding.
+
+        A letterboxed input is larger than the photo.
+        """
         width, height = photo_size
         box: Box = 0.0, 0.0, float(width), float(height)
         if self.fit == "crop_resize":
             box = centre_cut(photo_size, self.size, self.fraction)
+        elif self.fit == "letterbox":
+            box = padded_box(photo_size, self.size, self._inside(photo_size))
         elif self.fit == "resize_crop":
             whole_width, whole_height = whole = resized_size(photo_size, self.size, self.fraction)
             left, top = centre_corner(whole, self.size)
@@ -212,9 +256,19 @@ class Preprocess(Preprocessing):
         """The photo, of any mode, at the input's size."""
         height, width = self.size
         resampling = _FILTERS[self.interpolation]
+        if self.fit == "letterbox":
+            left, top, right, bottom = self._inside(photo.size)
+            grey = self.padding if photo.mode == "F" else round(255 * self.padding)
+            padded = Image.new(photo.mode, (width, height), (grey,) * len(photo.getbands()))
+            padded.paste(photo.resize((right - left, bottom - top), resampling), (left, top))
+            return padded
         if self.fit == "resize_crop":
             whole = resized_size(photo.size, self.size, self.fraction)
             if math.prod(whole) <= _RESIZED_WHOLE:
                 left, top = centre_corner(whole, self.size)
                 return photo.resize(whole, resampling).crop((left, top, left + width, top + height))
         return photo.resize((width, height), resampling, box=self.placement(photo.size).box)
+
+    def _inside(self, photo_size: tuple[int, int]) -> tuple[int, int, int, int]:
+        """Where a letterboxed photo is in the input; see `letterboxed`."""
+        return letterboxed(photo_size, self.size, centred=self.anchor == "centre")

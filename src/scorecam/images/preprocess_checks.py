@@ -22,6 +22,24 @@ def check_choice(key: str, value: object, choices: tuple[str, ...]) -> None:
         raise SettingError(f"`{key}` cannot be {quoted(value)}.", do=do)
 
 
+def check_share(key: str, value: object, do: str, *, zero: bool = False) -> None:
+    """Refuse anything but a number from 0 to 1; 0 itself is refused unless `zero`."""
+    if not (is_number(value) and 0 <= cast(float, value) <= 1 and (value or zero)):
+        interval = "[0, 1]" if zero else "(0, 1]"
+        raise SettingError(f"`{key}` must be in {interval}; it is {quoted(value)}.", do=do)
+
+
+def check_channels(channels: object, count: int) -> None:
+    """Refuse an unknown order of the colours, and BGR for anything but three colours."""
+    check_choice("channels", channels, ("rgb", "bgr"))
+    if channels == "bgr" and count != 3:
+        raise SettingError(
+            f'`channels` is "bgr", but the length of `mean` is {count}.',
+            likely="The model takes grey inputs or other bands, which have no such order.",
+            do="Leave out `channels`, or give three numbers for `mean` and `std`.",
+        )
+
+
 def check_size(size: object) -> None:
     """Refuse anything but (height, width) of an image that is not too large."""
     sides = cast("tuple[object, ...]", size) if isinstance(size, tuple) else ()

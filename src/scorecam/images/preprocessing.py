@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,18 +23,23 @@ from scorecam.images.geometry import Box, Boxes
 from scorecam.images.pixels import rgb_picture
 from scorecam.images.placement import InputMap, PhotoMap, Placement
 
+Channels = Literal["rgb", "bgr"]
+"""The order in which a model takes the colours."""
+
 
 class Preprocessing(ABC):
     """How a photo becomes a model's input, and how maps and boxes are converted.
 
     Attributes:
         size: (height, width) of the input.
-        mean, std: one number per colour, where white is 1.
+        mean, std: one number per colour, where white is 1, in the order of `channels`.
+        channels: the order in which the model takes the colours.
     """
 
     size: tuple[int, int]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    channels: Channels = "rgb"
 
     @abstractmethod
     def __call__(self, photo: Image.Image) -> shapes.Image:
@@ -46,7 +51,7 @@ class Preprocessing(ABC):
 
     @abstractmethod
     def view(self, photo: Image.Image) -> Image.Image:
-        """The part of the photo that the model sees, in RGB, at the size of the input."""
+        """What the model sees of the photo, in RGB, at the size of the input."""
 
     @abstractmethod
     def to_dict(self) -> dict[str, object]:
@@ -73,7 +78,11 @@ class Preprocessing(ABC):
         Of more bands than three, the first three are shown; of two, the first.
         """
         mean, std = self.colours()
-        return rgb_picture(image.detach().cpu().float() * std + mean)
+        return rgb_picture(self.reordered(image.detach().cpu().float() * std + mean))
+
+    def reordered(self, colours: shapes.Image) -> shapes.Image:
+        """Colours (c, h, w) from RGB to the order of the model, or back."""
+        return colours.flip(0) if self.channels == "bgr" else colours
 
     def crop_box(self, photo_size: tuple[int, int]) -> Box:
         """(left, top, right, bottom) of the part that the model sees of a (width, height) photo.

@@ -114,12 +114,10 @@ def _brightness(case: Case) -> Heatmap:
     image: Image = case.image.detach().to("cpu", torch.float32)
     if len(image) != len(LUMA):
         return image.mean(dim=0)
-    prepared = case.model.preprocess
-    std = (1.0, 1.0, 1.0) if prepared is None else prepared.std
-    share = torch.tensor(LUMA, device="cpu", dtype=torch.float32) * torch.tensor(
-        std, device="cpu", dtype=torch.float32
-    )
-    return (image * share[:, None, None]).sum(dim=0)
+    share = torch.tensor(LUMA, device="cpu", dtype=torch.float32)[:, None, None]
+    if (prepared := case.model.preprocess) is not None:
+        share = prepared.reordered(share) * prepared.colours()[1]
+    return (image * share).sum(dim=0)
 
 
 def _sobel(brightness: Tensor) -> Heatmap:
