@@ -82,12 +82,48 @@ def _reader(values: Any) -> Callable[[str], Any]:
     return read
 
 
+def stated(values: Mapping[str, Any]) -> Preprocess | None:
+    """The preprocessing that a file states by itself, without transformers.
+
+    None if it has a step that is not known here, or leaves a value to the defaults of a class.
+    """
+    if any(values[key] for key in values if key.startswith("do_") and key not in _STEPS):
+        return None
+    if values.get("rescale_offset") or values.get("crop_pct"):
+        return None
+    if "crop_size" in values and "do_center_crop" not in values:
+        return None
+    # Processors that flip the colours do not normalise.
+    normalised = values.get("do_normalize", "do_flip_channel_order" not in values)
+    if normalised is not False and not (values.get("image_mean") and values.get("image_std")):
+        return None
+    return _simple(_reader({**values, "do_normalize": normalised}))
+
+
+_STEPS = (
+    "do_center_crop",
+    "do_convert_rgb",
+    "do_flip_channel_order",
+    "do_normalize",
+    "do_rescale",
+    "do_resize",
+)
+"""The steps of a processor that become a `Preprocess`."""
+
+
 def _simple(get: Callable[[str], Any]) -> Preprocess | None:
     """A resize, a crop and a normalisation; None if the settings describe something else.
 
     Args:
         get: from the name of a setting to its value, or None.
     """
+    try:
+        return _made(get)
+    except (SettingError, ArithmeticError, TypeError, ValueError):  # damaged values
+        return None
+
+
+def _made(get: Callable[[str], Any]) -> Preprocess | None:
     size, crop = _sides(get("size")), _sides(get("crop_size"))
     if get("do_resize") is False or size is None or get("do_pad"):
         return None
@@ -99,17 +135,15 @@ def _simple(get: Callable[[str], Any]) -> Preprocess | None:
     if input_size[1] is None or get("resample") not in _FILTERS:
         return None
     black, step = _scale(get)
-    try:
-        return Preprocess(
-            size=cast("tuple[int, int]", input_size),
-            fit=fit,  # type: ignore[arg-type]
-            fraction=fraction,
-            mean=tuple(-value / by for value, by in zip(black, step, strict=True)),
-            std=tuple(1 / by for by in step),
-            interpolation=_FILTERS[get("resample")],
-        )
-    except (SettingError, ZeroDivisionError):
-        return None
+    return Preprocess(
+        size=cast("tuple[int, int]", input_size),
+        fit=fit,  # type: ignore[arg-type]
+        fraction=fraction,
+        mean=tuple(-value / by for value, by in zip(black, step, strict=True)),
+        std=tuple(1 / by for by in step),
+        interpolation=_FILTERS[get("resample")],
+        channels="bgr" if get("do_flip_channel_order") else "rgb",
+    )
 
 
 def _sides(size: Any) -> tuple[int, int | None] | None:

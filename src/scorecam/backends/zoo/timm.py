@@ -13,7 +13,7 @@ from scorecam.backends.pytorch.opening import Built, torch_model
 from scorecam.backends.weights import load_state
 from scorecam.backends.zoo.weights import rows_of, state_of
 from scorecam.base.wording import quoted, reason
-from scorecam.errors import ModelError, WeightsError, did_you_mean
+from scorecam.errors import ModelError, SettingError, WeightsError, did_you_mean
 from scorecam.images.preprocess import Preprocess
 from scorecam.images.preprocessing import Preprocessing
 from scorecam.images.transform import Transform
@@ -94,20 +94,27 @@ def _made_by(function: Callable[..., Any], name: str, **options: Any) -> Any:
 def _preprocess(timm: Any, module: nn.Module) -> Preprocessing:
     """The preprocessing of timm's own configuration, with which it evaluates the network."""
     config: Mapping[str, Any] = timm.data.resolve_model_data_config(module)
-    size: tuple[int, int] = tuple(config["input_size"][1:])
-    # timm rounds down where it resizes, so the fraction is that of its own whole numbers.
-    whole = tuple(math.floor(side / config["crop_pct"]) for side in size)
-    fits = {"center": "resize_crop", "squash": "squash"}
-    fit = fits.get(config["crop_mode"])
-    square = size[0] == size[1] if fit == "resize_crop" else whole == size
-    known = config["interpolation"] in ("bilinear", "bicubic", "nearest", "lanczos")
-    if fit is None or not square or not known or len(config["mean"]) not in (1, 3):
-        return Transform(timm.data.create_transform(**config, is_training=False))
-    return Preprocess(
-        size=size,
-        fit=fit,  # type: ignore[arg-type]
-        fraction=size[0] / whole[0],
-        mean=tuple(config["mean"]),
-        std=tuple(config["std"]),
-        interpolation=config["interpolation"],
-    )
+    plain = plain_preprocess(config)
+    return plain or Transform(timm.data.create_transform(**config, is_training=False))
+
+
+def plain_preprocess(config: Mapping[str, Any]) -> Preprocess | None:
+    """A resize, a crop and a normalisation; None if timm's configuration is something else."""
+    try:
+        size: tuple[int, int] = tuple(config["input_size"][1:])
+        # timm rounds down where it resizes, so the fraction is that of its own whole numbers.
+        whole = tuple(math.floor(side / config["crop_pct"]) for side in size)
+        fit = {"center": "resize_crop", "squash": "squash"}[config.get("crop_mode", "center")]
+        square = size[0] == size[1] if fit == "resize_crop" else whole == size
+        if not square or len(config["mean"]) not in (1, 3):
+            return None
+        return Preprocess(
+            size=size,
+            fit=fit,  # type: ignore[arg-type]
+            fraction=size[0] / whole[0],
+            mean=tuple(config["mean"]),
+            std=tuple(config["std"]),
+            interpolation=config["interpolation"],
+        )
+    except (SettingError, LookupError, ArithmeticError, TypeError, ValueError):
+        return None
