@@ -93,8 +93,9 @@ def test_model_info_states_preprocessing_and_names(tmp_path: Path, prefix: str) 
     found = find_settings(model(tmp_path), metadata, size=(224, 200))
 
     expected = Preprocess(
-        size=(224, 200), fit="squash", fraction=1.0, mean=RGB_MEAN, std=RGB_STD, padding=0
-    )
+        size=(224, 200), fit="squash", fraction=1.0, mean=RGB_MEAN, std=RGB_STD,
+        interpolation="linear", padding=0,
+    )  # fmt: skip
     assert close(found.preprocess, expected)
     assert found.names == ("cat", "tiger_cat", "dog")
     assert found.remarks == (
@@ -190,8 +191,9 @@ def test_ultralytics_metadata_is_a_letterbox_with_names(tmp_path: Path) -> None:
     found = find_settings(model(tmp_path), YOLO, size=(640, 480), colours=3)
 
     assert found.preprocess == Preprocess(
-        size=(640, 480), fit="letterbox", fraction=1.0, mean=(0.0,) * 3, std=(1.0,) * 3
-    )
+        size=(640, 480), fit="letterbox", fraction=1.0, mean=(0.0,) * 3, std=(1.0,) * 3,
+        interpolation="linear",
+    )  # fmt: skip
     assert found.names == ("person", "farrier's dog", "café")
     assert found.remarks == (
         "Preprocessing was read from the metadata of net.onnx (ultralytics).",

@@ -261,6 +261,7 @@ def calls(folder: Path) -> Iterator[tuple[str, Call]]:
         "ScoreBank.load": (scorecam.ScoreBank.load, {"path": str(folder / "bank.safetensors")}),
         "Preprocess.imagenet": (scorecam.Preprocess.imagenet, {"size": 32}),
         "Preprocess.lite": (scorecam.Preprocess.lite, {"size": 32}),
+        "Preprocess.yolo": (scorecam.Preprocess.yolo, {"size": 32}),
         "Preprocess.load": (scorecam.Preprocess.load, {"path_or_name": "imagenet"}),
         "Preprocess.from_dict": (scorecam.Preprocess.from_dict, {"values": PREPROCESS}),
         **_compat(net, image),

@@ -34,7 +34,7 @@ PREPROCESSES = st.builds(
     size=SIZES,
     fit=st.sampled_from(FITS),
     fraction=st.floats(0.05, 1),
-    interpolation=st.sampled_from(["bilinear", "bicubic", "nearest", "lanczos"]),
+    interpolation=st.sampled_from(["bilinear", "bicubic", "nearest", "lanczos", "linear"]),
 )
 
 
@@ -105,6 +105,23 @@ def test_squash_uses_the_whole_photo() -> None:
     assert preprocess().crop_box((70, 31)) == (0, 0, 70, 31)
 
 
+@pytest.mark.parametrize("photo_size", [(64, 50), (20, 33), (500, 31), (1, 1), (32, 20)])
+def test_linear_has_the_pixels_of_torch_without_antialiasing(photo_size: tuple[int, int]) -> None:
+    """As OpenCV's resize."""
+    photo = photo_of(*photo_size)
+    values = torch.as_tensor(np.array(photo)).movedim(-1, 0)[None].double()
+    expected = torch.nn.functional.interpolate(values, (20, 32), mode="bilinear")[0].round()
+    how = preprocess(interpolation="linear")
+
+    shown = torch.as_tensor(np.array(how.view(photo))).movedim(-1, 0)
+
+    torch.testing.assert_close(shown.double(), expected)
+    grey = preprocess(interpolation="linear", mean=(0.0,), std=(1.0,))
+    luma = torch.as_tensor(np.array(photo.convert("L")))[None, None].double()
+    expected = torch.nn.functional.interpolate(luma, (20, 32), mode="bilinear")[0].round() / 255
+    torch.testing.assert_close(grey(photo).double(), expected, rtol=0, atol=1e-6)
+
+
 def test_the_values_are_those_of_the_formula() -> None:
     """Colours first, rows before columns, (x / 255 - mean) / std, float32."""
     photo = Image.new("RGB", (32, 20), (255, 0, 51))
@@ -160,7 +177,7 @@ def test_a_very_long_photo_needs_little_memory(photo_size: tuple[int, int]) -> N
     assert how.view(photo).getcolors() == [(1000 * 1000, (1, 2, 3))]
 
 
-@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "lanczos"])
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "lanczos", "linear"])
 def test_resampling_only_the_crop_gives_nearly_the_same_pixels(
     monkeypatch: pytest.MonkeyPatch, interpolation: str
 ) -> None:

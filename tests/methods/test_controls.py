@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 import scorecam
@@ -93,6 +95,20 @@ def test_edges_use_luma_weights_on_the_original_colours() -> None:
         photo[colour, 4:] = 1.0
         result = heatmap("edges", case_of(model, photo, 0, "0"))
         assert float(result.max()) == pytest.approx(4 * luma * std[colour], rel=1e-5)
+
+
+def test_edges_of_a_bgr_input_are_those_of_the_photo() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8))
+    rgb = scorecam.Preprocess(
+        size=(8, 8), fit="squash", mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 0.125)
+    )
+    bgr = dataclasses.replace(rgb, channels="bgr", mean=rgb.mean[::-1], std=rgb.std[::-1])
+    maps = [
+        heatmap("edges", case_of(scorecam.open_model(network, preprocess=one), one(photo), 0, "0"))
+        for one in (rgb, bgr)
+    ]
+    torch.testing.assert_close(*maps)
 
 
 def test_edges_average_the_channels_unless_there_are_three() -> None:

@@ -38,8 +38,8 @@ CALLS = """
 check compare evaluate explain
 Explanation Explanation.of Explanation.overlay Explanation.side_by_side Explanation.to_html
 Explanation.top Layer layers Masking Note official.ScoreCAM official.__call__ open_model Preprocess
-Preprocess.from_dict Preprocess.imagenet Preprocess.lite Preprocess.load Progress
-Provenance pytorch_grad_cam.ScoreCAM pytorch_grad_cam.__call__
+Preprocess.from_dict Preprocess.imagenet Preprocess.lite Preprocess.load
+Preprocess.yolo Progress Provenance pytorch_grad_cam.ScoreCAM pytorch_grad_cam.__call__
 pytorch_grad_cam.show_cam_on_image sanity scaled ScoreBank ScoreBank.contrast
 ScoreBank.error ScoreBank.heatmap ScoreBank.keep ScoreBank.load ScoreBank.place
 ScoreBank.save ScoreBank.target ScoreBank.weights ScoreCAM ScoreCAM.__call__ ScoreCAM.bank

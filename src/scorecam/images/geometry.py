@@ -89,8 +89,14 @@ def padded_box(
         inside: where the photo is in the input: left, top, right, bottom.
     """
     left, top, right, bottom = inside
-    across, down = photo[0] / (right - left), photo[1] / (bottom - top)
-    return -left * across, -top * down, (size[1] - left) * across, (size[0] - top) * down
+    width, height = photo
+    # The quotient is last, so that an edge without padding is exactly at the edge of the photo.
+    return (
+        -left * width / (right - left),
+        -top * height / (bottom - top),
+        (size[1] - left) * width / (right - left),
+        (size[0] - top) * height / (bottom - top),
+    )
 
 
 def stretch(values: Tensor, start: float, stop: float, length: int) -> tuple[Tensor, slice]:

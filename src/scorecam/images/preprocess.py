@@ -33,22 +33,15 @@ from scorecam.images.preprocess_checks import (
     check_size,
 )
 from scorecam.images.preprocessing import Channels, Preprocessing
+from scorecam.images.resampling import Interpolation, resized
 from scorecam.io.arguments import path as as_path
 from scorecam.io.ranges import COUNT
 from scorecam.io.reading import Kind, parse_json, read_text
 
 Fit = Literal["resize_crop", "crop_resize", "squash", "letterbox"]
 Anchor = Literal["centre", "top_left"]
-Interpolation = Literal["bilinear", "bicubic", "nearest", "lanczos"]
 
 _FILE = Kind("a preprocessing as JSON", 2**20, SettingError)
-
-_FILTERS: dict[str, Image.Resampling] = {
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "nearest": Image.Resampling.NEAREST,
-    "lanczos": Image.Resampling.LANCZOS,
-}
 
 _NEWER = ("channels", "padding", "anchor")
 """Fields that records of scorecam 0.1 do not have."""
@@ -76,7 +69,8 @@ class Preprocess(Preprocessing):
     mean, std: one number per colour, where white is 1, in the order of `channels`; a single number
         for grey inputs. With another number of bands than 1 or 3, only files of numbers are read,
         not photos.
-    interpolation: Pillow's filter for resizing, with antialiasing.
+    interpolation: Pillow's filter for resizing, with antialiasing; or "linear": bilinear without
+        antialiasing, as OpenCV's resize and most programs that run deployed models.
     channels: the order in which the model takes the colours: "rgb" or "bgr".
     padding: the grey of a letterbox's padding, from 0 for black to 1 for white.
     anchor: where a letterbox puts the photo: "centre" or "top_left".
@@ -132,7 +126,13 @@ class Preprocess(Preprocessing):
     @classmethod
     def yolo(cls, size: int = 640) -> Self:
         """For detectors of the YOLO family: letterboxed, RGB, with white as 1."""
-        return cls(size=(size, size), fit="letterbox", mean=(0.0,) * 3, std=(1.0,) * 3)
+        return cls(
+            size=(size, size),
+            fit="letterbox",
+            mean=(0.0,) * 3,
+            std=(1.0,) * 3,
+            interpolation="linear",
+        )
 
     @classmethod
     def load(cls, path_or_name: str | os.PathLike[str]) -> Self:
@@ -255,19 +255,21 @@ class Preprocess(Preprocessing):
     def _sampled(self, photo: Image.Image) -> Image.Image:
         """The photo, of any mode, at the input's size."""
         height, width = self.size
-        resampling = _FILTERS[self.interpolation]
         if self.fit == "letterbox":
             left, top, right, bottom = self._inside(photo.size)
             grey = self.padding if photo.mode == "F" else round(255 * self.padding)
             padded = Image.new(photo.mode, (width, height), (grey,) * len(photo.getbands()))
-            padded.paste(photo.resize((right - left, bottom - top), resampling), (left, top))
+            inner = resized(photo, (right - left, bottom - top), self.interpolation)
+            padded.paste(inner, (left, top))
             return padded
-        if self.fit == "resize_crop":
+        if self.fit == "resize_crop" and self.interpolation != "linear":
             whole = resized_size(photo.size, self.size, self.fraction)
             if math.prod(whole) <= _RESIZED_WHOLE:
                 left, top = centre_corner(whole, self.size)
-                return photo.resize(whole, resampling).crop((left, top, left + width, top + height))
-        return photo.resize((width, height), resampling, box=self.placement(photo.size).box)
+                picture = resized(photo, whole, self.interpolation)
+                return picture.crop((left, top, left + width, top + height))
+        box = self.placement(photo.size).box
+        return resized(photo, (width, height), self.interpolation, box)
 
     def _inside(self, photo_size: tuple[int, int]) -> tuple[int, int, int, int]:
         """Where a letterboxed photo is in the input; see `letterboxed`."""

@@ -71,6 +71,7 @@ def preprocess_of(metadata: Mapping[str, str], given: NetworkInput) -> Stated | 
         fraction=1.0,
         mean=mean,
         std=std,
+        interpolation="linear",
         channels=channels,
         padding=number_of("pad_value", values.get("pad_value") or "0") / 255,
         anchor=anchor,

@@ -43,6 +43,7 @@ def preprocess_of(metadata: Mapping[str, str], given: NetworkInput) -> Stated | 
         fraction=1.0,
         mean=(0.0,) * int(channels),
         std=(1.0,) * int(channels),
+        interpolation="bilinear" if task == "classify" else "linear",  # Pillow or OpenCV
     )
     return fitted(preprocess, given)
 

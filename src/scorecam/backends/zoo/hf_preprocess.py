@@ -11,8 +11,9 @@ from PIL import Image
 
 from scorecam.base.wording import reason
 from scorecam.errors import ModelError, ScorecamError, SettingError
-from scorecam.images.preprocess import Interpolation, Preprocess
+from scorecam.images.preprocess import Preprocess
 from scorecam.images.preprocessing import Preprocessing
+from scorecam.images.resampling import Interpolation
 from scorecam.images.transform import Transform
 from scorecam.io.reading import Kind, read_json
 
