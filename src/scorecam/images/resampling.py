@@ -54,7 +54,7 @@ def _neighbours(
     start: float, stop: float, count: int, length: int
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.float64]]:
     """The pixels before and after the centre of each output pixel, and the weight of the second."""
-    centres = start + (np.arange(count) + 0.5) * ((stop - start) / count) - 0.5
-    centres = centres.clip(0, length - 1)
+    steps = np.arange(count, dtype=np.float64)
+    centres = (start + (steps + 0.5) * ((stop - start) / count) - 0.5).clip(0, length - 1)
     before = centres.astype(np.intp)
-    return before, (before + 1).clip(max=length - 1), centres - before
+    return before, (before + 1).clip(max=length - 1), np.subtract(centres, before)
