@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from scorecam.backends.deployed.found import Found, find_settings
 from scorecam.backends.graphs.arrays import integer_remark
 from scorecam.backends.graphs.ending import Ending, ending
 from scorecam.backends.graphs.graph import Graph, GraphValue
@@ -26,21 +26,6 @@ from scorecam.images.transform import Transform
 from scorecam.model.columns import check_head
 from scorecam.model.labels import read_labels
 from scorecam.model.readout import readout_for
-
-
-def names_file(given: Any, prefix: str, suffixes: Sequence[str]) -> bool:
-    """Whether a user's value names a file of a format, by suffix or a prefix such as `onnx:`."""
-    if not isinstance(given, str | os.PathLike):
-        return False
-    text = os.fspath(given)
-    if not isinstance(text, str):
-        return False
-    return text.startswith(f"{prefix}:") or text.lower().endswith(tuple(suffixes))
-
-
-def path_in(given: str | os.PathLike[str], prefix: str) -> Path:
-    """The path, without the prefix."""
-    return Path(os.fspath(given).removeprefix(f"{prefix}:"))
 
 
 def graph_model(
@@ -64,6 +49,7 @@ def graph_model(
             do="Leave it out.",
         )
     masked = _masked(graph, options.masked_input)
+    found = _found(file, metadata, masked, options)
     derived: dict[Key, Any] = {
         _input_named(graph, key).name: function
         for key, function in check_derived(options.derived).items()
@@ -71,7 +57,8 @@ def graph_model(
     structure = {name: Slot(name) for name in (masked.name, *derived)}
     end = _ending(graph, options)
     preprocess, labels = options.preprocess, options.labels
-    remarks = [_ending_remark(end)] if end else []
+    names, unfit = _fitting_names(found.names, graph, options)
+    remarks = [*found.remarks, *unfit, *([_ending_remark(end)] if end else [])]
     if masked.dtype.kind in "iu":
         remarks.append(integer_remark(masked))
     if masked.shape and masked.shape[0] is not None:
@@ -80,9 +67,9 @@ def graph_model(
         program,
         spec=spec,
         call=Call(masked.name, "by name", structure=structure, derived=derived),
-        preprocess=None if preprocess is None else _preprocess(preprocess),
+        preprocess=found.preprocess if preprocess is None else _preprocess(preprocess),
         reading=options.reading,
-        names=None if labels is None else read_labels(labels),
+        names=names if labels is None else read_labels(labels),
         head=end.head if end else check_head(options.head),
         readout=readout_for(options.output),
         reads={end.output: end.scores} if end else {},
@@ -90,6 +77,38 @@ def graph_model(
         masked_input=None if options.masked_input is None else masked.name,
         given=Given(check_layout(options.layout), options.reshape),
     )
+
+
+def _found(file: Path, metadata: Mapping[str, str], masked: GraphValue, options: Options) -> Found:
+    """What the file and its folder say about photos and classes, where the user says nothing."""
+    return find_settings(
+        file,
+        metadata,
+        size=_size(masked),
+        colours=_colours(masked),
+        preprocess=options.preprocess is None,
+        names=options.labels is None,
+    )
+
+
+def _size(masked: GraphValue) -> tuple[int, int] | None:
+    """The (height, width) that the network takes; None if it takes several, or no photos."""
+    if masked.shape is None or len(masked.shape) != 4:
+        return None
+    height, width = masked.shape[1:3] if _last(masked) else masked.shape[2:]
+    return None if height is None or width is None else (height, width)
+
+
+def _colours(masked: GraphValue) -> int | None:
+    """The number of colours that the network takes; None if it is not known."""
+    if masked.shape is None or len(masked.shape) != 4:
+        return None
+    return masked.shape[3 if _last(masked) else 1]
+
+
+def _last(masked: GraphValue) -> bool:
+    """Whether a photo's colours are the last axis."""
+    return masked.shape is not None and masked.shape[-1] in (1, 3) and masked.shape[1] not in (1, 3)
 
 
 def _preprocess(value: Any) -> Preprocessing:
@@ -118,16 +137,36 @@ def _input_named(graph: Graph, named: Key) -> GraphValue:
     )
 
 
-def _ending(graph: Graph, options: Options) -> Ending | None:
-    """The ending of the output that is read, if it says what the scores are."""
-    if options.head != "auto" or callable(options.output):
+def _fitting_names(
+    names: tuple[str, ...] | None, graph: Graph, options: Options
+) -> tuple[tuple[str, ...] | None, list[str]]:
+    """The class names that were found, if they fit the scores, and a remark if they do not."""
+    output = _matrix(graph, options)
+    columns = output.shape[1] if output and output.shape else None
+    if names is None or columns == len(names):
+        return names, []
+    why = f"the output has {columns} columns"
+    if columns is None:
+        why = "it is not known which scores they name; labels= (--labels) takes them"
+    return None, [f"{len(names)} class names were found and not used: {why}."]
+
+
+def _matrix(graph: Graph, options: Options) -> GraphValue | None:
+    """The output that is read, if it is known to be `b n`."""
+    if callable(options.output):
         return None
     chosen = [
         value
         for i, value in enumerate(graph.outputs)
         if options.output in (None, i, value.name) and value.shape and len(value.shape) == 2
     ]
-    return ending(graph, chosen[0]) if len(chosen) == 1 else None
+    return chosen[0] if len(chosen) == 1 else None
+
+
+def _ending(graph: Graph, options: Options) -> Ending | None:
+    """The ending of the output that is read, if it says what the scores are."""
+    output = _matrix(graph, options) if options.head == "auto" else None
+    return None if output is None else ending(graph, output)
 
 
 def _ending_remark(end: Ending) -> str:
