@@ -1,0 +1,1 @@
+"""EfficientNet-Lite0 in the forms that are deployed."""
