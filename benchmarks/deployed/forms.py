@@ -82,9 +82,7 @@ def calibration(folder: Path) -> Dataset:
 
 def _batches(model: scorecam.Model, photos: Dataset) -> Batches:
     preprocess: Any = model.preprocess
-    return [
-        preprocess(read_photo(str(sample.path)))[None].numpy() for sample in photos.samples
-    ]
+    return [preprocess(read_photo(str(sample.path)))[None].numpy() for sample in photos.samples]
 
 
 # ── forms ────────────────────────────────────────────────────────────────────────────────────────
@@ -158,6 +156,7 @@ def _openvino(work: Path, _: Batches) -> None:
 
 def _openvino_int8(work: Path, batches: Batches) -> None:
     openvino = load()
+    os.environ["NNCF_CI"] = "1"  # turns NNCF's telemetry off
     import nncf
 
     nncf.set_log_level(logging.ERROR)
@@ -171,15 +170,13 @@ def _openvino_int8(work: Path, batches: Batches) -> None:
 @contextlib.contextmanager
 def _temporary(work: Path) -> Iterator[Path]:
     """A temporary folder in the work folder, and the place of all temporary files meanwhile."""
-    previous = os.getcwd(), tempfile.tempdir
-    with tempfile.TemporaryDirectory(dir=work) as folder:
+    previous = tempfile.tempdir
+    with tempfile.TemporaryDirectory(dir=work) as folder, contextlib.chdir(folder):
         tempfile.tempdir = folder
-        os.chdir(folder)
         try:
             yield Path(folder)
         finally:
-            os.chdir(previous[0])
-            tempfile.tempdir = previous[1]
+            tempfile.tempdir = previous
 
 
 FORMS = {

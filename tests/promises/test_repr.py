@@ -25,7 +25,8 @@ from scorecam.methods.method import Case
 from scorecam.methods.names import METHODS, parse_methods
 from scorecam.metrics.names import parse_metrics
 from scorecam.metrics.statistics import Interval
-from scorecam.runs.compare.comparison import Comparison, PhotoChange, Versus
+from scorecam.runs.compare.comparison import Comparison
+from scorecam.runs.compare.versus import PhotoChange, Versus
 from scorecam.runs.sanity.results import Sanity
 from scorecam.runs.summary import Summary
 from scorecam.runs.tables import Row

@@ -51,9 +51,13 @@ def test_a_model_with_swapped_classes_is_caught(folder: Path, tmp_path: Path) ->
     assert near.agreement.mean == 1
     assert swapped.agreement.mean == 0
     assert swapped.similarity.mean < near.similarity.mean
-    assert [sentence.split()[0] for sentence in comparison.failed] == [
-        "similarity", "agreement", "accuracy",
-    ]  # fmt: skip
+    assert [(gate.side, gate.gate) for gate in comparison.failed_gates] == [
+        ("near", "similarity"),
+        ("swapped", "similarity"),
+        ("swapped", "agreement"),
+        ("swapped", "accuracy"),
+    ]
+    assert comparison.failed[2] == "swapped: agreement is 0, below 0.9"
     assert all(photo.flipped for photo in swapped.photos)
     assert comparison.focus[0].mean > comparison.focus[2].mean
 

@@ -38,7 +38,8 @@ def compare(
         list[str],
         typer.Argument(
             metavar="A B... [DATASET]",
-            help="Models, such as lite0,precision=bfloat16, or run folders; then the photos.",
+            help="Models, such as lite0,precision=bfloat16, model files, or run folders; then the "
+            "photos.",
         ),
     ],
     out: RunOption,
@@ -54,7 +55,8 @@ def compare(
         str | None,
         typer.Option(
             "--fail-under",
-            help="Exit with 3 below these values, such as similarity=0.95,focus=0.4.",
+            help="Exit with 3 if a side after the first is below these values, such as "
+            "similarity=0.95,worst=0.8,agreement=0.99,focus=0.4,accuracy=0.7.",
         ),
     ] = None,
     as_json: JsonOption = False,

@@ -1,6 +1,16 @@
 """A self-contained HTML page of pictures with heatmaps, made from plain data."""
 
-from scorecam.page.content import Channel, Drawing, FindingCard, Grid8, Page, Picture, Shown, grid8
+from scorecam.page.content import (
+    Channel,
+    Drawing,
+    FindingCard,
+    Grid8,
+    Page,
+    Picture,
+    Shown,
+    Table,
+    grid8,
+)
 from scorecam.page.document import html, write
 from scorecam.page.thumbnails import decodable
 
@@ -15,5 +25,6 @@ __all__ = [
     "Page",
     "Picture",
     "Shown",
+    "Table",
     "write",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -91,6 +91,7 @@ class Picture:
         tags: to filter by: "right", "wrong", "flipped", codes of rules.
         words: sentences: health notes, and where the model looked instead.
         channels: of the layer, those with the largest weights in the first class's map.
+        sides: by view, what that side predicts. If given, the views are shown side by side.
 
     Raises:
         SettingError: there are more than 5 classes, or the contrast is not `u v` uint8.
@@ -105,6 +106,7 @@ class Picture:
     tags: tuple[str, ...]
     words: tuple[str, ...]
     channels: tuple[Channel, ...] = ()
+    sides: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def __post_init__(self) -> None:
         if len(self.classes) > MAX_CLASSES:
@@ -173,6 +175,23 @@ class FindingCard:
             )
 
 
+@dataclass(frozen=True)
+class Table:
+    """A table of texts.
+
+    Args:
+        title: its heading.
+        lead: a sentence under the heading.
+        head: the names of the columns.
+        rows: as many cells each.
+    """
+
+    title: str
+    lead: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Page:
     """Everything on a page, from top to bottom.
@@ -185,6 +204,7 @@ class Page:
         pictures: in their initial order.
         remarks: sentences under the overview.
         drawings: finished pictures, which take the place of `pictures`.
+        tables: under the findings.
 
     Raises:
         SettingError: two pictures have the same id.
@@ -197,6 +217,7 @@ class Page:
     pictures: tuple[Picture, ...] = ()
     remarks: tuple[str, ...] = ()
     drawings: tuple[Drawing, ...] = ()
+    tables: tuple[Table, ...] = ()
 
     def __post_init__(self) -> None:
         seen: set[str] = set()

@@ -46,6 +46,28 @@ function trio(picture, view, side) {
   return row;
 }
 
+// The class of a picture that a side explains: the chosen one, or else one with a map of that side.
+function explained(picture, view, place) {
+  const chosen = picture.classes[place];
+  return chosen?.maps[view] ? chosen : picture.classes.find((shown) => shown.maps[view]);
+}
+
+// The maps of all sides of a comparison, side by side, with what each side predicts.
+function sideBySide(picture, views, place, side) {
+  const row = make("div", "sides");
+  views.forEach((name, view) => {
+    const prediction = picture.sides[view];
+    if (prediction === null) return;
+    const shown = explained(picture, view, place);
+    const caption = [make("span", "what", name), make("b", "", make("bdi", "", prediction))];
+    const other = shown && place >= 0 && shown !== picture.classes[place];
+    if (other) caption.push(make("span", "quiet", `map of ${shown.name}`));
+    const title = `${name} predicts ${prediction}`;
+    row.append(figure(picture, title, shown?.maps[view], side, ...caption));
+  });
+  return row;
+}
+
 // All classes × views as small maps; each is a button that shows the large map.
 function table(picture, views, choose) {
   const head = make("tr", "", make("td", ""));
@@ -153,6 +175,11 @@ function detail(picture, views, place, column, missing = "") {
   if (Object.keys(picture.facts).length) aside.append(part("Numbers", factTable(picture)));
   const root = make("div", "detail", make("div", "top", large, aside));
   const parts = make("div", "parts");
+  if (picture.sides) {
+    const compared = part("Side by side", sideBySide(picture, views, place, 224));
+    compared.classList.add("compared");
+    parts.append(compared);
+  }
   if (picture.classes.length && views.length) {
     parts.append(part("All classes and maps", table(picture, views, choose)));
   }

@@ -68,6 +68,7 @@ def encoded(page: Page, *, coarse: bool) -> str:
         "views": names,
         "pictures": [_picture(picture, names, side, grid) for picture in page.pictures],
         "findings": [_finding(finding, places) for finding in page.findings],
+        "sides": any(picture.sides for picture in page.pictures),
     }
     text = json.dumps(content, separators=(",", ":"), allow_nan=False)
     for character, escape in _ESCAPES.items():
@@ -106,6 +107,7 @@ def _picture(
         "tags": list(dict.fromkeys(picture.tags)),
         "words": list(picture.words),
         "channels": [_channel(channel, grid) for channel in picture.channels],
+        "sides": [picture.sides.get(name) for name in names] if picture.sides else None,
     }
 
 

@@ -17,7 +17,7 @@ const KINDS = {
 const state = {
   kind: "",
   view: 0,
-  compare: false,
+  compare: data.sides,
   text: "",
   name: "",
   tags: new Set(),
@@ -133,11 +133,16 @@ function cardFigure(picture) {
   return make("span", "one", box, caption);
 }
 
+// The sides of a comparison, or the label, prediction and contrast, if the picture has them.
+function wideFigure(picture) {
+  if (picture.sides) return sideBySide(picture, views, placeOf(picture, state.kind), CARD);
+  return picture.contrast === null ? cardFigure(picture) : trio(picture, state.view, CARD);
+}
+
 function draw(card) {
   const picture = pictures[Number(card.dataset.place)];
   const button = card.querySelector(".open");
-  const wide = state.compare && picture.contrast !== null;
-  button.replaceChildren(wide ? trio(picture, state.view, CARD) : cardFigure(picture));
+  button.replaceChildren(state.compare ? wideFigure(picture) : cardFigure(picture));
   card.classList.add("drawn");
   delete card.dataset.stale;
 }

@@ -162,7 +162,11 @@ function chooseKind(role) {
 function setViews() {
   choices(byId("view"), views.map((view, place) => [String(place), view]));
   if (!views.length) hideControl("view");
-  if (!pictures.some((picture) => picture.contrast)) hideControl("compare");
+  if (data.sides) {
+    byId("compare").checked = true;
+    byId("compare-text").textContent = "All sides next to each other";
+    gallery.classList.add("wide");
+  } else if (!pictures.some((picture) => picture.contrast)) hideControl("compare");
 }
 
 function listenToTools() {

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 
 from torch import Tensor
 
 from scorecam.base.interpolation import upsample
+from scorecam.base.wording import excerpt
+from scorecam.datasets.sample import Label
 from scorecam.errors import RunError
 from scorecam.metrics.similarity import pearson
 from scorecam.metrics.statistics import Interval, interval, paired
+from scorecam.runs.compare.class_changes import class_changes
 from scorecam.runs.compare.classes import check_records
-from scorecam.runs.compare.comparison import PhotoChange, Versus
 from scorecam.runs.compare.sides import Side
+from scorecam.runs.compare.versus import PhotoChange, Versus
 from scorecam.runs.record import MeasuredRecord
 
 COMMON_SIDE = 56
@@ -25,14 +29,21 @@ def compare_with_first(first: Side, other: Side) -> Versus:
 
     Raises:
         ModelError: their classes differ.
-        RunError: they have no photo in common.
+        RunError: they have no photo in common, or one failed on every photo.
     """
     check_records(first, other)
     photos = _changes(first, other)
+    for side in (first, other):
+        if side.failures and not side.records:
+            raise RunError(
+                f"{side.candidate.text} failed on every photo, {side.failures:,} in all.",
+                likely=excerpt(side.reason, 300),
+                do="Explain one of the photos with `scorecam explain`.",
+            )
     if not photos:
         raise RunError(
             f"{first.candidate.text} and {other.candidate.text} have no photo in common.",
-            likely="They ran on different data sets, or failed on every photo.",
+            likely="They ran on different data sets, or failed on different photos.",
             do="Run both on the same photos.",
         )
     known = [photo.similarity for photo in photos if photo.similarity is not None]
@@ -44,6 +55,7 @@ def compare_with_first(first: Side, other: Side) -> Versus:
         agreement=interval([float(not photo.flipped) for photo in photos]),
         focus=paired([float(b or 0) for _, b in both], [float(a or 0) for a, _ in both]),
         photos=tuple(photos),
+        classes=class_changes(photos),
     )
 
 
@@ -60,22 +72,6 @@ def focus_and_accuracy(
     return tuple(focus), tuple(accuracy)
 
 
-def failed_gates(gates: Mapping[str, float], measured: Mapping[str, Interval]) -> tuple[str, ...]:
-    """The gates that failed, as sentences.
-
-    Args:
-        gates: the least accepted mean, by gate.
-        measured: the means, by gate.
-    """
-    return tuple(
-        f"{gate} is {measured[gate].mean:.4g}, below {least:g}"
-        if measured[gate].n
-        else f"{gate} is unknown, and the gate requires at least {least:g}"
-        for gate, least in gates.items()
-        if not measured[gate].mean >= least
-    )
-
-
 def map_similarity(one: Tensor, other: Tensor) -> float | None:
     """The correlation of two maps on a common grid; None if one is constant."""
     if one.shape != other.shape:
@@ -87,6 +83,7 @@ def map_similarity(one: Tensor, other: Tensor) -> float | None:
 
 def _changes(first: Side, other: Side) -> list[PhotoChange]:
     """The common photos: different predictions first, then the least similar maps."""
+    labels = _label_names(first)
     photos = [
         PhotoChange(
             id=sample,
@@ -94,12 +91,32 @@ def _changes(first: Side, other: Side) -> list[PhotoChange]:
             similarity=_similarity(sample, first, other),
             flipped=record.predicted.index != other_record.predicted.index,
             focus=(_focus(record), _focus(other_record)),
+            predicted=(record.predicted, other_record.predicted),
+            right=(record.right, other_record.right),
+            label=None if record.label is None else labels[record.label],
         )
         for sample, record in first.records.items()
         if (other_record := other.records.get(sample)) is not None
     ]
     photos.sort(key=lambda p: (not p.flipped, 2.0 if p.similarity is None else p.similarity))
     return photos
+
+
+def _label_names(side: Side) -> dict[Label, str]:
+    """The labels of a side's photos in words: the model's name of the class where it is known."""
+    names: dict[Label, str] = {}
+    for record in side.records.values():
+        if record.label is None:
+            continue
+        # An explained class is the label or the prediction.
+        is_label = record.right or record.target.index != record.predicted.index
+        name = record.target.name if is_label else None
+        if name is not None or record.label not in names:
+            names[record.label] = name or str(record.label)
+    twice = Counter(names.values())
+    return {
+        label: f"{name} ({label})" if twice[name] > 1 else name for label, name in names.items()
+    }
 
 
 def _similarity(sample: str, first: Side, other: Side) -> float | None:

@@ -14,32 +14,34 @@ from pathlib import Path
 from typing import Any, cast
 
 from scorecam.backends.opening import open_model
-from scorecam.base.wording import quoted
 from scorecam.budget.plan import BudgetSpec
 from scorecam.datasets.opening import open_dataset
 from scorecam.datasets.sample import Dataset
-from scorecam.errors import MissingExtra, OutputError, SettingError, did_you_mean
+from scorecam.errors import MissingExtra, OutputError, SettingError
 from scorecam.io.arguments import function, instance, several
 from scorecam.io.arguments import path as as_path
 from scorecam.io.files import write_text
-from scorecam.io.ranges import NUMBER
 from scorecam.methods.names import parse_methods
 from scorecam.metrics.statistics import Interval
 from scorecam.model.model import Model
 from scorecam.page import write
 from scorecam.runs import markdown
-from scorecam.runs.compare.changes import compare_with_first, failed_gates, focus_and_accuracy
+from scorecam.runs.compare.changes import compare_with_first, focus_and_accuracy
+from scorecam.runs.compare.class_changes import FEW_PHOTOS
 from scorecam.runs.compare.classes import Classes, check_classes, classes_of
-from scorecam.runs.compare.comparison import Comparison, Versus
+from scorecam.runs.compare.comparison import Comparison
+from scorecam.runs.compare.gates import check_gates, failed_gates
 from scorecam.runs.compare.page import change_page
 from scorecam.runs.compare.plots import draw_training
 from scorecam.runs.compare.sides import (
     Candidate,
     Side,
+    check_side,
     parse_side,
     read_side,
     setting_differences,
 )
+from scorecam.runs.compare.versus import ClassChange, Versus
 from scorecam.runs.config import SCHEMA
 from scorecam.runs.evaluate import evaluate
 from scorecam.runs.layout import Layout
@@ -47,9 +49,6 @@ from scorecam.runs.progress import OnProgress
 from scorecam.runs.seals import sealed
 from scorecam.runs.store import as_json, check_exists
 from scorecam.settings import Settings
-
-GATES = ("similarity", "focus", "accuracy", "agreement")
-"""Numbers of the last side that can be gated; two of them compare it with the first side."""
 
 _RUN_SETTINGS = ("layer", "precision", "runtime")
 """Settings of a side that belong to its run, not to its model."""
@@ -70,14 +69,16 @@ def compare(
 
     Args:
         sides: at least two: a model's spec, with settings after commas
-            (`lite0,precision=bfloat16`; `my.net:make,weights=epoch9.pt`), or the folder of a run.
+            (`lite0,precision=bfloat16`; `my.net:make,weights=epoch9.pt`); a model's file, with
+            settings as well; or the folder of a run.
             The others are compared with the first.
         dataset: photos; None if all sides are runs.
         out: a folder. It holds the runs of the models; unfinished ones are resumed.
         method: the method to compare.
         budget: how many masks Score-CAM scores.
-        fail_under: the least accepted value of the last side, by gate: similarity and agreement
-            (with the first side), focus, accuracy.
+        fail_under: the least accepted value of every side after the first, by gate. Compared with
+            the first side: similarity (the mean), worst (the least similarity of a photo) and
+            agreement. Of the side alone: focus and accuracy.
         opener: opens a model by its spec and settings.
         progress: called after every photo of every side.
 
@@ -97,7 +98,7 @@ def compare(
     method = _one_method(method)
     gates = {} if fail_under is None else fail_under
     _check_sides(candidates, dataset)
-    _check_gates(gates)
+    check_gates(gates)
     photos = dataset
     if photos is not None and not isinstance(photos, Dataset):
         photos = open_dataset(as_path("dataset", photos))
@@ -130,12 +131,6 @@ def _compared(layout: Layout, sides: Sequence[Side], gates: Mapping[str, float])
     versus = tuple(compare_with_first(sides[0], other) for other in sides[1:])
     common = set.intersection(*(set(side.records) for side in sides))
     focus, accuracy = focus_and_accuracy(sides, common)
-    measured = {
-        "similarity": versus[-1].similarity,
-        "agreement": versus[-1].agreement,
-        "focus": focus[-1],
-        "accuracy": accuracy[-1],
-    }
     remarks = _unknown(focus, accuracy) + _left_out(sides, versus, len(common))
     return Comparison(
         folder=layout.folder,
@@ -143,7 +138,7 @@ def _compared(layout: Layout, sides: Sequence[Side], gates: Mapping[str, float])
         accuracy=accuracy,
         focus=focus,
         versus=versus,
-        failed=failed_gates(gates, measured),
+        failed_gates=failed_gates(gates, versus, focus=focus[1:], accuracy=accuracy[1:]),
         remarks=tuple(remarks),
     )
 
@@ -164,22 +159,12 @@ def _one_method(method: str) -> str:
 def _check_sides(sides: Sequence[Candidate], dataset: object) -> None:
     if len(sides) < 2:
         raise SettingError("A comparison needs at least two sides.", do="Name two or more.")
+    for side in sides:
+        check_side(side)
     if dataset is None and not all(side.is_run for side in sides):
         raise SettingError(
             "There are models to compare, but no photos.", do="Give a data set after them."
         )
-
-
-def _check_gates(gates: Mapping[str, float]) -> None:
-    do = "Give a dict from a gate to the least accepted value."
-    for gate, least in instance("fail_under", gates, Mapping, do).items():
-        NUMBER.check(f"fail_under[{quoted(gate)}]", least)
-        if gate not in GATES:
-            raise SettingError(
-                f"There is no gate {quoted(gate)}.",
-                likely=did_you_mean(gate, GATES),
-                do=f"The gates are {', '.join(GATES)}.",
-            )
 
 
 def _check_models(
@@ -255,6 +240,7 @@ def _write(comparison: Comparison, sides: Sequence[Side]) -> None:
         "focus": [mean.plain() for mean in comparison.focus],
         "items": [_item(versus) for versus in comparison.versus],
         "failed": list(comparison.failed),
+        "gates": [asdict(gate) for gate in comparison.failed_gates],
         "remarks": list(comparison.remarks),
     }
     for side in sides:
@@ -275,5 +261,19 @@ def _item(versus: Versus) -> dict[str, Any]:
         "undefined": versus.undefined,
         "agreement": versus.agreement.plain(),
         "focus": versus.focus.plain(),
+        "flips": {"photos": len(versus.flipped), **versus.flips.plain()},
+        "worst": versus.by_similarity[0].similarity if versus.by_similarity else None,
+        "classes": [_class_item(change) for change in versus.classes],
         "photos": [asdict(photo) for photo in versus.photos],
+    }
+
+
+def _class_item(change: ClassChange) -> dict[str, Any]:
+    return {
+        "name": change.name,
+        "photos": change.photos,
+        "flips": change.flips.plain(),
+        "similarity": change.similarity.plain(),
+        "accuracy": change.accuracy.plain(),
+        "few": change.photos < FEW_PHOTOS,
     }

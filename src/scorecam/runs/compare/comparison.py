@@ -6,57 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from scorecam.base.wording import constructor, excerpt, summary
+from scorecam.base.wording import excerpt, summary
 from scorecam.metrics.statistics import Interval
-from scorecam.runs import markdown
-from scorecam.runs.markdown import Markdown, words
-from scorecam.runs.tables import in_words
-
-LISTED_PHOTOS = 20
-"""Photos in the table of the largest changes."""
-
-
-@dataclass(frozen=True)
-class PhotoChange:
-    """One photo on the first side and on another.
-
-    Args:
-        similarity: Pearson correlation of the two maps; 0 if one of them is constant; None if both
-            are, or if the sides explain different classes.
-        flipped: whether the sides predict different classes.
-        focus: the energy in the object on each side; None if it is unknown.
-    """
-
-    id: str
-    name: str
-    similarity: float | None
-    flipped: bool
-    focus: tuple[float | None, float | None]
-
-    __repr__ = constructor
-
-
-@dataclass(frozen=True)
-class Versus:
-    """The first side compared with another.
-
-    Args:
-        other: the name of the other side.
-        similarity: of maps of the same class.
-        undefined: photos without a similarity.
-        agreement: the share of photos with the same prediction.
-        focus: the gain in the energy in the object: other minus first.
-        photos: the largest change first.
-    """
-
-    other: str
-    similarity: Interval
-    undefined: int
-    agreement: Interval
-    focus: Interval
-    photos: tuple[PhotoChange, ...]
-
-    __repr__ = constructor
+from scorecam.runs.compare.tables import comparison_table
+from scorecam.runs.compare.versus import FailedGate, Versus
+from scorecam.runs.markdown import Markdown
 
 
 @dataclass(frozen=True)
@@ -69,7 +23,7 @@ class Comparison:
         accuracy: of each side, if photos have labels.
         focus: of each side, the energy in the object (by its mask, or else its boxes).
         versus: the first side compared with each other side.
-        failed: the gates that failed, as sentences.
+        failed_gates: the gates that failed, side by side.
         remarks: what is unknown or was left out, and why.
     """
 
@@ -78,50 +32,28 @@ class Comparison:
     accuracy: tuple[Interval, ...]
     focus: tuple[Interval, ...]
     versus: tuple[Versus, ...]
-    failed: tuple[str, ...]
+    failed_gates: tuple[FailedGate, ...]
     remarks: tuple[str, ...]
 
     @summary
     def __repr__(self) -> Iterator[str]:
         yield excerpt(self.folder, 200)
         yield excerpt(" against ".join(self.names))
-        yield f"failed gates: {len(self.failed)}"
+        yield f"failed gates: {len(self.failed_gates)}"
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """The gates that failed, as sentences that name the side, the number and its limit."""
+        return tuple(gate.sentence for gate in self.failed_gates)
 
     @property
     def table(self) -> Markdown:
         """The result as Markdown."""
-        parts = [markdown.heading(1, "Comparison with the first"), _sides(self)]
-        for versus in self.versus:
-            parts += [markdown.heading(2, "Largest changes: {}", versus.other), _photos(versus)]
-        if self.failed:
-            parts.append(markdown.paragraph("Failed gates: {}.", "; ".join(self.failed)))
-        parts += [markdown.paragraph("{}", remark) for remark in self.remarks]
-        return markdown.document(*parts)
-
-
-def _sides(comparison: Comparison) -> Markdown:
-    """One line per side; those after the first have the columns of the comparison."""
-    head = ["model", "accuracy", "focus", "similarity", "same prediction", "focus gained"]
-    sides = zip(comparison.names, comparison.accuracy, comparison.focus, strict=True)
-    lines: list[list[str]] = [
-        [name, in_words(accuracy), in_words(focus), "", "", ""] for name, accuracy, focus in sides
-    ]
-    for cells, versus in zip(lines[1:], comparison.versus, strict=True):
-        similarity = in_words(versus.similarity)
-        if versus.undefined:
-            similarity = words("{} ({} undefined)", similarity, versus.undefined)
-        cells[3:] = [similarity, in_words(versus.agreement), in_words(versus.focus, "+")]
-    return markdown.table(head, lines)
-
-
-def _photos(versus: Versus) -> Markdown:
-    lines = [
-        [
-            photo.name,
-            "–" if photo.similarity is None else f"{photo.similarity:.3f}",
-            "another class" if photo.flipped else "",
-            " → ".join("–" if value is None else f"{value:.2f}" for value in photo.focus),
-        ]
-        for photo in versus.photos[:LISTED_PHOTOS]
-    ]
-    return markdown.table(["photo", "similarity", "prediction", "focus"], lines)
+        return comparison_table(
+            self.versus,
+            names=self.names,
+            accuracy=self.accuracy,
+            focus=self.focus,
+            failed=self.failed,
+            remarks=self.remarks,
+        )

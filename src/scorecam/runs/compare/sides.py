@@ -48,6 +48,7 @@ class Side:
 
     Args:
         failures: the number of photos that failed.
+        reason: why one of them failed; empty if none did.
         config: of the run.
         damaged: the number of unreadable records and maps, which are left out.
     """
@@ -57,19 +58,22 @@ class Side:
     records: Mapping[str, MeasuredRecord]
     maps: Mapping[str, Tensor]
     failures: int
+    reason: str
     config: Config
     damaged: int
 
 
 def parse_side(text: str) -> Candidate:
-    """A side as users write it: `SPEC,setting=value,…`, or a folder.
+    """A side as users write it: a folder, or a model's spec or file, and settings after commas.
+
+    The longest beginning of the text that exists is a file or folder with its commas; without one,
+    the model's name ends at the first comma.
 
     Raises:
         SettingError: there is no such setting.
     """
-    if _is_folder(text):
-        return Candidate(encodable(text), text)
-    source, *settings = text.split(",")
+    source = _existing(text) or text.partition(",")[0]
+    settings = text[len(source) :].split(",")[1:]
     values: dict[str, str] = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
@@ -82,12 +86,52 @@ def parse_side(text: str) -> Candidate:
         if key in values:
             raise SettingError(f"{key} is given twice in {quoted(text)}.", do="Give it once.")
         values[key] = value
-    return Candidate(encodable(text), source, values)
+    candidate = Candidate(encodable(text), source, values)
+    if values and candidate.is_run:
+        raise SettingError(
+            f"{quoted(source)} is the folder of a run, which takes no settings.",
+            do="Leave them out, or name the model.",
+        )
+    return candidate
+
+
+def check_side(candidate: Candidate) -> None:
+    """Refuse a folder that is neither a run nor a model, such as a folder of photos.
+
+    Raises:
+        SettingError: it is such a folder.
+    """
+    if _is_folder(candidate.source) and not candidate.is_run:
+        raise SettingError(
+            f"{quoted(candidate.source)} is a folder, but not a run.",
+            likely="It may hold photos, which come last, or a run that never started.",
+            do="Compare models, files of models, or --out folders of `scorecam evaluate`.",
+        )
+
+
+def _existing(text: str) -> str:
+    """The longest beginning of a side that is a file or folder and ends at a comma, or nowhere.
+
+    The kind of file may stand in front, as in `KIND:FILE`.
+    """
+    parts = text.split(",")
+    for count in range(len(parts), 0, -1):
+        begin = ",".join(parts[:count])
+        if any(_exists(path) for path in (begin, begin.partition(":")[2])):
+            return begin
+    return ""
+
+
+def _exists(text: str) -> bool:
+    """Whether a text is the path of a file or folder; False for texts that cannot be a path."""
+    with contextlib.suppress(OSError, ValueError):
+        return bool(text) and Path(text).exists()
+    return False
 
 
 def _is_folder(text: str) -> bool:
     """Whether a text is the path of a folder; False for texts that cannot be a path."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, ValueError):
         return Path(text).is_dir()
     return False
 
@@ -104,14 +148,14 @@ def read_side(candidate: Candidate, folder: Path, method: str) -> Side:
     store = Store(folder, names, parse_item)
     records: dict[str, MeasuredRecord] = {}
     maps: dict[str, Tensor] = {}
-    failures = damaged = 0
+    failures, damaged, reason = 0, 0, ""
     for sample in store.ids(method):
         record, _ = store.judge(method, sample)
         if record is None:
             damaged += 1
             continue
         if isinstance(record, FailureRecord):
-            failures += 1
+            failures, reason = failures + 1, reason or record.failure.message
             continue
         records[sample] = record
         try:
@@ -125,6 +169,7 @@ def read_side(candidate: Candidate, folder: Path, method: str) -> Side:
         records=records,
         maps=maps,
         failures=failures,
+        reason=reason,
         config=config,
         damaged=damaged,
     )
