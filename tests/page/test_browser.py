@@ -16,7 +16,7 @@ from PIL import Image
 import page_samples
 from page_samples import HOSTILE, MARKUP, page, picture
 from scorecam.images.colours import COLOURS
-from scorecam.page import Drawing, FindingCard, Page, Shown, write
+from scorecam.page import Drawing, FindingCard, Page, Picture, Shown, Table, write
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -909,3 +909,53 @@ def test_reduced_motion_is_respected(show: Opener) -> None:
     usual = show(page(2), reduced_motion="no-preference").evaluate(moving)
     assert calm == ["auto", "0s"]
     assert usual == ["smooth", "0.15s"]
+
+
+# ── the sides of a comparison ────────────────────────────────────────────────────────────────
+
+
+def compared(number: int, **changes: object) -> Picture:
+    sides = {"official": "cat (60%)", "consensus": f"{MARKUP[0]} (40%)"}
+    return picture(number, sides=sides, contrast=None, **changes)
+
+
+def test_the_sides_of_a_comparison_are_shown_next_to_each_other(show: Opener) -> None:
+    tab = show(page(0, pictures=(compared(1), compared(2))))
+    first = tab.locator("#gallery .card").first
+    captions = first.locator("figcaption").all_inner_texts()
+
+    assert len(captions) == 2
+    assert captions[0].split("\n") == ["official", "cat (60%)"]
+    assert captions[1].split("\n")[-1] == f"{MARKUP[0]} (40%)"
+    tab.get_by_label("All sides next to each other").uncheck()
+    assert first.locator(".frame").count() == 1
+    first.locator(".open").click()
+    assert tab.locator("#detail .sides figure").count() == 2
+    assert tab.get_by_role("heading", name="Side by side").count() == 1
+
+
+def test_a_side_that_explains_another_class_shows_its_own_map(show: Opener) -> None:
+    one, other = np.full((1, 1), 255, np.uint8), np.full((1, 1), 128, np.uint8)
+    classes = (
+        Shown("cat", 0.6, "target", {"official": one}),
+        Shown("dog", 0.4, "target", {"consensus": other}),
+    )
+    tab = show(page(0, pictures=(compared(1, classes=classes), compared(2))))
+    captions = tab.locator("#gallery .card").first.locator("figcaption").all_inner_texts()
+
+    assert "no map" not in " ".join(captions)
+    assert captions[1].split("\n")[-1].endswith("map of dog")
+
+
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE])
+def test_tables_are_plain_text_and_stay_within_the_page(
+    show: Opener, viewport: dict[str, int]
+) -> None:
+    rows = tuple((HOSTILE, MARKUP[0], "0.98 [0.97, 0.99]") for _ in range(80))
+    table = Table("By class", MARKUP[3], ("class", "photos", "similarity"), rows)
+    tab = show(page(0, pictures=(compared(1), compared(2)), tables=(table,)), viewport=viewport)
+
+    assert tab.locator(".numbers tbody tr").count() == 80
+    assert tab.locator(".numbers td").first.inner_text() == MARKUP[0]
+    assert tab.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+    assert tab.evaluate(CONTRASTS) == []

@@ -63,5 +63,5 @@ def failed_gates(
             known = None if value is None or math.isnan(value) else value
             if known is None or known < least:
                 photo = worst[0].name if worst and gate == "worst" else ""
-                failed.append(FailedGate(side.other, gate, known, least, photo))
+                failed.append(FailedGate(side.other, gate, known, least, photo=photo))
     return tuple(failed)

@@ -86,12 +86,12 @@ def _gate_card(gate: FailedGate, versus: Versus) -> FindingCard:
     if photos is None:
         photos = _least_focus(versus) if gate.gate == "focus" else versus.by_similarity[:EXAMPLES]
     return FindingCard(
-        "gate",
-        "problem",
-        f"Gate failed. {gate.sentence}.",
-        (),
-        "",
-        tuple(photo.id for photo in photos),
+        rule="gate",
+        level="problem",
+        sentence=f"Gate failed. {gate.sentence}.",
+        evidence=(),
+        effect="",
+        pictures=tuple(photo.id for photo in photos),
     )
 
 
@@ -113,27 +113,27 @@ def _flip_card(first: str, other: str, versus: Versus) -> FindingCard:
     if len(versus.flipped) > EXAMPLES:
         lines.append(f"And {len(versus.flipped) - EXAMPLES:,} more; compare.json has all.")
     return FindingCard(
-        "flips",
-        "warning",
-        f"{first} and {other} predict different classes.",
-        tuple(lines),
-        f"{flips_in_words(versus)}.",
-        tuple(photo.id for photo in versus.flipped),
+        rule="flips",
+        level="warning",
+        sentence=f"{first} and {other} predict different classes.",
+        evidence=tuple(lines),
+        effect=f"{flips_in_words(versus)}.",
+        pictures=tuple(photo.id for photo in versus.flipped),
     )
 
 
 def _least_similar_card(other: str, versus: Versus) -> FindingCard:
     photos = versus.by_similarity[:EXAMPLES]
     return FindingCard(
-        "least similar",
-        "note",
-        f"The least similar maps of {other}.",
-        tuple(
+        rule="least similar",
+        level="note",
+        sentence=f"The least similar maps of {other}.",
+        evidence=tuple(
             f"{photo.name}: similarity {similarity_in_words(photo)}{_energy(photo)}"
             for photo in photos[:5]
         ),
-        f"Mean similarity {in_words(versus.similarity)}, least {similarity_in_words(photos[0])}.",
-        tuple(photo.id for photo in photos),
+        effect=f"Mean similarity {in_words(versus.similarity)}, least {similarity_in_words(photos[0])}.",
+        pictures=tuple(photo.id for photo in photos),
     )
 
 
