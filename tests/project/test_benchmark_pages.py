@@ -8,6 +8,7 @@ from types import ModuleType
 
 import pytest
 
+from benchmarks.deployed import deployed_page
 from benchmarks.paper import centred_page, claims_page, discrimination_page, reproduction_page
 from benchmarks.speed import speed_page
 from benchmarks.training import training_page
@@ -17,7 +18,15 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
-    "script", [centred_page, discrimination_page, speed_page, training_page, transformers_page]
+    "script",
+    [
+        centred_page,
+        deployed_page,
+        discrimination_page,
+        speed_page,
+        training_page,
+        transformers_page,
+    ],
 )
 def test_a_page_equals_the_one_written_from_the_results(script: ModuleType) -> None:
     name = script.__name__.rpartition(".")[2].removesuffix("_page")
