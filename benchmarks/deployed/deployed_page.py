@@ -44,10 +44,12 @@ def forms_part(found: Results | None) -> str:
         return f"\n{NOT_MEASURED}\n"
     forms: dict[str, Results] = found["forms"]
     others = {name: form for name, form in forms.items() if name != REFERENCE}
-    return f"\n{_similarities(others)}\n{_changes(forms)}\n"
+    similarities = _similarities(others, with_targets=found["budget"] == "exact")
+    return f"\n{similarities}\n{_changes(forms)}\n"
 
 
-def _similarities(forms: Mapping[str, Results]) -> str:
+def _similarities(forms: Mapping[str, Results], *, with_targets: bool) -> str:
+    """The similarity of the maps. The targets are for maps of all masks."""
     rows = [
         [
             name,
@@ -55,12 +57,12 @@ def _similarities(forms: Mapping[str, Results]) -> str:
             str(form["similarity"]["n"]),
             _fine(form["similarity"]),
             f"{form['worst']:.5f}",
-            _target(form),
+            *([_target(form)] if with_targets else []),
         ]
         for name, form in forms.items()
     ]
-    head = ["form", "file", "photos", "mean Pearson to PyTorch", "worst photo", "target"]
-    return table(head, rows)
+    head = ["form", "file", "photos", "mean Pearson to PyTorch", "worst photo"]
+    return table([*head, *(["target"] if with_targets else [])], rows)
 
 
 def _changes(forms: Mapping[str, Results]) -> str:
