@@ -27,7 +27,7 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -168,7 +168,7 @@ def _openvino_int8(work: Path, batches: Batches) -> None:
 
 
 @contextlib.contextmanager
-def _temporary(work: Path) -> Iterator[Path]:
+def _temporary(work: Path) -> Generator[Path]:
     """A temporary folder in the work folder, and the place of all temporary files meanwhile."""
     previous = tempfile.tempdir
     with tempfile.TemporaryDirectory(dir=work) as folder, contextlib.chdir(folder):

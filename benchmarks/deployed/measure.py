@@ -16,7 +16,7 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from scorecam.datasets.sample import Sample
 from scorecam.errors import MissingExtra, ModelError
 from scorecam.metrics.similarity import pearson
 from scorecam.metrics.statistics import interval, paired, wilson
+from scorecam.model.runtimes import Precision
 
 REFERENCE = "PyTorch float32"
 BUDGETS = ("exact", "fast")
@@ -45,7 +46,7 @@ class Subject:
     """
 
     source: str
-    precision: str = "float32"
+    precision: Precision = "float32"
     least_mean: float = 0.0
     least_worst: float = 0.0
 
@@ -71,6 +72,7 @@ class Records:
     """The records and maps of one budget in the work folder."""
 
     folder: Path
+    budget: Literal["exact", "fast"]
 
     def of(self, form: str, sample: Sample) -> Path:
         """The record of one form and photo."""
@@ -138,7 +140,7 @@ def _record(model: scorecam.Model, form: str, sample: Sample, records: Records) 
         model,
         str(sample.path),
         target,
-        budget=records.folder.name,
+        budget=records.budget,
         precision=SUBJECTS[form].precision,
         runtime="eager" if SUBJECTS[form].source == "lite0" else "auto",
     )
@@ -187,7 +189,7 @@ def results(records: Records, work: Path) -> dict[str, Any]:
         if common:
             pairs = [(reference[sample], own[sample]) for sample in common]
             forms[form] = _summary(pairs, subject, work)
-    return {"photos": len(reference), "budget": records.folder.name, "forms": forms}
+    return {"photos": len(reference), "budget": records.budget, "forms": forms}
 
 
 def _summary(
@@ -230,7 +232,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="fewer photos, to try the script")
     parser.add_argument("--results", type=Path, default=RESULTS / "deployed")
     options = parser.parse_args()
-    records = Records(options.work / "records" / options.budget)
+    records = Records(options.work / "records" / options.budget, options.budget)
     samples = measured(options.photos).samples[: options.limit]
     names = [name for name in options.forms.split(",") if name]
     for form in dict.fromkeys([REFERENCE, *names] if names else []):
