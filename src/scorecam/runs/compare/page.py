@@ -124,6 +124,7 @@ def _flip_card(first: str, other: str, versus: Versus) -> FindingCard:
 
 def _least_similar_card(other: str, versus: Versus) -> FindingCard:
     photos = versus.by_similarity[:EXAMPLES]
+    least = similarity_in_words(photos[0])
     return FindingCard(
         rule="least similar",
         level="note",
@@ -132,7 +133,7 @@ def _least_similar_card(other: str, versus: Versus) -> FindingCard:
             f"{photo.name}: similarity {similarity_in_words(photo)}{_energy(photo)}"
             for photo in photos[:5]
         ),
-        effect=f"Mean similarity {in_words(versus.similarity)}, least {similarity_in_words(photos[0])}.",
+        effect=f"Mean similarity {in_words(versus.similarity)}, least {least}.",
         pictures=tuple(photo.id for photo in photos),
     )
 
