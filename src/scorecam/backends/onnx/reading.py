@@ -24,6 +24,7 @@ from scorecam.backends.onnx.external import (
 from scorecam.backends.onnx.file_kinds import looks_like
 from scorecam.backends.onnx.functions import without_functions
 from scorecam.backends.onnx.sizes import check_sizes
+from scorecam.backends.onnx.sorting import sort_nodes
 from scorecam.backends.onnx.structure import check_structure
 from scorecam.backends.onnx.tensors import check_stored
 from scorecam.backends.onnx.wire import MOST_FIELDS, Malformed, TooMany, count_fields, messages
@@ -112,6 +113,7 @@ def read_onnx(path: str | os.PathLike[str]) -> OnnxFile:
     _check_graph(proto, file)
     operators.check_versions(proto, library.onnx().IR_VERSION)
     proto = without_functions(proto)
+    sort_nodes(proto)
     check_structure(proto)
     operators.check_operators(proto)
     folder, external = _check_tensors(proto, file)
