@@ -32,7 +32,7 @@ from scorecam.model.inputs import (
     one_image,
 )
 from scorecam.model.model import Inputs, Layer, Model, TargetSpec
-from scorecam.model.runtimes import Precision, Runtime
+from scorecam.model.offers import check_offered
 from scorecam.model.target import check_target
 from scorecam.model.variants import check_variant, name_of
 from scorecam.scoring.banks import fitted_image, make_bank, make_banks, with_target
@@ -77,8 +77,8 @@ class ScoreCAM:
         *,
         budget: BudgetSpec = "exact",
         tolerance: float | None = None,
-        precision: Precision = "float32",
-        runtime: Runtime = "auto",
+        precision: str = "float32",
+        runtime: str = "auto",
         masking: Masking | None = None,
         batch_size: BatchSize = "auto",
         seed: int = 0,
@@ -96,6 +96,7 @@ class ScoreCAM:
             batch_size=batch_size,
             seed=seed,
         )
+        check_offered(self.model, self.settings.speed)
         self.progress = function("progress", progress, "scorecam.Progress")
 
     @summary
@@ -222,8 +223,8 @@ def explain(
     variant: str | Variant = "auto",
     budget: BudgetSpec = "exact",
     tolerance: float | None = None,
-    precision: Precision = "float32",
-    runtime: Runtime = "auto",
+    precision: str = "float32",
+    runtime: str = "auto",
     masking: Masking | None = None,
     batch_size: BatchSize = "auto",
     seed: int = 0,
@@ -249,12 +250,12 @@ def explain(
             the error of the map.
         tolerance: stop when the estimated largest error of the scaled map is below this, for
             example 0.02. It replaces the budget.
-        precision: the number format for masked images: "float32", "bfloat16", "float16", or "auto"
-            for the fastest whose map stays within 0.05 of float32's on a few masks. Activations,
-            weights and maps are always float32.
-        runtime: what scores masked images: "eager" is the network itself; "openvino" and "compile"
-            convert it once per process; "auto" takes the fastest that is worth the conversion and
-            agrees with the network to 1e-4.
+        precision: the number format for masked images: one of `Model.precisions`, or "auto" for the
+            fastest whose map stays within 0.05 of float32's on a few masks. "float32" leaves a
+            model of another format as it is. Activations, weights and maps are always float32.
+        runtime: what scores masked images: one of `Model.runtimes`. The first is the model itself;
+            the others may convert it once per process. "auto" takes the fastest that is worth the
+            conversion and agrees with the model to 1e-4.
         masking: how activations become masks.
         batch_size: masked images per pass, or "auto".
         seed: of the samples that estimate the error.

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from scorecam.cam import Masking, Variant
     from scorecam.model.batches import BatchSize
     from scorecam.model.engine import Speed
-    from scorecam.model.runtimes import Precision, Runtime
     from scorecam.model.variants import Auto
 
 Kind = Literal["word", "word or count", "whole number", "number", "fill"]
@@ -110,18 +109,6 @@ def _variants() -> Sequence[str]:
     return ("auto", *VARIANTS)
 
 
-def _precisions() -> Sequence[str]:
-    from scorecam.model.runtimes import PRECISIONS
-
-    return PRECISIONS
-
-
-def _runtimes() -> Sequence[str]:
-    from scorecam.model.runtimes import RUNTIMES
-
-    return RUNTIMES
-
-
 OPTIONS: dict[str, Option] = {
     option.name: option
     for option in (
@@ -147,9 +134,17 @@ OPTIONS: dict[str, Option] = {
             "number",
         ),
         Option(
-            "precision", "float32", "Number format for masked images.", "word", words=_precisions
+            "precision",
+            "float32",
+            "Number format for masked images, or auto: see `scorecam doctor`.",
+            "word",
         ),
-        Option("runtime", "auto", "Runtime that scores masked images.", "word", words=_runtimes),
+        Option(
+            "runtime",
+            "auto",
+            "Runtime that scores masked images, or auto: see `scorecam doctor`.",
+            "word",
+        ),
         Option(
             "masking",
             None,
@@ -168,14 +163,15 @@ OPTIONS: dict[str, Option] = {
 class Settings:
     """How Score-CAM computes a map. Every value is checked when a `Settings` is made.
 
+    The names of the runtime and the precision depend on the model: `check_offered` checks them.
     `explain` says what each setting means.
     """
 
     variant: Variant | Auto = OPTIONS["variant"].default
     budget: BudgetSpec = OPTIONS["budget"].default
     tolerance: float | None = OPTIONS["tolerance"].default
-    precision: Precision = OPTIONS["precision"].default
-    runtime: Runtime = OPTIONS["runtime"].default
+    precision: str = OPTIONS["precision"].default
+    runtime: str = OPTIONS["runtime"].default
     masking: Masking = OPTIONS["masking"].default
     batch_size: BatchSize = OPTIONS["batch_size"].default
     seed: int = OPTIONS["seed"].default

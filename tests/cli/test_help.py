@@ -13,6 +13,7 @@ from typing import get_args, get_type_hints
 import pytest
 
 import scorecam as package
+from scorecam.backends.opening import diagnoses
 from scorecam.backends.zoo.lite import LITES
 from scorecam.cam import Head
 from scorecam.cli import known
@@ -77,7 +78,8 @@ def test_a_group_of_options_arrives_as_one_object() -> None:
 def test_doctor_names_extras_that_install_missing_libraries() -> None:
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))
     extras: dict[str, list[str]] = project["project"]["optional-dependencies"]
-    for module, _, install in OPTIONAL:
+    libraries = [library for backend in diagnoses() for library in backend.optional]
+    for module, _, install in (*libraries, *OPTIONAL):
         if extra := re.search(r"scorecam\[(\w+)\]", install):
             library = module.partition(".")[0].replace("_", "-")
             assert any(needed.startswith(library) for needed in extras[extra[1]]), module

@@ -13,7 +13,14 @@ from scorecam.audit.parsing import entry_of, item_of, map_of
 from scorecam.base.wording import excerpt
 from scorecam.errors import RunError
 from scorecam.io.json_values import is_count
-from scorecam.runs.config import Config, method_names, no_maps_of, not_a_run, read_config
+from scorecam.runs.config import (
+    Config,
+    left_out,
+    method_names,
+    no_maps_of,
+    not_a_run,
+    read_config,
+)
 from scorecam.runs.layout import Layout
 from scorecam.runs.maps import NOT_FLAT
 from scorecam.runs.record import (
@@ -143,6 +150,7 @@ class _Reader:
     def __init__(self, store: Store[ItemRecord], config: Config, method: str) -> None:
         self.store = store
         self.method = method
+        self.left_out = left_out(config)
         self.failures: Counter[str] = Counter()
         self.lost: Counter[str] = Counter()
         self.galleries: Counter[str] = Counter()
@@ -229,7 +237,7 @@ def _grid(record: MeasuredRecord) -> tuple[int, int]:
 
 
 def _remarks(reader: _Reader, items: list[Item], recorded: int, photos: int) -> list[str]:
-    remarks: list[str] = []
+    remarks = reader.left_out
     if recorded < photos:
         remarks.append(f"The run is unfinished: {recorded:,} of {photos:,} photos are done.")
     for kind, count in sorted(reader.failures.items()):

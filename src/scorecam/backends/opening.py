@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 from scorecam.backends import exported
+from scorecam.backends.diagnosis import Diagnosis
 from scorecam.backends.file_kinds import Program, program_at
 from scorecam.backends.onnx import opening as onnx
-from scorecam.backends.opener import Opener, Options, PhotoFunction
+from scorecam.backends.opener import Opener, Options, PhotoFunction, without_options
 from scorecam.backends.pytorch import opening as pytorch
 from scorecam.backends.zoo import factory, hf, lite, timm, torchvision
 from scorecam.base.wording import excerpt, quoted
@@ -45,7 +46,7 @@ OPENERS: tuple[Opener, ...] = (
 
 
 def open_model(
-    model: str | nn.Module | ExportedProgram,
+    model: str | nn.Module | ExportedProgram | Model,
     *,
     weights: str | os.PathLike[str] | None = None,
     preprocess: str | os.PathLike[str] | Preprocessing | PhotoFunction | None = None,
@@ -67,6 +68,7 @@ def open_model(
         model: a spec ("lite0", "lite1", "lite2", "torchvision:NAME", "timm:NAME", "hf:FOLDER",
             "package.module:factory"), a `torch.nn.Module` (TorchScript too), or an
             `ExportedProgram`. It is never changed: with weights or another device, a copy is used.
+            A `Model` is returned as it is; it takes no options.
         weights: a safetensors file or a checkpoint; "random" for an untrained network of a spec.
             Nothing is downloaded without `download`.
         preprocess: how a photo becomes the input: "imagenet", a JSON file, a `Preprocess`, or your
@@ -106,24 +108,31 @@ def open_model(
         MissingExtra: it needs a library that is not installed.
         SettingError: another argument is invalid.
     """
-    for opener in OPENERS:
-        if opener.takes(model):
-            options = Options(
-                weights=weights,
-                preprocess=preprocess,
-                reading=Reading(bands=bands, window=window),
-                labels=labels,
-                head=head,
-                output=output,
-                masked_input=masked_input,
-                derived=derived,
-                layout=layout,
-                reshape=function("reshape", reshape, "a layer's output"),
-                device=device,
-                download=flag("download", download),
-            )
-            return opener.open(model, options)
-    raise _unknown(model)
+    taking = [opener for opener in OPENERS if opener.takes(model)]
+    if not taking and not isinstance(model, Model):
+        raise _unknown(model)
+    options = Options(
+        weights=weights,
+        preprocess=preprocess,
+        reading=Reading(bands=bands, window=window),
+        labels=labels,
+        head=head,
+        output=output,
+        masked_input=masked_input,
+        derived=derived,
+        layout=layout,
+        reshape=function("reshape", reshape, "a layer's output"),
+        device=device,
+        download=flag("download", download),
+    )
+    if isinstance(model, Model):
+        return without_options(model, options)
+    return taking[0].open(model, options)
+
+
+def diagnoses() -> list[Diagnosis]:
+    """What the backends contribute to `scorecam doctor`."""
+    return [opener.diagnosis() for opener in OPENERS]
 
 
 def _unknown(model: object) -> ModelError:

@@ -71,7 +71,7 @@ class Provenance:
         batch_size: images per pass, after any halving.
         seconds: wall time. The images of a batch share it equally.
         budget: which masks were scored.
-        runtime: what scored the masked images.
+        runtime: what scored the masked images; empty in banks of versions without other runtimes.
         seed: of the samples that estimate the error.
         remarks: how the photo was read differently from how it is stored, and how the runtime, the
             precision and the head were chosen.
@@ -81,6 +81,8 @@ class Provenance:
             range.
         auto: the variant that "auto" means for this bank; `official` in banks of versions without
             "auto".
+        backend: the libraries that ran the model, with their versions; empty in older banks.
+        scorecam, torch, python: their versions. torch makes the masks of every model.
     """
 
     model: str
@@ -90,12 +92,13 @@ class Provenance:
     batch_size: int
     seconds: float
     budget: str = "exact"
-    runtime: str = "eager"
+    runtime: str = ""
     seed: int = 0
     remarks: tuple[str, ...] = ()
     unrepeated: float = 0.0
     mixed: float = 0.0
     auto: str = "official"
+    backend: str = ""
     scorecam: str = field(default_factory=lambda: _installed("scorecam"))
     torch: str = field(default_factory=lambda: str(torch.__version__))
     python: str = field(default_factory=platform.python_version)

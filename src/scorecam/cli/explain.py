@@ -57,12 +57,19 @@ def explain(
     from scorecam.cli.photos import process_photos
     from scorecam.cli.saving import OutputFolder
     from scorecam.methods.names import parse_methods
+    from scorecam.methods.runnable import runnable
+    from scorecam.model.engine import Speed
+    from scorecam.model.offers import check_offered
     from scorecam.model.target import check_target
 
-    compared = parse_methods(methods) if methods is not None else []
+    named = parse_methods(methods) if methods is not None else []
     targets = target or [None]
     folder = OutputFolder(out, force=force)
     model = open_model(source)
+    check_offered(model, Speed(settings["runtime"], settings["precision"]))
+    compared, remarks = runnable(named, model)
+    for remark in remarks:
+        print_message(remark)
     for name in {*targets} - {TOP5}:
         check_target(model, name)
 

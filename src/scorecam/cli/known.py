@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from scorecam.model.runtimes import PRECISIONS, RUNTIMES
-
 BUNDLED_MODELS: Final = ("lite0", "lite1", "lite2")
 HEADS: Final = ("auto", "logits", "probabilities", "sigmoid", "value")
 METRIC_PRESETS: Final = ("paper", "quick", "localisation", "all")
@@ -18,8 +16,6 @@ RANDOMISATIONS: Final = ("cascading", "independent")
 MASKED_PIXELS: Final = ("run", "black")
 SETTING_WORDS: Final = {
     "variant": ("auto", "official", "algorithm1", "increase", "centred", "literal", "consensus"),
-    "precision": PRECISIONS,
-    "runtime": RUNTIMES,
 }
 """By setting; `scorecam.settings` lists the settings."""
 

@@ -75,6 +75,8 @@ def sanity(
             progress=progress,
             **settings,
         )
+    for remark in result.remarks:
+        print_message(remark)
     for name, message in result.failures.items():
         print_message(f"scorecam: {name}: {message}")
     if as_json:

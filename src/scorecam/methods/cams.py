@@ -36,6 +36,7 @@ class GradientCAM(DeclaredMethod):
         torchcam_name: the name of the method's class in torchcam.
     """
 
+    gradients = True
     torchcam_name: ClassVar[str]
     fixed: ClassVar[Mapping[str, object]] = {
         "differentiated": "z_t",

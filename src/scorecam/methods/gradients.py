@@ -42,6 +42,7 @@ class Gradient(DeclaredMethod):
     """|∂z_t/∂X|, the largest over the colours."""
 
     kind = "gradient"
+    gradients = True
     source = "Simonyan, Vedaldi, Zisserman, ICLR workshop 2014; Captum's Saliency"
     fixed: ClassVar[Mapping[str, object]] = {"differentiated": "z_t", "colours": "max |.|"}
 
@@ -63,6 +64,7 @@ class SmoothGrad(DeclaredMethod):
     """
 
     kind = "smoothgrad"
+    gradients = True
     source = "Smilkov et al. 2017; Captum's NoiseTunnel of Saliency"
     fixed: ClassVar[Mapping[str, object]] = {"differentiated": "z_t", "colours": "max |.|"}
 
@@ -97,6 +99,7 @@ class IntegratedGradients(DeclaredMethod):
     """
 
     kind = "integrated"
+    gradients = True
     source = "Sundararajan, Taly, Yan, ICML 2017; Captum's IntegratedGradients"
     fixed: ClassVar[Mapping[str, object]] = {
         "from": "zeros",
@@ -125,6 +128,7 @@ class GuidedBackprop(DeclaredMethod):
     """
 
     kind = "guided"
+    gradients = True
     source = "Springenberg et al., ICLR workshop 2015; Captum's GuidedBackprop"
     fixed: ClassVar[Mapping[str, object]] = {"differentiated": "z_t", "colours": "max |.|"}
 

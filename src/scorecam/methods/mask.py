@@ -59,6 +59,7 @@ class Mask(DeclaredMethod):
     """
 
     kind = "mask"
+    gradients = True
     source = "Fong, Vedaldi, ICCV 2017; own code, settings of the authors'"
     fixed: ClassVar[Mapping[str, object]] = {
         "beta": EXPONENT,

@@ -69,12 +69,14 @@ class Method(ABC):
         settings: everything that the map depends on, with defaults, as plain values.
         source: the paper, and the code.
         variant: of the bank that the method reads, or "auto"; None if it reads no bank.
+        gradients: whether it needs the model's gradients.
     """
 
     name: str
     settings: Mapping[str, object]
     source: str
     variant: Variant | Auto | None = None
+    gradients: bool = False
 
     @summary
     def __repr__(self) -> Iterator[str]:

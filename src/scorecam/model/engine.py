@@ -9,28 +9,32 @@ from dataclasses import dataclass, field
 import torch
 
 from scorecam.base.wording import constructor
-from scorecam.io.arguments import choice
-from scorecam.model.runtimes import PRECISIONS, RUNTIMES, Precision, Runtime
+from scorecam.io.arguments import instance
 from scorecam.shapes import BatchedScores, Image, Images
+
+USUAL_PRECISION = "float32"
+"""The default precision. A model that computes in another one keeps its own."""
 
 
 @dataclass(frozen=True)
 class Speed:
     """The runtime and the precision that a user chose.
 
+    The names are those that a model offers; `check_offered` refuses others.
+
     Args:
         runtime: what runs the model; "auto" for the fastest that agrees with it.
         precision: the number format; "auto" for the fastest whose map stays close.
     """
 
-    runtime: Runtime = "auto"
-    precision: Precision = "float32"
+    runtime: str = "auto"
+    precision: str = USUAL_PRECISION
 
     __repr__ = constructor
 
     def __post_init__(self) -> None:
-        choice("runtime", self.runtime, RUNTIMES)
-        choice("precision", self.precision, PRECISIONS)
+        for name, value in (("runtime", self.runtime), ("precision", self.precision)):
+            instance(name, value, str, f"Give a name, or 'auto', with {name}= (--{name}).")
 
 
 class Probe(ABC):

@@ -66,6 +66,9 @@ class Model(ABC):
     if a batch does not fit, so that the caller can retry with a smaller one, and `ModelError` for
     any other failure.
 
+    Images, activations and scores are tensors of torch, whatever runs the model. So is what a
+    readout receives: the output of the network, or a dict of its outputs by name.
+
     Attributes:
         spec: the model's name, for the records.
         preprocess: how a photo becomes the input, if known.
@@ -99,12 +102,33 @@ class Model(ABC):
     @property
     @abstractmethod
     def device(self) -> torch.device:
-        """The device of the inputs."""
+        """The device of the images. The model may run elsewhere, and copy them."""
 
     @property
     @abstractmethod
     def precision(self) -> str:
         """The number format that it computes in, such as "float32"."""
+
+    @property
+    def runtimes(self) -> tuple[str, ...]:
+        """What can score masked images, by name. The first is the model itself.
+
+        "auto", which chooses one, is always accepted and not listed.
+        """
+        return ("direct",)
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """The number formats in which masked images can be scored, by name.
+
+        "auto" is always accepted and not listed. So is the default, "float32": it stands for the
+        model's own format if that is another one.
+        """
+        return (self.precision,)
+
+    def versions(self) -> Mapping[str, str]:
+        """The versions of the libraries that run the model, by name, for the records."""
+        return {}
 
     def read(self, source: Source) -> ReadInput:
         """The model's input from a photo or a file of numbers, on the CPU.
@@ -147,7 +171,7 @@ class Model(ABC):
 
     def engine(self, speed: Speed, probe: Probe) -> Engine:  # noqa: ARG002
         """The engine for this runtime and precision. By default, the model itself."""
-        return Engine(self.scores, "eager", self.precision)
+        return Engine(self.scores, self.runtimes[0], self.precision)
 
     def last_step(self, images: Images) -> tuple[BatchedScores, str]:
         """One pass: the scores, and the last step: "softmax" (over the columns) or "sigmoid".
@@ -158,7 +182,12 @@ class Model(ABC):
 
     @abstractmethod
     def with_readout(self, readout: Readout) -> Model:
-        """The same model with another readout, whose scores are values."""
+        """The same model with another readout, whose scores are values.
+
+        Args:
+            readout: receives what the network returns as tensors of torch: one tensor, or several
+                in a dict by name. PyTorch networks pass their output as it is.
+        """
 
     def fitted(self, x: Tensor, *, single: bool, run: bool) -> tuple[Images, Model]:  # noqa: ARG002
         """The images in a tensor, `b c *i`, and the model that takes images in this form.
@@ -197,8 +226,28 @@ class Model(ABC):
         return models
 
 
-class WhiteBox(Model):
-    """A model with access to its weights and gradients, which gradient methods need."""
+class Randomisable(Model):
+    """A model with weights that can be re-initialised, as the sanity check does."""
+
+    @abstractmethod
+    def stages(self, images: Images) -> list[str]:
+        """Its parts with weights, by name, from the output to the input.
+
+        A part is a block of a sequence at most two names deep (`layer4.1`, `blocks.15`), or else a
+        part of the network itself.
+        """
+
+    @abstractmethod
+    def randomised(self, stages: Sequence[str], images: Images, seed: int) -> Self:
+        """A copy with these stages re-initialised, each layer by its own initialiser.
+
+        Raises:
+            ModelError: the network cannot be copied, or a layer has no initialiser.
+        """
+
+
+class WhiteBox(Randomisable):
+    """A model that also gives gradients, which gradient methods need."""
 
     @abstractmethod
     def differentiable(self) -> AbstractContextManager[nn.Module]:
@@ -219,20 +268,4 @@ class WhiteBox(Model):
 
         Raises:
             LayerError: it has no grid, runs several times, or returns several tensors.
-        """
-
-    @abstractmethod
-    def stages(self, images: Images) -> list[str]:
-        """Its parts with weights, by name, from the output to the input.
-
-        A part is a block of a sequence at most two names deep (`layer4.1`, `blocks.15`), or else a
-        module of the network itself.
-        """
-
-    @abstractmethod
-    def randomised(self, stages: Sequence[str], images: Images, seed: int) -> WhiteBox:
-        """A copy with these stages re-initialised, each layer by its own initialiser.
-
-        Raises:
-            ModelError: the network cannot be copied, or a layer has no initialiser.
         """

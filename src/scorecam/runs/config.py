@@ -27,7 +27,7 @@ from scorecam.metrics.metric import Metric
 from scorecam.model.model import Model
 
 SCHEMA = 1
-MAY_DIFFER = frozenset({"versions", "runtime used", "precision used", "checksums"})
+MAY_DIFFER = frozenset({"versions", "runtime used", "precision used", "left out", "checksums"})
 """Keys that may differ when a run is resumed: choices made at the start, and library versions."""
 
 CONFIG = Kind("a run's run.json", 2**24, RunError)
@@ -71,6 +71,7 @@ def describe(
         "metrics": [_plain(_fields(each)) for each in metrics],
         "dataset": {"kind": dataset.kind, "photos": len(dataset), "sha256": digest(dataset)},
         "versions": {
+            **_plain(dict(model.versions())),
             "scorecam": _installed("scorecam"),
             "torch": str(torch.__version__),
             "python": platform.python_version(),
@@ -232,6 +233,12 @@ def chosen_variants(config: Config) -> list[str]:
         for name, variant in recorded_variants(config).items()
         if "variant=" not in name
     ]
+
+
+def left_out(config: Config) -> list[str]:
+    """The sentences of a run on methods that its model cannot run."""
+    sentences = config.get("left out")
+    return list(filter(is_text, sentences)) if is_list(sentences, _MOST_METHODS) else []
 
 
 def _can_be_a_folder(name: str) -> bool:

@@ -27,12 +27,12 @@ from scorecam.io.arguments import path as as_path
 from scorecam.io.ranges import INTEGER, SEED
 from scorecam.methods.method import Method
 from scorecam.methods.names import methods_of
+from scorecam.methods.runnable import runnable
 from scorecam.metrics.metric import Metric
 from scorecam.metrics.names import parse_metrics
 from scorecam.model.batches import BatchSize
-from scorecam.model.engine import Speed
 from scorecam.model.model import Model
-from scorecam.model.runtimes import Precision, Runtime
+from scorecam.model.offers import check_offered, unconverted
 from scorecam.model.scorer import Scorer
 from scorecam.model.shortage import memory_errors_translated
 from scorecam.runs.config import Config, chosen_variants, describe
@@ -61,8 +61,8 @@ def evaluate(
     target: Literal["label", "predicted"] = "label",
     budget: BudgetSpec = "exact",
     tolerance: float | None = None,
-    precision: Precision = "float32",
-    runtime: Runtime = "auto",
+    precision: str = "float32",
+    runtime: str = "auto",
     masking: Masking | None = None,
     batch_size: BatchSize = "auto",
     seed: int = 0,
@@ -82,7 +82,8 @@ def evaluate(
     Args:
         model: from `open_model`, with its preprocessing; or a module whose preprocessing is known.
         dataset: a path (see `open_dataset`) or a `Dataset`.
-        methods: names, such as "scorecam,gradcam"; the others are compared with the first.
+        methods: names, such as "scorecam,gradcam"; the others are compared with the first. Those
+            that need gradients are left out, with a remark, if the model has none.
         metrics: names of metrics or presets, such as "paper".
         out: the folder of the run.
         layer: by name; None for the default.
@@ -119,7 +120,7 @@ def evaluate(
     retry = flag("retry", retry)
     opened = opening.as_model(model)
     photos = dataset if isinstance(dataset, Dataset) else open_dataset(as_path("dataset", dataset))
-    named, measures = methods_of(methods), _metrics_of(metrics)
+    (named, without), measures = runnable(methods_of(methods), opened), _metrics_of(metrics)
     shard_photos = photos if shard is None else select(photos, shard=_pair(shard))
     settings = Settings(
         budget=budget,
@@ -130,6 +131,7 @@ def evaluate(
         batch_size=batch_size,
         seed=seed,
     )
+    check_offered(opened, settings.speed)
     _check_choice("target", target, ("label", "predicted"))
     _check_choice("fill", fill, ("run", "black"))
     _check_names(named, measures)
@@ -145,7 +147,7 @@ def evaluate(
         fill=fill,
     )
     store = Store(folder, [method.name for method in named], parse_item)
-    config, setup, remarks = _begin(store, photos, setup, image)
+    config, setup, remarks = _begin(store, photos, setup, image, without)
     if tell is not None:
         for remark in remarks:
             tell(remark)
@@ -154,9 +156,17 @@ def evaluate(
 
 
 def _begin(
-    store: Store[ItemRecord], photos: Dataset, setup: Setup, image: Image
+    store: Store[ItemRecord],
+    photos: Dataset,
+    setup: Setup,
+    image: Image,
+    without: Sequence[str],
 ) -> tuple[Config, Setup, list[str]]:
     """Begin or resume the run.
+
+    Args:
+        image: the first image.
+        without: sentences on methods that were left out.
 
     Returns:
         Its configuration; the setup with columns, variants, runtime and precision; remarks.
@@ -174,13 +184,14 @@ def _begin(
     )
     setup = replace(setup, columns=columns.found, methods=tuple(methods))
     recorded = {"layer": setup.layer, "target": setup.target}
+    recorded |= {"left out": [*without]} if without else {}
     recorded |= _recorded(settings, setup.fill, columns, scorer)
     config = describe(
         model, photos, setup.methods, setup.metrics, settings=recorded, masking=settings.masking
     )
     config, settings, resumed = begin(store, config, model, image, settings=settings)
     news = [each for each in chosen_variants(config) if "official" not in each]
-    remarks = [*photos.remarks, *columns.remarks, *scorer.remarks, *news, *resumed]
+    remarks = [*without, *photos.remarks, *columns.remarks, *scorer.remarks, *news, *resumed]
     return config, replace(setup, settings=settings), remarks
 
 
@@ -266,7 +277,7 @@ def _first_scores(model: Model, image: Image, settings: Settings) -> Scorer:
         model,
         image,
         fill=settings.masking.fill_like(image),
-        speed=Speed("eager"),
+        speed=unconverted(model),
         batch_size=settings.batch_size,
     )
 

@@ -15,6 +15,7 @@ from scorecam.methods.score_cam import ScoreCAMMethod
 from scorecam.model.engine import Speed
 from scorecam.model.inputs import one_image
 from scorecam.model.model import Model
+from scorecam.model.offers import check_offered, unconverted
 from scorecam.model.scorer import Scorer
 from scorecam.model.variants import suited
 from scorecam.runs.config import Config, recorded_variants
@@ -107,7 +108,7 @@ def with_variants(
             return method
         if method.name in names:
             return replace(method, variant=VARIANTS[names[method.name]])
-        found = head or Scorer(model, image, speed=Speed("eager")).head
+        found = head or Scorer(model, image, speed=unconverted(model)).head
         maps = model.activations(image[None], layer)[0][0]
         return replace(method, variant=suited(found, maps[live(maps, image.shape[1:], Masking())]))
 
@@ -130,6 +131,7 @@ def begin(
     config, remarks = store.begin(config)
     # Another shard may have started the run first.
     used = replace(settings, runtime=config["runtime used"], precision=config["precision used"])
+    check_offered(model, used.speed)
     return config, used, remarks
 
 
@@ -138,6 +140,7 @@ def chosen_speed(recorded: Config | None, model: Model, image: Image, requested:
     if recorded is not None and "runtime used" in recorded:
         return Speed(recorded["runtime used"], recorded["precision used"])
     if "auto" not in (requested.runtime, requested.precision):
-        return requested
+        own = requested.precision not in model.precisions  # the default, of another format
+        return replace(requested, precision=model.precision) if own else requested
     engine = Scorer(model, image, speed=requested, passes=MANY_PASSES).engine
-    return Speed(engine.runtime, engine.precision)  # type: ignore[arg-type]
+    return Speed(engine.runtime, engine.precision)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from scorecam.metrics.metric import Outcome
 from scorecam.metrics.statistics import Interval
 from scorecam.runs import markdown
-from scorecam.runs.config import Config, chosen_variants
+from scorecam.runs.config import Config, chosen_variants, left_out
 from scorecam.runs.markdown import Markdown, words
 from scorecam.runs.tables import Row, in_words
 from scorecam.runs.tally import Tally
@@ -33,7 +33,7 @@ def introduction(config: Config, photos: int, done: int) -> Markdown:
             photos,
             *(config[key] for key in ("target", "budget", "precision used", "runtime used")),
         ),
-        *(markdown.paragraph("{}", sentence) for sentence in chosen_variants(config)),
+        *(markdown.paragraph("{}", each) for each in chosen_variants(config) + left_out(config)),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -181,7 +181,14 @@ class _Run:
             unrepeated=check.unrepeated,
             mixed=check.mixed,
             auto=suited(masked.head.head, image.live_maps).name,
+            backend=_in_words(self.model.versions()),
         )
+
+
+def _in_words(versions: Mapping[str, str]) -> str:
+    """The versions of libraries, such as "torch 2.13.0"."""
+    listed = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return one_line(listed, LONGEST_PARAGRAPH)
 
 
 def _row_of_each_channel(image: MaskedImage, masks: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, cast, get_args
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ from scorecam.metrics.similarity import pearson
 from scorecam.model.columns import two_sided
 from scorecam.model.engine import Speed
 from scorecam.model.model import Model
-from scorecam.model.runtimes import Runtime
+from scorecam.model.offers import unconverted
 from scorecam.model.scorer import Scorer
 from scorecam.shapes import Activations, BatchedScores, Columns, Heatmap, Heatmaps, Image, Images
 
@@ -90,7 +90,8 @@ class CheckedMap:
     def scorer(self) -> Scorer:
         """Runs the model with the explanation's runtime."""
         runtime = self.bank.provenance.runtime
-        speed = Speed(cast(Runtime, runtime) if runtime in get_args(Runtime) else "eager")
+        offered = runtime in self.model.runtimes
+        speed = Speed(runtime) if offered else unconverted(self.model)
         return Scorer(
             self.model, self.image, head=self.bank.head, fill=self.empty, speed=speed, passes=40
         )

@@ -19,7 +19,7 @@ from scorecam.errors import ModelError, SettingError
 from scorecam.methods.controls import Centre
 from scorecam.methods.method import Case
 from scorecam.metrics.faithfulness import blend, shown
-from scorecam.model.model import WhiteBox
+from scorecam.model.model import Randomisable
 from scorecam.scoring.banks import make_bank
 from scorecam.settings import Settings
 from scorecam.shapes import BatchedScores, Heatmap
@@ -226,8 +226,8 @@ def _shown_and_removed(checked: CheckedMap, heatmap: Heatmap) -> torch.Tensor:
 def head_dependence(checked: CheckedMap) -> Mapping[str, Measured]:
     """The map's correlation with the map of a copy with a re-initialised last stage."""
     model, bank, variant = checked.model, checked.bank, checked.explanation.variant
-    if not isinstance(model, WhiteBox):
-        return {"head": f"{model.spec} has no weights to re-initialise."}
+    if not isinstance(model, Randomisable):
+        return {"head": f"The backend that runs {model.spec} cannot re-initialise its weights."}
     image = checked.image[None]
     try:
         stages = model.stages(image)
@@ -237,7 +237,7 @@ def head_dependence(checked: CheckedMap) -> Mapping[str, Measured]:
         settings = Settings(
             variant=variant,
             budget=HEAD_MASKS,
-            runtime="eager",
+            runtime=copy.runtimes[0],
             masking=bank.masking,
             seed=checked.seed,
         )

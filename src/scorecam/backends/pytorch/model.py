@@ -28,6 +28,7 @@ from scorecam.backends.pytorch.prepared import PreparedNetwork, Readable
 from scorecam.backends.pytorch.running import Runner
 from scorecam.backends.pytorch.trace import build, recorded
 from scorecam.backends.pytorch.views import Views
+from scorecam.backends.pytorch.white_box import TorchWhiteBox
 from scorecam.backends.runtimes import choice
 from scorecam.backends.runtimes.known import EAGER
 from scorecam.backends.tracing import layers
@@ -44,13 +45,13 @@ from scorecam.errors import (
 from scorecam.images.preprocessing import Preprocessing
 from scorecam.images.reading import AS_STATED, Reading
 from scorecam.model.engine import Engine, Probe, Speed
-from scorecam.model.model import Inputs, Layer, Model, WhiteBox
+from scorecam.model.model import Inputs, Layer, Model
 from scorecam.model.readout import Readout, find_scores, read
 from scorecam.shapes import BatchedActivations, BatchedScores, Images
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class TorchModel(WhiteBox):
+class TorchModel(TorchWhiteBox):
     """A user's `torch.nn.Module`: every call leaves it as it was.
 
     Args:
@@ -384,7 +385,7 @@ class TorchModel(WhiteBox):
 
         return runner.run(images[:1], find_stages, check=True)
 
-    def randomised(self, stages: Sequence[str], images: Images, seed: int) -> TorchModel:
+    def randomised(self, stages: Sequence[str], images: Images, seed: int) -> Self:
         randomise.check_stages(stages, self.stages(images))
         with exclusively(self.module):
             network = randomise.randomised(self.module, stages, seed)

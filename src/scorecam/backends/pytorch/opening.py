@@ -13,6 +13,7 @@ from scorecam.backends.copies import copied
 from scorecam.backends.inputs.call import tensor_call
 from scorecam.backends.inputs.derived import check_derived
 from scorecam.backends.opener import Opener, Options
+from scorecam.backends.pytorch.diagnosis import diagnosis
 from scorecam.backends.pytorch.fixed_batch import batch_remark
 from scorecam.backends.pytorch.model import TorchModel
 from scorecam.backends.tracing.layer_maps import check_layout
@@ -101,7 +102,7 @@ def _takes(value: Any) -> bool:
     return isinstance(value, nn.Module)
 
 
-OPENER = Opener("", _takes, _open)
+OPENER = Opener("", _takes, _open, diagnosis=diagnosis)
 
 
 def _unwrapped(module: nn.Module) -> tuple[nn.Module, list[str]]:

@@ -7,7 +7,7 @@ the whole image, and no window is explained alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NoReturn
 
@@ -161,6 +161,13 @@ class SlidingModel(Model):
     @property
     def precision(self) -> str:
         return self.inner.precision
+
+    @property
+    def runtimes(self) -> tuple[str, ...]:
+        return self.inner.runtimes[:1]
+
+    def versions(self) -> Mapping[str, str]:
+        return self.inner.versions()
 
     def fingerprint(self) -> str:
         return self.inner.fingerprint()

@@ -7,6 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+PRECISIONS = ("float32", "bfloat16", "float16")
+"""The number formats in which PyTorch runs a network of float32."""
+
 
 def half_precision(device: torch.device) -> str | None:
     """The half precision that this device computes fast in; None where it has none."""

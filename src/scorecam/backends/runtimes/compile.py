@@ -9,11 +9,10 @@ from collections.abc import Callable, Generator, Sequence
 import torch
 from torch import Tensor
 
-from scorecam.backends.runtimes.casting import autocast
+from scorecam.backends.runtimes.casting import PRECISIONS, autocast
 from scorecam.backends.runtimes.runtime import Network, Runtime
 from scorecam.base import cache
 from scorecam.base.process_state import environment_variable, ignore_warnings
-from scorecam.model.runtimes import PRECISIONS
 from scorecam.shapes import BatchedScores, Images
 
 FOLDER = "TORCHINDUCTOR_CACHE_DIR"
@@ -37,7 +36,7 @@ class Compile(Runtime):
         return str(torch.__version__)
 
     def precisions(self) -> Sequence[str]:
-        return [name for name in PRECISIONS if name != "auto"]
+        return PRECISIONS
 
     def check(self, network: Network, precision: str) -> None:
         """It runs every network that torch runs."""

@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from scorecam.backends.exported import is_program, network_of
-from scorecam.backends.opener import Opener, Options, Path
+from scorecam.backends.opener import Opener, Options, without_options
 from scorecam.backends.pytorch.opening import Built, torch_model
 from scorecam.backends.weights import load_state
 from scorecam.backends.zoo.weights import state_of
@@ -29,7 +29,18 @@ def _takes(given: Any) -> bool:
 
 
 def _open(spec: str, options: Options) -> Model:
-    return torch_model(_built(spec, options.weights), spec, options)
+    made = _made(spec)
+    if isinstance(made, Model):
+        return without_options(made, options)
+    network = network_of(made) if is_program(made) else made
+    if not isinstance(network, nn.Module):
+        raise ModelError(
+            f"{spec} returned a {type(network).__name__}, not a torch.nn.Module.",
+            do="Name a function without arguments that returns the network.",
+        )
+    weights = options.weights
+    remarks = load_state(network, state_of(weights)) if weights is not None else []
+    return torch_model(Built(network, remarks=tuple(remarks)), spec, options)
 
 
 OPENER = Opener(
@@ -37,7 +48,8 @@ OPENER = Opener(
 )
 
 
-def _built(spec: str, weights: Path | None) -> Built:
+def _made(spec: str) -> object:
+    """What the user's function returns, or the network of this name."""
     module_name, _, name = spec.partition(":")
     with _from_here(), _user_code(spec):
         home = importlib.import_module(module_name)
@@ -48,18 +60,10 @@ def _built(spec: str, weights: Path | None) -> Built:
             do="Name a function of it that returns the network.",
         )
     network = getattr(home, name)
-    if not isinstance(network, nn.Module) and not is_program(network):
-        with _user_code(spec):
-            network = network()
-    if is_program(network):
-        network = network_of(network)
-    if not isinstance(network, nn.Module):
-        raise ModelError(
-            f"{spec} returned a {type(network).__name__}, not a torch.nn.Module.",
-            do="Name a function without arguments that returns the network.",
-        )
-    remarks = load_state(network, state_of(weights)) if weights is not None else []
-    return Built(network, remarks=tuple(remarks))
+    if isinstance(network, nn.Module | Model) or is_program(network):
+        return network
+    with _user_code(spec):
+        return network()
 
 
 @contextlib.contextmanager

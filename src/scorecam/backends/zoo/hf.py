@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from scorecam.backends.checkpoints import first_names
+from scorecam.backends.diagnosis import Diagnosis, Optional
 from scorecam.backends.opener import Opener, Options
 from scorecam.backends.pytorch.opening import Built, torch_model
 from scorecam.backends.state import State
@@ -46,7 +47,13 @@ def _open(spec: str, options: Options) -> Model:
     return torch_model(_built(transformers, folder, options), spec, options)
 
 
-OPENER = Opener("hf:FOLDER", _takes, _open)
+def _diagnosis() -> Diagnosis:
+    return Diagnosis(
+        optional=[Optional("transformers", "hf:FOLDER models", "pip install 'scorecam[hf]'")]
+    )
+
+
+OPENER = Opener("hf:FOLDER", _takes, _open, diagnosis=_diagnosis)
 
 
 def _folder(name: str, *, download: bool) -> Path:

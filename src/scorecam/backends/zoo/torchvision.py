@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from scorecam.backends.diagnosis import Diagnosis, Optional
 from scorecam.backends.opener import Opener, Options, Path
 from scorecam.backends.pytorch.opening import Built, torch_model
 from scorecam.backends.weights import classes_of, load_state
@@ -27,7 +28,15 @@ def _open(spec: str, options: Options) -> Model:
     return torch_model(_built(spec.removeprefix(PREFIX), options.weights), spec, options)
 
 
-OPENER = Opener("torchvision:NAME (such as torchvision:resnet50)", _takes, _open)
+def _diagnosis() -> Diagnosis:
+    return Diagnosis(
+        optional=[Optional("torchvision", "torchvision:NAME models", "pip install torchvision")]
+    )
+
+
+OPENER = Opener(
+    "torchvision:NAME (such as torchvision:resnet50)", _takes, _open, diagnosis=_diagnosis
+)
 
 
 def _built(name: str, weights: Path | None) -> Built:

@@ -23,7 +23,9 @@ from scorecam.io.arguments import path as as_path
 from scorecam.io.files import write_text
 from scorecam.methods.names import parse_methods
 from scorecam.metrics.statistics import Interval
+from scorecam.model.engine import Speed
 from scorecam.model.model import Model
+from scorecam.model.offers import check_offered
 from scorecam.page import write
 from scorecam.runs import markdown
 from scorecam.runs.compare.changes import compare_with_first, focus_and_accuracy
@@ -185,7 +187,10 @@ def _opened(candidate: Candidate, opener: Callable[..., Model]) -> tuple[Model, 
     of_model = {key: value for key, value in settings.items() if key not in _RUN_SETTINGS}
     of_run = {key: value for key, value in settings.items() if key in _RUN_SETTINGS}
     model = opener(candidate.source, **of_model)
-    return instance("opener", model, Model, "It must return a scorecam.Model."), of_run
+    model = instance("opener", model, Model, "It must return a scorecam.Model.")
+    speed = {key: value for key, value in of_run.items() if key != "layer"}
+    check_offered(model, Speed(**speed))
+    return model, of_run
 
 
 # ── remarks ──────────────────────────────────────────────────────────────────────────────────

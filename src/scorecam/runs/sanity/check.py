@@ -21,8 +21,8 @@ from scorecam.images.pictures import stretched_picture
 from scorecam.io.files import write_bytes
 from scorecam.methods.method import Case, Method
 from scorecam.metrics.similarity import SIMILARITIES
-from scorecam.model.engine import Speed
-from scorecam.model.model import Model, WhiteBox
+from scorecam.model.model import Model, Randomisable
+from scorecam.model.offers import unconverted
 from scorecam.model.scorer import Scorer
 from scorecam.model.shortage import memory_errors_translated
 from scorecam.model.variants import name_of
@@ -49,14 +49,16 @@ class Check:
     Args:
         model: the trained network.
         shuffled: the network trained on shuffled labels.
+        remarks: on methods that were left out.
     """
 
-    model: WhiteBox
+    model: Randomisable
     shuffled: Model | None
     methods: tuple[Method, ...]
     layer: str
     settings: Settings
     store: Store[LikenessRecord]
+    remarks: tuple[str, ...] = ()
 
     def run(
         self,
@@ -110,7 +112,7 @@ class Check:
     def _save_originals(self, sample: Sample) -> int:
         """Save the trained network's maps of its prediction; returns the predicted class."""
         image = self.image(sample)
-        scorer = Scorer(self.model, image, speed=Speed("eager"))
+        scorer = Scorer(self.model, image, speed=unconverted(self.model))
         target = int(scorer.columns.argmax())
         size = tuple(image.shape[1:])
         layout = self.store.layout

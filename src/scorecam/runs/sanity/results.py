@@ -43,6 +43,7 @@ class Sanity:
         data_verdicts: the same on the network trained on shuffled labels; empty without one.
         table: the same in Markdown.
         failures: by photo, or by photo and network, why it could not be used.
+        remarks: on methods that were left out.
     """
 
     folder: Path
@@ -52,6 +53,7 @@ class Sanity:
     data_verdicts: Mapping[str, Verdict]
     table: Markdown
     failures: Mapping[str, str]
+    remarks: tuple[str, ...] = ()
 
     @summary
     def __repr__(self) -> Iterator[str]:
@@ -109,7 +111,8 @@ def write_results(
     )
     data = data if check.shuffled is not None else {}
     every = {**failures, **values.failures}
-    page = _with_remarks(table(points, verdicts, data, len(usable)), every, same=same)
+    page = table(points, verdicts, data, len(usable))
+    page = _with_remarks(page, check.remarks, every, same=same)
     results = Sanity(
         folder=check.store.folder,
         stages=tuple(stages),
@@ -118,13 +121,18 @@ def write_results(
         data_verdicts=data,
         table=page,
         failures=every,
+        remarks=check.remarks,
     )
     _draw(results, check, jobs, usable)
     _write(results)
     return results
 
 
-def _with_remarks(page: Markdown, failures: Mapping[str, str], *, same: bool) -> Markdown:
+def _with_remarks(
+    page: Markdown, remarks: Sequence[str], failures: Mapping[str, str], *, same: bool
+) -> Markdown:
+    for remark in remarks:
+        page = markdown.document(page, paragraph("{}", remark))
     if same:
         remark = paragraph("The network trained on shuffled labels has the model's own weights.")
         page = markdown.document(page, remark)
@@ -200,6 +208,7 @@ def _write(results: Sanity) -> None:
         "rule": f"Spearman's interval, every stage drawn anew, below {PASSES:g}",
         "items": [_item(point) for point in results.points],
         "failures": dict(results.failures),
+        "remarks": list(results.remarks),
         "files": digests([layout.table, *layout.plots()]),
     }
     write_text(layout.sanity, as_json(sealed(document)))

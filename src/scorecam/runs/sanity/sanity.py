@@ -25,8 +25,9 @@ from scorecam.io.arguments import path as as_path
 from scorecam.io.ranges import COUNT
 from scorecam.methods.method import Method
 from scorecam.methods.names import methods_of
-from scorecam.model.model import Model, WhiteBox
-from scorecam.model.runtimes import Runtime
+from scorecam.methods.runnable import runnable
+from scorecam.model.model import Model, Randomisable
+from scorecam.model.offers import check_offered
 from scorecam.model.shortage import memory_errors_translated
 from scorecam.runs.config import describe
 from scorecam.runs.progress import OnProgress
@@ -53,7 +54,7 @@ def sanity(
     shuffled: Model | nn.Module | None = None,
     layer: str | None = None,
     budget: BudgetSpec = "fast",
-    runtime: Runtime = "auto",
+    runtime: str = "auto",
     progress: OnProgress | None = None,
 ) -> Sanity:
     """Compare every method's maps of randomised copies of a network with those of the network.
@@ -61,9 +62,10 @@ def sanity(
     The given network is not changed. Costs one explanation per photo, method, stage, mode and seed.
 
     Args:
-        model: a PyTorch model with its preprocessing.
+        model: with its preprocessing; its weights must be accessible.
         dataset: photos; labels are not used.
-        methods: names; "edges" is a control that must fail.
+        methods: names; "edges" is a control that must fail. Those that need gradients are left
+            out, with a remark, if the model has none.
         out: the folder of the check; an unfinished check in it is resumed.
         modes: "cascading", "independent" or both.
         seeds: randomised networks per stage and mode; a photo's similarity is the mean over them.
@@ -83,10 +85,11 @@ def sanity(
     function("progress", progress, "a RunProgress")
     opened, other = _opened(model, shuffled)
     photos = dataset if isinstance(dataset, Dataset) else open_dataset(as_path("dataset", dataset))
-    named = methods_of(methods)
+    named, left_out = runnable(methods_of(methods), opened)
     modes = [modes] if isinstance(modes, str) else several("modes", modes, str, _KNOWN_MODES)
     seeds = COUNT.check("seeds", seeds)
     settings = Settings(budget=budget, runtime=runtime)
+    check_offered(opened, settings.speed)
     _check_modes(modes)
     image, layer, form = first_image(opened, photos, layer)
     opened, other = opened.with_form(form), other and other.with_form(form)
@@ -114,6 +117,7 @@ def sanity(
         layer=layer,
         settings=settings,
         store=store,
+        remarks=tuple(left_out),
     )
     same = config["shuffled sha256"] == config["weights sha256"]
     with memory_errors_translated():
@@ -123,12 +127,13 @@ def sanity(
 
 def _opened(
     model: Model | nn.Module, shuffled: Model | nn.Module | None
-) -> tuple[WhiteBox, Model | None]:
+) -> tuple[Randomisable, Model | None]:
     opened = opening.as_model(model)
-    if not isinstance(opened, WhiteBox):
+    if not isinstance(opened, Randomisable):
         raise ModelError(
-            f"{opened.spec} has no weights that could be re-initialised.",
-            do="Pass the PyTorch network that it was made from.",
+            f"The weights of {opened.spec} cannot be re-initialised, as the sanity check does.",
+            likely="The backend that runs it gives no access to the weights.",
+            do="Pass the network that it was made from, such as the torch.nn.Module.",
         )
     if shuffled is None or isinstance(shuffled, Model):
         return opened, shuffled
@@ -154,7 +159,9 @@ def _check_same(
     difference = ""
     if own != others:
         difference = f"has {others} classes, the model {own}"
-    elif isinstance(shuffled, WhiteBox) and (parts := shuffled.stages(image[None])) != list(stages):
+    elif isinstance(shuffled, Randomisable) and (
+        (parts := shuffled.stages(image[None])) != list(stages)
+    ):
         difference = f"has the stages {', '.join(parts)}; the model has {', '.join(stages)}"
     if difference:
         raise ModelError(
