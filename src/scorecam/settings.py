@@ -161,10 +161,10 @@ OPTIONS: dict[str, Option] = {
 
 @dataclass(frozen=True)
 class Settings:
-    """How Score-CAM computes a map. Every value is checked when a `Settings` is made.
+    """How Score-CAM computes a map. `explain` says what each setting means.
 
-    The names of the runtime and the precision depend on the model: `check_offered` checks them.
-    `explain` says what each setting means.
+    Values are checked when a `Settings` is made, but the runtime and the precision, which depend on
+    the model: `check_offered` checks them.
     """
 
     variant: Variant | Auto = OPTIONS["variant"].default
@@ -183,7 +183,6 @@ class Settings:
         from scorecam.cam import Masking
         from scorecam.io.ranges import FOLDED_SEED
         from scorecam.model.batches import check_batch_size
-        from scorecam.model.engine import Speed
         from scorecam.model.variants import check_variant
 
         masking: Any = self.masking
@@ -197,7 +196,6 @@ class Settings:
         self._set("masking", masking)
         self._set("variant", check_variant(self.variant))
         plan(self.budget, self.tolerance)
-        Speed(self.runtime, self.precision)
         self._set("batch_size", check_batch_size(self.batch_size))
         FOLDED_SEED.check("seed", self.seed)
         self._set("seed", int(self.seed))

@@ -19,7 +19,6 @@ from scorecam.audit import audit
 from scorecam.bank.record import Record
 from scorecam.cam import Masking
 from scorecam.errors import ModelError, SettingError
-from scorecam.model.engine import Speed
 from scorecam.model.model import Randomisable, WhiteBox
 
 IMAGE = torch.linspace(0, 1, 16 * 16).reshape(1, 16, 16).expand(3, 16, 16)
@@ -136,12 +135,12 @@ def test_a_model_without_runtimes_of_its_own_runs_directly() -> None:
     assert (made.runtime, made.precision) == ("direct", "int8")
 
 
-@pytest.mark.parametrize("value", [None, 3, b"auto"])
-def test_a_speed_takes_only_names(value: Any) -> None:
-    with pytest.raises(SettingError, match="runtime="):
-        Speed(runtime=value)
-    with pytest.raises(SettingError, match="precision="):
-        Speed(precision=value)
+@pytest.mark.parametrize("value", [None, 3, b"auto", ["auto"], WEIGHTS], ids=repr)
+def test_only_names_are_runtimes_and_precisions(value: Any) -> None:
+    with pytest.raises(SettingError, match="offers no runtime"):
+        scorecam.ScoreCAM(foreign(), runtime=value)
+    with pytest.raises(SettingError, match="offers no precision"):
+        scorecam.ScoreCAM(foreign(), precision=value)
 
 
 # ── open_model ───────────────────────────────────────────────────────────────────────────────

@@ -44,8 +44,6 @@ def test_by_default_the_variant_suits_the_layer_and_the_rest_is_the_papers() -> 
         ("variant", "offical"),
         ("budget", 0),
         ("tolerance", 2.0),
-        ("precision", 32),
-        ("runtime", None),
         ("masking", "zero"),
         ("batch_size", 0),
         ("seed", 0.5),

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 import torch
 
 from scorecam.base.wording import constructor
-from scorecam.io.arguments import instance
 from scorecam.shapes import BatchedScores, Image, Images
 
 USUAL_PRECISION = "float32"
@@ -31,10 +30,6 @@ class Speed:
     precision: str = USUAL_PRECISION
 
     __repr__ = constructor
-
-    def __post_init__(self) -> None:
-        for name, value in (("runtime", self.runtime), ("precision", self.precision)):
-            instance(name, value, str, f"Give a name, or 'auto', with {name}= (--{name}).")
 
 
 class Probe(ABC):

@@ -17,7 +17,7 @@ def check_offered(model: Model, speed: Speed) -> None:
         SettingError: it does not offer one of them.
     """
     _check(model, "runtime", speed.runtime, model.runtimes)
-    if speed.precision != USUAL_PRECISION:
+    if not (isinstance(speed.precision, str) and speed.precision == USUAL_PRECISION):
         _check(model, "precision", speed.precision, model.precisions)
 
 
@@ -26,9 +26,9 @@ def unconverted(model: Model) -> Speed:
     return Speed(model.runtimes[0])
 
 
-def _check(model: Model, name: str, value: str, offered: Sequence[str]) -> None:
+def _check(model: Model, name: str, value: object, offered: Sequence[str]) -> None:
     known = list(dict.fromkeys(["auto", *offered]))
-    if value not in known:
+    if not (isinstance(value, str) and value in known):
         raise SettingError(
             f"{excerpt(model.spec)} offers no {name} {quoted(value)}.",
             likely=did_you_mean(value, known),

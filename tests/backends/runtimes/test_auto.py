@@ -177,10 +177,10 @@ def test_doctor_explains_what_auto_uses(
     [
         ({"runtime": "opnvino"}, ["no runtime 'opnvino'", "Did you mean 'openvino'?", "compile"]),
         ({"runtime": "Eager"}, ["no runtime 'Eager'", "Did you mean 'eager'?"]),
-        ({"runtime": None}, ["no runtime None", "auto, eager, compile, openvino"]),
+        ({"runtime": None}, ["no runtime None", "auto, eager, compile or openvino"]),
         ({"precision": "float-16"}, ["no precision 'float-16'", "Did you mean 'float16'"]),
         ({"precision": torch.float16}, ["no precision torch.float16", "Did you mean 'float16'"]),
-        ({"precision": 16}, ["no precision 16", "float32, bfloat16, float16, auto"]),
+        ({"precision": 16}, ["no precision 16", "auto, float32, bfloat16 or float16"]),
     ],
     ids=str,
 )
