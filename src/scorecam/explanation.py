@@ -300,14 +300,8 @@ def _about(explanation: Explanation) -> tuple[tuple[str, str], ...]:
         ("Budget", f"{made.budget}: {masks}"),
         ("Runtime", f"{made.runtime}, {made.precision}, {made.device}"),
         ("Time", f"{made.seconds:.1f} s for {made.forward_passes:,} passes"),
-        ("Versions", f"scorecam {made.scorecam}, {_libraries(made)}, Python {made.python}"),
+        ("Versions", f"scorecam {made.scorecam}, {made.libraries}, Python {made.python}"),
     )
-
-
-def _libraries(made: Provenance) -> str:
-    """The versions of the libraries that computed the map, without repetition."""
-    own = f"torch {made.torch}"
-    return own if made.backend in ("", own) else f"{own}, {made.backend}"
 
 
 def _in_words(masking: Masking) -> str:

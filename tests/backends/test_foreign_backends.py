@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ def test_an_unknown_name_is_refused_with_those_of_this_model(
     setting: dict[str, Any], words: list[str], photos: str, tmp_path: Path
 ) -> None:
     model = foreign()
-    calls = [
+    calls: list[Callable[[], object]] = [
         lambda: scorecam.ScoreCAM(model, **setting),
         lambda: scorecam.explain(model, IMAGE, **setting),
         lambda: scorecam.evaluate(model, photos, out=tmp_path / "run", **setting),

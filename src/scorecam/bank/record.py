@@ -105,6 +105,12 @@ class Provenance:
 
     __repr__ = constructor
 
+    @property
+    def libraries(self) -> str:
+        """Torch and the backend's libraries, with their versions."""
+        own = f"torch {self.torch}"
+        return own if self.backend in ("", own) else f"{own}, {self.backend}"
+
 
 @dataclass(frozen=True)
 class Record:

@@ -132,8 +132,7 @@ def evaluate(
         seed=seed,
     )
     check_offered(opened, settings.speed)
-    _check_choice("target", target, ("label", "predicted"))
-    _check_choice("fill", fill, ("run", "black"))
+    _check_words(target, fill)
     _check_names(named, measures)
     check_extras()
     image, layer, form = first_image(opened, photos, layer)
@@ -147,7 +146,7 @@ def evaluate(
         fill=fill,
     )
     store = Store(folder, [method.name for method in named], parse_item)
-    config, setup, remarks = _begin(store, photos, setup, image, without)
+    config, setup, remarks = _begin(store, photos, setup, image, without=without)
     if tell is not None:
         for remark in remarks:
             tell(remark)
@@ -160,6 +159,7 @@ def _begin(
     photos: Dataset,
     setup: Setup,
     image: Image,
+    *,
     without: Sequence[str],
 ) -> tuple[Config, Setup, list[str]]:
     """Begin or resume the run.
@@ -328,6 +328,11 @@ def _check_names(methods: Sequence[Method], metrics: Sequence[Metric]) -> None:
                 f"The {kind} {quoted(repeated[0])} is given twice.",
                 do="Use each name once, because results are stored by name.",
             )
+
+
+def _check_words(target: str, fill: str) -> None:
+    _check_choice("target", target, ("label", "predicted"))
+    _check_choice("fill", fill, ("run", "black"))
 
 
 def _check_choice(what: str, value: str, known: tuple[str, str]) -> None:

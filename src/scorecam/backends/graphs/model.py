@@ -112,6 +112,10 @@ class GraphModel(Model):
     def precision(self) -> str:
         return self.program.precision
 
+    @property
+    def runtimes(self) -> tuple[str, ...]:
+        return (self.program.runtime,)
+
     def fingerprint(self) -> str:
         return self.program.fingerprint()
 

@@ -86,11 +86,9 @@ def sanity(
     opened, other = _opened(model, shuffled)
     photos = dataset if isinstance(dataset, Dataset) else open_dataset(as_path("dataset", dataset))
     named, left_out = runnable(methods_of(methods), opened)
-    modes = [modes] if isinstance(modes, str) else several("modes", modes, str, _KNOWN_MODES)
+    modes = _checked_modes([modes] if isinstance(modes, str) else modes)
     seeds = COUNT.check("seeds", seeds)
-    settings = Settings(budget=budget, runtime=runtime)
-    check_offered(opened, settings.speed)
-    _check_modes(modes)
+    settings = _settings(opened, budget, runtime)
     image, layer, form = first_image(opened, photos, layer)
     opened, other = opened.with_form(form), other and other.with_form(form)
     jobs = list(all_jobs(stages := opened.stages(image[None]), modes, seeds))
@@ -140,7 +138,14 @@ def _opened(
     return opened, opening.open_model(shuffled, preprocess=opened.preprocess)
 
 
-def _check_modes(modes: Sequence[str]) -> None:
+def _settings(model: Model, budget: BudgetSpec, runtime: str) -> Settings:
+    settings = Settings(budget=budget, runtime=runtime)
+    check_offered(model, settings.speed)
+    return settings
+
+
+def _checked_modes(given: Sequence[str]) -> list[str]:
+    modes: list[str] = several("modes", given, str, _KNOWN_MODES)
     if not modes:
         raise SettingError("No mode was given.", do=_KNOWN_MODES)
     if unknown := [mode for mode in modes if mode not in MODES]:
@@ -148,6 +153,7 @@ def _check_modes(modes: Sequence[str]) -> None:
         raise SettingError(f"There is no mode {listed}.", do=_KNOWN_MODES)
     if len(set(modes)) < len(modes):
         raise SettingError("A mode is given twice.", do="Name each mode once.")
+    return modes
 
 
 def _check_same(
