@@ -52,7 +52,14 @@ def _in_pytorch(network: nn.Module, folder: Path) -> Model:
     return scorecam.open_model(network)
 
 
+def _in_onnx_runtime(network: nn.Module, folder: Path) -> Model:
+    from onnx_networks import exported
+
+    return scorecam.open_model(exported(network, images(), folder / "net.onnx"))
+
+
 BACKENDS: dict[str, Backend] = {
+    "onnx": Backend(_in_onnx_runtime, needs=("onnx",)),
     "pytorch": Backend(_in_pytorch, gradients=True, elsewhere=("compile", "openvino")),
 }
 """By name."""

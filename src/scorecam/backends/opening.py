@@ -46,7 +46,7 @@ OPENERS: tuple[Opener, ...] = (
 
 
 def open_model(
-    model: str | nn.Module | ExportedProgram | Model,
+    model: str | os.PathLike[str] | nn.Module | ExportedProgram | Model,
     *,
     weights: str | os.PathLike[str] | None = None,
     preprocess: str | os.PathLike[str] | Preprocessing | PhotoFunction | None = None,
@@ -66,9 +66,9 @@ def open_model(
 
     Args:
         model: a spec ("lite0", "lite1", "lite2", "torchvision:NAME", "timm:NAME", "hf:FOLDER",
-            "package.module:factory"), a `torch.nn.Module` (TorchScript too), or an
-            `ExportedProgram`. It is never changed: with weights or another device, a copy is used.
-            A `Model` is returned as it is; it takes no options.
+            "package.module:factory"), the path of an ONNX file, a `torch.nn.Module` (TorchScript
+            too), or an `ExportedProgram`. It is never changed: with weights or another device, a
+            copy is used. A `Model` is returned as it is; it takes no options.
         weights: a safetensors file or a checkpoint; "random" for an untrained network of a spec.
             Nothing is downloaded without `download`.
         preprocess: how a photo becomes the input: "imagenet", a JSON file, a `Preprocess`, or your

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scorecam.backends.graphs import tracing
+from scorecam.backends.graphs import randomise, tracing
 from scorecam.backends.graphs.arrays import as_array, as_tensor
 from scorecam.backends.graphs.graph import GraphValue
 from scorecam.backends.graphs.program import Program
@@ -18,6 +18,7 @@ from scorecam.backends.inputs.batches import full_batches
 from scorecam.backends.inputs.belonging import calls_for
 from scorecam.backends.inputs.call import Call, masked_images, masked_key, may_belong, one_by_one
 from scorecam.backends.inputs.structure import Key, Slot
+from scorecam.backends.stages import check_stages
 from scorecam.backends.tracing import layers
 from scorecam.backends.tracing.forms import Form, channels_last, form_of
 from scorecam.backends.tracing.layer_maps import Given, maps_in
@@ -28,7 +29,7 @@ from scorecam.errors import LayerError, ModelError, ScorecamError, SettingError,
 from scorecam.images.preprocessing import Preprocessing
 from scorecam.images.reading import AS_STATED, Reading
 from scorecam.model.engine import Engine, Probe, Speed
-from scorecam.model.model import Inputs, Layer, Model
+from scorecam.model.model import Inputs, Layer, Model, Randomisable
 from scorecam.model.readout import Readout, find_scores, read
 from scorecam.shapes import BatchedActivations, BatchedScores, Images
 
@@ -37,6 +38,9 @@ ALONE = (
     "one."
 )
 """The remark about such a graph."""
+
+BATCH = 8
+"""Masked images per pass: more are no faster."""
 
 TRACES = 16
 """Records that are kept, one per shape of the inputs and readout."""
@@ -56,7 +60,7 @@ class GraphCache:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class GraphModel(Model):
+class GraphModel(Randomisable):
     """A graph in a runtime.
 
     Args:
@@ -115,6 +119,9 @@ class GraphModel(Model):
     @property
     def runtimes(self) -> tuple[str, ...]:
         return (self.program.runtime,)
+
+    def versions(self) -> Mapping[str, str]:
+        return self.program.versions
 
     def fingerprint(self) -> str:
         return self.program.fingerprint()
@@ -258,7 +265,19 @@ class GraphModel(Model):
         return len(shape) == inputs.ndim and all(size in (None, given) for size, given in pairs)
 
     def engine(self, speed: Speed, probe: Probe) -> Engine:  # noqa: ARG002
-        return Engine(self.scores, self.program.runtime, self.precision, mask_threads=1)
+        program = self.program
+        return Engine(self.scores, program.runtime, self.precision, BATCH, mask_threads=1)
+
+    # ── sanity ───────────────────────────────────────────────────────────────────────────────────
+
+    def stages(self, images: Images) -> list[str]:  # noqa: ARG002
+        return randomise.stages(self.program)
+
+    def randomised(self, stages: Sequence[str], images: Images, seed: int) -> Self:
+        check_stages(stages, self.stages(images))
+        program = randomise.randomised(self.program, stages, seed)
+        spec = f"{self.spec}, randomised"
+        return replace(self, program=program, spec=spec, cache=GraphCache())
 
     # ── inputs and readouts ──────────────────────────────────────────────────────────────────────
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from scorecam.backends.diagnosis import Diagnosis, Optional
 from scorecam.backends.file_specs import names_file, path_in
 from scorecam.backends.opener import Opener, Options
+from scorecam.errors import MissingExtra
 from scorecam.model.model import Model
 
 
@@ -25,4 +27,18 @@ def _open(given: str | os.PathLike[str], options: Options) -> Model:
     return graph_model(onnx_program(file), spec, options, file=file.path, metadata=file.metadata)
 
 
-OPENER = Opener("net.onnx for an ONNX file", _takes, _open)
+def _diagnosis() -> Diagnosis:
+    try:
+        from scorecam.backends.onnx import library
+
+        runtime = library.onnxruntime()
+        versions = {"onnx": library.onnx().__version__, "onnxruntime": runtime.__version__}
+    except MissingExtra:
+        return Diagnosis(optional=OPTIONAL)
+    providers = ", ".join(runtime.get_available_providers())
+    return Diagnosis(versions, optional=OPTIONAL, advice=[f"ONNX files run by {providers}"])
+
+
+OPTIONAL = [Optional("onnxruntime", "ONNX files", "pip install 'scorecam[onnx]'")]
+
+OPENER = Opener("net.onnx for an ONNX file", _takes, _open, diagnosis=_diagnosis)

@@ -31,6 +31,7 @@ from scorecam.backends.pytorch.views import Views
 from scorecam.backends.pytorch.white_box import TorchWhiteBox
 from scorecam.backends.runtimes import choice
 from scorecam.backends.runtimes.known import EAGER
+from scorecam.backends.stages import check_stages
 from scorecam.backends.tracing import layers
 from scorecam.backends.tracing.forms import Form, channels_first, channels_last, form_of
 from scorecam.backends.tracing.layer_maps import Given, GivenLayout, did_not_run, maps_in
@@ -386,7 +387,7 @@ class TorchModel(TorchWhiteBox):
         return runner.run(images[:1], find_stages, check=True)
 
     def randomised(self, stages: Sequence[str], images: Images, seed: int) -> Self:
-        randomise.check_stages(stages, self.stages(images))
+        check_stages(stages, self.stages(images))
         with exclusively(self.module):
             network = randomise.randomised(self.module, stages, seed)
         cache = replace(self.cache, views=Views())

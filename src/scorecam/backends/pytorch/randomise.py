@@ -14,12 +14,10 @@ from torch import Tensor, nn
 
 from scorecam.backends.copies import copied
 from scorecam.backends.pytorch import computed_weights
+from scorecam.backends.stages import SEED_OFFSET
 from scorecam.base.seeding import SeededDraws
 from scorecam.base.wording import quoted, reason
-from scorecam.errors import LayerError, ModelError, did_you_mean
-
-SEED_OFFSET = 0x5A17
-"""Added to seeds, so that a network that was made from seed 0 gets other weights from seed 0."""
+from scorecam.errors import ModelError
 
 LONGEST_PATH = 2
 """The most names in a stage's path."""
@@ -98,21 +96,6 @@ def stages(
     ran = list(dict.fromkeys(order))
     idle = [name for name in leaves if name not in set(ran)]
     return list(dict.fromkeys(stage_of(module, name) for name in [*reversed(ran), *idle]))
-
-
-def check_stages(stages: Sequence[str], known: Sequence[str]) -> None:
-    """Refuse stages that the network does not have.
-
-    Raises:
-        LayerError: there is no such stage.
-    """
-    for stage in stages:
-        if stage not in known:
-            raise LayerError(
-                f"The network has no stage {quoted(stage)}.",
-                likely=did_you_mean(stage, known),
-                do=f"It has {', '.join(known)}.",
-            )
 
 
 def randomised(module: nn.Module, chosen: Sequence[str], seed: int) -> nn.Module:
