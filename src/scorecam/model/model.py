@@ -41,8 +41,9 @@ class Layer:
             runs several times.
         grid: its spatial axes, one number each.
         channels: k.
-        layout: "channels first" (`b k *g`), "channels last" (`b *g k`), "tokens" (`b n k`, perhaps
-            with "others", such as class tokens, which are left out), or "other".
+        layout: "channels first" (`b k *g`), "channels last" (`b *g k`), "tokens" (`b n k`), "tokens
+            and 1 others" if some of them, such as a class token, have no place in the image and
+            are left out, or "other".
         default: whether it is the default layer.
         why: why it is, or is not, the default.
         on_path: whether the scores depend on it.

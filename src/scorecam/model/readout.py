@@ -24,7 +24,11 @@ SAY_WHICH = (
 """The advice in errors if the scores cannot be found."""
 
 Readout = Callable[[Any], Tensor]
-"""A model's output → `b` or `b n` numbers."""
+"""A model's output → `b` or `b n` numbers.
+
+The output holds tensors of torch, whatever runs the model. PyTorch networks pass what they return;
+other backends pass the tensor of a single output, or a dict of tensors by name.
+"""
 
 
 def readout_for(output: int | str | Readout | None) -> Readout:
