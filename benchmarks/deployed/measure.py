@@ -29,7 +29,6 @@ from scorecam.datasets.sample import Sample
 from scorecam.errors import MissingExtra, ModelError
 from scorecam.metrics.similarity import pearson
 from scorecam.metrics.statistics import interval, paired, wilson
-from scorecam.model.runtimes import Precision
 
 REFERENCE = "PyTorch float32"
 BUDGETS = ("exact", "fast")
@@ -46,7 +45,7 @@ class Subject:
     """
 
     source: str
-    precision: Precision = "float32"
+    precision: str = "float32"
     least_mean: float = 0.0
     least_worst: float = 0.0
 
