@@ -343,13 +343,15 @@ def layers(model: Model | nn.Module, image: Tensor | None = None) -> list[Layer]
 
     Args:
         model: from `open_model`, or a `torch.nn.Module`.
-        image: `c *i` or `1 c *i`; grids depend on its size. None to use the size in the model's
-            preprocessing.
+        image: `c *i` or `1 c *i`; grids depend on its size. None for the size that the model or
+            its preprocessing states.
 
     Returns:
         The name, grid, channels and layout of each layer; which is the default, and why.
     """
     opened = opening.as_model(model)
+    if image is None and opened.input_shape is not None:
+        image = torch.zeros(opened.input_shape)
     if image is not None:
         images, opened = one_image(image, opened)
         return opened.layers(images)

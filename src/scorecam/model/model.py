@@ -101,6 +101,11 @@ class Model(ABC):
         """The number of image axes: 1 for signals, 2 for photos, 3 for volumes."""
 
     @property
+    def input_shape(self) -> tuple[int, ...] | None:
+        """The shape of its input for one image, the batch first; None if it takes several sizes."""
+        return None
+
+    @property
     @abstractmethod
     def device(self) -> torch.device:
         """The device of the images. The model may run elsewhere, and copy them."""

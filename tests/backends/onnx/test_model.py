@@ -14,6 +14,7 @@ from torch import Tensor, nn
 import scorecam
 from onnx_networks import exported, quantised, written
 from scorecam.errors import LayerError, ModelError, ScorecamError, SettingError, TargetError
+from scorecam.model.model import Randomisable
 
 pytestmark = pytest.mark.needs("onnx")
 
@@ -86,6 +87,21 @@ def test_the_file_is_not_changed(file: Path, images: Tensor) -> None:
     scorecam.explain(scorecam.open_model(str(file)), images[0])
     assert file.read_bytes() == before
     assert sorted(path.name for path in file.parent.iterdir()) == [file.name]
+
+
+def test_layers_need_no_image_if_the_file_states_its_size(file: Path, tmp_path: Path) -> None:
+    stated = scorecam.layers(scorecam.open_model(file))
+    assert [layer.grid for layer in stated if layer.default] == [(8, 8)]
+    path = written(tmp_path / "n.onnx", nodes(), IMAGES, {"y": ("b", 5)}, weights())
+    with pytest.raises(SettingError, match="size of the input, which is not known"):
+        scorecam.layers(scorecam.open_model(path))
+
+
+def test_a_device_that_the_runtime_lacks_is_refused(file: Path) -> None:
+    for device in ("cuda:0", "xla", "gpu"):
+        with pytest.raises(SettingError, match=r"--device.*cpu"):
+            scorecam.open_model(file, device=device)
+    assert scorecam.open_model(file, device="cpu").device.type == "cpu"
 
 
 def test_a_fixed_batch_runs_one_by_one_with_the_same_result(
@@ -358,8 +374,15 @@ def test_one_of_several_outputs_is_chosen_by_name_index_or_function(tmp_path: Pa
     assert torch.equal(scorecam.open_model(path, output=lambda o: o["z"]).scores(images), y.relu())
     with pytest.raises(TargetError, match="could not be identified"):
         scorecam.open_model(path).scores(images)
-    with pytest.raises(TargetError, match="no entry 'logit'"):
-        scorecam.explain(scorecam.open_model(path, output="logit"), images[0])
+    with pytest.raises(SettingError, match=r"no output 'logit'.*--output.*'y', 'z'"):
+        scorecam.open_model(path, output="logit")
+
+
+def test_the_only_output_and_any_tensor_can_be_named(file: Path, images: Tensor) -> None:
+    expected = scorecam.open_model(file).scores(images)
+    assert torch.equal(scorecam.open_model(file, output="y").scores(images), expected)
+    pooled = scorecam.open_model(file, output="/6/Flatten").scores(images)
+    torch.testing.assert_close(pooled, small()[:7](images), rtol=1e-4, atol=1e-5)
 
 
 def test_a_target_function_gets_the_output_as_a_tensor(file: Path, images: Tensor) -> None:
@@ -387,6 +410,34 @@ def test_errors_say_what_to_do(file: Path, images: Tensor, tmp_path: Path) -> No
         scorecam.open_model(str(file), weights="net.safetensors")
     with pytest.raises(ModelError, match=r"gone.onnx"):
         scorecam.open_model(str(tmp_path / "gone.onnx"))
+
+
+def test_the_sanity_check_shuffles_the_weights_of_a_graph(file: Path, images: Tensor) -> None:
+    model = scorecam.open_model(file)
+    assert isinstance(model, Randomisable)
+    stages = model.stages(images[:1])
+    assert len(stages) == 3  # the head, then the two convolutions
+    before = model.scores(images)
+    copy = model.randomised(stages[:1], images[:1], 0)
+    assert not torch.allclose(copy.scores(images), before)
+    layer = model.find_layer(None, images[:1])
+    torch.testing.assert_close(
+        copy.activations(images, layer)[0], model.activations(images, layer)[0]
+    )
+    assert copy.fingerprint() != model.fingerprint()
+    assert torch.equal(model.scores(images), before)
+
+
+def test_integers_of_an_int8_file_are_shuffled_too(
+    file: Path, images: Tensor, tmp_path: Path
+) -> None:
+    path = quantised(file, torch.rand(16, 3, SIZE, SIZE), tmp_path / "q.onnx")
+    model = scorecam.open_model(path)
+    assert isinstance(model, Randomisable)
+    stages = model.stages(images[:1])
+    assert len(stages) == 3
+    copy = model.randomised(stages, images[:1], 0)
+    assert not torch.allclose(copy.scores(images), model.scores(images))
 
 
 def test_a_network_without_a_grid_is_refused_in_words(tmp_path: Path) -> None:

@@ -73,6 +73,7 @@ class GraphModel(Randomisable):
         head: the kind of the scores, or "auto".
         readout: output → `b` or `b n`. The output is a tensor, or a dict of tensors by name if
             the graph has several outputs.
+        returns: the names of the outputs that the readout gets; empty for all of them.
         reads: for each output, the tensor that is read in its place.
         remarks: decisions made when it was opened that the user should know.
         masked_input: which of several inputs is masked; None to detect it.
@@ -88,6 +89,7 @@ class GraphModel(Randomisable):
     names: tuple[str, ...] | None = None
     head: Head | Literal["auto"] = "auto"
     readout: Readout = find_scores
+    returns: tuple[str, ...] = ()
     reads: Mapping[str, str] = field(default_factory=dict[str, str])
     remarks: tuple[str, ...] = ()
     masked_input: Key | None = None
@@ -106,6 +108,12 @@ class GraphModel(Randomisable):
             return len(self.call.form.image_axes)
         shape = self._masked.shape
         return 2 if shape is None else min(max(len(shape) - 2, 1), 3)
+
+    @property
+    def input_shape(self) -> tuple[int, ...] | None:
+        sizes = (self._masked.shape or (None,))[1:]
+        known = [size for size in sizes if size is not None]
+        return (1, *known) if known and len(known) == len(sizes) else None
 
     @property
     def device(self) -> torch.device:
@@ -221,12 +229,15 @@ class GraphModel(Randomisable):
     @property
     def read_tensors(self) -> list[str]:
         """The tensors that are read as outputs."""
-        return [self.reads.get(value.name, value.name) for value in self.program.graph.outputs]
+        return [self.reads.get(name, name) for name in self._returned]
+
+    @property
+    def _returned(self) -> tuple[str, ...]:
+        return self.returns or tuple(value.name for value in self.program.graph.outputs)
 
     def output_of(self, tensors: Mapping[str, Tensor]) -> Any:
         """The output that a readout gets: a tensor, or a dict of several by name."""
-        names = [value.name for value in self.program.graph.outputs]
-        output = {name: tensors[self.reads.get(name, name)] for name in names}
+        output = {name: tensors[self.reads.get(name, name)] for name in self._returned}
         return output if len(output) > 1 else next(iter(output.values()))
 
     def inputs(self, images: Images) -> dict[str, np.ndarray[Any, Any]]:
@@ -284,7 +295,7 @@ class GraphModel(Randomisable):
     def with_readout(self, readout: Readout) -> GraphModel:
         called = getattr(readout, "__name__", "<lambda>")
         name = "readout" if called == "<lambda>" else called
-        return replace(self, names=(name,), head="value", readout=readout, reads={})
+        return replace(self, names=(name,), head="value", readout=readout, returns=(), reads={})
 
     def fitted(self, x: Tensor, *, single: bool, run: bool) -> tuple[Images, Model]:  # noqa: ARG002
         attempts = [x] if x.ndim > 1 else []

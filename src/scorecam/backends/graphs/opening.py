@@ -25,7 +25,7 @@ from scorecam.images.preprocessing import Preprocessing
 from scorecam.images.transform import Transform
 from scorecam.model.columns import check_head
 from scorecam.model.labels import read_labels
-from scorecam.model.readout import readout_for
+from scorecam.model.readout import Readout, find_scores
 
 
 def graph_model(
@@ -57,6 +57,7 @@ def graph_model(
     structure = {name: Slot(name) for name in (masked.name, *derived)}
     end = _ending(graph, options)
     preprocess, labels = options.preprocess, options.labels
+    chosen = _chosen_output(graph, options.output)
     names, unfit = _fitting_names(found.names, graph, options)
     remarks = [*found.remarks, *unfit, *([_ending_remark(end)] if end else [])]
     if masked.dtype.kind in "iu":
@@ -71,7 +72,8 @@ def graph_model(
         reading=options.reading,
         names=names if labels is None else read_labels(labels),
         head=end.head if end else check_head(options.head),
-        readout=readout_for(options.output),
+        readout=options.output if callable(options.output) else find_scores,
+        returns=() if chosen is None else (chosen,),
         reads={end.output: end.scores} if end else {},
         remarks=tuple(remarks),
         masked_input=None if options.masked_input is None else masked.name,
@@ -149,6 +151,30 @@ def _fitting_names(
     if columns is None:
         why = "it is not known which scores they name; labels= (--labels) takes them"
     return None, [f"{len(names)} class names were found and not used: {why}."]
+
+
+def _chosen_output(graph: Graph, output: int | str | Readout | None) -> str | None:
+    """The tensor that the user names as the output, which may be any; None if none is named.
+
+    Raises:
+        SettingError: there is no such tensor.
+    """
+    if output is None or callable(output):
+        return None
+    names = [value.name for value in graph.outputs]
+    if isinstance(output, int):
+        if 0 <= output < len(names):
+            return names[output]
+    elif output in names:
+        return output
+    elif (inside := graph.tensor_of(output)) is not None:
+        return inside
+    raise SettingError(
+        f"The network has no output {quoted(output)}: output= (--output).",
+        likely=did_you_mean(str(output), [*names, *graph.labels.values()]),
+        do=f"Its outputs are {', '.join(map(quoted, names))}; the name of any other tensor, which "
+        "`scorecam layers` shows, works too.",
+    )
 
 
 def _matrix(graph: Graph, options: Options) -> GraphValue | None:

@@ -20,11 +20,13 @@ def _open(given: str | os.PathLike[str], options: Options) -> Model:
     # Not before such a file is opened: the imports take time.
     from scorecam.backends.graphs.opening import graph_model
     from scorecam.backends.onnx.program import onnx_program
+    from scorecam.backends.onnx.providers import provider_for
     from scorecam.backends.onnx.reading import read_onnx
 
     file = read_onnx(path_in(given, "onnx"))
+    program = onnx_program(file, provider_for(options.device))
     spec = os.fspath(given)
-    return graph_model(onnx_program(file), spec, options, file=file.path, metadata=file.metadata)
+    return graph_model(program, spec, options, file=file.path, metadata=file.metadata)
 
 
 def _diagnosis() -> Diagnosis:

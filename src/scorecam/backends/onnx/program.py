@@ -16,6 +16,7 @@ from scorecam.backends.graphs.program import Program, Weight
 from scorecam.backends.graphs.walk import Facts, Walk
 from scorecam.backends.onnx import constants, library, operations, quantised
 from scorecam.backends.onnx.graph import graph_of, sequences
+from scorecam.backends.onnx.providers import Provider
 from scorecam.backends.onnx.reading import OnnxFile
 from scorecam.backends.onnx.shapes import Inferred, inferred
 from scorecam.base.fork_lock import ForkLock
@@ -23,7 +24,7 @@ from scorecam.base.wording import excerpt, reason
 from scorecam.errors import ModelError, ScorecamError
 from scorecam.model.shortage import memory_errors_translated
 
-CPU: Final = "CPUExecutionProvider"
+CPU: Final[Provider] = ("CPUExecutionProvider", {})
 
 SESSIONS: Final = 4
 """Sessions that are kept, each for a set of outputs: they hold copies of the weights."""
@@ -40,12 +41,12 @@ TYPES: Final = {
 """How ONNX Runtime calls them."""
 
 
-def onnx_program(file: OnnxFile, provider: str = CPU) -> OnnxProgram:
+def onnx_program(file: OnnxFile, provider: Provider = CPU) -> OnnxProgram:
     """The program of an ONNX file.
 
     Args:
         file: that was read and checked.
-        provider: the execution provider.
+        provider: the execution provider, with its options.
     """
     graph = graph_of(file.proto)
     return OnnxProgram(file, graph, quantised.precision(file.proto), provider)
@@ -58,7 +59,7 @@ class OnnxProgram(Program):
     file: OnnxFile
     graph: Graph
     precision: str
-    provider: str
+    provider: Provider
     runtime: str = "onnxruntime"
     _sessions: dict[object, Any] = field(default_factory=dict[object, Any], repr=False)
     _lock: ForkLock = field(default_factory=ForkLock, repr=False)
