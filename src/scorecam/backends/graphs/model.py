@@ -144,13 +144,13 @@ class GraphModel(Randomisable):
             return layers.default_layer(self._trace(images))
         if not isinstance(layer, str):
             raise LayerError(f"A layer is the name of a tensor, not a {type(layer).__name__}.")
-        return self._place(layer, images).label
+        return self.place(layer, images).label
 
     def layer_remark(self, layer: str, images: Images) -> str:
-        remark = self._place(layer, images).remark
+        remark = self.place(layer, images).remark
         return f"{remark} {ALONE}".strip() if self.cache.alone else remark
 
-    def _place(self, layer: str, images: Images) -> Place:
+    def place(self, layer: str, images: Images) -> Place:
         """Where the maps of a layer are.
 
         Raises:
@@ -186,7 +186,7 @@ class GraphModel(Randomisable):
     # ── passes ───────────────────────────────────────────────────────────────────────────────────
 
     def activations(self, images: Images, layer: str) -> tuple[BatchedActivations, BatchedScores]:
-        place = self._place(layer, images)
+        place = self.place(layer, images)
         tensor = self.program.graph.tensor_of(place.label) or ""
         maps: list[BatchedActivations] = []
         scores: list[BatchedScores] = []

@@ -70,6 +70,11 @@ def changed(file: OnnxFile, names: Sequence[str], change: Callable[[Numbers], Nu
     return dataclasses.replace(file, proto=proto)
 
 
+def tensors_of(graph: Any) -> dict[str, Any]:
+    """The constants of a graph, by name."""
+    return dict(_tensors(graph))
+
+
 def _tensors(graph: Any) -> Iterator[tuple[str, Any]]:
     for tensor in graph.initializer:
         yield tensor.name, tensor

@@ -213,6 +213,11 @@ def _check_graph(proto: Any, file: Path) -> None:
         )
 
 
+def bytes_in(part: Part) -> bytes:
+    """The bytes of a part of a file."""
+    return b"".join(_chunks(part))
+
+
 def _chunks(part: Part) -> Iterator[bytes]:
     """The bytes of a part of a file."""
     with open_file(part.file, DATA) as file:
