@@ -25,6 +25,9 @@ BatchedActivations = Annotated[Tensor, "b k *g"]
 Grid = Annotated[Tensor, "*g"]
 """One map on the layer's grid, float32."""
 
+Grids = Annotated[Tensor, "b *g"]
+"""One map on the layer's grid per image."""
+
 Masks = Annotated[Tensor, "k *i"]
 """H: one mask per channel, at the image's size, in [0, 1]."""
 

@@ -2,7 +2,7 @@
 
 The heatmap is a weighted sum of the activations of one layer, at one pass and without gradients:
 
-    L = scaled(up(ReLU(Σ_k α_k A_k)))
+    L = scaled(ReLU(Σ_k α_k A_k)), on the layer's grid
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 
 from scorecam import cam
-from scorecam.base.interpolation import upsample
-from scorecam.shapes import Activations, Columns, Heatmap
+from scorecam.shapes import Activations, Columns, Grid
 
 SMALLEST: Final = 1e-20
 """Ranges below this are taken for zero."""
@@ -71,29 +70,23 @@ class Overlap:
 BranchWeights = WeightsOfClass | Overlap
 
 
-def branch_map(
-    weights: BranchWeights, activations: Activations, scores: Columns, size: tuple[int, ...]
-) -> Heatmap:
-    """The heatmap that the branch computes, `*i` in [0, 1].
+def branch_map(weights: BranchWeights, activations: Activations, scores: Columns) -> Grid:
+    """The heatmap that the branch computes, on the layer's grid: `*g` in [0, 1].
 
     Args:
         weights: of the branch.
         activations: `k *g`.
         scores: `n`.
-        size: the image's axes `*i`.
     """
     cells = activations.flatten(1)
     if isinstance(weights, WeightsOfClass):
         alpha = torch.from_numpy(weights.rows)[int(scores.argmax())]
     else:
         alpha = overlaps(weights, cells)
-    summed = (alpha @ cells).relu().reshape(1, *activations.shape[1:])
-    return cam.scaled(upsample(summed, size)[0])
+    return cam.scaled((alpha @ cells).relu()).reshape(activations.shape[1:])
 
 
-def overlaps(
-    weights: Overlap, cells: Annotated[Tensor, "k cells"]
-) -> Annotated[Tensor, "k"]:
+def overlaps(weights: Overlap, cells: Annotated[Tensor, "k cells"]) -> Annotated[Tensor, "k"]:
     """The weights of `Overlap` for one image."""
     first = (torch.from_numpy(weights.channels) @ cells).relu()
     shifted = cells - cells.amin(dim=1, keepdim=True)

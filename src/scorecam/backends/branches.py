@@ -11,7 +11,7 @@ from scorecam.backends.branch_weights import BranchWeights, WeightsOfClass
 from scorecam.base.wording import quoted
 from scorecam.errors import ModelError
 from scorecam.model.model import Model
-from scorecam.shapes import Heatmaps, Images
+from scorecam.shapes import Grids, Images
 
 MAP: Final = "map"
 """The name of the output with the heatmap."""
@@ -45,8 +45,8 @@ class Built(ABC):
     """A network with a branch, not saved yet."""
 
     @abstractmethod
-    def run(self, images: Images) -> Heatmaps:
-        """The heatmaps that it computes."""
+    def run(self, images: Images) -> Grids:
+        """The heatmaps that it computes, on the layer's grid."""
 
     @abstractmethod
     def changed(self, images: Images) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -38,21 +39,8 @@ class Maps:
     scale: tuple[str, ...]
     channels: int
     axes: tuple[int, ...]
-    grid: tuple[int, int]
+    grid: tuple[int, ...]
     skipped: int = 0
-
-
-@dataclass(frozen=True)
-class Picture:
-    """The masked input.
-
-    Args:
-        tensor: its name.
-        axes: of its rows and columns.
-    """
-
-    tensor: str
-    axes: tuple[int, int]
 
 
 @dataclass(eq=False)
@@ -96,19 +84,17 @@ class Nodes:
 def add_branch(
     nodes: Nodes,
     maps: Maps,
-    picture: Picture,
     weights: Overlap | WeightsOfClass,
     *,
     scores: str,
     layer: LastLayer | None,
     output: str,
 ) -> None:
-    """Add the nodes that compute the heatmap `b *i`, in [0, 1].
+    """Add the nodes that compute the heatmap on the layer's grid, `b *g` in [0, 1].
 
     Args:
         nodes: that are added.
         maps: the activations.
-        picture: the input that gives the size.
         weights: how the activations are weighted.
         scores: `b n`, for the weights of a class.
         layer: the last layer, for the weights of a class.
@@ -120,21 +106,12 @@ def add_branch(
     else:
         row = _overlap(nodes, cells, maps.channels, weights)
     summed = nodes.add("Relu", nodes.add("MatMul", row, cells))  # b 1 g
-    batch = nodes.sizes(picture.tensor, [0])
-    one = nodes.whole(1)
-    grid = nodes.sizes(maps.tensor, maps.axes) if maps.axes else nodes.whole(*maps.grid)
-    on_grid = nodes.add("Reshape", summed, nodes.add("Concat", batch, one, grid, axis=0))
-    size = nodes.add("Concat", batch, one, nodes.sizes(picture.tensor, picture.axes), axis=0)
-    empty = nodes.constant([])
-    enlarged = nodes.add(
-        "Resize",
-        *(on_grid, empty, empty, size),
-        mode="linear",
-        coordinate_transformation_mode="half_pixel",
-    )
-    shifted = nodes.add("Sub", enlarged, _least(nodes, enlarged))
+    shifted = nodes.add("Sub", summed, _least(nodes, summed))
     scaled = _divided(nodes, shifted, nodes.add("GlobalMaxPool", shifted))
-    shape = nodes.add("Concat", batch, nodes.sizes(picture.tensor, picture.axes), axis=0)
+    if maps.axes:
+        shape = nodes.sizes(maps.tensor, (0, *maps.axes))
+    else:
+        shape = nodes.whole(-1, *maps.grid)
     nodes.add("Reshape", scaled, shape, output=output)
 
 
@@ -145,7 +122,7 @@ def _cells(nodes: Nodes, maps: Maps) -> str:
         tensor = nodes.add("DequantizeLinear", tensor, *maps.scale)
     tensor = nodes.real(tensor)
     if not maps.axes:
-        count = maps.grid[0] * maps.grid[1]
+        count = math.prod(maps.grid)
         kept = nodes.whole(*range(maps.skipped, maps.skipped + count))
         tensor = nodes.add("Gather", tensor, kept, axis=1)
     elif maps.axes[0] == 2:
@@ -169,9 +146,7 @@ def _row(nodes: Nodes, layer: LastLayer, scores: str, channels: int) -> str:
     return row
 
 
-def _overlap(
-    nodes: Nodes, cells: str, channels: int, weights: Overlap | WeightsOfClass
-) -> str:
+def _overlap(nodes: Nodes, cells: str, channels: int, weights: Overlap | WeightsOfClass) -> str:
     """The weights by how far each mask overlaps the first map, `b 1 k`."""
     first = weights.channels if isinstance(weights, Overlap) else np.ones(channels)
     found = nodes.add("MatMul", nodes.constant(np.reshape(first, (1, 1, channels))), cells)
@@ -182,7 +157,9 @@ def _overlap(
     if channels > 1:
         live = nodes.real(nodes.add("Greater", nodes.add("GlobalMaxPool", masks), _zero(nodes)))
         # Channels without a mask have an overlap of zero.
-        mean = nodes.add("Div", _mean(nodes, overlap, channels), _mean(nodes, live, channels, 1e-12))
+        mean = nodes.add(
+            "Div", _mean(nodes, overlap, channels), _mean(nodes, live, channels, 1e-12)
+        )
         overlap = nodes.add("Mul", nodes.add("Sub", overlap, mean), live)
     return nodes.add("Transpose", overlap, perm=[0, 2, 1])
 
@@ -206,4 +183,3 @@ def _least(nodes: Nodes, maps: str) -> str:
 def _divided(nodes: Nodes, maps: str, by: str) -> str:
     """Maps divided by their maximum; maps of zeros stay so."""
     return nodes.add("Div", maps, nodes.add("Max", by, nodes.constant(SMALLEST)))
-

@@ -16,7 +16,7 @@ from scorecam.backends.branches import MAP, Built, Site
 from scorecam.backends.graphs.model import GraphModel
 from scorecam.backends.inputs.batches import full_batches
 from scorecam.backends.onnx import library, quantised
-from scorecam.backends.onnx.branch import FLOAT, Maps, Nodes, Picture, add_branch
+from scorecam.backends.onnx.branch import FLOAT, Maps, Nodes, add_branch
 from scorecam.backends.onnx.contents import tensors
 from scorecam.backends.onnx.external import is_external, part_of
 from scorecam.backends.onnx.head import LastLayer, last_layer
@@ -27,10 +27,10 @@ from scorecam.backends.tracing.maps import Layout
 from scorecam.base.wording import quoted
 from scorecam.errors import LayerError, ModelError
 from scorecam.model.model import Model
-from scorecam.shapes import Heatmaps, Images
+from scorecam.shapes import Grids, Images
 
-OLDEST: Final = 11
-"""The first version of ONNX's operators that resizes as PyTorch does."""
+OLDEST: Final = 9
+"""The first version of ONNX's operators with all operations of the branch."""
 
 LARGEST: Final = 2**31 - 2**24
 """Bytes of a file, with a margin for the graph: Protocol Buffers allow 2 GiB."""
@@ -47,7 +47,7 @@ class OnnxSite(Site):
         model: the network.
         program: its graph.
         maps: the layer's activations.
-        picture: the masked input.
+        grid: of the activations.
         scores: the tensor of the scores, `b n`; empty if they are not one tensor of the graph.
         found: the last layer, if the scores are linear in the mean activations.
     """
@@ -55,7 +55,7 @@ class OnnxSite(Site):
     model: GraphModel
     program: OnnxProgram
     maps: Maps
-    picture: Picture
+    grid: tuple[int, ...]
     scores: str
     found: LastLayer | None
 
@@ -76,7 +76,6 @@ class OnnxSite(Site):
         add_branch(
             nodes,
             self.maps,
-            self.picture,
             weights,
             scores=self.scores,
             layer=self.found,
@@ -86,10 +85,11 @@ class OnnxSite(Site):
         proto.graph.initializer.extend(nodes.part.graph.initializer)
         output = proto.graph.output.add(name=MAP)
         output.type.tensor_type.elem_type = FLOAT
-        taken = next(each for each in proto.graph.input if each.name == self.picture.tensor)
-        dims = taken.type.tensor_type.shape.dim
-        for axis in (0, *self.picture.axes) if dims else ():
-            output.type.tensor_type.shape.dim.append(dims[axis])
+        taken = next(each for each in proto.graph.input if each.name == self.model.call.masked)
+        shape = output.type.tensor_type.shape
+        shape.dim.extend(taken.type.tensor_type.shape.dim[:1])
+        for _ in self.grid:
+            shape.dim.add()
         changed = dataclasses.replace(file, proto=proto)
         program = onnx_program(changed, self.program.provider)
         return OnnxBuilt(self, program)
@@ -107,9 +107,9 @@ class OnnxBuilt(Built):
     site: OnnxSite
     program: OnnxProgram
 
-    def run(self, images: Images) -> Heatmaps:
+    def run(self, images: Images) -> Grids:
         model = self.site.model
-        maps: list[Heatmaps] = []
+        maps: list[Grids] = []
         for batch, count in full_batches(images, model.batch):
             [found] = self.program.run(model.inputs(batch), [MAP])
             maps.append(torch.from_numpy(found)[:count])
@@ -161,21 +161,14 @@ def onnx_site(model: Model, images: Images, layer: str | None) -> OnnxSite | Non
         return None
     program = model.program
     _check_graph(program)
-    if images.ndim != 4:
-        raise ModelError(
-            f"The network takes inputs with {images.ndim - 2} image axes. A heatmap can be added "
-            "for photos only, which have two.",
-            do="Use scorecam.explain for other inputs.",
-        )
     name = model.find_layer(layer, images)
-    maps = _maps(model, name, images)
-    form = model.fitting(images).form
-    picture = Picture(model.call.masked, (2, 3) if form is None else form.image_axes[:2])
+    activations = model.activations(images, name)[0]
+    maps = _maps(model, name, images, channels=activations.shape[1])
     scores = _scores(model, images)
     found = last_layer(program.file, program.graph, scores) if scores else None
     if found is not None and not _is_linear(model, name, images, found):
         found = None
-    return OnnxSite(model, program, maps, picture, scores, found)
+    return OnnxSite(model, program, maps, tuple(activations.shape[2:]), scores=scores, found=found)
 
 
 def _check_graph(program: OnnxProgram) -> None:
@@ -199,7 +192,7 @@ def _check_graph(program: OnnxProgram) -> None:
         )
 
 
-def _maps(model: GraphModel, name: str, images: Images) -> Maps:
+def _maps(model: GraphModel, name: str, images: Images, *, channels: int) -> Maps:
     """Where the activations of a layer are.
 
     Raises:
@@ -210,23 +203,23 @@ def _maps(model: GraphModel, name: str, images: Images) -> Maps:
     tensor = graph.tensor_of(place.label) or ""
     scale = tuple(filter(None, quantised.scales(graph).get(tensor, ())))
     layout, given = place.layout, model.given
-    channels = model.activations(images, name)[0].shape[1]
-    axes = _axes(layout, given)
+    axes = _axes(layout, given, images.ndim - 2)
     if axes is not None:
-        return Maps(tensor, scale, channels, axes, (0, 0))
+        return Maps(tensor, scale, channels, axes=axes, grid=())
     if layout is None or not _are_tokens(layout, given):
         raise LayerError(
             f"The layer {quoted(name)} holds its maps in an order that a branch cannot read.",
             do="Choose another layer; `scorecam layers` (or scorecam.layers) lists them with their "
             "layouts.",
         )
-    rows, columns = layout.grid
-    return Maps(tensor, scale, channels, (), (rows, columns), layout.extras[1][0])
+    skipped = layout.extras[1][0]
+    return Maps(tensor, scale, channels, axes=(), grid=layout.grid, skipped=skipped)
 
 
-def _axes(layout: Layout | None, given: Given) -> tuple[int, int] | None:
-    """The axes of the grid; None for tokens and other layouts."""
-    known = {"channels first": (2, 3), "channels last": (1, 2)}
+def _axes(layout: Layout | None, given: Given, count: int) -> tuple[int, ...] | None:
+    """The axes of the grid, `count` of them; None for tokens and other layouts."""
+    first = tuple(range(2, count + 2))
+    known = {"channels first": first, "channels last": tuple(axis - 1 for axis in first)}
     if given.reshape is not None or (given.layout is None and layout and layout.flipped):
         return None
     return known.get(given.layout or (layout.name if layout else ""))
@@ -234,7 +227,9 @@ def _axes(layout: Layout | None, given: Given) -> tuple[int, int] | None:
 
 def _are_tokens(layout: Layout, given: Given) -> bool:
     """Whether it is `b n k`, with the tokens of the grid row by row."""
-    row_by_row = [len(axis) for axis in layout.axes] == [1, 2, 1] and layout.order == (0, 3, 1, 2)
+    count = len(layout.grid)
+    row_by_row = [len(axis) for axis in layout.axes] == [1, count, 1]
+    row_by_row &= layout.order == (0, count + 1, *range(1, count + 1))
     return not given.any and not layout.flipped and layout.name.startswith("tokens") and row_by_row
 
 
