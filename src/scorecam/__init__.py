@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from scorecam.model.target import Target
     from scorecam.runs.compare.compare import compare
     from scorecam.runs.evaluate import evaluate
+    from scorecam.runs.map_branch.export import MapExport, export_with_map
     from scorecam.runs.sanity.sanity import sanity
     from scorecam.runs.verify.verify import Verification, verify
     from scorecam.scoring.progress import Progress
@@ -47,9 +48,11 @@ __all__ = [
     "evaluate",
     "explain",
     "Explanation",
+    "export_with_map",
     "Layer",
     "LayerError",
     "layers",
+    "MapExport",
     "Masking",
     "MemoryShortage",
     "MissingExtra",
@@ -95,6 +98,7 @@ _HOME = {
     "images.preprocess": ("Preprocess",),
     "runs.compare.compare": ("compare",),
     "runs.evaluate": ("evaluate",),
+    "runs.map_branch.export": ("MapExport", "export_with_map"),
     "runs.sanity.sanity": ("sanity",),
     "runs.verify.verify": ("Verification", "verify"),
     "scoring.progress": ("Progress",),

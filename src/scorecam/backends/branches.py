@@ -11,7 +11,7 @@ from scorecam.backends.branch_weights import BranchWeights, WeightsOfClass
 from scorecam.base.wording import quoted
 from scorecam.errors import ModelError
 from scorecam.model.model import Model
-from scorecam.shapes import Grids, Images
+from scorecam.shapes import BatchedActivations, BatchedScores, Grids, Images
 
 MAP: Final = "map"
 """The name of the output with the heatmap."""
@@ -25,12 +25,22 @@ class Site(ABC):
 
     Attributes:
         source: the file.
+        layer: its name.
+        grid: of its activations.
+        channels: k.
         last_layer: the weights of a last layer on the mean of the layer's activations; None if the
             network does not end so.
     """
 
     source: Path
+    layer: str
+    grid: tuple[int, ...]
+    channels: int
     last_layer: WeightsOfClass | None
+
+    @abstractmethod
+    def activations(self, images: Images) -> tuple[BatchedActivations, BatchedScores]:
+        """The layer's maps, `b k *g`, and the scores."""
 
     @abstractmethod
     def built(self, weights: BranchWeights) -> Built:

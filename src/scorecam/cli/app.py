@@ -14,6 +14,7 @@ from scorecam.cli.doctor import doctor
 from scorecam.cli.evaluate import evaluate
 from scorecam.cli.exits import with_exit_codes
 from scorecam.cli.explain import explain
+from scorecam.cli.export import export
 from scorecam.cli.groups import with_option_groups
 from scorecam.cli.layers import layers
 from scorecam.cli.sanity import sanity
@@ -31,6 +32,7 @@ COMMANDS = (
     compare,
     audit,
     check,
+    export,
     verify,
     doctor,
 )

@@ -108,10 +108,8 @@ def add_branch(
     summed = nodes.add("Relu", nodes.add("MatMul", row, cells))  # b 1 g
     shifted = nodes.add("Sub", summed, _least(nodes, summed))
     scaled = _divided(nodes, shifted, nodes.add("GlobalMaxPool", shifted))
-    if maps.axes:
-        shape = nodes.sizes(maps.tensor, (0, *maps.axes))
-    else:
-        shape = nodes.whole(-1, *maps.grid)
+    own = maps.axes and nodes.sizes(maps.tensor, (0, *maps.axes))
+    shape = own or nodes.whole(-1, *maps.grid)
     nodes.add("Reshape", scaled, shape, output=output)
 
 

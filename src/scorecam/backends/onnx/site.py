@@ -27,7 +27,7 @@ from scorecam.backends.tracing.maps import Layout
 from scorecam.base.wording import quoted
 from scorecam.errors import LayerError, ModelError
 from scorecam.model.model import Model
-from scorecam.shapes import Grids, Images
+from scorecam.shapes import BatchedActivations, BatchedScores, Grids, Images
 
 OLDEST: Final = 9
 """The first version of ONNX's operators with all operations of the branch."""
@@ -46,6 +46,7 @@ class OnnxSite(Site):
     Args:
         model: the network.
         program: its graph.
+        layer: its name.
         maps: the layer's activations.
         grid: of the activations.
         scores: the tensor of the scores, `b n`; empty if they are not one tensor of the graph.
@@ -54,6 +55,7 @@ class OnnxSite(Site):
 
     model: GraphModel
     program: OnnxProgram
+    layer: str
     maps: Maps
     grid: tuple[int, ...]
     scores: str
@@ -66,6 +68,13 @@ class OnnxSite(Site):
     @property
     def last_layer(self) -> WeightsOfClass | None:
         return None if self.found is None else WeightsOfClass(self.found.weights)
+
+    @property
+    def channels(self) -> int:
+        return self.maps.channels
+
+    def activations(self, images: Images) -> tuple[BatchedActivations, BatchedScores]:
+        return self.model.activations(images, self.layer)
 
     def built(self, weights: BranchWeights) -> OnnxBuilt:
         file = self.program.file
@@ -168,7 +177,15 @@ def onnx_site(model: Model, images: Images, layer: str | None) -> OnnxSite | Non
     found = last_layer(program.file, program.graph, scores) if scores else None
     if found is not None and not _is_linear(model, name, images, found):
         found = None
-    return OnnxSite(model, program, maps, tuple(activations.shape[2:]), scores=scores, found=found)
+    return OnnxSite(
+        model,
+        program,
+        name,
+        maps,
+        grid=tuple(activations.shape[2:]),
+        scores=scores,
+        found=found,
+    )
 
 
 def _check_graph(program: OnnxProgram) -> None:
@@ -239,9 +256,9 @@ def _scores(model: GraphModel, images: Images) -> str:
     inputs = model.inputs(next(iter(full_batches(images, model.batch)))[0])
     names = model.read_tensors
     for name, values in zip(names, model.program.run(inputs, names), strict=True):
-        if values.ndim == 2 and values.shape[1] > 1 and values.shape[1:] == scores.shape[1:]:
-            if np.allclose(values[:1], scores, rtol=1e-3, atol=1e-5):
-                return name
+        fits = values.ndim == 2 and values.shape[1] > 1 and values.shape[1:] == scores.shape[1:]
+        if fits and np.allclose(values[:1], scores, rtol=1e-3, atol=1e-5):
+            return name
     return ""
 
 

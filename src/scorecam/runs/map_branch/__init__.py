@@ -1,0 +1,1 @@
+"""Networks that compute a heatmap themselves: fitted, measured and saved."""
