@@ -16,6 +16,7 @@ from torch import nn
 
 import scorecam
 from command_line import PREPROCESS, picture
+from onnx_heads import classifier
 from scorecam.base.wording import LONGEST_PARAGRAPH
 from scorecam.compat import official, pytorch_grad_cam, torchcam
 from scorecam.testing import Regions
@@ -188,6 +189,11 @@ def _model() -> Any:
     return scorecam.open_model(network(), preprocess=preprocess, labels=list("abcde"))
 
 
+def _classifier(folder: Path) -> Any:
+    preprocess = scorecam.Preprocess.from_dict(PREPROCESS)
+    return scorecam.open_model(str(classifier(folder / "net.onnx")), preprocess=preprocess)
+
+
 def calls(folder: Path) -> Iterator[tuple[str, Call]]:
     """Every public callable with parameters, by name."""
     net, model = network(), _model()
@@ -242,6 +248,10 @@ def calls(folder: Path) -> Iterator[tuple[str, Call]]:
             },
         ),
         "verify": (scorecam.verify, {"path": run["out"]}),
+        "export_with_map": (
+            scorecam.export_with_map,
+            {"model": _classifier(folder), "out": str(folder / "net.map.onnx"), "force": True},
+        ),
         "Explanation.of": (explanation.of, {}),
         "Explanation.top": (explanation.top, {}),
         "Explanation.overlay": (volume.overlay, {"spacing": [2.0, 1.0, 1.0]}),

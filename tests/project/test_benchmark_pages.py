@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from benchmarks.deployed import deployed_page
+from benchmarks.deployed import deployed_page, map_in_the_graph_page
 from benchmarks.paper import centred_page, claims_page, discrimination_page, reproduction_page
 from benchmarks.speed import speed_page
 from benchmarks.training import training_page
@@ -23,13 +23,14 @@ ROOT = Path(__file__).parents[2]
         centred_page,
         deployed_page,
         discrimination_page,
+        map_in_the_graph_page,
         speed_page,
         training_page,
         transformers_page,
     ],
 )
 def test_a_page_equals_the_one_written_from_the_results(script: ModuleType) -> None:
-    name = script.__name__.rpartition(".")[2].removesuffix("_page")
+    name = script.__name__.rpartition(".")[2].removesuffix("_page").replace("_", "-")
 
     assert script.page() == (ROOT / f"docs/{name}.md").read_text("utf-8")
 

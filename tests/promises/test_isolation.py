@@ -60,6 +60,7 @@ for line in json.loads(COMMANDS):
 
 CALLS = """
 import torchvision_ops; torchvision_ops.define()
+from pathlib import Path
 import torch, scorecam, scorecam.compat.pytorch_grad_cam, scorecam.compat.torchcam
 import toy_models
 net, x = toy_models.tiny(), torch.rand(1, 3, 16, 16)
@@ -98,13 +99,17 @@ step("sanity"); scorecam.sanity(model, "photos", "gradcam", out="sane")
 step("compare"); scorecam.compare(
     ["lite0", "lite0,precision=bfloat16"], "photos", budget="fast", out="compared")
 step("verify"); scorecam.verify("run")
+step("export")
+from onnx_heads import classifier
+exported = scorecam.open_model(str(classifier(Path("net.onnx"))), preprocess="preprocess.json")
+scorecam.export_with_map(exported, "photos", out="net.map.onnx")
 step("compat")
 scorecam.compat.pytorch_grad_cam.ScoreCAM(net, [net.body])(x)
 """
 
 CALLED = {
     *("open_model", "explain", "ScoreCAM", "layers"),
-    *("check", "evaluate", "sanity", "compare", "verify", "sliding_window"),
+    *("check", "evaluate", "sanity", "compare", "verify", "sliding_window", "export_with_map"),
 }
 
 

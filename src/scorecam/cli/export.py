@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from contextlib import redirect_stdout
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -30,6 +31,26 @@ if TYPE_CHECKING:
     from scorecam.runs.map_branch.export import MapExport
 
 
+@dataclass(frozen=True)
+class NetworkOptions:
+    """How the network is opened."""
+
+    preprocess: PreprocessOption = None
+    head: HeadOption = "auto"
+    output: OutputOption = None
+
+
+@dataclass(frozen=True)
+class MapOptions:
+    """The heatmap that is added."""
+
+    with_map: Annotated[
+        bool, typer.Option("--with-map", help="Add an output with a heatmap of the prediction.")
+    ] = False
+    layer: LayerOption = None
+    limit: LimitOption = None
+
+
 def export(
     *,
     network: Annotated[str, typer.Argument(metavar=NETWORK, help=NETWORK_HELP)],
@@ -37,15 +58,9 @@ def export(
         str | None,
         typer.Argument(help="A folder or a list of photos, to fit and to measure the heatmap."),
     ] = None,
-    with_map: Annotated[
-        bool, typer.Option("--with-map", help="Add an output with a heatmap of the prediction.")
-    ] = False,
     out: Annotated[str, typer.Option("--out", help="The new file.")],
-    preprocess: PreprocessOption = None,
-    head: HeadOption = "auto",
-    output: OutputOption = None,
-    layer: LayerOption = None,
-    limit: LimitOption = None,
+    source: NetworkOptions,
+    added: MapOptions,
     settings: Annotated[
         SettingValues, SettingOptions(only=("budget",), defaults={"budget": "fast"})
     ],
@@ -59,15 +74,15 @@ def export(
     """
     import scorecam
 
-    if not with_map:
+    if not added.with_map:
         raise SettingError(
             "Nothing to add to the network was chosen.", do="Use --with-map to add a heatmap."
         )
-    model = open_model(ModelOptions(model=network, preprocess=preprocess, head=head, output=output))
+    model = open_model(ModelOptions(network, **dataclasses.asdict(source)))
     dataset = None if photos is None else check_dataset_path(photos)
     with redirect_stdout(sys.stderr):
         saved = scorecam.export_with_map(
-            model, dataset, out=out, layer=layer, limit=limit, force=force, **settings
+            model, dataset, out=out, layer=added.layer, limit=added.limit, force=force, **settings
         )
     for name, failure in saved.failures.items():
         print_message(f"scorecam: {name}: {failure}")

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from scorecam.backends.branch_weights import SMALLEST, Overlap, WeightsOfClass
+from scorecam.backends.branches.weights import SMALLEST, Overlap, WeightsOfClass
 from scorecam.backends.onnx import library
 from scorecam.backends.onnx.head import LastLayer
 

@@ -12,15 +12,20 @@ from scorecam.backends.onnx.constants import tensors_of
 from scorecam.backends.onnx.reading import OnnxFile
 
 AFTER = frozenset(
-    {"Identity", "Cast", "QuantizeLinear", "DequantizeLinear", "Reshape", "Flatten", "Squeeze"}
+    {
+        *("Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Add", "com.microsoft.QLinearAdd"),
+        *("QuantizeLinear", "DequantizeLinear"),
+    }
 )
-"""Operations that may follow the last layer."""
+"""Operations that may follow the last layer; what is added may only be a constant."""
 
-WEIGHTS = {"Gemm": 1, "MatMul": 1, "Conv": 1, "com.microsoft.QGemm": 3}
-"""The operations that may be the last layer, and the place of their weights."""
+WEIGHTS = {"Gemm": 1, "MatMul": 1, "Conv": 1}
+"""The operations on real numbers that may be the last layer, and the place of their weights."""
 
-SCALES = {"DequantizeLinear": 0, "com.microsoft.QGemm": 3}
-"""The place of the integers in operations that read integers as real numbers."""
+INTEGERS = {"com.microsoft.QGemm": 3, "QLinearMatMul": 3, "QLinearConv": 3, "DequantizeLinear": 0}
+"""The place of the integers in operations that read them with a scale and a zero."""
+
+PLACES = WEIGHTS | INTEGERS
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,10 +53,10 @@ def last_layer(file: OnnxFile, graph: Graph, scores: str) -> LastLayer | None:
     node = _last(graph, scores)
     if node is None:
         return None
-    tensor = node.inputs[WEIGHTS[node.kind]]
-    transposed = node.kind == "Conv" or bool(node.attributes.get("transB", 0))
+    tensor = node.inputs[PLACES[node.kind]]
+    transposed = node.kind.endswith("Conv") or bool(node.attributes.get("transB", 0))
     classes = 0 if transposed else 1
-    scale, zero = _scale_of(node) if node.kind == "com.microsoft.QGemm" else ("", "")
+    scale, zero = _scale_of(node) if node.kind in INTEGERS else ("", "")
     while (maker := graph.makers.get(tensor)) is not None and maker.inputs:
         if maker.kind == "DequantizeLinear":
             scale, zero = _scale_of(maker)
@@ -74,10 +79,10 @@ def _last(graph: Graph, scores: str) -> GraphNode | None:
     """The operation with the weights, behind a bias that is added and changes of form."""
     tensor = scores
     while (node := graph.makers.get(tensor)) is not None:
-        if node.kind in WEIGHTS:
+        if node.kind in PLACES and node.kind != "DequantizeLinear":
             return node if node.attributes.get("alpha", 1.0) > 0 else None
         computed = [name for name in node.inputs if name in graph.computed]
-        if len(computed) != 1 or node.kind not in (AFTER | {"Add"}):
+        if len(computed) != 1 or node.kind not in AFTER:
             return None
         tensor = computed[0]
     return None
@@ -85,7 +90,7 @@ def _last(graph: Graph, scores: str) -> GraphNode | None:
 
 def _scale_of(node: GraphNode) -> tuple[str, str]:
     """The constants that integers are read with: their scale and their zero."""
-    place = SCALES[node.kind]
+    place = INTEGERS[node.kind]
     _, scale, *zero = node.inputs[place : place + 3]
     return scale, zero[0] if zero else ""
 

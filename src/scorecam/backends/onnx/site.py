@@ -11,8 +11,8 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from scorecam.backends.branch_weights import BranchWeights, WeightsOfClass
-from scorecam.backends.branches import MAP, Built, Site
+from scorecam.backends.branches.site import MAP, Built, Site
+from scorecam.backends.branches.weights import BranchWeights, WeightsOfClass
 from scorecam.backends.graphs.model import GraphModel
 from scorecam.backends.inputs.batches import full_batches
 from scorecam.backends.onnx import library, quantised

@@ -15,8 +15,9 @@ from torch import nn
 
 from scorecam import cam
 from scorecam.backends import opening
-from scorecam.backends.branch_weights import BranchWeights, Overlap, branch_map
-from scorecam.backends.branches import MAP, Built, Site, site_of
+from scorecam.backends.branches.finding import site_of
+from scorecam.backends.branches.site import MAP, Built, Site
+from scorecam.backends.branches.weights import BranchWeights, Overlap, branch_map
 from scorecam.base.wording import excerpt, summary
 from scorecam.budget.plan import BudgetSpec
 from scorecam.datasets.opening import open_dataset

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scorecam.backends.branch_weights import Overlap
+from scorecam.backends.branches.weights import Overlap
 from scorecam.shapes import Activations, Grid
 
 RIDGE: Final = 1.0

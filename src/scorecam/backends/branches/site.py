@@ -1,4 +1,4 @@
-"""Files of networks that compute a heatmap themselves: which models can be saved with one."""
+"""A layer of a network in a file, and the same network with a branch that computes a heatmap."""
 
 from __future__ import annotations
 
@@ -7,17 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from scorecam.backends.branch_weights import BranchWeights, WeightsOfClass
-from scorecam.base.wording import quoted
-from scorecam.errors import ModelError
-from scorecam.model.model import Model
+from scorecam.backends.branches.weights import BranchWeights, WeightsOfClass
 from scorecam.shapes import BatchedActivations, BatchedScores, Grids, Images
 
 MAP: Final = "map"
 """The name of the output with the heatmap."""
-
-FILES: Final = "a network in an ONNX file"
-"""What can be saved with a heatmap, in words."""
 
 
 class Site(ABC):
@@ -65,28 +59,3 @@ class Built(ABC):
     @abstractmethod
     def write(self, path: Path, metadata: Mapping[str, str]) -> None:
         """Write the file, with more texts in its metadata."""
-
-
-def site_of(model: Model, images: Images, layer: str | None) -> Site:
-    """The place for a branch.
-
-    Args:
-        model: a network in a file.
-        images: `1 c *i`, preprocessed.
-        layer: by name; None for the default.
-
-    Raises:
-        ModelError: the model is no such file, or its graph cannot have the branch.
-        LayerError: there is no such layer, or it has no grid that a branch can read.
-    """
-    from scorecam.backends.onnx.site import onnx_site
-
-    site = onnx_site(model, images, layer)
-    if site is None:
-        raise ModelError(
-            f"{quoted(model.spec)} is no ONNX file, so no heatmap can be added to its graph.",
-            likely="It is a network in PyTorch or in another format.",
-            do='Export it with torch.onnx.export first: torch.onnx.export(net, (x,), "net.onnx", '
-            "dynamo=True). Then give net.onnx.",
-        )
-    return site

@@ -1,0 +1,1 @@
+"""Networks in files that compute a heatmap themselves."""
