@@ -1,4 +1,4 @@
-"""Which weighted sum of activations, at one pass, is closest to Score-CAM? And what does it cost?
+"""Weighted sums of activations at one pass: how close they are to Score-CAM, and what they cost.
 
     python -m benchmarks.deployed.map_branch NET.onnx --photos PHOTOS --work DIR
 
