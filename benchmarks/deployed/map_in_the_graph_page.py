@@ -104,16 +104,30 @@ last two columns are the differences of Pearson from them, on the same photos.
         text += f"\n### Compared with `{variant}`\n\nEnergy of Score-CAM's own maps: "
         text += f"{interval(energies[variant])}.\n\n"
         text += table([*heads, "minus (d)", "minus (g)"], rows)
-    return text + CHOICE
+    return text + choice(results["candidates"])
 
 
-CHOICE = """
-* **(d) for a linear head**: it needs no photos and no numbers of its own, it depends on the
-  class, and its worst map is the best of all. (e) and (h) have a slightly higher mean and a worse
-  worst case.
-* **(g) for other heads**: of those that do not read the last layer, it is the closest apart from
-  (e). (e) needs a matrix of channels × classes in the file and as many kinds of photos as
-  classes.
+def choice(candidates: Mapping[str, Any]) -> str:
+    """The reason for the choice."""
+    linear, fitted = COMPARED
+    worst = {name: each["official"]["pearson"]["worst"] for name, each in candidates.items()}
+    others = {
+        name[:3]: interval(candidates[name]["official"][f"minus {linear}"], "+")
+        for name in candidates
+        if name[:3] in ("(e)", "(h)")
+    }
+    lows = {name[:3]: f"{value:.3f}" for name, value in worst.items()}
+    return f"""
+* **(d) for a linear head.** It is the simplest: it needs no photos and no numbers of its own, and
+  it depends on the class. Its worst map is the best of all ({worst[linear]:.3f}, `official`). The
+  means of (e) and (h) are higher by {others["(e)"]} and {others["(h)"]}. That is at the edge of
+  noise for `official`, and within noise for `centred`, with nine candidates compared. Their worst
+  maps are worse ({lows["(e)"]} and {lows["(h)"]}).
+* **(g) for other heads.** Among the maps that do not use the last layer, only (e) has a higher
+  mean, within noise. (e) needs a matrix of channels × classes in the file, and photos of all classes. The
+  worst map of (g) is {worst[fitted]:.3f}: look at the worst case that the command prints.
+* These photos show one object each. A map that does not depend on the class has it easier here than
+  on photos with several objects.
 * Excluded: Recipro-CAM and other methods that need several passes.
 """
 

@@ -35,7 +35,8 @@ def classifier(
 
     Args:
         path: of the file.
-        head: "gemm", "matmul", "conv", or "hidden", which has a layer more after the mean.
+        head: "gemm", "matmul", "conv", or "hidden", which has a layer more after the mean; "last"
+            and "tokens" have the maps again as "turned", `b 4 4 5` and `b 16 5`.
         half: whether it computes in float16.
         batch: the size of the batch, or its name.
         opset: version of the operators.
@@ -50,10 +51,26 @@ def classifier(
         node("Cast", ["image"], ["input"], to=real),
         node("Conv", ["input", "kernel"], ["convolved"], strides=[4, 4]),
         node("Relu", ["convolved"], ["maps"]),
-        node("GlobalAveragePool", ["maps"], ["pooled"]),
-        node("Flatten", ["pooled"], ["means"]),
     ]
-    if head == "gemm":
+    if head == "last":
+        nodes += [
+            node("Transpose", ["maps"], ["moved"], perm=[0, 2, 3, 1]),
+            node("Relu", ["moved"], ["turned"]),
+            node("ReduceMean", ["turned"], ["means"], axes=[1, 2], keepdims=0),
+        ]
+    elif head == "tokens":
+        nodes += [
+            node("Reshape", ["maps", "flat"], ["row"]),
+            node("Transpose", ["row"], ["moved"], perm=[0, 2, 1]),
+            node("Relu", ["moved"], ["turned"]),
+            node("ReduceMean", ["turned"], ["means"], axes=[1], keepdims=0),
+        ]
+    else:
+        nodes += [
+            node("GlobalAveragePool", ["maps"], ["pooled"]),
+            node("Flatten", ["pooled"], ["means"]),
+        ]
+    if head in ("gemm", "last", "tokens"):
         nodes.append(node("Gemm", ["means", "rows", "bias"], ["last"], transB=1))
     elif head == "matmul":
         nodes += [
@@ -79,7 +96,8 @@ def classifier(
         "classifier",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, [batch, 3, SIZE, SIZE])],
         [helper.make_tensor_value_info(output, TensorProto.FLOAT, [batch, CLASSES])],
-        [numpy_helper.from_array(v.astype(kind), n) for n, v in values.items() if n in used],
+        [numpy_helper.from_array(v.astype(kind), n) for n, v in values.items() if n in used]
+        + [numpy_helper.from_array(np.array([0, CHANNELS, -1]), "flat")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
     onnx.checker.check_model(model)

@@ -84,6 +84,16 @@ def test_a_linear_head_gives_the_class_activation_map(head: str, tmp_path: Path)
     assert net.read_bytes() == before
 
 
+@pytest.mark.parametrize("head", ["last", "tokens"])
+def test_maps_with_channels_last_and_tokens_are_read(head: str, tmp_path: Path) -> None:
+    net = classifier(tmp_path / "net.onnx", head)
+    saved, inputs = exported(net, layer="turned"), images()
+    [maps] = answers(saved.path, inputs, ["map"])
+
+    assert (saved.method, saved.layer) == ("class", "turned")
+    np.testing.assert_allclose(maps, class_maps(net, inputs), atol=1e-5)
+
+
 def test_openvino_computes_the_same_map_and_the_same_scores(tmp_path: Path) -> None:
     net = classifier(tmp_path / "net.onnx")
     saved = exported(net)

@@ -18,19 +18,27 @@ class Site(ABC):
     """A layer of a network in a file, and the place for a branch that computes a heatmap.
 
     Attributes:
-        source: the file.
         layer: its name.
         grid: of its activations.
-        channels: k.
-        last_layer: the weights of a last layer on the mean of the layer's activations; None if the
-            network does not end so.
     """
 
-    source: Path
     layer: str
     grid: tuple[int, ...]
-    channels: int
-    last_layer: WeightsOfClass | None
+
+    @property
+    @abstractmethod
+    def source(self) -> Path:
+        """The file."""
+
+    @property
+    @abstractmethod
+    def channels(self) -> int:
+        """The number of maps, k."""
+
+    @property
+    @abstractmethod
+    def last_layer(self) -> WeightsOfClass | None:
+        """The weights of a last layer on the mean of the activations; None if there is none."""
 
     @abstractmethod
     def activations(self, images: Images) -> tuple[BatchedActivations, BatchedScores]:

@@ -108,8 +108,8 @@ def add_branch(
     summed = nodes.add("Relu", nodes.add("MatMul", row, cells))  # b 1 g
     shifted = nodes.add("Sub", summed, _least(nodes, summed))
     scaled = _divided(nodes, shifted, nodes.add("GlobalMaxPool", shifted))
-    own = maps.axes and nodes.sizes(maps.tensor, (0, *maps.axes))
-    shape = own or nodes.whole(-1, *maps.grid)
+    axes = (0, *maps.axes)
+    shape = nodes.sizes(maps.tensor, axes) if maps.axes else nodes.whole(-1, *maps.grid)
     nodes.add("Reshape", scaled, shape, output=output)
 
 
