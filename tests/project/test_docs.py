@@ -220,6 +220,7 @@ def test_every_option_of_every_command_has_help() -> None:
         "compare",
         "audit",
         "check",
+        "export",
         "verify",
         "doctor",
     ]
