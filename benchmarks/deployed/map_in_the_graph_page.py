@@ -125,7 +125,8 @@ def choice(candidates: Mapping[str, Any]) -> str:
   maps are worse ({lows["(e)"]} and {lows["(h)"]}).
 * **(g) for other heads.** Among the maps that do not use the last layer, only (e) has a higher
   mean, within noise. (e) needs a matrix of channels × classes in the file, and photos of all
-  classes. The worst map of (g) is {worst[fitted]:.3f}: look at the worst case that the command prints.
+  classes. The worst map of (g) is {worst[fitted]:.3f}: look at the worst case that the command
+  prints.
 * These photos show one object each. A map that does not depend on the class has it easier here than
   on photos with several objects.
 * Excluded: Recipro-CAM and other methods that need several passes.
