@@ -54,9 +54,12 @@ class MapOptions:
 def export(
     *,
     network: Annotated[str, typer.Argument(metavar=NETWORK, help=NETWORK_HELP)],
-    photos: Annotated[
+    samples: Annotated[
         str | None,
-        typer.Argument(help="A folder or a list of photos, to fit and to measure the heatmap."),
+        typer.Argument(
+            metavar="PHOTOS",
+            help="A folder or a list of photos, to fit and to measure the heatmap.",
+        ),
     ] = None,
     out: Annotated[str, typer.Option("--out", help="The new file.")],
     source: NetworkOptions,
@@ -79,7 +82,7 @@ def export(
             "Nothing to add to the network was chosen.", do="Use --with-map to add a heatmap."
         )
     model = open_model(ModelOptions(network, **dataclasses.asdict(source)))
-    dataset = None if photos is None else check_dataset_path(photos)
+    dataset = None if samples is None else check_dataset_path(samples)
     with redirect_stdout(sys.stderr):
         saved = scorecam.export_with_map(
             model, dataset, out=out, layer=added.layer, limit=added.limit, force=force, **settings
