@@ -35,7 +35,7 @@ def provider_for(device: str | torch.device | None) -> Provider:
             f"device={quoted(device)} (--device) is not the name of a device.",
             do=f"Give one of {', '.join(PROVIDERS)}, such as cuda:0.",
         ) from error
-    name = PROVIDERS.get(chosen.type)
+    name = PROVIDERS.get(chosen.type, "")
     available = library.onnxruntime().get_available_providers()
     if name not in available:
         usable = [kind for kind, provider in PROVIDERS.items() if provider in available]
@@ -47,4 +47,5 @@ def provider_for(device: str | torch.device | None) -> Provider:
             do=f"Give device= (--device) one of {', '.join(usable)}, or install another ONNX "
             "Runtime.",
         )
-    return name, {} if chosen.index is None else {"device_id": str(chosen.index)}
+    index: int | None = chosen.index  # None for cpu
+    return name, {} if index is None else {"device_id": str(index)}
