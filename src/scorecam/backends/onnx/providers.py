@@ -47,5 +47,4 @@ def provider_for(device: str | torch.device | None) -> Provider:
             do=f"Give device= (--device) one of {', '.join(usable)}, or install another ONNX "
             "Runtime.",
         )
-    index: int | None = chosen.index  # None for cpu
-    return name, {} if index is None else {"device_id": str(index)}
+    return name, {} if chosen.type == "cpu" else {"device_id": str(chosen.index or 0)}
