@@ -58,9 +58,16 @@ def _in_onnx_runtime(network: nn.Module, folder: Path) -> Model:
     return scorecam.open_model(exported(network, images(), folder / "net.onnx"))
 
 
+def _in_openvino(network: nn.Module, folder: Path) -> Model:
+    from openvino_networks import converted
+
+    return scorecam.open_model(converted(network, images(), folder / "net.xml"))
+
+
 BACKENDS: dict[str, Backend] = {
     "onnx": Backend(_in_onnx_runtime, needs=("onnx",)),
     "pytorch": Backend(_in_pytorch, gradients=True, elsewhere=("compile", "openvino")),
+    "openvino": Backend(_in_openvino, needs=("openvino",), any_size=False),
 }
 """By name."""
 

@@ -49,3 +49,41 @@ def program_at(path: str | os.PathLike[str]) -> Program | None:
             return program_in(archive.namelist())
     except (OSError, ValueError, zipfile.BadZipFile):
         return None
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A format of networks that is not opened.
+
+    Args:
+        name: for errors.
+        do: what the user can do.
+    """
+
+    name: str
+    do: str
+
+
+_BY_ONNX = "Export the network as ONNX, and open net.onnx"
+
+FOREIGN = {
+    ".pb": Foreign("a graph of TensorFlow", f"{_BY_ONNX} (python -m tf2onnx.convert)."),
+    ".h5": Foreign("a model of Keras", f"{_BY_ONNX} (python -m tf2onnx.convert)."),
+    ".keras": Foreign("a model of Keras", f"{_BY_ONNX} (model.export with format='onnx')."),
+    ".engine": Foreign("an engine of TensorRT", "Open the ONNX file that it was built from."),
+    ".plan": Foreign("an engine of TensorRT", "Open the ONNX file that it was built from."),
+    ".mlpackage": Foreign("a model of Core ML", f"{_BY_ONNX}, from the network it was made from."),
+    ".mlmodel": Foreign("a model of Core ML", f"{_BY_ONNX}, from the network it was made from."),
+}
+"""By suffix."""
+
+
+def foreign_at(path: str | os.PathLike[str]) -> Foreign | None:
+    """The foreign format of a file or folder; None if it is not there, or of another format."""
+    file = Path(path)
+    try:
+        if (file / "saved_model.pb").is_file():
+            return Foreign("a SavedModel of TensorFlow", FOREIGN[".pb"].do)
+        return FOREIGN.get(file.suffix.lower()) if file.exists() else None
+    except (OSError, ValueError):
+        return None

@@ -12,9 +12,10 @@ from torch import nn
 
 from scorecam.backends import exported
 from scorecam.backends.diagnosis import Diagnosis
-from scorecam.backends.file_kinds import Program, program_at
+from scorecam.backends.file_kinds import Program, foreign_at, program_at
 from scorecam.backends.onnx import opening as onnx
 from scorecam.backends.opener import Opener, Options, PhotoFunction, without_options
+from scorecam.backends.openvino import opening as openvino
 from scorecam.backends.pytorch import opening as pytorch
 from scorecam.backends.zoo import factory, hf, lite, timm, torchvision
 from scorecam.base.wording import excerpt, quoted
@@ -37,6 +38,7 @@ OPENERS: tuple[Opener, ...] = (
     torchvision.OPENER,
     timm.OPENER,
     hf.OPENER,
+    openvino.OPENER,  # before ONNX: it takes openvino:net.onnx
     onnx.OPENER,
     factory.OPENER,  # takes any NAME:NAME, so it comes after the other specs
     exported.OPENER,
@@ -139,6 +141,10 @@ def _unknown(model: object) -> ModelError:
     """The error for a value that no opener can open."""
     if isinstance(model, str | os.PathLike) and (program := program_at(model)):
         return _program(str(model), program)
+    if isinstance(model, str | os.PathLike) and (foreign := foreign_at(model)):
+        return ModelError(
+            f"{quoted(model)} is {foreign.name}, which is not opened here.", do=foreign.do
+        )
     if not isinstance(model, str):
         return ModelError(
             f"A model is a spec or a torch.nn.Module, not a {type(model).__name__}.",

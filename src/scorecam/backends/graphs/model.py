@@ -131,6 +131,10 @@ class GraphModel(Randomisable):
     def versions(self) -> Mapping[str, str]:
         return self.program.versions
 
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        return self.program.precisions
+
     def fingerprint(self) -> str:
         return self.program.fingerprint()
 
@@ -198,10 +202,13 @@ class GraphModel(Randomisable):
         return torch.cat(maps), torch.cat(scores)
 
     def scores(self, images: Images) -> BatchedScores:
-        parts = [
-            read(self.outputs(batch)[0], self.readout, len(batch))[:count]
-            for batch, count in full_batches(images, self.batch)
-        ]
+        batches = list(full_batches(images, self.batch))
+        wanted = tuple(dict.fromkeys(self.read_tensors))
+        runs = self.program.run_each((self.inputs(batch) for batch, _ in batches), wanted)
+        parts: list[BatchedScores] = []
+        for (batch, count), found in zip(batches, runs, strict=True):
+            tensors = dict(zip(wanted, map(as_tensor, found), strict=True))
+            parts.append(read(self.output_of(tensors), self.readout, len(batch))[:count])
         return torch.cat(parts)
 
     @property
@@ -277,7 +284,10 @@ class GraphModel(Randomisable):
 
     def engine(self, speed: Speed, probe: Probe) -> Engine:  # noqa: ARG002
         program = self.program
-        return Engine(self.scores, program.runtime, self.precision, BATCH, mask_threads=1)
+        if speed.precision in program.precisions:
+            program = program.at(speed.precision)
+        model = replace(self, program=program)
+        return Engine(model.scores, program.runtime, program.precision, BATCH, mask_threads=1)
 
     # ── sanity ───────────────────────────────────────────────────────────────────────────────────
 

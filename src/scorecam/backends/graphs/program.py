@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from scorecam.backends.graphs.graph import Graph, GraphNode, Numbers, Shape
@@ -64,6 +64,24 @@ class Program(ABC):
             ModelError: the runtime fails.
             MemoryShortage: the inputs do not fit into memory.
         """
+
+    def run_each(
+        self, inputs: Iterable[Mapping[str, Numbers]], wanted: Sequence[str]
+    ) -> Iterator[list[Numbers]]:
+        """The numbers of these tensors for each of several inputs, in order.
+
+        A runtime may run several inputs at the same time. Raises the errors of `run`.
+        """
+        return (self.run(each, wanted) for each in inputs)
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """The formats of numbers that it can compute with; its own is one of them."""
+        return (self.precision,)
+
+    def at(self, precision: str) -> Program:  # noqa: ARG002
+        """The same program in another of its precisions."""
+        return self
 
     @abstractmethod
     def weights(self) -> Iterator[Weight]:

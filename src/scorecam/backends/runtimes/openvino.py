@@ -40,8 +40,7 @@ class OpenVINO(Runtime):
 
     def precisions(self) -> Sequence[str]:
         load()  # it may be missing even if its capabilities are cached
-        known = _capabilities()
-        return [name for name, (capability, _) in FORMATS.items() if capability in known]
+        return precisions()
 
     def automatic(self, device: torch.device) -> bool:
         return device.type == "cpu"
@@ -70,6 +69,12 @@ class OpenVINO(Runtime):
 RUNTIME = OpenVINO()
 
 
+def precisions() -> list[str]:
+    """The precisions that this processor computes in, fastest first."""
+    known = _capabilities()
+    return [name for name, (capability, _) in FORMATS.items() if capability in known]
+
+
 @cache
 def _capabilities() -> list[str]:
     """What OpenVINO reports about this processor. The query takes a tenth of a second."""
@@ -91,8 +96,7 @@ def converted(
         through.
     """
     openvino = load()
-    check_process()
-    _USED_IN.add(os.getpid())
+    use_process()
     # Tracing warns about every shape that it fixes; that is intended here.
     with ignore_warnings(), torch.no_grad():
         # Tracing here, unchecked, is four times as fast as leaving it to convert_model.
@@ -145,6 +149,16 @@ def check_process() -> None:
     """
     if _USED_IN - {os.getpid()}:
         raise RuntimeError("it does not work in a process that was forked after it ran")
+
+
+def use_process() -> None:
+    """Note that OpenVINO runs in this process; refuse one that was forked after it ran.
+
+    Raises:
+        RuntimeError: this is such a process.
+    """
+    check_process()
+    _USED_IN.add(os.getpid())
 
 
 # ── importing it ─────────────────────────────────────────────────────────────────────────────

@@ -1,0 +1,1 @@
+"""Models in files of OpenVINO, TFLite and ONNX, run by OpenVINO."""
