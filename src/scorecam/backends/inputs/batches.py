@@ -22,6 +22,9 @@ def full_batches(images: Images, size: int | None) -> Iterator[tuple[Images, int
         return
     for part in images.split(size):
         missing = size - len(part)
+        if not missing:
+            yield part, size
+            continue
         yield torch.cat([part, part[-1:].expand(missing, *part.shape[1:])]), len(part)
 
 

@@ -12,6 +12,7 @@ import torch
 
 from scorecam.backends.graphs.graph import Numbers
 from scorecam.backends.runtimes.openvino import FORMATS, load, use_process
+from scorecam.base.process_state import torch_threads
 from scorecam.errors import ModelError
 
 Inputs = Sequence[Numbers]
@@ -24,17 +25,20 @@ class Compiled:
     Args:
         model: compiled by OpenVINO.
         in_flight: requests that run at the same time.
+        tensor: OpenVINO's class of tensors. Importing it for every request takes time.
     """
 
     model: Any
     in_flight: int
+    tensor: type[Any]
     _idle: list[Any] = field(default_factory=list[Any], repr=False)
 
     def run_each(self, many: Iterable[Inputs]) -> Iterator[list[Numbers]]:
         """The outputs for each of several inputs, in order. RuntimeErrors pass through."""
         running: deque[tuple[Any, Inputs]] = deque()
+        waiting = iter(many)
         try:
-            for inputs in many:
+            while (inputs := _next(waiting)) is not None:
                 if len(running) == self.in_flight:
                     yield self._finished(*running.popleft())
                 running.append((self._started(inputs), inputs))
@@ -46,14 +50,13 @@ class Compiled:
                     request.wait()
 
     def _started(self, inputs: Inputs) -> Any:
-        tensor = load().Tensor
         _use_process()
         try:
             request = self._idle.pop()
         except IndexError:
             request = self.model.create_infer_request()
         for i, numbers in enumerate(inputs):
-            request.set_input_tensor(i, tensor(numbers, shared_memory=numbers.ndim > 0))
+            request.set_input_tensor(i, self.tensor(numbers, shared_memory=numbers.ndim > 0))
         request.start_async()
         return request
 
@@ -64,6 +67,12 @@ class Compiled:
         found = [request.get_output_tensor(i).data.copy() for i in range(count)]
         self._idle.append(request)
         return found
+
+
+def _next(waiting: Iterator[Inputs]) -> Inputs | None:
+    """The next inputs. Idle threads of torch would keep spinning on cores that OpenVINO needs."""
+    with torch_threads(1):
+        return next(waiting, None)
 
 
 def compiled(model: Any, precision: str, *, several: bool) -> Compiled:
@@ -81,9 +90,10 @@ def compiled(model: Any, precision: str, *, several: bool) -> Compiled:
         "INFERENCE_NUM_THREADS": str(torch.get_num_threads()),
     }
     _use_process()
-    made = load().Core().compile_model(model, "CPU", settings)
+    openvino = load()
+    made = openvino.Core().compile_model(model, "CPU", settings)
     count = made.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") if several else 1
-    return Compiled(made, count)
+    return Compiled(made, count, openvino.Tensor)
 
 
 def _use_process() -> None:
