@@ -86,7 +86,7 @@ BENCH_DEVICE ?= cpu
 SPEED := benchmarks/results/speed
 
 .PHONY: bench
-bench: setup  ## measure fidelity, speed, runner overhead and page; takes 90 minutes
+bench: setup  ## measure fidelity, speed, runner overhead, page and deployed files; takes 100 minutes
 	@$(PIP) install -c constraints.txt --group bench
 	@$(BIN)/python -m benchmarks.speed.fidelity --photos $(PHOTOS) --out $(SPEED)/fidelity.json
 	@$(BIN)/python -m benchmarks.speed.measure --photos $(PHOTOS) --device $(BENCH_DEVICE) \
@@ -95,6 +95,11 @@ bench: setup  ## measure fidelity, speed, runner overhead and page; takes 90 min
 	@$(BIN)/python -m benchmarks.speed.speed_page
 	@$(BIN)/python -m benchmarks.speed.runner_overhead --photos $(PHOTOS)
 	@$(BIN)/python -m benchmarks.speed.page_load
+	@test -d $(REPRODUCED_PHOTOS)/composites \
+		|| $(BIN)/python -m benchmarks.paper.photos.make --out $(REPRODUCED_PHOTOS)
+	@$(BIN)/python -m benchmarks.deployed.forms --photos $(REPRODUCED_PHOTOS)/composites
+	@$(BIN)/python -m benchmarks.deployed.throughput --photos $(REPRODUCED_PHOTOS)/composites
+	@$(BIN)/python -m benchmarks.deployed.deployed_page
 
 REPRODUCTION ?= out/reproduction
 REPRODUCED_PHOTOS ?= out/photos

@@ -1,4 +1,4 @@
-"""Write the tables of docs/deployed.md from the results of measure.py.
+"""Write the tables of docs/deployed.md from the results of measure.py and throughput.py.
 
 python -m benchmarks.deployed.deployed_page
 """
@@ -16,25 +16,30 @@ from benchmarks.deployed.measure import BUDGETS, REFERENCE
 
 PAGE = DOCS / "deployed.md"
 NOT_MEASURED = "Not measured yet.\n"
+LEAST_RATIO = 0.85
+"""The target of the throughput."""
+
 Results = Mapping[str, Any]
 
 
 def page() -> str:
     """The page with the tables of the results; its text stays as it is."""
     text = PAGE.read_text("utf-8")
-    for budget in BUDGETS:
-        begin, end = f"<!-- {budget}: begin -->\n", f"<!-- {budget}: end -->"
+    parts = {budget: forms_part(results(budget)) for budget in BUDGETS}
+    parts["throughput"] = throughput_part(results("throughput"))
+    for name, content in parts.items():
+        begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
         pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
-        part = begin + forms_part(results(budget)) + end
+        part = begin + content + end
         text, count = pattern.subn(lambda _, part=part: part, text)
         if count != 1:
-            raise ValueError(f"{PAGE.name} has {count} places for the table {budget}, not one.")
+            raise ValueError(f"{PAGE.name} has {count} places for the table {name}, not one.")
     return text
 
 
-def results(budget: str) -> Results | None:
-    """The results of one budget; None if it was not measured."""
-    file = RESULTS / f"deployed/{budget}.json"
+def results(name: str) -> Results | None:
+    """The results of one file; None if that was not measured."""
+    file = RESULTS / f"deployed/{name}.json"
     return json.loads(file.read_text("utf-8")) if file.exists() else None
 
 
@@ -46,6 +51,31 @@ def forms_part(found: Results | None) -> str:
     others = {name: form for name, form in forms.items() if name != REFERENCE}
     similarities = _similarities(others, with_targets=found["budget"] == "exact")
     return f"\n{similarities}\n{_changes(forms)}\n"
+
+
+def throughput_part(found: Results | None) -> str:
+    """The table of masks per second over plain images per second."""
+    if found is None:
+        return f"\n{NOT_MEASURED}\n"
+    rows = [
+        [
+            name,
+            _spread(form["ratio"], 3),
+            "met" if form["ratio"]["median"] >= LEAST_RATIO else "**not met**",
+            _spread(form["exact"], 2),
+            _spread(form["fast"], 2),
+        ]
+        for name, form in found["forms"].items()
+    ]
+    head = ["form", "ratio", f"≥ {LEAST_RATIO:g}", "all masks, s", "`fast`, s"]
+    threads = f"{found['threads']} threads" if found["threads"] > 1 else "one thread"
+    rounds = next(iter(found["forms"].values()))["ratio"]["rounds"]
+    return f"\n{threads.capitalize()}, {rounds} rounds.\n\n{table(head, rows)}\n"
+
+
+def _spread(numbers: Results, digits: int) -> str:
+    median, least, most = (f"{numbers[key]:.{digits}f}" for key in ("median", "least", "most"))
+    return f"{median} [{least}, {most}]"
 
 
 def _similarities(forms: Mapping[str, Results], *, with_targets: bool) -> str:
