@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from scorecam.backends.tracing.operations import POOLS, WITH_WEIGHTS
+from scorecam.backends.tracing.operations import POOLS, WITH_WEIGHTS, sizes_of
 from scorecam.backends.tracing.path import moved_from
 from scorecam.backends.tracing.record import Record
-from scorecam.backends.tracing.recording import Recorder, nodes_of, tensors_in
+from scorecam.backends.tracing.recording import OVERWRITTEN, Recorder, nodes_of, tensors_in
 from scorecam.backends.tracing.steps import Step
 
 
@@ -54,34 +54,29 @@ class Calls:
             self.steps.append(step)
 
 
-class Operations:
-    """Notes what operations return, from the first with weights on; counted by name."""
-
-    def __init__(self) -> None:
-        self.steps: list[Step] = []
-        self._counts = Counter[str]()
-        self._weighted = set[int]()
-
-    def note(self, record: Record, number: int, tensor: Tensor) -> None:
-        """Called by the recorder."""
-        node = record.nodes[number]
-        self._counts[node.name] += 1
+def operations(record: Record) -> Iterator[Step]:
+    """What operations returned, from the first with weights on; counted by name."""
+    counts = Counter[str]()
+    weighted = set[int]()
+    for number, node in enumerate(record.nodes[1:], start=1):
+        if node.name == OVERWRITTEN:
+            continue  # no operation of its own
+        counts[node.name] += 1
         sources = [edge.source for edge in node.edges]
-        if node.name not in WITH_WEIGHTS and self._weighted.isdisjoint(sources):
-            return  # still the image itself, such as after normalising it
-        self._weighted.add(number)
-        step = Step(
+        if node.name not in WITH_WEIGHTS and weighted.isdisjoint(sources):
+            continue  # still the image itself, such as after normalising it
+        weighted.add(number)
+        yield Step(
             name=node.name,
-            call=self._counts[node.name],
+            call=counts[node.name],
             is_pool=record.nodes[moved_from(record.nodes, number)].name in POOLS,
             has_children=False,
             place=0,
             node=number,
-            shape=tuple(tensor.shape),
+            shape=sizes_of(node.axes),
             returns_input=_same_numbers(record, number, sources),
             operation=True,
         )
-        self.steps.append(step)
 
 
 def unfused() -> contextlib.AbstractContextManager[None]:

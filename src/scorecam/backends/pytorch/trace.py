@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from scorecam.backends.pytorch.joined_calls import with_joined
-from scorecam.backends.pytorch.steps import Calls, Operations, unfused
+from scorecam.backends.pytorch.steps import Calls, operations, unfused
+from scorecam.backends.tracing.record import Record
 from scorecam.backends.tracing.recording import Recorder, nodes_of, tensors_in
 from scorecam.backends.tracing.trace import Trace
 from scorecam.errors import ScorecamError
@@ -61,8 +62,7 @@ def watch(
         scores_of: finds the scores in its output.
         ours: whether the current call belongs to this run; other threads may call the module too.
     """
-    operations = Operations()
-    recorder = Recorder(images, operations.note)
+    recorder = Recorder(images)
     calls = Calls(recorder, ours)
     handles = [
         child.register_forward_hook(functools.partial(calls.note, name))
@@ -86,6 +86,7 @@ def watch(
     read = {edge.source for node in later for edge in node.edges} | set(ends)
     # Networks of transformers also return what they computed on the way: nobody reads it.
     outputs = tuple(node for node in nodes_of(recorder, output) if node in read)
+    single = Record(list(recorder.record.nodes))  # before the calls that are joined
     steps = tuple(with_joined(recorder.record, calls.steps))
     known = Trace(recorder.record, steps, ends, outputs)
     if not known.followed or any(
@@ -93,7 +94,7 @@ def watch(
     ):
         return known
     # TorchScript and exported programs run their operations without calling modules.
-    return replace(known, steps=(*steps, *operations.steps), places={})
+    return replace(known, steps=(*steps, *operations(single)), places={})
 
 
 def recorded(

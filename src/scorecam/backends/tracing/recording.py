@@ -18,6 +18,9 @@ from scorecam.backends.tracing.operation import Operation
 from scorecam.backends.tracing.record import Edge, Node, Record
 from scorecam.backends.tracing.uses import Use
 
+OVERWRITTEN = "copy_"
+"""The name of a node for a tensor of which a part was overwritten."""
+
 Seen = Callable[[Record, int, Tensor], None]
 """Is called with the record so far, and the number and the tensor of its last node."""
 
@@ -64,7 +67,7 @@ class Recorder(QuietMode):
         sources = [written] if known is None else [known, written]
         found = axes or _where_sizes_agree(before, tensor)
         edges = tuple(Edge(i, Use.ALL) for i in sources)
-        return self._add(Node("copy_", found, edges), tensor)
+        return self._add(Node(OVERWRITTEN, found, edges), tensor)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
