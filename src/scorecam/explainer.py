@@ -338,33 +338,44 @@ def _placed(
     return dataclasses.replace(explanation, photo=photo, preprocess=preprocess)
 
 
-def layers(model: Model | nn.Module, image: Tensor | None = None) -> list[Layer]:
+def layers(model: Model | nn.Module, image: Inputs | None = None) -> list[Layer]:
     """The layers that can be explained, in the order they run.
 
     Args:
         model: from `open_model`, or a `torch.nn.Module`.
-        image: `c *i` or `1 c *i`; grids depend on its size. None for the size that the model or
-            its preprocessing states.
+        image: `c *i` or `1 c *i`, on whose size grids depend; or several inputs with a batch of
+            one. None for the size that the model or its preprocessing states.
 
     Returns:
         The name, grid, channels and layout of each layer; which is the default, and why.
     """
     opened = opening.as_model(model)
-    if image is None and opened.input_shape is not None:
-        image = torch.zeros(opened.input_shape)
-    if image is not None:
-        images, opened = one_image(image, opened)
-        return opened.layers(images)
-    preprocess = opened.preprocess
-    if preprocess is None:
-        raise SettingError(
-            "A layer's grid depends on the size of the input, which is not known.",
-            do="Give an image, scorecam.layers(model, torch.zeros(3, 224, 224)); or the model's "
-            "preprocessing (--preprocess).",
-        )
-    blank = torch.zeros(1, len(preprocess.mean), *preprocess.size, dtype=torch.float32)
-    images, opened = one_image(blank, opened)
+    inputs = _blank(opened) if image is None else image
+    if is_several(inputs):
+        images, models = opened.split_inputs(inputs)
+        images, opened = fitted(images, models[0], single=False, run=True)
+    else:
+        images, opened = one_image(inputs, opened)
     return opened.layers(images)
+
+
+def _blank(model: Model) -> Inputs:
+    """Inputs of the only size that is known.
+
+    Raises:
+        SettingError: none is.
+    """
+    blank = model.blank()
+    if blank is not None:
+        return blank
+    preprocess = model.preprocess
+    if preprocess is not None:
+        return torch.zeros(1, len(preprocess.mean), *preprocess.size, dtype=torch.float32)
+    raise SettingError(
+        "A layer's grid depends on the size of the input, which is not known.",
+        do="Give an image, scorecam.layers(model, torch.zeros(3, 224, 224)); or the model's "
+        "preprocessing (--preprocess).",
+    )
 
 
 def _one_per_image(target: TargetSpec | Sequence[TargetSpec], images: int) -> list[TargetSpec]:

@@ -6,7 +6,14 @@ import json
 
 from scorecam.cli.exits import DONE
 from scorecam.cli.opening import open_model
-from scorecam.cli.options import JsonOption, ModelOption, ModelOptions, PreprocessOption
+from scorecam.cli.options import (
+    JsonOption,
+    MaskedInputOption,
+    ModelOption,
+    ModelOptions,
+    OutputOption,
+    PreprocessOption,
+)
 from scorecam.cli.output import print_document, print_lines, print_message
 
 
@@ -14,6 +21,8 @@ def layers(
     *,
     model: ModelOption = None,
     preprocess: PreprocessOption = None,
+    output: OutputOption = None,
+    masked_input: MaskedInputOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """List the layers that can be explained; an arrow marks the default.
@@ -27,7 +36,13 @@ def layers(
 
     # Trained weights do not matter here, so none are required.
     random = model is not None and model.startswith(("torchvision:", "timm:"))
-    options = ModelOptions(model, "random" if random else None, preprocess)
+    options = ModelOptions(
+        model,
+        "random" if random else None,
+        preprocess,
+        output=output,
+        masked_input=masked_input,
+    )
     listed = scorecam.layers(open_model(options, quiet=True))
     if as_json:
         items = [dataclasses.asdict(layer) for layer in listed]

@@ -101,11 +101,6 @@ class Model(ABC):
         """The number of image axes: 1 for signals, 2 for photos, 3 for volumes."""
 
     @property
-    def input_shape(self) -> tuple[int, ...] | None:
-        """The shape of its input for one image, the batch first; None if it takes several sizes."""
-        return None
-
-    @property
     @abstractmethod
     def device(self) -> torch.device:
         """The device of the images. The model may run elsewhere, and copy them."""
@@ -154,6 +149,10 @@ class Model(ABC):
     def fingerprint(self) -> str:
         """SHA-256 of the weights; empty if they are not accessible."""
         return ""
+
+    def blank(self) -> Inputs | None:
+        """Inputs of zeros in the only shape that the model takes; None if it takes several."""
+        return None
 
     @abstractmethod
     def layers(self, images: Images) -> list[Layer]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from scorecam.backends.graphs.graph import GraphValue, Numbers
+from scorecam.backends.inputs.structure import Key
 from scorecam.base.wording import quoted
 from scorecam.errors import SettingError
 
@@ -31,7 +33,7 @@ def _rounded(value: Tensor, taken: GraphValue) -> Tensor:
     """Real numbers as whole ones."""
     low, high = map(float, value.aminmax())
     limits = np.iinfo(taken.dtype)
-    if low < limits.min - 0.5 or high > limits.max + 0.5 or high - low <= 1:
+    if low < limits.min - 0.5 or high > limits.max + 0.5 or 0 < high - low <= 1:
         raise SettingError(
             f"The input {quoted(taken.name)} takes whole numbers ({taken.dtype}), and the image "
             f"has values from {low:.3g} to {high:.3g}.",
@@ -40,6 +42,24 @@ def _rounded(value: Tensor, taken: GraphValue) -> Tensor:
             "values from 0 to 255 (--preprocess takes a JSON file).",
         )
     return value.round()
+
+
+def blank_inputs(values: Sequence[GraphValue], masked: Key) -> dict[str, Tensor] | None:
+    """Inputs of zeros for one image, by name; None if the graph takes other shapes too.
+
+    Args:
+        values: the inputs of the graph.
+        masked: the name of the input that is masked.
+    """
+    found: dict[str, Tensor] = {}
+    for value in values:
+        if value.shape is None or None in value.shape[1:]:
+            return None
+        images = value.name == masked or None in value.shape
+        shape = [1 if images and not i else size or 1 for i, size in enumerate(value.shape)]
+        kind = np.float32 if value.name == masked else value.dtype
+        found[value.name] = torch.from_numpy(np.zeros(shape, kind))
+    return found
 
 
 def integer_remark(taken: GraphValue) -> str:

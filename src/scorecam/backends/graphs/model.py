@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from scorecam.backends.graphs import randomise, tracing
-from scorecam.backends.graphs.arrays import as_array, as_tensor
+from scorecam.backends.graphs.arrays import as_array, as_tensor, blank_inputs
 from scorecam.backends.graphs.graph import GraphValue
 from scorecam.backends.graphs.program import Program
 from scorecam.backends.inputs.batches import full_batches
@@ -110,12 +110,6 @@ class GraphModel(Randomisable):
         return 2 if shape is None else min(max(len(shape) - 2, 1), 3)
 
     @property
-    def input_shape(self) -> tuple[int, ...] | None:
-        sizes = (self._masked.shape or (None,))[1:]
-        known = [size for size in sizes if size is not None]
-        return (1, *known) if known and len(known) == len(sizes) else None
-
-    @property
     def device(self) -> torch.device:
         """Where the images are: runtimes of graphs take them from the processor's memory."""
         return torch.device("cpu")
@@ -139,6 +133,11 @@ class GraphModel(Randomisable):
         return self.program.fingerprint()
 
     # ── layers ───────────────────────────────────────────────────────────────────────────────────
+
+    def blank(self) -> Inputs | None:
+        inputs = [each for each in self.program.graph.inputs if each.name not in self.call.derived]
+        found = blank_inputs(inputs, self.call.masked)
+        return found[self.call.masked] if found and len(found) == 1 else found
 
     def layers(self, images: Images) -> list[Layer]:
         return layers.candidates(self._trace(images))

@@ -123,7 +123,13 @@ def _masked(graph: Graph, named: Key | None) -> GraphValue:
     """The input that is masked; the first that can be images if the user names none."""
     if named is not None:
         return _input_named(graph, named)
-    likely = [value for value in graph.inputs if value.shape is None or len(value.shape) >= 3]
+    first = graph.outputs[0].shape if graph.outputs else None
+    batches = {None, 1, first[0] if first else 1}  # others, as of a recurrent state, are no batch
+    likely = [
+        value
+        for value in graph.inputs
+        if value.shape is None or (len(value.shape) >= 3 and value.shape[0] in batches)
+    ]
     return (likely or list(graph.inputs))[0]
 
 

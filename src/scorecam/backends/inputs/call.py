@@ -214,7 +214,7 @@ def masked_key(found: Mapping[Key, Any], named: Key | None, axes: int) -> Key:
     raise SettingError(
         f"{len(images)} of the inputs could be the images to mask.",
         likely="An image may lack its batch axis." if not images else "",
-        do="Name one: scorecam.open_model(net, masked_input=...); they are "
+        do="Name one: scorecam.open_model(net, masked_input=...), or --masked-input; they are "
         f"{', '.join(map(quoted, found))}.",
     )
 
