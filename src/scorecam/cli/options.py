@@ -54,7 +54,9 @@ HeadOption = Annotated[
 OutputOption = Annotated[
     str | None,
     typer.Option(
-        "--output", help="Where the scores are in the model's output: an index or a name."
+        "--output",
+        help="Where the scores are in the model's output: an index or a name, perhaps with what to "
+        "take of each axis, such as 'boxes[:, max, 3]'.",
     ),
 ]
 MaskedInputOption = Annotated[

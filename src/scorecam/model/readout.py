@@ -15,6 +15,7 @@ from torch import Tensor
 
 from scorecam.base.wording import quoted, reason
 from scorecam.errors import ScorecamError, TargetError, did_you_mean
+from scorecam.model.output_index import split_index
 from scorecam.shapes import BatchedScores
 
 SAY_WHICH = (
@@ -35,8 +36,9 @@ def readout_for(output: int | str | Readout | None) -> Readout:
     """The readout for a user's `output`.
 
     Args:
-        output: the index of the scores in a tuple, their name in a dict or record, a function of
-            the whole output, or None to find them.
+        output: the index of the scores in a tuple, their name in a dict or record, such a name with
+            what to take of it (`boxes[:, max, 3]`), a function of the whole output, or None to
+            find them.
     """
     if output is None:
         return find_scores
@@ -50,13 +52,18 @@ class Part:
     """The readout that takes one entry of the output.
 
     Args:
-        place: its index in a tuple, or its name in a dict or record.
+        place: its index in a tuple, or its name in a dict or record; perhaps with what to take of
+            it. Without a name, that is taken of the whole output.
     """
 
     place: int | str
 
     def __call__(self, output: Any) -> Tensor:
-        return part(output, self.place)
+        place, index = self.place, None
+        if isinstance(place, str) and place not in entries_of(output):
+            place, index = split_index(place)
+        found = part(output, place) if place != "" else output
+        return found if index is None else index(found)
 
 
 def part(output: Any, place: int | str) -> Any:
@@ -155,9 +162,18 @@ def read(output: Any, readout: Readout, images: int) -> BatchedScores:
             f"{images} images; one number, or one row of numbers, per image is needed.",
             likely="The model may not be a classifier, or the function may have lost the batch "
             "axis.",
-            do="Keep the batch axis first, for example `lambda output: output[:, 3]`.",
+            do="Keep the batch axis first, for example `lambda output: output[:, 3]`."
+            if numbers.ndim < 3
+            else f"Say what to take of each axis, such as {_example(numbers.ndim)}: output= takes "
+            f"such a text or a function of the output; --output takes the name with it, as in "
+            f"'NAME{_example(numbers.ndim)}'.",
         )
     return scores.to(torch.float32)
+
+
+def _example(axes: int) -> str:
+    """What may be taken of an output with this many axes, the first of which is the batch."""
+    return f"[:, {'max, ' * (axes - 2)}:]"
 
 
 def _kind(numbers: Tensor) -> str:

@@ -25,6 +25,7 @@ from scorecam.images.preprocessing import Preprocessing
 from scorecam.images.transform import Transform
 from scorecam.model.columns import check_head
 from scorecam.model.labels import read_labels
+from scorecam.model.output_index import split_index
 from scorecam.model.readout import Readout, find_scores
 
 
@@ -57,7 +58,7 @@ def graph_model(
     structure = {name: Slot(name) for name in (masked.name, *derived)}
     end = _ending(graph, options)
     preprocess, labels = options.preprocess, options.labels
-    chosen = _chosen_output(graph, options.output)
+    readout, returns = _reading(graph, options.output)
     names, unfit = _fitting_names(found.names, graph, options)
     remarks = [*found.remarks, *unfit, *([_ending_remark(end)] if end else [])]
     if masked.dtype.kind in "iu":
@@ -72,8 +73,8 @@ def graph_model(
         reading=options.reading,
         names=names if labels is None else read_labels(labels),
         head=end.head if end else check_head(options.head),
-        readout=options.output if callable(options.output) else find_scores,
-        returns=() if chosen is None else (chosen,),
+        readout=readout,
+        returns=returns,
         reads={end.output: end.scores} if end else {},
         remarks=tuple(remarks),
         masked_input=None if options.masked_input is None else masked.name,
@@ -159,14 +160,29 @@ def _fitting_names(
     return None, [f"{len(names)} class names were found and not used: {why}."]
 
 
-def _chosen_output(graph: Graph, output: int | str | Readout | None) -> str | None:
-    """The tensor that the user names as the output, which may be any; None if none is named.
+def _reading(graph: Graph, output: int | str | Readout | None) -> tuple[Readout, tuple[str, ...]]:
+    """How the scores are read, and the names of the outputs that are needed; empty for all.
 
     Raises:
         SettingError: there is no such tensor.
     """
     if output is None or callable(output):
-        return None
+        return output or find_scores, ()
+    names = [value.name for value in graph.outputs]
+    if isinstance(output, int) or output in names or graph.tensor_of(output) is not None:
+        return find_scores, (_chosen_output(graph, output),)
+    name, index = split_index(output)
+    if name == "" and len(names) == 1:
+        name = names[0]
+    return index or find_scores, (_chosen_output(graph, name),)
+
+
+def _chosen_output(graph: Graph, output: int | str) -> str:
+    """The tensor that the user names as the output, which may be any.
+
+    Raises:
+        SettingError: there is no such tensor.
+    """
     names = [value.name for value in graph.outputs]
     if isinstance(output, int):
         if 0 <= output < len(names):
