@@ -58,7 +58,7 @@ def extracted(name: str, folder: Path) -> Path:
 def _wheels() -> dict[str, Path]:
     """For each pinned package, its wheel."""
     pins = re.findall(
-        r"^([\w-]+)==(\S+)", (PROJECT / ".ci" / "models.txt").read_text("utf-8"), re.M
+        r"^([\w-]+)==(\S+)", (PROJECT / ".ci" / "models.txt").read_text("utf-8"), re.MULTILINE
     )
     return {
         name: FOLDER / f"{name.replace('-', '_')}-{version}-py3-none-any.whl"
