@@ -26,7 +26,7 @@ def as_array(value: Any, taken: GraphValue) -> Numbers:
     if value.is_floating_point() and taken.dtype.kind in "iu":
         value = _rounded(value, taken)
     numbers = value.detach().cpu().numpy()
-    return np.ascontiguousarray(numbers.astype(taken.dtype, copy=False))
+    return np.asarray(numbers, taken.dtype, order="C")
 
 
 def _rounded(value: Tensor, taken: GraphValue) -> Tensor:

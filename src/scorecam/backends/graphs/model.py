@@ -315,12 +315,14 @@ class GraphModel(Randomisable):
             if not self._takes(inputs):
                 continue
             try:
-                form = form_of(self._trace(inputs))
+                trace = self._trace(inputs)
+                form = form_of(trace)
             except ModelError as error:
                 failure = failure or error
                 continue
             if form is not None:
                 return form.images(inputs), self if form.usual else self.with_form(form)
+            tracing.check_followed(self.program.graph, trace)
         for inputs in attempts:
             if inputs.ndim > 2 and self._takes(inputs.movedim(1, -1)):
                 return inputs, self.with_form(channels_last(inputs.shape))

@@ -49,7 +49,7 @@ def graph_model(
             f"{quoted(spec)} holds its own weights, and weights= (--weights) was given.",
             do="Leave it out.",
         )
-    masked = _masked(graph, options.masked_input)
+    masked, certain = _masked(graph, options.masked_input)
     found = _found(file, metadata, masked, options)
     derived: dict[Key, Any] = {
         _input_named(graph, key).name: function
@@ -77,7 +77,7 @@ def graph_model(
         returns=returns,
         reads={end.output: end.scores} if end else {},
         remarks=tuple(remarks),
-        masked_input=None if options.masked_input is None else masked.name,
+        masked_input=masked.name if certain else None,
         given=Given(check_layout(options.layout), options.reshape),
     )
 
@@ -120,18 +120,19 @@ def _preprocess(value: Any) -> Preprocessing:
     return Transform(value) if callable(value) else Preprocess.load(value)
 
 
-def _masked(graph: Graph, named: Key | None) -> GraphValue:
-    """The input that is masked; the first that can be images if the user names none."""
+def _masked(graph: Graph, named: Key | None) -> tuple[GraphValue, bool]:
+    """The input that is masked, and whether the user or the graph leaves no other choice."""
     if named is not None:
-        return _input_named(graph, named)
+        return _input_named(graph, named), True
     first = graph.outputs[0].shape if graph.outputs else None
-    batches = {None, 1, first[0] if first else 1}  # others, as of a recurrent state, are no batch
-    likely = [
+    batches = {None, 1, first[0] if first else 1}  # the state of a recurrent network has others
+    rows = [
         value
         for value in graph.inputs
-        if value.shape is None or (len(value.shape) >= 3 and value.shape[0] in batches)
+        if value.shape is None or (len(value.shape) > 1 and value.shape[0] in batches)
     ]
-    return (likely or list(graph.inputs))[0]
+    likely = [value for value in rows if value.shape is None or len(value.shape) > 2] or rows
+    return (likely or list(graph.inputs))[0], len(likely) == 1
 
 
 def _input_named(graph: Graph, named: Key) -> GraphValue:

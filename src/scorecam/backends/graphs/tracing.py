@@ -10,18 +10,22 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from scorecam.backends.graphs.graph import Numbers
+from scorecam.backends.graphs.graph import Graph, Numbers
 from scorecam.backends.graphs.program import Program
 from scorecam.backends.graphs.walk import Facts, Walk
 from scorecam.backends.inputs.call import Call
 from scorecam.backends.tracing.recording import Recorder, nodes_of
 from scorecam.backends.tracing.trace import Trace
-from scorecam.errors import ModelError, ScorecamError
+from scorecam.errors import LayerError, ModelError, ScorecamError
 from scorecam.model.readout import Readout, read
 from scorecam.shapes import Images
 
 TWO = 2
 """Images of a pass that is followed: with one, the batch cannot be told from axes of one entry."""
+
+
+CONTROL = frozenset({"If", "Loop", "Scan", "TensorIterator"})
+"""Operations that run a graph of their own, which is not followed."""
 
 
 class Followed(Protocol):
@@ -39,6 +43,22 @@ class Followed(Protocol):
     def fitting(self, images: Images) -> Call: ...
     def output_of(self, tensors: Mapping[str, Tensor]) -> Any: ...
     def run_alone(self) -> None: ...
+
+
+def check_followed(graph: Graph, trace: Trace) -> None:
+    """Refuse a network of which no tensor can be explained, because another graph hides them.
+
+    Raises:
+        LayerError: all layers are inside the graph of a node.
+    """
+    inside = [node.kind for node in graph.nodes if node.kind in CONTROL]
+    if inside and not trace.steps:
+        raise LayerError(
+            f"No layer can be explained: the network runs inside an operation {inside[0]}, whose "
+            "own graph is not followed.",
+            likely="It chooses one of several networks by another input.",
+            do="Export the network without this choice.",
+        )
 
 
 def key_of(call: Call, readout: Readout, images: Images) -> Hashable:

@@ -105,7 +105,10 @@ class OnnxProgram(Program):
         session = self._opened([*settings, *untyped], shaped, optimised=False)
         declared = {value.name: value.type for value in session.get_outputs()}
         types = {name: TYPES.get(declared[_exposed(name, self.graph)], 0) for name in untyped}
-        numbers = _run(session, inputs, [*shaped.values(), *settings])
+        try:
+            numbers = _run(session, inputs, [*shaped.values(), *settings])
+        except ModelError:  # it may not take zeros
+            return known, {}
         sizes = {
             name: tuple(map(int, size))
             for name, size in zip(shaped, numbers[: len(shaped)], strict=True)

@@ -18,14 +18,65 @@ SUMMARY = 16
 
 
 def deepest(trace: Trace, steps: Sequence[Step]) -> Step | None:
-    """The last of these steps with the fewest cells before any grid is enlarged; None if none is.
+    """The deepest grid, of those that every output needs; None if no grid is suitable.
+
+    Among the tensors with the fewest cells, it is the last that all paths from the first of them
+    to the outputs pass through: the result of that stage, and no branch of it.
 
     Args:
         steps: those that may be the default layer.
     """
     found = _Grids(trace)
     suitable = [step for step in steps if step.node is not None and found.shrinks(step.node)]
-    return min(reversed(suitable), key=lambda step: found.cells[step.node or 0], default=None)
+    needed = _needed(trace)
+    suitable = [step for step in suitable if step.node in needed] or suitable
+    fewest = min((found.cells[step.node or 0] for step in suitable), default=0)
+    stage = [step for step in suitable if found.cells[step.node or 0] == fewest]
+    if not stage:
+        return None
+    joined = _joints(trace, stage[0].node or 0)
+    return [step for step in stage if step.node in joined][-1]
+
+
+def _needed(trace: Trace) -> set[int]:
+    """The nodes that every output of the network depends on."""
+    found: set[int] | None = None
+    for output in trace.outputs:
+        one = _before(trace, {output})
+        found = one if found is None else found & one
+    return found or set()
+
+
+def _before(trace: Trace, outputs: set[int]) -> set[int]:
+    """The nodes that any of these depends on, themselves included."""
+    nodes, found = trace.record.nodes, set(outputs)
+    for i in range(max(outputs, default=-1), -1, -1):
+        if i in found:
+            found.update(edge.source for edge in nodes[i].edges)
+    return found
+
+
+def _joints(trace: Trace, start: int) -> set[int]:
+    """The nodes that every path from one node to the outputs passes through.
+
+    Nodes are in the order in which they ran. So a path avoids a node if and only if an edge of it
+    leads from an earlier node to a later one.
+    """
+    nodes, before = trace.record.nodes, _before(trace, set(trace.outputs))
+    reached, furthest = {start}, {start: start}
+    for i in range(start + 1, len(nodes)):
+        sources = [edge.source for edge in nodes[i].edges if edge.source in reached]
+        if sources and i in before:
+            reached.add(i)
+            furthest[i] = i
+            furthest.update(dict.fromkeys(sources, i))
+    found: set[int] = set()
+    far: float = start
+    for i in sorted(reached):
+        if far <= i:
+            found.add(i)
+        far = max(far, furthest[i], math.inf if i in trace.outputs else far)
+    return found
 
 
 class _Grids:
