@@ -1,4 +1,4 @@
-"""Which input of an ONNX file is masked, what its outputs say about layers, and how they are read."""
+"""The masked input of an ONNX file, what its outputs say about layers, and how they are read."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def streams(folder: Path) -> Path:
         helper.make_node("Relu", ["s"], ["both"]),
         helper.make_node("ReduceMean", ["both"], ["y"], axes=[2, 3], keepdims=0),
     ]
-    sizes: dict[str, Any] = {name: (FLOAT, ("b", 3, 8, 6)) for name in ("left", "right")}
+    sizes: dict[str, Any] = dict.fromkeys(("left", "right"), (FLOAT, ("b", 3, 8, 6)))
     weights = drawn((4, 3, 3, 3), (4, 3, 3, 3))
     return written(folder / "n.onnx", nodes, sizes, {"y": ("b", 4)}, weights)
 
@@ -139,7 +139,7 @@ def detector(folder: Path) -> Path:
     shapes = (4, 3, 3, 3), (8, 4, 3, 3), (2, 12, 1, 1), (8, 8, 1, 1), (2, 8, 1, 1)
     weights = drawn(*shapes) | {"w1b": drawn((8, 8, 3, 3))["w0"]}
     weights["twice"] = np.array([1, 1, 2, 2], np.float32)
-    outputs = {name: ("b", 2, "h", "w") for name in ("small", "large", "huge")}
+    outputs = dict.fromkeys(("small", "large", "huge"), ("b", 2, "h", "w"))
     images = {"x": (FLOAT, (1, 3, 32, 32))}
     return written(folder / "n.onnx", nodes, images, outputs, weights)
 
