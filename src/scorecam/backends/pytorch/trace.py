@@ -94,7 +94,8 @@ def watch(
     ):
         return known
     # TorchScript and exported programs run their operations without calling modules.
-    return replace(known, steps=(*steps, *operations(single)), places={})
+    inside = (step for step in operations(single) if step.node is None or step.node < returned)
+    return replace(known, steps=(*steps, *inside), places={})
 
 
 def recorded(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from scorecam.backends.tracing.operations import WITH_WEIGHTS
 from scorecam.backends.tracing.steps import Step
 from scorecam.backends.tracing.trace import Trace
 
@@ -28,14 +29,23 @@ def deepest(trace: Trace, steps: Sequence[Step]) -> Step | None:
     """
     found = _Grids(trace)
     suitable = [step for step in steps if step.node is not None and found.shrinks(step.node)]
-    needed = _needed(trace)
-    suitable = [step for step in suitable if step.node in needed] or suitable
+    for chosen in (_read_on(trace), _needed(trace)):
+        suitable = [step for step in suitable if step.node in chosen] or suitable
     fewest = min((found.cells[step.node or 0] for step in suitable), default=0)
     stage = [step for step in suitable if found.cells[step.node or 0] == fewest]
     if not stage:
         return None
     joined = _joints(trace, stage[0].node or 0)
     return [step for step in stage if step.node in joined][-1]
+
+
+def _read_on(trace: Trace) -> set[int]:
+    """The nodes that a later operation with weights reads; others are the output, rearranged."""
+    nodes, found = trace.record.nodes, set[int]()
+    for i in sorted(_before(trace, set(trace.outputs)), reverse=True):
+        if i in found or nodes[i].name in WITH_WEIGHTS:
+            found.update(edge.source for edge in nodes[i].edges)
+    return found
 
 
 def _needed(trace: Trace) -> set[int]:
