@@ -184,6 +184,15 @@ def test_the_size_must_be_stated_somewhere(tmp_path: Path) -> None:
     assert own.preprocess.size == (48, 64)
 
 
+# ── PaddlePaddle ─────────────────────────────────────────────────────────────────────────────
+
+
+def test_names_of_paddle_are_lines(tmp_path: Path) -> None:
+    found = find_settings(tmp_path / "net.onnx", {"character": "0\n90\n180\n270\n"})
+    assert found.names == ("0", "90", "180", "270")
+    assert found.remarks == ("Class names were read from the metadata of net.onnx (character).",)
+
+
 # ── ultralytics ──────────────────────────────────────────────────────────────────────────────
 
 

@@ -247,6 +247,17 @@ def test_a_form_with_two_inputs_takes_both(convert: str) -> None:
             scorecam.explain(form, dict(zip(("image", "meta"), inputs, strict=True)))
 
 
+def test_operations_of_a_readout_are_no_layers() -> None:
+    body = torch.jit.trace(nn.Sequential(*plain(), nn.Unflatten(1, (5, 1, 1))), IMAGE)
+
+    def means(scores: Tensor) -> Tensor:
+        return scores.mean(3).mean(2)
+
+    layers = scorecam.layers(open_model(body, output=means), IMAGE)
+    assert [layer.name for layer in layers if layer.default] == ["relu#2"]
+    assert not any(layer.name.startswith("mean") for layer in layers)
+
+
 def test_a_planted_spot_is_found_in_torchscript() -> None:
     class Spot(nn.Module):
         def __init__(self) -> None:

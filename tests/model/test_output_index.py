@@ -52,3 +52,8 @@ def test_a_part_that_is_not_there_is_an_error_with_what_to_do(text: str, phrase:
         read({"boxes": BOXES}, readout_for(text), 2)
     assert phrase in str(caught.value)
     assert "--output" in str(caught.value)
+
+
+def test_the_advice_keeps_the_batch_wherever_it_is() -> None:
+    with pytest.raises(TargetError, match=r"'NAME\[max, :, :\]'"):
+        read(torch.rand(20, 2, 7), readout_for(None), 2)

@@ -164,16 +164,19 @@ def read(output: Any, readout: Readout, images: int) -> BatchedScores:
             "axis.",
             do="Keep the batch axis first, for example `lambda output: output[:, 3]`."
             if numbers.ndim < 3
-            else f"Say what to take of each axis, such as {_example(numbers.ndim)}: output= takes "
+            else f"Say what to take of each axis, such as {_example(numbers, images)}: output= takes "
             f"such a text or a function of the output; --output takes the name with it, as in "
-            f"'NAME{_example(numbers.ndim)}'.",
+            f"'NAME{_example(numbers, images)}'.",
         )
     return scores.to(torch.float32)
 
 
-def _example(axes: int) -> str:
-    """What may be taken of an output with this many axes, the first of which is the batch."""
-    return f"[:, {'max, ' * (axes - 2)}:]"
+def _example(numbers: Tensor, images: int) -> str:
+    """What may be taken of an output with more than two axes: the batch, and one row per image."""
+    shape = tuple(numbers.shape)
+    batch = shape.index(images) if images in shape[:-1] else 0
+    kept = {batch, len(shape) - 1}
+    return f"[{', '.join(':' if axis in kept else 'max' for axis in range(len(shape)))}]"
 
 
 def _kind(numbers: Tensor) -> str:

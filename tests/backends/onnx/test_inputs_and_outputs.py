@@ -135,6 +135,7 @@ def detector(folder: Path) -> Path:
         helper.make_node("Conv", ["branch", "w1b"], ["e"], strides=[2, 2], pads=[1, 1, 1, 1]),
         helper.make_node("Relu", ["e"], ["extra"]),
         helper.make_node("Conv", ["extra", "w4"], ["huge"]),
+        helper.make_node("Transpose", ["large"], ["rows"], perm=[0, 2, 3, 1]),
     ]
     shapes = (4, 3, 3, 3), (8, 4, 3, 3), (2, 12, 1, 1), (8, 8, 1, 1), (2, 8, 1, 1)
     weights = drawn(*shapes) | {"w1b": drawn((8, 8, 3, 3))["w0"]}
@@ -151,6 +152,7 @@ def detector(folder: Path) -> Path:
         ("small[:, :, max, max]", "backbone"),
         ("large[:, :, max, max]", "branch"),
         ("huge[:, :, max, max]", "extra"),
+        ("rows[:, max, max, :]", "branch"),  # not the scores before they were rearranged
     ],
 )
 def test_the_default_layer_is_the_deepest_grid_that_every_output_needs(

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from scorecam.backends.deployed import files, model_info, ultralytics
+from scorecam.backends.deployed import files, model_info, paddle, ultralytics
 from scorecam.backends.deployed.stated import NetworkInput, Stated
 from scorecam.base.wording import excerpt, one_line
 from scorecam.errors import ScorecamError
@@ -90,6 +90,7 @@ def _names_sources(path: Path, metadata: Mapping[str, str]) -> Iterator[Source[t
     # ultralytics replaces the spaces of names in `labels`, so its `names` come first.
     yield f"{inside} (names)", partial(ultralytics.names_of, metadata)
     yield f"{inside} (labels)", partial(model_info.names_of, metadata)
+    yield f"{inside} (character)", partial(paddle.names_of, metadata)
     for name, read in files.names_files(path).items():
         if files.is_there(file := path.with_name(name)):
             yield f"{excerpt(name)} in the folder of {excerpt(path.name)}", partial(read, file)
