@@ -164,8 +164,8 @@ def read(output: Any, readout: Readout, images: int) -> BatchedScores:
             "axis.",
             do="Keep the batch axis first, for example `lambda output: output[:, 3]`."
             if numbers.ndim < 3
-            else f"Say what to take of each axis, such as {_example(numbers, images)}: output= takes "
-            f"such a text or a function of the output; --output takes the name with it, as in "
+            else f"Say what to take of each axis, such as {_example(numbers, images)}: output= "
+            "takes such a text or a function of the output; --output takes the name with it, as in "
             f"'NAME{_example(numbers, images)}'.",
         )
     return scores.to(torch.float32)

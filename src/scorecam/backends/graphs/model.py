@@ -137,7 +137,7 @@ class GraphModel(Randomisable):
     def blank(self) -> Inputs | None:
         inputs = [each for each in self.program.graph.inputs if each.name not in self.call.derived]
         found = blank_inputs(inputs, self.call.masked)
-        return found[self.call.masked] if found and len(found) == 1 else found
+        return next(iter(found.values())) if found and len(found) == 1 else found
 
     def layers(self, images: Images) -> list[Layer]:
         return layers.candidates(self._trace(images))

@@ -86,7 +86,7 @@ def watch(
     read = {edge.source for node in later for edge in node.edges} | set(ends)
     # Networks of transformers also return what they computed on the way: nobody reads it.
     outputs = tuple(node for node in nodes_of(recorder, output) if node in read)
-    single = Record(list(recorder.record.nodes))  # before the calls that are joined
+    own = Record(list(recorder.record.nodes[:returned]))  # of the network, before calls are joined
     steps = tuple(with_joined(recorder.record, calls.steps))
     known = Trace(recorder.record, steps, ends, outputs)
     if not known.followed or any(
@@ -94,8 +94,7 @@ def watch(
     ):
         return known
     # TorchScript and exported programs run their operations without calling modules.
-    inside = (step for step in operations(single) if step.node is None or step.node < returned)
-    return replace(known, steps=(*steps, *inside), places={})
+    return replace(known, steps=(*steps, *operations(own)), places={})
 
 
 def recorded(
