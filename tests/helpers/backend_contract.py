@@ -65,7 +65,7 @@ def _in_openvino(network: nn.Module, folder: Path) -> Model:
 
 
 BACKENDS: dict[str, Backend] = {
-    "onnx": Backend(_in_onnx_runtime, needs=("onnx",)),
+    "onnx": Backend(_in_onnx_runtime, needs=("onnx",), any_size=False),
     "pytorch": Backend(_in_pytorch, gradients=True, elsewhere=("compile", "openvino")),
     "openvino": Backend(_in_openvino, needs=("openvino",), any_size=False),
 }

@@ -2,5 +2,8 @@
 
 from typing import Final
 
+NETWORK_FILES: Final = ("net.onnx", "net.xml", "net.tflite", "openvino:net.onnx")
+"""Files that can be explained, as users write them."""
+
 NETWORK: Final = "NET.onnx"
 NETWORK_HELP: Final = "An ONNX file. It is not changed."

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from scorecam.backends.file_words import NETWORK_FILES
 from scorecam.cli.known import BUNDLED_MODELS, HEADS, any_of
 
 DEFAULT_MODEL = BUNDLED_MODELS[0]
@@ -17,8 +18,8 @@ ModelOption = Annotated[
     str | None,
     typer.Option(
         "--model",
-        help=f"{', '.join(BUNDLED_MODELS)}, torchvision:NAME, timm:NAME, hf:FOLDER, or "
-        "package.module:factory. "
+        help=f"{', '.join(BUNDLED_MODELS)}, torchvision:NAME, timm:NAME, hf:FOLDER, "
+        f"package.module:factory, or a file: {', '.join(NETWORK_FILES)}. "
         f"[default: {DEFAULT_MODEL}]",
         show_default=False,
     ),

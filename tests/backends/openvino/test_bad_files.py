@@ -14,7 +14,7 @@ from torch import nn
 import scorecam
 from openvino_networks import converted, saved
 from scorecam.backends.runtimes.openvino import load
-from scorecam.errors import ModelError, ScorecamError, WeightsError
+from scorecam.errors import ModelError, ScorecamError, SettingError, WeightsError
 
 pytestmark = pytest.mark.needs("openvino")
 
@@ -164,3 +164,18 @@ def test_formats_that_are_not_opened_are_named_with_what_to_do(
 def test_only_files_of_the_known_suffixes_are_opened_with_the_prefix(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"\.xml, \.tflite, \.onnx"):
         scorecam.open_model(f"openvino:{tmp_path / 'net.pt'}")
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:0", "GPU", torch.device("mps")])
+def test_another_device_than_the_processor_is_refused(
+    device: str | torch.device, file: Path
+) -> None:
+    with pytest.raises(SettingError, match=r"--device.*processor only"):
+        scorecam.open_model(file, device=device)
+    assert scorecam.open_model(file, device="cpu").device == torch.device("cpu")
+
+
+def test_messages_of_openvino_are_shown_without_places_in_its_source(file: Path) -> None:
+    replaced('type="ReLU"', 'type="Mine"')(file)
+    with pytest.raises(ModelError, match=r"'net\.xml': Opset opset1 doesn't contain"):
+        scorecam.open_model(file)

@@ -12,7 +12,7 @@ from torch import Tensor
 from scorecam.backends.graphs.graph import GraphValue, Numbers
 from scorecam.backends.inputs.structure import Key
 from scorecam.base.wording import quoted
-from scorecam.errors import SettingError
+from scorecam.errors import ModelError, SettingError
 
 
 def as_array(value: Any, taken: GraphValue) -> Numbers:
@@ -60,6 +60,42 @@ def blank_inputs(values: Sequence[GraphValue], masked: Key) -> dict[str, Tensor]
         kind = np.float32 if value.name == masked else value.dtype
         found[value.name] = torch.from_numpy(np.zeros(shape, kind))
     return found
+
+
+def takes(taken: GraphValue, shape: Sequence[int]) -> bool:
+    """Whether an input may have this shape. The number of images may differ."""
+    if taken.shape is None:
+        return True
+    pairs = zip(taken.shape[1:], shape[1:], strict=False)
+    return len(taken.shape) == len(shape) and all(size in (None, given) for size, given in pairs)
+
+
+def unfit(taken: GraphValue, shape: Sequence[int]) -> ModelError:
+    """The error for an input of another shape than the graph takes."""
+    sizes = ", ".join("any" if size is None else str(size) for size in taken.shape or ())
+    return ModelError(
+        f"The input {quoted(taken.name)} takes tensors of the shape ({sizes}), and not "
+        f"{tuple(shape)}.",
+        likely="The network was exported for another number of colours or another image size, or "
+        "takes no images.",
+        do="Give an input of that shape. A preprocessing resizes photos: preprocess= "
+        "(--preprocess).",
+    )
+
+
+def check_numbers(taken: GraphValue) -> None:
+    """Refuse an input that cannot be an image.
+
+    Raises:
+        ModelError: it takes booleans or texts.
+    """
+    kinds = {"b": "booleans", "O": "texts", "U": "texts", "S": "texts"}
+    if found := kinds.get(taken.dtype.kind):
+        raise ModelError(
+            f"The input {quoted(taken.name)} takes {found}, so it cannot be an image.",
+            likely="The network takes no images, or its images are another input.",
+            do="Name the input of the images: masked_input= (--masked-input).",
+        )
 
 
 def integer_remark(taken: GraphValue) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,9 @@ from scorecam.base.cached_property import cached_property
 
 Numbers = npt.NDArray[Any]
 Shape = tuple[int, ...]
+
+WITH_GRAPHS: Final = frozenset({"If", "Loop", "Scan", "TensorIterator"})
+"""Operations with a graph inside, which is not looked into. It may read any tensor outside."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,12 @@ class Graph:
         return frozenset(found)
 
     @cached_property
+    def answers(self) -> tuple[str, ...]:
+        """The outputs that may depend on an input."""
+        any_may = any(node.kind in WITH_GRAPHS for node in self.nodes)
+        return tuple(each.name for each in self.outputs if any_may or each.name in self.computed)
+
+    @cached_property
     def labels(self) -> dict[str, str]:
         """For each computed tensor, a name that people can read; no two are the same."""
         found: dict[str, str] = {}
@@ -96,14 +105,22 @@ class Graph:
         return found
 
     def tensor_of(self, name: str) -> str | None:
-        """The tensor that a user means: by its name, or by its label; None if there is none."""
+        """The tensor that a user means, by its name, its label or its node; None if there is none.
+
+        A node means its first tensor.
+        """
         if name in self.computed:
             return name
         return self._by_label.get(name)
 
     @cached_property
     def _by_label(self) -> dict[str, str]:
-        return {label: tensor for tensor, label in self.labels.items()}
+        found: dict[str, str] = {}
+        for node in self.nodes:
+            for tensor in node.outputs:
+                if node.name and tensor in self.computed:
+                    found.setdefault(node.name, tensor)
+        return found | {label: tensor for tensor, label in self.labels.items()}
 
     def before(self, tensor: str, kinds: frozenset[str]) -> Iterator[GraphNode]:
         """The nodes behind a tensor, last first, as long as each is one of these kinds.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from scorecam.backends.graphs import randomise, tracing
-from scorecam.backends.graphs.arrays import as_array, as_tensor, blank_inputs
+from scorecam.backends.graphs.arrays import as_array, as_tensor, blank_inputs, takes, unfit
 from scorecam.backends.graphs.graph import GraphValue
 from scorecam.backends.graphs.program import Program
 from scorecam.backends.inputs.batches import full_batches
@@ -73,7 +73,8 @@ class GraphModel(Randomisable):
         head: the kind of the scores, or "auto".
         readout: output → `b` or `b n`. The output is a tensor, or a dict of tensors by name if
             the graph has several outputs.
-        returns: the names of the outputs that the readout gets; empty for all of them.
+        returns: the names of the outputs that the readout gets; empty for all that depend on an
+            input.
         reads: for each output, the tensor that is read in its place.
         remarks: decisions made when it was opened that the user should know.
         masked_input: which of several inputs is masked; None to detect it.
@@ -144,10 +145,20 @@ class GraphModel(Randomisable):
 
     def find_layer(self, layer: object, images: Images) -> str:
         if layer is None:
-            return layers.default_layer(self._trace(images))
+            return self._default_layer(images)
         if not isinstance(layer, str):
-            raise LayerError(f"A layer is the name of a tensor, not a {type(layer).__name__}.")
+            raise LayerError(
+                f"layer={quoted(layer)} is not the name of a tensor.",
+                do="scorecam.layers lists the names.",
+            )
         return self.place(layer, images).label
+
+    def _default_layer(self, images: Images) -> str:
+        try:
+            return layers.default_layer(self._trace(images))
+        except LayerError:
+            self.scores(images[:1])  # if they cannot be read, that is the fault to report
+            raise
 
     def layer_remark(self, layer: str, images: Images) -> str:
         remark = self.place(layer, images).remark
@@ -166,8 +177,8 @@ class GraphModel(Randomisable):
             return place
         if tensor is not None:
             raise LayerError(
-                f"The tensor {quoted(layer)} cannot be explained: it does not depend on the image, "
-                "or holds no real numbers.",
+                f"The tensor {quoted(layer)} cannot be explained.",
+                likely="It is the image itself, does not depend on it, or holds no real numbers.",
                 do="`scorecam layers` (or scorecam.layers) lists the layers that can be explained.",
             )
         raise LayerError(
@@ -239,7 +250,7 @@ class GraphModel(Randomisable):
 
     @property
     def _returned(self) -> tuple[str, ...]:
-        return self.returns or tuple(value.name for value in self.program.graph.outputs)
+        return self.returns or self.program.graph.answers
 
     def output_of(self, tensors: Mapping[str, Tensor]) -> Any:
         """The output that a readout gets: a tensor, or a dict of several by name."""
@@ -251,6 +262,7 @@ class GraphModel(Randomisable):
 
         Raises:
             SettingError: one is missing.
+            ModelError: one has a shape that the network does not take.
         """
         given = cast("dict[str, Any]", self.fitting(images).inputs(images))
         values = {value.name: value for value in self.program.graph.inputs}
@@ -261,7 +273,11 @@ class GraphModel(Randomisable):
                 do="Pass all of them by name, each with a batch axis: "
                 f"{', '.join(map(quoted, values))}.",
             )
-        return {name: as_array(given[name], value) for name, value in values.items()}
+        arrays = {name: as_array(given[name], value) for name, value in values.items()}
+        for name, value in values.items():
+            if not takes(value, arrays[name].shape):
+                raise unfit(value, arrays[name].shape)
+        return arrays
 
     def fitting(self, images: Images) -> Call:
         """How the network is called with images `b c *i` of which only the shape is known."""
@@ -275,11 +291,7 @@ class GraphModel(Randomisable):
 
     def _takes(self, inputs: Tensor) -> bool:
         """Whether the masked input may have this shape, apart from the batch."""
-        shape = self._masked.shape
-        if shape is None:
-            return True
-        pairs = zip(shape[1:], inputs.shape[1:], strict=False)
-        return len(shape) == inputs.ndim and all(size in (None, given) for size, given in pairs)
+        return takes(self._masked, inputs.shape)
 
     def engine(self, speed: Speed, probe: Probe) -> Engine:  # noqa: ARG002
         program = self.program
@@ -328,6 +340,8 @@ class GraphModel(Randomisable):
                 return inputs, self.with_form(channels_last(inputs.shape))
         if failure is not None:
             raise failure
+        if attempts and not any(map(self._takes, attempts)):
+            raise unfit(self._masked, attempts[0].shape)
         return (x[None] if single and x.ndim == self.axes + 1 else x), self
 
     @property
@@ -350,14 +364,14 @@ class GraphModel(Randomisable):
         given: dict[Key, Any] = {}
         by_name = isinstance(inputs, Mapping)
         given.update(inputs if by_name else zip(names, inputs, strict=False))
+        advice = f"It takes {', '.join(map(quoted, names))}."
+        if not by_name and len(inputs) > len(names):
+            raise SettingError(f"{len(inputs)} inputs were given.", do=advice)
         for name in given:
-            if name not in names or len(inputs) > len(names):
+            if name not in names:
+                likely = did_you_mean(str(name), names)
                 raise SettingError(
-                    f"The network has no input {quoted(name)}."
-                    if name not in names
-                    else f"{len(inputs)} inputs were given.",
-                    likely=did_you_mean(str(name), names),
-                    do=f"It takes {', '.join(map(quoted, names))}.",
+                    f"The network has no input {quoted(name)}.", likely=likely, do=advice
                 )
         others = dict(given)
         key = masked_key(others, self.masked_input, self.axes)

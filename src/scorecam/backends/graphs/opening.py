@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from scorecam.backends.deployed.found import Found, find_settings
-from scorecam.backends.graphs.arrays import integer_remark
+from scorecam.backends.graphs.arrays import check_numbers, integer_remark
 from scorecam.backends.graphs.ending import Ending, ending
 from scorecam.backends.graphs.graph import Graph, GraphValue
 from scorecam.backends.graphs.model import GraphModel
@@ -19,7 +19,7 @@ from scorecam.backends.inputs.structure import Key, Slot
 from scorecam.backends.opener import Options
 from scorecam.backends.tracing.layer_maps import Given, check_layout
 from scorecam.base.wording import quoted
-from scorecam.errors import SettingError, did_you_mean
+from scorecam.errors import ModelError, SettingError, did_you_mean
 from scorecam.images.preprocess import Preprocess
 from scorecam.images.preprocessing import Preprocessing
 from scorecam.images.transform import Transform
@@ -50,6 +50,7 @@ def graph_model(
             do="Leave it out.",
         )
     masked, certain = _masked(graph, options.masked_input)
+    check_numbers(masked)
     found = _found(file, metadata, masked, options)
     derived: dict[Key, Any] = {
         _input_named(graph, key).name: function
@@ -59,6 +60,7 @@ def graph_model(
     end = _ending(graph, options)
     preprocess, labels = options.preprocess, options.labels
     readout, returns = _reading(graph, options.output)
+    check_answers(graph, returns[0] if returns else None)
     names, unfit = _fitting_names(found.names, graph, options)
     remarks = [*found.remarks, *unfit, *([_ending_remark(end)] if end else [])]
     if masked.dtype.kind in "iu":
@@ -200,14 +202,37 @@ def _chosen_output(graph: Graph, output: int | str) -> str:
     )
 
 
+def check_answers(graph: Graph, chosen: str | None) -> None:
+    """Refuse an output that is the same for every image.
+
+    Args:
+        graph: the network.
+        chosen: the output that the user names; None if none is named.
+
+    Raises:
+        ModelError: it is, or all outputs are.
+    """
+    names = [value.name for value in graph.outputs if value.name not in graph.answers]
+    if (names and not graph.answers) if chosen is None else chosen in names:
+        constant = ", ".join(map(quoted, names if chosen is None else [chosen]))
+        raise ModelError(
+            f"The network's output {constant} does not depend on any input.",
+            likely="The export turned the result of one pass into a constant.",
+            do="Export the network again, or name another output: output= (--output).",
+        )
+
+
 def _matrix(graph: Graph, options: Options) -> GraphValue | None:
     """The output that is read, if it is known to be `b n`."""
     if callable(options.output):
         return None
+    names = graph.answers if options.output is None else ()
     chosen = [
         value
         for i, value in enumerate(graph.outputs)
-        if options.output in (None, i, value.name) and value.shape and len(value.shape) == 2
+        if (value.name in names or options.output in (i, value.name))
+        and value.shape
+        and len(value.shape) == 2
     ]
     return chosen[0] if len(chosen) == 1 else None
 

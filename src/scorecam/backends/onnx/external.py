@@ -85,7 +85,7 @@ def inside(location: str, model: Path) -> Path:
             f"There is no file {quoted(location, 200)} in the folder of "
             f"{excerpt(model.name)}, which keeps its weights there.",
             likely="Only one of the files was copied or downloaded.",
-            do=f"Put it into {excerpt(model.parent, 200)}. Do not rename it.",
+            do="Put it there, and do not rename it.",
         )
     return file
 

@@ -40,6 +40,8 @@ FILE: Final = Kind("an ONNX file", 2**31 - 1, ModelError)
 
 MOST_METADATA: Final = 2**24
 
+GIVE: Final = "Give an ONNX file: torch.onnx.export makes one of a PyTorch network."
+
 CHUNK: Final = 1 << 22
 
 
@@ -183,13 +185,13 @@ def _parsed(content: bytes, path: str | os.PathLike[str]) -> Any:
         raise ModelError(
             f"{name} is not an ONNX file, or is damaged.",
             likely=likely or "It is truncated: the download or the export was interrupted.",
-            do=advice or "Download or export it again.",
+            do=advice or (GIVE if likely else "Download or export it again."),
         ) from error
     if not proto.HasField("graph"):
         raise ModelError(
             f"{name} has no ONNX graph.",
             likely=likely or "It is another kind of file, or it is truncated.",
-            do=advice or "Give an ONNX file.",
+            do=advice or GIVE,
         )
     return proto
 

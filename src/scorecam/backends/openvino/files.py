@@ -12,9 +12,10 @@ import numpy as np
 
 from scorecam.backends.onnx.reading import read_onnx
 from scorecam.backends.openvino.limits import check_model
+from scorecam.backends.openvino.messages import why
 from scorecam.backends.openvino.reading import read_ir, read_tflite
 from scorecam.backends.runtimes.openvino import load
-from scorecam.base.wording import excerpt, quoted, reason
+from scorecam.base.wording import excerpt, quoted
 from scorecam.errors import ModelError
 
 
@@ -106,7 +107,7 @@ def _opened(path: Path, parsed: Callable[[], Any]) -> Any:
         return parsed()
     except Exception as error:
         raise ModelError(
-            f"OpenVINO cannot read {quoted(path.name, 200)}: {reason(error)}",
+            f"OpenVINO cannot read {quoted(path.name, 200)}: {why(error)}",
             likely="The file is damaged, or uses an operator that OpenVINO "
             f"{excerpt(load().__version__)} does not have. Custom operators are never loaded, as "
             "they can run code.",

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
-WITH_GRAPHS: Final = frozenset({"If", "Loop", "TensorIterator"})
-"""Operations with a graph inside, which is not looked into."""
+from scorecam.backends.graphs.graph import WITH_GRAPHS
 
 
 def fingerprint(model: Any, identity: str) -> str:

@@ -6,10 +6,13 @@ import os
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from scorecam.backends.diagnosis import Diagnosis, Optional
 from scorecam.backends.file_specs import names_file, path_in
 from scorecam.backends.opener import Opener, Options
-from scorecam.errors import MissingExtra
+from scorecam.base.wording import quoted
+from scorecam.errors import MissingExtra, SettingError
 from scorecam.model.model import Model
 
 
@@ -24,6 +27,7 @@ def _open(given: str | os.PathLike[str], options: Options) -> Model:
     from scorecam.backends.openvino.files import read
     from scorecam.backends.openvino.program import openvino_program
 
+    check_device(options.device)
     file = read(path_in(given, "openvino"))
     batched = for_any_batch(file.model)
     network = file.model if batched is None else batched
@@ -31,6 +35,21 @@ def _open(given: str | os.PathLike[str], options: Options) -> Model:
     spec = os.fspath(given)
     model = graph_model(program, spec, options, file=file.path, metadata=file.metadata)
     return model if batched is None else replace(model, remarks=(*model.remarks, REMARK))
+
+
+def check_device(device: str | torch.device | None) -> None:
+    """Refuse other devices than the processor.
+
+    Raises:
+        SettingError: it is another, or there is no such device.
+    """
+    if device is None or str(device).partition(":")[0] == "cpu":
+        return
+    raise SettingError(
+        f"OpenVINO cannot use device={quoted(str(device))} (--device) here.",
+        likely="scorecam runs OpenVINO on the processor only.",
+        do="Give cpu, or leave it out. An ONNX file runs on other devices in ONNX Runtime.",
+    )
 
 
 def _diagnosis() -> Diagnosis:

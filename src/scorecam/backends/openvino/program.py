@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from scorecam.backends.graphs.graph import Graph, GraphNode, GraphValue, Numbers, Shape
+from scorecam.backends.graphs.graph import Graph, GraphNode, Numbers, Shape
 from scorecam.backends.graphs.program import Program, Weight
 from scorecam.backends.graphs.walk import Facts, Walk
 from scorecam.backends.openvino import constants, operations
@@ -23,11 +23,12 @@ from scorecam.backends.openvino.graph import (
     known_shape,
     reshaped,
 )
+from scorecam.backends.openvino.messages import why
 from scorecam.backends.openvino.requests import Compiled, compiled
 from scorecam.backends.runtimes.openvino import load, precisions
 from scorecam.base.cached_property import cached_property
 from scorecam.base.fork_lock import ForkLock
-from scorecam.base.wording import excerpt, quoted, reason
+from scorecam.base.wording import excerpt
 from scorecam.errors import ModelError, ScorecamError
 from scorecam.model.shortage import memory_errors_translated
 
@@ -127,11 +128,6 @@ class OpenVinoProgram(Program):
         Raises:
             ModelError: the network does not take such inputs.
         """
-        for each in self.graph.inputs:
-            size, given = each.shape, shapes[each.name]
-            fits = size is None or len(size) == len(given)
-            if not fits or any(a not in (None, b) for a, b in zip(size or (), given, strict=False)):
-                raise _unfit(each, given)
         try:
             return reshaped(self.model, [shapes[each.name] for each in self.graph.inputs])
         except RuntimeError as error:
@@ -232,20 +228,17 @@ def _errors_translated(shapes: Mapping[str, Shape]) -> Generator[None]:
         raise _failed(error, shapes) from error
 
 
-def _unfit(taken: GraphValue, given: Shape) -> ModelError:
-    sizes = ", ".join("any" if size is None else str(size) for size in taken.shape or ())
-    return ModelError(
-        f"The input {quoted(taken.name)} takes tensors of the shape ({sizes}), and not {given}.",
-        likely="The network was exported for another number of colours or another image size.",
-        do="Give an image of that size; a preprocessing resizes photos.",
-    )
-
-
 def _failed(error: Exception, shapes: Mapping[str, Shape]) -> ModelError:
+    if not shapes:
+        return ModelError(
+            f"OpenVINO cannot compile the network: {why(error)}",
+            likely="It may use an operator, or a chain of operators, that this version does not "
+            "run on this processor.",
+            do="pip install --upgrade openvino, or run the ONNX file it was made from.",
+        )
     inputs = ", ".join(f"{excerpt(name, 60)} {size}" for name, size in shapes.items())
-    on = f" on inputs of the shapes {inputs}" if inputs else ""
     return ModelError(
-        f"The network failed in OpenVINO{on}: {reason(error)}",
+        f"The network failed in OpenVINO on inputs of the shapes {inputs}: {why(error)}",
         likely="It may expect another number of colours or another image size.",
         do="Give inputs of the shapes that the network was exported for.",
     )

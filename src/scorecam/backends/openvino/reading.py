@@ -147,7 +147,7 @@ def read_ir(path: str | os.PathLike[str]) -> IrFile:
             f"There is no file {quoted(weights.name, 200)} in the folder of "
             f"{excerpt(file.name, 200)}, which keeps its weights there.",
             likely="Only one of the files was copied or downloaded.",
-            do=f"Put it into {excerpt(file.parent, 200)}. Do not rename it.",
+            do="Put it there, and do not rename it.",
         )
     with open_file(weights, BIN) as content:
         size = os.fstat(content.fileno()).st_size
