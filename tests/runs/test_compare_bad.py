@@ -59,7 +59,20 @@ def test_a_different_number_of_unnamed_classes_is_refused() -> None:
 @with_photos
 def test_a_checkpoint_with_another_class_count_is_refused() -> None:
     other = f"{TINY},weights={checkpoint(toy_models.tiny(classes=3))}"
-    refused(command("compare", TINY, other, "photos", *WORDS), "another shape", "classifier.weight")
+    answer = command("compare", TINY, other, "photos", *WORDS)
+    refused(answer, "another shape", "classifier.weight", f"{other}: ")
+
+
+@with_photos
+def test_the_output_of_one_side_is_chosen_in_its_settings() -> None:
+    sides = ["toy_models:two_answers,output=first", "toy_models:two_answers,output=second"]
+    answer = command("compare", *sides, "photos", *WORDS)
+    assert answer.code == 0, answer
+    refused(
+        command("compare", sides[0], f"{sides[1]}s", "photos", *WORDS),
+        f"{sides[1]}s: ",
+        "no entry 'seconds'",
+    )
 
 
 @with_photos

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from scorecam.base.wording import excerpt
 from scorecam.datasets.sample import Dataset
-from scorecam.errors import LayerError, ModelError
+from scorecam.errors import ModelError
 from scorecam.model.model import Model
 from scorecam.runs.compare.sides import Candidate, Side
 from scorecam.runs.start import first_image
@@ -16,17 +16,13 @@ Classes: TypeAlias = tuple[str | None, ...]
 """The classes of a model by name; None for a class without a name."""
 
 
-def classes_of(model: Model, photos: Dataset, layer: str | None, candidate: Candidate) -> Classes:
+def classes_of(model: Model, photos: Dataset, layer: str | None) -> Classes:
     """The classes of a model. Without names, the first photo's scores give their number.
 
     Raises:
         PhotoError, DatasetError, LayerError, ModelError: as for `first_image`.
     """
-    try:
-        image, _, form = first_image(model, photos, layer)
-    except LayerError as error:
-        what = f"{candidate.text}: {error.what}"
-        raise LayerError(what, likely=error.likely, do=error.do) from error
+    image, _, form = first_image(model, photos, layer)
     if model.names is not None:
         return model.names
     return (None,) * len(model.with_form(form).scores(image[None])[0])

@@ -39,6 +39,7 @@ from scorecam.runs.compare.sides import (
     Candidate,
     Side,
     check_side,
+    naming,
     parse_side,
     read_side,
     setting_differences,
@@ -176,8 +177,9 @@ def _check_models(
     classes: list[Classes] = []
     for candidate in sides:
         if photos is not None and not candidate.is_run:
-            model, run_settings = _opened(candidate, opener)
-            classes.append(classes_of(model, photos, run_settings.get("layer"), candidate))
+            with naming(candidate):
+                model, run_settings = _opened(candidate, opener)
+                classes.append(classes_of(model, photos, run_settings.get("layer")))
             check_classes(classes, candidate)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,14 +12,17 @@ import torch
 from torch import Tensor
 
 from scorecam.base.wording import encodable, excerpt, quoted
-from scorecam.errors import RunError, SettingError, did_you_mean
+from scorecam.errors import RunError, ScorecamError, SettingError, did_you_mean
 from scorecam.runs.config import Config, method_names, no_maps_of, not_a_run, read_config
 from scorecam.runs.layout import Layout
 from scorecam.runs.maps import read_scaled
 from scorecam.runs.record import FailureRecord, MeasuredRecord, Unreadable, parse_item
 from scorecam.runs.store import Store
 
-SETTINGS = ("weights", "preprocess", "labels", "head", "device", "layer", "precision", "runtime")
+SETTINGS = (
+    *("weights", "preprocess", "labels", "head", "output"),
+    *("device", "layer", "precision", "runtime"),
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,16 @@ class Candidate:
     def is_run(self) -> bool:
         """Whether it is an existing run."""
         return _is_folder(self.source) and Layout(Path(self.source)).config.exists()
+
+
+@contextlib.contextmanager
+def naming(candidate: Candidate) -> Generator[None]:
+    """Name the side in errors, as there are several."""
+    try:
+        yield
+    except ScorecamError as error:
+        what = f"{candidate.text}: {error.what}"
+        raise type(error)(what, likely=error.likely, do=error.do) from error
 
 
 @dataclass(frozen=True)
