@@ -188,6 +188,7 @@ def test_the_gate_is_exit_code_3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         (["lite0,precision=float32", "lite0,precision=bfloat16"], ["float32", "bfloat16"]),
         (["lite0", "lite0,precision=bfloat16"], ["lite0", "lite0,precision=bfloat16"]),
         (["lite0", "lite0"], ["lite0", "lite0"]),
+        (["lite0", "a,b.net,preprocess=p.json,labels=l.txt"], ["lite0", "a,b.net"]),
         (["a,a", "a,a,a"], ["a,a", "a,a,a"]),
     ],
 )

@@ -283,6 +283,8 @@ def test_a_network_in_pytorch_has_to_be_exported_first(tmp_path: Path) -> None:
     model = scorecam.open_model(net, preprocess=PLAIN)
     with pytest.raises(scorecam.ModelError, match=r"no ONNX file.*torch\.onnx\.export first"):
         scorecam.export_with_map(model, out=tmp_path / "net.map.onnx")
+    with pytest.raises(scorecam.ModelError, match="no ONNX file"):  # its size is not the fault
+        scorecam.export_with_map(scorecam.open_model(net), out=tmp_path / "net.map.onnx")
 
 
 def test_a_network_with_a_map_gets_no_second_one(tmp_path: Path) -> None:
@@ -310,9 +312,19 @@ def test_an_old_opset_is_refused_in_words(tmp_path: Path) -> None:
         exported(net)
 
 
+def test_without_preprocessing_the_input_has_the_size_that_the_file_states(tmp_path: Path) -> None:
+    net = classifier(tmp_path / "net.onnx")
+    saved = scorecam.export_with_map(str(net), out=tmp_path / "net.map.onnx")
+    assert saved.path.read_bytes() == exported(net, force=True).path.read_bytes()
+
+
 def test_an_unknown_input_size_is_refused_in_words(tmp_path: Path) -> None:
     net = classifier(tmp_path / "net.onnx")
-    with pytest.raises(scorecam.SettingError, match="--preprocess"):
+    proto = onnx.load(net)
+    for axis in proto.graph.input[0].type.tensor_type.shape.dim[2:]:
+        axis.dim_param = "size"
+    onnx.save(proto, net)
+    with pytest.raises(scorecam.SettingError, match=r"any size.*--preprocess"):
         scorecam.export_with_map(str(net), out=tmp_path / "net.map.onnx")
 
 

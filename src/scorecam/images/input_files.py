@@ -50,8 +50,9 @@ def read_input(
             "It is not known how to turn a photo into this model's input.",
             likely="The model was opened without preprocess=.",
             do='Use scorecam.open_model(net, preprocess="imagenet"), a JSON file, a '
-            "scorecam.Preprocess or your own transform (--preprocess on the command line); or "
-            "explain a tensor that is already preprocessed.",
+            "scorecam.Preprocess or your own transform (--preprocess on the command line). In the "
+            "folder of a model's file, preprocess.json is found without it. Or explain a tensor "
+            "that is already preprocessed.",
         )
     stored = photos.read(source)
     remarks = *stored.remarks, *preprocess.remarks(stored.image.size)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scorecam.backends.branches.site import Site
-from scorecam.backends.onnx.site import onnx_site
+from scorecam.backends.onnx.site import is_onnx_file, onnx_site
 from scorecam.base.wording import quoted
 from scorecam.errors import ModelError
 from scorecam.model.model import Model
@@ -24,10 +24,24 @@ def site_of(model: Model, images: Images, layer: str | None) -> Site:
     """
     site = onnx_site(model, images, layer)
     if site is None:
-        raise ModelError(
-            f"{quoted(model.spec)} is no ONNX file, so no heatmap can be added to its graph.",
-            likely="It is a network in PyTorch or in another format.",
-            do='Export it with torch.onnx.export first: torch.onnx.export(net, (x,), "net.onnx", '
-            "dynamo=True). Then give net.onnx.",
-        )
+        raise _no_file(model)
     return site
+
+
+def check_file(model: Model) -> None:
+    """Refuse a model without a file to which a branch can be added.
+
+    Raises:
+        ModelError: it is such a model.
+    """
+    if not is_onnx_file(model):
+        raise _no_file(model)
+
+
+def _no_file(model: Model) -> ModelError:
+    return ModelError(
+        f"{quoted(model.spec)} is no ONNX file, so no heatmap can be added to its graph.",
+        likely="It is a network in PyTorch or in another format.",
+        do='Export it with torch.onnx.export first: torch.onnx.export(net, (x,), "net.onnx", '
+        "dynamo=True). Then give net.onnx.",
+    )

@@ -270,8 +270,8 @@ class GraphModel(Randomisable):
             raise SettingError(
                 f"The network takes {len(values)} inputs, and {', '.join(map(quoted, missing))} "
                 "is missing.",
-                do="Pass all of them by name, each with a batch axis: "
-                f"{', '.join(map(quoted, values))}.",
+                do=f"Pass all of them by name, {', '.join(map(quoted, values))}, each with a batch "
+                "axis: in Python as a dict, on the command line as a file of arrays (.npz).",
             )
         arrays = {name: as_array(given[name], value) for name, value in values.items()}
         for name, value in values.items():

@@ -164,6 +164,11 @@ class OnnxBuilt(Built):
         path.write_bytes(proto.SerializeToString())
 
 
+def is_onnx_file(model: Model) -> bool:
+    """Whether a model is the network of an ONNX file in ONNX Runtime."""
+    return isinstance(model, GraphModel) and isinstance(model.program, OnnxProgram)
+
+
 def onnx_site(model: Model, images: Images, layer: str | None) -> OnnxSite | None:
     """The place for a branch in an ONNX file's network; None for another model."""
     if not isinstance(model, GraphModel) or not isinstance(model.program, OnnxProgram):

@@ -52,11 +52,15 @@ def draw_training(
 
 
 def short_names(names: Sequence[str]) -> list[str]:
-    """The names of sides without their common beginning and end: `epoch1`, `epoch2`.
+    """The names of sides without what is not needed to tell them apart: `epoch1`, `epoch2`.
 
+    Settings are left out if the models are different, and otherwise the common beginning and end.
     Names are cut only at commas, colons, dots, slashes and equals signs. If a name would become
     empty, all names stay as they are.
     """
+    models = [re.sub(r"(,[a-z]+=[^,]*)+$", "", name) for name in names]
+    if len(set(models)) == len(names):
+        names = models
     parts = [re.findall(r"[,:./=]|[^,:./=]+", name) for name in names]
     begin = _shared(parts)
     end = _shared([list(reversed(each[begin:])) for each in parts])

@@ -206,7 +206,6 @@ def _config(folder: Path) -> tuple[Config, list[str]]:
 
 
 _SETTING_DIFFERENCES = {
-    "layer": "explain different layers",
     "target": "explain different classes",
     "budget": "score different numbers of masks",
     "fill": "fill muted pixels differently",
@@ -219,8 +218,17 @@ _SETTING_DIFFERENCES = {
 
 def setting_differences(first: Side, other: Side) -> list[str]:
     """How the settings of two runs differ, as sentences."""
-    return [
-        f"{first.candidate.text} and {other.candidate.text} {what}."
+    both = f"{first.candidate.text} and {other.candidate.text}"
+    found = [
+        f"{both} {what}."
         for key, what in _SETTING_DIFFERENCES.items()
         if first.config.get(key) != other.config.get(key)
     ]
+    layers = [encodable(str(side.config.get("layer"))) for side in (first, other)]
+    if layers[0] != layers[1]:
+        names = " and ".join(quoted(layer) for layer in layers)
+        found.append(
+            f"{both} explain layers of different names, {names}. A file of another format names "
+            "the same layer differently."
+        )
+    return found

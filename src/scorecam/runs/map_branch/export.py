@@ -15,7 +15,7 @@ from torch import nn
 
 from scorecam import cam
 from scorecam.backends import opening
-from scorecam.backends.branches.finding import site_of
+from scorecam.backends.branches.finding import check_file, site_of
 from scorecam.backends.branches.site import MAP, Built, Site
 from scorecam.backends.branches.weights import BranchWeights, Overlap, branch_map
 from scorecam.base.wording import excerpt, summary
@@ -129,6 +129,7 @@ def export_with_map(
     """
     path = _new_path(out, force=flag("force", force))
     opened = _opened(model)
+    check_file(opened)
     settings = Settings(budget=budget)
     if photos is None:
         images, opened = one_image(_noise(opened), opened)
@@ -272,13 +273,21 @@ def _opened(model: Model | nn.Module | str) -> Model:
 
 
 def _noise(model: Model) -> Image:
-    """An input of random numbers, to follow the network."""
-    if model.preprocess is None:
+    """An input of random numbers, to follow the network.
+
+    Raises:
+        SettingError: the size of the input is not known.
+    """
+    if model.input_shape is not None:
+        size = model.input_shape[1:]
+    elif model.preprocess is not None:
+        size = len(model.preprocess.mean), *model.preprocess.size
+    else:
         raise SettingError(
             "The size of the network's input is not known.",
-            do="Give the preprocessing, preprocess= of open_model (--preprocess), or photos.",
+            likely="The file takes images of any size.",
+            do="Give the preprocessing: preprocess= of open_model (--preprocess).",
         )
-    size = len(model.preprocess.mean), *model.preprocess.size
     return torch.randn(size, generator=torch.Generator("cpu").manual_seed(0), device="cpu")
 
 
