@@ -346,6 +346,14 @@ def test_other_differences_between_runs_get_a_remark(tmp_path: Path) -> None:
     ]
 
 
+@with_photos
+def test_layers_of_different_names_are_named_in_a_remark() -> None:
+    sides = [f"{TINY},layer=body.{i}" for i in (0, 1)]
+    answer = command("compare", *sides, "photos", *WORDS)
+    assert answer.code == 0, answer
+    assert "layers of different names, 'body.0' and 'body.1'" in answer.out
+
+
 def test_the_method_is_checked_before_anything_runs(two_runs: list[str], tmp_path: Path) -> None:
     for wrong in ("scorecamm", "scorecam,gradcam"):
         with pytest.raises(SettingError):

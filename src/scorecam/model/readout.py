@@ -155,8 +155,8 @@ def read(output: Any, readout: Readout, images: int) -> BatchedScores:
     numbers = numbers.dequantize() if numbers.is_quantized else numbers
     if images == 1 and numbers.ndim == 0:
         numbers = numbers[None]  # a network that squeezes its logit also squeezes a batch of 1
-    if numbers.ndim > 2 and numbers.shape[2:].numel() == 1:
-        numbers = numbers.reshape(numbers.shape[:2])  # a mean over positions that keeps its axes
+    if numbers.ndim > 3 and max(numbers.shape[1:]) == numbers.shape[1:].numel():
+        numbers = numbers.flatten(1)  # a mean over positions that kept its axes: b n 1 1, b 1 1 n
     scores = numbers[:, None] if numbers.ndim == 1 else numbers
     if scores.ndim != 2 or scores.shape[0] != images or scores.shape[1] == 0:
         raise TargetError(

@@ -102,13 +102,23 @@ def test_outputs_that_are_constants_are_left_out(tmp_path: Path) -> None:
 
 
 def test_scores_with_axes_of_one_position_are_those_without_them(tmp_path: Path) -> None:
-    """The head of a fully convolutional classifier: `b n 1 1`."""
-    last = helper.make_node("Conv", ["means", "last"], ["y"])
-    model = scorecam.open_model(network(tmp_path, [*BODY, last], outputs={"y": ["b", 5, 1, 1]}))
+    """The head of a fully convolutional classifier: `b n 1 1`, or `b 1 1 n`."""
+    head = helper.make_node("Conv", ["means", "last"], ["y"])
+    model = scorecam.open_model(network(tmp_path, [*BODY, head], outputs={"y": ["b", 5, 1, 1]}))
     images = image(3, 3, 8, 8)
     wide = scorecam.open_model(tmp_path / "net.onnx", output=lambda y: y.flatten(1))
-    assert torch.equal(model.scores(images), wide.scores(images))
+    last = scorecam.open_model(tmp_path / "net.onnx", output=lambda y: y.movedim(1, -1))
+    for other in (wide, last):
+        assert torch.equal(model.scores(images), other.scores(images))
     assert scorecam.explain(model, images[0]).layer == "active"
+
+
+def test_one_score_for_each_of_many_boxes_is_not_taken_for_classes(tmp_path: Path) -> None:
+    """`b n 1` is what detectors return."""
+    file = network(tmp_path)
+    model = scorecam.open_model(file, output=lambda y: y[..., None])
+    with pytest.raises(TargetError, match=r"shape \(1, 5, 1\)"):
+        model.scores(image(1, 3, 8, 8))
 
 
 def test_scores_that_cannot_be_read_are_reported_before_layers(tmp_path: Path) -> None:

@@ -32,13 +32,14 @@ def _open(given: str | os.PathLike[str], options: Options) -> Model:
 def _diagnosis() -> Diagnosis:
     try:
         from scorecam.backends.onnx import library
+        from scorecam.backends.onnx.providers import usable_devices
 
         runtime = library.onnxruntime()
         versions = {"onnx": library.onnx().__version__, "onnxruntime": runtime.__version__}
     except MissingExtra:
         return Diagnosis(optional=OPTIONAL)
-    providers = ", ".join(runtime.get_available_providers())
-    return Diagnosis(versions, optional=OPTIONAL, advice=[f"ONNX files run by {providers}"])
+    devices = ", ".join(usable_devices(runtime))
+    return Diagnosis(versions, optional=OPTIONAL, advice=[f"ONNX files run on  {devices}"])
 
 
 OPTIONAL = [Optional("onnxruntime", "ONNX files", "pip install 'scorecam[onnx]'")]

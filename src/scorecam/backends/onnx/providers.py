@@ -35,10 +35,8 @@ def provider_for(device: str | torch.device | None) -> Provider:
             f"device={quoted(device)} (--device) is not the name of a device.",
             do=f"Give one of {', '.join(PROVIDERS)}, such as cuda:0.",
         ) from error
-    name = PROVIDERS.get(chosen.type, "")
-    available = library.onnxruntime().get_available_providers()
-    if name not in available:
-        usable = [kind for kind, provider in PROVIDERS.items() if provider in available]
+    usable = usable_devices(library.onnxruntime())
+    if chosen.type not in usable:
         raise SettingError(
             f"The installed ONNX Runtime cannot use the device {quoted(str(chosen))}.",
             likely="Its package for graphics cards is onnxruntime-gpu."
@@ -47,4 +45,11 @@ def provider_for(device: str | torch.device | None) -> Provider:
             do=f"Give device= (--device) one of {', '.join(usable)}, or install another ONNX "
             "Runtime.",
         )
+    name = PROVIDERS[chosen.type]
     return name, {} if chosen.type == "cpu" else {"device_id": str(chosen.index or 0)}
+
+
+def usable_devices(runtime: Any) -> list[str]:
+    """The types of devices that the installed ONNX Runtime supports, by torch's names."""
+    available = runtime.get_available_providers()
+    return [kind for kind, provider in PROVIDERS.items() if provider in available]
