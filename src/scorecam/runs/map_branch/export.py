@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from scorecam import cam
 from scorecam.backends import opening
@@ -278,8 +278,9 @@ def _noise(model: Model) -> Image:
     Raises:
         SettingError: the size of the input is not known.
     """
-    if model.input_shape is not None:
-        size = model.input_shape[1:]
+    blank = model.blank()
+    if isinstance(blank, Tensor):
+        size = blank.shape[1:]
     elif model.preprocess is not None:
         size = len(model.preprocess.mean), *model.preprocess.size
     else:
