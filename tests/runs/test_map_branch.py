@@ -287,6 +287,22 @@ def test_a_network_in_pytorch_has_to_be_exported_first(tmp_path: Path) -> None:
         scorecam.export_with_map(scorecam.open_model(net), out=tmp_path / "net.map.onnx")
 
 
+def test_the_new_file_has_the_suffix_of_its_format(tmp_path: Path) -> None:
+    net = classifier(tmp_path / "net.onnx")
+    with pytest.raises(scorecam.OutputError, match=r"does not end in \.onnx"):
+        scorecam.export_with_map(str(net), out=tmp_path / "net.xml")
+
+
+def test_a_network_with_several_inputs_is_refused_in_words(tmp_path: Path) -> None:
+    net = classifier(tmp_path / "net.onnx")
+    proto = onnx.load(net)
+    value = onnx.helper.make_tensor_value_info("age", onnx.TensorProto.FLOAT, ["b", 2])
+    proto.graph.input.append(value)
+    onnx.save(proto, net)
+    with pytest.raises(scorecam.SettingError, match="takes 2 inputs"):
+        scorecam.export_with_map(str(net), out=tmp_path / "net.map.onnx")
+
+
 def test_a_network_with_a_map_gets_no_second_one(tmp_path: Path) -> None:
     saved = exported(classifier(tmp_path / "net.onnx"))
     with pytest.raises(scorecam.ModelError, match="called 'map' already"):

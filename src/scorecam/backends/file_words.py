@@ -7,3 +7,4 @@ NETWORK_FILES: Final = ("net.onnx", "net.xml", "net.tflite", "openvino:net.onnx"
 
 NETWORK: Final = "NET.onnx"
 NETWORK_HELP: Final = "An ONNX file. It is not changed."
+NETWORK_SUFFIX: Final = ".onnx"

@@ -147,7 +147,8 @@ def _unknown(model: object) -> ModelError:
         )
     if not isinstance(model, str):
         return ModelError(
-            f"A model is a spec or a torch.nn.Module, not a {type(model).__name__}.",
+            f"A model is a spec, the path of a file or a torch.nn.Module, and not of the type "
+            f"{type(model).__name__}.",
             likely=_likely(model),
             do='For example scorecam.open_model("lite0") or scorecam.open_model(net).',
         )
@@ -184,6 +185,8 @@ def _likely(model: object) -> str:
         return "A weights file goes to weights=, in addition to the model."
     if isinstance(model, type) and issubclass(model, nn.Module):
         return f"It is the class; call it first: {model.__name__}(...)."
+    if type(model).__name__ in ("ModelProto", "InferenceSession", "CompiledModel"):
+        return "Networks in files are opened by their path, such as net.onnx."
     if callable(model):
         return (
             "A compiled program or a function has no layers that can be read; give the network "

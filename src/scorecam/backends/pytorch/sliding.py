@@ -58,8 +58,10 @@ def sliding_window(
     """
     if not isinstance(model, TorchModel):
         raise SettingError(
-            f"Windows are only known for networks of PyTorch, not for {quoted(model)}.",
-            do="Pass a model from scorecam.open_model.",
+            f"Windows need a network of PyTorch, and {quoted(model)} is none.",
+            likely="It is a file of another format, or a module that was not opened.",
+            do="Open the module with scorecam.open_model first. Without windows, large images are "
+            "resized by the preprocessing.",
         )
     if hasattr(window, "roi_size"):
         window, overlap, blend = _of_monai(window)

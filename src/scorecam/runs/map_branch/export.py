@@ -18,6 +18,7 @@ from scorecam.backends import opening
 from scorecam.backends.branches.finding import check_file, site_of
 from scorecam.backends.branches.site import MAP, Built, Site
 from scorecam.backends.branches.weights import BranchWeights, Overlap, branch_map
+from scorecam.backends.file_words import NETWORK_SUFFIX
 from scorecam.base.wording import excerpt, summary
 from scorecam.budget.plan import BudgetSpec
 from scorecam.datasets.opening import open_dataset
@@ -252,9 +253,15 @@ def _new_path(out: str | os.PathLike[str], *, force: bool) -> Path:
     """The path of the new file.
 
     Raises:
-        OutputError: it exists, or is a folder.
+        OutputError: it exists, is a folder, or has the suffix of another format.
     """
     path = Path(as_path("out", out, OutputError))
+    if path.suffix.lower() != NETWORK_SUFFIX and not path.is_dir():
+        raise OutputError(
+            f"{excerpt(path, 200)} does not end in {NETWORK_SUFFIX}.",
+            likely="The new file has the format of the network.",
+            do=f"Give --out (out=) a name that ends in {NETWORK_SUFFIX}.",
+        )
     if path.is_dir():
         raise OutputError(
             f"{excerpt(path, 200)} is a folder.", do="Give --out (out=) the name of a new file."
@@ -276,11 +283,17 @@ def _noise(model: Model) -> Image:
     """An input of random numbers, to follow the network.
 
     Raises:
-        SettingError: the size of the input is not known.
+        SettingError: the size of the input is not known, or there are several inputs.
     """
     blank = model.blank()
     if isinstance(blank, Tensor):
         size = blank.shape[1:]
+    elif blank is not None:
+        raise SettingError(
+            f"The network takes {len(blank)} inputs, so no heatmap can be added to its graph.",
+            likely="A heatmap explains one image.",
+            do="Give a network with one input.",
+        )
     elif model.preprocess is not None:
         size = len(model.preprocess.mean), *model.preprocess.size
     else:
