@@ -298,7 +298,7 @@ def test_a_target_function_overrides_output() -> None:
         (lambda output: output[0], ["shape (2,)", "batch axis"]),
         (lambda output: output.sum(), ["shape ()", "batch axis"]),
         (lambda output: output[:, :0], ["shape (1, 0)"]),
-        (lambda output: output[:, :, None, None], ["shape (1, 2, 1, 1)"]),
+        (lambda output: output[:, :, None], ["shape (1, 2, 1)"]),
         (lambda output: torch.cat([output, output]), ["shape (2, 2)", "1 images"]),
         (lambda output: output.numpy(), ["ndarray", "not a tensor"]),
         (lambda output: float(output[0, 0]), ["float", "not a tensor"]),

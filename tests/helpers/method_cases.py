@@ -9,8 +9,8 @@ from torch import Tensor, nn
 import scorecam
 from scorecam.methods.method import Case
 from scorecam.methods.names import parse_methods
-from scorecam.model.engine import Speed
 from scorecam.model.model import Model
+from scorecam.model.offers import unconverted
 from scorecam.model.scorer import Scorer
 
 
@@ -25,13 +25,14 @@ def case_of(  # noqa: PLR0917
     """A case for a network without conversion; its bank is computed on demand."""
     model = scorecam.open_model(network, head=head) if isinstance(network, nn.Module) else network
     name = model.find_layer(layer, image[None])
+    plain = unconverted(model)
     return Case(
         model,
         image,
         target=target,
         layer=name,
-        make_bank=lambda: scorecam.ScoreCAM(model, name, runtime="eager").bank(image),
-        make_scorer=lambda: Scorer(model, image, speed=Speed("eager")),
+        make_bank=lambda: scorecam.ScoreCAM(model, name, runtime=plain.runtime).bank(image),
+        make_scorer=lambda: Scorer(model, image, speed=plain),
         seed=seed,
     )
 

@@ -27,6 +27,8 @@ from scorecam.metrics.names import parse_metrics
 from scorecam.metrics.statistics import Interval
 from scorecam.runs.compare.comparison import Comparison
 from scorecam.runs.compare.versus import PhotoChange, Versus
+from scorecam.runs.map_branch.export import MapExport
+from scorecam.runs.map_branch.fidelity import Fidelity
 from scorecam.runs.sanity.results import Sanity
 from scorecam.runs.summary import Summary
 from scorecam.runs.tables import Row
@@ -60,6 +62,7 @@ def provenance() -> scorecam.Provenance:
     return scorecam.Provenance("lite0", "cpu", "float32", 447, 32, 2.7, remarks=("a" * 500,) * 50)
 
 
+FIDELITY = Fidelity(100, 0.9761, 0.93, 0.777, "official")
 INTERVAL = Interval(0.5, 0.4, 0.6, 100)
 RUN = Path("out/run")
 SAMPLES = (Sample("a.jpg", Path("photos/a.jpg"), "n01440764", (Thing("n01440764", (0, 0, 9, 9)),)),)
@@ -68,6 +71,9 @@ EXAMPLES: dict[str, Callable[[], Any]] = {
     "Explanation": explanation,
     "Layer": lambda: scorecam.Layer(
         "head", (7, 7), 1280, "channels first", default=True, why="The last."
+    ),
+    "MapExport": lambda: MapExport(
+        Path("net.map.onnx"), "class", "α_k", "relu", (7, 7), FIDELITY, 0, {"a.jpg": "W. " * 99}
     ),
     "Masking": lambda: scorecam.Masking(fill=0.5),
     "Model": model,
@@ -139,6 +145,7 @@ EXACT = {
     "Fault": "Fault(file='items/a.json', state='edited', sentence='It was edited.')",
     "Layer": "Layer(name='head', grid=(7, 7), channels=1280, layout='channels first', "
     "default=True, why='The last.')",
+    "MapExport": "MapExport(net.map.onnx, class, layer relu, Pearson 0.976)",
     "Masking": "Masking(fill=0.5)",
     "Model": "TorchModel(Regions, 3 columns, head auto)",
     "Progress": "Progress(done=3, total=64, heatmap=<Tensor of shape (224, 224)>)",

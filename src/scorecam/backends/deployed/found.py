@@ -109,7 +109,7 @@ def _first(subject: str, sources: Iterator[Source[T]], remarks: list[str]) -> T 
                 check_names(found)
         except (ScorecamError, ValueError, OSError, RuntimeError) as error:
             why = error.what if isinstance(error, ScorecamError) else str(error)
-            remarks.append(f"{subject} not read from {place}: {one_line(why, 200).rstrip('.')}.")
+            remarks.append(f"{subject} not read from {place}: {one_line(why, 400).rstrip('.')}.")
             continue
         if found is not None:
             remarks.append(f"{subject} read from {place}.")

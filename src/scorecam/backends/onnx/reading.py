@@ -6,7 +6,6 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -28,6 +27,7 @@ from scorecam.backends.onnx.sorting import sort_nodes
 from scorecam.backends.onnx.structure import check_structure
 from scorecam.backends.onnx.tensors import check_stored
 from scorecam.backends.onnx.wire import MOST_FIELDS, Malformed, TooMany, count_fields, messages
+from scorecam.base.cached_property import cached_property
 from scorecam.base.wording import excerpt, quoted
 from scorecam.errors import ModelError, WeightsError
 from scorecam.io.reading import Kind, open_file, read_bytes
