@@ -2,8 +2,8 @@
 
     python -m benchmarks.deployed.picture --photos PHOTOS --work WORK
 
-It writes docs/images/deployed.jpg. The photos are the bundled cat, and the ones on which the int8 forms differ most from PyTorch, as
-measure.py found them.
+It writes docs/images/deployed.jpg. The photos are the bundled cat, and the ones on which the int8
+forms differ most from PyTorch, as measure.py found them.
 """
 
 from __future__ import annotations
