@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from scorecam.backends.graphs.graph import Graph, Numbers
+from scorecam.backends.graphs.graph import WITH_GRAPHS, Graph, Numbers
 from scorecam.backends.graphs.program import Program
 from scorecam.backends.graphs.walk import Facts, Walk
 from scorecam.backends.inputs.call import Call
@@ -22,10 +22,6 @@ from scorecam.shapes import Images
 
 TWO = 2
 """Images of a pass that is followed: with one, the batch cannot be told from axes of one entry."""
-
-
-CONTROL = frozenset({"If", "Loop", "Scan", "TensorIterator"})
-"""Operations that run a graph of their own, which is not followed."""
 
 
 class Followed(Protocol):
@@ -51,7 +47,7 @@ def check_followed(graph: Graph, trace: Trace) -> None:
     Raises:
         LayerError: all layers are inside the graph of a node.
     """
-    inside = [node.kind for node in graph.nodes if node.kind in CONTROL]
+    inside = [node.kind for node in graph.nodes if node.kind in WITH_GRAPHS]
     if inside and not trace.steps:
         raise LayerError(
             f"No layer can be explained: the network runs inside an operation {inside[0]}, whose "
