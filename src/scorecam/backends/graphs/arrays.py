@@ -112,4 +112,4 @@ def as_tensor(numbers: Numbers) -> Tensor:
         numbers = numbers.astype(np.float32)  # bfloat16 and narrower
     if numbers.dtype.kind == "u" and numbers.dtype.itemsize > 1:
         numbers = numbers.astype(np.int64)
-    return torch.from_numpy(np.array(numbers, copy=None if numbers.flags.writeable else True))
+    return torch.from_numpy(numbers if numbers.flags.writeable else numbers.copy())
