@@ -63,7 +63,7 @@ LOWEST_TESTS := $(addprefix tests/,cam/test_known_answers.py cam/test_properties
 	backends/test_weights.py images/test_photo.py images/test_photo_remarks.py metrics/test_metrics.py \
 	images/test_array_files.py images/test_medical_files.py \
 	datasets/test_formats.py io/test_hostile_arrays.py runs/test_evaluate.py audit/test_audit.py \
-	methods/test_baselines.py cli/test_explain.py backends/runtimes/test_choice.py)
+	methods/test_baselines.py backends/onnx/test_model.py backends/onnx/test_reading.py cli/test_explain.py backends/runtimes/test_choice.py)
 
 .PHONY: test-lowest
 test-lowest: setup  ## tests with the oldest versions of libraries that are allowed

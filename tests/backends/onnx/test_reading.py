@@ -302,7 +302,10 @@ def test_every_type_of_element_is_measured(files: Any) -> None:
 
     from scorecam.backends.onnx.tensors import BITS, check_stored
 
-    for kind in BITS:
+    known = set(helper.get_all_tensor_dtypes())  # an older onnx lacks the newest types
+    kinds = [kind for kind in BITS if kind in known]
+    assert len(kinds) > 20
+    for kind in kinds:
         numbers = np.zeros(5, helper.tensor_dtype_to_np_dtype(kind))
         check_stored(helper.make_tensor("typed", kind, [5], numbers))
         check_stored(files.weight("raw", numbers))

@@ -102,6 +102,14 @@ def test_a_missing_file_is_refused_in_words(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"\x1c\0\0\0TFL3", b"\x1c\0\0\0TFL3" + bytes(100)])
+def test_an_older_openvino_opens_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "net.tflite"
+    path.write_bytes(b"anything")
+    monkeypatch.setattr(load(), "__version__", "2024.4.0-1234")
+    with pytest.raises(scorecam.MissingExtra, match=r"2024\.4\.0 is too old.*openvino>=2026\.4"):
+        scorecam.open_model(str(path))
+
+
 def test_a_damaged_tflite_file_is_refused_in_words(content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "net.tflite"
     file.write_bytes(content)

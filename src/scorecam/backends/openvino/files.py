@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -16,7 +17,10 @@ from scorecam.backends.openvino.messages import why
 from scorecam.backends.openvino.reading import read_ir, read_tflite
 from scorecam.backends.runtimes.openvino import load
 from scorecam.base.wording import excerpt, quoted
-from scorecam.errors import ModelError
+from scorecam.errors import MissingExtra, ModelError
+
+OLDEST: Final = (2026, 4)
+"""The oldest version with which files were tried. Version 2024.4 crashes on damaged ones."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,9 +49,9 @@ def read(path: Path) -> File:
         ModelError: it is missing, damaged, malicious, of another format, or OpenVINO does not
             support it.
         WeightsError: its weights are missing or do not fit.
-        MissingExtra: OpenVINO is not installed.
+        MissingExtra: OpenVINO is not installed, or too old.
     """
-    load()
+    _check_version()
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise ModelError(
@@ -58,6 +62,22 @@ def read(path: Path) -> File:
     found = reader(path)
     check_model(found.model, path.name)
     return found
+
+
+def _check_version() -> None:
+    """Refuse an OpenVINO that was not tried.
+
+    Raises:
+        MissingExtra: it is older.
+    """
+    version = str(load().__version__)
+    numbers = tuple(map(int, re.findall(r"\d+", version)[:2]))
+    if numbers < OLDEST:
+        raise MissingExtra(
+            f"OpenVINO {excerpt(version.partition('-')[0])} is too old to open files.",
+            likely="Older versions crash on damaged files, or were not tried.",
+            do=f"pip install 'openvino>={OLDEST[0]}.{OLDEST[1]}'",
+        )
 
 
 def _ir(path: Path) -> File:
