@@ -7,7 +7,6 @@ import math
 from scorecam import cam
 from scorecam.bank.bank import ScoreBank
 from scorecam.cam import Variant
-from scorecam.metrics.similarity import pearson
 
 
 def class_free(
@@ -22,6 +21,8 @@ def class_free(
     Returns:
         In [0, 1]; None if one of the two maps is constant.
     """
+    from scorecam.metrics.similarity import pearson  # not with `import scorecam`: it takes time
+
     shown = bank.heatmap(target, variant, size=bank.activations.shape[1:])
     mean = bank.activations[bank.live].sum(dim=0).relu()
     r = pearson(cam.scaled(shown), cam.scaled(mean))  # weights may be 1e-12 and less
