@@ -202,7 +202,7 @@ def _summary(
     return {
         "source": subject.source,
         "precision": subject.precision,
-        "bytes": file.stat().st_size if file.is_file() else None,
+        "bytes": _bytes(file),
         "layer": worst["layer"],
         "runtime": worst["runtime"],
         "passes": interval([own["passes"] for _, own in pairs]).mean,
@@ -217,6 +217,14 @@ def _summary(
         "least mean": subject.least_mean,
         "least worst": subject.least_worst,
     }
+
+
+def _bytes(file: Path) -> int | None:
+    """The size of a form's file, with the weights of an OpenVINO file; None if there is none."""
+    files = [part for part in (file, file.with_suffix(".bin")) if part.is_file()]
+    if file.suffix != ".xml":
+        files = files[:1]
+    return sum(part.stat().st_size for part in files) if file.is_file() else None
 
 
 def main() -> None:
