@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import functools
 import io
 import json
 import shutil
@@ -214,6 +215,29 @@ def read_as_onnx(file: Path) -> None:
     read_onnx(file).fingerprint()
 
 
+@functools.cache
+def openvino_model() -> tuple[bytes, bytes]:
+    """The two files of a small network: its graph and its weights."""
+    import openvino_networks
+
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "net.xml"
+        openvino_networks.converted(network, torch.rand(1, 3, 8, 8), path)
+        return path.read_bytes(), path.with_suffix(".bin").read_bytes()
+
+
+def openvino_models() -> list[bytes]:
+    return [openvino_model()[0]]
+
+
+def read_as_openvino(file: Path) -> None:
+    from scorecam.backends.openvino.reading import read_ir
+
+    file.with_suffix(".bin").write_bytes(openvino_model()[1])
+    read_ir(file)
+
+
 # ── data sets ────────────────────────────────────────────────────────────────────────────────
 
 
@@ -385,6 +409,7 @@ KINDS: Mapping[str, Kind] = {
         safe_checkpoints, ".safetensors", read_as_weights, mutate.damaged_safetensors
     ),
     "models.onnx": Kind(onnx_models, ".onnx", read_as_onnx, weight=2.0),
+    "models.xml": Kind(openvino_models, ".xml", read_as_openvino, weight=0.5),
     "labels": Kind(labels, ".json", read_as_labels, mutate.damaged_json),
     "label-lines": Kind(label_lines, ".txt", read_as_labels),
     "preprocess": Kind(preprocessing, ".json", read_as_preprocessing, mutate.damaged_json),
