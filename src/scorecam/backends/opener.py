@@ -14,8 +14,10 @@ from scorecam.backends.diagnosis import Diagnosis
 from scorecam.base.wording import excerpt
 from scorecam.cam import Head
 from scorecam.errors import SettingError
+from scorecam.images.preprocess import Preprocess
 from scorecam.images.preprocessing import Preprocessing
 from scorecam.images.reading import AS_STATED, Reading
+from scorecam.images.transform import Transform
 from scorecam.model.labels import Labels
 from scorecam.model.model import Model
 from scorecam.model.readout import Readout
@@ -42,6 +44,13 @@ class Options:
     reshape: Callable[[Any], Any] | None = None
     device: str | torch.device | None = None
     download: bool = False
+
+
+def preprocessing_of(value: Path | Preprocessing | PhotoFunction) -> Preprocessing:
+    """The user's preprocessing: as it is, around a function, or from a file."""
+    if isinstance(value, Preprocessing):
+        return value
+    return Transform(value) if callable(value) else Preprocess.load(value)
 
 
 def without_options(model: Model, options: Options) -> Model:

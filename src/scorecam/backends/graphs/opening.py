@@ -16,13 +16,10 @@ from scorecam.backends.inputs.batches import batch_remark
 from scorecam.backends.inputs.call import Call
 from scorecam.backends.inputs.derived import check_derived
 from scorecam.backends.inputs.structure import Key, Slot
-from scorecam.backends.opener import Options
+from scorecam.backends.opener import Options, preprocessing_of
 from scorecam.backends.tracing.layer_maps import Given, check_layout
 from scorecam.base.wording import quoted
 from scorecam.errors import ModelError, SettingError, did_you_mean
-from scorecam.images.preprocess import Preprocess
-from scorecam.images.preprocessing import Preprocessing
-from scorecam.images.transform import Transform
 from scorecam.model.columns import check_head
 from scorecam.model.labels import read_labels
 from scorecam.model.output_index import split_index
@@ -71,7 +68,7 @@ def graph_model(
         program,
         spec=spec,
         call=Call(masked.name, "by name", structure=structure, derived=derived),
-        preprocess=found.preprocess if preprocess is None else _preprocess(preprocess),
+        preprocess=found.preprocess if preprocess is None else preprocessing_of(preprocess),
         reading=options.reading,
         names=names if labels is None else read_labels(labels),
         head=end.head if end else check_head(options.head),
@@ -114,12 +111,6 @@ def _colours(masked: GraphValue) -> int | None:
 def _last(masked: GraphValue) -> bool:
     """Whether a photo's colours are the last axis."""
     return masked.shape is not None and masked.shape[-1] in (1, 3) and masked.shape[1] not in (1, 3)
-
-
-def _preprocess(value: Any) -> Preprocessing:
-    if isinstance(value, Preprocessing):
-        return value
-    return Transform(value) if callable(value) else Preprocess.load(value)
 
 
 def _masked(graph: Graph, named: Key | None) -> tuple[GraphValue, bool]:

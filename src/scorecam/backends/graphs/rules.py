@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 
-from scorecam.backends.graphs.graph import GraphNode
+from scorecam.backends.graphs.graph import Graph, GraphNode
 from scorecam.backends.graphs.walk import Walk
 
 Rule = Callable[[GraphNode, Walk], Any]
@@ -109,3 +109,17 @@ def _arranged(walk: Walk, data: Tensor, letters: str, wanted: Sequence[str]) -> 
     dims = [letters.index(letter) for letter in wanted]
     shape = [data.shape[dim] for dim in dims]
     return walk.note("permute", {"self": data, "dims": dims}, walk.fresh(shape))
+
+
+def settings(graph: Graph, places: Mapping[str, Sequence[int]]) -> list[str]:
+    """The tensors whose numbers must be known: they decide what happens to positions.
+
+    Args:
+        graph: the network.
+        places: for each operation, which of its inputs are such tensors.
+    """
+    found: list[str] = []
+    for node in graph.nodes:
+        inputs = places.get(node.kind, ())
+        found += [node.inputs[i] for i in inputs if i < len(node.inputs) and node.inputs[i]]
+    return found

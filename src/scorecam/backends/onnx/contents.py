@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
+
+STANDARD: Final = ("", "ai.onnx")
+"""The names of the domain of ONNX's own operators."""
 
 
 def graphs(proto: Any) -> Iterator[Any]:

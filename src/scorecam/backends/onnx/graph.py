@@ -10,12 +10,11 @@ import numpy as np
 
 from scorecam.backends.graphs.graph import Graph, GraphNode, GraphValue, Numbers
 from scorecam.backends.onnx import library
+from scorecam.backends.onnx.contents import STANDARD
 from scorecam.backends.onnx.external import is_external
 
 SMALL: Final = 1024
 """The most numbers of a constant that is a setting, such as a shape or a list of axes."""
-
-STANDARD: Final = ("", "ai.onnx")
 
 
 def graph_of(proto: Any) -> Graph:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
 from scorecam.base.fork_lock import ForkLock
+from scorecam.base.process_state import environment_variable
 from scorecam.io.extras import require
 
 _IMPORT = ForkLock()
@@ -34,7 +33,7 @@ def onnxruntime() -> ModuleType:
     Raises:
         MissingExtra: it is not installed.
     """
-    with _IMPORT, _environment(TELEMETRY, "1"):
+    with _IMPORT, environment_variable(TELEMETRY, "1"):
         runtime = require("onnxruntime", "onnx", "run ONNX files")
     runtime.disable_telemetry_events()
     return runtime
@@ -49,17 +48,3 @@ def schemas() -> Iterable[Any]:
     onnxruntime()
     state = require("onnxruntime.capi.onnxruntime_pybind11_state", "onnx", "run ONNX files")
     return state.get_all_operator_schema()
-
-
-@contextmanager
-def _environment(name: str, value: str) -> Generator[None]:
-    """Set an environment variable in this context."""
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        if before is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = before

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from scorecam.backends.graphs import rules
-from scorecam.backends.graphs.graph import Graph, GraphNode
+from scorecam.backends.graphs.graph import GraphNode
 from scorecam.backends.graphs.rules import Rule
 from scorecam.backends.graphs.walk import Walk
 
@@ -278,12 +278,3 @@ SETTINGS = {
     **{kind: (1,) for kind, rule in RULES.items() if rule is _reduce},
 }
 """For each operation, the inputs whose numbers decide what happens to positions."""
-
-
-def settings(graph: Graph) -> list[str]:
-    """The tensors whose numbers must be known, and that do not depend on the image's pixels."""
-    found: list[str] = []
-    for node in graph.nodes:
-        places = SETTINGS.get(node.kind, ())
-        found += [node.inputs[i] for i in places if i < len(node.inputs) and node.inputs[i]]
-    return found

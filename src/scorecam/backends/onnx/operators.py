@@ -7,12 +7,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from scorecam.backends.onnx import library
-from scorecam.backends.onnx.contents import graphs
+from scorecam.backends.onnx.contents import STANDARD, graphs
 from scorecam.base.wording import excerpt, quoted
 from scorecam.errors import ModelError
-
-STANDARD = ("", "ai.onnx")
-"""The names of the domain of ONNX's own operators."""
 
 
 @functools.cache

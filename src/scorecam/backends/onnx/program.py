@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
+from scorecam.backends.graphs import rules
 from scorecam.backends.graphs.graph import Graph, GraphNode, Numbers, Shape
 from scorecam.backends.graphs.program import Program, Weight
 from scorecam.backends.graphs.walk import Facts, Walk
@@ -81,7 +82,9 @@ class OnnxProgram(Program):
         graph = self.graph
         values = dict(graph.constants)
         unknown = {name for name in graph.labels if name not in known.shapes} - sequences(graph)
-        settings = dict.fromkeys(n for n in operations.settings(graph) if n not in values)
+        settings = dict.fromkeys(
+            n for n in rules.settings(graph, operations.SETTINGS) if n not in values
+        )
         if unknown or settings:
             inputs = {each.name: np.zeros(shapes[each.name], each.dtype) for each in graph.inputs}
             known, more = self._completed(known, inputs, unknown, tuple(settings))

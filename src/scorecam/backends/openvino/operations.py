@@ -6,12 +6,10 @@ the operation of torch that does the same. An operation without a rule is elemen
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
 
 from scorecam.backends.graphs import rules
-from scorecam.backends.graphs.graph import Graph, GraphNode
+from scorecam.backends.graphs.graph import GraphNode
 from scorecam.backends.graphs.rules import Rule
 from scorecam.backends.graphs.walk import Walk
 
@@ -276,12 +274,3 @@ SETTINGS = {
     **{kind: (1,) for kind, rule in RULES.items() if rule is _reduce},
 }
 """For each operation, the inputs whose numbers decide what happens to positions."""
-
-
-def settings(graph: Graph) -> list[str]:
-    """The tensors whose numbers must be known: they decide what happens to positions."""
-    found: list[str] = []
-    for node in graph.nodes:
-        places: Any = SETTINGS.get(node.kind, ())
-        found += [node.inputs[i] for i in places if i < len(node.inputs)]
-    return found

@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
+from scorecam.backends.graphs import rules
 from scorecam.backends.graphs.graph import Graph, GraphNode, Numbers, Shape
 from scorecam.backends.graphs.program import Program, Weight
 from scorecam.backends.graphs.walk import Facts, Walk
@@ -112,7 +113,9 @@ class OpenVinoProgram(Program):
         known = {name: size for name, size in sizes.items() if size is not None}
         values = dict(self.graph.constants)
         unknown = [name for name in outputs if name not in known]
-        settings = [name for name in operations.settings(self.graph) if name not in values]
+        settings = [
+            name for name in rules.settings(self.graph, operations.SETTINGS) if name not in values
+        ]
         if unknown or settings:
             more, numbers = self._computed(
                 model, outputs, unknown, settings=settings, shapes=shapes

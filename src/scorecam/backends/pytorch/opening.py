@@ -12,7 +12,7 @@ from torch import nn
 from scorecam.backends.copies import copied
 from scorecam.backends.inputs.call import tensor_call
 from scorecam.backends.inputs.derived import check_derived
-from scorecam.backends.opener import Opener, Options
+from scorecam.backends.opener import Opener, Options, preprocessing_of
 from scorecam.backends.pytorch.diagnosis import diagnosis
 from scorecam.backends.pytorch.fixed_batch import batch_remark
 from scorecam.backends.pytorch.model import TorchModel
@@ -20,9 +20,7 @@ from scorecam.backends.tracing.layer_maps import check_layout
 from scorecam.backends.weights import load_weights
 from scorecam.base.wording import LONGEST_PARAGRAPH, one_line, quoted, reason
 from scorecam.errors import SettingError
-from scorecam.images.preprocess import Preprocess
 from scorecam.images.preprocessing import Preprocessing
-from scorecam.images.transform import Transform
 from scorecam.io.arguments import instance
 from scorecam.model.columns import check_head
 from scorecam.model.labels import read_labels
@@ -65,7 +63,7 @@ def torch_model(built: Built, spec: str, options: Options, *, shared: bool = Fal
     return TorchModel(
         _on_device(built.module, options.device, shared=shared),
         spec=spec,
-        preprocess=built.preprocess if preprocess is None else _preprocess(preprocess),
+        preprocess=built.preprocess if preprocess is None else preprocessing_of(preprocess),
         reading=options.reading,
         names=built.names if labels is None else read_labels(labels),
         head=check_head(options.head),
@@ -118,12 +116,6 @@ def _attribute(module: nn.Module) -> str:
     """The attribute in which torch's wrapper keeps its network; empty for any other module."""
     by_torch = type(module).__module__.startswith("torch.")
     return WRAPPERS.get(type(module).__name__, "") if by_torch else ""
-
-
-def _preprocess(value: Any) -> Preprocessing:
-    if isinstance(value, Preprocessing):
-        return value
-    return Transform(value) if callable(value) else Preprocess.load(value)
 
 
 def _on_device(module: nn.Module, device: str | torch.device | None, *, shared: bool) -> nn.Module:
