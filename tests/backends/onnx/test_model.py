@@ -12,27 +12,12 @@ from onnx import TensorProto, helper
 from torch import Tensor, nn
 
 import scorecam
+from graph_networks import SIZE, small
 from onnx_networks import exported, quantised, written
 from scorecam.errors import LayerError, ModelError, ScorecamError, SettingError, TargetError
 from scorecam.model.model import Randomisable
 
 pytestmark = pytest.mark.needs("onnx")
-
-SIZE = 16
-
-
-def small(channels: int = 6) -> nn.Sequential:
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(3, 8, 3, padding=1),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(8, channels, 3, padding=1),
-        nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(channels, 5),
-    ).eval()
 
 
 @pytest.fixture(scope="module")

@@ -10,28 +10,13 @@ import torch
 from torch import Tensor, nn
 
 import scorecam
+from graph_networks import SIZE, small
 from openvino_networks import converted, saved
 from scorecam.backends.graphs.model import GraphModel
 from scorecam.backends.runtimes.openvino import load, precisions
 from scorecam.errors import LayerError
 
 pytestmark = pytest.mark.needs("openvino")
-
-SIZE = 16
-
-
-def small(channels: int = 6) -> nn.Sequential:
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(3, 8, 3, padding=1),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(8, channels, 3, padding=1),
-        nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(channels, 5),
-    ).eval()
 
 
 @pytest.fixture(scope="module")
