@@ -27,7 +27,7 @@ from torch import Tensor
 
 import scorecam
 from benchmarks.common.paths import RESULTS
-from scorecam.explanation import Explanation
+from scorecam.explanation.explanation import Explanation
 from scorecam.images.arrays.opening import read_array
 
 RATE, LENGTH = 250, 7500

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from scorecam.explainer import ScoreCAM, explain, layers
-    from scorecam.explanation import Explanation
+    from scorecam.explanation.explanation import Explanation
     from scorecam.images.preprocess import Preprocess
     from scorecam.model.model import Layer, Model
     from scorecam.model.target import Target
@@ -91,7 +91,7 @@ _HOME = {
     "cam": ("Masking", "VARIANTS", "Variant", "scaled"),
     "errors": tuple(name for name in __all__ if name.endswith(("Error", "Shortage", "Extra"))),
     "explainer": ("ScoreCAM", "explain", "layers"),
-    "explanation": ("Explanation",),
+    "explanation.explanation": ("Explanation",),
     "bank.health": ("Note",),
     "model.model": ("Layer", "Model"),
     "model.target": ("Target",),

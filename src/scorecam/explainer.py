@@ -18,8 +18,8 @@ from scorecam.bank.bank import ScoreBank
 from scorecam.base.wording import excerpt, summary
 from scorecam.budget.plan import BudgetSpec
 from scorecam.cam import Masking, Variant
-from scorecam.errors import SettingError, TargetError
-from scorecam.explanation import Explanation
+from scorecam.errors import SettingError
+from scorecam.explanation.explanation import Explanation
 from scorecam.images.preprocessing import Preprocessing
 from scorecam.images.reading import ReadInput
 from scorecam.io.arguments import function, tensor
@@ -31,17 +31,17 @@ from scorecam.model.inputs import (
     is_several,
     one_image,
 )
-from scorecam.model.model import Inputs, Layer, Model, TargetSpec
+from scorecam.model.model import Inputs, Layer, Model, TargetSpec, Task
 from scorecam.model.offers import check_offered
+from scorecam.model.place import is_place, place_in_input
 from scorecam.model.target import check_target
 from scorecam.model.variants import check_variant, name_of
-from scorecam.scoring.banks import fitted_image, make_bank, make_banks, with_target
+from scorecam.scoring.banks import column_of, fitted_image, make_bank, make_banks, with_target
 from scorecam.scoring.progress import Progress
+from scorecam.scoring.targets import batches_of, one_per_image
 from scorecam.settings import Settings
 from scorecam.shapes import Heatmaps, Images
-
-TOGETHER = 16
-"""Images whose masks share batches. More would not fill batches better, and need more memory."""
+from scorecam.tasks.names import find_task
 
 Photo = str | os.PathLike[str] | PIL.Image.Image | np.ndarray[Any, Any]
 
@@ -67,6 +67,9 @@ class ScoreCAM:
             size is halved when memory runs out. Results do not depend on it.
         seed: of the samples that estimate the error of a reduced budget.
         progress: called as masked images are scored.
+        task: what is explained, if not the classes: "detect", "segment", "similar", "regress",
+            "multilabel" or "tokens", or a task with options from `scorecam.tasks`; None for the
+            model's own.
     """
 
     def __init__(
@@ -83,8 +86,11 @@ class ScoreCAM:
         batch_size: BatchSize = "auto",
         seed: int = 0,
         progress: Callable[[Progress], None] | None = None,
+        task: str | Task | None = None,
     ) -> None:
         self.model = opening.as_model(model)
+        if task is not None:
+            self.model = self.model.with_task(find_task(task))
         self.layer = layer
         self.settings = Settings(
             variant=check_variant(variant),
@@ -147,9 +153,9 @@ class ScoreCAM:
         """
         if is_several(x):
             return self._maps_of_several(x, target)
-        targets = _one_per_image(target, len(x) if tensor(x).ndim else 1)
+        targets = one_per_image(target, len(x) if tensor(x).ndim else 1)
         for each in targets:
-            check_target(self.model, None if callable(each) else each)  # before the model may run
+            check_target(self.model, column_of(self.model, each))  # before the model may run
         first = targets[0] if targets else None
         same = callable(first) and all(each is first for each in targets)
         model = with_target(self.model, first) if same and callable(first) else self.model
@@ -162,7 +168,7 @@ class ScoreCAM:
         """One heatmap per image, each with its own part of the other inputs."""
         images, models = self.model.split_inputs(x)
         check_numbers(images)
-        targets = _one_per_image(target, len(images))
+        targets = one_per_image(target, len(images))
         maps: list[Heatmaps] = []
         for i, model in enumerate(self.model.confirmed(x, models)):
             each = fitted(images[i : i + 1], model, single=False, run=self.layer is None)
@@ -188,8 +194,12 @@ class ScoreCAM:
 
     def _maps(self, model: Model, x: Images, targets: Sequence[TargetSpec]) -> Heatmaps:
         check_batch(x, model)
+        if model.task is not None and model.task_columns is None:  # each image has its own columns
+            alone = zip(x.split(1), targets, strict=True)
+            each = [self._maps(model.for_image(one, own), one, [own]) for one, own in alone]
+            return torch.cat(each)
         maps = torch.empty((len(x), *x.shape[2:]), dtype=torch.float32, device=x.device)
-        for rows in _batches(targets):
+        for rows in batches_of(targets):
             some = [targets[i] for i in rows]
             banks = make_banks(
                 model,
@@ -200,18 +210,8 @@ class ScoreCAM:
                 progress=self.progress,
             )
             for i, bank, target in zip(rows, banks, some, strict=True):
-                column = None if callable(target) else target
-                maps[i] = bank.heatmap(column, self.settings.variant)
+                maps[i] = bank.heatmap(column_of(model, target), self.settings.variant)
         return maps
-
-
-def _batches(targets: Sequence[TargetSpec]) -> Iterator[list[int]]:
-    """The images that are explained together, by number: those with the same target function."""
-    readouts = [target if callable(target) else None for target in targets]
-    for readout in {id(readout): readout for readout in readouts}.values():
-        same = [i for i, other in enumerate(readouts) if other is readout]
-        for start in range(0, len(same), TOGETHER):
-            yield same[start : start + TOGETHER]
 
 
 def explain(
@@ -229,6 +229,7 @@ def explain(
     batch_size: BatchSize = "auto",
     seed: int = 0,
     progress: Callable[[Progress], None] | None = None,
+    task: str | Task | None = None,
 ) -> Explanation:
     """Explain a model's score of one image.
 
@@ -240,7 +241,8 @@ def explain(
             .npz, .safetensors, NIfTI, DICOM) is used as it is stored if the model has no
             preprocessing; one of several arrays holds several inputs.
         target: an index, a class name, a function of the model's output that returns one number
-            per image, or None for the prediction.
+            per image, or None for the prediction. Some tasks also take a place in the picture: a
+            point `(x, y)`, a box `(x1, y1, x2, y2)` or a mask, in pixels of the photo.
         layer: its name, or the module; None for the default (see `layers`).
         variant: how scores become weights: a name in `scorecam.VARIANTS`, or a `Variant`; "auto"
             for `centred` if the scores are values or the layer's activations have negative numbers,
@@ -261,6 +263,9 @@ def explain(
         seed: of the samples that estimate the error.
         progress: called as masked images are scored. With a reduced budget, it gets the map as
             estimated so far.
+        task: what is explained, if not the classes: "detect" for boxes, "segment" for pixels,
+            "similar" for embeddings, "regress" and "multilabel" for numbers, "tokens" for text, or
+            such a task with options from `scorecam.tasks`; None for the model's own.
 
     Returns:
         The explanation. Other classes and variants can be read from it without the model.
@@ -285,6 +290,7 @@ def explain(
         batch_size=batch_size,
         seed=seed,
         progress=progress,
+        task=task,
     )
     return _explained(method, image, target)
 
@@ -299,6 +305,7 @@ def _explained(method: ScoreCAM, image: Photo | Inputs, target: TargetSpec) -> E
     if not (isinstance(image, Tensor) or is_several(image)):
         stored = method.model.read(cast("Photo", image))
         image = stored.image
+        target = _in_input(target, stored, method.model.preprocess)
     images, model = fitted_image(method.model, image, target, run=method.layer is None)
     [bank] = make_banks(
         model,
@@ -310,12 +317,22 @@ def _explained(method: ScoreCAM, image: Photo | Inputs, target: TargetSpec) -> E
     )
     explanation = Explanation(
         bank,
-        bank.target(None if callable(target) else target),
+        bank.target(column_of(model, target)),
         bank.variant(method.settings.variant),
         image=images[0],
         form=model.form,
+        task_columns=model.task_columns,
     )
     return explanation if stored is None else _placed(explanation, stored, method.model.preprocess)
+
+
+def _in_input(
+    target: TargetSpec, stored: ReadInput, preprocess: Preprocessing | None
+) -> TargetSpec:
+    """A place in a photo as a place in the model's input; any other target as it is."""
+    if not is_place(target) or stored.photo is None or preprocess is None:
+        return target
+    return place_in_input(target, preprocess, stored.photo.size)
 
 
 def _placed(
@@ -376,16 +393,3 @@ def _blank(model: Model) -> Inputs:
         do="Give an image, scorecam.layers(model, torch.zeros(3, 224, 224)); or the model's "
         "preprocessing (--preprocess).",
     )
-
-
-def _one_per_image(target: TargetSpec | Sequence[TargetSpec], images: int) -> list[TargetSpec]:
-    many = not isinstance(target, str) and isinstance(target, Sequence | Tensor | np.ndarray)
-    if not many or getattr(target, "ndim", 1) == 0:
-        return [cast(TargetSpec, target)] * images
-    targets = list(cast(Sequence[TargetSpec], target))
-    if len(targets) != images:
-        raise TargetError(
-            f"{len(targets)} targets were given for {images} images.",
-            do="Give one target for all images, or a list with one per image.",
-        )
-    return targets

@@ -25,7 +25,7 @@ from scorecam.images.preprocessing import Preprocessing
 from scorecam.images.reading import Reading
 from scorecam.io.arguments import flag, function
 from scorecam.model.labels import Labels
-from scorecam.model.model import Model
+from scorecam.model.model import Model, Task
 from scorecam.model.readout import Readout
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def open_model(
     reshape: Callable[[Any], Any] | None = None,
     device: str | torch.device | None = None,
     download: bool = False,
+    task: Task | None = None,
 ) -> Model:
     """Open a model.
 
@@ -103,6 +104,7 @@ def open_model(
         device: where the model runs; by default, where it is.
         download: whether weights may be downloaded: those of `timm:NAME`, or `hf:NAME` with a name
             on Hugging Face's hub.
+        task: what is explained, if not the classes, such as `scorecam.tasks.Detect()`.
 
     Raises:
         ModelError: there is no such model, or it cannot be built.
@@ -129,7 +131,8 @@ def open_model(
     )
     if isinstance(model, Model):
         return without_options(model, options)
-    return taking[0].open(model, options)
+    opened = taking[0].open(model, options)
+    return opened if task is None else opened.with_task(task)
 
 
 def diagnoses() -> list[Diagnosis]:

@@ -24,25 +24,24 @@ from scorecam.bank.completion import Completion
 from scorecam.bank.packing import Parts, pack, unpack
 from scorecam.bank.parts import TYPES, check_parts
 from scorecam.bank.record import Provenance, Record
+from scorecam.bank.view import view_picture
 from scorecam.base.cached_property import cached_property
 from scorecam.base.wording import excerpt, quoted, summary
 from scorecam.budget.estimate import error_of, estimate
 from scorecam.budget.search import large_columns
 from scorecam.cam import VARIANTS, Answers, Head, Masking, Variant
 from scorecam.errors import BankError, OutputError, SettingError
-from scorecam.images.opening import VIEW_FORMATS, ImageKind, open_image
 from scorecam.images.photo import MAX_PIXELS
 from scorecam.io.arguments import path as as_path
 from scorecam.io.arguments import sizes
 from scorecam.io.ranges import INDEX
 from scorecam.model.columns import reduced
 from scorecam.model.target import Target, find_target, in_short
+from scorecam.model.task_columns import Boxes, RegionMasks
 from scorecam.model.variants import resolved
 from scorecam.shapes import Activations, Columns, Grid, Heatmap, Scores, Weights
 
 __all__ = ["Provenance", "ScoreBank"]
-
-_VIEW = ImageKind("a picture", VIEW_FORMATS, BankError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +63,7 @@ class ScoreBank:
         provenance: how the scores were computed.
         view: the model's input as a JPEG, if a photo was explained.
         columns: the columns that `scores` has, in order, if some were left out (see `keep`).
+        boxes, masks: where the answer of each column is in the input, if a task found them.
     """
 
     activations: Activations
@@ -80,6 +80,8 @@ class ScoreBank:
     provenance: Provenance
     view: bytes | None = None
     columns: Tensor | None = None
+    boxes: Boxes | None = None
+    masks: RegionMasks | None = None
 
     def __post_init__(self) -> None:
         try:
@@ -112,7 +114,11 @@ class ScoreBank:
         Raises:
             TargetError: there is no such column.
         """
-        return find_target(target, self.image_scores, self.names, self.head)
+        made = self.provenance
+        if target is None and 0 <= made.column < len(self.image_scores):
+            target = made.column
+        found = find_target(target, self.image_scores, self.names, self.head)
+        return dataclasses.replace(found, unit=made.unit) if made.unit else found
 
     def variant(self, variant: str | Variant = "auto") -> Variant:
         """The variant with this name; "auto" is the one that suits the scores and the layer.
@@ -256,15 +262,7 @@ class ScoreBank:
         Raises:
             BankError: it is not a JPEG, is damaged, or does not have the size of the input.
         """
-        if self.view is None:
-            return None
-        with open_image(self.view, _VIEW, "The bank's picture") as picture:
-            if picture.image.size[::-1] != self.size:
-                raise BankError(
-                    f"The bank's picture has {picture.image.width} × {picture.image.height} "
-                    f"pixels, but the model's input has the axes {self.size}."
-                )
-            return picture.image.convert("RGB")
+        return None if self.view is None else view_picture(self.view, self.size)
 
     def keep(self, classes: int | Sequence[int | str]) -> ScoreBank:
         """The bank with these columns only.

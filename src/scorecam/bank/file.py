@@ -53,6 +53,8 @@ PARTS: dict[str, tuple[str, ...]] = {
     "names": ("U8",),
     "columns": ("I32",),
     "view": ("U8",),
+    "boxes": ("F32",),
+    "masks": ("U8",),
 }
 """The tensors that a bank may have, and their types."""
 

@@ -22,7 +22,7 @@ class Parts:
     """Everything in a bank.
 
     Args:
-        tensors: by name, as in `TYPES`; `columns` may be None.
+        tensors: by name, as in `TYPES`; those in `OPTIONAL` may be None.
         record: everything else but the names and the view.
         names, view: as in `ScoreBank`.
     """
@@ -52,7 +52,7 @@ class Parts:
     def tensor(self, name: str) -> Tensor:
         """A tensor that every bank has."""
         tensor = self.tensors[name]
-        assert tensor is not None  # noqa: S101  (only `columns` may be None)
+        assert tensor is not None  # noqa: S101  (only those in `OPTIONAL` may be None)
         return tensor
 
 
@@ -77,6 +77,10 @@ def pack(parts: Parts) -> tuple[dict[str, Any], Tensors]:
     columns = parts.tensors["columns"]
     if columns is not None:
         tensors["columns"] = columns.cpu().to(torch.int32)
+    if (boxes := parts.tensors["boxes"]) is not None:
+        tensors["boxes"] = boxes.cpu().contiguous()
+    if (masks := parts.tensors["masks"]) is not None:
+        tensors["masks"] = storage.pack_bits(masks)
     if parts.view is not None:
         tensors["view"] = torch.frombuffer(bytearray(parts.view), dtype=torch.uint8)
     record = parts.record.to_dict()
@@ -114,6 +118,10 @@ def unpack(entries: Any, tensors: Tensors) -> Parts:
             "image_scores": image_scores,
             "fill_scores": tensors["fill_scores"],
             "columns": None if columns is None else columns.long(),
+            "boxes": tensors.get("boxes"),
+            "masks": storage.unpack_bits(tensors["masks"], (len(image_scores), *record.size))
+            if "masks" in tensors
+            else None,
         },
         record=record,
         names=None if names is None else tuple(names),

@@ -18,8 +18,13 @@ TYPES: dict[str, tuple[torch.dtype, int]] = {
     "image_scores": (torch.float32, 1),
     "fill_scores": (torch.float32, 1),
     "columns": (torch.int64, 1),
+    "boxes": (torch.float32, 2),
+    "masks": (torch.bool, -1),
 }
 """The type and the number of axes of each tensor; −1 stands for one more than the image has."""
+
+OPTIONAL = "columns", "boxes", "masks"
+"""The tensors that a bank may lack."""
 
 MOST_PAIRS = 2**26
 """The most pairs of masks that are compared to predict scores."""
@@ -34,7 +39,7 @@ def check_parts(
     """Refuse tensors whose types and shapes are not those of a bank.
 
     Args:
-        parts: by name, see `TYPES`; `columns` may be None.
+        parts: by name, see `TYPES`; those in `OPTIONAL` may be None.
         size: the image's axes.
         names: of the columns.
 
@@ -63,12 +68,21 @@ def check_parts(
     kept = scores.shape[1] if "columns" in tensors else columns
     if not columns or len(tensors["fill_scores"]) != columns or scores.shape[1] != kept:
         raise ValueError("the masks, the image and the fill have different columns")
+    _check_places(tensors, columns, size)
     if names is not None and len(names) != columns:
         raise ValueError(f"there are {len(names)} names for {columns} columns")
 
 
+def _check_places(tensors: Mapping[str, Tensor], columns: int, size: tuple[int, ...]) -> None:
+    """Refuse boxes and regions that do not fit the columns and the image."""
+    if "boxes" in tensors and tuple(tensors["boxes"].shape) != (columns, 2 * len(size)):
+        raise ValueError("it does not have one box per column")
+    if "masks" in tensors and tuple(tensors["masks"].shape) != (columns, *size):
+        raise ValueError("it does not have one region per column")
+
+
 def _is_expected(name: str, part: Tensor | None) -> bool:
-    return part is not None or name != "columns"
+    return part is not None or name not in OPTIONAL
 
 
 def _typed(name: str, part: object) -> Tensor:

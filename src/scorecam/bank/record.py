@@ -45,6 +45,7 @@ LARGEST_NUMBERS = {
     "seconds": 10**12,
     "unrepeated": 1,
     "mixed": 1,
+    "column": 2**31,
 }
 """The largest plausible values in the provenance. The smallest is 0."""
 
@@ -82,6 +83,9 @@ class Provenance:
         auto: the variant that "auto" means for this bank; `official` in banks of versions without
             "auto".
         backend: the libraries that ran the model, with their versions; empty in older banks.
+        task: what was explained, if not the classes, such as "detect"; empty for the classes.
+        unit: of the scores, such as "mm"; empty for none.
+        column: the column that the task was asked for; -1 for the largest.
         scorecam, torch, python: their versions. torch makes the masks of every model.
     """
 
@@ -99,6 +103,9 @@ class Provenance:
     mixed: float = 0.0
     auto: str = "official"
     backend: str = ""
+    task: str = ""
+    unit: str = ""
+    column: int = -1
     scorecam: str = field(default_factory=lambda: _installed("scorecam"))
     torch: str = field(default_factory=lambda: str(torch.__version__))
     python: str = field(default_factory=platform.python_version)
@@ -205,8 +212,8 @@ def _entry(name: str, kind: str, value: Any) -> Any:
     if kind == "float":
         return _real(name, value, 0, LARGEST_NUMBERS[name])
     if kind == "int":
-        least, most = (-(2**64), 2**64) if name == "seed" else (0, LARGEST_NUMBERS[name])
-        return _whole(name, value, least, most)
+        least = {"seed": -(2**64), "column": -1}.get(name, 0)
+        return _whole(name, value, least, 2**64 if name == "seed" else LARGEST_NUMBERS[name])
     if not isinstance(value, list) or len(value) > MOST_REMARKS:
         raise ValueError(f"its {name} are not a list of at most {MOST_REMARKS:,} strings")
     return tuple(_text(name, text) for text in value)

@@ -207,3 +207,21 @@ def _typed(tensors: Tensors, name: str, dtype: torch.dtype) -> Tensor:
     if tensors[name].dtype != dtype:
         raise ValueError(f"its {name} are {tensors[name].dtype}")
     return tensors[name]
+
+
+def pack_bits(masks: Tensor) -> Tensor:
+    """Booleans, eight to a byte."""
+    return torch.from_numpy(np.packbits(masks.cpu().numpy().reshape(-1)))
+
+
+def unpack_bits(packed: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The booleans of a file.
+
+    Raises:
+        ValueError: there are more or fewer than the shape has.
+    """
+    count = math.prod(shape)
+    if packed.dtype != torch.uint8 or packed.ndim != 1 or len(packed) != -(-count // 8):
+        raise ValueError("its regions do not fit its image and its columns")
+    bits = np.unpackbits(packed.numpy(), count=count)
+    return torch.from_numpy(bits.astype(np.bool_)).reshape(shape)

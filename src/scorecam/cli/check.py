@@ -16,7 +16,7 @@ from scorecam.cli.progress import MaskProgressBar
 
 if TYPE_CHECKING:  # imported when a command runs: --help must not wait for torch
     from scorecam.cli.records import Item
-    from scorecam.explanation import Explanation
+    from scorecam.explanation.explanation import Explanation
     from scorecam.model.model import Model
     from scorecam.trust.verdict import Trust
 

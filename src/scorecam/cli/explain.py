@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # imported when a command runs: --help must not wait for torc
 
     from scorecam.cli.records import Item
     from scorecam.cli.saving import OutputFolder
-    from scorecam.explanation import Explanation
+    from scorecam.explanation.explanation import Explanation
     from scorecam.methods.method import Method
     from scorecam.model.model import Model
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from scorecam.errors import ScorecamError
 
 if TYPE_CHECKING:
-    from scorecam.explanation import Explanation
+    from scorecam.explanation.explanation import Explanation
 
 SCHEMA = 1
 Item = dict[str, Any]

@@ -11,7 +11,7 @@ from PIL import Image
 
 from scorecam.cli.records import Item, explanation_item, json_document, path_text
 from scorecam.errors import OutputError
-from scorecam.explanation import Explanation
+from scorecam.explanation.explanation import Explanation
 from scorecam.io.arguments import path as as_path
 from scorecam.io.files import Batch, check_writable, sweep, together
 

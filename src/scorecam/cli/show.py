@@ -35,7 +35,7 @@ def show(
     from scorecam.cli.explain import print_items
     from scorecam.cli.records import explanation_item
     from scorecam.cli.saving import slug
-    from scorecam.explanation import Explanation
+    from scorecam.explanation.explanation import Explanation
     from scorecam.io.files import replacing, sweep
 
     loaded = ScoreBank.load(bank)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from scorecam.bank.bank import ScoreBank
 from scorecam.cam import Head
 from scorecam.errors import PhotoError
-from scorecam.explanation import Explanation
+from scorecam.explanation.explanation import Explanation
 from scorecam.methods.method import Case
 from scorecam.model.model import Model
 from scorecam.model.scorer import Scorer
@@ -60,6 +60,8 @@ def case_of(model: Model, explanation: Explanation) -> Case:
             do="Explain the photo, not a saved bank.",
         )
     model = model.with_form(explanation.form)
+    if explanation.task_columns is not None:
+        model = model.with_columns(explanation.task_columns)
     return Case(
         model,
         image,

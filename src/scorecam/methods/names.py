@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from scorecam.base.wording import quoted
 from scorecam.errors import SettingError, did_you_mean
-from scorecam.explanation import Explanation
+from scorecam.explanation.explanation import Explanation
 from scorecam.io.arguments import several
 from scorecam.io.ranges import parse_real, parse_whole
 from scorecam.methods import cams, controls, files, gradients, mask, rise, score_cam

@@ -5,11 +5,12 @@ A `Model` gives activations and scores. Higher packages do not know which librar
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,9 @@ from scorecam.cam import Head
 from scorecam.images.preprocessing import Preprocessing
 from scorecam.images.reading import AS_STATED, Reading, ReadInput
 from scorecam.model.engine import Engine, Probe, Speed
+from scorecam.model.place import Place
 from scorecam.model.readout import Readout
+from scorecam.model.task_columns import TaskColumns
 from scorecam.shapes import BatchedActivations, BatchedScores, Images
 
 if TYPE_CHECKING:
@@ -28,8 +31,10 @@ if TYPE_CHECKING:
 Inputs = Images | Mapping[str, Tensor] | Sequence[Tensor]
 """The input of a model: images, or several inputs by name or in order, one of them the images."""
 
-TargetSpec = int | str | Readout | None
-"""What users can explain: a column, its name, their own readout, or None for the prediction."""
+TargetSpec = int | str | Place | Readout | None
+"""What users can explain: a column, its name, a place in the picture if the model has a task that
+knows places, their own readout, or None for the prediction.
+"""
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,8 @@ class Model(ABC):
         names: one name per column of the readout, if known.
         head: the kind of the scores, or "auto" to detect it.
         remarks: sentences on decisions that the user should know about.
+        task: what is explained, if not the classes: then the columns differ from image to image.
+        task_columns: the columns that the task found for one image; see `for_image`.
     """
 
     spec: str
@@ -85,6 +92,8 @@ class Model(ABC):
     head: Head | Literal["auto"]
     remarks: tuple[str, ...]
     reading: Reading = AS_STATED
+    task: Task | None = None
+    task_columns: TaskColumns | None = None
 
     @summary
     def __repr__(self) -> Iterator[str]:
@@ -162,7 +171,7 @@ class Model(ABC):
     def find_layer(self, layer: object, images: Images) -> str:
         """The name of a layer, which is given by name, as a module, or None for the default."""
 
-    def layer_remark(self, layer: str, images: Images) -> str:  # noqa: ARG002
+    def layer_remark(self, layer: str, images: Images) -> str:
         """What the user should know about a layer; empty if nothing. The model does not run."""
         return ""
 
@@ -174,7 +183,7 @@ class Model(ABC):
     def scores(self, images: Images) -> BatchedScores:
         """One pass: the scores, `b n` float32."""
 
-    def engine(self, speed: Speed, probe: Probe) -> Engine:  # noqa: ARG002
+    def engine(self, speed: Speed, probe: Probe) -> Engine:
         """The engine for this runtime and precision. By default, the model itself."""
         return Engine(self.scores, self.runtimes[0], self.precision)
 
@@ -185,16 +194,61 @@ class Model(ABC):
         """
         return self.scores(images), ""
 
+    def output(self, images: Images) -> Any:
+        """One pass of one image: the model's whole output, as a readout receives it.
+
+        Networks that take batches of one size return as many rows; the first is the image's.
+        """
+        outputs: list[Any] = []
+
+        def keep(output: Any) -> Tensor:
+            outputs.append(output)
+            return torch.zeros(len(images), 1)
+
+        self.with_readout(keep).scores(images)
+        return outputs[0]
+
+    def with_task(self, task: Task | None) -> Self:
+        """The same model with a task, which decides what is explained."""
+        return _changed(self, task=task, task_columns=None)
+
+    def for_image(self, images: Images, target: TargetSpec = None) -> Model:
+        """The model with the columns that its task finds for one image.
+
+        Without a task, or if it has these columns, it is the model itself.
+
+        Args:
+            images: `1 c *i`.
+            target: what the user wants to explain; a place is in pixels of the input.
+
+        Raises:
+            TargetError: the task finds nothing to explain in the output.
+        """
+        if self.task is None or self.task_columns is not None or callable(target):
+            return self
+        return self.with_columns(self.task.columns(self, images, target))
+
+    def with_columns(self, columns: TaskColumns) -> Self:
+        """The same model with the columns of a task."""
+        model = _changed(
+            self.with_readout(columns.readout),
+            task=self.task,
+            task_columns=columns,
+            names=columns.names,
+            head=columns.head,
+        )
+        return cast("Self", model)
+
     @abstractmethod
     def with_readout(self, readout: Readout) -> Model:
-        """The same model with another readout, whose scores are values.
+        """The same model with another readout, whose scores are values. It has no task.
 
         Args:
             readout: receives what the network returns as tensors of torch: one tensor, or several
                 in a dict by name. PyTorch networks pass their output as it is.
         """
 
-    def fitted(self, x: Tensor, *, single: bool, run: bool) -> tuple[Images, Model]:  # noqa: ARG002
+    def fitted(self, x: Tensor, *, single: bool, run: bool) -> tuple[Images, Model]:
         """The images in a tensor, `b c *i`, and the model that takes images in this form.
 
         Args:
@@ -210,7 +264,7 @@ class Model(ABC):
         """How it takes images, as found by `fitted`, with its other inputs; None if as `b c *i`."""
         return None
 
-    def with_form(self, form: object) -> Self:  # noqa: ARG002
+    def with_form(self, form: object) -> Self:
         """The same model, for images `b c *i` of inputs that had this form."""
         return self
 
@@ -222,13 +276,51 @@ class Model(ABC):
         split among the images. The model does not run.
         """
 
-    def confirmed(self, inputs: Inputs, models: Sequence[Model]) -> Sequence[Model]:  # noqa: ARG002
+    def confirmed(self, inputs: Inputs, models: Sequence[Model]) -> Sequence[Model]:
         """The models of `split_inputs`, after checking which inputs belong to which image.
 
         Raises:
             SettingError: it stays unclear.
         """
         return models
+
+
+_M = TypeVar("_M", bound=Model)
+
+
+def _changed(model: _M, **attributes: object) -> _M:
+    """A shallow copy with other attributes; models are frozen for everybody else."""
+    changed = copy.copy(model)
+    for name, value in attributes.items():
+        object.__setattr__(changed, name, value)
+    return changed
+
+
+class Task(ABC):
+    """What is explained: which numbers of a model's output become columns, and what they mean.
+
+    A task is a frozen dataclass, whose fields are its options. To add one, see docs/extending.md.
+
+    Attributes:
+        name: as users write it.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def columns(self, model: Model, images: Images, target: TargetSpec) -> TaskColumns:
+        """The columns for one image, from a pass of the model.
+
+        Args:
+            model: its `names` are those of its classes; `output` runs it.
+            images: `1 c *i`.
+            target: what the user wants to explain: a name or an index of a column, a place in
+                pixels of the input, or None.
+
+        Raises:
+            TargetError: there is nothing to explain, or no such target.
+            SettingError: the output does not fit the task, or an option of the task is missing.
+        """
 
 
 class Randomisable(Model):

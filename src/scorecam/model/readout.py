@@ -66,6 +66,17 @@ class Part:
         return found if index is None else index(found)
 
 
+def name_of(readout: Readout) -> str:
+    """The name of the column that a function returns: the function's, if it has one."""
+    name = getattr(readout, "__name__", "<lambda>")
+    return "readout" if name == "<lambda>" else name
+
+
+def trace_key(readout: Readout) -> object:
+    """Equal for readouts that depend on the same tensors of a network; see `TaskColumns`."""
+    return getattr(readout, "trace_key", readout)
+
+
 def part(output: Any, place: int | str) -> Any:
     """One entry of a tuple, a dict or a record.
 

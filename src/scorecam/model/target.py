@@ -29,12 +29,14 @@ class Target:
         name: its name, where the columns have names.
         score: the readout of the unmasked image, z_t(X).
         probability: p_t(X), where the head has one; in [0, 1].
+        unit: of the score, such as "mm"; empty for none.
     """
 
     index: int
     name: str | None
     score: float
     probability: float | None
+    unit: str = ""
 
     __repr__ = constructor
 
@@ -43,12 +45,17 @@ class Target:
         """The name, or for example "class 3" without a name."""
         return self.name if self.name is not None else f"class {self.index}"
 
+    @property
+    def value(self) -> str:
+        """The probability in percent, or the score with its unit."""
+        if self.probability is None:
+            return f"{self.score:.4g} {self.unit}".rstrip()
+        return f"{100 * self.probability:.1f} %"
+
 
 def in_short(target: Target) -> str:
     """A target's label, with its probability or its score."""
-    if target.probability is None:
-        return f"{excerpt(target.label, 60)} {target.score:.4g}"
-    return f"{excerpt(target.label, 60)} {100 * target.probability:.1f} %"
+    return f"{excerpt(target.label, 60)} {target.value}"
 
 
 def check_target(model: Model, target: int | str | None) -> None:

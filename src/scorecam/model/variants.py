@@ -5,25 +5,28 @@ from __future__ import annotations
 from typing import Literal
 
 from scorecam.cam import VARIANTS, Head, Variant, find_variant
+from scorecam.model.task_columns import TaskColumns
 from scorecam.shapes import Activations
 
 Auto = Literal["auto"]
 """The variant that suits the scores and the activations (see `suited`)."""
 
 
-def suited(head: Head, activations: Activations) -> Variant:
+def suited(head: Head, activations: Activations, columns: TaskColumns | None = None) -> Variant:
     """The variant that "auto" means.
 
-    `centred` if the scores are values or the activations have negative numbers, `official`
-    otherwise. Weights of one sign add the plain sum of the activations to the map. If they are
-    signed, that sum does not show what is active. If values are negative, `official` gives an
-    empty map. A single channel has no differences to show, so it is always `official`.
+    `centred` if a task asks for something else than a class, if the scores are values, or if the
+    activations have negative numbers; `official` otherwise. Weights of one sign add the plain sum
+    of the activations to the map. If they are signed, that sum does not show what is active. If
+    values are negative, `official` gives an empty map. A single channel has no differences to show,
+    so it is always `official`.
 
     Args:
         activations: `k *g` float32, live channels only (see `cam.live`).
+        columns: the columns that a task found; None without a task.
     """
-    is_signed = bool((activations < 0).any())
-    centred = len(activations) > 1 and (head == "value" or is_signed)
+    differs = columns is not None or head == "value" or bool((activations < 0).any())
+    centred = len(activations) > 1 and differs
     return VARIANTS["centred" if centred else "official"]
 
 

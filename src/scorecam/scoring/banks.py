@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
 from scorecam.bank.bank import ScoreBank
+from scorecam.base.wording import quoted
 from scorecam.errors import TargetError
 from scorecam.model.inputs import is_several, one_image, one_of_several
 from scorecam.model.model import Inputs, Model, TargetSpec
+from scorecam.model.place import is_place
 from scorecam.model.readout import Readout
 from scorecam.model.target import check_target
 from scorecam.scoring.progress import OnProgress
@@ -55,10 +57,12 @@ def fitted_image(
     if callable(target):
         model = with_target(model, target)
     else:
-        check_target(model, target)  # before the model may run
+        check_target(model, column_of(model, target))  # before the model may run
     if is_several(image):
-        return one_of_several(image, model, run=run)
-    return one_image(image, model, run=run)
+        images, model = one_of_several(image, model, run=run)
+    else:
+        images, model = one_image(image, model, run=run)
+    return images, model.for_image(images, target)
 
 
 def make_banks(
@@ -78,12 +82,31 @@ def make_banks(
     """
     if callable(targets[0]):
         model = with_target(model, targets[0])
-    for target in targets:
-        if not callable(target):
-            check_target(model, target)
+    columns = [column_of(model, target) for target in targets]
+    for column in columns:
+        check_target(model, column)
     name = model.find_layer(layer, images)
-    columns = [None if callable(target) else target for target in targets]
     return score(model, images, columns, layer=name, settings=settings, progress=progress)
+
+
+def column_of(model: Model, target: TargetSpec) -> int | str | None:
+    """The column of a model that a target means, by index or name; None for the prediction.
+
+    Raises:
+        TargetError: it is a place in the picture, and the model has no task that knows places.
+    """
+    if callable(target):
+        return None
+    if model.task_columns is not None:
+        return model.task_columns.column
+    if model.task is not None:
+        return None  # not known before the task has seen the image
+    if is_place(target):
+        raise TargetError(
+            f"The target {quoted(target)} is a place in the picture, and the model scores classes.",
+            do="Give task= (--task detect or segment), a class name or an index.",
+        )
+    return cast("int | str | None", target)
 
 
 def with_target(model: Model, target: Readout) -> Model:

@@ -141,7 +141,7 @@ class _Run:
 
     def bank(self, image: MaskedImage, masked: MaskScores, check: Repeatability) -> ScoreBank:
         """The bank of one image."""
-        head = masked.head.head
+        head, found = masked.head.head, self.model.task_columns
         rows = _row_of_each_channel(image, masked.masks)
         scored = rows >= 0
         return ScoreBank(
@@ -157,16 +157,24 @@ class _Run:
             names=two_names(self.model.names, len(image.scores), head),
             layer=self.layer,
             provenance=self._provenance(image, masked, check),
+            boxes=None if found is None else found.boxes,
+            masks=None if found is None else found.masks,
         )
 
     def _provenance(
         self, image: MaskedImage, masked: MaskScores, check: Repeatability
     ) -> Provenance:
-        engine, settings = self.engine, self.settings
+        engine, settings, found = self.engine, self.settings, self.model.task_columns
         about_layer = self.model.layer_remark(self.layer, image.image[None])
-        remarks = [*engine.remarks, masked.head.remark, about_layer]
+        remarks = [
+            *(found.remarks if found else ()),
+            *engine.remarks,
+            masked.head.remark,
+            about_layer,
+        ]
         # The image twice and the fill are three passes.
         passes = 3 + len(masked.masks) + masked.head.passes + check.passes + engine.probed
+        passes += found.passes if found else 0
         return Provenance(
             model=self.model.spec,
             device=str(self.model.device),
@@ -180,8 +188,11 @@ class _Run:
             remarks=tuple(one_line(remark, LONGEST_PARAGRAPH) for remark in remarks if remark),
             unrepeated=check.unrepeated,
             mixed=check.mixed,
-            auto=suited(masked.head.head, image.live_maps).name,
+            auto=suited(masked.head.head, image.live_maps, found).name,
             backend=_in_words(self.model.versions()),
+            task=found.task if found else "",
+            unit=found.unit if found else "",
+            column=found.column if found else -1,
         )
 
 

@@ -12,6 +12,7 @@ from scorecam.budget.plan import Plan
 from scorecam.budget.search import BudgetedSearch
 from scorecam.cam import Variant
 from scorecam.model.head import DetectedHead
+from scorecam.model.task_columns import TaskColumns
 from scorecam.model.variants import Auto, resolved, suited
 from scorecam.scoring.mask_scorer import MaskScorer, Request
 from scorecam.scoring.masked_image import MaskedImage
@@ -57,7 +58,7 @@ def score_masks(
     if plan is None or all(plan.least >= len(image) for image in images):
         return _score_all(scorer, images)
     searches = [
-        _Search(image, column, settings.variant, plan=plan, seed=settings.seed)
+        _Search(image, column, settings, scorer.model.task_columns)
         for image, column in zip(images, columns, strict=True)
     ]
     return _score_few(scorer, searches)
@@ -117,13 +118,16 @@ class _Search:
     """The search for the few masks of one image, and their scores so far."""
 
     def __init__(
-        self, image: MaskedImage, column: int, variant: Variant | Auto, plan: Plan, seed: int
+        self, image: MaskedImage, column: int, settings: Settings, task_columns: TaskColumns | None
     ) -> None:
+        plan = settings.plan
+        assert plan is not None  # noqa: S101  (all masks are scored without one)
         self.image = image
         self.budgeted = BudgetedSearch(
-            image.surrogate(seed), image.scores, column=column, plan=plan
+            image.surrogate(settings.seed), image.scores, column=column, plan=plan
         )
-        self._variant: Variant | Auto = variant
+        self._variant: Variant | Auto = settings.variant
+        self._columns = task_columns
         self._scores: list[BatchedScores] = []
 
     def select(self, *, spare: int = 0) -> Request:
@@ -134,7 +138,7 @@ class _Search:
         """Take the scores of the masks that were selected last."""
         if len(scores):
             self._scores.append(scores)
-            auto = suited(head.head, self.image.live_maps)
+            auto = suited(head.head, self.image.live_maps, self._columns)
             variant = resolved(self._variant, auto)
             self.budgeted.update(scores, fill, head.head, variant)
 

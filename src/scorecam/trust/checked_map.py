@@ -16,7 +16,7 @@ from scorecam.base.cached_property import cached_property
 from scorecam.base.wording import quoted
 from scorecam.cam import Head, Variant
 from scorecam.errors import LayerError, ModelError, SettingError
-from scorecam.explanation import Explanation
+from scorecam.explanation.explanation import Explanation
 from scorecam.metrics.similarity import pearson
 from scorecam.model.columns import two_sided
 from scorecam.model.engine import Speed

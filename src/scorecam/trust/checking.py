@@ -11,7 +11,7 @@ from torch import nn
 from scorecam.backends import opening
 from scorecam.base.wording import quoted
 from scorecam.errors import SettingError, did_you_mean
-from scorecam.explanation import Explanation
+from scorecam.explanation.explanation import Explanation
 from scorecam.io.arguments import several
 from scorecam.io.ranges import SEED
 from scorecam.model.model import Model
@@ -102,6 +102,8 @@ def _checked_map(model: Model | nn.Module, explanation: Explanation, seed: int) 
             do="Use scorecam.check(model, scorecam.explain(model, photo)).",
         )
     opened = opening.as_model(model).with_form(explanation.form)
+    if explanation.task_columns is not None:
+        opened = opened.with_columns(explanation.task_columns)
     SEED.check("seed", seed)
     return CheckedMap(opened, explanation, int(seed))
 

@@ -29,8 +29,10 @@ from scorecam.errors import LayerError, ModelError, ScorecamError, SettingError,
 from scorecam.images.preprocessing import Preprocessing
 from scorecam.images.reading import AS_STATED, Reading
 from scorecam.model.engine import Engine, Probe, Speed
-from scorecam.model.model import Inputs, Layer, Model, Randomisable
+from scorecam.model.model import Inputs, Layer, Model, Randomisable, Task
 from scorecam.model.readout import Readout, find_scores, read
+from scorecam.model.readout import name_of as readout_name
+from scorecam.model.task_columns import TaskColumns
 from scorecam.shapes import BatchedActivations, BatchedScores, Images
 
 ALONE = (
@@ -80,6 +82,7 @@ class GraphModel(Randomisable):
         masked_input: which of several inputs is masked; None to detect it.
         given: how the explained layer holds maps, if the user said so.
         cache: facts about the graph, for later calls.
+        task, task_columns: see `Model`.
     """
 
     program: Program
@@ -96,6 +99,8 @@ class GraphModel(Randomisable):
     masked_input: Key | None = None
     given: Given = field(default_factory=lambda: Given(None, None))
     cache: GraphCache = field(default_factory=GraphCache, repr=False)
+    task: Task | None = None
+    task_columns: TaskColumns | None = None
 
     # ── facts ────────────────────────────────────────────────────────────────────────────────────
 
@@ -293,7 +298,7 @@ class GraphModel(Randomisable):
         """Whether the masked input may have this shape, apart from the batch."""
         return takes(self._masked, inputs.shape)
 
-    def engine(self, speed: Speed, probe: Probe) -> Engine:  # noqa: ARG002
+    def engine(self, speed: Speed, probe: Probe) -> Engine:
         program = self.program
         if speed.precision in program.precisions:
             program = program.at(speed.precision)
@@ -302,7 +307,7 @@ class GraphModel(Randomisable):
 
     # ── sanity ───────────────────────────────────────────────────────────────────────────────────
 
-    def stages(self, images: Images) -> list[str]:  # noqa: ARG002
+    def stages(self, images: Images) -> list[str]:
         return randomise.stages(self.program)
 
     def randomised(self, stages: Sequence[str], images: Images, seed: int) -> Self:
@@ -314,11 +319,14 @@ class GraphModel(Randomisable):
     # ── inputs and readouts ──────────────────────────────────────────────────────────────────────
 
     def with_readout(self, readout: Readout) -> GraphModel:
-        called = getattr(readout, "__name__", "<lambda>")
-        name = "readout" if called == "<lambda>" else called
-        return replace(self, names=(name,), head="value", readout=readout, returns=(), reads={})
+        model = replace(self, readout=readout, returns=(), reads={}, task=None, task_columns=None)
+        return replace(model, names=(readout_name(readout),), head="value")
 
-    def fitted(self, x: Tensor, *, single: bool, run: bool) -> tuple[Images, Model]:  # noqa: ARG002
+    def output(self, images: Images) -> Any:
+        [batch, *_] = full_batches(images, self.batch)
+        return replace(self, returns=(), reads={}).outputs(batch[0])[0]
+
+    def fitted(self, x: Tensor, *, single: bool, run: bool) -> tuple[Images, Model]:
         attempts = [x] if x.ndim > 1 else []
         if single:
             attempts.insert(0, x[None])
@@ -381,7 +389,7 @@ class GraphModel(Randomisable):
         plain = Call(key, "by name", structure=structure, derived=derived)
         return images, {name: value for name, value in others.items() if name not in derived}, plain
 
-    def confirmed(self, inputs: Inputs, models: Sequence[Model]) -> Sequence[Model]:  # noqa: ARG002
+    def confirmed(self, inputs: Inputs, models: Sequence[Model]) -> Sequence[Model]:
         images, others, plain = self._split(inputs)
 
         def score(call: Call, some: Images) -> BatchedScores:

@@ -17,7 +17,7 @@ from scorecam.backends.inputs.call import Call
 from scorecam.backends.tracing.recording import Recorder, nodes_of
 from scorecam.backends.tracing.trace import Trace
 from scorecam.errors import LayerError, ModelError, ScorecamError
-from scorecam.model.readout import Readout, read
+from scorecam.model.readout import Readout, read, trace_key
 from scorecam.shapes import Images
 
 TWO = 2
@@ -59,7 +59,13 @@ def check_followed(graph: Graph, trace: Trace) -> None:
 
 def key_of(call: Call, readout: Readout, images: Images) -> Hashable:
     """What a record depends on, for one graph."""
-    return tuple(images.shape[1:]), call.form, call.masked, _identity(readout), _identity(call)
+    return (
+        tuple(images.shape[1:]),
+        call.form,
+        call.masked,
+        _identity(trace_key(readout)),
+        _identity(call),
+    )
 
 
 def _identity(value: Any) -> Hashable:

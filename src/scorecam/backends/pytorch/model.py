@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from scorecam.backends.copies import copied
+from scorecam.backends.inputs.batches import full_batches
 from scorecam.backends.inputs.belonging import calls_for
 from scorecam.backends.inputs.call import Call, may_belong, one_by_one, split_inputs
 from scorecam.backends.inputs.derived import unseen
@@ -30,7 +31,6 @@ from scorecam.backends.pytorch.trace import build, recorded
 from scorecam.backends.pytorch.views import Views
 from scorecam.backends.pytorch.white_box import TorchWhiteBox
 from scorecam.backends.runtimes import choice
-from scorecam.backends.runtimes.known import EAGER
 from scorecam.backends.stages import check_stages
 from scorecam.backends.tracing import layers
 from scorecam.backends.tracing.forms import Form, channels_first, channels_last, form_of
@@ -46,8 +46,10 @@ from scorecam.errors import (
 from scorecam.images.preprocessing import Preprocessing
 from scorecam.images.reading import AS_STATED, Reading
 from scorecam.model.engine import Engine, Probe, Speed
-from scorecam.model.model import Inputs, Layer, Model
-from scorecam.model.readout import Readout, find_scores, read
+from scorecam.model.model import Inputs, Layer, Model, Task
+from scorecam.model.readout import Readout, find_scores, read, trace_key
+from scorecam.model.readout import name_of as readout_name
+from scorecam.model.task_columns import TaskColumns
 from scorecam.shapes import BatchedActivations, BatchedScores, Images
 
 
@@ -69,6 +71,7 @@ class TorchModel(TorchWhiteBox):
         layout: where the channels of the explained layer are; None to follow the operations.
         reshape: the explained layer's output → its maps, `b k *g`; None for no such function.
         cache: facts about the module, for later calls.
+        task, task_columns: see `Model`.
     """
 
     module: nn.Module
@@ -84,6 +87,8 @@ class TorchModel(TorchWhiteBox):
     layout: GivenLayout | None = None
     reshape: Callable[[Any], Tensor] | None = None
     cache: NetworkCache = field(default_factory=NetworkCache, repr=False)
+    task: Task | None = None
+    task_columns: TaskColumns | None = None
 
     @property
     def axes(self) -> int:
@@ -108,9 +113,12 @@ class TorchModel(TorchWhiteBox):
         return Runner(self.module, self.call, self.cache.views)
 
     def with_readout(self, readout: Readout) -> TorchModel:
-        called = getattr(readout, "__name__", "<lambda>")
-        name = "readout" if called == "<lambda>" else called
-        return replace(self, names=(name,), head="value", readout=readout)
+        new = {"readout": readout, "names": (readout_name(readout),), "head": "value"}
+        return replace(self, **new, task=None, task_columns=None)
+
+    def output(self, images: Images) -> Any:
+        [batch, *_] = full_batches(images, fixed_batch(self.module, self.call.masked))
+        return self._runner.run(batch[0], self.call, check=True)
 
     def split_inputs(self, inputs: Inputs) -> tuple[Images, list[Model]]:
         images, entries, plain = self._split(inputs)
@@ -123,7 +131,7 @@ class TorchModel(TorchWhiteBox):
         masked, derived = self.masked_input, self.call.derived
         return split_inputs(self.module, inputs, masked, axes=self.axes, derived=derived)
 
-    def confirmed(self, inputs: Inputs, models: Sequence[Model]) -> Sequence[Model]:  # noqa: ARG002
+    def confirmed(self, inputs: Inputs, models: Sequence[Model]) -> Sequence[Model]:
         images, entries, plain = self._split(inputs)
 
         def score(call: Call, some: Images) -> BatchedScores:
@@ -216,7 +224,8 @@ class TorchModel(TorchWhiteBox):
         return known.trace if known and known.build == build(self.module) else None
 
     def _trace_key(self, images: Images) -> TraceKey:
-        return TraceKey.of(images.shape[1:], self.readout_key)
+        _, call = self.readout_key
+        return TraceKey.of(images.shape[1:], (trace_key(self.readout), call))
 
     def find_layer(self, layer: object, images: Images) -> str:
         if layer is None:
@@ -346,13 +355,9 @@ class TorchModel(TorchWhiteBox):
 
     def engine(self, speed: Speed, probe: Probe) -> Engine:
         hidden = unseen(self.call.derived, self.call.taken(probe.image[None]))
-        if hidden is None or speed.runtime == EAGER:
-            return choice.choose(self, speed, probe)
-        engine = choice.choose(self, replace(speed, runtime=EAGER), probe)
-        if speed.runtime == "auto":
-            return engine
-        why = f"{hidden} computes outside PyTorch, so it cannot be part of a converted network; "
-        return replace(engine, remarks=[*engine.remarks, f"{why}{EAGER} was used."])
+        if self.task_columns is not None:
+            hidden = "The task"
+        return choice.choose_for(self, speed, probe, hidden)
 
     @property
     def readout_key(self) -> tuple[object, ...]:

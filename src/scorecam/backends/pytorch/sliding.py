@@ -23,8 +23,9 @@ from scorecam.images.preprocess import Preprocess
 from scorecam.images.preprocessing import Preprocessing
 from scorecam.images.reading import Reading
 from scorecam.io.arguments import choice
-from scorecam.model.model import Inputs, Layer, Model
+from scorecam.model.model import Inputs, Layer, Model, Task
 from scorecam.model.readout import Readout, find_scores, read
+from scorecam.model.task_columns import TaskColumns
 from scorecam.model.windows import Blend, Windows
 from scorecam.shapes import BatchedActivations, BatchedScores, Images
 
@@ -130,6 +131,8 @@ class SlidingModel(Model):
     readout: Readout
     names: tuple[str, ...] | None = None
     head: Head | Literal["auto"] = "auto"
+    task: Task | None = None
+    task_columns: TaskColumns | None = None
 
     @property
     def spec(self) -> str:  # type: ignore[override]
@@ -221,9 +224,10 @@ class SlidingModel(Model):
 
     def with_readout(self, readout: Readout) -> SlidingModel:
         changed = self.inner.with_readout(readout)
-        return replace(self, readout=readout, names=changed.names, head=changed.head)
+        model = replace(self, readout=readout, task=None, task_columns=None)
+        return replace(model, names=changed.names, head=changed.head)
 
-    def split_inputs(self, inputs: Inputs) -> NoReturn:  # noqa: ARG002
+    def split_inputs(self, inputs: Inputs) -> NoReturn:
         raise SettingError(
             "Windows are only known for networks with one input.",
             do="Cut the windows yourself, and explain one at a time.",

@@ -18,6 +18,21 @@ from scorecam.errors import MissingExtra, SettingError
 from scorecam.model.engine import Engine, Probe, Speed
 
 
+def choose_for(network: Network, speed: Speed, probe: Probe, outside: str | None) -> Engine:
+    """The engine for a network of which a part may be computed outside PyTorch.
+
+    Args:
+        outside: the name of that part; None if there is none.
+    """
+    if outside is None or speed.runtime == EAGER:
+        return choose(network, speed, probe)
+    engine = choose(network, dataclasses.replace(speed, runtime=EAGER), probe)
+    if speed.runtime == "auto":
+        return engine
+    why = f"{outside} computes outside PyTorch, so it cannot be part of a converted network; "
+    return dataclasses.replace(engine, remarks=[*engine.remarks, f"{why}{EAGER} was used."])
+
+
 def choose(network: Network, speed: Speed, probe: Probe) -> Engine:
     """The engine for `speed`: the fastest that agrees on the probe, or the network itself.
 

@@ -26,7 +26,7 @@ from scorecam.datasets.sample import Dataset, Sample
 from scorecam.datasets.selection import select
 from scorecam.errors import DatasetError, ModelError, OutputError, PhotoError, SettingError
 from scorecam.explainer import explain
-from scorecam.explanation import Explanation
+from scorecam.explanation.explanation import Explanation
 from scorecam.io.arguments import flag
 from scorecam.io.arguments import path as as_path
 from scorecam.io.files import replacing

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from PIL import Image
@@ -18,7 +17,7 @@ from scorecam.bank.class_free import class_free
 from scorecam.bank.health import Note
 from scorecam.base.cached_property import cached_property
 from scorecam.base.wording import excerpt, quoted, summary
-from scorecam.cam import VARIANTS, Masking, Variant
+from scorecam.cam import Variant
 from scorecam.errors import PhotoError, SettingError
 from scorecam.images.legend import Legend
 from scorecam.images.preprocessing import Preprocessing
@@ -27,14 +26,11 @@ from scorecam.io.arguments import path as as_path
 from scorecam.io.files import write_text
 from scorecam.io.ranges import COUNT, INTEGER
 from scorecam.model.target import Target, in_short
+from scorecam.model.task_columns import TaskColumns
 from scorecam.shapes import Heatmap
 
 if TYPE_CHECKING:
     from scorecam.images.pictures import Spacing
-    from scorecam.page import Channel, Drawing, Page, Picture, Shown
-
-PAGE_CLASSES, PAGE_CHANNELS = 5, 8
-"""The number of classes and channels on a page: the largest scores and weights."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +45,7 @@ class Explanation:
         photo: the user's, RGB and upright; None for a tensor, or if the input's place is unknown.
         preprocess: how the photo became the model's input.
         form: how the model takes the image, if not as `c *i`; see `Model.with_form`.
+        task_columns: the columns that the model's task found; see `Model.with_columns`.
         spacing: the distance of two values along each axis, where it is known.
     """
 
@@ -59,6 +56,7 @@ class Explanation:
     photo: Image.Image | None = None
     preprocess: Preprocessing | None = None
     form: object = None
+    task_columns: TaskColumns | None = None
     spacing: Spacing = None
 
     @summary
@@ -216,8 +214,9 @@ class Explanation:
             OutputError: the file cannot be written.
         """
         from scorecam import page
+        from scorecam.explanation.on_page import Explained, page_of
 
-        text = page.html(_page(self))
+        text = page.html(page_of(cast(Explained, self)))
         if path is not None:
             write_text(as_path("path", path), text)
         return text
@@ -254,147 +253,3 @@ class Explanation:
             method=f"Score-CAM {self.variant.name}: {self.formula}{self._budget_text()}",
             notes=tuple(note.sentence for note in self.health),
         )
-
-
-# ── the page of one photo ────────────────────────────────────────────────────────────────────
-
-
-def _page(explanation: Explanation) -> Page:
-    """The page of one explanation."""
-    from scorecam.page import Page
-
-    bank, target = explanation.bank, explanation.target
-    flat = len(bank.size) == 2
-    share = "" if target.probability is None else f" with {target.probability:.1%}"
-    return Page(
-        title=f"Why {target.label}?",
-        lead=f"{bank.provenance.model} sees {target.label}{share}. The map shows which parts of "
-        f"the {'picture' if flat else 'input'} support that score, by Score-CAM in the variant "
-        f"{explanation.variant.name}."
-        f"{_RECOMMENDATION if flat and explanation.variant.name != 'centred' else ''}",
-        about=_about(explanation),
-        pictures=(_on_page(explanation),) if flat else (),
-        remarks=bank.provenance.remarks,
-        drawings=()
-        if flat
-        else tuple(_drawing(explanation.of(one)) for one in _shown(explanation)),
-    )
-
-
-_RECOMMENDATION = (
-    " Compare it with the view centred, which leaves out what is the same for every class."
-)
-
-
-def _about(explanation: Explanation) -> tuple[tuple[str, str], ...]:
-    """What was computed, as names and values."""
-    bank, made = explanation.bank, explanation.provenance
-    grid = " × ".join(map(str, bank.activations.shape[1:]))
-    masks = f"{len(bank.asked):,} of {len(bank.live):,} masks"
-    return (
-        ("Model", made.model),
-        ("Layer", f"{bank.layer} ({len(bank.activations):,} channels of {grid})"),
-        ("Formula", explanation.formula),
-        ("Scores", bank.head),
-        ("Masking", _in_words(bank.masking)),
-        ("Budget", f"{made.budget}: {masks}"),
-        ("Runtime", f"{made.runtime}, {made.precision}, {made.device}"),
-        ("Time", f"{made.seconds:.1f} s for {made.forward_passes:,} passes"),
-        ("Versions", f"scorecam {made.scorecam}, {made.libraries}, Python {made.python}"),
-    )
-
-
-def _in_words(masking: Masking) -> str:
-    """The masking, as a phrase."""
-    corners = ", corners aligned" if masking.align_corners else ""
-    epsilon = f", epsilon {masking.epsilon:g}" if masking.epsilon else ""
-    return f"fill {masking.fill}, scaled {masking.scale} upsampling{corners}{epsilon}"
-
-
-def _drawing(explanation: Explanation) -> Drawing:
-    """The overlay of an input that is not a photo, as a file."""
-    from scorecam.page import Drawing
-
-    file = io.BytesIO()
-    explanation.overlay().save(file, "PNG")
-    words = tuple(note.sentence for note in explanation.health)
-    return Drawing(explanation.target.label, file.getvalue(), words)
-
-
-def _on_page(explanation: Explanation) -> Picture:
-    from scorecam.page import Picture, grid8
-
-    bank, target = explanation.bank, explanation.target
-    shown = _shown(explanation)
-    contrast = None
-    if len(shown) > 1:
-        other = bank.target(shown[1])
-        size = bank.activations.shape[1:]
-        grid = bank.contrast(target.index, other.index, explanation.variant, size=size)
-        contrast = f"{target.label} rather than {other.label}", grid8(grid.cpu())
-    made = bank.provenance
-    return Picture(
-        id="0",
-        name=target.label,
-        jpeg=bank.view,
-        classes=tuple(_class(explanation, index) for index in shown),
-        contrast=contrast,
-        facts={
-            "probability": target.probability,
-            "score": target.score,
-            "largest value of the map": float(explanation.heatmap.max()),
-            "error of the map, estimated": explanation.error,
-            "masks asked": float(len(bank.asked)),
-            "forward passes": float(made.forward_passes),
-            "seconds": made.seconds,
-        },
-        tags=tuple(note.code for note in explanation.health),
-        words=tuple(note.sentence for note in explanation.health),
-        channels=_channels(explanation),
-    )
-
-
-def _shown(explanation: Explanation) -> list[int]:
-    """The columns on a page: the target, then the largest others that the bank can explain."""
-    bank, own = explanation.bank, explanation.target.index
-    kept = range(len(bank.image_scores)) if bank.columns is None else bank.columns.tolist()
-    largest = sorted(kept, key=bank.image_scores.tolist().__getitem__, reverse=True)
-    return [own, *(index for index in largest if index != own)][:PAGE_CLASSES]
-
-
-def _class(explanation: Explanation, index: int) -> Shown:
-    """One class in every variant; the explanation's own comes first."""
-    from scorecam.page import Shown, grid8
-
-    bank, own = explanation.bank, explanation.variant
-    column = bank.target(index)
-    others = [other for other in VARIANTS.values() if other.on_pages and other.name != own.name]
-    variants = [own, *others]
-    predicted = bank.target().index == index
-    roles = {"predicted": predicted, "target": explanation.target.index == index}
-    size = bank.activations.shape[1:]
-    return Shown(
-        name=column.label,
-        probability=column.probability,
-        role=", ".join(role for role, applies in roles.items() if applies),
-        maps={shown.name: grid8(bank.heatmap(index, shown, size=size).cpu()) for shown in variants},
-    )
-
-
-def _channels(explanation: Explanation) -> tuple[Channel, ...]:
-    """The channels with the largest weights for the target, with their maps."""
-    from scorecam.page import Channel, grid8
-
-    bank = explanation.bank
-    weights = bank.weights(explanation.target.index, explanation.variant)
-    total = float(weights.abs().sum())
-    order = weights.abs().argsort(descending=True, stable=True)[:PAGE_CHANNELS].tolist()
-    return tuple(
-        Channel(
-            name=f"channel {channel}",
-            share=float(weights[channel]) / total,
-            grid=grid8(cam.scaled(bank.activations[channel]).cpu()),
-        )
-        for channel in order
-        if weights[channel] != 0
-    )

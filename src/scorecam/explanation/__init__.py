@@ -1,0 +1,1 @@
+"""The result: one heatmap, what it was made from, how far to trust it, and its picture."""
