@@ -27,6 +27,7 @@ from scorecam.backends.pytorch.last_step import last_step
 from scorecam.backends.pytorch.layers import can_have_hooks, module_name, unknown_layer
 from scorecam.backends.pytorch.prepared import PreparedNetwork, Readable
 from scorecam.backends.pytorch.running import Runner
+from scorecam.backends.pytorch.task_engine import task_engine
 from scorecam.backends.pytorch.trace import build, recorded
 from scorecam.backends.pytorch.views import Views
 from scorecam.backends.pytorch.white_box import TorchWhiteBox
@@ -355,8 +356,8 @@ class TorchModel(TorchWhiteBox):
 
     def engine(self, speed: Speed, probe: Probe) -> Engine:
         hidden = unseen(self.call.derived, self.call.taken(probe.image[None]))
-        if self.task_columns is not None:
-            hidden = "The task"
+        if hidden is None and self.task_columns is not None:
+            return task_engine(self, lambda rows: replace(self, readout=rows), speed, probe)
         return choice.choose_for(self, speed, probe, hidden)
 
     @property
