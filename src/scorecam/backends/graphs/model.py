@@ -30,7 +30,7 @@ from scorecam.images.preprocessing import Preprocessing
 from scorecam.images.reading import AS_STATED, Reading
 from scorecam.model.engine import Engine, Probe, Speed
 from scorecam.model.model import Inputs, Layer, Model, Randomisable, Task
-from scorecam.model.readout import Readout, find_scores, read
+from scorecam.model.readout import Readout, find_scores, part, read
 from scorecam.model.readout import name_of as readout_name
 from scorecam.model.task_columns import TaskColumns
 from scorecam.shapes import BatchedActivations, BatchedScores, Images
@@ -321,6 +321,14 @@ class GraphModel(Randomisable):
     def with_readout(self, readout: Readout) -> GraphModel:
         model = replace(self, readout=readout, returns=(), reads={}, task=None, task_columns=None)
         return replace(model, names=(readout_name(readout),), head="value")
+
+    @property
+    def given_output(self) -> Readout | None:
+        if not self.returns:
+            return None if self.readout is find_scores else self.readout
+        [name], readout = self.returns, self.readout
+        several = len(self.program.graph.answers) > 1
+        return lambda output: readout(part(output, name) if several else output)
 
     def output(self, images: Images) -> Any:
         [batch, *_] = full_batches(images, self.batch)

@@ -121,6 +121,10 @@ class TorchModel(TorchWhiteBox):
         [batch, *_] = full_batches(images, fixed_batch(self.module, self.call.masked))
         return self._runner.run(batch[0], self.call, check=True)
 
+    @property
+    def given_output(self) -> Readout | None:
+        return None if self.readout is find_scores else self.readout
+
     def split_inputs(self, inputs: Inputs) -> tuple[Images, list[Model]]:
         images, entries, plain = self._split(inputs)
         own = [key for key, value in entries.items() if may_belong(value, len(images))]
