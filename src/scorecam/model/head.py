@@ -77,6 +77,8 @@ def find_head(
         return detected_head(model, image, known, score_images)
     head = _unbounded(known) if model.head == "logits" else model.head
     check_declared(model.head, known)
+    if model.task_columns is not None:  # the task has stated how it found the kind
+        return DetectedHead(head)
     return DetectedHead(head, 0, _declared_remark(model.head, known))
 
 
