@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from scorecam.base.wording import quoted
-from scorecam.errors import SettingError, TargetError
+from scorecam.errors import SettingError, TargetError, did_you_mean
 from scorecam.io.arguments import several
 from scorecam.model.model import TargetSpec
 from scorecam.model.place import is_place
@@ -47,11 +47,21 @@ def column_index(target: TargetSpec, scores: Columns, names: Sequence[str], defa
     """
     if target is None:
         return default
+    advice = f"Give a name or an index with target= (--target): {', '.join(names[:10])}"
+    advice += ", …" if len(names) > 10 else ""
     if is_place(target):
-        listed = ", ".join(map(quoted, names[:10]))
         raise TargetError(
             f"The target {quoted(target)} is a place in the picture; the columns have names.",
-            do=f"Give a name or an index with target= (--target): {listed}"
-            f"{', …' if len(names) > 10 else ''}.",
+            do=advice,
         )
-    return find_target(target, scores, names, "value").index  # type: ignore[arg-type]
+    try:
+        return find_target(target, scores, names, "value").index  # type: ignore[arg-type]
+    except TargetError as error:
+        parts = [part for name in names for part in (name, *name.split(": "))]
+        folded = [part.casefold() for part in parts]
+        if not isinstance(target, str) or target.strip().casefold() in folded:
+            raise  # it is out of range, or means several columns
+        likely = did_you_mean(target, parts)
+        raise TargetError(f"No column is called {quoted(target)}.", likely=likely, do=advice) from (
+            error
+        )

@@ -13,6 +13,7 @@ from torch import Tensor
 from scorecam.backends.graphs import randomise, tracing
 from scorecam.backends.graphs.arrays import as_array, as_tensor, blank_inputs, takes, unfit
 from scorecam.backends.graphs.graph import GraphValue
+from scorecam.backends.graphs.outputs import given_output
 from scorecam.backends.graphs.program import Program
 from scorecam.backends.inputs.batches import full_batches
 from scorecam.backends.inputs.belonging import calls_for
@@ -30,7 +31,7 @@ from scorecam.images.preprocessing import Preprocessing
 from scorecam.images.reading import AS_STATED, Reading
 from scorecam.model.engine import Engine, Probe, Speed
 from scorecam.model.model import Inputs, Layer, Model, Randomisable, Task
-from scorecam.model.readout import Readout, find_scores, part, read
+from scorecam.model.readout import Readout, find_scores, read
 from scorecam.model.readout import name_of as readout_name
 from scorecam.model.task_columns import TaskColumns
 from scorecam.shapes import BatchedActivations, BatchedScores, Images
@@ -286,11 +287,8 @@ class GraphModel(Randomisable):
 
     def fitting(self, images: Images) -> Call:
         """How the network is called with images `b c *i` of which only the shape is known."""
-        if (
-            self.call.form is None
-            and not self._takes(images)
-            and self._takes(images.movedim(1, -1))
-        ):
+        last = images.movedim(1, -1)
+        if self.call.form is None and not self._takes(images) and self._takes(last):
             return replace(self.call, form=channels_last(images.shape))
         return self.call
 
@@ -324,11 +322,7 @@ class GraphModel(Randomisable):
 
     @property
     def given_output(self) -> Readout | None:
-        if not self.returns:
-            return None if self.readout is find_scores else self.readout
-        [name], readout = self.returns, self.readout
-        several = len(self.program.graph.answers) > 1
-        return lambda output: readout(part(output, name) if several else output)
+        return given_output(self.readout, self.returns, self.program.graph.answers)
 
     def output(self, images: Images) -> Any:
         [batch, *_] = full_batches(images, self.batch)

@@ -223,9 +223,11 @@ class Binned(Recipe):
     Args:
         bins: the value of each bin; or the first and the last, with equal steps; or none for 0, 1,
             2, ….
+        probabilities: whether the numbers are probabilities already; it is also detected.
     """
 
     bins: tuple[float, ...] = ()
+    probabilities: bool = False
 
     name: ClassVar[str] = "binned"
     squashes: ClassVar[Literal["", "softmax", "sigmoid"]] = "softmax"
@@ -364,7 +366,7 @@ def find_recipe(recipe: object) -> Recipe:
         name, _, options = recipe.partition(":")
         if name.strip() in RECIPES:
             return RECIPES[name.strip()].parse(options.strip())
-    elif callable(recipe):
+    elif callable(recipe) and not isinstance(recipe, type):
         return Given(recipe)
     raise SettingError(
         f"There is no recipe {quoted(recipe)}.",
