@@ -122,11 +122,10 @@ OUTPUTS: dict[Recipe, tuple[int, ...]] = {
 @pytest.mark.parametrize("recipe", OUTPUTS, ids=lambda recipe: recipe.name)
 def test_values_do_not_depend_on_the_batch_and_need_no_numbers(recipe: Recipe) -> None:
     output = torch.rand(5, *OUTPUTS[recipe], generator=torch.Generator().manual_seed(0))
-    read: Callable[[Tensor], Tensor] = (
-        lambda some: recipe.scores(
-            recipe.pick(some), recipe.pick(output[:1])
-        )
-    )
+
+    def read(some: Tensor) -> Tensor:
+        return recipe.scores(recipe.pick(some), recipe.pick(output[:1]))
+
     alone = torch.cat([read(one) for one in output.split(1)])
     torch.testing.assert_close(read(output), alone)
     assert recipe.values(output).shape[0] == 5
