@@ -103,11 +103,12 @@ class MultiLabel(Task):
 
 def _readout(given: Readout | None, heads: Sequence[LabelHead]) -> tuple[Readout, Head]:
     """The readout of all labels, and the kind of its scores."""
-    readouts = [HeadReadout(given, head.entry) for head in heads]
     if len(heads) == 1:
-        return readouts[0], heads[0].kind
-    kinds = [head.kind for head in heads]
-    return Probabilities(tuple(zip(readouts, kinds, strict=True))), "probabilities"
+        return HeadReadout(given, heads[0].entry), heads[0].kind
+    pairs: list[tuple[HeadReadout, Kind]] = [
+        (HeadReadout(given, head.entry), head.kind) for head in heads
+    ]
+    return Probabilities(tuple(pairs)), "probabilities"
 
 
 def _about(heads: Sequence[LabelHead]) -> Iterator[str]:

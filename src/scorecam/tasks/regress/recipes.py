@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, cast
 
 import torch
 from torch import Tensor
@@ -310,7 +310,8 @@ class Gaussian(Recipe):
             if mean is not None and second is not None:
                 return _joined(mean, second, spread)
         if isinstance(output, tuple | list) and len(output) == 2:
-            return _joined(*output, self.spread)
+            mean, second = cast("Sequence[Tensor]", output)
+            return _joined(mean, second, self.spread)
         rows = matrix(find_scores(output))
         if rows.shape[1] % 2:
             raise TargetError(
@@ -318,7 +319,8 @@ class Gaussian(Recipe):
                 f"{rows.shape[1]} numbers per image.",
                 do="Say which part of the output they are with output= (--output).",
             )
-        return _joined(*rows.chunk(2, dim=1), self.spread)
+        mean, second = rows.chunk(2, dim=1)
+        return _joined(mean, second, self.spread)
 
     def values(self, numbers: Tensor) -> BatchedScores:
         return numbers
@@ -367,7 +369,7 @@ def find_recipe(recipe: object) -> Recipe:
         if name.strip() in RECIPES:
             return RECIPES[name.strip()].parse(options.strip())
     elif callable(recipe) and not isinstance(recipe, type):
-        return Given(recipe)
+        return Given(cast("Callable[[Any], Tensor]", recipe))
     raise SettingError(
         f"There is no recipe {quoted(recipe)}.",
         likely=did_you_mean(recipe, RECIPES) if isinstance(recipe, str) else "",
