@@ -213,6 +213,18 @@ def test_the_heads_of_an_onnx_file_are_found_by_name(tmp_path: Path) -> None:
     assert explanation.target.name == f"{names[1]}: square"
 
 
+@pytest.mark.parametrize("end", ["sigmoid", ""])
+def test_an_onnx_file_with_or_without_its_sigmoid_gives_the_same_map(
+    tmp_path: Path, end: str
+) -> None:
+    net = network(LABELS, *([nn.Sigmoid()] if end else []))
+    model = scorecam.open_model(str(exported(net, image()[None], tmp_path / "net.onnx")))
+    explanation = explained(model, MultiLabel("cat, dog, bird"), "dog", layer=None)
+    alone = explained(network(LABELS), MultiLabel("cat, dog, bird"), "dog")
+    torch.testing.assert_close(explanation.heatmap, alone.heatmap, rtol=0, atol=1e-5)
+    assert explanation.bank.head == ("probabilities" if end else "sigmoid")
+
+
 def test_the_default_layer_is_the_trunk_of_all_heads() -> None:
     torch.manual_seed(0)
     trunk = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU())
