@@ -118,7 +118,8 @@ class ScoreBank:
         if target is None and 0 <= made.column < len(self.image_scores):
             target = made.column
         found = find_target(target, self.image_scores, self.names, self.head)
-        return dataclasses.replace(found, unit=made.unit) if made.unit else found
+        text = made.values[found.index] if found.index < len(made.values) else ""
+        return dataclasses.replace(found, unit=made.unit, text=text)
 
     def variant(self, variant: str | Variant = "auto") -> Variant:
         """The variant with this name; "auto" is the one that suits the scores and the layer.
@@ -271,7 +272,8 @@ class ScoreBank:
         probabilities do not change.
 
         Args:
-            classes: how many of the largest columns to keep, or their names or indices.
+            classes: how many of the largest columns to keep, or their names or indices. The column
+                that a task explains counts as the largest.
 
         Raises:
             TargetError: there is no such column.
@@ -294,6 +296,8 @@ class ScoreBank:
         if isinstance(classes, int | np.integer) and not isinstance(classes, bool):
             known = range(len(self.image_scores)) if self.columns is None else self.columns.tolist()
             largest = sorted(known, key=self.image_scores.tolist().__getitem__, reverse=True)
+            if (own := self.provenance.column) in largest:  # what a task explains comes first
+                largest.insert(0, largest.pop(largest.index(own)))
             return sorted(largest[: max(int(classes), 0)])
         single = isinstance(classes, bool) or getattr(classes, "ndim", 1) == 0
         if single or not isinstance(classes, Iterable):

@@ -11,11 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
+from torch import Tensor
+
 from scorecam.bank.bank import ScoreBank
 from scorecam.base.wording import constructor
-from scorecam.cam import Variant, probabilities
+from scorecam.cam import ROUNDING, Variant, probabilities
 from scorecam.model.target import Target
-from scorecam.shapes import Heatmap, Weights
+from scorecam.shapes import Columns, Heatmap, Weights
 
 BORDER = 0.1
 """The width of the border along every edge, relative to the image."""
@@ -83,6 +86,9 @@ def measure(
         not-finite: the number of maps and scores left out because they are NaN or infinite.
         flat: the range of the heatmap.
         below-fill: the largest masked score minus the fill's, in the readout's units.
+        constant: for values, the range of all scores of the target divided by the largest of them.
+        baseline: for values, how far the best masked score gets from the fill's score to the
+            image's, as a share.
         improbable: p_t(X) divided by the probability of a guess.
         one-channel: the largest channel's share of the absolute weight, or of the positive weight
             if that is larger, in [0, 1].
@@ -105,7 +111,11 @@ def measure(
     fill = bank.fill_scores[target.index]
     if len(scores) and fill.isfinite():
         values["below-fill"] = float(scores.max() - fill)
-    if target.probability is not None and len(bank.image_scores) > 1:
+    if bank.head == "value" and high > low:
+        values |= _of_value(scores, fill, bank.image_scores[target.index])
+    # The labels of several heads share no probability of a guess.
+    several = bank.provenance.task != "" and bank.head == "probabilities"
+    if target.probability is not None and len(bank.image_scores) > 1 and not several:
         values["improbable"] = target.probability / _chance(bank)
     weights = bank.weights(target.index, variant)
     if (share := _largest_share(weights)) is not None:
@@ -123,6 +133,17 @@ def measure(
         area = 1 - inner.numel() / heatmap.numel()
         values["border"] = (1 - float(inner.sum() / heatmap.sum())) / area
     return values
+
+
+def _of_value(scores: Columns, fill: Tensor, image: Tensor) -> dict[str, float]:
+    """The measured values of a value, from its masked scores and its two ends."""
+    every = torch.cat([scores, torch.stack([fill, image])])
+    if len(scores) < 2 or not bool(every.isfinite().all()):
+        return {}
+    spread, largest = float(every.max() - every.min()), float(every.abs().max())
+    measured = {"constant": spread / largest} if largest else {}
+    way, best = float(image - fill), float(scores.max() - fill)
+    return measured | ({"baseline": best / way} if way > 0 and best > 0 else {})
 
 
 def _not_finite(bank: ScoreBank) -> tuple[int, int]:
@@ -184,10 +205,14 @@ def _say_not_finite(_: float, bank: ScoreBank, __: Target) -> str:
 
 def _say_flat(_: float, bank: ScoreBank, target: Target) -> str:
     scores = bank.scores[bank.answered, bank.place(target.index)]
+    differences = (scores - scores.double().mean()).abs()
     if len(bank.asked) == 0:
         why = f"all {len(bank.activations)} activation maps are flat and make no mask"
-    elif len(scores) > 1 and bool((scores == scores[0]).all()):
-        why = f"every masked photo has the same score for {target.label}"
+    elif len(scores) > 1 and bool((differences <= ROUNDING * scores.abs().max()).all()):
+        why = f"every masked photo has the same score for {target.label}, except for rounding"
+        if bank.head == "value":
+            why += ". The network may end in a tanh, sigmoid or clamp that is saturated, or may not"
+            why += " use the image"
     else:
         why = "the weighted sum of the maps is nowhere positive, or everywhere the same"
     return (
@@ -196,11 +221,33 @@ def _say_flat(_: float, bank: ScoreBank, target: Target) -> str:
     )
 
 
-def _say_below_fill(value: float, _: ScoreBank, target: Target) -> str:
+def _say_below_fill(value: float, bank: ScoreBank, target: Target) -> str:
     return (
         f"No masked photo scores higher for {target.label} than the empty image; the best is "
         f"{abs(value):.3g} below it. Showing parts of the photo only lowers the score (threshold "
         "0, from the paper's Definition 4: a map counts by how much it increases the score)."
+        f"{OTHER_DIRECTION if bank.provenance.task == 'regress' else ''}"
+    )
+
+
+OTHER_DIRECTION = " To see what acts against the value, give the other direction= (--direction)."
+
+
+def _say_constant(value: float, _: ScoreBank, target: Target) -> str:
+    return (
+        f"From the empty image to the whole one, the score of {target.label} changes by only "
+        f"{value:.2g} of its size (threshold 0.001). The network may end in a tanh, sigmoid or "
+        "clamp that is nearly saturated, or may hardly use the image. The map shows what causes "
+        "this small change."
+    )
+
+
+def _say_baseline(value: float, _: ScoreBank, target: Target) -> str:
+    return (
+        f"The best masked image gets {value:.0%} of the way from the empty image's score for "
+        f"{target.label} to the image's (threshold 10 %). The value may need most of the picture, "
+        "or the empty image may be unusual for the network: compare with another fill, "
+        "masking=scorecam.Masking(fill=...)."
     )
 
 
@@ -300,6 +347,8 @@ RULES: dict[str, NoteRule] = {
     "not-finite": NoteRule(0.0, "above", _say_not_finite),
     "flat": NoteRule(0.0, "at most", _say_flat),
     "below-fill": NoteRule(0.0, "at most", _say_below_fill),
+    "constant": NoteRule(0.001, "below", _say_constant),
+    "baseline": NoteRule(0.1, "below", _say_baseline),
     "improbable": NoteRule(1.0, "below", _say_improbable),
     "one-channel": NoteRule(0.5, "above", _say_one_channel),
     "signed-layer": NoteRule(0.0, "above", _say_signed_layer),

@@ -86,6 +86,7 @@ class Provenance:
         task: what was explained, if not the classes, such as "detect"; empty for the classes.
         unit: of the scores, such as "mm"; empty for none.
         column: the column that the task was asked for; -1 for the largest.
+        values: what is shown for each column in place of its score; empty to show the score.
         scorecam, torch, python: their versions. torch makes the masks of every model.
     """
 
@@ -106,6 +107,7 @@ class Provenance:
     task: str = ""
     unit: str = ""
     column: int = -1
+    values: tuple[str, ...] = ()
     scorecam: str = field(default_factory=lambda: _installed("scorecam"))
     torch: str = field(default_factory=lambda: str(torch.__version__))
     python: str = field(default_factory=platform.python_version)

@@ -13,7 +13,7 @@ Anything else is logits. If the scores could be probabilities nevertheless, a re
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import torch
@@ -50,11 +50,13 @@ class DetectedHead:
         head: the kind.
         passes: the images scored to detect it.
         remark: for the user; often empty.
+        bounded: whether all scores were in [0, 1], those of strong inputs too.
     """
 
     head: Head
     passes: int = 0
     remark: str = ""
+    bounded: bool = False
 
 
 def find_head(
@@ -71,20 +73,45 @@ def find_head(
         SettingError: the declared head is impossible.
     """
     known = known[known.isfinite().all(dim=1)]
-    single = known.shape[1] == 1
-    unbounded: Head = "sigmoid" if single else "logits"
-    if model.head != "auto":
-        head = unbounded if model.head == "logits" else model.head
-        check_declared(model.head, known)
-        return DetectedHead(head, 0, _declared_remark(model.head, known))
+    if model.head == "auto":
+        return detected_head(model, image, known, score_images)
+    head = _unbounded(known) if model.head == "logits" else model.head
+    check_declared(model.head, known)
+    if model.task_columns is not None:  # the task has stated how it found the kind
+        return DetectedHead(head)
+    return DetectedHead(head, 0, _declared_remark(model.head, known))
+
+
+def detected_head(
+    model: Model, image: Image, known: BatchedScores, score_images: ScoreImages
+) -> DetectedHead:
+    """The kind of the scores from the scores alone, whatever is declared; see `find_head`."""
+    known = known[known.isfinite().all(dim=1)]
+    unbounded = _unbounded(known)
     if not in_range(known):
         return DetectedHead(unbounded, 0, _percent_remark(known))
     strong, step, passes = _strong_scores(model, image, known, score_images)
     if not in_range(torch.cat([known, strong])):
         return DetectedHead(unbounded, passes)  # certainly: only logits leave the range
     if _certain(known, strong, step):
-        return DetectedHead("probabilities", passes)
-    return DetectedHead(unbounded, passes, _uncertain_remark(known))
+        return DetectedHead("probabilities", passes, bounded=True)
+    return DetectedHead(unbounded, passes, _uncertain_remark(known), bounded=True)
+
+
+def detected_alone(model: Model, images: Images) -> DetectedHead:
+    """The kind of the scores before any image is masked, from an image and an empty one.
+
+    Args:
+        images: `1 c *i`.
+    """
+    known = model.scores(torch.cat([images, torch.zeros_like(images)]))
+    found = detected_head(model, images[0], known, model.scores)
+    return replace(found, passes=found.passes + len(known))
+
+
+def _unbounded(known: BatchedScores) -> Head:
+    """The kind of scores that are no probabilities."""
+    return "sigmoid" if known.shape[1] == 1 else "logits"
 
 
 # ── evidence ─────────────────────────────────────────────────────────────────────────────────

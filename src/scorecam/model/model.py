@@ -208,6 +208,11 @@ class Model(ABC):
         self.with_readout(keep).scores(images)
         return outputs[0]
 
+    @property
+    def given_output(self) -> Readout | None:
+        """What the user reads of the whole output, `output=` of `open_model`; None if not given."""
+        return None
+
     def with_task(self, task: Task | None) -> Self:
         """The same model with a task, which decides what is explained."""
         return _changed(self, task=task, task_columns=None)

@@ -147,7 +147,7 @@ def read(output: Any, readout: Readout, images: int) -> BatchedScores:
     Raises:
         TargetError: the readout fails, or does not return `b` or `b n` real numbers.
     """
-    numbers = _call(readout, output)
+    numbers = called(readout, output)
     if not isinstance(numbers, Tensor):
         raise TargetError(
             f"The scores read from the model's output are a {type(numbers).__name__}, not a "
@@ -208,7 +208,12 @@ def _likely_cause(numbers: Tensor) -> str:
     return "They may be class indices, such as argmax returns, or counts."
 
 
-def _call(readout: Readout, output: Any) -> Any:
+def called(readout: Readout, output: Any) -> Any:
+    """What a readout returns, whatever it is.
+
+    Raises:
+        TargetError: it fails.
+    """
     try:
         return readout(output)
     except ScorecamError:

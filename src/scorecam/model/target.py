@@ -30,6 +30,7 @@ class Target:
         score: the readout of the unmasked image, z_t(X).
         probability: p_t(X), where the head has one; in [0, 1].
         unit: of the score, such as "mm"; empty for none.
+        text: what is shown in place of the score, such as "45.0°"; empty for the score itself.
     """
 
     index: int
@@ -37,6 +38,7 @@ class Target:
     score: float
     probability: float | None
     unit: str = ""
+    text: str = ""
 
     __repr__ = constructor
 
@@ -47,7 +49,9 @@ class Target:
 
     @property
     def value(self) -> str:
-        """The probability in percent, or the score with its unit."""
+        """The probability in percent, or the score with its unit, or the text in its place."""
+        if self.text:
+            return self.text
         if self.probability is None:
             return f"{self.score:.4g} {self.unit}".rstrip()
         return f"{100 * self.probability:.1f} %"
@@ -96,7 +100,8 @@ def find_target(
 
     Args:
         target: an index (NumPy's and torch's integers too), a name (case is ignored), or None for
-            the largest column.
+            the largest column. Of names such as "colour: red", "red" is enough if it is the only
+            one, and "colour" is the largest of its columns.
         columns: the readout of the unmasked image, `n`.
         names: one per column, where known.
 
@@ -106,7 +111,7 @@ def find_target(
     if target is None:
         index = int(columns.argmax())
     elif isinstance(target, str):
-        index = _index_of(target, len(columns), names)
+        index = _index_of(target, columns, names)
     else:
         index = _checked(_as_index(target), len(columns))
     probability = None
@@ -115,9 +120,11 @@ def find_target(
     return Target(index, names[index] if names else None, float(columns[index]), probability)
 
 
-def _index_of(name: str, columns: int, names: Sequence[str] | None) -> int:
-    folded = name.strip().casefold()
+def _index_of(name: str, scores: Columns, names: Sequence[str] | None) -> int:
+    folded, columns = name.strip().casefold(), len(scores)
     matches = [i for i, known in enumerate(names or ()) if known.casefold() == folded]
+    if not matches:
+        matches = _in_parts(folded, scores, names or ())
     if len(matches) == 1:
         return matches[0]
     if len(matches) > 1:
@@ -137,6 +144,14 @@ def _index_of(name: str, columns: int, names: Sequence[str] | None) -> int:
         likely=did_you_mean(name, names),
         do=f"Use one of the {len(names)} names, or an index from 0 to {columns - 1}.",
     )
+
+
+def _in_parts(folded: str, scores: Columns, names: Sequence[str]) -> list[int]:
+    """The columns with this second part of a name; else the largest with this first part."""
+    parts = [known.casefold().partition(": ") for known in names]
+    seconds = [i for i, (_, colon, second) in enumerate(parts) if colon and second == folded]
+    firsts = [i for i, (first, colon, _) in enumerate(parts) if colon and first == folded]
+    return seconds or sorted(firsts, key=lambda i: -float(scores[i]))[:1]
 
 
 def _as_index(target: Any) -> int:

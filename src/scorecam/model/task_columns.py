@@ -38,6 +38,8 @@ class TaskColumns:
         masks: the same for regions of any shape.
         remarks: what the user should know, one sentence each.
         passes: images that the model scored to find the columns.
+        values: what is shown for each column in place of its score, such as "45.0°"; empty to show
+            the score with its unit.
     """
 
     readout: Readout
@@ -50,5 +52,6 @@ class TaskColumns:
     masks: RegionMasks | None = None
     remarks: tuple[str, ...] = ()
     passes: int = 1
+    values: tuple[str, ...] = ()
 
     __repr__ = constructor

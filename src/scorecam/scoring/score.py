@@ -193,6 +193,7 @@ class _Run:
             task=found.task if found else "",
             unit=found.unit if found else "",
             column=found.column if found else -1,
+            values=found.values if found else (),
         )
 
 

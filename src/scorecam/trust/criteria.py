@@ -199,6 +199,8 @@ NOTE_DOUBTS: Mapping[str, float] = {
     "improbable": 1.0,
     "not-finite": 0.5,
     "below-fill": 0.5,
+    "constant": 0.5,
+    "baseline": 0.5,
     "one-channel": 0.5,
     "signed-layer": 0.5,
     "not-logits": 0.5,

@@ -13,6 +13,7 @@ from torch import Tensor
 from scorecam.backends.graphs import randomise, tracing
 from scorecam.backends.graphs.arrays import as_array, as_tensor, blank_inputs, takes, unfit
 from scorecam.backends.graphs.graph import GraphValue
+from scorecam.backends.graphs.outputs import given_output
 from scorecam.backends.graphs.program import Program
 from scorecam.backends.inputs.batches import full_batches
 from scorecam.backends.inputs.belonging import calls_for
@@ -286,11 +287,8 @@ class GraphModel(Randomisable):
 
     def fitting(self, images: Images) -> Call:
         """How the network is called with images `b c *i` of which only the shape is known."""
-        if (
-            self.call.form is None
-            and not self._takes(images)
-            and self._takes(images.movedim(1, -1))
-        ):
+        last = images.movedim(1, -1)
+        if self.call.form is None and not self._takes(images) and self._takes(last):
             return replace(self.call, form=channels_last(images.shape))
         return self.call
 
@@ -321,6 +319,10 @@ class GraphModel(Randomisable):
     def with_readout(self, readout: Readout) -> GraphModel:
         model = replace(self, readout=readout, returns=(), reads={}, task=None, task_columns=None)
         return replace(model, names=(readout_name(readout),), head="value")
+
+    @property
+    def given_output(self) -> Readout | None:
+        return given_output(self.readout, self.returns, self.program.graph.answers)
 
     def output(self, images: Images) -> Any:
         [batch, *_] = full_batches(images, self.batch)

@@ -38,12 +38,7 @@ from scorecam.backends.tracing.forms import Form, channels_first, channels_last,
 from scorecam.backends.tracing.layer_maps import Given, GivenLayout, did_not_run, maps_in
 from scorecam.backends.tracing.trace import Place, Trace
 from scorecam.cam import Head
-from scorecam.errors import (
-    ModelError,
-    ScorecamError,
-    SettingError,
-    TargetError,
-)
+from scorecam.errors import ModelError, ScorecamError, SettingError, TargetError
 from scorecam.images.preprocessing import Preprocessing
 from scorecam.images.reading import AS_STATED, Reading
 from scorecam.model.engine import Engine, Probe, Speed
@@ -120,6 +115,10 @@ class TorchModel(TorchWhiteBox):
     def output(self, images: Images) -> Any:
         [batch, *_] = full_batches(images, fixed_batch(self.module, self.call.masked))
         return self._runner.run(batch[0], self.call, check=True)
+
+    @property
+    def given_output(self) -> Readout | None:
+        return None if self.readout is find_scores else self.readout
 
     def split_inputs(self, inputs: Inputs) -> tuple[Images, list[Model]]:
         images, entries, plain = self._split(inputs)
@@ -266,8 +265,7 @@ class TorchModel(TorchWhiteBox):
         place = self._place(images, layer, trace or self._trace(images))
         if len(outputs) < max(place.calls):
             raise did_not_run(layer)
-        given = Given(self.layout, self.reshape)
-        joined = [outputs[call - 1] for call in place.calls]
+        given, joined = Given(self.layout, self.reshape), [outputs[i - 1] for i in place.calls]
         return maps_in(joined, images, layer, place=place, given=given), scores
 
     def _place(self, images: Images, layer: str, trace: Trace) -> Place:
@@ -318,9 +316,7 @@ class TorchModel(TorchWhiteBox):
 
         def score(network: nn.Module, inputs: Tensor) -> BatchedScores:
             ours = self._runner.own_calls(network)
-            keeping = contextlib.nullcontext()
-            if watched is not None:
-                keeping = watched.kept(network, inputs, ours)
+            keeping = watched.kept(network, inputs, ours) if watched else contextlib.nullcontext()
             with keeping:
                 if record:
                     trace, scores = recorded(
