@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, cast
 
 from scorecam.bank.bank import ScoreBank
 from scorecam.errors import SettingError
 from scorecam.explanation.words import words_for
+from scorecam.io.arguments import several
 
 MOST_TARGETS: Final = 8
 """The targets of a picture, if the user does not choose them."""
@@ -27,10 +28,11 @@ def chosen_targets(bank: ScoreBank, targets: Sequence[int | str] | None) -> tupl
         SettingError: there is no target.
     """
     if targets is not None:
-        given = [targets] if isinstance(targets, str) else list(targets)
+        do = "Give a list of indices or names, or None for the default."
+        given = several("targets", [targets] if isinstance(targets, str) else targets, object, do)
         if not given:
-            raise SettingError("There is no target to draw.", do="Give indices or names, or None.")
-        return [bank.target(target).index for target in given], ""
+            raise SettingError("There is no target to draw.", do=do)
+        return [bank.target(cast("int | str", target)).index for target in given], ""
     words = words_for(bank.provenance.task)
     columns = ordered(bank)
     if words.in_order and len(columns) > 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from math import isqrt
 
 import torch
 from PIL import Image
@@ -19,11 +19,11 @@ from scorecam.images.legend import Legend, draw_legend
 from scorecam.images.pictures import Spacing
 from scorecam.shapes import Heatmap
 
-LARGEST_CELL: Final = 640
-"""The most pixels of the long side of a picture among many."""
+_SMALLEST_CELL, _LARGEST_CELL = 96, 640
+"""The fewest and the most pixels of the long side of a picture among many."""
 
-_WIDTH: Final = 2560
-"""Pixels of a row of many pictures."""
+_WIDTH, _AREA = 2560, 2**24
+"""Pixels of a row of many pictures, and of all of them."""
 
 
 def one_map(explanation: Explained, spacing: Spacing = None) -> Image.Image:
@@ -49,7 +49,8 @@ def targets(shown: Sequence[Explained], columns: int, left_out: str = "") -> Ima
         columns: pictures per row.
         left_out: a sentence about targets that are not shown.
     """
-    side = min(LARGEST_CELL, _WIDTH // columns)
+    columns = min(columns, len(shown))
+    side = max(_SMALLEST_CELL, min(_LARGEST_CELL, _WIDTH // columns, isqrt(_AREA // len(shown))))
     grid = overlay.side_by_side(
         [(_short_title(each), _small(each, side)) for each in shown], columns
     )
@@ -151,6 +152,6 @@ def _drawn(
 
 def _small(explanation: Explained, side: int) -> Image.Image:
     """The map at the size of one picture among many; neither side is longer than `side`."""
-    picture = _drawn(explanation, explanation.scaled, longest=LARGEST_CELL)
+    picture = _drawn(explanation, explanation.scaled, longest=_LARGEST_CELL)
     picture.thumbnail((side, side), Image.Resampling.LANCZOS)
     return picture

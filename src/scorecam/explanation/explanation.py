@@ -235,9 +235,9 @@ class Explanation:
 
         indices, left_out = chosen_targets(self.bank, targets)
         shown = [cast("Explained", self.of(index)) for index in indices]
-        tokens = words_for(self.provenance.task).in_order
-        columns = COUNT.check("columns", columns or (8 if tokens else 4))
-        return drawing.targets(shown, columns, left_out)
+        if columns is None:
+            columns = 8 if words_for(self.provenance.task).in_order else 4
+        return drawing.targets(shown, COUNT.check("columns", columns), left_out)
 
     def pair(self, other: Explanation) -> Image.Image:
         """This heatmap and another's side by side, with one legend.
