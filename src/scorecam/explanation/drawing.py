@@ -79,7 +79,11 @@ def _short_title(explanation: Explained) -> str:
 def pair(one: Explained, other: Explained) -> Image.Image:
     """Two explanations side by side, with one legend."""
     both = (one, other)
-    cells = [(_short_title(each), _drawn(each, each.scaled)) for each in both]
+    labels = other.target.label, one.target.label  # each photo is the reference of the other
+    cells = [
+        (excerpt(label, 60), _drawn(each, each.scaled))
+        for label, each in zip(labels, both, strict=True)
+    ]
     grid = overlay.side_by_side(cells, 2)
     score = words_for(one.provenance.task).score
     values = list(dict.fromkeys(each.target.value for each in both))

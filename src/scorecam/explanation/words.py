@@ -10,13 +10,13 @@ from scorecam.model.target import Target
 
 @dataclass(frozen=True)
 class Words:
-    """The words for one task. In sentences, `{label}` and `{value}` are those of the target.
+    """The words for one task, where `{label}` and `{value}` are those of the target.
 
     Args:
-        title: the heading of a page.
         lead: what the model found; the model's name is before it.
         one, many: what a column is.
         score: what its number is.
+        title: the heading of a page.
         comparable: whether the evidence for one column can be subtracted from another's.
         in_order: whether the columns are read from the first to the last.
     """
@@ -48,15 +48,15 @@ WORDS: Final[dict[str, Words]] = {
         "compares the picture with {label}; the similarity is {value}",
         "reference",
         "references",
-        "similarity",
-        "Why similar to {label}?",
+        score="similarity",
+        title="Why similar to {label}?",
     ),
     "regress": Words(
         "estimates {label} at {value}",
         "number",
         "numbers",
-        "number",
-        "Why {value} for {label}?",
+        score="number",
+        title="Why {value} for {label}?",
         comparable=False,
     ),
     "multilabel": Words("sees {label} with {value}", "label", "labels"),
