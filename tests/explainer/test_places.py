@@ -117,7 +117,7 @@ def test_the_outline_is_where_the_box_is_in_the_photo(model: Model) -> None:
     assert placement is not None
     expected = placement.box_to_photo((2.0, 3.0, 11.0, 13.0))
     picture = dataclasses.replace(explanation, photo=photo).overlay().crop((0, 0, 600, 480))
-    rows, columns = (np.asarray(picture) == BLUE).all(axis=2).nonzero()
+    rows, columns = np.nonzero((np.asarray(picture) == BLUE).all(axis=2))
     drawn = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
     assert drawn == pytest.approx(expected, abs=1)
 

@@ -30,8 +30,8 @@ def blue_at(picture: Image.Image) -> np.ndarray:
 
 def bounds(picture: Image.Image) -> tuple[int, int, int, int]:
     """Left, top, right and bottom of the outline."""
-    rows = blue_at(picture).any(axis=1).nonzero()[0]
-    columns = blue_at(picture).any(axis=0).nonzero()[0]
+    rows = np.flatnonzero(blue_at(picture).any(axis=1))
+    columns = np.flatnonzero(blue_at(picture).any(axis=0))
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
@@ -131,8 +131,8 @@ def test_nothing_is_drawn_without_a_region_or_outside_the_picture() -> None:
 def test_the_outline_has_contrast_on_every_grey(level: int) -> None:
     """3 : 1 between the photo and one of the two colours, as WCAG 2.2 asks of graphics."""
     picture = on_grey((50.0, 70.0, 220.0, 300.0), level=level)
-    drawn = {tuple(colour) for _, colour in picture.getcolors(2**16) or []}
-    assert {tuple(BLUE), tuple(DARK)} <= drawn
+    pixels = np.asarray(picture)
+    assert all((pixels == colour).all(axis=2).any() for colour in (BLUE, DARK))
     photo = np.asarray(picture)[0, 0]
     assert max(contrast(photo, BLUE), contrast(photo, DARK)) >= 3
     assert contrast(BLUE, DARK) >= 8
@@ -246,6 +246,6 @@ def test_a_box_of_a_video_is_outlined_in_its_frames() -> None:
     box = (5.0, 5.0, 2.0, 20.0, 25.0, 4.0)
     picture = input_picture(video, heatmap, None, region=box)
     plot = Plot(1600, 23, 8)
-    columns = blue_at(picture).any(axis=0).nonzero()[0] - plot.left
+    columns = np.flatnonzero(blue_at(picture).any(axis=0)) - plot.left
     frames = {int(column / (plot.columns / 8)) for column in columns}
     assert frames == {2, 3}

@@ -189,7 +189,7 @@ def test_the_browser_draws_the_outline_over_the_picture(tmp_path: Path) -> None:
     pixels = np.asarray(Image.open(tmp_path / "shot.png").convert("RGB")).astype(int)
     blue = (np.abs(pixels - (90, 209, 255)) < 12).all(axis=2)
     size = np.array(pixels.shape[:2])
-    rows, columns = blue.nonzero()
+    rows, columns = np.nonzero(blue)
     y, x = rows / size[0] * 16, columns / size[1] * 16
     assert (x.min(), x.max()) == pytest.approx((2, 11), abs=0.2)
     assert (y.min(), y.max()) == pytest.approx((3, 13), abs=0.2)

@@ -257,9 +257,10 @@ class Explanation:
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
         """One self-contained HTML page of this explanation, also written to `path` if given.
 
-        It shows the target and the largest other classes (5 in all) in every variant, the contrast
-        with the largest other class, the 8 channels with the largest weights, and the warnings. Of
-        an input that is not two-dimensional, it shows these classes' overlays and the warnings.
+        It shows the target and the largest other classes, boxes or tokens (5 in all) in every
+        variant, the contrast with the largest other one, the 8 channels with the largest weights,
+        and the warnings. Boxes and regions are outlined. Of an input that is not two-dimensional,
+        it shows the overlays and the warnings.
         The page makes no requests.
 
         Raises:

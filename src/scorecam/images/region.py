@@ -65,7 +65,7 @@ def draw_outline(picture: Image.Image, mask: PixelMask) -> None:
         picture: RGB.
         mask: of its pixels, `h w`.
     """
-    rows, columns = mask.any(axis=1).nonzero()[0], mask.any(axis=0).nonzero()[0]
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
         return
     line = max(2, em_size(min(picture.size)) // 5)
