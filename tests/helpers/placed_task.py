@@ -36,7 +36,12 @@ class PlacedTask(Task):
     task: str = "detect"
     unit: str = ""
 
-    def columns(self, model: Model, images: Images, target: TargetSpec) -> TaskColumns:
+    def columns(
+        self,
+        model: Model,  # noqa: ARG002
+        images: Images,  # noqa: ARG002
+        target: TargetSpec,
+    ) -> TaskColumns:
         steps = torch.tensor(self.steps or (0.0,) * len(self.names))
         return TaskColumns(
             readout=lambda output: output[:, :1] + steps.to(output),
