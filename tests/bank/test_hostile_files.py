@@ -27,6 +27,7 @@ from bank_files import (
     read_parts,
     small_bank,
     use_bank,
+    with_places,
     write_as_is,
     write_raw,
     write_with_checksum,
@@ -100,6 +101,12 @@ def packed(text: bytes) -> torch.Tensor:
 def flat_channel_marked_live(_: dict[str, Any], tensors: Tensors) -> None:
     """The last bit of `live` belongs to the flat channel."""
     tensors["live"] = tensors["live"] | 1
+
+
+def huge_regions(record: dict[str, Any], tensors: Tensors) -> None:
+    """A few bytes that would be gigabytes of pixels."""
+    record["size"] = [2**13, 2**13]
+    tensors["masks"] = torch.zeros(600, dtype=torch.uint8)
 
 
 RECORD: dict[str, Change] = {
@@ -177,6 +184,17 @@ TENSORS: dict[str, Change] = {
     "names that are a bomb of names": put("names", packed(b"[" + b'"ab",' * 700_000 + b'""]')),
     "names that are signed": put("names", torch.zeros(9, dtype=torch.int8)),
     "names followed by garbage": put("names", packed(b'["a","b","c","d","e"] x')),
+    "an infinite box": put("boxes", torch.full((5, 4), math.inf)),
+    "a box with one number": put("boxes", torch.tensor([[3.0, *[math.nan] * 3]] * 5)),
+    "boxes of other columns": put("boxes", torch.zeros(4, 4)),
+    "boxes of three axes": put("boxes", torch.zeros(5, 6)),
+    "boxes in half precision": put("boxes", torch.zeros(5, 4).half()),
+    "boxes in a row": put("boxes", torch.zeros(20)),
+    "regions of a larger image": put("masks", torch.zeros(5 * 24 * 40 // 8 + 1).byte()),
+    "regions cut short": put("masks", torch.zeros(5 * 24 * 40 // 8 - 1).byte()),
+    "regions with axes": put("masks", torch.zeros(5, 24 * 40 // 8).byte()),
+    "regions that are not packed": put("masks", torch.zeros(5 * 24 * 40 // 8).float()),
+    "regions of a huge image": huge_regions,
 }
 
 
@@ -483,7 +501,13 @@ def mutations(folder: Path, count: int, seed: int) -> int:
     draw = random.Random(seed)
     seeds: list[Path] = []
     for number, bank in enumerate(
-        [small_bank(), small_bank(asked=4), small_bank(head="value"), small_bank().keep(2)]
+        [
+            small_bank(),
+            small_bank(asked=4),
+            small_bank(head="value"),
+            small_bank().keep(2),
+            with_places(small_bank()),
+        ]
     ):
         seeds.append(folder / f"seed{number}.safetensors")
         bank.save(seeds[-1])
@@ -564,11 +588,23 @@ def many_channels(_: dict[str, Any], tensors: Tensors) -> None:
     tensors["scores_max"] = torch.zeros(count)
 
 
+def many_regions(_: dict[str, Any], tensors: Tensors) -> None:
+    """A region for each of many columns, which takes most of the file."""
+    columns = 5000
+    for name in ("image_scores", "fill_scores"):
+        tensors[name] = torch.zeros(columns)
+    tensors["columns"] = torch.zeros(1, dtype=torch.int32)
+    tensors["scores"] = torch.zeros_like(tensors["scores"][:, :2])
+    tensors["names"] = storage.pack_text(None)
+    tensors["masks"] = torch.full((columns * 24 * 40 // 8,), 255, dtype=torch.uint8)
+
+
 BOMBS: dict[str, Change] = {
     name: {**RECORD, **TENSORS}[name]
     for name in (
         "a huge size", "names that are a bomb", "names that are a bomb of lists",
         "names that are a bomb of names", "packed channels too long", "names nested deeply",
+        "regions of a huge image",
     )
 }  # fmt: skip
 
@@ -583,7 +619,7 @@ def test_a_bomb_stays_within_the_memory_limit(saved: Path, change: Change) -> No
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("change", [many_columns, many_channels])
+@pytest.mark.parametrize("change", [many_columns, many_channels, many_regions])
 def test_the_largest_banks_stay_within_the_memory_limit(saved: Path, change: Change) -> None:
     warm = saved.with_name("warm.safetensors")
     warm.write_bytes(saved.read_bytes())

@@ -111,6 +111,7 @@ def test_every_target_has_an_overlay_and_an_item_but_one_bank() -> None:
         "cat.lynx.png",
         "cat.tabby.png",
         "cat.Egyptian-cat.png",
+        "cat.targets.sheet.png",
         "cat.safetensors",
         "cat.json",
     }
@@ -131,6 +132,8 @@ def test_top5_explains_the_five_largest_scores_largest_first() -> None:
     assert len({item["target"]["index"] for item in items}) == 5
     assert scores == sorted(scores, reverse=True)
     assert all(Path(item["files"]["overlay"]).is_file() for item in items)
+    assert {item["files"]["targets"] for item in items} == {"out/cat.targets.sheet.png"}
+    assert Path("out/cat.targets.sheet.png").is_file()
 
 
 def test_top5_of_two_classes_explains_both() -> None:

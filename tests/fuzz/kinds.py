@@ -27,6 +27,7 @@ from torch import nn
 import mutate
 import number_files
 import scorecam
+from bank_files import with_places
 from scorecam.images.photo import read_photo
 from scorecam.runs import figures
 
@@ -124,7 +125,8 @@ def banks() -> list[bytes]:
     opened = model()
     exact = scorecam.explain(opened, picture(), runtime="eager").bank
     few = scorecam.explain(opened, picture(1), budget=2, runtime="eager").bank
-    return [saved(exact.save), saved(few.save), saved(lambda path: exact.save(path, classes=2))]
+    kept = saved(lambda path: exact.save(path, classes=2))
+    return [saved(exact.save), saved(few.save), kept, saved(with_places(few).save)]
 
 
 def saved(save: Callable[[Path], None]) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Callable
@@ -43,6 +44,17 @@ def small_bank(asked: int = 6, head: str = "logits", view: bytes | None = None) 
         provenance=scorecam.Provenance("small", "cpu", "float32", 9, 4, 0.5),
         view=view,
     )
+
+
+def with_places(bank: scorecam.ScoreBank) -> scorecam.ScoreBank:
+    """The bank with a box and a region per column; the last column has neither."""
+    columns, axes = len(bank.image_scores), len(bank.size)
+    generator = torch.Generator().manual_seed(4)
+    corners = torch.rand(2, columns, axes, generator=generator) * torch.tensor(bank.size[::-1])
+    boxes = torch.cat([corners.amin(0), corners.amax(0)], dim=1)
+    masks = torch.rand(columns, *bank.size, generator=generator) > 0.7
+    boxes[-1], masks[-1] = math.nan, False
+    return dataclasses.replace(bank, boxes=boxes, masks=masks)
 
 
 def read_parts(path: Path) -> tuple[dict[str, Any], Tensors]:

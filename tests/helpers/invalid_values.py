@@ -259,6 +259,8 @@ def calls(folder: Path) -> Iterator[tuple[str, Call]]:
             explanation.side_by_side,
             {"maps": {"a": explanation.heatmap}},
         ),
+        "Explanation.overlays": (explanation.overlays, {}),
+        "Explanation.pair": (explanation.pair, {"other": explanation}),
         "Explanation.to_html": (explanation.to_html, {"path": str(folder / "page.html")}),
         "ScoreBank.target": (bank.target, {}),
         "ScoreBank.weights": (bank.weights, {}),

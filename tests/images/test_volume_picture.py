@@ -229,7 +229,8 @@ def test_the_spacing_reaches_the_slices_and_the_seconds() -> None:
     signal = input_picture(image, heatmap, None, spacing=[0.004])
     samples = input_picture(image, heatmap, None)
 
-    assert volume.tobytes() == volume_picture(None, planted(), None, (2.0, 1.0, 1.0)).tobytes()
+    stretched = volume_picture(None, planted(), None, spacing=(2.0, 1.0, 1.0))
+    assert volume.tobytes() == stretched.tobytes()
     assert signal.tobytes() == signal_picture(image, heatmap, None, rate=250.0).tobytes()
     assert signal.tobytes() != samples.tobytes()
 

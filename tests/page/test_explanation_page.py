@@ -195,7 +195,8 @@ def test_a_single_column_has_no_contrast() -> None:
     (picture,) = content(made.to_html())["pictures"]
     assert picture["contrast"] is None
     assert len(picture["classes"]) == 1
-    assert picture["facts"]["probability"] is None
+    assert "probability" not in picture["facts"]
+    assert picture["facts"]["score"] == made.target.score
 
 
 # ── files and errors ─────────────────────────────────────────────────────────────────────────

@@ -36,8 +36,9 @@ def public(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, inval
 
 CALLS = """
 check compare evaluate explain export_with_map
-Explanation Explanation.of Explanation.overlay Explanation.side_by_side Explanation.to_html
-Explanation.top Layer layers Masking Note official.ScoreCAM official.__call__ open_model Preprocess
+Explanation Explanation.of Explanation.overlay Explanation.overlays Explanation.pair
+Explanation.side_by_side Explanation.to_html Explanation.top Layer layers Masking Note
+official.ScoreCAM official.__call__ open_model Preprocess
 Preprocess.from_dict Preprocess.imagenet Preprocess.lite Preprocess.load
 Preprocess.yolo Progress Provenance pytorch_grad_cam.ScoreCAM pytorch_grad_cam.__call__
 pytorch_grad_cam.show_cam_on_image sanity scaled ScoreBank ScoreBank.contrast

@@ -73,6 +73,7 @@ for runtime in ("eager", "openvino", "auto"):
     explanation = scorecam.explain(model, "cat.png", runtime=runtime)
 step("explanation")
 explanation.overlay().save("overlay.png")
+explanation.overlays().save("overlays.png"), explanation.pair(explanation).save("pair.png")
 explanation.to_html("why.html")
 explanation.top(2), explanation.of("lynx"), explanation.health
 step("ScoreCAM")

@@ -36,7 +36,7 @@ from scorecam.io.arguments import path as as_path
 from scorecam.io.arguments import sizes
 from scorecam.io.ranges import INDEX
 from scorecam.model.columns import reduced
-from scorecam.model.target import Target, find_target, in_short
+from scorecam.model.target import Target, find_target
 from scorecam.model.task_columns import Boxes, RegionMasks
 from scorecam.model.variants import resolved
 from scorecam.shapes import Activations, Columns, Grid, Heatmap, Scores, Weights
@@ -99,7 +99,7 @@ class ScoreBank:
 
     @summary
     def __repr__(self) -> Iterator[str]:
-        yield in_short(self.target())
+        yield self.target().title
         yield from self.in_short()
         yield self.variant().name
 

@@ -136,6 +136,8 @@ def check_values(
         raise ValueError("the maps of live channels are flat")
     if not tensors["image_scores"].isfinite().all():
         raise ValueError("the scores of its image hold NaN or infinity")
+    if "boxes" in tensors:
+        _check_boxes(tensors["boxes"])
     if "columns" in tensors:
         _check_columns(tensors["columns"], len(tensors["image_scores"]))
         if tensors["scores"].shape[1] != len(tensors["columns"]) + rest:
@@ -152,6 +154,13 @@ def _check_columns(columns: Tensor, count: int) -> None:
         raise ValueError("it has no columns, or one of them twice")
     if int(columns.min()) < 0 or int(columns.max()) >= count:
         raise ValueError(f"its columns are not among the model's {count:,}")
+
+
+def _check_boxes(boxes: Tensor) -> None:
+    """Refuse boxes with infinity, or with NaN in some of their numbers only."""
+    missing = boxes.isnan().all(dim=1)
+    if not boxes[~missing].isfinite().all():
+        raise ValueError("its boxes hold infinity, or only a part of a box")
 
 
 def check_lengths(channels: int, columns: int) -> None:

@@ -215,7 +215,7 @@ def pack_bits(masks: Tensor) -> Tensor:
 
 
 def unpack_bits(packed: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """The booleans of a file.
+    """The booleans of a file; they take eight times its bytes.
 
     Raises:
         ValueError: there are more or fewer than the shape has.
@@ -223,5 +223,7 @@ def unpack_bits(packed: Tensor, shape: tuple[int, ...]) -> Tensor:
     count = math.prod(shape)
     if packed.dtype != torch.uint8 or packed.ndim != 1 or len(packed) != -(-count // 8):
         raise ValueError("its regions do not fit its image and its columns")
-    bits = np.unpackbits(packed.numpy(), count=count)
-    return torch.from_numpy(bits.astype(np.bool_)).reshape(shape)
+    bits = np.unpackbits(packed.numpy())
+    if bits[count:].any():
+        raise ValueError("its regions have more pixels than its image")
+    return torch.from_numpy(bits[:count].view(np.bool_)).reshape(shape)

@@ -131,14 +131,13 @@ def explain_photo(
 
 def print_items(items: Sequence[Item]) -> None:
     """Print explanations, a few lines each; failures are printed when the command ends."""
-    from scorecam.cli.records import class_name
+    from scorecam.cli.records import class_name, value_text
 
     for item in items:
         if "failure" in item:
             continue
-        probability = item["target"]["probability"]
-        score = f"{item['score']:.4g}" if probability is None else f"{probability:.1%}"
-        print_lines(f"{item['image']}: {class_name(item)} {score}", f"  {item['files']['overlay']}")
+        title = f"{item['image']}: {class_name(item)} {value_text(item)}"
+        print_lines(title, f"  {item['files']['overlay']}")
         if item["budget"] != "exact":
             scored, total = item["channels"]["asked"], item["channels"]["total"]
             print_lines(f"  {scored} of {total} masks; estimated error {item['error']:.2f}")

@@ -82,6 +82,14 @@ def failure_item(error: ScorecamError, image: str, model: str) -> Item:
     }
 
 
+def value_text(item: Item) -> str:
+    """The value of the target of an item, as in pictures."""
+    from scorecam.model.target import Target
+
+    target, unit = item["target"], item.get("unit", "")
+    return Target(target["index"], None, item["score"], target["probability"], unit=unit).value
+
+
 def class_name(item: Item) -> str:
     """The class that an item explains, by name if it has one."""
     return item["target"]["name"] or f"class {item['target']['index']}"

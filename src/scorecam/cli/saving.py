@@ -48,7 +48,9 @@ class OutputFolder:
             number += 1
             stem = f"{own}-{number}"
         self._stems.add(stem)
-        pattern = re.compile(re.escape(stem) + r"\.(json|safetensors|[^.]+(\.methods)?\.png)")
+        pattern = re.compile(
+            re.escape(stem) + r"\.(json|safetensors|[^.]+(\.(methods|sheet))?\.png)"
+        )
         existing = [path for path in self.path.iterdir() if pattern.fullmatch(path.name)]
         if existing and not self.force:
             raise OutputError(
@@ -86,6 +88,7 @@ class OutputFolder:
                 )
                 for explanation, overlay in zip(explanations, overlays, strict=True)
             ]
+            _save_sheet(batch, explanations, items, self.path / f"{stem}.targets.sheet.png")
             with batch.replacing(bank) as temporary:
                 explanations[0].bank.save(temporary)
             with batch.replacing(self.path / f"{stem}.json") as temporary:
@@ -123,6 +126,20 @@ def _save_overlay(
             draw_methods(explanation).save(temporary, "PNG")
         item["files"]["methods"] = path_text(methods)
     return item
+
+
+def _save_sheet(
+    batch: Batch, explanations: Sequence[Explanation], items: Sequence[Item], path: Path
+) -> None:
+    """Draw several targets together, or every token of a text; nothing for a single target."""
+    first = explanations[0]
+    indices = list(dict.fromkeys(explanation.target.index for explanation in explanations))
+    if first.provenance.task != "tokens" and len(indices) == 1:
+        return
+    with batch.replacing(path) as temporary:
+        first.overlays(indices if len(indices) > 1 else None).save(temporary, "PNG")
+    for item in items:
+        item["files"]["targets"] = path_text(path)
 
 
 def slug(name: str) -> str:

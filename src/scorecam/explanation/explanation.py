@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
-import torch
 from PIL import Image
 
 from scorecam import cam, shapes
@@ -19,17 +18,19 @@ from scorecam.base.cached_property import cached_property
 from scorecam.base.wording import excerpt, quoted, summary
 from scorecam.cam import Variant
 from scorecam.errors import PhotoError, SettingError
-from scorecam.images.legend import Legend
+from scorecam.explanation.words import words_for
 from scorecam.images.preprocessing import Preprocessing
+from scorecam.images.region import Region
 from scorecam.io.arguments import instance, tensor
 from scorecam.io.arguments import path as as_path
 from scorecam.io.files import write_text
 from scorecam.io.ranges import COUNT, INTEGER
-from scorecam.model.target import Target, in_short
+from scorecam.model.target import Target
 from scorecam.model.task_columns import TaskColumns
 from scorecam.shapes import Heatmap
 
 if TYPE_CHECKING:
+    from scorecam.explanation.explained import Explained
     from scorecam.images.pictures import Spacing
 
 
@@ -61,7 +62,7 @@ class Explanation:
 
     @summary
     def __repr__(self) -> Iterator[str]:
-        yield in_short(self.target)
+        yield self.target.title
         yield excerpt(self.variant.name, 60)
         yield from self.bank.in_short()
         if self.photo is not None:
@@ -86,6 +87,19 @@ class Explanation:
     def formula(self) -> str:
         """The formula of the heatmap, in one line."""
         return self.variant.formula_for(self.bank.head)
+
+    @cached_property
+    def region(self) -> Region | None:
+        """Where the target's answer is in the model's input; None if it has no place.
+
+        A mask of booleans, `*i`, or else a box: the first corner, then the last, x first.
+        """
+        bank, index = self.bank, self.target.index
+        if bank.masks is not None and bank.masks[index].any():
+            return bank.masks[index]
+        if bank.boxes is None or not bank.boxes[index].isfinite().all():
+            return None
+        return tuple(bank.boxes[index].tolist())
 
     @property
     def provenance(self) -> Provenance:
@@ -160,8 +174,9 @@ class Explanation:
     def overlay(self, *, spacing: Spacing = None) -> Image.Image:
         """The heatmap drawn on the photo, with the model's crop outlined, and a legend.
 
-        Without a photo, it is drawn on the model's input if that is known, and on grey otherwise:
-        a signal as lines, a volume as slices, and a video as a strip of frames.
+        The box or the region of the target is outlined too, in blue. Without a photo, the heatmap
+        is drawn on the model's input if that is known, and on grey otherwise: a signal as lines, a
+        volume as slices, and a video as a strip of frames.
 
         Args:
             spacing: seconds between the values of a signal, `[0.004]`, or the sizes of a voxel, for
@@ -171,7 +186,9 @@ class Explanation:
             PhotoError: the image has more than three axes.
             SettingError: the spacing does not suit the input.
         """
-        return self._drawn(self.scaled, self._legend(), spacing)
+        from scorecam.explanation import drawing
+
+        return drawing.one_map(cast("Explained", self), spacing)
 
     def side_by_side(self, maps: Mapping[str, Heatmap], columns: int = 4) -> Image.Image:
         """The photo and several methods' heatmaps of this target, each with its name.
@@ -183,8 +200,6 @@ class Explanation:
         Raises:
             PhotoError: the image has more than three axes.
         """
-        from scorecam.images import overlay
-
         columns = COUNT.check("columns", columns)
         do = "Give a dict from a method's name to its heatmap."
         for name, heatmap in instance("maps", maps, Mapping, do).items():
@@ -194,18 +209,58 @@ class Explanation:
                     f"{tuple(self.scaled.shape)}.",
                     do="Give maps in the input's pixels, as Explanation.heatmap is.",
                 )
-        nothing = torch.zeros_like(self.scaled)
-        cells = [(self._title(), self._drawn(nothing, None, None))]
-        for name, heatmap in maps.items():
-            cells.append((str(name), self._drawn(cam.scaled(heatmap), None, None)))
-        return overlay.side_by_side(cells, columns)
+        from scorecam.explanation import drawing
+
+        return drawing.methods(cast("Explained", self), maps, columns)
+
+    def overlays(
+        self, targets: Sequence[int | str] | None = None, columns: int | None = None
+    ) -> Image.Image:
+        """The heatmaps of several targets of this image side by side, such as several boxes.
+
+        Each has its name, its score and its outline. No model runs.
+
+        Args:
+            targets: indices or names; None for the 8 with the largest scores, or for the first 48
+                tokens of a text in their order.
+            columns: pictures per row; None for 4, or 8 for tokens.
+
+        Raises:
+            PhotoError: the image has more than three axes.
+            TargetError: there is no such column.
+            SettingError: there is no target, or no column.
+        """
+        from scorecam.explanation import drawing
+        from scorecam.explanation.choice import chosen_targets
+
+        indices, left_out = chosen_targets(self.bank, targets)
+        shown = [cast("Explained", self.of(index)) for index in indices]
+        if columns is None:
+            columns = 8 if words_for(self.provenance.task).in_order else 4
+        return drawing.targets(shown, COUNT.check("columns", columns), left_out)
+
+    def pair(self, other: Explanation) -> Image.Image:
+        """This heatmap and another's side by side, with one legend.
+
+        For two photos that a model compares (task "similar"), each explained with the other as its
+        reference: it shows what makes them alike in both.
+
+        Raises:
+            PhotoError: an image has more than three axes.
+        """
+        from scorecam.explanation import drawing
+
+        do = "Explain the other photo with this one as its reference."
+        instance("other", other, Explanation, do)
+        return drawing.pair(cast("Explained", self), cast("Explained", other))
 
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
         """One self-contained HTML page of this explanation, also written to `path` if given.
 
-        It shows the target and the largest other classes (5 in all) in every variant, the contrast
-        with the largest other class, the 8 channels with the largest weights, and the warnings. Of
-        an input that is not two-dimensional, it shows these classes' overlays and the warnings.
+        It shows the target and the largest other classes, boxes or tokens (5 in all) in every
+        variant, the contrast with the largest other one, the 8 channels with the largest weights,
+        and the warnings. Boxes and regions are outlined. Of an input that is not two-dimensional,
+        it shows the overlays and the warnings.
         The page makes no requests.
 
         Raises:
@@ -214,42 +269,9 @@ class Explanation:
             OutputError: the file cannot be written.
         """
         from scorecam import page
-        from scorecam.explanation.on_page import Explained, page_of
+        from scorecam.explanation.on_page import page_of
 
-        text = page.html(page_of(cast(Explained, self)))
+        text = page.html(page_of(cast("Explained", self)))
         if path is not None:
             write_text(as_path("path", path), text)
         return text
-
-    def _drawn(self, scaled: Heatmap, legend: Legend | None, spacing: Spacing) -> Image.Image:
-        from scorecam.images import pictures
-
-        if self.photo is not None and self.preprocess is not None and spacing is None:
-            return pictures.photo_picture(self.photo, self.preprocess, scaled, legend)
-        if spacing is None and len(self.bank.size) == 3:
-            spacing = self.spacing
-        view = self.bank.picture()
-        return pictures.input_picture(self.image, scaled, legend, view=view, spacing=spacing)
-
-    def _title(self) -> str:
-        target = self.target
-        value = f"{target.score:.3g}" if target.probability is None else f"{target.probability:.1%}"
-        return f"{target.label}  {value}"
-
-    def _budget_text(self) -> str:
-        """The effect of a reduced budget on this map; empty if every mask was scored."""
-        if self.bank.exact:
-            return ""
-        masks = f"{len(self.bank.asked)} of {len(self.bank.live)} masks"
-        return f"; {masks}, error at most about {self.error:.2f}"
-
-    def _legend(self) -> Legend:
-        low, high = self.heatmap.aminmax()
-        return Legend(
-            title=self._title(),
-            low=float(low),
-            high=float(high),
-            layer=self.layer,
-            method=f"Score-CAM {self.variant.name}: {self.formula}{self._budget_text()}",
-            notes=tuple(note.sentence for note in self.health),
-        )

@@ -3,68 +3,55 @@
 from __future__ import annotations
 
 import io
-from typing import Protocol, Self
 
-from PIL import Image
+from torch import Tensor
 
 from scorecam import cam
-from scorecam.bank.bank import Provenance, ScoreBank
-from scorecam.bank.health import Note
-from scorecam.cam import VARIANTS, Masking, Variant
+from scorecam.cam import VARIANTS, Masking
+from scorecam.explanation.choice import ordered
+from scorecam.explanation.explained import Explained
+from scorecam.explanation.words import words_for
 from scorecam.model.target import Target
-from scorecam.page import Channel, Drawing, Page, Picture, Shown, grid8
-from scorecam.shapes import Heatmap
-
-
-class Explained(Protocol):
-    """What a page shows of an `Explanation`."""
-
-    @property
-    def bank(self) -> ScoreBank: ...
-    @property
-    def target(self) -> Target: ...
-    @property
-    def variant(self) -> Variant: ...
-    @property
-    def heatmap(self) -> Heatmap: ...
-    @property
-    def formula(self) -> str: ...
-    @property
-    def error(self) -> float: ...
-    @property
-    def health(self) -> tuple[Note, ...]: ...
-    @property
-    def provenance(self) -> Provenance: ...
-    def of(self, target: int | str | None = None) -> Self: ...
-    def overlay(self) -> Image.Image: ...
-
+from scorecam.page import (
+    Channel,
+    Drawing,
+    Outline,
+    Page,
+    Picture,
+    Shown,
+    box_outline,
+    grid8,
+    mask_outline,
+)
 
 PAGE_CLASSES, PAGE_CHANNELS = 5, 8
-"""The number of classes and channels on a page: the largest scores and weights."""
+"""The number of columns and channels on a page: the largest scores and weights."""
 
 
 def page_of(explanation: Explained) -> Page:
     """The page of one explanation."""
     bank, target = explanation.bank, explanation.target
+    words = words_for(bank.provenance.task)
     flat = len(bank.size) == 2
-    share = "" if target.probability is None else f" with {target.probability:.1%}"
+    found = words.sentence(bank.provenance.model, target)
+    compare = _RECOMMENDATION.format(one=words.one)
     return Page(
-        title=f"Why {target.label}?",
-        lead=f"{bank.provenance.model} sees {target.label}{share}. The map shows which parts of "
-        f"the {'picture' if flat else 'input'} support that score, by Score-CAM in the variant "
-        f"{explanation.variant.name}."
-        f"{_RECOMMENDATION if flat and explanation.variant.name != 'centred' else ''}",
+        title=words.heading(target),
+        lead=f"{found} The map shows which parts of the {'picture' if flat else 'input'} support "
+        f"that {words.score}, by Score-CAM in the variant {explanation.variant.name}."
+        f"{compare if flat and explanation.variant.name != 'centred' else ''}",
         about=_about(explanation),
         pictures=(_on_page(explanation),) if flat else (),
         remarks=bank.provenance.remarks,
         drawings=()
         if flat
         else tuple(_drawing(explanation.of(one)) for one in _shown(explanation)),
+        columns=(words.one, words.many),
     )
 
 
 _RECOMMENDATION = (
-    " Compare it with the view centred, which leaves out what is the same for every class."
+    " Compare it with the view centred, which leaves out what is the same for every {one}."
 )
 
 
@@ -98,14 +85,14 @@ def _drawing(explanation: Explained) -> Drawing:
     file = io.BytesIO()
     explanation.overlay().save(file, "PNG")
     words = tuple(note.sentence for note in explanation.health)
-    return Drawing(explanation.target.label, file.getvalue(), words)
+    return Drawing(explanation.target.title, file.getvalue(), words)
 
 
 def _on_page(explanation: Explained) -> Picture:
     bank, target = explanation.bank, explanation.target
     shown = _shown(explanation)
     contrast = None
-    if len(shown) > 1:
+    if len(shown) > 1 and words_for(bank.provenance.task).comparable:
         other = bank.target(shown[1])
         size = bank.activations.shape[1:]
         grid = bank.contrast(target.index, other.index, explanation.variant, size=size)
@@ -118,8 +105,7 @@ def _on_page(explanation: Explained) -> Picture:
         classes=tuple(_class(explanation, index) for index in shown),
         contrast=contrast,
         facts={
-            "probability": target.probability,
-            "score": target.score,
+            **_score(target),
             "largest value of the map": float(explanation.heatmap.max()),
             "error of the map, estimated": explanation.error,
             "masks asked": float(len(bank.asked)),
@@ -132,12 +118,18 @@ def _on_page(explanation: Explained) -> Picture:
     )
 
 
+def _score(target: Target) -> dict[str, float | None]:
+    """The numbers of a target; a score that is a value has no probability."""
+    if target.probability is None:
+        return {f"score, {target.unit}" if target.unit else "score": target.score}
+    return {"probability": target.probability, "score": target.score}
+
+
 def _shown(explanation: Explained) -> list[int]:
-    """The columns on a page: the target, then the largest others that the bank can explain."""
-    bank, own = explanation.bank, explanation.target.index
-    kept = range(len(bank.image_scores)) if bank.columns is None else bank.columns.tolist()
-    largest = sorted(kept, key=bank.image_scores.tolist().__getitem__, reverse=True)
-    return [own, *(index for index in largest if index != own)][:PAGE_CLASSES]
+    """The columns on a page: the target, then the first others that the bank can explain."""
+    own = explanation.target.index
+    others = (index for index in ordered(explanation.bank) if index != own)
+    return [own, *others][:PAGE_CLASSES]
 
 
 def _class(explanation: Explained, index: int) -> Shown:
@@ -146,15 +138,29 @@ def _class(explanation: Explained, index: int) -> Shown:
     column = bank.target(index)
     others = [other for other in VARIANTS.values() if other.on_pages and other.name != own.name]
     variants = [own, *others]
-    predicted = bank.target().index == index
+    task = bank.provenance.task
+    predicted = bank.target().index == index and not task
     roles = {"predicted": predicted, "target": explanation.target.index == index}
     size = bank.activations.shape[1:]
     return Shown(
         name=column.label,
         probability=column.probability,
+        value="" if column.probability is not None and not task else column.value,
         role=", ".join(role for role, applies in roles.items() if applies),
+        outline=_outline(explanation.of(index)),
         maps={shown.name: grid8(bank.heatmap(index, shown, size=size).cpu()) for shown in variants},
     )
+
+
+def _outline(explanation: Explained) -> Outline | None:
+    """The outline of a column's box or region in the picture."""
+    region, size = explanation.region, explanation.bank.size
+    if region is None:
+        return None
+    if isinstance(region, Tensor):
+        return mask_outline(region.cpu().numpy())
+    x1, y1, x2, y2 = region
+    return box_outline((x1, y1, x2, y2), (size[1], size[0]))
 
 
 def _channels(explanation: Explained) -> tuple[Channel, ...]:

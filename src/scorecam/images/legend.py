@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -20,6 +21,8 @@ from scorecam.images.lettering import (
     write,
 )
 
+_LARGEST_TEXT: Final = em_size(1600)
+
 
 @dataclass(frozen=True)
 class Legend:
@@ -32,6 +35,7 @@ class Legend:
         method: the method and its formula.
         notes: warnings, one sentence each.
         caption: what the picture shows, if it is not a photo.
+        outline: what the outline on the picture shows.
     """
 
     title: str
@@ -41,16 +45,18 @@ class Legend:
     method: str
     notes: tuple[str, ...] = ()
     caption: str = ""
+    outline: str = ""
 
 
 def draw_legend(legend: Legend, width: int) -> Image.Image:
     """The title and the colour bar side by side; method, layer and notes below."""
-    em = em_size(width)
+    em = min(em_size(width), _LARGEST_TEXT)
     inner = width - 2 * em
     bar = inner * 3 // 8
     big = em * 8 // 5
     title = wrap(legend.title, big, inner - bar - 2 * em, most=3)
-    details = wrap(legend.caption, em, inner, most=5)
+    details = wrap(legend.outline, em, inner, most=2)
+    details += wrap(legend.caption, em, inner, most=5)
     details += wrap(legend.method, em, inner, most=3)
     if legend.layer:
         details += wrap(f"layer {legend.layer}", em, inner, most=2)

@@ -16,8 +16,10 @@ from scorecam.images.blending import blended, greys
 from scorecam.images.geometry import Box
 from scorecam.images.legend import Legend, draw_legend
 from scorecam.images.lettering import BACKGROUND, TEXT, em_size, line_height, wrap, write
+from scorecam.images.region import PixelMask, Region, draw_outline, region_mask, resized_mask
 
-_LONG_SIDE: Final = (480, 1600)
+_SHORTEST: Final = 480
+LONGEST: Final = 1600
 """The fewest and the most pixels of a picture's long side."""
 
 _NARROWEST: Final = 480
@@ -26,24 +28,35 @@ _NARROWEST: Final = 480
 _WIDEST_GRID: Final = 3200
 """The most pixels of a row of pictures."""
 
+_NARROWEST_CELL: Final = 240
+"""Pixels; a shorter label is hard to read."""
+
 _OUTSIDE: Final = 0.38
 """Brightness of the photo outside the crop."""
 
 
 def overlay(
-    photo: Image.Image, heatmap: Annotated[Tensor, "H W"], crop: Box, legend: Legend | None
+    photo: Image.Image,
+    heatmap: Annotated[Tensor, "H W"],
+    crop: Box,
+    legend: Legend | None,
+    *,
+    region: Region | None = None,
+    longest: int = LONGEST,
 ) -> Image.Image:
     """The heatmap on the photo, with a legend below unless it is None, as an RGB picture.
 
-    The photo keeps its shape. It is resized only to bring its long side into 480..1600 pixels, and
-    centred if the legend is wider. Where the heatmap is low, the photo appears in muted colours.
-    The crop is outlined unless it is the whole photo; everything outside it is dark grey.
+    The photo keeps its shape. It is resized only to bring its long side into 480 to `longest`
+    pixels, and centred if the legend is wider. Where the heatmap is low, the photo appears in muted
+    colours. The crop is outlined unless it is the whole photo; everything outside it is dark grey.
 
     Args:
         photo: RGB, of any size.
         heatmap: (H, W) of the photo, scaled to [0, 1]; drawn inside the crop only.
         crop: (left, top, right, bottom) of what the model saw, in pixels of the photo.
         legend: the texts to write.
+        region: what to outline: a box in pixels of the photo, or a mask of them.
+        longest: the most pixels of the long side.
 
     Raises:
         SettingError: the heatmap and the photo differ in size, or the crop exceeds the photo.
@@ -59,13 +72,14 @@ def overlay(
         raise SettingError(
             f"The crop {crop} exceeds the photo, which has {width} × {height} pixels."
         )
-    shortest, longest = _LONG_SIDE
-    scale = min(max(shortest, *photo.size), longest) / max(photo.size)
+    scale = min(max(_SHORTEST, *photo.size), longest) / max(photo.size)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     rgb = (
         photo if photo.mode == "RGB" else photo.convert("RGB")
     )  # convert() would copy a large photo
     drawn = _drawn(rgb.resize(size, Image.Resampling.LANCZOS), heatmap, crop)
+    if region is not None:
+        draw_outline(drawn, _region_pixels(region, photo.size, size))
     if legend is None:
         return drawn
     return stack([drawn, draw_legend(legend, max(size[0], size[1] * 2 // 5, _NARROWEST))])
@@ -84,12 +98,16 @@ def side_by_side(pictures: Sequence[tuple[str, Image.Image]], columns: int) -> I
     columns = min(columns, len(pictures))
     widest = max(picture.width for _, picture in pictures)
     shrink = min(1.0, _WIDEST_GRID / (columns * widest))
-    width = max(1, round(widest * shrink))
-    cells = [_cell(label, picture, shrink, width) for label, picture in pictures]
+    width = max(round(widest * shrink), min(_NARROWEST_CELL, _WIDEST_GRID // columns), 1)
+    letters = max(em_size(width) * 5 // 4, em_size(columns * width) * 2 // 3)
     gap = em_size(width)
     rows: list[Image.Image] = []
-    for start in range(0, len(cells), columns):
-        chosen = cells[start : start + columns]
+    for start in range(0, len(pictures), columns):
+        some = pictures[start : start + columns]
+        labels = [wrap(label, letters, width, most=2) for label, _ in some]
+        labels = [lines + [""] * (max(map(len, labels)) - len(lines)) for lines in labels]
+        drawn = [_shrunk(picture, shrink) for _, picture in some]
+        chosen = [_cell(*each, letters, width) for each in zip(labels, drawn, strict=True)]
         size = (columns * (width + gap) + gap, max(cell.height for cell in chosen) + gap)
         row = Image.new("RGB", size, BACKGROUND)
         for index, cell in enumerate(chosen):
@@ -141,22 +159,34 @@ def _resampled(heatmap: Tensor, crop: Box, size: tuple[int, int]) -> npt.NDArray
     return np.asarray(part.resize(size, Image.Resampling.BILINEAR, box=box)).clip(0, 1)
 
 
+def _region_pixels(region: Region, photo: tuple[int, int], size: tuple[int, int]) -> PixelMask:
+    """The pixels of the drawn photo that a region covers; sizes are (width, height)."""
+    if isinstance(region, Tensor):
+        return resized_mask(region, size)
+    across, down = size[0] / photo[0], size[1] / photo[1]
+    x1, y1, x2, y2 = region
+    box = tuple(map(float, map(round, (x1 * across, y1 * down, x2 * across, y2 * down))))
+    return region_mask(box, size[::-1]).numpy()
+
+
 # ── layout ───────────────────────────────────────────────────────────────────────────────────
 
 
-def _cell(label: str, picture: Image.Image, shrink: float, width: int) -> Image.Image:
+def _cell(label: list[str], picture: Image.Image, letters: int, width: int) -> Image.Image:
     """A picture with its label above, as wide as its column."""
-    size = em_size(width) * 5 // 4
-    lines = wrap(label, size, width, most=2)
-    top = size + line_height(size) * len(lines)
-    shown = picture.convert("RGB")
-    if shrink < 1:
-        smaller = (max(1, round(shown.width * shrink)), max(1, round(shown.height * shrink)))
-        shown = shown.resize(smaller, Image.Resampling.LANCZOS)
-    cell = Image.new("RGB", (width, top + shown.height), BACKGROUND)
-    write(ImageDraw.Draw(cell), lines, (0, size), size=size, fill=TEXT)
-    cell.paste(shown, ((width - shown.width) // 2, top))
+    top = letters + line_height(letters) * len(label)
+    cell = Image.new("RGB", (width, top + picture.height), BACKGROUND)
+    write(ImageDraw.Draw(cell), label, (0, letters), size=letters, fill=TEXT)
+    cell.paste(picture, ((width - picture.width) // 2, top))
     return cell
+
+
+def _shrunk(picture: Image.Image, shrink: float) -> Image.Image:
+    shown = picture.convert("RGB")
+    if shrink == 1:
+        return shown
+    smaller = (max(1, round(shown.width * shrink)), max(1, round(shown.height * shrink)))
+    return shown.resize(smaller, Image.Resampling.LANCZOS)
 
 
 def stack(pictures: Sequence[Image.Image]) -> Image.Image:

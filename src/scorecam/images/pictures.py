@@ -14,8 +14,9 @@ from scorecam import shapes
 from scorecam.errors import PhotoError, SettingError
 from scorecam.images.blending import GREY, finite_range, stretched
 from scorecam.images.legend import Legend
-from scorecam.images.overlay import overlay
+from scorecam.images.overlay import LONGEST, overlay
 from scorecam.images.preprocessing import Preprocessing
+from scorecam.images.region import Region, region_mask
 from scorecam.images.signal_picture import signal_picture
 from scorecam.images.strip import strip
 from scorecam.images.volume_picture import volume_picture
@@ -29,6 +30,8 @@ COLOURS: Final = 3
 """An image with three axes and this many channels is a video, and a volume otherwise."""
 
 
+OUTSIDE: Final = "The answer's place is outside the photo."
+
 Spacing = Sequence[float] | None
 """The distance of two values along each axis; None if it is not known."""
 
@@ -37,12 +40,40 @@ SPACING: Final = Real(1e-12, 1e9, closed=True)
 
 
 def photo_picture(
-    photo: Image.Image, preprocess: Preprocessing, scaled: shapes.Heatmap, legend: Legend | None
+    photo: Image.Image,
+    preprocess: Preprocessing,
+    scaled: shapes.Heatmap,
+    legend: Legend | None,
+    *,
+    region: Region | None = None,
+    longest: int = LONGEST,
 ) -> Image.Image:
-    """The heatmap of a model's input on the photo."""
+    """The heatmap of a model's input on the photo.
+
+    Args:
+        region: what to outline, in pixels of the input.
+        longest: the most pixels of the long side of a photo.
+    """
     shown = _drawable(photo)
     on_photo = preprocess.to_photo(scaled, shown.size)
-    return overlay(shown, on_photo, preprocess.crop_box(shown.size), legend)
+    crop = preprocess.crop_box(shown.size)
+    if region is not None:
+        region = _on_photo(region, preprocess, shown.size)
+        if region is None and legend is not None:
+            legend = replace(legend, outline=OUTSIDE)
+    return overlay(shown, on_photo, crop, legend, region=region, longest=longest)
+
+
+def _on_photo(
+    region: Region, preprocess: Preprocessing, photo_size: tuple[int, int]
+) -> Region | None:
+    """A region of the input in pixels of the photo; None if no part of it is in the photo."""
+    if isinstance(region, Tensor):
+        mask = preprocess.to_photo(region.float(), photo_size).cpu() >= 0.5
+        return mask if mask.any() else None
+    placement = preprocess.placement(photo_size)
+    box = (0.0, 0.0, 0.0, 0.0) if placement is None else placement.box_to_photo(region)
+    return box if box[0] < box[2] and box[1] < box[3] else None
 
 
 def input_picture(
@@ -52,6 +83,8 @@ def input_picture(
     *,
     view: Image.Image | None = None,
     spacing: Spacing = None,
+    region: Region | None = None,
+    longest: int = LONGEST,
 ) -> Image.Image:
     """The heatmap on the model's input.
 
@@ -65,6 +98,8 @@ def input_picture(
         view: the model's input as a picture, if it has rows and columns and is known.
         spacing: the distance of two values along each axis, for a signal or a volume: seconds, or
             the sizes of a voxel.
+        region: what to outline, in pixels of the input.
+        longest: the most pixels of the long side of a photo.
 
     Raises:
         PhotoError: there is no picture for this number of axes.
@@ -79,15 +114,17 @@ def input_picture(
     video = image is not None and len(axes) == 3 and len(image) == COLOURS
     if spacing is not None:
         spacing = _checked(spacing, 0 if video or len(axes) == 2 else len(axes))
-    if len(axes) == 1:
-        return signal_picture(image, scaled, legend, rate=1 / spacing[0] if spacing else None)
     if len(axes) == 2:
-        return _flat_picture(image, scaled, legend, view)
-    if len(axes) != 3:
+        return _flat_picture(image, scaled, legend, view=view, region=region, longest=longest)
+    if len(axes) not in (1, 3):
         raise PhotoError(f"An image with {len(axes)} axes cannot be drawn.", do="Plot `heatmap`.")
+    mask = None if region is None else region_mask(region, axes)
+    if len(axes) == 1:
+        rate = 1 / spacing[0] if spacing else None
+        return signal_picture(image, scaled, legend, rate=rate, mask=mask)
     if image is not None and video:
-        return strip(image, scaled, legend)
-    return volume_picture(image, scaled, legend, spacing or (1.0, 1.0, 1.0))
+        return strip(image, scaled, legend, mask=mask)
+    return volume_picture(image, scaled, legend, spacing=spacing or (1.0, 1.0, 1.0), mask=mask)
 
 
 def _checked(spacing: Sequence[float], axes: int) -> tuple[float, ...]:
@@ -110,7 +147,10 @@ def _flat_picture(
     image: Annotated[Tensor, "c h w"] | None,
     scaled: Annotated[Tensor, "h w"],
     legend: Legend | None,
+    *,
     view: Image.Image | None,
+    region: Region | None,
+    longest: int,
 ) -> Image.Image:
     """The heatmap on an input with rows and columns."""
     height, width = scaled.shape
@@ -119,7 +159,8 @@ def _flat_picture(
         if legend is not None:
             legend = replace(legend, caption=_flat_caption(len(image)))
     view = view or Image.new("RGB", (width, height), (GREY, GREY, GREY))
-    return overlay(view, scaled, (0.0, 0.0, float(width), float(height)), legend)
+    whole = (0.0, 0.0, float(width), float(height))
+    return overlay(view, scaled, whole, legend, region=region, longest=longest)
 
 
 def stretched_picture(image: Annotated[Tensor, "c h w"]) -> Image.Image:

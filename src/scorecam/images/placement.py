@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -92,6 +93,19 @@ class Placement:
         on_photo = torch.zeros(height, width, dtype=torch.float32, device="cpu")
         on_photo[y, x] = columns.T
         return on_photo.to(heatmap.device)
+
+    def box_to_photo(self, box: Sequence[float]) -> Box:
+        """A box x1 y1 x2 y2 in pixels of the input, in those of the photo and clipped to it.
+
+        A box outside the photo has no area afterwards.
+        """
+        left, top, right, bottom = self.box
+        (height, width), (columns, rows) = self.size, self.photo
+        x = sorted(left + edge * ((right - left) / width) for edge in (box[0], box[2]))
+        y = sorted(top + edge * ((bottom - top) / height) for edge in (box[1], box[3]))
+        x1, x2 = (min(max(0.0, edge), float(columns)) for edge in x)
+        y1, y2 = (min(max(0.0, edge), float(rows)) for edge in y)
+        return x1, y1, x2, y2
 
     @property
     def _upright(self) -> Box:

@@ -16,6 +16,7 @@ from scorecam.images.curves import Plot
 from scorecam.images.legend import Legend, draw_legend
 from scorecam.images.lettering import BACKGROUND, em_size
 from scorecam.images.overlay import stack
+from scorecam.images.region import draw_outline
 
 _WIDTH: Final = 1200
 
@@ -31,6 +32,7 @@ def signal_picture(
     heatmap: Annotated[Tensor, "l"],
     legend: Legend | None,
     rate: float | None = None,
+    mask: Annotated[Tensor, "l"] | None = None,
 ) -> Image.Image:
     """The first 6 channels as lines, and the heatmap below as a strip of colours and a curve.
 
@@ -43,6 +45,7 @@ def signal_picture(
         heatmap: scaled to [0, 1].
         legend: the texts to write below; None for none.
         rate: samples per second, for an axis in seconds; None for an axis in samples.
+        mask: the samples to outline, bool.
     """
     values = heatmap.detach().float().nan_to_num().clamp(0, 1).cpu().numpy()
     em = em_size(_WIDTH)
@@ -52,6 +55,8 @@ def signal_picture(
     gap = Image.new("RGB", (_WIDTH, em // 2), BACKGROUND)
     rows = [gap]
     for row in _unknown(plot, values) if image is None else _channels(plot, image, values):
+        if mask is not None:
+            _outline(plot, row, mask)
         rows += [row, gap]
     curve = plot.row(5 * em)
     plot.curve(curve, values, np.full(3, 255, np.float32), fill=True)
@@ -78,6 +83,14 @@ def _channels(plot: Plot, image: Tensor, values: npt.NDArray[Any]) -> list[Image
         plot.label(row, name, f"{low:.3g}", f"{high:.3g}" if low < high else "")
         rows.append(row)
     return rows
+
+
+def _outline(plot: Plot, row: Image.Image, mask: Tensor) -> None:
+    """Outline samples over the height of a row."""
+    pixels = np.zeros((row.height, row.width), np.bool_)
+    touched = plot.highest(mask.cpu().numpy().astype(np.float64)) > 0.5
+    pixels[:, plot.left : plot.left + plot.columns] = touched
+    draw_outline(row, pixels)
 
 
 def _unknown(plot: Plot, values: npt.NDArray[Any]) -> list[Image.Image]:

@@ -15,6 +15,7 @@ from scorecam.images.curves import Plot
 from scorecam.images.legend import Legend, draw_legend
 from scorecam.images.lettering import BACKGROUND, TEXT, em_size, font
 from scorecam.images.overlay import stack
+from scorecam.images.region import draw_outline, resized_mask
 from scorecam.images.volume_picture import CROSS, highest
 
 MOST_FRAMES: Final = 8
@@ -27,7 +28,11 @@ _LINE: Final = "#5a5a6a"
 
 
 def strip(
-    image: Annotated[Tensor, "3 t h w"], heatmap: Annotated[Tensor, "t h w"], legend: Legend | None
+    image: Annotated[Tensor, "3 t h w"],
+    heatmap: Annotated[Tensor, "t h w"],
+    legend: Legend | None,
+    *,
+    mask: Annotated[Tensor, "t h w"] | None = None,
 ) -> Image.Image:
     """Up to 8 frames with the heatmap, and the sum of the heatmap in each frame as a curve below.
 
@@ -37,6 +42,7 @@ def strip(
         image: the video.
         heatmap: scaled to [0, 1].
         legend: the texts to write below; None for none.
+        mask: the pixels to outline, bool.
     """
     values = heatmap.detach().float().nan_to_num().clamp(0, 1).cpu()
     best = highest(values)[0] if values.max() > values.min() else None
@@ -49,6 +55,9 @@ def strip(
     plot.curve(curve, scaled, np.full(3, 255, np.float32), fill=True)
     plot.label(curve, "map", "0", "1")
     shown = _frames(plot, image, values, frames)
+    for frame, picture in zip(frames, shown, strict=True):
+        if mask is not None:
+            draw_outline(picture, resized_mask(mask[frame], picture.size))
     rows = [_labelled(plot, shown, frames, best), curve, plot.axis()]
     if legend is not None:
         rows.append(draw_legend(replace(legend, caption=_caption(values, frames)), _WIDTH))

@@ -23,12 +23,13 @@ from scorecam.images.lettering import (
     write,
 )
 from scorecam.images.overlay import stack
+from scorecam.images.region import OUTLINE, draw_outline, resized_mask
 
 AXES: Final = "dhw"
 """The letters of the axes, in the order of the tensor's."""
 
-CROSS: Final = "#5ad1ff"
-"""The colour of the crosshair; no heatmap has it."""
+CROSS: Final = OUTLINE
+"""The colour of the crosshair."""
 
 _WIDTH, _HIGHEST, _THINNEST = 1200, 420, 24
 """Pixels: of a row of planes, of the highest plane, and the least of a plane's sides."""
@@ -43,12 +44,14 @@ class Plane:
         grey: the input, `rows columns`, in 0..255.
         heatmap: of the same shape, in [0, 1].
         point: the voxel that the slices go through; None for a projection.
+        mask: the pixels to outline, of the same shape; None for none.
     """
 
     axis: int
     grey: Pixels
     heatmap: npt.NDArray[np.float32]
     point: tuple[int, ...] | None
+    mask: Annotated[Tensor, "rows columns"] | None = None
 
     @property
     def sides(self) -> tuple[int, int]:
@@ -61,7 +64,9 @@ def volume_picture(
     image: Annotated[Tensor, "c d h w"] | None,
     heatmap: Annotated[Tensor, "d h w"],
     legend: Legend | None,
+    *,
     spacing: Sequence[float] = (1.0, 1.0, 1.0),
+    mask: Annotated[Tensor, "d h w"] | None = None,
 ) -> Image.Image:
     """The slices through the heatmap's maximum, with a crosshair there, and the projections.
 
@@ -73,10 +78,14 @@ def volume_picture(
         heatmap: scaled to [0, 1].
         legend: the texts to write below; None for none.
         spacing: the size of a voxel along each axis, for the aspect ratio.
+        mask: the voxels to outline, bool; in projections, where there is one along the axis.
     """
     values = heatmap.detach().float().nan_to_num().clamp(0, 1)
     point = highest(values)
     slices, projections = slices_at(image, values, point), projected(image, values)
+    if mask is not None:
+        slices = [replace(p, mask=mask.select(p.axis, point[p.axis])) for p in slices]
+        projections = [replace(p, mask=mask.any(dim=p.axis)) for p in projections]
     lengths = [count * size for count, size in zip(values.shape, spacing, strict=True)]
     scale = _scale(lengths)
     rows = [
@@ -166,6 +175,8 @@ def _drawn(plane: Plane, size: tuple[int, int]) -> Image.Image:
     values = np.asarray(Image.fromarray(plane.heatmap).resize(size, Image.Resampling.BILINEAR))
     rgb = grey.clip(0, 255)[..., None].repeat(3, axis=2)
     picture = Image.fromarray(blended(rgb, values.clip(0, 1)).round().astype(np.uint8))
+    if plane.mask is not None:
+        draw_outline(picture, resized_mask(plane.mask, size))
     if plane.point is not None:
         row, column = (plane.point[side] for side in plane.sides)
         rows, columns = plane.heatmap.shape

@@ -56,10 +56,10 @@ class Target:
             return f"{self.score:.4g} {self.unit}".rstrip()
         return f"{100 * self.probability:.1f} %"
 
-
-def in_short(target: Target) -> str:
-    """A target's label, with its probability or its score."""
-    return f"{excerpt(target.label, 60)} {target.value}"
+    @property
+    def title(self) -> str:
+        """The label, shortened if it is long, and the value."""
+        return f"{excerpt(self.label, 50)} {self.value}"
 
 
 def check_target(model: Model, target: int | str | None) -> None:

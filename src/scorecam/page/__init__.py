@@ -12,9 +12,11 @@ from scorecam.page.content import (
     grid8,
 )
 from scorecam.page.document import html, write
+from scorecam.page.outline import Outline, box_outline, mask_outline
 from scorecam.page.thumbnails import decodable
 
 __all__ = [
+    "box_outline",
     "Channel",
     "decodable",
     "Drawing",
@@ -22,6 +24,8 @@ __all__ = [
     "Grid8",
     "grid8",
     "html",
+    "mask_outline",
+    "Outline",
     "Page",
     "Picture",
     "Shown",

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scorecam.errors import SettingError
+from scorecam.page.outline import Outline
 
 Grid8 = npt.NDArray[np.uint8]
 """A map on the layer's grid, `u v`, scaled to 0–255; a flat map is all 0."""
@@ -40,6 +41,8 @@ class Shown:
     Args:
         name: of the class.
         probability: in [0, 1]; None if the scores aren't probabilities.
+        value: the score as a text, such as "3.2 mm"; empty for the probability in percent.
+        outline: where the answer is in the picture, if that is known.
         role: "label", "predicted" or "target", several separated by commas, or ""; shown as badges.
         maps: by view (a variant, a method, or one side of a comparison).
 
@@ -51,6 +54,8 @@ class Shown:
     probability: float | None
     role: str
     maps: Mapping[str, Grid8]
+    value: str = ""
+    outline: Outline | None = None
 
     def __post_init__(self) -> None:
         _check_grids(self.maps.items())
@@ -205,6 +210,7 @@ class Page:
         remarks: sentences under the overview.
         drawings: finished pictures, which take the place of `pictures`.
         tables: under the findings.
+        columns: what is explained, in the singular and the plural.
 
     Raises:
         SettingError: two pictures have the same id.
@@ -218,6 +224,7 @@ class Page:
     remarks: tuple[str, ...] = ()
     drawings: tuple[Drawing, ...] = ()
     tables: tuple[Table, ...] = ()
+    columns: tuple[str, str] = ("class", "classes")
 
     def __post_init__(self) -> None:
         seen: set[str] = set()

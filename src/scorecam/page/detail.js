@@ -36,7 +36,9 @@ function trio(picture, view, side) {
     if (added.has(shown)) continue;
     added.add(shown);
     const title = `${what}, ${classText(shown)}`;
-    row.append(figure(picture, title, shown.maps[view], side, ...classCaption(shown, what)));
+    const drawn = figure(picture, title, shown.maps[view], side, ...classCaption(shown, what));
+    outline(drawn.firstChild, shown);
+    row.append(drawn);
   }
   if (picture.contrast) {
     const { name, map } = picture.contrast;
@@ -63,7 +65,9 @@ function sideBySide(picture, views, place, side) {
     const other = shown && place >= 0 && shown !== picture.classes[place];
     if (other) caption.push(make("span", "quiet", `map of ${shown.name}`));
     const title = `${name} predicts ${prediction}`;
-    row.append(figure(picture, title, shown?.maps[view], side, ...caption));
+    const drawn = figure(picture, title, shown?.maps[view], side, ...caption);
+    outline(drawn.firstChild, shown);
+    row.append(drawn);
   });
   return row;
 }
@@ -80,8 +84,8 @@ function table(picture, views, choose) {
   picture.classes.forEach((shown, place) => {
     const name = make("th", "", make("span", "", make("bdi", "", shown.name)));
     name.scope = "row";
-    const probability = percent(shown.probability);
-    if (probability) name.append(make("span", "quiet", probability));
+    const value = valueText(shown);
+    if (value) name.append(make("span", "quiet", value));
     name.append(badges(shown.roles));
     const row = make("tr", "", name);
     views.forEach((view, column) => {
@@ -99,6 +103,7 @@ function mapButton(picture, [place, column], view, choose) {
   if (!text) return make("span", "quiet", "no map");
   const box = frame(picture, "");
   const remark = fill(box, picture, text, 64);
+  outline(box, shown);
   const button = make("button", "pick", box);
   button.type = "button";
   button.dataset.pick = `${place} ${column}`;
@@ -141,6 +146,7 @@ function largePicture(picture, views, missing) {
   const choose = (place, column) => {
     const shown = picture.classes[place];
     const remark = fill(box, picture, shown?.maps[column], 384);
+    outline(box, shown);
     const described = describe(picture, shown);
     const image = box.querySelector("img");
     if (image) image.alt = described;
@@ -181,7 +187,7 @@ function detail(picture, views, place, column, missing = "") {
     parts.append(compared);
   }
   if (picture.classes.length && views.length) {
-    parts.append(part("All classes and maps", table(picture, views, choose)));
+    parts.append(part(`All ${data.columns[1]} and maps`, table(picture, views, choose)));
   }
   if (picture.contrast) {
     const contrast = part("Side by side", trio(picture, column, 224));

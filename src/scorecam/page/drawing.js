@@ -118,14 +118,16 @@ function numberText(value) {
 // A name inside a sentence, isolated so that its writing direction does not reorder the rest.
 const isolated = (name) => `\u2068${name}\u2069`;
 
+const valueText = (shown) => shown.value || percent(shown.probability);
+
 // The caption of a class, "tabby 84 %": as a string, and as an element.
 function classText(shown) {
-  return [isolated(shown.name), percent(shown.probability)].filter(Boolean).join(" ");
+  return [isolated(shown.name), valueText(shown)].filter(Boolean).join(" ");
 }
 
 function classLine(shown) {
-  const probability = percent(shown.probability);
-  return make("b", "", make("bdi", "", shown.name), probability ? ` ${probability}` : null);
+  const value = valueText(shown);
+  return make("b", "", make("bdi", "", shown.name), value ? ` ${value}` : null);
 }
 
 function badges(roles) {
@@ -161,6 +163,16 @@ function frame(picture, describe) {
   canvas.height = 1;
   box.append(canvas);
   return box;
+}
+
+// Draw the outline of a class's box or region over its map, or remove the former one.
+function outline(box, shown) {
+  box.querySelector("svg")?.remove();
+  if (!shown?.outline) return;
+  const drawing = document.getElementById("outline").content.firstElementChild.cloneNode(true);
+  drawing.setAttribute("viewBox", `0 0 ${shown.outline.size.join(" ")}`);
+  for (const path of drawing.children) path.setAttribute("d", shown.outline.path);
+  box.append(drawing);
 }
 
 // Draw a map into a frame, or clear it if there is no map. Returns a remark for the caption.

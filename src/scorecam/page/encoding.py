@@ -7,6 +7,7 @@ import functools
 import json
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,7 @@ def encoded(page: Page, *, coarse: bool) -> str:
         "views": names,
         "pictures": [_picture(picture, names, side, grid) for picture in page.pictures],
         "findings": [_finding(finding, places) for finding in page.findings],
+        "columns": page.columns,
         "sides": any(picture.sides for picture in page.pictures),
     }
     text = json.dumps(content, separators=(",", ":"), allow_nan=False)
@@ -115,6 +117,8 @@ def _shown(shown: Shown, names: Sequence[str], grid: Callable[[Grid8], str]) -> 
     return {
         "name": shown.name,
         "probability": _number(shown.probability),
+        "value": shown.value,
+        "outline": None if shown.outline is None else asdict(shown.outline),
         "roles": [role.strip() for role in shown.role.split(",") if role.strip()],
         "maps": [grid(shown.maps[name]) if name in shown.maps else None for name in names],
     }

@@ -9,7 +9,7 @@ const data = JSON.parse(byId("data").textContent);
 const { views, pictures, findings } = data;
 
 const KINDS = {
-  target: "Explained class",
+  target: `Explained ${data.columns[0]}`,
   predicted: "Prediction",
   label: "Label",
 };
@@ -126,6 +126,7 @@ function cardFigure(picture) {
   const shown = picture.classes[place];
   const box = frame(picture, describe(picture, shown));
   const mapRemark = fill(box, picture, shown?.maps[state.view], CARD);
+  outline(box, shown);
   const remark = shown ? mapRemark : missing(picture, state.kind);
   const caption = make("span", "caption");
   if (shown) caption.append(classLine(shown), badges(shownRoles(shown)));

@@ -202,7 +202,7 @@ function counted(lists) {
 
 function setFilters() {
   const names = counted(pictures.map(namesOf)).sort(([one], [two]) => one.localeCompare(two));
-  choices(byId("class"), [["", "All classes"], ...names.map(([name, n]) => [name, `${isolated(name)} (${n})`])]);
+  choices(byId("class"), [["", `All ${data.columns[1]}`], ...names.map(([name, n]) => [name, `${isolated(name)} (${n})`])]);
   const facts = [...new Set(pictures.flatMap((picture) => Object.keys(picture.facts)))];
   choices(byId("sort"), [["", "As listed"], ...facts.map((fact) => [fact, fact])]);
   choices(byId("fact"), facts.map((fact) => [fact, fact]));
