@@ -100,7 +100,7 @@ def labels_of(
             f"The score is the cosine, as {why}: a probability needs "
             f"{'scale=' if scale is None else 'other texts to choose from'}."
         )
-        return Labels(directions, 1.0, 0.0, "value", remark)
+        return Labels(directions, scale=1.0, bias=0.0, head="value", remark=remark)
     return Labels(directions, scale, 0.0, "logits")
 
 
