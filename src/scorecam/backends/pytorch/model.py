@@ -385,13 +385,11 @@ class TorchModel(TorchWhiteBox):
             yield Readable(network, self.call, self.readout)
 
     def stages(self, images: Images) -> list[str]:
-        runner = self._runner
-
         def find_stages(network: nn.Module, inputs: Tensor) -> list[str]:
-            ours = runner.own_calls(network)
+            ours = self._runner.own_calls(network)
             return randomise.stages(network, lambda: self.call(network, inputs), ours)
 
-        return runner.run(images[:1], find_stages, check=True)
+        return self._runner.run(images[:1], find_stages, check=True)
 
     def randomised(self, stages: Sequence[str], images: Images, seed: int) -> Self:
         check_stages(stages, self.stages(images))
