@@ -49,10 +49,8 @@ def test_both_maps_of_a_pair_are_on_what_the_two_images_share() -> None:
 
 def test_a_swapped_pair_gives_the_same_maps_swapped() -> None:
     one, other = torch.rand(2, 3, 9, 12, generator=torch.Generator().manual_seed(0))
-    torch.manual_seed(0)
-    embedder = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    there = scorecam.explain_pair(embedder, one, other)
-    back = scorecam.explain_pair(embedder, other, one)
+    there = scorecam.explain_pair(embedder(), one, other)
+    back = scorecam.explain_pair(embedder(), other, one)
     for first, second in zip(there, reversed(back), strict=True):
         torch.testing.assert_close(first.heatmap, second.heatmap)
 
@@ -164,21 +162,28 @@ def test_a_network_of_two_images_is_explained_once_for_each_input(masked: str, c
 # ── files ────────────────────────────────────────────────────────────────────────────────────────
 
 
+def embedder() -> nn.Sequential:
+    torch.manual_seed(0)
+    features = nn.Conv2d(3, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    return nn.Sequential(*features).eval()
+
+
 @pytest.mark.needs("onnx")
-@pytest.mark.parametrize("output", [None, 0])
+@pytest.mark.parametrize("classes", [0, 4])
 def test_an_onnx_file_of_an_embedding_network_has_the_maps_of_the_network(
-    tmp_path: Path, output: int | None
+    tmp_path: Path, classes: int
 ) -> None:
     from onnx_networks import exported
 
-    torch.manual_seed(0)
-    embedder = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    network = embedder()
     one, other = torch.rand(2, 3, 9, 12, generator=torch.Generator().manual_seed(0))
-    file = exported(embedder.eval(), torch.stack([one, other]), tmp_path / "net.onnx")
-    opened = scorecam.open_model(file, output=output)
+    whole = nn.Sequential(*network, nn.Linear(6, classes)).eval() if classes else network
+    file = exported(whole, torch.stack([one, other]), tmp_path / "net.onnx")
+    # A classifier's embedding is a tensor inside the file.
+    opened = scorecam.open_model(file, output="/3/Flatten" if classes else None)
     for ours, torchs in zip(
         scorecam.explain_pair(opened, one, other),
-        scorecam.explain_pair(embedder, one, other),
+        scorecam.explain_pair(network, one, other),
         strict=True,
     ):
         torch.testing.assert_close(ours.bank.scores, torchs.bank.scores, rtol=0, atol=1e-5)
