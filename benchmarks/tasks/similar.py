@@ -1,4 +1,4 @@
-"""Do maps of a cosine show the object that is like the reference?
+"""Whether maps of a cosine show the object that is like the reference.
 
     python -m benchmarks.tasks.similar --photos PHOTOS
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
-from scorecam.base.wording import quoted
+from scorecam.base.wording import quoted, reason
 from scorecam.errors import TargetError
 from scorecam.model.readout import Readout, entries_of, readout_for
 
@@ -77,6 +77,12 @@ class Embedding:
             found: Any = readout_for(self.place)(output)
         except TargetError as error:
             raise TargetError(error.what, likely=error.likely, do=SAY_WHICH) from error
+        except Exception as error:
+            raise TargetError(
+                f"The embedding could not be read: {type(error).__name__}: {reason(error)}",
+                likely=f"The output is a {type(output).__name__}, or the function has an error.",
+                do=SAY_WHICH,
+            ) from error
         if not isinstance(found, Tensor) or not found.is_floating_point():
             kind = found.dtype if isinstance(found, Tensor) else type(found).__name__
             raise TargetError(f"The embedding is of the type {kind}.", do=SAY_WHICH)

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from scorecam.base.wording import excerpt, quoted
+from scorecam.base.wording import excerpt, quoted, reason
 from scorecam.errors import SettingError, TargetError
 from scorecam.io.arguments import several, tensor
 from scorecam.model.inputs import check_batch
@@ -142,7 +142,10 @@ def fixed_embedding(reference: Reference) -> Embeddings | None:
     """A reference that is an embedding, `1 d` float32; None if it is an image."""
     if not isinstance(reference, Tensor | np.ndarray) or reference.ndim != 1:
         return None
-    vector = torch.as_tensor(reference).detach()
+    try:
+        vector = torch.as_tensor(reference).detach()
+    except (TypeError, ValueError) as error:  # an array of texts or objects
+        raise SettingError(f"A reference holds no numbers: {reason(error)}", do=WHAT) from error
     if vector.is_complex() or vector.dtype == torch.bool or not vector.numel():
         raise SettingError(
             f"A reference has the type {vector.dtype} and the shape {tuple(vector.shape)}.", do=WHAT
@@ -156,7 +159,7 @@ def image_of(reference: Reference, model: Model) -> Tensor:
         return model.read(reference).image[None]
     image = tensor(reference, "A reference")
     image = image[None] if image.ndim == model.axes + 1 else image
-    if len(image) != 1:
+    if image.ndim == 0 or len(image) != 1:
         raise SettingError(f"A reference has the shape {tuple(reference.shape)}.", do=WHAT)
     return check_batch(image, model)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from scorecam.base.wording import constructor
 from scorecam.cam import Head
 from scorecam.errors import SettingError
-from scorecam.io.arguments import flag, function
+from scorecam.io.arguments import flag, function, instance
 from scorecam.io.ranges import Real
 from scorecam.model.columns import two_names, two_sided
 from scorecam.model.model import Model, TargetSpec, Task
@@ -21,7 +21,7 @@ from scorecam.model.target import find_target
 from scorecam.model.task_columns import TaskColumns
 from scorecam.model.text_tower import Tokenizer
 from scorecam.shapes import Images
-from scorecam.tasks.similar.embedding import Cosines, Embedding, checked
+from scorecam.tasks.similar.embedding import SAY_WHICH, Cosines, Embedding, checked
 from scorecam.tasks.similar.references import References, check_length, direction_of, groups_of
 from scorecam.tasks.similar.texts import Texts, check_texts, labels_of
 
@@ -80,6 +80,9 @@ class Similar(Task):
                 )
         else:
             groups_of(self.reference, self.names, average=flag("average", self.average))
+        place = self.embedding
+        if place is not None and not callable(place):
+            instance("embedding", place, (int, str), SAY_WHICH)
         function("tokenizer", self.tokenizer, "a list of texts")
         if self.scale is not None:
             SCALE.check("scale", self.scale)
