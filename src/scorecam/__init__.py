@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from scorecam.runs.compare.compare import compare
     from scorecam.runs.evaluate import evaluate
     from scorecam.runs.map_branch.export import MapExport, export_with_map
+    from scorecam.runs.pair import explain_pair
     from scorecam.runs.sanity.sanity import sanity
     from scorecam.runs.verify.verify import Verification, verify
     from scorecam.scoring.progress import Progress
@@ -47,6 +48,7 @@ __all__ = [
     "DatasetError",
     "evaluate",
     "explain",
+    "explain_pair",
     "Explanation",
     "export_with_map",
     "Layer",
@@ -99,6 +101,7 @@ _HOME = {
     "runs.compare.compare": ("compare",),
     "runs.evaluate": ("evaluate",),
     "runs.map_branch.export": ("MapExport", "export_with_map"),
+    "runs.pair": ("explain_pair",),
     "runs.sanity.sanity": ("sanity",),
     "runs.verify.verify": ("Verification", "verify"),
     "scoring.progress": ("Progress",),

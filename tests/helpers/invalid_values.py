@@ -222,6 +222,10 @@ def calls(folder: Path) -> Iterator[tuple[str, Call]]:
     functions: dict[str, tuple[Any, dict[str, Any]]] = {
         "open_model": (scorecam.open_model, {"model": net}),
         "explain": (scorecam.explain, {"model": net, "image": image, "runtime": "eager"}),
+        "explain_pair": (
+            scorecam.explain_pair,
+            {"model": net, "one": image, "other": image.flip(2), "runtime": "eager"},
+        ),
         "layers": (scorecam.layers, {"model": net, "image": image}),
         "sliding_window": (scorecam.sliding_window, {"model": model, "window": 8}),
         "ScoreCAM": (scorecam.ScoreCAM, {"model": net}),

@@ -35,7 +35,7 @@ def public(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, inval
 
 
 CALLS = """
-check compare evaluate explain export_with_map
+check compare evaluate explain explain_pair export_with_map
 Explanation Explanation.of Explanation.overlay Explanation.overlays Explanation.pair
 Explanation.side_by_side Explanation.to_html Explanation.top Layer layers Masking Note
 official.ScoreCAM official.__call__ open_model Preprocess

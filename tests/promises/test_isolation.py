@@ -68,6 +68,7 @@ step("open_model")
 model = scorecam.open_model(
     net, preprocess="preprocess.json", labels="names.txt", device="cpu", head="logits")
 scorecam.open_model("torchvision:mobilenet_v2", weights="random").fingerprint()
+step("explain_pair"); scorecam.explain_pair(model, "cat.png", "cat.png")
 for runtime in ("eager", "openvino", "auto"):
     step(f"explain {runtime}")
     explanation = scorecam.explain(model, "cat.png", runtime=runtime)
@@ -109,7 +110,7 @@ scorecam.compat.pytorch_grad_cam.ScoreCAM(net, [net.body])(x)
 """
 
 CALLED = {
-    *("open_model", "explain", "ScoreCAM", "layers"),
+    *("open_model", "explain", "explain_pair", "ScoreCAM", "layers"),
     *("check", "evaluate", "sanity", "compare", "verify", "sliding_window", "export_with_map"),
 }
 

@@ -23,6 +23,7 @@ from scorecam.model.engine import Engine, Probe, Speed
 from scorecam.model.place import Place
 from scorecam.model.readout import Readout
 from scorecam.model.task_columns import TaskColumns
+from scorecam.model.text_tower import TextTower
 from scorecam.shapes import BatchedActivations, BatchedScores, Images
 
 if TYPE_CHECKING:
@@ -211,6 +212,10 @@ class Model(ABC):
     @property
     def given_output(self) -> Readout | None:
         """What the user reads of the whole output, `output=` of `open_model`; None if not given."""
+        return None
+
+    def text_tower(self) -> TextTower | None:
+        """What embeds texts in the space of the images; None if the model has no such part."""
         return None
 
     def with_task(self, task: Task | None) -> Self:

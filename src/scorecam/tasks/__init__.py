@@ -9,13 +9,15 @@ from scorecam.tasks.multilabel import MultiLabel
 from scorecam.tasks.names import TASKS, find_task
 from scorecam.tasks.regress import Regress
 from scorecam.tasks.segment import Segment
-from scorecam.tasks.similar import Similar
+from scorecam.tasks.similar import Neighbour, Similar, nearest
 from scorecam.tasks.tokens import Tokens
 
 __all__ = [
     "Detect",
     "find_task",
     "MultiLabel",
+    "nearest",
+    "Neighbour",
     "Regress",
     "Segment",
     "Similar",

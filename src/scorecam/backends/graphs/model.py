@@ -13,7 +13,6 @@ from torch import Tensor
 from scorecam.backends.graphs import randomise, tracing
 from scorecam.backends.graphs.arrays import as_array, as_tensor, blank_inputs, takes, unfit
 from scorecam.backends.graphs.graph import GraphValue
-from scorecam.backends.graphs.outputs import given_output
 from scorecam.backends.graphs.program import Program
 from scorecam.backends.inputs.batches import full_batches
 from scorecam.backends.inputs.belonging import calls_for
@@ -320,13 +319,16 @@ class GraphModel(Randomisable):
         model = replace(self, readout=readout, returns=(), reads={}, task=None, task_columns=None)
         return replace(model, names=(readout_name(readout),), head="value")
 
+    def with_columns(self, columns: TaskColumns) -> Self:
+        return replace(super().with_columns(columns), returns=self.returns)
+
     @property
     def given_output(self) -> Readout | None:
-        return given_output(self.readout, self.returns, self.program.graph.answers)
+        return None if self.readout is find_scores else self.readout
 
     def output(self, images: Images) -> Any:
         [batch, *_] = full_batches(images, self.batch)
-        return replace(self, returns=(), reads={}).outputs(batch[0])[0]
+        return replace(self, reads={}).outputs(batch[0])[0]  # of the tensor that the user chose
 
     def fitted(self, x: Tensor, *, single: bool, run: bool) -> tuple[Images, Model]:
         attempts = [x] if x.ndim > 1 else []
@@ -393,8 +395,5 @@ class GraphModel(Randomisable):
 
     def confirmed(self, inputs: Inputs, models: Sequence[Model]) -> Sequence[Model]:
         images, others, plain = self._split(inputs)
-
-        def score(call: Call, some: Images) -> BatchedScores:
-            return replace(self, call=call).scores(some)
-
-        return [replace(self, call=call) for call in calls_for(images, others, plain, score)]
+        calls = calls_for(images, others, plain, lambda call, x: replace(self, call=call).scores(x))
+        return [replace(self, call=call) for call in calls]

@@ -19,7 +19,10 @@ from scorecam.io.arguments import tensor
 from scorecam.model.model import Inputs
 from scorecam.shapes import Images
 
-Style = Literal["in order", "by name", "as one argument"]
+Style = Literal["in order", "by name", "as one argument", "image tower"]
+
+TOWERS = {"get_image_features": "get_text_features", "encode_image": "encode_text"}
+"""The methods of networks for images and texts, such as CLIP: that for images, that for texts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +31,7 @@ class Call:
 
     Args:
         masked: the index or name of the images among the inputs.
-        style: how the inputs are passed.
+        style: how the inputs are passed; "image tower" for the part of CLIP that takes images.
         structure: the inputs, with a `Slot` for each.
         own: inputs that belong to this image, with a batch axis of 1; repeated for every mask.
         shared: inputs that all images share, passed as they are.
@@ -69,9 +72,19 @@ class Call:
     def __call__(self, module: nn.Module, images: Images) -> Any:
         """The network's output for these images."""
         given = filled(self.structure, self.inputs(images))
+        if self.style == "image tower" and (method := image_method(module)):
+            return getattr(module, method)(*given)
         if self.style == "in order":
             return module(*given)
         return module(**given) if self.style == "by name" else module(given)
+
+
+def image_method(module: nn.Module) -> str | None:
+    """The method that embeds images, of a network that has one for texts too."""
+    both = (
+        each for each in TOWERS.items() if all(callable(getattr(module, n, None)) for n in each)
+    )
+    return next((method for method, _ in both), None)
 
 
 def _like(images: Images, value: Tensor) -> Tensor:
@@ -82,7 +95,7 @@ def _like(images: Images, value: Tensor) -> Tensor:
 def tensor_call(module: nn.Module, masked: Key | None, derived: Derived) -> Call:
     """How a network is called with images and the inputs that are derived from them."""
     if not derived:
-        return Call()
+        return Call(style="image tower") if image_method(module) else Call()
     names = all(isinstance(key, str) for key in derived)
     if masked is None:
         masked = next(iter(_parameters(module)), "0") if names else 0

@@ -28,6 +28,7 @@ from scorecam.backends.pytorch.layers import can_have_hooks, module_name, unknow
 from scorecam.backends.pytorch.prepared import PreparedNetwork, Readable
 from scorecam.backends.pytorch.running import Runner
 from scorecam.backends.pytorch.task_engine import task_engine
+from scorecam.backends.pytorch.text_tower import text_tower
 from scorecam.backends.pytorch.trace import build, recorded
 from scorecam.backends.pytorch.views import Views
 from scorecam.backends.pytorch.white_box import TorchWhiteBox
@@ -46,6 +47,7 @@ from scorecam.model.model import Inputs, Layer, Model, Task
 from scorecam.model.readout import Readout, find_scores, read, trace_key
 from scorecam.model.readout import name_of as readout_name
 from scorecam.model.task_columns import TaskColumns
+from scorecam.model.text_tower import TextTower, Tokenizer
 from scorecam.shapes import BatchedActivations, BatchedScores, Images
 
 
@@ -66,6 +68,7 @@ class TorchModel(TorchWhiteBox):
         call: how the module is called.
         layout: where the channels of the explained layer are; None to follow the operations.
         reshape: the explained layer's output → its maps, `b k *g`; None for no such function.
+        tokenizer: loads the tokenizer that belongs to the module's text tower, if there is one.
         cache: facts about the module, for later calls.
         task, task_columns: see `Model`.
     """
@@ -82,6 +85,7 @@ class TorchModel(TorchWhiteBox):
     call: Call = field(default_factory=Call)
     layout: GivenLayout | None = None
     reshape: Callable[[Any], Tensor] | None = None
+    tokenizer: Callable[[], Tokenizer] | None = None
     cache: NetworkCache = field(default_factory=NetworkCache, repr=False)
     task: Task | None = None
     task_columns: TaskColumns | None = None
@@ -119,6 +123,9 @@ class TorchModel(TorchWhiteBox):
     @property
     def given_output(self) -> Readout | None:
         return None if self.readout is find_scores else self.readout
+
+    def text_tower(self) -> TextTower | None:
+        return text_tower(self.module, self._runner, self.tokenizer)
 
     def split_inputs(self, inputs: Inputs) -> tuple[Images, list[Model]]:
         images, entries, plain = self._split(inputs)
@@ -378,15 +385,11 @@ class TorchModel(TorchWhiteBox):
             yield Readable(network, self.call, self.readout)
 
     def stages(self, images: Images) -> list[str]:
-        runner = self._runner
-
         def find_stages(network: nn.Module, inputs: Tensor) -> list[str]:
-            def run() -> object:
-                return self.call(network, inputs)
+            ours = self._runner.own_calls(network)
+            return randomise.stages(network, lambda: self.call(network, inputs), ours)
 
-            return randomise.stages(network, run, runner.own_calls(network))
-
-        return runner.run(images[:1], find_stages, check=True)
+        return self._runner.run(images[:1], find_stages, check=True)
 
     def randomised(self, stages: Sequence[str], images: Images, seed: int) -> Self:
         check_stages(stages, self.stages(images))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,7 @@ from scorecam.io.arguments import instance
 from scorecam.model.columns import check_head
 from scorecam.model.labels import read_labels
 from scorecam.model.readout import readout_for
+from scorecam.model.text_tower import Tokenizer
 
 WRAPPERS = {
     "DataParallel": "module",
@@ -44,12 +46,14 @@ class Built:
         preprocess: how a photo becomes its input, where known.
         names: of its classes, where known.
         remarks: what the user should know about it.
+        tokenizer: loads the tokenizer of its text tower, where there is one.
     """
 
     module: nn.Module
     preprocess: Preprocessing | None = None
     names: tuple[str, ...] | None = None
     remarks: tuple[str, ...] = ()
+    tokenizer: Callable[[], Tokenizer] | None = None
 
 
 def torch_model(built: Built, spec: str, options: Options, *, shared: bool = False) -> TorchModel:
@@ -72,6 +76,7 @@ def torch_model(built: Built, spec: str, options: Options, *, shared: bool = Fal
         call=tensor_call(built.module, options.masked_input, check_derived(options.derived)),
         layout=check_layout(options.layout),
         reshape=options.reshape,
+        tokenizer=built.tokenizer,
         remarks=tuple(one_line(remark, LONGEST_PARAGRAPH) for remark in built.remarks),
     )
 

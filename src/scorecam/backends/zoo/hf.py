@@ -1,10 +1,10 @@
-"""Image classifiers of Hugging Face, from a folder with a configuration and weights."""
+"""Networks of Hugging Face that classify or embed images, from a folder with their weights."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from scorecam.backends.diagnosis import Diagnosis, Optional
 from scorecam.backends.opener import Opener, Options
 from scorecam.backends.pytorch.opening import Built, torch_model
 from scorecam.backends.state import State
+from scorecam.backends.zoo import hf_tokenizer
 from scorecam.backends.zoo.hf_config import id2label, read_config
 from scorecam.backends.zoo.hf_preprocess import preprocess_of
 from scorecam.backends.zoo.weights import rows_of, state_of
@@ -32,7 +33,13 @@ WEIGHTS = (
 )
 """The weights of a folder, in the order in which they are tried; an index lists several files."""
 
-FILES = ("config.json", "preprocessor_config.json", "model.safetensors", "pytorch_model.bin")
+FILES = (
+    "config.json",
+    "preprocessor_config.json",
+    "model.safetensors",
+    "pytorch_model.bin",
+    *hf_tokenizer.FILES,
+)
 """The files that are downloaded. No code is."""
 
 
@@ -112,7 +119,9 @@ def _built(transformers: Any, folder: Path, options: Options) -> Built:
     names = id2label(values)
     classes = getattr(getattr(module, "config", None), "num_labels", None)
     fits = names is not None and classes == len(names)
-    return Built(module, preprocess, names if fits else None, tuple(remarks))
+    tokenizer = hf_tokenizer.FolderTokenizer(folder)
+    names = names if fits else None
+    return Built(module, preprocess, names=names, remarks=tuple(remarks), tokenizer=tokenizer)
 
 
 def _state(folder: Path, options: Options) -> State:
@@ -148,8 +157,9 @@ def _module(
         )
     if not state:
         config = kinds[kind].from_dict(dict(values))
-        module = _auto(transformers).from_config(config, dtype=torch.float32).eval()
-        return module, ["The weights are random: the network is untrained."]
+        auto, remarks = _auto(transformers, config)
+        module = auto.from_config(config, dtype=torch.float32).eval()
+        return module, [*remarks, "The weights are random: the network is untrained."]
     _check_depth(values, state)
     own = _outline(transformers, kinds[kind].from_dict(dict(values)), state)
     classes = _classes(own, state)
@@ -166,10 +176,10 @@ def _module(
     missing, mismatched = ([_key(key) for key in info[f"{what}_keys"]] for what in _REFUSED)
     if missing or mismatched:
         raise _unfitting(folder, sorted(missing), sorted(mismatched))
-    remarks: list[str] = []
+    _, remarks = _auto(transformers, config)
     if classes:
         count = classes["num_labels"]
-        remarks = [f"The weights have {count} classes, so the model was built with {count}."]
+        remarks += [f"The weights have {count} classes, so the model was built with {count}."]
     if unexpected := sorted(info["unexpected_keys"]):
         remarks.append(
             f"{len(unexpected)} tensors of the file were ignored: {first_names(unexpected)}."
@@ -185,8 +195,18 @@ def _key(entry: Any) -> str:
     return str(entry[0] if isinstance(entry, tuple) else entry)
 
 
-def _auto(transformers: Any) -> Any:
-    return transformers.AutoModelForImageClassification
+def _auto(transformers: Any, config: Any) -> tuple[Any, list[str]]:
+    """The class that builds the network, and remarks.
+
+    A folder states the name of its network's class. That of a backbone, or of a network for images
+    and texts such as CLIP, has no classifier.
+    """
+    known: Mapping[Any, Any] = transformers.MODEL_MAPPING
+    name = getattr(known[type(config)], "__name__", "") if type(config) in known else ""
+    if name and name in (getattr(config, "architectures", None) or ()):
+        remark = f"{name} has no classifier: its output is an embedding, for the task similar."
+        return transformers.AutoModel, [remark]
+    return transformers.AutoModelForImageClassification, []
 
 
 def _check_depth(values: Mapping[str, Any], state: State) -> None:
@@ -196,6 +216,8 @@ def _check_depth(values: Mapping[str, Any], state: State) -> None:
         WeightsError: it has.
     """
     for key, value in values.items():
+        if isinstance(value, Mapping):  # the two towers of CLIP
+            _check_depth(cast("Mapping[str, Any]", value), state)
         layers = value if isinstance(value, list) else [value]
         counts = [count for count in layers if isinstance(count, int)]
         if key.endswith(("layers", "depths", "depth")) and sum(counts) > len(state):
@@ -213,7 +235,7 @@ def _outline(transformers: Any, config: Any, state: State) -> Any:
         WeightsError: it is far larger than the weights.
     """
     with torch.device("meta"):
-        own = _auto(transformers).from_config(config, dtype=torch.float32)
+        own = _auto(transformers, config)[0].from_config(config, dtype=torch.float32)
     needed = sum(one.numel() for one in own.parameters())
     given = sum(one.numel() for one in state.values())
     if needed > 2 * given + 10**6:

@@ -1,0 +1,1 @@
+"""What tasks explain, measured with real networks."""
