@@ -122,4 +122,5 @@ def recorded(
             raise result
         return result
 
-    return watch(module, images, call, scores_in, ours=ours), scores
+    trace = watch(module, images, call, scores_in, ours=ours)
+    return replace(trace, dense=getattr(readout, "dense", False)), scores
