@@ -108,18 +108,23 @@ class _Grids:
         self._fewest: list[float] = []
         self._grown: list[bool] = []
         self._summary: list[bool] = []
+        self._attended = trace.path.only_attended
         for i, node in enumerate(trace.record.nodes):
             self._add(i, [edge.source for edge in node.edges], pool=i in pools)
 
     def _add(self, i: int, sources: Sequence[int], *, pool: bool) -> None:
         """Note the next tensor, after those that it is computed from."""
         grids = [j for j in sources if not self._summary[j]]
-        fewest = min((self._fewest[j] for j in grids), default=math.inf)
+        # Attention reads keys and values on a coarser grid, and answers on that of its queries.
+        own = [j for j in grids if not self._attended(j)]
+        fewest = min((self._fewest[j] for j in own), default=math.inf)
+        if not own:
+            fewest = max((self._fewest[j] for j in grids), default=math.inf)
         cells = self.cells.get(i, fewest)
         summary = cells == 1 or (bool(sources) and not grids)
         summary |= pool and cells * SUMMARY < fewest < math.inf
         self._summary.append(summary)
-        self._grown.append(any(self._grown[j] for j in grids) or cells > fewest)
+        self._grown.append(any(self._grown[j] for j in own or grids) or cells > fewest)
         self._fewest.append(min(fewest, math.inf if summary else cells))
 
     def shrinks(self, i: int) -> bool:
