@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import scorecam
-from onnx_files import export
+from onnx_networks import exported
 from scorecam.tasks import Segment
 from segmenters import Forms
 
@@ -71,8 +71,8 @@ def maskformer() -> nn.Module:
         backbone_config=backbone,
     )
     config = transformers.MaskFormerConfig(
-        fpn_feature_size=16,
-        mask_feature_size=16,
+        fpn_feature_size=32,
+        mask_feature_size=32,
         backbone_config=backbone,
         decoder_config=decoder,
         num_labels=4,
@@ -157,7 +157,7 @@ def test_segformer_has_the_classes_of_its_own_post_processing() -> None:
 @pytest.mark.parametrize("form", ["logits", "channels last", "probabilities"])
 def test_an_onnx_file_gives_the_scores_of_its_network(form: str, tmp_path: Path) -> None:
     net = Forms(form, stride=2).eval()
-    path = export(net, PHOTO, tmp_path / "net.onnx")
+    path = exported(net, PHOTO, tmp_path / "net.onnx")
     target = (50, 20)
     expected = scorecam.explain(net, PHOTO, target, task="segment", layer="stem")
     found = scorecam.explain(scorecam.open_model(str(path)), PHOTO, target, task="segment")
