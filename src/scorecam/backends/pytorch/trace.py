@@ -17,7 +17,7 @@ from scorecam.backends.tracing.record import Record
 from scorecam.backends.tracing.recording import Recorder, nodes_of, tensors_in
 from scorecam.backends.tracing.trace import Trace
 from scorecam.errors import ScorecamError
-from scorecam.model.readout import Readout, read
+from scorecam.model.readout import Readout, fewest_cells, read
 from scorecam.shapes import BatchedScores
 
 Build = tuple[tuple[Any, ...], ...]
@@ -123,4 +123,5 @@ def recorded(
         return result
 
     trace = watch(module, images, call, scores_in, ours=ours)
-    return replace(trace, dense=getattr(readout, "dense", False)), scores
+    cells = fewest_cells(readout)
+    return replace(trace, dense=cells > 0, cells=cells), scores

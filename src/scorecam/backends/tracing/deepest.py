@@ -21,6 +21,8 @@ SUMMARY = 16
 def deepest(trace: Trace, steps: Sequence[Step]) -> Step | None:
     """The deepest grid, of those that every output needs; None if no grid is suitable.
 
+    Grids with fewer cells than `trace.cells` only count if there is no finer one.
+
     Among the tensors with the fewest cells, it is the last that all paths from the first of them
     to the outputs pass through: the result of that stage, and no branch of it.
 
@@ -31,7 +33,8 @@ def deepest(trace: Trace, steps: Sequence[Step]) -> Step | None:
     suitable = [step for step in steps if step.node is not None and found.shrinks(step.node)]
     for chosen in (_read_on(trace), _needed(trace)):
         suitable = [step for step in suitable if step.node in chosen] or suitable
-    fewest = min((found.cells[step.node or 0] for step in suitable), default=0)
+    cells = {found.cells[step.node or 0] for step in suitable}
+    fewest = min((count for count in cells if count >= trace.cells), default=max(cells, default=0))
     stage = [step for step in suitable if found.cells[step.node or 0] == fewest]
     if not stage:
         return None

@@ -32,6 +32,10 @@ MOST: Final = 2**22
 """Numbers that are converted at a time. More would cost memory and save no time."""
 
 
+CELLS: Final = 100
+"""Coarser grids do not show where the evidence for a region is (docs/tasks/segment.md)."""
+
+
 class ClassMaps(ABC):
     """How an output becomes one probability per class and cell. Equal if they read the same."""
 
@@ -156,13 +160,13 @@ class RegionMeans:
         weights: the region of each column.
 
     Attributes:
-        dense: the network answers for many positions; see `Trace.dense`.
+        fewest_cells: of the default layer; see `Trace.cells`.
     """
 
     maps: ClassMaps
     classes: Tensor
     weights: Weights
-    dense: bool = True
+    fewest_cells: int = CELLS
 
     @property
     def trace_key(self) -> object:

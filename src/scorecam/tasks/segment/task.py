@@ -90,7 +90,7 @@ class Segment(Task):
         found = find_maps(output, tuple(images.shape[2:]), len(model.names or ()), self.output)
         maps, remark, passes, step = found.maps, "", 0, "as their own semantic segmentation does"
         if isinstance(maps, PixelMaps):
-            maps, remark, passes = find_kind(model, images, output, maps, self.head)
+            maps, remark, passes = find_kind(model, images, output, maps, declared=self.head)
             step = STEPS[maps.kind]
         return (
             maps,
