@@ -178,3 +178,20 @@ def test_class_names_must_fit_the_maps() -> None:
     model = scorecam.open_model(Forms("logits").eval(), labels=["a", "b", "c"])
     with pytest.raises(scorecam.SettingError, match="3 class names, but the output has 4"):
         Segment().columns(model, IMAGE, None)
+
+
+@pytest.mark.parametrize("wrong", [3.5, [1], {"a": 1}, object()])
+def test_a_wrong_part_of_the_output_is_refused(wrong: Any) -> None:
+    with pytest.raises(scorecam.SettingError, match="is not a part of an output"):
+        Segment(output=wrong)
+
+
+def test_a_function_that_fails_is_refused_with_its_error() -> None:
+    with pytest.raises(scorecam.SettingError, match=r"output= failed .* KeyError"):
+        found(Forms("torchvision"), task=Segment(output=lambda output: output["masks"]))
+
+
+@pytest.mark.parametrize("label", [True, 1.5, [1], "", object()])
+def test_a_wrong_label_is_refused(label: Any) -> None:
+    with pytest.raises(scorecam.TargetError):
+        found(Forms("logits"), task=Segment(label=label))

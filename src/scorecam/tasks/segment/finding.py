@@ -9,8 +9,8 @@ from typing import Any, Literal, NoReturn
 
 from torch import Tensor
 
-from scorecam.base.wording import quoted
-from scorecam.errors import SettingError
+from scorecam.base.wording import quoted, reason
+from scorecam.errors import ScorecamError, SettingError
 from scorecam.model.readout import Part, Readout, entries_of, readout_for
 from scorecam.tasks.segment.class_maps import ClassMaps, PixelMaps, QueryMaps
 
@@ -60,7 +60,8 @@ def find_maps(
     """
     if given is not None:
         read = readout_for(given)
-        return _pixels(read(output), read, "the given part of the output", size=size, names=names)
+        tensor = _read(output, read)
+        return _pixels(tensor, read, "the given part of the output", size=size, names=names)
     if isinstance(output, Tensor):
         return _pixels(output, _whole, "the output", size=size, names=names)
     entries = entries_of(output)
@@ -80,6 +81,24 @@ def find_maps(
 
 def _whole(output: Any) -> Tensor:
     return output
+
+
+def _read(output: Any, read: Readout) -> Any:
+    """What the user's readout returns.
+
+    Raises:
+        SettingError: it fails.
+    """
+    try:
+        return read(output)
+    except ScorecamError:
+        raise
+    except Exception as error:
+        raise SettingError(
+            f"The function output= failed on the model's output, a {type(output).__name__}: "
+            f"{type(error).__name__}: {reason(error)}",
+            do="Try it on model(x) of a batch of two images.",
+        ) from error
 
 
 def _axes(entry: Any) -> int:

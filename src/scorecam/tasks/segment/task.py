@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from scorecam.errors import ModelError
+from scorecam.base.wording import quoted
+from scorecam.errors import ModelError, SettingError
 from scorecam.io.arguments import choice
 from scorecam.model.head import adds_up
 from scorecam.model.model import Model, TargetSpec, Task
@@ -57,6 +58,12 @@ class Segment(Task):
 
     def __post_init__(self) -> None:
         choice("head", self.head, KINDS)
+        if not (self.output is None or isinstance(self.output, int | str) or callable(self.output)):
+            raise SettingError(
+                f"output={quoted(self.output)} is not a part of an output.",
+                do="Give an index, a name, or a function of the output: Segment(output=...) "
+                "(--output).",
+            )
 
     def columns(self, model: Model, images: Images, target: TargetSpec) -> TaskColumns:
         size = tuple(images.shape[2:])

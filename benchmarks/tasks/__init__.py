@@ -1,0 +1,1 @@
+"""What tasks explain, measured on networks with known answers and on real ones."""
