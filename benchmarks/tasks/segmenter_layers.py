@@ -3,8 +3,8 @@
     python -m benchmarks.tasks.segmenter_layers --work WORK
 
 Two U-Nets are trained on scenes in which the class of a disk depends on a flag elsewhere. This
-happens once: their weights stay in WORK. Then the class "ripe" is explained from every layer. The tables are in
-docs/tasks/segment.md.
+happens once: their weights stay in WORK. Then the class "ripe" is explained from every layer. The
+tables are in docs/tasks/segment.md.
 """
 
 from __future__ import annotations

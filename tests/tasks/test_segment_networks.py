@@ -87,39 +87,76 @@ def monai() -> nn.Module:
     return UNet(spatial_dims=3, in_channels=1, out_channels=3, **settings)
 
 
+LARGE = torch.randn(1, 3, 320, 448, generator=GENERATOR)
+VOLUME = torch.randn(1, 1, 16, 24, 32, generator=GENERATOR)
+FAMILIES = pytest.mark.needs("families")
 NETWORKS = [
-    pytest.param(unet, PHOTO, (2, 3), marks=pytest.mark.needs("families"), id="smp U-Net"),
-    pytest.param(lraspp, PHOTO, (4, 6), marks=pytest.mark.needs("torchvision"), id="LR-ASPP"),
-    pytest.param(segformer, PHOTO, (2, 3), marks=pytest.mark.needs("families"), id="SegFormer"),
-    pytest.param(maskformer, PHOTO, (2, 3), marks=pytest.mark.needs("families"), id="MaskFormer"),
+    pytest.param(unet, LARGE, "encoder.layer4", (10, 14), marks=FAMILIES, id="smp U-Net"),
     pytest.param(
-        monai,
-        torch.randn(1, 1, 16, 24, 32, generator=GENERATOR),
-        (4, 6, 8),
-        marks=pytest.mark.needs("families"),
-        id="MONAI, 3-D",
+        lraspp,
+        LARGE,
+        "backbone.16",
+        (20, 28),
+        marks=pytest.mark.needs("torchvision"),
+        id="LR-ASPP",
     ),
+    pytest.param(
+        segformer,
+        LARGE,
+        "decode_head.linear_projections.3",
+        (10, 14),
+        marks=FAMILIES,
+        id="SegFormer",
+    ),
+    pytest.param(
+        maskformer,
+        LARGE,
+        "model.pixel_level_module.encoder.encoder",
+        (10, 14),
+        marks=FAMILIES,
+        id="MaskFormer",
+    ),
+    pytest.param(monai, VOLUME, "model.1.submodule.1", (4, 6, 8), marks=FAMILIES, id="MONAI, 3-D"),
 ]
 
 
-@pytest.mark.parametrize(("build", "images", "cells"), NETWORKS)
-def test_the_layer_is_the_deepest_grid_and_the_map_has_the_size_of_the_image(
-    build: Any, images: Tensor, cells: tuple[int, ...]
+@pytest.mark.parametrize(("build", "images", "name", "cells"), NETWORKS)
+def test_the_default_layer_is_the_deepest_grid_of_the_encoder(
+    build: Any, images: Tensor, name: str, cells: tuple[int, ...]
 ) -> None:
+    model = scorecam.open_model(seeded(build), task=Segment()).for_image(images)
+    [default] = [layer for layer in model.layers(images) if layer.default]
+    assert (default.name, default.grid) == (name, cells)
+
+
+@FAMILIES
+def test_grids_of_few_cells_are_no_default() -> None:
+    model = scorecam.open_model(seeded(unet), task=Segment()).for_image(PHOTO)
+    [default] = [layer for layer in model.layers(PHOTO) if layer.default]
+    assert (default.name, default.grid) == ("encoder.layer1", (16, 24))
+
+
+SMALL = [
+    pytest.param(build, VOLUME if build is monai else PHOTO, marks=mark, id=build.__name__)
+    for build, mark in (
+        (unet, FAMILIES),
+        (lraspp, pytest.mark.needs("torchvision")),
+        (segformer, FAMILIES),
+        (maskformer, FAMILIES),
+        (monai, FAMILIES),
+    )
+]
+
+
+@pytest.mark.parametrize(("build", "images"), SMALL)
+def test_classes_and_points_are_explained_without_any_argument(build: Any, images: Tensor) -> None:
     net = seeded(build)
-    explanation = scorecam.explain(net, images, task="segment", budget=12)
-    [default] = [
-        layer
-        for layer in scorecam.open_model(net, task=Segment()).for_image(images).layers(images)
-        if layer.default
-    ]
-    assert explanation.layer == default.name
-    assert default.grid == cells
-    assert explanation.heatmap.shape == images.shape[2:]
-    assert float(explanation.heatmap.max()) > 0
     point = tuple(size // 2 for size in reversed(images.shape[2:]))
-    at_point = scorecam.explain(net, images, point, task="segment", budget=12)
-    assert at_point.target.label.endswith(f"at {point}")
+    for target in (None, point):
+        explanation = scorecam.explain(net, images, target, task="segment", budget=8)
+        assert explanation.heatmap.shape == images.shape[2:]
+        assert float(explanation.heatmap.max()) > 0
+    assert explanation.target.label.endswith(f"at {point}")
 
 
 @pytest.mark.needs("families")
