@@ -57,7 +57,7 @@ def curve(
 def measured(net: UNet, each: Scene, layer: str) -> dict[str, dict[str, float]]:
     """The numbers of each variant for one scene."""
     model = scorecam.open_model(net, labels=NAMES, task=Segment())
-    explanation = scorecam.explain(model, each.image, "ripe", layer=layer)
+    explanation = scorecam.explain(model, each.image, "ripe", layer=layer, runtime="eager")
     columns, found = explanation.task_columns, dict[str, dict[str, float]]()
 
     def score(images: Tensor) -> Tensor:
@@ -79,7 +79,7 @@ def measured(net: UNet, each: Scene, layer: str) -> dict[str, dict[str, float]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--scenes", type=int, default=12)
+    parser.add_argument("--scenes", type=int, default=8)
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, object]] = []

@@ -106,6 +106,15 @@ def test_independent_classes_overlap() -> None:
         torch.testing.assert_close(value, chance[chance > 0.5].mean())
 
 
+def test_the_head_of_the_model_counts() -> None:
+    net = Forms("logits").eval()
+    columns = Segment().columns(scorecam.open_model(net, head="sigmoid"), IMAGE, None)
+    assert columns.names == found(net, task=Segment(head="sigmoid")).names
+    torch.testing.assert_close(
+        scores(net, columns), scores(net, found(net, task=Segment(head="sigmoid")))
+    )
+
+
 def test_queries_are_read_as_their_own_segmentation_does() -> None:
     generator = torch.Generator().manual_seed(5)
     classes = torch.randn(1, 7, 4, generator=generator)

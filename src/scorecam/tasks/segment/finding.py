@@ -25,8 +25,8 @@ MAPS = ("out", "logits", "masks", "segmentation", "sem_seg", "pred")
 """The names of class maps, the most certain first."""
 
 SAY_WHICH = (
-    "Say where the class maps are: Segment(output=...) takes an index, a name, or a function of "
-    "the output that returns them; --output takes an index or a name."
+    "In Python, say where the class maps are: Segment(output=...) takes an index, a name, or a "
+    "function of the output that returns them."
 )
 
 
@@ -120,7 +120,7 @@ def _chosen(entries: dict[Any, Any], fitting: list[Any]) -> tuple[Any, str]:
     others = ", ".join(quoted(other) for other in fitting if other != key)
     return key, (
         f"The output has several parts with the axes of the image; {quoted(key)} was explained, "
-        f"and not {others}. Segment(output=...) (--output) chooses."
+        f"and not {others}. In Python, Segment(output=...) chooses."
     )
 
 
@@ -187,8 +187,8 @@ def _refuse_indices(tensor: Tensor) -> NoReturn:
         f"The output holds one class index per pixel ({kind}, shape {tuple(tensor.shape)}), and "
         "no scores.",
         likely="The network ends in argmax, or a threshold.",
-        do="Explain the network before that step: with output= or a module that returns its input; "
-        "export files with the scores as an output.",
+        do="Explain the network before that step: a module that returns its input, or a file "
+        "exported with the scores as an output.",
     )
 
 

@@ -45,7 +45,8 @@ class Segment(Task):
         label: the class to score in the region of the target, by name or index; None for the
             region's own.
         head: what the numbers of the output are: "logits" of a softmax over the classes, "sigmoid"
-            for logits of classes that exclude no other, "probabilities", or "auto" to detect it.
+            for logits of classes that exclude no other, "probabilities", or "auto" for that of the
+            model, if it was given there, or to detect it.
         output: where the class maps are in the output: an index, a name, or a function of the
             output; None to find them.
     """
@@ -61,8 +62,7 @@ class Segment(Task):
         if not (self.output is None or isinstance(self.output, int | str) or callable(self.output)):
             raise SettingError(
                 f"output={quoted(self.output)} is not a part of an output.",
-                do="Give an index, a name, or a function of the output: Segment(output=...) "
-                "(--output).",
+                do="Give an index, a name, or a function of the output: Segment(output=...).",
             )
 
     def columns(self, model: Model, images: Images, target: TargetSpec) -> TaskColumns:
@@ -97,7 +97,8 @@ class Segment(Task):
         found = find_maps(output, tuple(images.shape[2:]), len(model.names or ()), self.output)
         maps, remark, passes, step = found.maps, "", 0, "as their own semantic segmentation does"
         if isinstance(maps, PixelMaps):
-            maps, remark, passes = find_kind(model, images, output, maps, declared=self.head)
+            known = self.head if self.head != "auto" or model.head == "value" else model.head
+            maps, remark, passes = find_kind(model, images, output, maps, declared=known)
             step = STEPS[maps.kind]
         return (
             maps,
