@@ -63,7 +63,7 @@ class PixelMaps(ClassMaps):
     """
 
     read: Readout
-    axis: Literal[1, -1] | None
+    axis: int | None
     kind: Kind = "logits"
 
     def numbers(self, output: Any) -> Maps:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 from torch import Tensor
 
@@ -152,9 +152,9 @@ LIMIT = 1.25
 """The factor by which the scales of a grid along the axes of the image may differ."""
 
 
-def _layouts(shape: Sequence[int], size: Sequence[int]) -> list[Literal[1, -1]]:
+def _layouts(shape: Sequence[int], size: Sequence[int]) -> list[int]:
     """The axes that may be that of the classes, the most likely first."""
-    grids: dict[Literal[1, -1], Sequence[int]] = {1: shape[2:], -1: shape[1:-1]}
+    grids: dict[int, Sequence[int]] = {1: shape[2:], -1: shape[1:-1]}
     possible = {axis: _scale(grid, size) for axis, grid in grids.items()}
     fitting = [axis for axis, scale in possible.items() if scale < LIMIT]
     # At the image's size, there is no doubt. Of signals, the longer axis is time.
