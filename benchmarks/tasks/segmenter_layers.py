@@ -99,7 +99,7 @@ def main() -> None:
                 }
                 rows.append({"bottom": grid, "layer": layer, "variant": variant, **values})
                 print(rows[-1], flush=True)
-    path = RESULTS / "tasks" / "segmenter_layers.json"
+    path = RESULTS / "tasks" / "segmenter-layers.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"scenes": options.scenes, "rows": rows}, indent=1) + "\n")
 
