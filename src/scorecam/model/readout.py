@@ -77,6 +77,14 @@ def trace_key(readout: Readout) -> object:
     return getattr(readout, "trace_key", readout)
 
 
+def fewest_cells(readout: Readout) -> int:
+    """The fewest cells of a default layer for a readout that reads many positions; 0 for others.
+
+    It is the readout's attribute `fewest_cells`.
+    """
+    return int(getattr(readout, "fewest_cells", 0))
+
+
 def part(output: Any, place: int | str) -> Any:
     """One entry of a tuple, a dict or a record.
 

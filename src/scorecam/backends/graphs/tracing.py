@@ -17,7 +17,7 @@ from scorecam.backends.inputs.call import Call
 from scorecam.backends.tracing.recording import Recorder, nodes_of
 from scorecam.backends.tracing.trace import Trace
 from scorecam.errors import LayerError, ModelError, ScorecamError
-from scorecam.model.readout import Readout, read, trace_key
+from scorecam.model.readout import Readout, fewest_cells, read, trace_key
 from scorecam.shapes import Images
 
 TWO = 2
@@ -125,7 +125,9 @@ def _traced(model: Followed, images: Images, count: int) -> tuple[Trace, Scoreca
     read_nodes = {edge.source for edge in used} | set(ends)
     returned = tuple(number for number in nodes if number in read_nodes)
     steps = tuple(walk.steps)
-    return Trace(walk.record, steps, ends, returned, dense=_dense(walk, returned)), failure
+    cells = fewest_cells(model.readout)
+    trace = Trace(walk.record, steps, ends, returned, dense=_dense(walk, returned), cells=cells)
+    return trace, failure
 
 
 def _empty(name: str, facts: Facts) -> Tensor:

@@ -17,7 +17,7 @@ from scorecam.backends.tracing.record import Record
 from scorecam.backends.tracing.recording import Recorder, nodes_of, tensors_in
 from scorecam.backends.tracing.trace import Trace
 from scorecam.errors import ScorecamError
-from scorecam.model.readout import Readout, read
+from scorecam.model.readout import Readout, fewest_cells, read
 from scorecam.shapes import BatchedScores
 
 Build = tuple[tuple[Any, ...], ...]
@@ -122,4 +122,6 @@ def recorded(
             raise result
         return result
 
-    return watch(module, images, call, scores_in, ours=ours), scores
+    trace = watch(module, images, call, scores_in, ours=ours)
+    cells = fewest_cells(readout)
+    return replace(trace, dense=cells > 0, cells=cells), scores

@@ -21,6 +21,8 @@ SUMMARY = 16
 def deepest(trace: Trace, steps: Sequence[Step]) -> Step | None:
     """The deepest grid, of those that every output needs; None if no grid is suitable.
 
+    Grids with fewer cells than `trace.cells` only count if there is no finer one.
+
     Among the tensors with the fewest cells, it is the last that all paths from the first of them
     to the outputs pass through: the result of that stage, and no branch of it.
 
@@ -31,7 +33,8 @@ def deepest(trace: Trace, steps: Sequence[Step]) -> Step | None:
     suitable = [step for step in steps if step.node is not None and found.shrinks(step.node)]
     for chosen in (_read_on(trace), _needed(trace)):
         suitable = [step for step in suitable if step.node in chosen] or suitable
-    fewest = min((found.cells[step.node or 0] for step in suitable), default=0)
+    cells = {found.cells[step.node or 0] for step in suitable}
+    fewest = min((count for count in cells if count >= trace.cells), default=max(cells, default=0))
     stage = [step for step in suitable if found.cells[step.node or 0] == fewest]
     if not stage:
         return None
@@ -108,18 +111,23 @@ class _Grids:
         self._fewest: list[float] = []
         self._grown: list[bool] = []
         self._summary: list[bool] = []
+        self._attended = trace.path.only_attended
         for i, node in enumerate(trace.record.nodes):
             self._add(i, [edge.source for edge in node.edges], pool=i in pools)
 
     def _add(self, i: int, sources: Sequence[int], *, pool: bool) -> None:
         """Note the next tensor, after those that it is computed from."""
         grids = [j for j in sources if not self._summary[j]]
-        fewest = min((self._fewest[j] for j in grids), default=math.inf)
+        # Attention reads keys and values on a coarser grid, and answers on that of its queries.
+        own = [j for j in grids if not self._attended(j)]
+        fewest = min((self._fewest[j] for j in own), default=math.inf)
+        if not own:
+            fewest = max((self._fewest[j] for j in grids), default=math.inf)
         cells = self.cells.get(i, fewest)
         summary = cells == 1 or (bool(sources) and not grids)
         summary |= pool and cells * SUMMARY < fewest < math.inf
         self._summary.append(summary)
-        self._grown.append(any(self._grown[j] for j in grids) or cells > fewest)
+        self._grown.append(any(self._grown[j] for j in own or grids) or cells > fewest)
         self._fewest.append(min(fewest, math.inf if summary else cells))
 
     def shrinks(self, i: int) -> bool:

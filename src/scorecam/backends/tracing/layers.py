@@ -37,6 +37,9 @@ def candidates(trace: Trace) -> list[Layer]:
 def _found(trace: Trace) -> list[Layer]:
     steps = [step for step in _blocks(trace) if step.name]
     chosen = _default(trace, steps)
+    if trace.dense and not _shrinks(trace, steps, chosen):
+        steps = [step for step in _blocks(trace, nested=True) if step.name]
+        chosen = _default(trace, steps)
     return [
         Layer(
             name=trace.label(step),
@@ -141,8 +144,21 @@ def _flipped(trace: Trace, step: Step) -> bool:
     return layout is not None and bool(layout.flipped)
 
 
-def _blocks(trace: Trace) -> Iterator[Step]:
+def _shrinks(trace: Trace, steps: Sequence[Step], chosen: Step | None) -> bool:
+    """Whether a layer has a coarser grid than the first: in nested U-Nets, only inner layers do."""
+    first = next((step for step in steps if _suits(trace, step)), None)
+    return first is None or chosen is None or _cells(trace, chosen) < _cells(trace, first)
+
+
+def _cells(trace: Trace, step: Step) -> int:
+    layout = trace.layout(step)
+    return 0 if layout is None else math.prod(layout.grid)
+
+
+def _blocks(trace: Trace, *, nested: bool = False) -> Iterator[Step]:
     """One step per tensor with a grid, under its usual name; outermost blocks only.
+
+    With `nested`, also the blocks in those that return a finer grid than one of theirs.
 
     Several modules may return the same tensor: a block and its last activation, or a module that
     only moves axes. The last to finish represents the tensor, unless it contains the network's
@@ -162,11 +178,18 @@ def _blocks(trace: Trace) -> Iterator[Step]:
         if step.has_children
         and not step.contains(stem)
         and (step in suitable or not any(step.contains(inner.name) for inner in suitable))
+        and not (nested and _shrinks_inside(trace, step, suitable))
     ]
     order = {id(step): i for i, step in enumerate(trace.steps)}
     for step in sorted(chosen, key=lambda step: order[id(step)]):
         if not any(step.name.startswith(block.name + ".") for block in blocks):
             yield step
+
+
+def _shrinks_inside(trace: Trace, block: Step, steps: Sequence[Step]) -> bool:
+    """Whether a block returns a finer grid than one of its parts."""
+    inside = [step for step in steps if step.name.startswith(f"{block.name}.")]
+    return any(_cells(trace, step) < _cells(trace, block) for step in inside)
 
 
 def _representative(group: Sequence[Step], stem: str) -> Step:

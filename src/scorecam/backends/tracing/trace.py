@@ -53,6 +53,7 @@ class Trace:
         places: the layers that were looked up.
         dense: whether the network answers for many positions, as a detector does, and its default
             layer is the deepest grid before any of them is enlarged.
+        cells: such a grid has at least as many cells, where the network has one.
     """
 
     record: Record
@@ -61,6 +62,7 @@ class Trace:
     outputs: tuple[int, ...]
     places: dict[str, Place | None] = field(default_factory=dict[str, "Place | None"])
     dense: bool = False
+    cells: int = 0
     _layouts: dict[int, Layout | None] = field(default_factory=dict[int, "Layout | None"])
 
     @cached_property
