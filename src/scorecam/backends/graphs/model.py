@@ -82,7 +82,7 @@ class GraphModel(Randomisable):
         masked_input: which of several inputs is masked; None to detect it.
         given: how the explained layer holds maps, if the user said so.
         cache: facts about the graph, for later calls.
-        task, task_columns: see `Model`.
+        class_names, task, task_columns: see `Model`.
     """
 
     program: Program
@@ -101,6 +101,7 @@ class GraphModel(Randomisable):
     cache: GraphCache = field(default_factory=GraphCache, repr=False)
     task: Task | None = None
     task_columns: TaskColumns | None = None
+    class_names: tuple[str, ...] | None = None
 
     # ── facts ────────────────────────────────────────────────────────────────────────────────────
 
