@@ -6,6 +6,7 @@ The network `Spots` finds bright cells of 8 × 8 pixels. The box of a cell depen
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -41,6 +42,42 @@ def picture(spots: dict[tuple[int, int], tuple[int, float]], size: tuple[int, in
     return image
 
 
+@dataclass(frozen=True)
+class Found:
+    """What a detector found in a batch.
+
+    Args:
+        boxes: `m 4`, the same for every image.
+        probabilities: `b m 3`.
+        size: (height, width) of the images.
+    """
+
+    boxes: Tensor
+    probabilities: Tensor
+    size: tuple[int, int]
+
+    @property
+    def corners(self) -> Tensor:
+        """The boxes of each image, `b m 4`."""
+        return self.boxes.expand(len(self.probabilities), *self.boxes.shape)
+
+    @property
+    def centres(self) -> Tensor:
+        """The same as centre, width and height."""
+        low, high = self.corners[..., :2], self.corners[..., 2:]
+        return torch.cat([(low + high) / 2, high - low], -1)
+
+    @property
+    def scale(self) -> Tensor:
+        """What pixels are divided by to become parts of the picture."""
+        height, width = self.size
+        return torch.tensor([width, height, width, height])
+
+
+Form = Callable[[Found], Any]
+"""From what was found to the output of a library's detector."""
+
+
 class Spots(nn.Module):
     """A box per cell; the probability of class t is the mean of colour t in the cell.
 
@@ -48,11 +85,10 @@ class Spots(nn.Module):
     spots in different quadrants have their own masks.
 
     Args:
-        form: from the boxes, `m 4`, the probabilities, `b m 3`, and the (height, width) to the
-            output.
+        form: of the output.
     """
 
-    def __init__(self, form: Callable[[Tensor, Tensor, tuple[int, int]], Any]) -> None:
+    def __init__(self, form: Form) -> None:
         super().__init__()
         self.form = form
         self.stem = nn.Conv2d(3, 12, CELL, stride=CELL, bias=False)
@@ -68,7 +104,7 @@ class Spots(nn.Module):
     def forward(self, images: Tensor) -> Any:
         height, width = images.shape[2:]
         found = self.head(self.maps(self.stem(images))).flatten(2).mT.clamp(0, 1)
-        return self.form(cell_boxes(height, width), found, (height, width))
+        return self.form(Found(cell_boxes(height, width), found, (height, width)))
 
 
 class Quadrants(nn.Module):
@@ -85,108 +121,98 @@ class Quadrants(nn.Module):
 # ── forms of output ──────────────────────────────────────────────────────────────────────────────
 
 
-def centres(boxes: Tensor) -> Tensor:
-    """Boxes as centre, width and height."""
-    return torch.cat([(boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]], -1)
+def yolo(found: Found) -> Tensor:
+    return torch.cat([found.centres, found.probabilities], -1).mT
 
 
-def batched(boxes: Tensor, found: Tensor) -> Tensor:
-    """The same boxes for every image of the batch."""
-    return boxes.expand(len(found), *boxes.shape)
-
-
-def yolo(boxes: Tensor, found: Tensor, size: tuple[int, int]) -> Tensor:
-    return torch.cat([batched(centres(boxes), found), found], -1).mT
-
-
-def yolo_of_torch(boxes: Tensor, found: Tensor, size: tuple[int, int]) -> Any:
+def yolo_of_torch(found: Found) -> Any:
     """ultralytics in evaluation mode: the boxes, and what the head computed them from."""
-    return yolo(boxes, found, size), {"boxes": found, "feats": [found[..., None]]}
+    scores = found.probabilities
+    return yolo(found), {"boxes": scores, "feats": [scores[..., None]]}
 
 
-def yolo_segmenter(boxes: Tensor, found: Tensor, size: tuple[int, int]) -> Any:
+def yolo_segmenter(found: Found) -> Any:
     """Each box has 32 coefficients of prototypes of masks."""
-    coefficients = torch.linspace(-1, 1, 32).expand(*found.shape[:2], 32)
-    rows = torch.cat([batched(centres(boxes), found), found, coefficients], -1)
-    return rows.mT, torch.zeros(len(found), 32, size[0] // 4, size[1] // 4)
+    count, boxes = found.corners.shape[:2]
+    coefficients = torch.linspace(-1, 1, 32).expand(count, boxes, 32)
+    rows = torch.cat([found.centres, found.probabilities, coefficients], -1)
+    height, width = found.size
+    return rows.mT, torch.zeros(count, 32, height // 4, width // 4)
 
 
-def yolo_pose(boxes: Tensor, found: Tensor, size: tuple[int, int]) -> Tensor:
-    """Each box has key points in pixels, with a confidence each."""
-    points = torch.cat([batched(boxes[:, :2] + 3, found), found[..., :1]], -1)
-    return torch.cat([batched(centres(boxes), found), found, points + 2], -1).mT
+def yolo_pose(found: Found) -> Tensor:
+    """Each box has a key point in pixels."""
+    point = found.corners[..., :2] + 3
+    return torch.cat([found.centres, found.probabilities, point], -1).mT
 
 
-def yolo_v5(boxes: Tensor, found: Tensor, size: tuple[int, int]) -> Tensor:
+def yolo_v5(found: Found) -> Tensor:
     """The probability is the product of the objectness and the class's own."""
-    objectness = found.sqrt().amax(-1, keepdim=True)
-    return torch.cat(
-        [batched(centres(boxes), found), objectness, found / objectness.clamp(min=1e-6)], -1
-    )
+    scores = found.probabilities
+    objectness = scores.sqrt().amax(-1, keepdim=True)
+    return torch.cat([found.centres, objectness, scores / objectness.clamp(min=1e-6)], -1)
 
 
-def end_to_end(boxes: Tensor, found: Tensor, size: tuple[int, int]) -> Tensor:
+def end_to_end(found: Found) -> Tensor:
     """The 10 most probable boxes, as after non-maximum suppression."""
-    scores, rows = found.flatten(1).topk(10)
-    return torch.cat([boxes[rows // 3], scores[..., None], (rows % 3)[..., None]], -1)
+    scores, rows = found.probabilities.flatten(1).topk(10)
+    return torch.cat([found.boxes[rows // 3], scores[..., None], (rows % 3)[..., None]], -1)
 
 
-def detr(boxes: Tensor, found: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
-    height, width = size
-    rest = (1 - found.sum(-1, keepdim=True)).clamp(min=1e-6)
-    logits = torch.cat([found.clamp(min=1e-6), rest], -1).log() + 3
-    scale = torch.tensor([width, height, width, height])
-    return {"logits": logits, "pred_boxes": batched(centres(boxes) / scale, found)}
+def detr(found: Found) -> dict[str, Tensor]:
+    scores = found.probabilities
+    rest = 1 - scores.sum(-1, keepdim=True)
+    logits = torch.cat([scores, rest], -1).clamp(min=1e-6).log() + 3
+    return {"logits": logits, "pred_boxes": found.centres / found.scale}
 
 
-def rt_detr(boxes: Tensor, found: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
-    return {**detr(boxes, found, size), "logits": found.clamp(1e-6, 1 - 1e-6).logit()}
+def rt_detr(found: Found) -> dict[str, Tensor]:
+    return {**detr(found), "logits": found.probabilities.clamp(1e-6, 1 - 1e-6).logit()}
 
 
-def lists(boxes: Tensor, found: Tensor, size: tuple[int, int]) -> list[dict[str, Tensor]]:
+def lists(found: Found) -> list[dict[str, Tensor]]:
     """Above 0.05 only, as torchvision does: the number of boxes differs from image to image."""
     images: list[dict[str, Tensor]] = []
-    for image in found:
+    for image in found.probabilities:
         rows, labels = (image > 0.05).nonzero().unbind(1)
-        images.append({"boxes": boxes[rows], "labels": labels, "scores": image[rows, labels]})
+        images.append({"boxes": found.boxes[rows], "labels": labels, "scores": image[rows, labels]})
     return images
 
 
-def pair(boxes: Tensor, found: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    return batched(boxes, found), found
+def pair(found: Found) -> tuple[Tensor, Tensor]:
+    return found.corners, found.probabilities
 
 
-def ssd(boxes: Tensor, found: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
+def ssd(found: Found) -> dict[str, Tensor]:
     """Parts of the picture; a softmax over the classes, with the background first."""
-    height, width = size
-    scale = torch.tensor([width, height, width, height])
-    rest = 1 - found.sum(-1, keepdim=True)
-    return {"scores": torch.cat([rest, found], -1), "boxes": batched(boxes / scale, found)}
+    rest = 1 - found.probabilities.sum(-1, keepdim=True)
+    scores = torch.cat([rest, found.probabilities], -1)
+    return {"scores": scores, "boxes": found.corners / found.scale}
 
 
-def tensorflow(boxes: Tensor, found: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
+def tensorflow(found: Found) -> dict[str, Tensor]:
     """y1 x1 y2 x2 in parts of the picture, with a number of boxes that count."""
-    rows = end_to_end(boxes, found, size)
-    height, width = size
+    rows = end_to_end(found)
+    corners = rows[..., :4] / found.scale
     return {
-        "detection_boxes": rows[..., [1, 0, 3, 2]] / torch.tensor([height, width, height, width]),
+        "detection_boxes": corners[..., [1, 0, 3, 2]],
         "detection_classes": rows[..., 5],
         "detection_scores": rows[..., 4],
-        "num_detections": torch.full((len(found),), 10.0),
+        "num_detections": torch.full((len(rows),), 10.0),
     }
 
 
-def mmdet(boxes: Tensor, found: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
-    rows = end_to_end(boxes, found, size)
+def mmdet(found: Found) -> dict[str, Tensor]:
+    rows = end_to_end(found)
     return {"dets": rows[..., :5], "labels": rows[..., 5].long()}
 
 
-def picodet(boxes: Tensor, found: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
+def picodet(found: Found) -> dict[str, Tensor]:
     """Three levels, of which only the finest finds anything. Each side is half a stride away."""
-    scores = [found]
+    scores = [found.probabilities]
     for stride in (16, 32):
-        cells = -(-size[0] // stride) * -(-size[1] // stride)
-        scores.append(torch.zeros(len(found), cells, 3))
+        height, width = (-(-side // stride) for side in found.size)
+        scores.append(torch.zeros(len(scores[0]), height * width, 3))
     sides = torch.full((8,), -50.0)
     sides[:2] = 0
     output = {f"score {level}": each for level, each in enumerate(scores)}
@@ -195,7 +221,7 @@ def picodet(boxes: Tensor, found: Tensor, size: tuple[int, int]) -> dict[str, Te
     return output
 
 
-FORMS: dict[str, Callable[[Tensor, Tensor, tuple[int, int]], Any]] = {
+FORMS: dict[str, Form] = {
     form.__name__: form
     for form in (
         *(yolo, yolo_of_torch, yolo_segmenter, yolo_pose, yolo_v5, end_to_end, detr, rt_detr),

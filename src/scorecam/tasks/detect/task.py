@@ -10,6 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from scorecam.base.wording import quoted
 from scorecam.errors import SettingError, TargetError
 from scorecam.io.ranges import SHARE
 from scorecam.model.model import Model, TargetSpec, Task
@@ -47,7 +48,12 @@ class Detect(Task):
     def __post_init__(self) -> None:
         check_decode(self.decode)
         for option in ("threshold", "overlap"):
-            SHARE.check(f"{option}= (--{option})", getattr(self, option))
+            if not SHARE.holds(getattr(self, option)):
+                raise SettingError(
+                    f"{option}={quoted(getattr(self, option))} (--{option}) is not a number from "
+                    "0 to 1.",
+                    do=f"Give one such as {option}=0.5.",
+                )
 
     def columns(self, model: Model, images: Images, target: TargetSpec) -> TaskColumns:
         if images.ndim != 4:
@@ -125,7 +131,7 @@ def _with_given(found: FoundBoxes, detections: Detections, corners: Tensor) -> F
     best = int(scores.argmax())
     if not float(scores[best]) > 0:
         raise TargetError(
-            "The detector proposes no box that overlaps the given one.",
+            "The detector gives no class a probability in a box that overlaps the given one.",
             do="Give another box, or the name or index of a box that it finds.",
         )
     return FoundBoxes(
@@ -149,7 +155,8 @@ def _remarks(found: FoundBoxes, detections: Detections) -> Iterator[str]:
         yield f"Only the {MOST_BOXES} most probable boxes are columns."
     broken = int((~detections.boxes.isfinite().all(-1)).sum())
     if broken:
-        yield f"{broken} boxes are not finite and are left out."
+        boxes = "One box is" if broken == 1 else f"{broken} boxes are"
+        yield f"{boxes} not finite, and left out."
 
 
 def _nothing(best: float, threshold: float) -> TargetError:

@@ -61,6 +61,8 @@ class Suppressed(KnownForm):
     def decode(self, output: Any) -> Detections:
         boxes, labels, scores, count = self.parts
         rows, kinds = entry(output, boxes), entry(output, labels)
+        if rows.shape[-1] != (4 if scores else 5):
+            raise changed(output)
         numbers = entry(output, scores) if scores else rows[..., 4]
         if rows.ndim != kinds.ndim + 1 or numbers.shape != kinds.shape:
             raise changed(output)
