@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import scorecam
-from detectors import CELL, COLOURS, DECODED, FORMS, Spots, picture
+from detectors import CELL, COLOURS, DECODED, FORMS, Found, Spots, cell_boxes, picture
 from scorecam.model.model import Model
 from scorecam.tasks import Detect
 
@@ -51,3 +51,66 @@ def test_the_map_moves_with_the_object(cell: tuple[int, int]) -> None:
     explanation = scorecam.explain(detector(), image, "blue")
     assert explanation.target.score == pytest.approx(0.8, abs=1e-4)
     assert energy(explanation.heatmap, box_of(cell)) > 0.99
+
+
+@pytest.mark.parametrize("boxes", [1, 300])
+def test_any_number_of_boxes_is_one_bank(boxes: int) -> None:
+    size = 160, 192
+    cells = [(row, column) for row in range(20) for column in range(24)][:boxes]
+    spots = {cell: (0, 0.5 + 0.001 * number) for number, cell in enumerate(cells)}
+    bank = scorecam.ScoreCAM(detector()).bank(picture(spots, size))
+    assert bank.scores.shape[1] == len(bank.names or ()) == boxes
+    assert len(set(bank.names or ())) == boxes
+    assert (bank.image_scores.diff() <= 0).all()
+
+
+def test_more_than_300_boxes_are_cut_with_a_remark() -> None:
+    image = torch.full((3, 160, 192), 0.5)
+    remarks = scorecam.ScoreCAM(detector()).bank(image).provenance.remarks
+    assert "Only the 300 most probable boxes are columns." in remarks
+
+
+def test_ten_boxes_cost_the_passes_of_one() -> None:
+    spots = {(row, column): (row % 3, 0.8) for row in (1, 6) for column in range(0, 10, 2)}
+    ten = scorecam.ScoreCAM(detector()).bank(picture(spots, SIZE))
+    one = scorecam.ScoreCAM(detector()).bank(picture(spots, SIZE), "red")
+    assert len(ten.names or ()) == 10
+    assert ten.provenance.forward_passes == one.provenance.forward_passes
+    assert torch.equal(ten.heatmap("red"), one.heatmap("red"))
+
+
+@pytest.mark.parametrize("form", ["yolo", "lists", "end_to_end"])
+def test_maps_do_not_depend_on_the_batch_size(form: str) -> None:
+    maps = [
+        scorecam.ScoreCAM(detector(form), "maps", batch_size=size).bank(IMAGE).heatmap("green")
+        for size in (1, 3, 64)
+    ]
+    assert torch.allclose(maps[0], maps[1], atol=1e-5)
+    assert torch.allclose(maps[0], maps[2], atol=1e-5)
+
+
+class Context(Spots):
+    """Half of a cell's probability comes from the cell three columns to its right."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        found = self.head(self.maps(self.stem(images)))
+        found = ((found + found.roll(-3, dims=3)) / 2).flatten(2).mT
+        return FORMS["yolo"](Found(cell_boxes(*SIZE), found, SIZE))
+
+
+def test_maps_are_not_clipped_to_the_box() -> None:
+    image = picture({(2, 4): (0, 0.9), (2, 7): (0, 0.9), GREEN: (1, 0.9)}, SIZE)
+    explanation = scorecam.explain(Context(FORMS["yolo"]).eval(), image, task="detect")
+    assert explanation.bank.boxes is not None
+    assert explanation.bank.boxes[0].tolist() == box_of((2, 4))
+    assert energy(explanation.heatmap, box_of((2, 7))) > 0.4
+    assert energy(explanation.heatmap, box_of(GREEN)) == 0
+
+
+def test_a_batch_of_photos_has_its_own_boxes_for_each() -> None:
+    images = torch.stack([IMAGE, picture({(5, 1): (2, 0.7)}, SIZE)])
+    maps = scorecam.ScoreCAM(detector())(images)
+    assert energy(maps[0], box_of(RED)) > 0.99
+    assert energy(maps[1], box_of((5, 1))) > 0.99
+    with pytest.raises(scorecam.ScorecamError, match="No box of the class 'red'"):
+        scorecam.ScoreCAM(detector())(images, ["green", "red"])
