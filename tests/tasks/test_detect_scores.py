@@ -78,7 +78,7 @@ def test_memory_stays_small_for_many_boxes() -> None:
         scores = best_matches(found, boxes, classes)
     largest = max(event.self_cpu_memory_usage for event in profile.events())
     assert scores.shape == (32, 100)
-    assert largest <= 16 * 2**20
+    assert 0 < largest <= 4 * 2**20
 
 
 @pytest.mark.parametrize("broken", [float("nan"), float("inf"), float("-inf")])

@@ -14,8 +14,8 @@ from scorecam.shapes import BatchedScores
 from scorecam.tasks.detect.decoder import Decoder
 from scorecam.tasks.detect.detections import Detections, intersection_over_union
 
-LARGEST = 2**21
-"""Pairs of boxes that are compared at once: a few tens of megabytes."""
+LARGEST = 2**18
+"""Pairs of boxes that are compared at once, unless one box has more: they fit into the cache."""
 
 
 @dataclass(frozen=True, eq=False)
