@@ -59,7 +59,7 @@ class Found:
     @property
     def corners(self) -> Tensor:
         """The boxes of each image, `b m 4`."""
-        return self.boxes.expand(len(self.probabilities), *self.boxes.shape)
+        return self.boxes + 0 * self.probabilities[..., :1]  # exports keep any batch
 
     @property
     def centres(self) -> Tensor:
@@ -103,7 +103,7 @@ class Spots(nn.Module):
 
     def forward(self, images: Tensor) -> Any:
         height, width = images.shape[2:]
-        found = self.head(self.maps(self.stem(images))).flatten(2).mT.clamp(0, 1)
+        found = self.head(self.maps(self.stem(images))).flatten(2).clamp(0, 1).transpose(1, 2)
         return self.form(Found(cell_boxes(height, width), found, (height, width)))
 
 
@@ -122,7 +122,7 @@ class Quadrants(nn.Module):
 
 
 def yolo(found: Found) -> Tensor:
-    return torch.cat([found.centres, found.probabilities], -1).mT
+    return torch.cat([found.centres, found.probabilities], -1).transpose(1, 2)
 
 
 def yolo_of_torch(found: Found) -> Any:
@@ -137,13 +137,13 @@ def yolo_segmenter(found: Found) -> Any:
     coefficients = torch.linspace(-1, 1, 32).expand(count, boxes, 32)
     rows = torch.cat([found.centres, found.probabilities, coefficients], -1)
     height, width = found.size
-    return rows.mT, torch.zeros(count, 32, height // 4, width // 4)
+    return rows.transpose(1, 2), torch.zeros(count, 32, height // 4, width // 4)
 
 
 def yolo_pose(found: Found) -> Tensor:
     """Each box has a key point in pixels."""
     point = found.corners[..., :2] + 3
-    return torch.cat([found.centres, found.probabilities, point], -1).mT
+    return torch.cat([found.centres, found.probabilities, point], -1).transpose(1, 2)
 
 
 def yolo_v5(found: Found) -> Tensor:

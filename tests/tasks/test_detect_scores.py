@@ -93,9 +93,7 @@ def test_broken_and_empty_boxes_match_nothing(broken: float) -> None:
 
 
 def test_readouts_run_on_the_meta_device() -> None:
-    found = Detections(
-        torch.empty(8, 50, 4, device="meta"), torch.empty(8, 50, 3, device="meta")
-    )
+    found = Detections(torch.empty(8, 50, 4, device="meta"), torch.empty(8, 50, 3, device="meta"))
     scores = best_matches(found, random_boxes(5), torch.tensor([0, 1, 2, 0, 0]))
     assert scores.shape == (8, 5)
     assert scores.device.type == "meta"
