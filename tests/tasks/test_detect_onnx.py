@@ -62,8 +62,9 @@ def test_names_in_the_metadata_name_the_boxes(tmp_path: Path) -> None:
 
 def with_suppression(path: Path) -> Path:
     """The means of cells, and the boxes that remain: their number differs from image to image."""
-    import onnx_networks
     from onnx import TensorProto, helper
+
+    import onnx_networks
 
     def node(kind: str, inputs: list[str], outputs: list[str], **settings: Any) -> Any:
         return helper.make_node(kind, inputs, outputs, **settings)

@@ -120,7 +120,7 @@ def test_no_box_states_the_best_score_and_how_to_lower_the_threshold() -> None:
     assert "the most probable one has 0.18, and the threshold is 0.25" in str(error.value)
     assert "threshold= (--threshold) to 0.09" in str(error.value)
     assert len(scorecam.explain(detector(threshold=0.09), IMAGE * 0.2).bank.names or ()) == 3
-    with pytest.raises(TargetError, match="The detector found no box. The image may not be"):
+    with pytest.raises(TargetError, match=r"found no box\. The image may"):
         scorecam.explain(detector(), IMAGE * 0)
 
 
