@@ -132,12 +132,17 @@ def yolo_of_torch(found: Found) -> Any:
 
 
 def yolo_segmenter(found: Found) -> Any:
-    """Each box has 32 coefficients of prototypes of masks."""
+    """Each box has 32 coefficients of prototypes of masks, in the second tensor."""
     count, boxes = found.corners.shape[:2]
     coefficients = torch.linspace(-1, 1, 32).expand(count, boxes, 32)
     rows = torch.cat([found.centres, found.probabilities, coefficients], -1)
     height, width = found.size
     return rows.transpose(1, 2), torch.zeros(count, 32, height // 4, width // 4)
+
+
+def yolo_segmenter_of_torch(found: Found) -> Any:
+    """The same in evaluation mode, with what the head computed it from."""
+    return yolo_segmenter(found), {"feats": [found.probabilities[..., None]]}
 
 
 def yolo_pose(found: Found) -> Tensor:
@@ -224,14 +229,15 @@ def picodet(found: Found) -> dict[str, Tensor]:
 FORMS: dict[str, Form] = {
     form.__name__: form
     for form in (
-        *(yolo, yolo_of_torch, yolo_segmenter, yolo_pose, yolo_v5, end_to_end, detr, rt_detr),
+        *(yolo, yolo_of_torch, yolo_segmenter, yolo_segmenter_of_torch, yolo_pose, yolo_v5),
+        *(end_to_end, detr, rt_detr),
         *(lists, pair, ssd, tensorflow, mmdet, picodet),
     )
 }
 """Every form of output."""
 
 DECODED = {
-    **dict.fromkeys(("yolo", "yolo_of_torch", "yolo_segmenter", "yolo_pose"), "yolo"),
+    **{form: "yolo" for form in FORMS if form.startswith("yolo")},
     "yolo_v5": "yolov5",
     "end_to_end": "end-to-end",
     "detr": "detr",

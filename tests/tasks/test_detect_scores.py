@@ -81,6 +81,12 @@ def test_memory_stays_small_for_many_boxes() -> None:
     assert 0 < largest <= 4 * 2**20
 
 
+def test_without_any_proposal_every_score_is_0() -> None:
+    found = Detections(torch.zeros(2, 0, 4), torch.zeros(2, 0, 3))
+    assert best_matches(found, random_boxes(3), torch.tensor([0, 1, 2])).tolist() == [[0] * 3] * 2
+    assert len(find_boxes(found, 0.25, 0.5)) == 0
+
+
 @pytest.mark.parametrize("broken", [float("nan"), float("inf"), float("-inf")])
 def test_broken_and_empty_boxes_match_nothing(broken: float) -> None:
     boxes = torch.tensor([[[0.0, 0, 4, 4], [2, 2, 2, 2], [4, 4, 0, 0]]])

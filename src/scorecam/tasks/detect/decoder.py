@@ -40,10 +40,7 @@ class RawOutput:
     @cached_property
     def tensors(self) -> dict[str, Tensor]:
         """The tensors at the top of the output, by name or index."""
-        if isinstance(self.output, Tensor):
-            return {"": self.output}
-        entries = {str(key): value for key, value in entries_of(self.output).items()}
-        return {key: value for key, value in entries.items() if isinstance(value, Tensor)}
+        return tensors_in(self.output)
 
     @cached_property
     def leaves(self) -> list[Tensor]:
@@ -71,6 +68,21 @@ class RawOutput:
             for key, value in list(entries_of(self.output).items())[:10]
         ]
         return f"a {self.kind} of {', '.join(listed) or 'nothing'}"
+
+
+def tensors_in(output: Any) -> dict[str, Tensor]:
+    """The tensors at the top of an output, by name or index.
+
+    Of a tuple in the first place of a tuple, as some ultralytics models return it, it is the inner
+    one's.
+    """
+    if isinstance(output, Tensor):
+        return {"": output}
+    entries = entries_of(output)
+    inner = entries.get(0)
+    if isinstance(inner, tuple | list) and inner and isinstance(inner[0], Tensor):
+        return tensors_in(inner)
+    return {str(key): value for key, value in entries.items() if isinstance(value, Tensor)}
 
 
 def _shape(value: Any) -> str:
@@ -133,10 +145,10 @@ def entry(output: Any, name: str) -> Tensor:
     """
     if isinstance(output, Tensor):
         return output
-    for key, value in entries_of(output).items():
-        if str(key) == name and isinstance(value, Tensor):
-            return value
-    raise changed(output)
+    tensors = tensors_in(output)
+    if name not in tensors:
+        raise changed(output)
+    return tensors[name]
 
 
 def changed(output: Any) -> TargetError:

@@ -59,7 +59,9 @@ def best_matches(found: Detections, boxes: Tensor, classes: Tensor) -> BatchedSc
     boxes = boxes.to(proposed.device, torch.float32)
     classes = classes.to(proposed.device)
     batch, count = proposed.shape[:2]
-    step = max(1, LARGEST // max(1, batch * count))
+    if count == 0:
+        return proposed.new_zeros(batch, len(boxes))
+    step = max(1, LARGEST // (batch * count))
     parts: list[Tensor] = []
     for some, kinds in zip(boxes.split(step), classes.split(step), strict=True):
         overlaps = intersection_over_union(proposed, some)

@@ -41,7 +41,7 @@ class EndToEnd(KnownForm):
     @classmethod
     def fits(cls, raw: RawOutput) -> bool:
         table = None if raw.table is None else raw.tensors[raw.table]
-        if table is None or table.shape[2] < 6 or table.shape[1] == 0:
+        if table is None or table.shape[2] < 6:
             return False
         corners, labels = table[..., :4], table[..., 5]
         ordered = bool((corners[..., 2:] >= corners[..., :2])[corners[..., 2:].isfinite()].all())

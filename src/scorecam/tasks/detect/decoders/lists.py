@@ -36,7 +36,7 @@ class Lists(KnownForm):
     def decode(self, output: Any) -> Detections:
         if not _is_list(output):
             raise changed(output)
-        most = max(1, *(len(image["scores"]) for image in output), 1)
+        most = max(len(image["scores"]) for image in output)
         boxes, labels, scores = ([_padded(image[key], most) for image in output] for key in KEYS)
         return Detections(
             torch.stack(boxes).float(), torch.stack(scores)[..., None], labels=torch.stack(labels)

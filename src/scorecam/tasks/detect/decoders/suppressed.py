@@ -59,8 +59,8 @@ class Suppressed(KnownForm):
         return cls(parts, pixels_of(raw.size, parts=parted), y_first)
 
     def decode(self, output: Any) -> Detections:
-        boxes, labels, scores, count = self.parts
-        rows, kinds = entry(output, boxes), entry(output, labels)
+        name, labels, scores, count = self.parts
+        rows, kinds = entry(output, name), entry(output, labels)
         if rows.shape[-1] != (4 if scores else 5):
             raise changed(output)
         numbers = entry(output, scores) if scores else rows[..., 4]
@@ -73,23 +73,13 @@ class Suppressed(KnownForm):
             used = order < entry(output, count).reshape(-1, 1)
             numbers = torch.where(used, numbers, torch.zeros_like(numbers))
         corners = rows[..., [1, 0, 3, 2]] if self.y_first else rows[..., :4]
-        return _at_least_one(scaled(corners.float(), self.scale), kinds, numbers)
+        boxes = scaled(corners.float(), self.scale)
+        return Detections(boxes, numbers.float()[..., None], labels=kinds.round().long())
 
     @property
     def found(self) -> str:
         order = "y1 x1 y2 x2" if self.y_first else "x1 y1 x2 y2"
         return f"boxes as {order} in {unit_of(self.scale)} after non-maximum suppression"
-
-
-def _at_least_one(boxes: Tensor, labels: Tensor, scores: Tensor) -> Detections:
-    """The detections, with one row that holds no box if there would be none."""
-    if boxes.shape[1] == 0:
-        boxes, labels, scores = (
-            boxes.new_zeros(len(boxes), 1, 4),
-            labels.new_zeros(len(boxes), 1),
-            scores.new_zeros(len(boxes), 1),
-        )
-    return Detections(boxes, scores.float()[..., None], labels=labels.round().long())
 
 
 WORDS = {

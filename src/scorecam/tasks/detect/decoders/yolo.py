@@ -112,8 +112,10 @@ class Yolo(_Table):
         if table is None or min(table.shape[1:]) < 5 or EndToEnd.fits(raw):
             return False
         if table.shape[1] < table.shape[2]:
-            return within_unit(table[:, 4])
-        return within_unit(table[..., 4:]) and not _has_objectness(table, raw)
+            return within_unit(table[:, 4]) and _have_sizes(table[:, 2:4])
+        if not (within_unit(table[..., 4:]) and _have_sizes(table[..., 2:4])):
+            return False
+        return not _has_objectness(table, raw)
 
     def decode(self, output: Any) -> Detections:
         table = self.table(output)
@@ -136,12 +138,19 @@ class YoloV5(_Table):
         table = None if raw.table is None else raw.tensors[raw.table]
         if table is None or not 6 <= table.shape[2] < table.shape[1] or EndToEnd.fits(raw):
             return False
-        return within_unit(table[..., 4:6]) and _has_objectness(table, raw)
+        if not (within_unit(table[..., 4:6]) and _have_sizes(table[..., 2:4])):
+            return False
+        return _has_objectness(table, raw)
 
     def decode(self, output: Any) -> Detections:
         table = self.table(output)
         probabilities = table[..., 4:5] * table[..., 5 : 5 + self.classes]
         return Detections(self.boxes(table), probabilities, levels=self.levels(table))
+
+
+def _have_sizes(numbers: Tensor) -> bool:
+    """Whether these can be the widths and heights of boxes."""
+    return bool((numbers[numbers.isfinite()] >= 0).all())
 
 
 def _has_objectness(table: Tensor, raw: RawOutput) -> bool:
