@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional
 
 import scorecam
 from detectors import CELL, COLOURS, DECODED, FORMS, Found, Spots, cell_boxes, picture
@@ -114,3 +118,44 @@ def test_a_batch_of_photos_has_its_own_boxes_for_each() -> None:
     assert energy(maps[1], box_of((5, 1))) > 0.99
     with pytest.raises(scorecam.ScorecamError, match="No box of the class 'red'"):
         scorecam.ScoreCAM(detector())(images, ["green", "red"])
+
+
+class Mixed(nn.Module):
+    """A detector with 40 random channels: every box depends on its neighbourhood."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            *(nn.Conv2d(3, 40, CELL, stride=CELL), nn.ReLU()),
+            *(nn.Conv2d(40, 40, 3, padding=1), nn.ReLU()),
+        )
+        self.head = nn.Conv2d(40, 3, 3, padding=1)
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for weight in self.parameters():
+                fan_in = weight[0].numel() if weight.ndim > 1 else 1e6
+                random = torch.randn(weight.shape, generator=generator)
+                weight.copy_(random * math.sqrt(2 / fan_in))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        found = (4 * self.head(self.features(images))).sigmoid().flatten(2).transpose(1, 2)
+        return FORMS["yolo"](Found(cell_boxes(*SIZE), found, SIZE))
+
+
+@pytest.mark.long
+def test_fast_honours_its_error_on_a_hundred_boxes() -> None:
+    network, covered = Mixed().eval(), list[bool]()
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(10):
+        coarse = torch.rand(1, 3, 5, 7, generator=generator)
+        image = functional.interpolate(coarse, SIZE, mode="bicubic")[0].clamp(0, 1)
+        exact, fast = (
+            scorecam.ScoreCAM(network, "features", budget=budget, task="detect").bank(image)
+            for budget in ("exact", "fast")
+        )
+        assert fast.provenance.forward_passes < exact.provenance.forward_passes
+        for box in range(10):
+            maps = scorecam.scaled(exact.heatmap(box)), scorecam.scaled(fast.heatmap(box))
+            covered.append(float((maps[0] - maps[1]).abs().max()) <= fast.error(box))
+    assert len(covered) == 100
+    assert sum(covered) >= 90
