@@ -172,7 +172,8 @@ def detr(found: Found) -> dict[str, Tensor]:
 
 
 def rt_detr(found: Found) -> dict[str, Tensor]:
-    return {**detr(found), "logits": found.probabilities.clamp(1e-6, 1 - 1e-6).logit()}
+    scores = found.probabilities.clamp(1e-6, 1 - 1e-6)
+    return {**detr(found), "logits": scores.log() - (1 - scores).log()}
 
 
 def lists(found: Found) -> list[dict[str, Tensor]]:

@@ -159,3 +159,14 @@ def test_fast_honours_its_error_on_a_hundred_boxes() -> None:
             covered.append(float((maps[0] - maps[1]).abs().max()) <= fast.error(box))
     assert len(covered) == 100
     assert sum(covered) >= 90
+
+
+@pytest.mark.needs("openvino")
+@pytest.mark.parametrize("form", ["yolo", "yolo_of_torch", "picodet", "rt_detr"])
+def test_a_converted_network_has_the_same_maps(form: str) -> None:
+    maps = [
+        scorecam.explain(detector(form), IMAGE, "green", layer="maps", runtime=runtime)
+        for runtime in ("eager", "openvino")
+    ]
+    assert [each.bank.provenance.runtime for each in maps] == ["eager", "openvino"]
+    assert torch.allclose(maps[0].heatmap, maps[1].heatmap, atol=1e-5)
