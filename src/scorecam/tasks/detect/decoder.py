@@ -187,8 +187,8 @@ def pixels_of(size: Sequence[int], *, parts: bool) -> tuple[float, float, float,
     Args:
         size: (height, width).
     """
-    height, width = size
-    return (float(width), float(height)) * 2 if parts else (1.0, 1.0, 1.0, 1.0)
+    height, width = map(float, size)
+    return (width, height, width, height) if parts else (1.0, 1.0, 1.0, 1.0)
 
 
 def scaled(boxes: Tensor, scale: tuple[float, float, float, float]) -> Tensor:

@@ -32,7 +32,7 @@ def check_decode(decode: Any) -> str | DecodeFunction | None:
         SettingError: there is no such decoder.
     """
     if decode is None or callable(decode) or (isinstance(decode, str) and decode in DECODERS):
-        return decode
+        return cast("str | DecodeFunction | None", decode)
     raise SettingError(
         f"decode={quoted(decode)} (--decode) is not a form of output.",
         likely=did_you_mean(decode, DECODERS) if isinstance(decode, str) else "",

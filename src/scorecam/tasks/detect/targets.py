@@ -114,9 +114,11 @@ def _containing(boxes: NamedBoxes, point: tuple[float, float]) -> int:
             do=f"Give a point inside one of those that were found: {boxes.listed}.",
         )
     areas = (right - left) * (bottom - top)
-    scores = boxes.found.scores.tolist()
-    rows = inside.nonzero()[:, 0].tolist()
-    return min(rows, key=lambda row: (-scores[row], float(areas[row])))
+    scores = boxes.found.scores
+    ranked = [
+        (-float(scores[row]), float(areas[row]), row) for row in inside.nonzero()[:, 0].tolist()
+    ]
+    return min(ranked)[2]
 
 
 def _called(boxes: NamedBoxes, name: str) -> int:

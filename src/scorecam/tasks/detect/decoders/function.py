@@ -10,7 +10,6 @@ from torch import Tensor
 
 from scorecam.base.wording import quoted, reason
 from scorecam.errors import ScorecamError, TargetError
-from scorecam.model.readout import name_of
 from scorecam.tasks.detect.decoder import Decoder, RawOutput
 from scorecam.tasks.detect.detections import Detections
 
@@ -47,7 +46,7 @@ class OwnFunction(Decoder):
 
     @property
     def found(self) -> str:
-        return f"the function {name_of(self.function)}"
+        return f"the function {getattr(self.function, '__name__', 'of decode=')}"
 
 
 def _refused(returned: str) -> TargetError:

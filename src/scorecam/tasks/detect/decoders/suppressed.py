@@ -123,13 +123,9 @@ def _is_called(key: str, part: str) -> bool:
 
 def _labels(rows: dict[str, Tensor]) -> str | None:
     """The labels among tensors of one number per box: by name, then integers or whole numbers."""
-    tests = (
-        lambda key: _is_called(key, "labels"),
-        lambda key: not rows[key].is_floating_point(),
-        lambda key: bool((rows[key] == rows[key].round()).all()),
+    attempts = (
+        [key for key in rows if _is_called(key, "labels")],
+        [key for key, tensor in rows.items() if not tensor.is_floating_point()],
+        [key for key, tensor in rows.items() if bool((tensor == tensor.round()).all())],
     )
-    for test in tests:
-        found = [key for key in rows if test(key)]
-        if len(found) == 1:
-            return found[0]
-    return None
+    return next((found[0] for found in attempts if len(found) == 1), None)
