@@ -36,7 +36,6 @@ class _Table(KnownForm):
 
     Args:
         key: of the tensor in the output.
-        size: (height, width) of the input.
         classes: the number of classes.
         columns: the numbers of a box.
         rows: whether the boxes are rows, `b m c`, instead of columns, `b c m`.
@@ -181,7 +180,8 @@ def _classes(numbers: Tensor, raw: RawOutput) -> int:
     count = numbers.shape[2] - _coefficients(raw)
     if count < 1:
         count = numbers.shape[2]
-    if raw.names is not None and raw.names <= count:
-        return raw.names
     outside = ((numbers < -1e-3) | (numbers > 1 + 1e-3)).any(1)[0, :count].nonzero()
-    return max(1, int(outside[0])) if len(outside) else count
+    if len(outside) == 0:
+        return count
+    first = max(1, int(outside[0]))
+    return raw.names if raw.names is not None and raw.names <= first else first
