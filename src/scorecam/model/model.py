@@ -81,6 +81,8 @@ class Model(ABC):
         preprocess: how a photo becomes the input, if known.
         reading: how files of numbers are read.
         names: one name per column of the readout, if known.
+        class_names: names in the model's file that are not those of columns, such as the classes of
+            a detector; tasks use them.
         head: the kind of the scores, or "auto" to detect it.
         remarks: sentences on decisions that the user should know about.
         task: what is explained, if not the classes: then the columns differ from image to image.
@@ -90,6 +92,7 @@ class Model(ABC):
     spec: str
     preprocess: Preprocessing | None
     names: tuple[str, ...] | None
+    class_names: tuple[str, ...] | None = None
     head: Head | Literal["auto"]
     remarks: tuple[str, ...]
     reading: Reading = AS_STATED

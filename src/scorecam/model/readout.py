@@ -181,9 +181,10 @@ def read(output: Any, readout: Readout, images: int) -> BatchedScores:
         raise TargetError(
             f"The scores read from the model's output have the shape {tuple(numbers.shape)} for "
             f"{images} images; one number, or one row of numbers, per image is needed.",
-            likely="The model may not be a classifier, or the function may have lost the batch "
-            "axis.",
-            do="Keep the batch axis first, for example `lambda output: output[:, 3]`."
+            likely="The model may not be a classifier, it may take one image at a time, or the "
+            "function may have lost the batch axis.",
+            do="Keep the batch axis first, for example `lambda output: output[:, 3]`; or give "
+            "batch_size=1 (--batch-size 1)."
             if numbers.ndim < 3
             else f"Say what to take of each axis, such as {_example(numbers, images)}: output= "
             "takes such a text or a function of the output; --output takes the name with it, as in "

@@ -75,14 +75,13 @@ class GraphModel(Randomisable):
         head: the kind of the scores, or "auto".
         readout: output → `b` or `b n`. The output is a tensor, or a dict of tensors by name if
             the graph has several outputs.
-        returns: the names of the outputs that the readout gets; empty for all that depend on an
-            input.
+        returns: names of the outputs that the readout gets; empty for all that need an input.
         reads: for each output, the tensor that is read in its place.
         remarks: decisions made when it was opened that the user should know.
         masked_input: which of several inputs is masked; None to detect it.
         given: how the explained layer holds maps, if the user said so.
         cache: facts about the graph, for later calls.
-        task, task_columns: see `Model`.
+        class_names, task, task_columns: see `Model`.
     """
 
     program: Program
@@ -101,6 +100,7 @@ class GraphModel(Randomisable):
     cache: GraphCache = field(default_factory=GraphCache, repr=False)
     task: Task | None = None
     task_columns: TaskColumns | None = None
+    class_names: tuple[str, ...] | None = None
 
     # ── facts ────────────────────────────────────────────────────────────────────────────────────
 

@@ -77,6 +77,7 @@ def graph_model(
         reads={end.output: end.scores} if end else {},
         remarks=tuple(remarks),
         masked_input=masked.name if certain else None,
+        class_names=found.names if unfit else None,
         given=Given(check_layout(options.layout), options.reshape),
     )
 
@@ -150,8 +151,9 @@ def _fitting_names(
         return names, []
     why = f"the output has {columns} columns"
     if columns is None:
-        why = "it is not known which scores they name; labels= (--labels) takes them"
-    return None, [f"{len(names)} class names were found and not used: {why}."]
+        why = "it is not known which ones they name (labels= or --labels takes them)"
+    remark = f"{len(names)} class names were found. They do not name the scores: {why}."
+    return None, [f"{remark} A task, such as detect, uses them."]
 
 
 def _reading(graph: Graph, output: int | str | Readout | None) -> tuple[Readout, tuple[str, ...]]:

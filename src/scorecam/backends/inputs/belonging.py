@@ -23,7 +23,7 @@ from scorecam.shapes import BatchedScores, Images
 
 GENERAL = (
     "The model may expect another number of colours or another image size.",
-    "Check that model(x) itself works on such a batch.",
+    "Check that model(x) itself works on such a batch; if not, batch_size=1 (--batch-size).",
 )
 """The cause and the advice if nothing else is known."""
 
