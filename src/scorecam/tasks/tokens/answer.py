@@ -59,7 +59,8 @@ def answer_of(ids: Sequence[int], texts: Texts | None) -> Answer:
         whole = texts.decoded(list(ids[: i + 1]))
         # Decoding may change what came before, for example at a character of several tokens.
         kept = whole.startswith(before)
-        pieces.append(whole[len(before) :] if kept else texts.decoded([token]))
+        piece = whole[len(before) :] if kept else texts.decoded([token])
+        pieces.append(piece or f" (token {token})")
         before = whole
     return Answer(tuple(ids), tuple(pieces), before.strip() or "answer")
 
@@ -70,7 +71,7 @@ def printable(piece: str) -> str:
     escaped = "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in shown
     )
-    return excerpt(escaped or "(empty)", LONGEST_NAME)
+    return excerpt(escaped, LONGEST_NAME)
 
 
 def different(names: Sequence[str]) -> tuple[str, ...]:

@@ -78,7 +78,7 @@ class Network:
             [name] = floats
         if name not in given:
             raise SettingError(
-                f"It is unclear which of the inputs {', '.join(map(quoted, given))} is the picture.",
+                f"It is unclear which input is the picture: {', '.join(map(quoted, given))}.",
                 do="Name it: scorecam.open_model(net, masked_input=...), or --masked-input.",
             )
         return name, given
@@ -132,7 +132,7 @@ class Network:
         ]
         return max(sizes, default=None)
 
-    def thrift(self, tokens: int) -> dict[str, Any]:
+    def lean(self, tokens: int) -> dict[str, Any]:
         """Inputs by which the network computes and keeps no more than these last logits."""
         found: dict[str, Any] = {}
         caches = bool({"cache", "past_key_values"} & self.parameters) and self.open_ended

@@ -53,7 +53,7 @@ class Prompt:
                 value = value[:, : len(self.prefix)]
                 more = value[:, -1:].expand(-1, len(tokens) - value.shape[1])
                 made[name] = torch.cat([value, more], dim=1)
-        return made | self.network.thrift(len(ids))
+        return made | self.network.lean(len(ids))
 
 
 def prompt_for(
@@ -72,7 +72,9 @@ def prompt_for(
         given |= _of_question(question, texts, images)
     answer_input = network.answer_input(given)
     prefix = _prefix(given.get(answer_input), answer_input, network=network, texts=texts)
-    return Prompt(given, picture, answer_input, prefix, network)
+    return Prompt(
+        inputs=given, picture=picture, answer_input=answer_input, prefix=prefix, network=network
+    )
 
 
 def _check(given: Mapping[str, Any], picture: str, question: str | None) -> None:

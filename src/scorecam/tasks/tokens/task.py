@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final
 
 import torch
 from torch import Tensor
@@ -61,7 +60,7 @@ class Tokens(Task):
     question: str | None = None
     processor: Any = None
     instead: str | Sequence[int] | Tensor | None = None
-    by: Literal["tokens", "words"] | str = "tokens"
+    by: str = "tokens"
     length: int | str = 30
 
     def __post_init__(self) -> None:
@@ -148,7 +147,7 @@ def written(model: Model, prompt: Prompt, most: int, texts: Texts | None) -> lis
     ends = prompt.network.ends | (texts.ends if texts is not None else frozenset())
     ids: list[int] = []
     while len(ids) < most:
-        inputs = prompt.with_answer([*ids, 0]) | prompt.network.thrift(1)
+        inputs = prompt.with_answer([*ids, 0]) | prompt.network.lean(1)
         images, [own] = model.split_inputs(inputs)
         token = int(logits_of(own.output(images))[0, -1].argmax())
         if token in ends:
