@@ -37,7 +37,8 @@ class Answer:
         """The tokens of each word: a space begins a new one."""
         found: list[tuple[int, ...]] = []
         for i, piece in enumerate(self.pieces):
-            if not i or piece[:1].isspace() or self.pieces[i - 1][-1:].isspace():
+            begins = piece[:1].isspace() and not piece.isspace()
+            if not i or begins or self.pieces[i - 1][-1:].isspace():
                 found.append((i,))
             else:
                 found[-1] = (*found[-1], i)

@@ -12,7 +12,7 @@ from torch import Tensor
 from scorecam.base.wording import excerpt, quoted
 from scorecam.errors import SettingError, TargetError
 from scorecam.io.arguments import choice
-from scorecam.io.ranges import Whole
+from scorecam.io.ranges import Whole, parse_whole
 from scorecam.model.model import Inputs, Model, TargetSpec, Task
 from scorecam.model.place import is_place
 from scorecam.model.target import find_target
@@ -65,7 +65,13 @@ class Tokens(Task):
 
     def __post_init__(self) -> None:
         choice("by", self.by, ("tokens", "words"))
-        LENGTH.check("length", self.length)
+        LENGTH.check("length", self._most)
+
+    @property
+    def _most(self) -> Any:
+        """The length as a number; the command line gives text."""
+        number = parse_whole(self.length) if isinstance(self.length, str) else self.length
+        return self.length if number is None else number
 
     def prepared(self, model: Model, inputs: Inputs) -> tuple[Model, Inputs]:
         texts = texts_for(self.processor, model.spec)
@@ -74,7 +80,7 @@ class Tokens(Task):
         remarks: list[str] = []
         passes = 0
         if self.answer is None:
-            ids = written(model, prompt, LENGTH.check("length", self.length), texts)
+            ids = written(model, prompt, self._most, texts)
             passes = len(ids) + 1
             remarks.append(f"The model wrote the answer itself, {len(ids)} tokens, greedily.")
         else:
