@@ -305,7 +305,7 @@ def test_a_question_without_a_tokenizer_is_refused() -> None:
 
 
 def test_a_network_that_returns_only_its_loss_is_named() -> None:
-    with pytest.raises(TargetError, match="no logits.*training loss"):
+    with pytest.raises(TargetError, match=r"no logits.*training loss"):
         scorecam.explain(OnlyLoss(), INPUTS, task=Tokens(answer=ANSWER))
 
 

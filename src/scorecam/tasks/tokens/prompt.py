@@ -110,6 +110,13 @@ def _batch_of_one(value: Any, given: Mapping[str, Any], picture: str) -> Images:
             f"The input {quoted(picture)} is a {type(value).__name__}, not a tensor.",
             do="Give the preprocessed picture, b c h w.",
         )
+    if value.ndim < 3:
+        raise SettingError(
+            f"The input {quoted(picture)} has the shape {tuple(value.shape)}, which is no picture.",
+            likely="It may be a list of patches, as networks such as Qwen2-VL take it.",
+            do="Wrap the network in a module that takes the picture, b c h w, and cuts it into "
+            "patches; docs/tasks/tokens.md shows one.",
+        )
     images = value[None] if value.ndim == 3 and len(given) == 1 else value
     if len(images) != 1:
         raise SettingError(
