@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import scorecam
 from captioners import (
@@ -212,6 +213,16 @@ def test_the_task_is_found_by_name_with_options_of_text() -> None:
     assert names == ("answer", "token 7", "token 9")
 
 
+def test_two_answers_are_compared_by_their_weights() -> None:
+    one = explained(PLACES, answer=[7]).bank
+    other = explained(PLACES, answer=[8]).bank
+    # An even token is less likely where an odd one is more.
+    weights = one.weights(1) - other.weights(1)
+    heatmap = scorecam.cam.heatmap(one.activations[one.live], weights[one.live], one.size)
+    assert torch.equal(one.activations, other.activations)
+    assert cell_of_maximum(heatmap) == PLACES[0]
+
+
 # ── inputs ───────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -337,6 +348,31 @@ def test_logits_of_the_next_token_alone_are_refused() -> None:
         readout(torch.zeros(3, 2, 8))
     assert readout(torch.zeros(3, 2, 23, dtype=torch.bfloat16)).dtype == torch.float32
     assert readout(torch.zeros(3, 2, 23, device="meta")).shape == (3, 3)
+
+
+class Largest(TorchDispatchMode):
+    """Notes the size of the largest tensor that is computed, views left out."""
+
+    numbers = 0
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        made = function(*args, **(kwargs or {}))
+        if isinstance(made, Tensor) and made._base is None and not function.is_view:
+            self.numbers = max(self.numbers, made.numel())
+        return made
+
+
+def test_the_readout_copies_one_position_at_a_time() -> None:
+    readout = LogProbabilities(((0, 7), (1, 9), (2, 5)), ((0, 1, 2), (0,), (1,), (2,)), 3)
+    logits = torch.randn(4, 12, 5000, dtype=torch.bfloat16)
+    with Largest() as largest:
+        scores = readout(logits)
+    assert largest.numbers == 4 * 5000
+    expected = logits[:, -3:].float().log_softmax(-1)
+    torch.testing.assert_close(scores[:, 1], expected[:, 0, 7])
+    torch.testing.assert_close(scores[:, 3], expected[:, 2, 5])
 
 
 @pytest.mark.parametrize(

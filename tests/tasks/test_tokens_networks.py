@@ -311,6 +311,17 @@ def test_the_network_is_left_unchanged() -> None:
         assert torch.equal(value, before[name]), name
 
 
+@pytest.mark.parametrize("name", ["encoder and decoder", "llava"])
+def test_a_runtime_that_cannot_convert_the_network_says_why(name: str) -> None:
+    network, inputs = built(CASES[name])
+    task = Tokens(answer=ANSWER)
+    made = scorecam.explain(network, inputs, task=task, budget=2, runtime="compile").provenance
+    assert made.runtime == "eager"
+    assert any("eager" in remark for remark in made.remarks)
+    # transformers lists its networks lazily, and some cannot be imported here.
+    assert not any("Could not find" in remark for remark in made.remarks)
+
+
 # ── what is refused ──────────────────────────────────────────────────────────────────────────────
 
 
