@@ -113,6 +113,18 @@ class Growing(nn.Module):
 # ── small random networks of transformers ────────────────────────────────────────────────────────
 
 
+def lively(network: Any, times: float = 6.0) -> Any:
+    """The network with larger weights: with those of transformers, texts hardly see the picture.
+
+    With small weights, attention hardly mixes the patches.
+    """
+    with torch.no_grad():
+        for weight in network.parameters():
+            if weight.ndim > 1:
+                weight.mul_(times)
+    return network.eval()
+
+
 def encoder_decoder(size: tuple[int, int] = (24, 32)) -> Any:
     """ViT and GPT-2."""
     import transformers
@@ -123,7 +135,7 @@ def encoder_decoder(size: tuple[int, int] = (24, 32)) -> Any:
     )
     config = transformers.VisionEncoderDecoderConfig.from_encoder_decoder_configs(vision, text)
     config.decoder_start_token_id, config.eos_token_id, config.pad_token_id = START, END, PAD
-    return transformers.VisionEncoderDecoderModel(config=config).eval()
+    return lively(transformers.VisionEncoderDecoderModel(config=config))
 
 
 def _blip_config() -> Any:
@@ -132,7 +144,8 @@ def _blip_config() -> Any:
     text = {**TEXT, **SIZES, "encoder_hidden_size": 32, "max_position_embeddings": 32}
     return transformers.BlipConfig(
         text_config={**text, "sep_token_id": END},
-        vision_config={**SIZES, "image_size": 32, "patch_size": 8},
+        # Its own default is 1e-10, with which no text depends on the picture.
+        vision_config={**SIZES, "image_size": 32, "patch_size": 8, "initializer_range": 0.02},
         projection_dim=16,
     )
 
@@ -141,7 +154,7 @@ def blip() -> Any:
     """BLIP for captions."""
     import transformers
 
-    return transformers.BlipForConditionalGeneration(_blip_config()).eval()
+    return lively(transformers.BlipForConditionalGeneration(_blip_config()))
 
 
 class BlipAnswers(nn.Module):
@@ -164,7 +177,7 @@ def blip_questions() -> Any:
     """BLIP for questions, as it is."""
     import transformers
 
-    return transformers.BlipForQuestionAnswering(_blip_config()).eval()
+    return lively(transformers.BlipForQuestionAnswering(_blip_config()))
 
 
 def git() -> Any:
@@ -173,7 +186,7 @@ def git() -> Any:
 
     vision = {**SIZES, "image_size": 32, "patch_size": 8}
     text = {**TEXT, **SIZES, "max_position_embeddings": 32}
-    return transformers.GitForCausalLM(transformers.GitConfig(vision_config=vision, **text)).eval()
+    return lively(transformers.GitForCausalLM(transformers.GitConfig(vision_config=vision, **text)))
 
 
 def _llama() -> dict[str, Any]:
@@ -192,7 +205,7 @@ def llava() -> Any:
         image_token_id=IMAGE_TOKEN,
         image_seq_length=16,
     )
-    return transformers.LlavaForConditionalGeneration(config).eval()
+    return lively(transformers.LlavaForConditionalGeneration(config))
 
 
 class OnePicture(nn.Module):
@@ -223,7 +236,7 @@ def idefics() -> Any:
         image_token_id=IMAGE_TOKEN,
         pad_token_id=PAD,
     )
-    return OnePicture(transformers.Idefics3ForConditionalGeneration(config)).eval()
+    return OnePicture(lively(transformers.Idefics3ForConditionalGeneration(config))).eval()
 
 
 class WholePicture(nn.Module):
@@ -277,7 +290,7 @@ def qwen() -> Any:
         vision_start_token_id=VOCABULARY["<start>"],
         vision_end_token_id=VOCABULARY["<end>"],
     )
-    return WholePicture(transformers.Qwen2VLForConditionalGeneration(config)).eval()
+    return WholePicture(lively(transformers.Qwen2VLForConditionalGeneration(config))).eval()
 
 
 # ── tokenizers ───────────────────────────────────────────────────────────────────────────────────

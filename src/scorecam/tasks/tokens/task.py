@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, cast
 
 import torch
 from torch import Tensor
@@ -95,10 +95,9 @@ class Tokens(Task):
         return model.with_readout(readout).with_task(forced), prompt.with_answer(ids)
 
     def columns(self, model: Model, images: Images, target: TargetSpec) -> TaskColumns:
-        raise SettingError(
-            "The task tokens needs the inputs of the model before it runs.",
-            do="Use scorecam.explain or scorecam.ScoreCAM.",
-        )
+        """The columns for a model whose other inputs are those of `prepared` already."""
+        forced, _ = self.prepared(model, images)
+        return cast("_Forced", forced.task).columns(model, images, target)
 
 
 @dataclass(frozen=True)
