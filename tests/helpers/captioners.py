@@ -83,6 +83,43 @@ def reader_picture(grid: tuple[int, int] = (3, 5)) -> Tensor:
     return 0.5 + 0.5 * noise
 
 
+class HalfReader(nn.Module):
+    """`Reader` of a signal or a volume: each position reads one half of the last axis.
+
+    Args:
+        axes: of the image, 1 or 3.
+        halves: which half each position reads, 0 or 1.
+    """
+
+    def __init__(self, axes: int, halves: Sequence[int]) -> None:
+        super().__init__()
+        self.tower = Halves(axes)
+        self.words = nn.Embedding(len(WORDS), 4)
+        self.halves = list(halves)
+
+    def forward(self, pixel_values: Tensor, input_ids: Tensor) -> Tensor:
+        read = self.tower(pixel_values).flatten(2).mean(2)[:, self.halves[: input_ids.shape[1]]]
+        odd = torch.arange(len(WORDS), device=read.device) % 2
+        return 6 * read[:, :, None] * odd + 0 * self.words(input_ids).sum(2, keepdim=True)
+
+
+class Halves(nn.Module):
+    """The brightness of the first and of the last half, in a channel each: `b 2 *g`."""
+
+    def __init__(self, axes: int) -> None:
+        super().__init__()
+        kind = nn.Conv1d if axes == 1 else nn.Conv3d
+        self.mean = kind(1, 1, kernel_size=4, stride=4, bias=False)
+        nn.init.constant_(self.mean.weight, 4.0**-axes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        cells = self.mean(images)
+        first = torch.arange(cells.shape[-1], device=cells.device) < cells.shape[-1] // 2
+        return cells * torch.stack([first, ~first]).float().reshape(
+            1, 2, *[1] * (cells.ndim - 3), -1
+        )
+
+
 class OnlyLoss(nn.Module):
     """Returns a training loss, and no logits."""
 

@@ -15,6 +15,7 @@ from captioners import (
     START,
     WORDS,
     Growing,
+    HalfReader,
     OnlyLoss,
     Reader,
     ids,
@@ -83,6 +84,19 @@ def test_the_map_of_a_token_is_where_it_reads(places: list[tuple[int, int]], var
         assert heatmap.shape == (3 * CELL, 5 * CELL)
         assert cell_of_maximum(heatmap) == place
         assert share(heatmap, place) > 4 / 15, "four times its area; the grid blurs the rest"
+
+
+@pytest.mark.parametrize("size", [(32,), (8, 12, 24)])
+def test_texts_about_signals_and_volumes_are_explained_too(size: tuple[int, ...]) -> None:
+    image = 0.5 + 0.5 * torch.rand(1, *size, generator=torch.manual_seed(0))
+    inputs = {"pixel_values": image[None], "input_ids": torch.tensor([[START]])}
+    for halves in ([0, 1], [1, 0]):
+        network = HalfReader(len(size), halves)
+        bank = scorecam.explain(network, inputs, task=Tokens(answer=ANSWER[:2])).bank
+        for token, half in enumerate(halves):
+            heatmap = bank.heatmap(1 + token)
+            assert heatmap.shape == size
+            assert heatmap.chunk(2, -1)[half].sum() > 0.9 * heatmap.sum() > 0
 
 
 def test_the_map_of_the_answer_is_where_any_token_reads() -> None:

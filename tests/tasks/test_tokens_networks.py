@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 import captioners
 import scorecam
 from captioners import END, IMAGE_TOKEN, START, VOCABULARY, ids
-from scorecam.errors import SettingError, TargetError
+from scorecam.errors import LayerError, SettingError, TargetError
 from scorecam.tasks import Tokens
 
 pytestmark = pytest.mark.needs("families")
@@ -144,6 +145,22 @@ def test_patches_are_in_their_places(case: Case) -> None:
     pixels[:, :, row * h : (row + 1) * h, column * w : (column + 1) * w] += 20
     changed = (activations_of(network, inputs | {"pixel_values": pixels}) - before).abs().sum(0)
     assert divmod(int(changed.argmax()), case.grid[1]) == (row, column)
+
+
+def test_the_text_stream_has_no_maps() -> None:
+    network, inputs = built(CASES["llava"])
+    model = scorecam.open_model(network)
+    for name in ("model.vision_tower", "model.vision_tower.encoder.layers.1"):
+        bank = scorecam.explain(model, inputs, layer=name, task=Tokens(answer=ANSWER)).bank
+        assert bank.activations.shape == (32, 4, 4)
+        assert bank.provenance.remarks == ()
+    # LLaVA takes the patches before the last block of its tower.
+    last = "model.vision_tower.encoder.layers.2"
+    bank = scorecam.explain(model, inputs, layer=last, task=Tokens(answer=ANSWER)).bank
+    assert any("do not depend on" in remark for remark in bank.provenance.remarks)
+    for name in ("model.language_model", "model.language_model.layers.0", "lm_head"):
+        with pytest.raises(LayerError, match="no grid"):
+            scorecam.explain(model, inputs, layer=name, task=Tokens(answer=ANSWER))
 
 
 def activations_of(network: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
@@ -416,6 +433,37 @@ def test_a_tokenizer_that_fails_is_named() -> None:
     network, inputs = built(CASES["blip"])
     with pytest.raises(SettingError, match="int failed on 'a cat'"):
         scorecam.explain(network, inputs, task=Tokens(answer="a cat", processor=3))
+
+
+def test_a_tokenizer_of_the_library_tokenizers_serves_too() -> None:
+    network, inputs = built(CASES["blip"])
+    fast = captioners.tokenizer().backend_tokenizer
+    bank = explained(network, inputs, answer="a cat playing", processor=fast).bank
+    assert bank.names == ("a cat playing", "a", "cat", "play", "ing")
+
+
+def test_a_file_that_is_no_tokenizers_is_not_read(tmp_path: Path) -> None:
+    network, inputs = built(CASES["blip"])
+    folder = captioners.saved("blip", tmp_path)
+    with (folder / "tokenizer.json").open("r+b") as file:
+        file.truncate(2**26 + 1)
+    with pytest.raises(SettingError, match="larger than 64 MB"):
+        explained(network, inputs, answer="a cat", processor=folder)
+
+
+def test_code_beside_a_tokenizer_never_runs(tmp_path: Path, photo: Image.Image) -> None:
+    folder = captioners.saved("blip", tmp_path / "net")
+    code = f"import pathlib; pathlib.Path({str(tmp_path / 'ran')!r}).touch()\nclass Own: pass\n"
+    (folder / "own.py").write_text(code)
+    for name in ("tokenizer_config.json", "processor_config.json", "config.json"):
+        values = json.loads((folder / name).read_text())
+        auto = ("AutoTokenizer", "AutoProcessor", "AutoConfig", "AutoModelForImageTextToText")
+        values["auto_map"] = dict.fromkeys(auto, "own.Own")
+        (folder / name).write_text(json.dumps(values))
+    model = scorecam.open_model(f"hf:{folder}")
+    with contextlib.suppress(SettingError):
+        scorecam.explain(model, photo, task=Tokens(answer="a cat"), budget=2)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_damaged_tokenizer_in_the_folder_is_refused(tmp_path: Path, photo: Image.Image) -> None:

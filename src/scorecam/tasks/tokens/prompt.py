@@ -57,16 +57,20 @@ class Prompt:
 
 
 def prompt_for(
-    network: Network, inputs: Inputs, question: str | None, texts: Texts | None
+    network: Network, inputs: Inputs, axes: int, *, question: str | None, texts: Texts | None
 ) -> Prompt:
     """The inputs before the answer: the user's, with those that the question adds.
+
+    Args:
+        inputs: of one picture.
+        axes: of the picture: 2 for a photo.
 
     Raises:
         SettingError: an input is missing, or does not fit.
     """
     picture, given = network.by_name(inputs)
     _check(given, picture, question)
-    images = _batch_of_one(given[picture], given, picture)
+    images = _batch_of_one(given[picture], picture, axes, alone=len(given) == 1)
     given[picture] = images
     if question is not None:
         given |= _of_question(question, texts, images)
@@ -103,21 +107,24 @@ def _of_question(question: str, texts: Texts | None, images: Images) -> dict[str
     return texts.prompt(question, images)
 
 
-def _batch_of_one(value: Any, given: Mapping[str, Any], picture: str) -> Images:
-    """The picture with a batch axis."""
+def _batch_of_one(value: Any, picture: str, axes: int, *, alone: bool) -> Images:
+    """The picture with a batch axis, which it may lack if it is the only input."""
     if not isinstance(value, Tensor):
         raise SettingError(
             f"The input {quoted(picture)} is a {type(value).__name__}, not a tensor.",
             do="Give the preprocessed picture, b c h w.",
         )
-    if value.ndim < 3:
+    if value.ndim < min(axes + 1, 3):
         raise SettingError(
             f"The input {quoted(picture)} has the shape {tuple(value.shape)}, which is no picture.",
             likely="It may be a list of patches, as networks such as Qwen2-VL take it.",
             do="Wrap the network in a module that takes the picture, b c h w, and cuts it into "
             "patches; docs/tasks/tokens.md shows one.",
         )
-    images = value[None] if value.ndim == 3 and len(given) == 1 else value
+    # Networks for photos and videos may begin with a convolution that has three axes.
+    photo = axes == 3 and value.ndim == 3
+    lacking = photo or (value.ndim == axes + 1 and (axes < 3 or len(value) > 1))
+    images = value[None] if alone and lacking else value
     if len(images) != 1:
         raise SettingError(
             f"One picture was expected, not {len(images)}: each has its own answer.",

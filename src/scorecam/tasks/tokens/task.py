@@ -76,7 +76,7 @@ class Tokens(Task):
     def prepared(self, model: Model, inputs: Inputs) -> tuple[Model, Inputs]:
         texts = texts_for(self.processor, model.spec)
         network = Network.of(model)
-        prompt = prompt_for(network, inputs, self.question, texts)
+        prompt = prompt_for(network, inputs, model.axes, question=self.question, texts=texts)
         remarks: list[str] = []
         passes = 0
         if self.answer is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any, Final
@@ -11,12 +12,34 @@ from PIL import Image
 from torch import Tensor
 
 from scorecam.base.wording import excerpt, quoted, reason
-from scorecam.errors import ScorecamError, SettingError
+from scorecam.errors import SettingError
 from scorecam.io.extras import require
 from scorecam.shapes import Images
 
-LARGEST: Final = 2**27
-"""Bytes of the files of a tokenizer; those of the largest vocabularies have 35 MB."""
+VOCABULARIES: Final = (
+    "tokenizer.json",
+    "vocab.json",
+    "vocab.txt",
+    "tokenizer.model",
+    "spiece.model",
+)
+"""The files of which a tokenizer needs one."""
+
+FILES: Final = (
+    *VOCABULARIES,
+    "merges.txt",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "processor_config.json",
+    "preprocessor_config.json",
+    "chat_template.json",
+    "chat_template.jinja",
+)
+"""The files of a processor. No code is among them."""
+
+LARGEST: Final = 2**26
+"""Bytes of such a file; that of the largest vocabularies has half as many."""
 
 PREFIX: Final = "hf:"
 
@@ -33,6 +56,7 @@ class Texts:
     def __init__(self, processor: Any) -> None:
         self.processor = processor
         self.tokenizer: Any = getattr(processor, "tokenizer", processor)
+        self._texts_to_ids: Any = self.tokenizer if callable(self.tokenizer) else None
 
     def ids(self, text: str) -> list[int]:
         """The tokens of a text without special ones.
@@ -41,8 +65,8 @@ class Texts:
             SettingError: the tokenizer fails.
         """
         try:
-            if callable(self.tokenizer):
-                found = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+            if self._texts_to_ids is not None:
+                found = self._texts_to_ids(text, add_special_tokens=False)["input_ids"]
             else:
                 found = self.tokenizer.encode(text, add_special_tokens=False).ids
             return [int(token) for token in found]
@@ -106,8 +130,8 @@ class Texts:
     def _encoded(self, text: str) -> list[int]:
         """The tokens of a text with special ones."""
         try:
-            if callable(self.tokenizer):
-                return [int(token) for token in self.tokenizer(text)["input_ids"]]
+            if self._texts_to_ids is not None:
+                return [int(token) for token in self._texts_to_ids(text)["input_ids"]]
             return [int(token) for token in self.tokenizer.encode(text).ids]
         except Exception as error:
             raise _failed(self.tokenizer, text, error) from error
@@ -166,26 +190,22 @@ def _loaded(folder: Path) -> Texts | None:
         SettingError: it cannot be read.
         MissingExtra: transformers is not installed.
     """
-    names = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "vocab.txt")
-    present = [folder / name for name in names if (folder / name).is_file()]
-    if not present:
+    files = [folder / name for name in FILES if (folder / name).is_file()]
+    if not any(file.name in VOCABULARIES for file in files):
         return None
-    for file in folder.iterdir():
-        if not file.name.startswith(("model", "pytorch_model")) and file.stat().st_size > LARGEST:
+    for file in files:
+        if file.stat().st_size > LARGEST:
             raise SettingError(
-                f"{excerpt(file, 200)} is too large for a part of a tokenizer.",
+                f"The file {excerpt(file, 200)} is larger than {LARGEST >> 20} MB.",
+                likely="It is not a tokenizer's.",
                 do=GIVE,
             )
     transformers = require("transformers", "hf", "read a tokenizer")
     options = {"local_files_only": True, "trust_remote_code": False}
-    try:
+    with contextlib.suppress(Exception):  # a folder may have a tokenizer alone
         made = transformers.AutoProcessor.from_pretrained(folder, **options)
         if hasattr(made, "tokenizer") or hasattr(made, "decode"):
             return Texts(made)
-    except ScorecamError:
-        raise
-    except Exception:  # noqa: BLE001, S110  a folder with a tokenizer alone, or a missing library
-        pass
     try:
         return Texts(transformers.AutoTokenizer.from_pretrained(folder, **options))
     except Exception as error:
