@@ -36,6 +36,7 @@ from scorecam.model.offers import check_offered
 from scorecam.model.place import is_place, place_in_input
 from scorecam.model.target import check_target
 from scorecam.model.variants import check_variant, name_of
+from scorecam.scoring.alone import fitted_alone
 from scorecam.scoring.banks import column_of, fitted_image, make_bank, make_banks, with_target
 from scorecam.scoring.progress import Progress
 from scorecam.scoring.targets import batches_of, one_per_image
@@ -151,6 +152,9 @@ class ScoreCAM:
             TargetError: there is no such class, or the list is not as long as the batch.
             LayerError, ModelError, SettingError, MemoryShortage: see `explain`.
         """
+        if self.model.task is not None and self.model.task.adds_inputs:
+            alone = fitted_alone(self.model, x, target, run=self.layer is None)
+            return torch.cat([self._maps(model, image, [own]) for image, model, own in alone])
         if is_several(x):
             return self._maps_of_several(x, target)
         targets = one_per_image(target, len(x) if tensor(x).ndim else 1)

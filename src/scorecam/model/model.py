@@ -316,9 +316,25 @@ class Task(ABC):
 
     Attributes:
         name: as users write it.
+        adds_inputs: whether `prepared` adds inputs, which may differ from image to image.
     """
 
     name: ClassVar[str]
+    adds_inputs: ClassVar[bool] = False
+
+    def prepared(self, model: Model, inputs: Inputs) -> tuple[Model, Inputs]:
+        """The model and its inputs as this task needs them, before the model runs.
+
+        A task of a model that reads more than a picture adds the other inputs here. The model has
+        a readout for them, and may have another task.
+
+        Args:
+            inputs: as the user has them, of one image.
+
+        Raises:
+            SettingError, TargetError: see `columns`.
+        """
+        return model, inputs
 
     @abstractmethod
     def columns(self, model: Model, images: Images, target: TargetSpec) -> TaskColumns:

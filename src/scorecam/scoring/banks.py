@@ -58,6 +58,8 @@ def fitted_image(
         model = with_target(model, target)
     else:
         check_target(model, column_of(model, target))  # before the model may run
+    if model.task is not None and model.task_columns is None:
+        model, image = model.task.prepared(model, image)
     if is_several(image):
         images, model = one_of_several(image, model, run=run)
     else:

@@ -173,7 +173,9 @@ class Walk:
         self._add_values(_name(type(member)), (member.name, member.value))
 
     def mapping(self, mapping: Any) -> None:
-        self._add_values(_name(type(mapping)), (item for pair in mapping.items() for item in pair))
+        # Its own `items` may import a library's every network, as that of transformers does.
+        pairs = dict.items(mapping) if isinstance(mapping, dict) else mapping.items()
+        self._add_values(_name(type(mapping)), (item for pair in pairs for item in pair))
         self.extras(mapping)
 
     def sequence(self, sequence: Any) -> None:

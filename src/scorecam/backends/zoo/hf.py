@@ -1,4 +1,4 @@
-"""Networks of Hugging Face that classify or embed images, from a folder with their weights."""
+"""Networks of Hugging Face that classify or embed images, or write about them, from a folder."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from scorecam.backends.state import State
 from scorecam.backends.zoo import hf_tokenizer
 from scorecam.backends.zoo.hf_config import id2label, read_config
 from scorecam.backends.zoo.hf_preprocess import preprocess_of
+from scorecam.backends.zoo.hf_writer import writer
 from scorecam.backends.zoo.weights import rows_of, state_of
 from scorecam.base.wording import excerpt, quoted, reason
 from scorecam.errors import ModelError, ScorecamError, WeightsError
@@ -114,7 +115,8 @@ def _built(transformers: Any, folder: Path, options: Options) -> Built:
             f"transformers could not build {excerpt(folder, 200)}: {type(error).__name__}: "
             f"{reason(error)}",
             likely="The configuration is damaged, or written for another version.",
-            do="Check that AutoModelForImageClassification.from_pretrained(folder) works.",
+            do="Check that AutoModelForImageClassification.from_pretrained(folder) works, or "
+            "AutoModelForImageTextToText for a network that writes text.",
         ) from error
     names = id2label(values)
     classes = getattr(getattr(module, "config", None), "num_labels", None)
@@ -161,8 +163,9 @@ def _module(
         module = auto.from_config(config, dtype=torch.float32).eval()
         return module, [*remarks, "The weights are random: the network is untrained."]
     _check_depth(values, state)
-    own = _outline(transformers, kinds[kind].from_dict(dict(values)), state)
-    classes = _classes(own, state)
+    config = kinds[kind].from_dict(dict(values))
+    own = _outline(transformers, config, state)
+    classes = {} if writer(transformers, config) else _classes(own, state)
     config = kinds[kind].from_dict({**values, **classes})
     module, info = type(own).from_pretrained(
         None,
@@ -199,8 +202,10 @@ def _auto(transformers: Any, config: Any) -> tuple[Any, list[str]]:
     """The class that builds the network, and remarks.
 
     A folder states the name of its network's class. That of a backbone, or of a network for images
-    and texts such as CLIP, has no classifier.
+    and texts such as CLIP, has no classifier. Captioners write text.
     """
+    if auto := writer(transformers, config):
+        return auto, ["The network writes text: explain it with the task tokens (--task tokens)."]
     known: Mapping[Any, Any] = transformers.MODEL_MAPPING
     name = getattr(known[type(config)], "__name__", "") if type(config) in known else ""
     if name and name in (getattr(config, "architectures", None) or ()):

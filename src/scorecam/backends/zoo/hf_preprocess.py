@@ -17,6 +17,9 @@ from scorecam.images.resampling import Interpolation
 from scorecam.images.transform import Transform
 from scorecam.io.reading import Kind, read_json
 
+NESTED = "image_processor"
+"""The entry of a processor_config.json that belongs to images."""
+
 FILE = Kind("a preprocessor_config.json that transformers wrote", 2**20, ModelError)
 
 _FILTERS: Mapping[int, Interpolation] = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
@@ -37,12 +40,9 @@ def preprocess_of(transformers: Any, folder: Path) -> tuple[Preprocessing | None
     Raises:
         ModelError: the file is damaged.
     """
-    if not (folder / "preprocessor_config.json").is_file():
+    plain = _stored(folder)
+    if plain is None:
         return None, ["The folder has no preprocessor_config.json; pass preprocess= for photos."]
-    values = read_json(folder / "preprocessor_config.json", FILE)
-    if not isinstance(values, dict):
-        raise ModelError("preprocessor_config.json is not an object.", do=f"Give {FILE.name}.")
-    plain = cast("dict[str, Any]", values)
     try:
         processor = transformers.AutoImageProcessor.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
@@ -55,6 +55,28 @@ def preprocess_of(transformers: Any, folder: Path) -> tuple[Preprocessing | None
         return simple, [f"transformers could not make the image processor ({cause}); {how}."]
     simple = _simple(_reader(processor))
     return (simple if simple is not None and _alike(simple, own) else own), []
+
+
+def _stored(folder: Path) -> dict[str, Any] | None:
+    """The settings of the image processor, also of one that shares a file with a tokenizer.
+
+    None if the folder has no such file.
+
+    Raises:
+        ModelError: the file is damaged.
+    """
+    for name, inside in (("preprocessor_config.json", ""), ("processor_config.json", NESTED)):
+        if not (folder / name).is_file():
+            continue
+        values: Any = read_json(folder / name, FILE)
+        if inside and isinstance(values, dict) and inside in values:
+            values = cast("dict[str, Any]", values)[inside]
+        elif inside:
+            continue  # of a processor of texts
+        if not isinstance(values, dict):
+            raise ModelError(f"{name} is not an object.", do=f"Give {FILE.name}.")
+        return cast("dict[str, Any]", values)
+    return None
 
 
 def _alike(simple: Preprocess, own: Preprocessing) -> bool:
