@@ -36,7 +36,7 @@ ANSWER = ids("cat on mat")
 class Spaces:
     """A tokenizer of single words, and of pieces that continue a word with ##."""
 
-    def __call__(self, text: str, add_special_tokens: bool = True) -> dict[str, list[int]]:
+    def __call__(self, text: str, add_special_tokens: bool = True) -> dict[str, list[int]]:  # noqa: ARG002
         return {"input_ids": ids(text)}
 
     def decode(self, tokens: list[int]) -> str:
@@ -412,7 +412,7 @@ def test_a_network_whose_first_token_is_unknown_asks_for_it() -> None:
 
 
 class Fails(nn.Module):
-    def forward(self, pixel_values: Tensor, input_ids: Tensor) -> Tensor:
+    def forward(self, pixel_values: Tensor, input_ids: Tensor) -> Tensor:  # noqa: ARG002
         raise RuntimeError("no such shape")
 
 

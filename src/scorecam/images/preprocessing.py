@@ -57,7 +57,7 @@ class Preprocessing(ABC):
     def to_dict(self) -> dict[str, object]:
         """What it does, as JSON values, for the records."""
 
-    def remarks(self, photo_size: tuple[int, int]) -> tuple[str, ...]:
+    def remarks(self, photo_size: tuple[int, int]) -> tuple[str, ...]:  # noqa: ARG002
         """What the user should know about maps of a photo of this size."""
         return ()
 

@@ -175,7 +175,7 @@ class Model(ABC):
     def find_layer(self, layer: object, images: Images) -> str:
         """The name of a layer, which is given by name, as a module, or None for the default."""
 
-    def layer_remark(self, layer: str, images: Images) -> str:
+    def layer_remark(self, layer: str, images: Images) -> str:  # noqa: ARG002
         """What the user should know about a layer; empty if nothing. The model does not run."""
         return ""
 
@@ -187,7 +187,7 @@ class Model(ABC):
     def scores(self, images: Images) -> BatchedScores:
         """One pass: the scores, `b n` float32."""
 
-    def engine(self, speed: Speed, probe: Probe) -> Engine:
+    def engine(self, speed: Speed, probe: Probe) -> Engine:  # noqa: ARG002
         """The engine for this runtime and precision. By default, the model itself."""
         return Engine(self.scores, self.runtimes[0], self.precision)
 
@@ -261,7 +261,7 @@ class Model(ABC):
                 in a dict by name. PyTorch networks pass their output as it is.
         """
 
-    def fitted(self, x: Tensor, *, single: bool, run: bool) -> tuple[Images, Model]:
+    def fitted(self, x: Tensor, *, single: bool, run: bool) -> tuple[Images, Model]:  # noqa: ARG002
         """The images in a tensor, `b c *i`, and the model that takes images in this form.
 
         Args:
@@ -277,7 +277,7 @@ class Model(ABC):
         """How it takes images, as found by `fitted`, with its other inputs; None if as `b c *i`."""
         return None
 
-    def with_form(self, form: object) -> Self:
+    def with_form(self, form: object) -> Self:  # noqa: ARG002
         """The same model, for images `b c *i` of inputs that had this form."""
         return self
 
@@ -289,7 +289,7 @@ class Model(ABC):
         split among the images. The model does not run.
         """
 
-    def confirmed(self, inputs: Inputs, models: Sequence[Model]) -> Sequence[Model]:
+    def confirmed(self, inputs: Inputs, models: Sequence[Model]) -> Sequence[Model]:  # noqa: ARG002
         """The models of `split_inputs`, after checking which inputs belong to which image.
 
         Raises:

@@ -295,7 +295,7 @@ class GraphModel(Randomisable):
         """Whether the masked input may have this shape, apart from the batch."""
         return takes(self._masked, inputs.shape)
 
-    def engine(self, speed: Speed, probe: Probe) -> Engine:
+    def engine(self, speed: Speed, probe: Probe) -> Engine:  # noqa: ARG002
         program = self.program
         if speed.precision in program.precisions:
             program = program.at(speed.precision)
@@ -304,7 +304,7 @@ class GraphModel(Randomisable):
 
     # ── sanity ───────────────────────────────────────────────────────────────────────────────────
 
-    def stages(self, images: Images) -> list[str]:
+    def stages(self, images: Images) -> list[str]:  # noqa: ARG002
         return randomise.stages(self.program)
 
     def randomised(self, stages: Sequence[str], images: Images, seed: int) -> Self:
@@ -330,7 +330,7 @@ class GraphModel(Randomisable):
         [batch, *_] = full_batches(images, self.batch)
         return replace(self, reads={}).outputs(batch[0])[0]  # of the tensor that the user chose
 
-    def fitted(self, x: Tensor, *, single: bool, run: bool) -> tuple[Images, Model]:
+    def fitted(self, x: Tensor, *, single: bool, run: bool) -> tuple[Images, Model]:  # noqa: ARG002
         attempts = [x] if x.ndim > 1 else []
         if single:
             attempts.insert(0, x[None])
@@ -393,7 +393,7 @@ class GraphModel(Randomisable):
         plain = Call(key, "by name", structure=structure, derived=derived)
         return images, {name: value for name, value in others.items() if name not in derived}, plain
 
-    def confirmed(self, inputs: Inputs, models: Sequence[Model]) -> Sequence[Model]:
+    def confirmed(self, inputs: Inputs, models: Sequence[Model]) -> Sequence[Model]:  # noqa: ARG002
         images, others, plain = self._split(inputs)
         calls = calls_for(images, others, plain, lambda call, x: replace(self, call=call).scores(x))
         return [replace(self, call=call) for call in calls]

@@ -79,7 +79,7 @@ class Program(ABC):
         """The formats of numbers that it can compute with; its own is one of them."""
         return (self.precision,)
 
-    def at(self, precision: str) -> Program:
+    def at(self, precision: str) -> Program:  # noqa: ARG002
         """The same program in another of its precisions."""
         return self
 

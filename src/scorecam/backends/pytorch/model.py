@@ -138,7 +138,7 @@ class TorchModel(TorchWhiteBox):
         masked, derived = self.masked_input, self.call.derived
         return split_inputs(self.module, inputs, masked, axes=self.axes, derived=derived)
 
-    def confirmed(self, inputs: Inputs, models: Sequence[Model]) -> Sequence[Model]:
+    def confirmed(self, inputs: Inputs, models: Sequence[Model]) -> Sequence[Model]:  # noqa: ARG002
         images, entries, plain = self._split(inputs)
 
         def score(call: Call, some: Images) -> BatchedScores:

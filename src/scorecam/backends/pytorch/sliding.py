@@ -227,7 +227,7 @@ class SlidingModel(Model):
         model = replace(self, readout=readout, task=None, task_columns=None)
         return replace(model, names=changed.names, head=changed.head)
 
-    def split_inputs(self, inputs: Inputs) -> NoReturn:
+    def split_inputs(self, inputs: Inputs) -> NoReturn:  # noqa: ARG002
         raise SettingError(
             "Windows are only known for networks with one input.",
             do="Cut the windows yourself, and explain one at a time.",

@@ -83,11 +83,11 @@ class Runtime(abc.ABC):
             return bool(self.precisions())
         return False
 
-    def automatic(self, device: torch.device) -> bool:
+    def automatic(self, device: torch.device) -> bool:  # noqa: ARG002
         """Whether runtime="auto" considers it for networks on this device."""
         return False
 
-    def seconds_to_convert(self, weights: int) -> float:
+    def seconds_to_convert(self, weights: int) -> float:  # noqa: ARG002
         """The estimated time to convert a network with this number of weights.
 
         Infinite for runtimes that "auto" never considers.
