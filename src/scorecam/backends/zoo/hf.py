@@ -205,7 +205,7 @@ def _auto(transformers: Any, config: Any) -> tuple[Any, list[str]]:
     and texts such as CLIP, has no classifier. Captioners write text.
     """
     if auto := writer(transformers, config):
-        return auto, ["The network writes text: explain it with the task tokens (--task tokens)."]
+        return auto, ["The network writes text, for the task tokens (--task tokens)."]
     known: Mapping[Any, Any] = transformers.MODEL_MAPPING
     name = getattr(known[type(config)], "__name__", "") if type(config) in known else ""
     if name and name in (getattr(config, "architectures", None) or ()):

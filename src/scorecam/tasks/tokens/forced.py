@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import torch
 
@@ -27,11 +27,25 @@ from scorecam.tasks.tokens.prompt import Prompt, prompt_for
 from scorecam.tasks.tokens.readout import LogProbabilities, logits_of, outside
 from scorecam.tasks.tokens.tokenizer import Texts, texts_for
 
-if TYPE_CHECKING:
-    from scorecam.tasks.tokens.task import Tokens
+
+class Options(Protocol):
+    """The options of the task; see `Tokens`."""
+
+    @property
+    def answer(self) -> Any: ...
+    @property
+    def question(self) -> str | None: ...
+    @property
+    def processor(self) -> Any: ...
+    @property
+    def instead(self) -> Any: ...
+    @property
+    def by(self) -> str: ...
+    @property
+    def most(self) -> int: ...
 
 
-def with_answer(task: Tokens, model: Model, inputs: Inputs) -> tuple[Model, Inputs]:
+def with_answer(task: Options, model: Model, inputs: Inputs) -> tuple[Model, Inputs]:
     """The model that reads the answer's columns, and its inputs with the answer.
 
     Raises:
