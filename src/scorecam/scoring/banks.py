@@ -106,7 +106,8 @@ def column_of(model: Model, target: TargetSpec) -> int | str | None:
     if is_place(target):
         raise TargetError(
             f"The target {quoted(target)} is a place in the picture, and the model scores classes.",
-            do="Give task= (--task detect or segment), a class name or an index.",
+            do="Give a task that knows places, detect or segment, with task= (--task); or else a "
+            "class name or an index.",
         )
     return cast("int | str | None", target)
 

@@ -1,4 +1,4 @@
-"""Networks of Hugging Face that classify or embed images, or write about them, from a folder."""
+"""Networks of Hugging Face for images, from a folder."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from scorecam.backends.pytorch.opening import Built, torch_model
 from scorecam.backends.state import State
 from scorecam.backends.zoo import hf_tokenizer
 from scorecam.backends.zoo.hf_config import id2label, read_config
+from scorecam.backends.zoo.hf_kinds import CLASSIFIER, Kind, kind_of
 from scorecam.backends.zoo.hf_preprocess import preprocess_of
-from scorecam.backends.zoo.hf_writer import writer
 from scorecam.backends.zoo.weights import rows_of, state_of
 from scorecam.base.wording import excerpt, quoted, reason
 from scorecam.errors import ModelError, ScorecamError, WeightsError
@@ -37,6 +37,8 @@ WEIGHTS = (
 FILES = (
     "config.json",
     "preprocessor_config.json",
+    "processor_config.json",
+    "chat_template.jinja",
     "model.safetensors",
     "pytorch_model.bin",
     *hf_tokenizer.FILES,
@@ -115,8 +117,7 @@ def _built(transformers: Any, folder: Path, options: Options) -> Built:
             f"transformers could not build {excerpt(folder, 200)}: {type(error).__name__}: "
             f"{reason(error)}",
             likely="The configuration is damaged, or written for another version.",
-            do="Check that AutoModelForImageClassification.from_pretrained(folder) works, or "
-            "AutoModelForImageTextToText for a network that writes text.",
+            do="Check that from_pretrained(folder) works with the class that config.json names.",
         ) from error
     names = id2label(values)
     classes = getattr(getattr(module, "config", None), "num_labels", None)
@@ -159,13 +160,14 @@ def _module(
         )
     if not state:
         config = kinds[kind].from_dict(dict(values))
-        auto, remarks = _auto(transformers, config)
-        module = auto.from_config(config, dtype=torch.float32).eval()
-        return module, [*remarks, "The weights are random: the network is untrained."]
+        found, remark = kind_of(transformers, config)
+        module = _auto(transformers, found).from_config(config, dtype=torch.float32).eval()
+        return module, [*_some(remark), "The weights are random: the network is untrained."]
     _check_depth(values, state)
     config = kinds[kind].from_dict(dict(values))
-    own = _outline(transformers, config, state)
-    classes = {} if writer(transformers, config) else _classes(own, state)
+    found, remark = kind_of(transformers, config)
+    own = _outline(_auto(transformers, found), config, state)
+    classes = _classes(own, state) if found == CLASSIFIER else {}
     config = kinds[kind].from_dict({**values, **classes})
     module, info = type(own).from_pretrained(
         None,
@@ -179,7 +181,7 @@ def _module(
     missing, mismatched = ([_key(key) for key in info[f"{what}_keys"]] for what in _REFUSED)
     if missing or mismatched:
         raise _unfitting(folder, sorted(missing), sorted(mismatched))
-    _, remarks = _auto(transformers, config)
+    remarks = _some(remark)
     if classes:
         count = classes["num_labels"]
         remarks += [f"The weights have {count} classes, so the model was built with {count}."]
@@ -198,20 +200,13 @@ def _key(entry: Any) -> str:
     return str(entry[0] if isinstance(entry, tuple) else entry)
 
 
-def _auto(transformers: Any, config: Any) -> tuple[Any, list[str]]:
-    """The class that builds the network, and remarks.
+def _auto(transformers: Any, kind: Kind) -> Any:
+    """The class that builds networks of a kind."""
+    return getattr(transformers, kind.auto)
 
-    A folder states the name of its network's class. That of a backbone, or of a network for images
-    and texts such as CLIP, has no classifier. Captioners write text.
-    """
-    if auto := writer(transformers, config):
-        return auto, ["The network writes text, for the task tokens (--task tokens)."]
-    known: Mapping[Any, Any] = transformers.MODEL_MAPPING
-    name = getattr(known[type(config)], "__name__", "") if type(config) in known else ""
-    if name and name in (getattr(config, "architectures", None) or ()):
-        remark = f"{name} has no classifier: its output is an embedding, for the task similar."
-        return transformers.AutoModel, [remark]
-    return transformers.AutoModelForImageClassification, []
+
+def _some(remark: str) -> list[str]:
+    return [remark] if remark else []
 
 
 def _check_depth(values: Mapping[str, Any], state: State) -> None:
@@ -233,14 +228,14 @@ def _check_depth(values: Mapping[str, Any], state: State) -> None:
             )
 
 
-def _outline(transformers: Any, config: Any, state: State) -> Any:
+def _outline(auto: Any, config: Any, state: State) -> Any:
     """The network without memory for its weights.
 
     Raises:
         WeightsError: it is far larger than the weights.
     """
     with torch.device("meta"):
-        own = _auto(transformers, config)[0].from_config(config, dtype=torch.float32)
+        own = auto.from_config(config, dtype=torch.float32)
     needed = sum(one.numel() for one in own.parameters())
     given = sum(one.numel() for one in state.values())
     if needed > 2 * given + 10**6:
