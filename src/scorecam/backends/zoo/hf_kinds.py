@@ -73,4 +73,6 @@ def kind_of(transformers: Any, config: Any) -> tuple[Kind, str]:
 def _name_in(kind: Kind, transformers: Any, config: Any) -> str:
     """The name of the class of this kind for a configuration; empty if there is none."""
     networks: Mapping[Any, Any] = getattr(transformers, kind.networks, {})
-    return getattr(networks.get(type(config)), "__name__", "")
+    if type(config) not in networks:
+        return ""
+    return getattr(networks[type(config)], "__name__", "")
