@@ -18,7 +18,7 @@ from scorecam.bank.bank import ScoreBank
 from scorecam.base.wording import excerpt, summary
 from scorecam.budget.plan import BudgetSpec
 from scorecam.cam import Masking, Variant
-from scorecam.errors import SettingError
+from scorecam.errors import SettingError, TargetError
 from scorecam.explanation.explanation import Explanation
 from scorecam.images.preprocessing import Preprocessing
 from scorecam.images.reading import ReadInput
@@ -365,7 +365,8 @@ def layers(model: Model | nn.Module, image: Inputs | None = None) -> list[Layer]
     Args:
         model: from `open_model`, or a `torch.nn.Module`.
         image: `c *i` or `1 c *i`, on whose size grids depend; or several inputs with a batch of
-            one. None for the size that the model or its preprocessing states.
+            one. None for the size that the model or its preprocessing states. A task looks for its
+            answers in it.
 
     Returns:
         The name, grid, channels and layout of each layer; which is the default, and why.
@@ -377,7 +378,25 @@ def layers(model: Model | nn.Module, image: Inputs | None = None) -> list[Layer]
         images, opened = fitted(images, models[0], single=False, run=True)
     else:
         images, opened = one_image(inputs, opened)
-    return opened.layers(images)
+    return _with_columns(opened, images, blank=image is None).layers(images)
+
+
+def _with_columns(model: Model, images: Images, *, blank: bool) -> Model:
+    """The model with the columns that its task finds, if it has one.
+
+    Raises:
+        TargetError: the task finds nothing.
+    """
+    try:
+        return model.for_image(images)
+    except TargetError as error:
+        if not blank:
+            raise
+        raise TargetError(
+            error.what,
+            likely="No image was given, so the task looked at an empty one.",
+            do="Give an image with something to explain (--image).",
+        ) from error
 
 
 def _blank(model: Model) -> Inputs:
