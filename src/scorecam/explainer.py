@@ -18,7 +18,6 @@ from scorecam.bank.bank import ScoreBank
 from scorecam.base.wording import excerpt, summary
 from scorecam.budget.plan import BudgetSpec
 from scorecam.cam import Masking, Variant
-from scorecam.errors import SettingError, TargetError
 from scorecam.explanation.explanation import Explanation
 from scorecam.images.preprocessing import Preprocessing
 from scorecam.images.reading import ReadInput
@@ -38,6 +37,7 @@ from scorecam.model.target import check_target
 from scorecam.model.variants import check_variant, name_of
 from scorecam.scoring.alone import fitted_alone
 from scorecam.scoring.banks import column_of, fitted_image, make_bank, make_banks, with_target
+from scorecam.scoring.blank import blank, with_columns
 from scorecam.scoring.progress import Progress
 from scorecam.scoring.targets import batches_of, one_per_image
 from scorecam.settings import Settings
@@ -372,47 +372,10 @@ def layers(model: Model | nn.Module, image: Inputs | None = None) -> list[Layer]
         The name, grid, channels and layout of each layer; which is the default, and why.
     """
     opened = opening.as_model(model)
-    inputs = _blank(opened) if image is None else image
+    inputs = blank(opened) if image is None else image
     if is_several(inputs):
         images, models = opened.split_inputs(inputs)
         images, opened = fitted(images, models[0], single=False, run=True)
     else:
         images, opened = one_image(inputs, opened)
-    return _with_columns(opened, images, blank=image is None).layers(images)
-
-
-def _with_columns(model: Model, images: Images, *, blank: bool) -> Model:
-    """The model with the columns that its task finds, if it has one.
-
-    Raises:
-        TargetError: the task finds nothing.
-    """
-    try:
-        return model.for_image(images)
-    except TargetError as error:
-        if not blank:
-            raise
-        raise TargetError(
-            error.what,
-            likely="No image was given, so the task looked at an empty one.",
-            do="Give an image with something to explain (--image).",
-        ) from error
-
-
-def _blank(model: Model) -> Inputs:
-    """Inputs of the only size that is known.
-
-    Raises:
-        SettingError: none is.
-    """
-    blank = model.blank()
-    if blank is not None:
-        return blank
-    preprocess = model.preprocess
-    if preprocess is not None:
-        return torch.zeros(1, len(preprocess.mean), *preprocess.size, dtype=torch.float32)
-    raise SettingError(
-        "A layer's grid depends on the size of the input, which is not known.",
-        do="Give an image, scorecam.layers(model, torch.zeros(3, 224, 224)); or the model's "
-        "preprocessing (--preprocess).",
-    )
+    return with_columns(opened, images, blank=image is None).layers(images)
