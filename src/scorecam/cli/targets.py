@@ -9,9 +9,11 @@ from scorecam.base.wording import quoted
 from scorecam.errors import TargetError
 
 if TYPE_CHECKING:  # imported when a command runs: --help must not wait for torch
+    from scorecam.bank.bank import ScoreBank
     from scorecam.explanation.explanation import Explanation
     from scorecam.model.model import Model, TargetSpec
     from scorecam.model.place import Place
+    from scorecam.model.task_columns import TaskColumns
 
 MASK_FILES = (".bmp", ".gif", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """Files of masks, by the ends of their names."""
@@ -71,7 +73,7 @@ def of_target(explanation: Explanation, model: Model, target: TargetSpec) -> Exp
     found = fitted.for_image(image, wanted).task_columns
     assert found is not None  # noqa: S101  (the model has a task)
     name = found.names[found.column]
-    if name not in (explanation.bank.names or ()):
+    if not _is_in(explanation.bank, found):
         raise TargetError(
             f"The target {quoted(_in_words(target))} is {quoted(name)}, which was not scored with "
             "the first target.",
@@ -79,6 +81,22 @@ def of_target(explanation: Explanation, model: Model, target: TargetSpec) -> Exp
             do="Explain it in a command of its own, with another --out.",
         )
     return explanation.of(name)
+
+
+def _is_in(bank: ScoreBank, found: TaskColumns) -> bool:
+    """Whether the chosen column is in a bank, by its name and place."""
+    import torch
+
+    names, name = bank.names or (), found.names[found.column]
+    if name not in names:
+        return False
+    index = names.index(name)
+    for own, other in ((bank.boxes, found.boxes), (bank.masks, found.masks)):
+        if own is None or other is None:
+            continue
+        if not torch.equal(own[index].cpu(), other[found.column].cpu()):
+            return False
+    return True
 
 
 def _mask(file: Path, photo: Path) -> Place:
