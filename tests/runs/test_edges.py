@@ -75,7 +75,7 @@ class Absent(Method):
 
     name, settings, source = "absent", {}, "nobody"
 
-    def heatmap(self, case: Case) -> Tensor:  # noqa: ARG002
+    def heatmap(self, case: Case) -> Tensor:
         raise MissingExtra("This needs absent.", do="pip install 'scorecam[eval]'")
 
 

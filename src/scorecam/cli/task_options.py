@@ -34,7 +34,10 @@ class TaskOptions:
 
     task: TaskOption = None
     decode: Annotated[str | None, of("detect", "what the model's output is.")] = None
-    threshold: Annotated[float | None, of("detect", "the least score of a box.")] = None
+    threshold: Annotated[
+        float | None,
+        of("detect or multilabel", "the least probability of a box, or of a label to list."),
+    ] = None
     overlap: Annotated[
         float | None, of("detect", "boxes of a class that overlap by more than this IoU are one.")
     ] = None
@@ -45,14 +48,24 @@ class TaskOptions:
     text: Annotated[list[str] | None, of("similar", "a text to compare with; may be repeated.")] = (
         None
     )
+    average: Annotated[bool, of("similar", "compare with the mean of the references.")] = False
     embedding: Annotated[
         str | None, of("similar", "where the embedding is in the model's output.")
     ] = None
     unit: Annotated[str | None, of("regress", "the unit of the values, such as mm.")] = None
     direction: Annotated[str | None, of("regress", "what is explained: up or down.")] = None
     recipe: Annotated[str | None, of("regress", "how outputs become values.")] = None
+    names: Annotated[
+        str | None, of("regress or multilabel", "names of the values or labels, with commas.")
+    ] = None
+    heads: Annotated[
+        str | None, of("multilabel", "heads with their kinds, such as colour=logits,shape=sigmoid.")
+    ] = None
     answer: Annotated[str | None, of("tokens", "the text whose tokens are explained.")] = None
     question: Annotated[str | None, of("tokens", "the text that the model receives.")] = None
+    instead: Annotated[str | None, of("tokens", "another answer, to compare with.")] = None
+    by: Annotated[str | None, of("tokens", "a column for each of the tokens or words.")] = None
+    length: Annotated[int | None, of("tokens", "the most tokens that are written.")] = None
 
     @property
     def given(self) -> dict[str, Any]:
@@ -61,7 +74,7 @@ class TaskOptions:
         return {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in values.items()
-            if name != "task" and value is not None and value != []
+            if name != "task" and value not in (None, False, [])
         }
 
 
@@ -71,10 +84,16 @@ def find_task(options: TaskOptions) -> Task | None:
     Raises:
         SettingError: there is no such task, or an option does not belong to it.
     """
+    from scorecam.io.ranges import parse_whole
     from scorecam.tasks import names
 
     if options.task is not None:
-        return names.find_task(options.task, options.given)
+        given = options.given
+        place = given.get("embedding")
+        index = parse_whole(place) if isinstance(place, str) else None
+        return names.find_task(
+            options.task, given | ({} if index is None else {"embedding": index})
+        )
     for name in options.given:
         tasks = names.takers(name) or TASKS
         raise SettingError(

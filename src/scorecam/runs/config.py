@@ -99,8 +99,13 @@ def _fields(metric: Metric) -> dict[str, Any]:
 
 def _task(task: Task) -> dict[str, Any]:
     """A task with its options."""
-    options = {each.name: getattr(task, each.name) for each in dataclasses.fields(task)}  # type: ignore[arg-type]
-    return {"name": task.name, **_plain(options)}
+    fields = dataclasses.fields(task)  # type: ignore[arg-type]
+    options = {each.name: getattr(task, each.name) for each in fields}
+    named = {
+        name: getattr(value, "__qualname__", value) if callable(value) else value
+        for name, value in options.items()
+    }
+    return {"name": task.name, **_plain(named)}
 
 
 def _plain(value: Any) -> Any:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 from torch import nn
 
@@ -91,9 +92,11 @@ def sanity(
     settings = _settings(opened, budget, runtime)
     image, layer, form = first_image(opened, photos, layer)
     opened, other = opened.with_form(form), other and other.with_form(form)
-    jobs = list(all_jobs(stages := opened.stages(image[None]), modes, seeds))
+    first = cast("Randomisable", opened.for_image(image[None]))
+    jobs = list(all_jobs(stages := first.stages(image[None]), modes, seeds))
     if other is not None:
-        _check_same(opened, other, stages, image, layer=layer)
+        fixed = other if first.task_columns is None else other.with_columns(first.task_columns)
+        _check_same(first, fixed, stages, image, layer=layer)
         jobs.append(Job(DATA, SHUFFLED, 0, ()))
     recorded = {
         "check": "sanity",
@@ -105,9 +108,9 @@ def sanity(
         "shuffled sha256": None if other is None else other.fingerprint(),
     }
     store = Store(folder, [job.name for job in jobs], parse_likeness)
-    named = with_variants(named, store.recorded(), opened, image, layer=layer)
+    named = with_variants(named, store.recorded(), first, image, layer=layer)
     config = describe(opened, photos, named, [], settings=recorded, masking=settings.masking)
-    config, settings, _ = begin(store, config, opened, image, settings=settings)
+    config, settings, _ = begin(store, config, first, image, settings=settings)
     check = Check(
         model=opened,
         shuffled=other,
