@@ -13,7 +13,7 @@ from command_line import listing, paragraph, refused, scorecam, strict_json, who
 from scorecam.tasks import TASKS
 from spot_photos import MODEL, SIZE, TASK, box_of, furnish
 
-RED, GREEN = box_of((1, 2)), box_of((6, 9))
+RED, GREEN = list(box_of((1, 2))), list(box_of((6, 9)))
 
 
 @pytest.fixture(autouse=True)
@@ -80,12 +80,15 @@ def test_several_targets_are_read_from_one_bank() -> None:
 
 
 def test_a_place_that_was_not_scored_with_the_first_target_is_refused() -> None:
-    wide = text([40.0, 8.0, 60.0, 30.0])  # the detector has cells there, and finds nothing
-    answer = scorecam("explain", "photos/a.png", *TASK, "--target", "red", "--target", wide)
+    wide = "64,40,80,56"  # no box that was found overlaps it by half
+    targets = ("--target", "red", "--target", wide)
+
+    answer = scorecam("explain", "photos/a.png", *TASK, *targets)
 
     assert answer.code == 2
-    message = [line for line in answer.err.splitlines() if line.startswith("scorecam: ")][-1]
-    assert "not scored with the first target" in message or "proposes no box" in message
+    paragraph(answer, wide, "not scored with the first target", "a command of its own")
+    assert listing(Path("out")) == set()
+    assert scorecam("explain", "photos/a.png", *TASK, "--target", wide).code == 0
 
 
 def test_a_point_without_a_box_is_refused_with_the_boxes_that_were_found() -> None:

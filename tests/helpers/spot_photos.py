@@ -33,7 +33,7 @@ ANNOTATED: dict[str, list[tuple[Cell, int]]] = {
     "c.png": [((6, 6), 1)],
     "d.png": [((0, 0), 2)],
 }
-"""The annotated cell of each photo, with its class. That of d.png is dark: nothing is found there."""
+"""The annotated cell of each photo, with its class. That of d.png is dark: there is no object."""
 
 
 def spots() -> Spots:
@@ -57,10 +57,11 @@ def blind_to_green() -> Spots:
     return network
 
 
-def box_of(cell: Cell) -> list[float]:
+def box_of(cell: Cell) -> tuple[float, float, float, float]:
     """x1 y1 x2 y2 in pixels."""
     row, column = cell
-    return [float(edge * CELL) for edge in (column, row, column + 1, row + 1)]
+    left, top = float(column * CELL), float(row * CELL)
+    return left, top, left + CELL, top + CELL
 
 
 def furnish(folder: Path) -> Path:

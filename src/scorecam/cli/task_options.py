@@ -89,11 +89,10 @@ def find_task(options: TaskOptions) -> Task | None:
 
     if options.task is not None:
         given = options.given
-        place = given.get("embedding")
-        index = parse_whole(place) if isinstance(place, str) else None
-        return names.find_task(
-            options.task, given | ({} if index is None else {"embedding": index})
-        )
+        index = parse_whole(given.get("embedding", ""))  # an index or a name
+        if index is not None:
+            given["embedding"] = index
+        return names.find_task(options.task, given)
     for name in options.given:
         tasks = names.takers(name) or TASKS
         raise SettingError(
