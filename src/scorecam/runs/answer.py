@@ -13,10 +13,11 @@ from scorecam.base.wording import quoted
 from scorecam.datasets.sample import Thing
 from scorecam.errors import TargetError
 from scorecam.metrics.metric import Truth
-from scorecam.model.model import Model
+from scorecam.model.model import Model, TargetSpec
 from scorecam.model.task_columns import TaskColumns
 from scorecam.runs.annotation import Annotation, overlaps
 from scorecam.runs.setup import Setup
+from scorecam.scoring.banks import fitted_image
 from scorecam.shapes import Image
 
 SAME_BOX = 0.5
@@ -73,7 +74,7 @@ def of_task(setup: Setup, annotation: Annotation, image: Image) -> Answer:
     own = setup.column_of(annotation.sample.label)
     name = None if own is None or setup.names is None else setup.names[own]
     try:
-        model = setup.model.for_image(image[None], name if setup.target == "label" else None)
+        model = for_photo(setup.model, image, name if setup.target == "label" else None)
     except TargetError as error:
         raise ObjectNotFound(error.what, likely=error.likely, do=error.do) from error
     found = model.task_columns
@@ -87,6 +88,15 @@ def of_task(setup: Setup, annotation: Annotation, image: Image) -> Answer:
     if own is not None:
         truth = annotation.truth if labelled == found.column else _OTHER_CLASS
     return Answer(model, found.column, found.column, labelled, truth)
+
+
+def for_photo(model: Model, image: Image, target: TargetSpec = None) -> Model:
+    """The model with the columns that its task finds in a photo; itself without a task.
+
+    Raises:
+        TargetError: the task finds nothing to explain.
+    """
+    return model if model.task is None else fitted_image(model, image, target, run=False)[1]
 
 
 # ── boxes ────────────────────────────────────────────────────────────────────────────────────

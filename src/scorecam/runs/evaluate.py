@@ -36,6 +36,7 @@ from scorecam.model.offers import check_offered, unconverted
 from scorecam.model.scorer import Scorer
 from scorecam.model.shortage import memory_errors_translated
 from scorecam.model.task_columns import TaskColumns
+from scorecam.runs.answer import for_photo
 from scorecam.runs.config import Config, chosen_variants, describe
 from scorecam.runs.gallery import entry
 from scorecam.runs.missing import Keep, Todo, missing
@@ -176,7 +177,7 @@ def _begin(
         Its configuration; the setup with columns, variants, runtime and precision; remarks.
     """
     model, settings = setup.model, setup.settings
-    first = model.for_image(image[None])
+    first = for_photo(model, image)
     scorer = _first_scores(first, image, settings)
     names, columns = _columns(model, photos, scorer, first.task_columns)
     methods = with_variants(

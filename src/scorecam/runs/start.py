@@ -18,6 +18,7 @@ from scorecam.model.model import Model
 from scorecam.model.offers import check_offered, unconverted
 from scorecam.model.scorer import Scorer
 from scorecam.model.variants import suited
+from scorecam.runs.answer import for_photo
 from scorecam.runs.config import Config, recorded_variants
 from scorecam.runs.record import AnyRecord
 from scorecam.runs.store import Store
@@ -79,8 +80,9 @@ def first_image(model: Model, dataset: Dataset, layer: str | None) -> tuple[Imag
 
 
 def _layer_and_form(model: Model, image: Image, layer: str | None) -> tuple[str, object]:
-    images, fitted = one_image(image, model)
-    return fitted.for_image(images).find_layer(layer, images), fitted.form
+    images, fitted = one_image(image, model, run=model.task is None)
+    own = fitted if model.task is None else for_photo(model.with_form(fitted.form), image)
+    return own.find_layer(layer, images), fitted.form
 
 
 def _check_samples(dataset: Dataset) -> None:

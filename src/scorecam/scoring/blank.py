@@ -6,6 +6,7 @@ import torch
 
 from scorecam.errors import SettingError, TargetError
 from scorecam.model.model import Inputs, Model
+from scorecam.scoring.banks import fitted_image
 from scorecam.shapes import Images
 
 
@@ -29,13 +30,13 @@ def blank(model: Model) -> Inputs:
 
 
 def with_columns(model: Model, images: Images, *, blank: bool) -> Model:
-    """The model with the columns that its task finds, if it has one.
+    """The model with the columns that its task finds; itself without a task.
 
     Raises:
         TargetError: the task finds nothing.
     """
     try:
-        return model.for_image(images)
+        return model if model.task is None else fitted_image(model, images, None, run=False)[1]
     except TargetError as error:
         if not blank:
             raise

@@ -119,10 +119,13 @@ class CheckedMap:
     def lead(self, columns: Annotated[Tensor, "*b n"]) -> Annotated[Tensor, "*b"]:
         """The target's score minus the mean of the others.
 
-        Its score alone with a single column, or with a task: boxes do not compete as classes do.
+        Its score alone with a single column, or for a task's values: boxes do not compete as
+        classes do.
         """
         own, count = columns[..., self.target], columns.shape[-1]
-        return own if count < 2 or self.task else own - (columns.sum(dim=-1) - own) / (count - 1)
+        if count < 2 or self.values_of:
+            return own
+        return own - (columns.sum(dim=-1) - own) / (count - 1)
 
     @cached_property
     def image_columns(self) -> Columns:
@@ -130,15 +133,15 @@ class CheckedMap:
         return _scores(self.bank.image_scores[None].to(self.model.device), self.bank.head)[0]
 
     @property
-    def task(self) -> str:
-        """The task's name; empty for classes."""
-        return self.bank.provenance.task
+    def values_of(self) -> str:
+        """The task of which the scores are values; empty for classes, and for texts and labels."""
+        return self.bank.provenance.task if self.bank.head == "value" else ""
 
     @property
     def incomparable(self) -> str:
         """Why the columns of two outputs cannot be correlated; empty if they can."""
-        if self.task:
-            return f"The columns of the task {self.task} are no choice between classes."
+        if self.values_of:
+            return f"The columns of the task {self.values_of} are no choice between classes."
         count = len(self.bank.image_scores)
         return "" if count >= MIN_COLUMNS else f"There are {count} columns, too few to correlate."
 

@@ -27,6 +27,7 @@ from scorecam.model.scorer import Scorer
 from scorecam.model.shortage import memory_errors_translated
 from scorecam.model.task_columns import TaskColumns
 from scorecam.model.variants import name_of
+from scorecam.runs.answer import for_photo
 from scorecam.runs.maps import map_bytes, read_grid
 from scorecam.runs.progress import OnProgress, RunProgress
 from scorecam.runs.record import Failure, LikenessRecord, Unreadable
@@ -121,7 +122,7 @@ class Check:
     def _save_originals(self, sample: Sample) -> Target:
         """Save the trained network's maps of its prediction, or of the task's answer."""
         image = self.image(sample)
-        model = self.model.for_image(image[None])
+        model = for_photo(self.model, image)
         found = model.task_columns
         if found is None:
             scores = Scorer(model, image, speed=unconverted(model)).columns
@@ -168,7 +169,7 @@ class Check:
     def _network(self, job: Job, image: Image) -> Model:
         if job.mode == DATA and self.shuffled is not None:
             return self.shuffled
-        model = cast("Randomisable", self.model.for_image(image[None]))
+        model = cast("Randomisable", for_photo(self.model, image))
         return model.randomised(job.chosen, image[None], job.seed)
 
     def _record(

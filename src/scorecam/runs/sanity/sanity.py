@@ -30,6 +30,7 @@ from scorecam.methods.runnable import runnable
 from scorecam.model.model import Model, Randomisable
 from scorecam.model.offers import check_offered
 from scorecam.model.shortage import memory_errors_translated
+from scorecam.runs.answer import for_photo
 from scorecam.runs.config import describe
 from scorecam.runs.progress import OnProgress
 from scorecam.runs.record import parse_likeness
@@ -92,7 +93,7 @@ def sanity(
     settings = _settings(opened, budget, runtime)
     image, layer, form = first_image(opened, photos, layer)
     opened, other = opened.with_form(form), other and other.with_form(form)
-    first = cast("Randomisable", opened.for_image(image[None]))
+    first = cast("Randomisable", for_photo(opened, image))
     jobs = list(all_jobs(stages := first.stages(image[None]), modes, seeds))
     if other is not None:
         fixed = other if first.task_columns is None else other.with_columns(first.task_columns)
