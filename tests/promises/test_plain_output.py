@@ -181,7 +181,7 @@ class _Page(HTMLParser):
         self.elements: list[str] = []
         self.texts: list[str] = []
 
-    def handle_starttag(self, tag: str, attrs: object) -> None:
+    def handle_starttag(self, tag: str, attrs: object) -> None:  # noqa: ARG002
         self.elements.append(tag)
 
     def handle_data(self, data: str) -> None:

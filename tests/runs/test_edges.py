@@ -75,7 +75,7 @@ class Absent(Method):
 
     name, settings, source = "absent", {}, "nobody"
 
-    def heatmap(self, case: Case) -> Tensor:
+    def heatmap(self, case: Case) -> Tensor:  # noqa: ARG002
         raise MissingExtra("This needs absent.", do="pip install 'scorecam[eval]'")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import TypeVar, cast
 
 from scorecam.base.wording import quoted
 from scorecam.datasets.sample import Thing
@@ -19,6 +20,8 @@ from scorecam.runs.annotation import Annotation, overlaps
 from scorecam.runs.setup import Setup
 from scorecam.scoring.banks import fitted_image
 from scorecam.shapes import Image
+
+AnyModel = TypeVar("AnyModel", bound=Model)
 
 SAME_BOX = 0.5
 """A found box is the annotated object if their intersection over union is at least this."""
@@ -43,17 +46,22 @@ class Answer:
         model: with the columns of the photo, if it has a task.
         target: the column.
         predicted: the prediction of a model that scores classes; with a task, the target.
-        labelled: the column of the labelled class or object; None if that is unknown.
         truth: where the object of the target is in the input.
+        labelled: the column of the labelled class or object; None if that is unknown.
         thing: the annotated object that the target is, if the target is a box.
     """
 
     model: Model
     target: int
     predicted: int
-    labelled: int | None
     truth: Truth
+    labelled: int | None = None
     thing: Thing | None = None
+
+    @property
+    def right(self) -> bool | None:
+        """Whether the prediction is the label; None if that is unknown."""
+        return None if self.labelled is None else self.predicted == self.labelled
 
 
 def of_class(setup: Setup, annotation: Annotation, predicted: int) -> Answer:
@@ -61,7 +69,7 @@ def of_class(setup: Setup, annotation: Annotation, predicted: int) -> Answer:
     own = setup.column_of(annotation.sample.label)
     target = own if setup.target == "label" and own is not None else predicted
     truth = annotation.truth if own == target else _NO_CLASS if own is None else _OTHER_CLASS
-    return Answer(setup.model, target, predicted, own, truth)
+    return Answer(setup.model, target, predicted, truth, labelled=own)
 
 
 def of_task(setup: Setup, annotation: Annotation, image: Image) -> Answer:
@@ -87,16 +95,18 @@ def of_task(setup: Setup, annotation: Annotation, image: Image) -> Answer:
     truth = _NO_CLASS if setup.columns else annotation.truth  # a number is about the whole photo
     if own is not None:
         truth = annotation.truth if labelled == found.column else _OTHER_CLASS
-    return Answer(model, found.column, found.column, labelled, truth)
+    return Answer(model, found.column, found.column, truth, labelled=labelled)
 
 
-def for_photo(model: Model, image: Image, target: TargetSpec = None) -> Model:
+def for_photo(model: AnyModel, image: Image, target: TargetSpec = None) -> AnyModel:
     """The model with the columns that its task finds in a photo; itself without a task.
 
     Raises:
         TargetError: the task finds nothing to explain.
     """
-    return model if model.task is None else fitted_image(model, image, target, run=False)[1]
+    if model.task is None:
+        return model
+    return cast("AnyModel", fitted_image(model, image, target, run=False)[1])
 
 
 # ── boxes ────────────────────────────────────────────────────────────────────────────────────
@@ -117,7 +127,8 @@ def _box(setup: Setup, annotation: Annotation, model: Model, found: TaskColumns)
         column, thing = pair
         labelled = column if wanted == own else None
         fixed = model.with_columns(dataclasses.replace(found, column=column))
-        return Answer(fixed, column, column, labelled, annotation.truth_of(thing), thing)
+        truth = annotation.truth_of(thing)
+        return Answer(fixed, column, column, truth, labelled=labelled, thing=thing)
     if searched:
         raise ObjectNotFound(
             f"No box of the class {quoted(sample.label)} overlaps the annotated object with an "
@@ -126,7 +137,7 @@ def _box(setup: Setup, annotation: Annotation, model: Model, found: TaskColumns)
             do="A lower threshold= (--threshold) finds more.",
         )
     why = _NO_CLASS if own is None else _OTHER_BOX
-    return Answer(model, found.column, found.column, None, why)
+    return Answer(model, found.column, found.column, why)
 
 
 def _labelled_box(
@@ -140,7 +151,7 @@ def _labelled_box(
         )
     column = columns[0]
     fixed = model.with_columns(dataclasses.replace(found, column=column))
-    return Answer(fixed, column, column, column, annotation.truth)
+    return Answer(fixed, column, column, annotation.truth, labelled=column)
 
 
 def _best_pair(

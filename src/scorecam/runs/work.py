@@ -98,8 +98,7 @@ def _explained(photo: PreparedPhoto, setup: Setup, method: Method, began: float)
     passes = photo.passes
     case = _case(photo, setup, method)
     heatmap = method.heatmap(case)
-    if not heatmap.isfinite().all():
-        raise ModelError(f"The map of {method.name} contains NaN or infinity.")
+    _check_finite(heatmap, method)
     explained = time.perf_counter()
     seen = Seen(
         heatmap,
@@ -119,7 +118,7 @@ def _explained(photo: PreparedPhoto, setup: Setup, method: Method, began: float)
         method=method.name,
         target=photo.class_score(photo.target),
         predicted=photo.class_score(answer.predicted),
-        right=None if answer.labelled is None else answer.predicted == answer.labelled,
+        right=answer.right,
         head=photo.scorer.head,
         share=photo.share,
         group=photo.group,
@@ -136,6 +135,11 @@ def _explained(photo: PreparedPhoto, setup: Setup, method: Method, began: float)
         remarks=[encodable(remark) for remark in photo.remarks],
     )
     return Done(record, grid)
+
+
+def _check_finite(heatmap: Heatmap, method: Method) -> None:
+    if not heatmap.isfinite().all():
+        raise ModelError(f"The map of {method.name} contains NaN or infinity.")
 
 
 def _measured(metrics: Sequence[Metric], seen: Seen) -> Measured:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -169,8 +169,7 @@ class Check:
     def _network(self, job: Job, image: Image) -> Model:
         if job.mode == DATA and self.shuffled is not None:
             return self.shuffled
-        model = cast("Randomisable", for_photo(self.model, image))
-        return model.randomised(job.chosen, image[None], job.seed)
+        return for_photo(self.model, image).randomised(job.chosen, image[None], job.seed)
 
     def _record(
         self, network: Model, job: Job, sample: Sample, target: Target, *, keeps_maps: bool
