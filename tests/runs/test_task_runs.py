@@ -253,6 +253,7 @@ class Brightness(Task):
     name: ClassVar[str] = "regress"
 
     def columns(self, model: Model, images: Tensor, target: Any) -> TaskColumns:
+        del model, images
         names = ("red light", "green light", "blue light")
         column = names.index(target) if isinstance(target, str) else 0
         readout = lambda output: output[:, 4:].sum(-1)  # noqa: E731
