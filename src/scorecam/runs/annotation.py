@@ -37,8 +37,9 @@ class Annotation:
     @property
     def placed(self) -> bool:
         """Whether it is known where the input is in the photo."""
-        placed = self.preprocess is not None and self.size is not None
-        return placed and self.preprocess.placement(self.size) is not None
+        if self.preprocess is None or self.size is None:
+            return False
+        return self.preprocess.placement(self.size) is not None
 
     def in_input(self, boxes: Sequence[Box]) -> Boxes:
         """Boxes of the photo in pixels of the input; see `placed`."""

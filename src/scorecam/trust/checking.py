@@ -71,7 +71,7 @@ def check(
     notes = [note for note in explanation.health if note.code not in left_out]
     measured: dict[str, Measured] = {}
     if not _constant(explanation):
-        measured = measure(checked, (CRITERIA.keys() | PLACE_CRITERIA.keys()) - left_out)
+        measured = measure(checked, frozenset([*CRITERIA, *PLACE_CRITERIA]) - left_out)
     evidence = judged(notes, measured)
     doubt = sum(piece.doubt for piece in evidence)
     return Trust(

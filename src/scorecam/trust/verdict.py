@@ -104,7 +104,7 @@ def _of_note(note: Note) -> Evidence:
 
 
 def _of_value(code: str, value: Measured) -> Evidence:
-    criterion = (CRITERIA | PLACE_CRITERIA)[code]
+    criterion = PLACE_CRITERIA[code] if code in PLACE_CRITERIA else CRITERIA[code]
     if isinstance(value, str):
         return Evidence(
             code=code,

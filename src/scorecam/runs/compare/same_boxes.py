@@ -33,6 +33,7 @@ def _with_box(sample: Sample, record: MeasuredRecord | None) -> Sample:
     if record is None or record.box is None or record.right is not None:
         return sample
     target, name = record.target, record.target.name
-    label: Label = target.index if name in (None, f"class {target.index}") else cast("str", name)
+    unnamed = name is None or name == f"class {target.index}"
+    label: Label = target.index if unnamed else name
     thing = Thing(label, cast("Box", record.box))
     return replace(sample, label=label, things=(thing,), mask=None)
