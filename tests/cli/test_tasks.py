@@ -75,7 +75,7 @@ def test_several_targets_are_read_from_one_bank() -> None:
         "green",
     ]
     assert len({item["forward_passes"] for item in answer.items}) == 1
-    assert listing(Path("out")) == {"a.json", "a.safetensors", "a.red.png", "a.green.png"}
+    assert listing(Path("out")) >= {"a.json", "a.safetensors", "a.red.png", "a.green.png"}
     assert package.ScoreBank.load("out/a.safetensors").names == ("red", "green")
 
 

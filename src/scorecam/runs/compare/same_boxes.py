@@ -33,7 +33,8 @@ def _with_box(sample: Sample, record: MeasuredRecord | None) -> Sample:
     if record is None or record.box is None or record.right is not None:
         return sample
     target, name = record.target, record.target.name
-    unnamed = name is None or name == f"class {target.index}"
-    label: Label = target.index if unnamed else name
+    label: Label = target.index
+    if name is not None and name != f"class {target.index}":
+        label = name
     thing = Thing(label, cast("Box", record.box))
     return replace(sample, label=label, things=(thing,), mask=None)
