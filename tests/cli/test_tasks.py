@@ -132,6 +132,8 @@ def test_show_draws_another_box_from_the_bank() -> None:
 
     assert answer.code == 0, answer
     assert "green 0.6" in answer.out
+    contrast = package.ScoreBank.load("out/a.safetensors").contrast("green", "red")
+    assert contrast[48:56, 72:80].sum() > 0.5 * contrast.relu().sum()
 
 
 # ── options ──────────────────────────────────────────────────────────────────────────────────
