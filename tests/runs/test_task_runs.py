@@ -284,3 +284,43 @@ def test_a_label_that_is_the_name_of_a_column_chooses_it(tmp_path: Path, photos:
 
     found = records(tmp_path / "run").values()
     assert {each["target"]["name"] for each in found} == {"green light"}
+
+
+@dataclass(frozen=True)
+class Present(Task):
+    """The sum of each colour in the picture, without the colours that are not there."""
+
+    name: ClassVar[str] = "segment"
+
+    def columns(self, model: Model, images: Tensor, target: Any) -> TaskColumns:
+        sums = model.output(images)[:, 4:].sum(-1)
+        rows = sums[0].nonzero()[:, 0]
+        names = tuple(COLOURS[row] for row in rows.tolist())
+        if isinstance(target, str) and target not in names:
+            raise TargetError(f"There is no {target} in this picture.", do="Choose another colour.")
+        column = names.index(target) if isinstance(target, str) else 0
+        readout = lambda output: output[:, 4:].sum(-1)[:, rows]  # noqa: E731
+        return TaskColumns(readout, names, column=column, task=self.name)
+
+
+def test_a_class_has_one_index_in_all_photos_whatever_is_found_there(
+    tmp_path: Path, photos: Dataset
+) -> None:
+    model = scorecam.open_model(
+        spots(), preprocess=str(tmp_path / "spots.json"), labels=COLOURS, task=Present()
+    )
+
+    run(model, photos, tmp_path / "run")
+
+    found = [each["target"] for each in records(tmp_path / "run").values()]
+    assert {(each["index"], each["name"]) for each in found} == set(enumerate(COLOURS))
+
+
+def test_labels_that_are_no_answers_of_the_task_make_no_remark(
+    tmp_path: Path, photos: Dataset
+) -> None:
+    model = scorecam.open_model(spots(), preprocess=str(tmp_path / "spots.json"), task=Brightness())
+
+    summary = run(model, photos, tmp_path / "run")
+
+    assert not [remark for remark in summary.remarks if "not classes of the model" in remark]

@@ -301,7 +301,10 @@ def _columns(
         return names, columns_of(photos.classes, names, len(scorer.columns))
     names = model.names or (None if found.classes else found.names)
     count = MOST_CLASSES if names is None else len(names)
-    return names, columns_of(_all_classes(photos), names, count)
+    columns = columns_of(_all_classes(photos), names, count)
+    if found.classes is None and not columns.found:
+        return names, Columns({}, columns.unknown)  # the labels are about something else
+    return names, columns
 
 
 def _all_classes(photos: Dataset) -> list[Label]:

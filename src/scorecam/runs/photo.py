@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from scorecam.bank.bank import ScoreBank
@@ -28,6 +30,7 @@ class PreparedPhoto:
         share: the share of the photo that the object covers; None without an annotation.
         group: "small" or "large", by that share.
         remarks: about how the photo was read.
+        names: of all columns or classes of the model, if it has a task; see `Setup`.
         banks: by variant, filled as methods need them.
     """
 
@@ -39,6 +42,7 @@ class PreparedPhoto:
     share: float | None
     group: str | None
     remarks: tuple[str, ...] = ()
+    names: Sequence[str] = ()
     banks: dict[str, ScoreBank] = field(default_factory=dict[str, ScoreBank])
 
     @property
@@ -76,11 +80,14 @@ class PreparedPhoto:
             return ClassScore(*found.classes[index], None)
         head, names = self.scorer.head, self.scorer.names
         every = probabilities(self.scorer.columns[None], head)[0]
-        return ClassScore(
-            index,
-            names[index] if names is not None and len(names) == len(every) else None,
-            None if head == "value" else float(every[index]),
-        )
+        name = names[index] if names is not None and len(names) == len(every) else None
+        number = index if found is None or name is None else _number(name, self.names)
+        return ClassScore(number, name, None if head == "value" else float(every[index]))
+
+
+def _number(name: str, names: Sequence[str]) -> int:
+    """The index of a column that a task named: the same for one name in all photos of a run."""
+    return names.index(name) if name in names else len(names) + zlib.crc32(name.encode())
 
 
 def prepare_photo(sample: Sample, setup: Setup) -> PreparedPhoto:
@@ -113,6 +120,7 @@ def prepare_photo(sample: Sample, setup: Setup) -> PreparedPhoto:
         share=covered,
         group=group,
         remarks=stored.remarks,
+        names=setup.names or (),
     )
 
 
