@@ -324,3 +324,16 @@ def test_labels_that_are_no_answers_of_the_task_make_no_remark(
     summary = run(model, photos, tmp_path / "run")
 
     assert not [remark for remark in summary.remarks if "not classes of the model" in remark]
+
+
+def test_an_answer_that_the_first_photo_lacks_has_a_record_that_can_be_read(
+    tmp_path: Path, photos: Dataset
+) -> None:
+    model = scorecam.open_model(spots(), preprocess=str(tmp_path / "spots.json"), task=Present())
+
+    run(model, without_labels(photos), tmp_path / "run")
+
+    assert verify(tmp_path / "run").sound
+    target = records(tmp_path / "run")["d.png"]["target"]
+    assert target["name"] == "blue"
+    assert target["index"] > len(COLOURS)

@@ -87,7 +87,7 @@ class PreparedPhoto:
 
 def _number(name: str, names: Sequence[str]) -> int:
     """The index of a column that a task named: the same for one name in all photos of a run."""
-    return names.index(name) if name in names else len(names) + zlib.crc32(name.encode())
+    return names.index(name) if name in names else len(names) + zlib.crc32(name.encode()) % 2**30
 
 
 def prepare_photo(sample: Sample, setup: Setup) -> PreparedPhoto:
