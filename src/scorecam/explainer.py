@@ -377,5 +377,5 @@ def layers(model: Model | nn.Module, image: Inputs | None = None) -> list[Layer]
         images, models = opened.split_inputs(inputs)
         images, opened = fitted(images, models[0], single=False, run=True)
     else:
-        images, opened = one_image(inputs, opened)
+        images, opened = one_image(inputs, opened, run=opened.task is None)
     return with_columns(opened, images, blank=image is None).layers(images)

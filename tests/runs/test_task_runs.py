@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 import scorecam
+from captioners import START, Reader, ids
 from detectors import COLOURS, FORMS, Spots
 from scorecam.datasets.opening import open_dataset
 from scorecam.datasets.sample import Dataset, Sample, Thing
@@ -23,7 +24,7 @@ from scorecam.runs.compare.compare import compare
 from scorecam.runs.sanity.sanity import sanity
 from scorecam.runs.summary import Summary
 from scorecam.runs.verify.verify import verify
-from scorecam.tasks import Detect
+from scorecam.tasks import Detect, Tokens
 from spot_photos import ANNOTATED, PHOTOS, blind_to_green, box_of, duller, furnish, spots
 
 
@@ -337,3 +338,27 @@ def test_an_answer_that_the_first_photo_lacks_has_a_record_that_can_be_read(
     target = records(tmp_path / "run")["d.png"]["target"]
     assert target["name"] == "blue"
     assert target["index"] > len(COLOURS)
+
+
+class Captioner(Reader):
+    """Takes a picture alone, and knows which token comes first."""
+
+    generation_config = type("Config", (), {"bos_token_id": START})()
+
+
+def test_a_task_that_adds_inputs_explains_each_photo_with_its_own(
+    tmp_path: Path, photos: Dataset
+) -> None:
+    unchanged = {"size": [24, 40], "fit": "squash", "mean": [0.0] * 3, "std": [1.0] * 3}
+    (tmp_path / "text.json").write_text(json.dumps(unchanged), "utf-8")
+    model = scorecam.open_model(
+        Captioner([(0, 0), (1, 3)]),
+        preprocess=str(tmp_path / "text.json"),
+        task=Tokens(answer=ids("cat on")),
+    )
+
+    summary = run(model, photos, tmp_path / "run", layer=None)
+
+    assert summary.done == 4
+    assert {each["target"]["name"] for each in records(tmp_path / "run").values()} == {"answer"}
+    assert [layer.name for layer in scorecam.layers(model) if layer.default] == ["tower"]
