@@ -18,7 +18,6 @@ from scorecam.bank.bank import ScoreBank
 from scorecam.base.wording import excerpt, summary
 from scorecam.budget.plan import BudgetSpec
 from scorecam.cam import Masking, Variant
-from scorecam.errors import SettingError
 from scorecam.explanation.explanation import Explanation
 from scorecam.images.preprocessing import Preprocessing
 from scorecam.images.reading import ReadInput
@@ -38,6 +37,7 @@ from scorecam.model.target import check_target
 from scorecam.model.variants import check_variant, name_of
 from scorecam.scoring.alone import fitted_alone
 from scorecam.scoring.banks import column_of, fitted_image, make_bank, make_banks, with_target
+from scorecam.scoring.blank import blank, with_columns
 from scorecam.scoring.progress import Progress
 from scorecam.scoring.targets import batches_of, one_per_image
 from scorecam.settings import Settings
@@ -365,35 +365,17 @@ def layers(model: Model | nn.Module, image: Inputs | None = None) -> list[Layer]
     Args:
         model: from `open_model`, or a `torch.nn.Module`.
         image: `c *i` or `1 c *i`, on whose size grids depend; or several inputs with a batch of
-            one. None for the size that the model or its preprocessing states.
+            one. None for the size that the model or its preprocessing states. A task looks for its
+            answers in it.
 
     Returns:
         The name, grid, channels and layout of each layer; which is the default, and why.
     """
     opened = opening.as_model(model)
-    inputs = _blank(opened) if image is None else image
+    inputs = blank(opened) if image is None else image
     if is_several(inputs):
         images, models = opened.split_inputs(inputs)
         images, opened = fitted(images, models[0], single=False, run=True)
     else:
-        images, opened = one_image(inputs, opened)
-    return opened.layers(images)
-
-
-def _blank(model: Model) -> Inputs:
-    """Inputs of the only size that is known.
-
-    Raises:
-        SettingError: none is.
-    """
-    blank = model.blank()
-    if blank is not None:
-        return blank
-    preprocess = model.preprocess
-    if preprocess is not None:
-        return torch.zeros(1, len(preprocess.mean), *preprocess.size, dtype=torch.float32)
-    raise SettingError(
-        "A layer's grid depends on the size of the input, which is not known.",
-        do="Give an image, scorecam.layers(model, torch.zeros(3, 224, 224)); or the model's "
-        "preprocessing (--preprocess).",
-    )
+        images, opened = one_image(inputs, opened, run=opened.task is None)
+    return with_columns(opened, images, blank=image is None).layers(images)

@@ -24,6 +24,7 @@ from scorecam.cli.options import ModelOptions
 from scorecam.metrics import PRESETS
 from scorecam.runs.sanity.networks import MODES
 from scorecam.settings import OPTIONS
+from scorecam.tasks import TASKS
 
 
 @pytest.mark.parametrize(
@@ -33,6 +34,7 @@ from scorecam.settings import OPTIONS
         (known.HEADS, ("auto", *get_args(Head))),
         (known.METRIC_PRESETS, PRESETS),
         (known.RANDOMISATIONS, MODES),
+        (known.TASKS, TASKS),
         (known.MASKED_PIXELS, get_args(get_type_hints(package.evaluate)["fill"])),
     ],
 )
@@ -67,11 +69,9 @@ def test_a_group_of_options_arrives_as_one_object() -> None:
 
     run = with_option_groups(command)
 
-    assert list(inspect.signature(run).parameters) == [
-        *(field.name for field in dataclasses.fields(ModelOptions)),
-        "other",
-    ]
     options = dataclasses.asdict(ModelOptions("lite1", device="cpu"))
+    options |= options.pop("tasks")
+    assert list(inspect.signature(run).parameters) == [*options, "other"]
     assert run(other=7, **options) == 7
 
 

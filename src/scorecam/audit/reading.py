@@ -154,6 +154,7 @@ class _Reader:
         self.failures: Counter[str] = Counter()
         self.lost: Counter[str] = Counter()
         self.galleries: Counter[str] = Counter()
+        self.not_found = 0
         self._explains_label = config.get("target") == "label"
         self._view = _view(config, method)
         self._others = [name for name in store.methods if name != method]
@@ -166,7 +167,10 @@ class _Reader:
             self.lost[str(error) or "missing record"] += 1
             return None
         if isinstance(record, FailureRecord):
-            self.failures[excerpt(record.failure.kind)] += 1
+            if record.not_found:
+                self.not_found += 1
+            else:
+                self.failures[excerpt(record.failure.kind)] += 1
             return None
         entry = self._entry(sample)
         try:
@@ -240,6 +244,10 @@ def _remarks(reader: _Reader, items: list[Item], recorded: int, photos: int) -> 
     remarks = reader.left_out
     if recorded < photos:
         remarks.append(f"The run is unfinished: {recorded:,} of {photos:,} photos are done.")
+    if reader.not_found:
+        remarks.append(
+            f"Photos in which the model did not find the object, left out: {reader.not_found:,}."
+        )
     for kind, count in sorted(reader.failures.items()):
         remarks.append(f"Failed photos, left out: {count:,} × {kind}.")
     for reason, count in sorted(reader.lost.items()):

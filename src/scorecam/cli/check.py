@@ -13,6 +13,7 @@ from scorecam.cli.opening import open_model
 from scorecam.cli.options import ImagesArgument, JsonOption, LayerOption, ModelOptions
 from scorecam.cli.output import print_lines, print_message
 from scorecam.cli.progress import MaskProgressBar
+from scorecam.cli.targets import check_names, read_target
 
 if TYPE_CHECKING:  # imported when a command runs: --help must not wait for torch
     from scorecam.cli.records import Item
@@ -31,7 +32,11 @@ def check(
     layer: LayerOption = None,
     target: Annotated[
         str | None,
-        typer.Option("--target", help="A class by name or index. [default: the prediction]"),
+        typer.Option(
+            "--target",
+            help="A class by name or index; with --task also a point x,y, a box x1,y1,x2,y2 or the "
+            "file of a mask. [default: the prediction]",
+        ),
     ] = None,
     settings: Annotated[
         SettingValues,
@@ -51,16 +56,15 @@ def check(
     from scorecam.cli.photos import process_photos
     from scorecam.model.engine import Speed
     from scorecam.model.offers import check_offered
-    from scorecam.model.target import check_target
     from scorecam.trust.checking import known_codes
 
     excluded = known_codes(without or ())
     model = open_model(source)
     check_offered(model, Speed(settings["runtime"]))
-    check_target(model, target)
-    chosen = {"target": target, "layer": layer, **settings}
+    check_names(model, [target])
 
     def process(image: str) -> list[Item]:
+        chosen = {"target": read_target(target, model, image), "layer": layer, **settings}
         return [_check_photo(model, image, chosen, excluded)]
 
     def report(items: list[Item]) -> None:

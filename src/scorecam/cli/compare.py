@@ -23,6 +23,7 @@ from scorecam.cli.options import (
 )
 from scorecam.cli.output import print_document, print_lines, print_message, print_text
 from scorecam.cli.resuming import resumable
+from scorecam.cli.task_options import TaskOptions
 from scorecam.errors import DatasetError, SettingError
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def compare(
     head: HeadOption = "auto",
     device: DeviceOption = None,
     download: DownloadOption = False,
+    tasks: TaskOptions,
     method: Annotated[str, typer.Option("--method", help="Method to compare.")] = "scorecam",
     settings: Annotated[SettingValues, SettingOptions(only=("budget",))],
     limit: LimitOption = None,
@@ -67,7 +69,12 @@ def compare(
     gates = parse_gates(fail_under)
     sides, photos = _split_photos(sides, limit)
     defaults = ModelOptions(
-        preprocess=preprocess, labels=labels, head=head, device=device, download=download
+        preprocess=preprocess,
+        labels=labels,
+        head=head,
+        device=device,
+        download=download,
+        tasks=tasks,
     )
     with resumable("compare", out) as progress:
         result = scorecam.compare(

@@ -15,6 +15,7 @@ from scorecam.cli.opening import open_model
 from scorecam.cli.options import ForceOption, ImagesArgument, JsonOption, LayerOption, ModelOptions
 from scorecam.cli.output import print_lines, print_message
 from scorecam.cli.progress import MaskProgressBar
+from scorecam.cli.targets import check_names, of_target, read_target
 
 if TYPE_CHECKING:  # imported when a command runs: --help must not wait for torch
     from PIL import Image
@@ -37,7 +38,8 @@ def explain(
         list[str] | None,
         typer.Option(
             "--target",
-            help=f"A class by name or index, or {TOP5}; may be repeated. [default: the prediction]",
+            help=f"A class by name or index, or {TOP5}; with --task also a point x,y, a box "
+            "x1,y1,x2,y2 or the file of a mask. May be repeated. [default: the prediction]",
         ),
     ] = None,
     settings: Annotated[SettingValues, SettingOptions()],
@@ -60,7 +62,6 @@ def explain(
     from scorecam.methods.runnable import runnable
     from scorecam.model.engine import Speed
     from scorecam.model.offers import check_offered
-    from scorecam.model.target import check_target
 
     named = parse_methods(methods) if methods is not None else []
     targets = target or [None]
@@ -70,8 +71,7 @@ def explain(
     compared, remarks = runnable(named, model)
     for remark in remarks:
         print_message(remark)
-    for name in {*targets} - {TOP5}:
-        check_target(model, name)
+    check_names(model, [target for target in targets if target != TOP5])
 
     def process(image: str) -> list[Item]:
         return explain_photo(
@@ -107,7 +107,7 @@ def explain_photo(
     from scorecam.methods.names import heatmaps
 
     stem = folder.claim_stem(image)
-    first = None if targets[0] == TOP5 else targets[0]
+    wanted = [None if name == TOP5 else read_target(name, model, image) for name in targets]
     exact = settings.get("budget", "exact") == "exact" and settings.get("tolerance") is None
     bar = MaskProgressBar(
         path_text(Path(image).name),
@@ -116,12 +116,15 @@ def explain_photo(
     )
     # Whatever the model itself prints goes to stderr: stdout is for results.
     with bar as progress, redirect_stdout(sys.stderr):
-        explanation = scorecam.explain(model, image, first, progress=progress, **settings)
+        explanation = scorecam.explain(model, image, wanted[0], progress=progress, **settings)
     for remark in explanation.provenance.remarks:
         print_message(remark)
     explanations: list[Explanation] = []
-    for target in targets:
-        explanations += explanation.top(5) if target == TOP5 else [explanation.of(target)]
+    for number, (name, target) in enumerate(zip(targets, wanted, strict=True)):
+        if name == TOP5:
+            explanations += explanation.top(5)
+        else:
+            explanations.append(of_target(explanation, model, target) if number else explanation)
 
     def draw_methods(explanation: Explanation) -> Image.Image:
         return explanation.side_by_side(heatmaps(model, explanation, methods))

@@ -1,7 +1,8 @@
 """Parameters of a command that stand for several options.
 
-A parameter that is a dataclass of options, such as `ModelOptions`, stands for its fields. One that
-is annotated with `SettingOptions` stands for settings of Score-CAM.
+A parameter that is a dataclass of options, such as `ModelOptions`, stands for its fields, which may
+be such dataclasses too. One that is annotated with `SettingOptions` stands for settings of
+Score-CAM.
 """
 
 from __future__ import annotations
@@ -79,11 +80,15 @@ class _OptionGroup:
     kind: type[Any]
 
     def parameters(self) -> list[inspect.Parameter]:
-        return list(inspect.signature(self.kind, eval_str=True).parameters.values())
+        return _expanded(inspect.signature(self.kind, eval_str=True))
 
     def take(self, given: dict[str, Any]) -> Any:
+        fields = inspect.signature(self.kind, eval_str=True).parameters
         return self.kind(
-            **{name: given.pop(name) for name in inspect.signature(self.kind).parameters}
+            **{
+                name: inner.take(given) if (inner := _group(field.annotation)) else given.pop(name)
+                for name, field in fields.items()
+            }
         )
 
 
@@ -95,12 +100,7 @@ def with_option_groups(command: Callable[..., int]) -> Callable[..., int]:
     """
     annotations = typing.get_type_hints(command, include_extras=True)
     groups = {name: group for name, kind in annotations.items() if (group := _group(kind))}
-    parameters: list[inspect.Parameter] = []
-    for name, parameter in inspect.signature(command).parameters.items():
-        if name in groups:
-            parameters += groups[name].parameters()
-        else:
-            parameters.append(parameter.replace(annotation=annotations[name]))
+    parameters = _expanded(inspect.signature(command, eval_str=True))
 
     @functools.wraps(command)
     def run(**given: Any) -> int:
@@ -111,6 +111,15 @@ def with_option_groups(command: Callable[..., int]) -> Callable[..., int]:
     run.__signature__ = inspect.Signature(keyword_only)  # type: ignore[attr-defined]
     run.__annotations__ = {option.name: option.annotation for option in keyword_only}
     return run
+
+
+def _expanded(signature: inspect.Signature) -> list[inspect.Parameter]:
+    """The parameters, with the options in place of each group of options."""
+    parameters: list[inspect.Parameter] = []
+    for parameter in signature.parameters.values():
+        group = _group(parameter.annotation)
+        parameters += [parameter] if group is None else group.parameters()
+    return parameters
 
 
 def _group(kind: Any) -> _OptionGroup | SettingOptions | None:

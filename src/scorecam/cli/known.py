@@ -12,6 +12,7 @@ from typing import Final
 BUNDLED_MODELS: Final = ("lite0", "lite1", "lite2")
 HEADS: Final = ("auto", "logits", "probabilities", "sigmoid", "value")
 METRIC_PRESETS: Final = ("paper", "quick", "localisation", "all")
+TASKS: Final = ("detect", "segment", "similar", "regress", "multilabel", "tokens")
 RANDOMISATIONS: Final = ("cascading", "independent")
 MASKED_PIXELS: Final = ("run", "black")
 SETTING_WORDS: Final = {

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from typing import Annotated
+
+import typer
 
 from scorecam.cli.exits import DONE
 from scorecam.cli.opening import open_model
@@ -15,6 +18,7 @@ from scorecam.cli.options import (
     PreprocessOption,
 )
 from scorecam.cli.output import print_document, print_lines, print_message
+from scorecam.cli.task_options import TaskOptions
 
 
 def layers(
@@ -23,6 +27,11 @@ def layers(
     preprocess: PreprocessOption = None,
     output: OutputOption = None,
     masked_input: MaskedInputOption = None,
+    tasks: TaskOptions,
+    image: Annotated[
+        str | None,
+        typer.Option("--image", help="A photo, for layers that depend on what a task finds in it."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> int:
     """List the layers that can be explained; an arrow marks the default.
@@ -42,8 +51,10 @@ def layers(
         preprocess,
         output=output,
         masked_input=masked_input,
+        tasks=tasks,
     )
-    listed = scorecam.layers(open_model(options, quiet=True))
+    opened = open_model(options, quiet=True)
+    listed = scorecam.layers(opened, None if image is None else opened.read(image).image)
     if as_json:
         items = [dataclasses.asdict(layer) for layer in listed]
         print_document(json.dumps({"schema": 1, "items": items}, indent=2))

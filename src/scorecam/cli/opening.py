@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from scorecam.base.wording import quoted
 from scorecam.cli.options import DEFAULT_MODEL, ModelOptions
 from scorecam.cli.output import print_message
+from scorecam.cli.task_options import find_task
 from scorecam.errors import DatasetError, SettingError
 
 if TYPE_CHECKING:  # imported when a command runs: --help must not wait for torch
@@ -25,6 +26,7 @@ def open_model(options: ModelOptions, *, quiet: bool = False) -> Model:
     import scorecam
     from scorecam.model.columns import check_head
 
+    task = find_task(options.tasks)
     spec = options.model
     if spec is None:
         spec = DEFAULT_MODEL
@@ -48,9 +50,9 @@ def open_model(options: ModelOptions, *, quiet: bool = False) -> Model:
     for remark in () if quiet else model.remarks:
         print_message(remark)
     sizes = _whole_numbers("--windows", options.windows, "a size, such as --windows 224")
-    if sizes is None:
-        return model
-    return scorecam.sliding_window(model, sizes[0] if len(sizes) == 1 else sizes)
+    if sizes is not None:
+        model = scorecam.sliding_window(model, sizes[0] if len(sizes) == 1 else sizes)
+    return model if task is None else model.with_task(task)
 
 
 def _key(text: str | None) -> int | str | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import typer
 
 from scorecam.backends.file_words import NETWORK_FILES
 from scorecam.cli.known import BUNDLED_MODELS, HEADS, any_of
+from scorecam.cli.task_options import TaskOptions
 
 DEFAULT_MODEL = BUNDLED_MODELS[0]
 
@@ -85,7 +86,7 @@ DownloadOption = Annotated[
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """Which model to open, and how."""
+    """Which model to open, and how; and what is explained."""
 
     model: ModelOption = None
     weights: WeightsOption = None
@@ -99,6 +100,7 @@ class ModelOptions:
     windows: WindowsOption = None
     device: DeviceOption = None
     download: DownloadOption = False
+    tasks: TaskOptions = field(default_factory=TaskOptions)
 
 
 # ── the explanation ──────────────────────────────────────────────────────────────────────────

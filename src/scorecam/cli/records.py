@@ -56,6 +56,7 @@ def explanation_item(explanation: Explanation, image: str, overlay: Path, bank: 
             "probability": target.probability,
         },
         "score": target.score,
+        **_of_task(explanation),
         "budget": provenance.budget,
         "precision": provenance.precision,
         "runtime": provenance.runtime,
@@ -71,6 +72,21 @@ def explanation_item(explanation: Explanation, image: str, overlay: Path, bank: 
         "health": [dataclasses.asdict(note) for note in explanation.health],
         "files": {"overlay": path_text(overlay), "bank": path_text(bank)},
     }
+
+
+def _of_task(explanation: Explanation) -> Item:
+    """What an item of a task has besides: its name, the unit and the box, where there are any."""
+    task, unit = explanation.provenance.task, explanation.provenance.unit
+    item = {"task": task, **({"unit": unit} if unit else {})} if task else {}
+    boxes, index = explanation.bank.boxes, explanation.target.index
+    if boxes is None or not boxes[index].isfinite().all():
+        return item
+    box = boxes[index : index + 1]
+    photo, preprocess = explanation.photo, explanation.preprocess
+    placement = None if photo is None or preprocess is None else preprocess.placement(photo.size)
+    if placement is not None:
+        box = placement.boxes_to_photo(box)
+    return item | {"box": [round(number, 2) for number in box[0].tolist()]}
 
 
 def failure_item(error: ScorecamError, image: str, model: str) -> Item:

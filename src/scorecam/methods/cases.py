@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from scorecam.bank.bank import ScoreBank
 from scorecam.cam import Head
 from scorecam.errors import PhotoError
@@ -61,7 +63,8 @@ def case_of(model: Model, explanation: Explanation) -> Case:
         )
     model = model.with_form(explanation.form)
     if explanation.task_columns is not None:
-        model = model.with_columns(explanation.task_columns)
+        column = explanation.target.index
+        model = model.with_columns(replace(explanation.task_columns, column=column))
     return Case(
         model,
         image,

@@ -36,6 +36,8 @@ class TaskColumns:
         unit: of the scores, such as "mm"; empty for none.
         boxes: where the columns are in the input; None if no column has a box.
         masks: the same for regions of any shape.
+        classes: the class of each column, by index and name, where several columns may be of one
+            class, as boxes are; None if each column is something else.
         remarks: what the user should know, one sentence each.
         passes: images that the model scored to find the columns.
         values: what is shown for each column in place of its score, such as "45.0°"; empty to show
@@ -50,6 +52,7 @@ class TaskColumns:
     unit: str = ""
     boxes: Boxes | None = None
     masks: RegionMasks | None = None
+    classes: tuple[tuple[int, str], ...] | None = None
     remarks: tuple[str, ...] = ()
     passes: int = 1
     values: tuple[str, ...] = ()

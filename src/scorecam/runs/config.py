@@ -24,7 +24,7 @@ from scorecam.io.json_values import is_encodable, is_list, is_object, is_text
 from scorecam.io.reading import Kind, parse_json, read_bytes
 from scorecam.methods.method import Method
 from scorecam.metrics.metric import Metric
-from scorecam.model.model import Model
+from scorecam.model.model import Model, Task
 
 SCHEMA = 1
 MAY_DIFFER = frozenset({"versions", "runtime used", "precision used", "left out", "checksums"})
@@ -60,6 +60,7 @@ def describe(
         "model": model.spec,
         "weights sha256": model.fingerprint(),
         "head": model.head,
+        **({} if model.task is None else {"task": _task(model.task)}),
         "preprocess": None if preprocess is None else preprocess.to_dict(),
         **({"reading": reading} if (reading := model.reading.to_dict()) else {}),
         **settings,
@@ -94,6 +95,17 @@ def _fields(metric: Metric) -> dict[str, Any]:
     """The name, source and settings of a metric."""
     fields = getattr(metric, "__dataclass_fields__", ("name", "source"))
     return {name: getattr(metric, name) for name in fields if name != "outcomes"}
+
+
+def _task(task: Task) -> dict[str, Any]:
+    """A task with its options."""
+    fields = dataclasses.fields(task)  # type: ignore[arg-type]
+    options = {each.name: getattr(task, each.name) for each in fields}
+    named = {
+        name: getattr(value, "__qualname__", value) if callable(value) else value
+        for name, value in options.items()
+    }
+    return {"name": task.name, **_plain(named)}
 
 
 def _plain(value: Any) -> Any:

@@ -35,6 +35,8 @@ from scorecam.model.model import Model
 from scorecam.model.offers import check_offered, unconverted
 from scorecam.model.scorer import Scorer
 from scorecam.model.shortage import memory_errors_translated
+from scorecam.model.task_columns import TaskColumns
+from scorecam.runs.answer import for_photo
 from scorecam.runs.config import Config, chosen_variants, describe
 from scorecam.runs.gallery import entry
 from scorecam.runs.missing import Keep, Todo, missing
@@ -48,6 +50,9 @@ from scorecam.runs.summary import Summary, check_extras, write_results
 from scorecam.runs.work import explain_photo
 from scorecam.settings import Settings
 from scorecam.shapes import Image
+
+MOST_CLASSES = 10**6
+"""Numbers of classes that a task without class names may have."""
 
 
 def evaluate(
@@ -172,24 +177,25 @@ def _begin(
         Its configuration; the setup with columns, variants, runtime and precision; remarks.
     """
     model, settings = setup.model, setup.settings
-    scorer = _first_scores(model, image, settings)
-    columns = _columns(model, photos, scorer)
+    first = for_photo(model, image)
+    scorer = _first_scores(first, image, settings)
+    names, columns = _columns(model, photos, scorer, first.task_columns)
     methods = with_variants(
         setup.methods,
         store.recorded(),
-        model,
+        first,
         image,
         layer=setup.layer,
         head=scorer.head,
     )
-    setup = replace(setup, columns=columns.found, methods=tuple(methods))
+    setup = replace(setup, columns=columns.found, names=names, methods=tuple(methods))
     recorded = {"layer": setup.layer, "target": setup.target}
     recorded |= {"left out": [*without]} if without else {}
     recorded |= _recorded(settings, setup.fill, columns, scorer)
     config = describe(
         model, photos, setup.methods, setup.metrics, settings=recorded, masking=settings.masking
     )
-    config, settings, resumed = begin(store, config, model, image, settings=settings)
+    config, settings, resumed = begin(store, config, first, image, settings=settings)
     news = [each for each in chosen_variants(config) if "official" not in each]
     remarks = [*without, *photos.remarks, *columns.remarks, *scorer.remarks, *news, *resumed]
     return config, replace(setup, settings=settings), remarks
@@ -216,7 +222,7 @@ def _run_missing(
     converted: list[str] = []
     for fresh, photo in enumerate(todo, start=1):
         records = _explain(store, setup, photo, keep)
-        failed += all(isinstance(record, FailureRecord) for record in records)
+        failed += all(isinstance(r, FailureRecord) and not r.not_found for r in records)
         converted += [
             record.remarks[0]
             for record in records
@@ -282,10 +288,29 @@ def _first_scores(model: Model, image: Image, settings: Settings) -> Scorer:
     )
 
 
-def _columns(model: Model, photos: Dataset, scorer: Scorer) -> Columns:
-    """The column of the model for each class of the data set."""
-    names = scorer.names if model.names else None
-    return columns_of(photos.classes, names, len(scorer.columns))
+def _columns(
+    model: Model, photos: Dataset, scorer: Scorer, found: TaskColumns | None
+) -> tuple[Sequence[str] | None, Columns]:
+    """The names of the columns, and the column of each class of the data set.
+
+    With a task that explains classes, the columns of a photo are not all of them: the model's
+    classes are used.
+    """
+    if found is None:
+        names = scorer.names if model.names else None
+        return names, columns_of(photos.classes, names, len(scorer.columns))
+    names = model.names or (None if found.classes else found.names)
+    count = MOST_CLASSES if names is None else len(names)
+    columns = columns_of(_all_classes(photos), names, count)
+    if found.classes is None and not columns.found:
+        return names, Columns({}, columns.unknown)  # the labels are about something else
+    return names, columns
+
+
+def _all_classes(photos: Dataset) -> list[Label]:
+    """The classes of the photos, then those of other annotated objects."""
+    things = {thing.label for sample in photos.samples for thing in sample.things or ()}
+    return [*photos.classes, *sorted(things - {*photos.classes}, key=str)]
 
 
 def _recorded(settings: Settings, fill: str, columns: Columns, scorer: Scorer) -> dict[str, Any]:

@@ -84,14 +84,14 @@ def _classes(photo: PreparedPhoto) -> list[int]:
     """The columns of an entry: the label, the prediction and the target first."""
     columns = photo.scorer.columns
     largest = columns.topk(min(CLASSES, len(columns))).indices.tolist()
-    first = [photo.labelled, photo.predicted, photo.target]
+    first = [photo.answer.labelled, photo.answer.predicted, photo.target]
     return list(dict.fromkeys(i for i in [*first, *largest] if i is not None))[:CLASSES]
 
 
 def _class(photo: PreparedPhoto, bank: ScoreBank | None, index: int) -> dict[str, Any]:
     roles = {
-        "label": photo.labelled,
-        "predicted": photo.predicted,
+        "label": photo.answer.labelled,
+        "predicted": photo.answer.predicted,
         "target": photo.target,
     }
     maps: list[str] = []
@@ -106,10 +106,11 @@ def _class(photo: PreparedPhoto, bank: ScoreBank | None, index: int) -> dict[str
 
 def _contrast(photo: PreparedPhoto, bank: ScoreBank) -> dict[str, Any] | None:
     """The evidence for a wrong prediction against the label."""
-    if photo.labelled is None or photo.labelled == photo.predicted:
+    predicted, labelled = photo.answer.predicted, photo.answer.labelled
+    if labelled is None or labelled == predicted:
         return None
-    grid = bank.contrast(photo.predicted, photo.labelled, size=bank.activations.shape[1:])
-    return {"for": photo.predicted, "over": photo.labelled, "map": _packed(grid)}
+    grid = bank.contrast(predicted, labelled, size=bank.activations.shape[1:])
+    return {"for": predicted, "over": labelled, "map": _packed(grid)}
 
 
 def _packed(grid: Tensor) -> str:

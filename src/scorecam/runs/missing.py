@@ -55,7 +55,7 @@ def missing(
             record, why = _existing(store, method.name, sample.id)
             if why:
                 again[why] += 1
-            if why or (retry and isinstance(record, FailureRecord)):
+            if why or (retry and isinstance(record, FailureRecord) and not record.not_found):
                 methods.append(method)
         if len(methods) < len(setup.methods) and (why := _damaged(store, sample.id, keep)):
             again[why] += 1

@@ -51,6 +51,10 @@ def write_parquet(
     return tallies, left_out
 
 
+FAILURE = "failure"
+"""The name in the column `metric` of a photo that could not be explained."""
+
+
 def failure_note(record: FailureRecord) -> str:
     """The note of a failure's row."""
     return f"{record.failure.kind}: {record.failure.message}"
@@ -61,7 +65,9 @@ def _rows(record: ItemRecord, outcomes: Sequence[Outcome]) -> Iterator[tuple[Any
     label = None if record.label is None else str(record.label)
     first = (record.id, record.name, label)
     if isinstance(record, FailureRecord):
-        yield (*first, None, None, record.method, "failure", None, failure_note(record))
+        metrics = [each.name for each in outcomes] if record.not_found else [FAILURE]
+        for metric in metrics:
+            yield (*first, None, None, record.method, metric, None, failure_note(record))
         return
     target = record.target.name or str(record.target.index)
     own = (*first, target, record.group, record.method)

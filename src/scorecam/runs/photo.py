@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-
-import torch
 
 from scorecam.bank.bank import ScoreBank
 from scorecam.cam import probabilities
-from scorecam.datasets.sample import PhotoMask, Sample
-from scorecam.datasets.selection import share
+from scorecam.datasets.sample import Sample
 from scorecam.errors import ModelError
-from scorecam.images.preprocessing import Preprocessing
-from scorecam.metrics.metric import Truth
+from scorecam.model.model import Model
 from scorecam.model.scorer import Scorer
+from scorecam.runs.annotation import Annotation
+from scorecam.runs.answer import Answer, of_class, of_task
 from scorecam.runs.record import ClassScore
 from scorecam.runs.setup import Setup
 from scorecam.shapes import Image
-
-SMALL_MASK, SMALL_BOX = 0.11, 0.25
-"""An object is small if its mask (or, without a mask, its boxes) covers at most this share."""
 
 
 @dataclass(eq=False)
@@ -29,26 +26,45 @@ class PreparedPhoto:
     Args:
         size: of the photo, (width, height); None for numbers that are used as they are stored.
         image: `c *i`, preprocessed.
-        target, predicted, labelled: columns; `labelled` is None if the class is unknown.
-        truth: where the object is in the input.
+        answer: what is explained, and by which model: a task has other columns for each photo.
         share: the share of the photo that the object covers; None without an annotation.
         group: "small" or "large", by that share.
         remarks: about how the photo was read.
+        names: of all columns or classes of the model, if it has a task; see `Setup`.
         banks: by variant, filled as methods need them.
     """
 
     sample: Sample
     size: tuple[int, int] | None
     image: Image
+    answer: Answer
     scorer: Scorer
-    target: int
-    predicted: int
-    labelled: int | None
-    truth: Truth
     share: float | None
     group: str | None
     remarks: tuple[str, ...] = ()
+    names: Sequence[str] = ()
     banks: dict[str, ScoreBank] = field(default_factory=dict[str, ScoreBank])
+
+    @property
+    def model(self) -> Model:
+        """The model, with the columns of this photo if it has a task."""
+        return self.answer.model
+
+    @property
+    def target(self) -> int:
+        """The explained column."""
+        return self.answer.target
+
+    @property
+    def box(self) -> tuple[float, ...] | None:
+        """The box of the target, x1 y1 x2 y2 in pixels of the photo; None without one."""
+        found, preprocess = self.model.task_columns, self.model.preprocess
+        if found is None or found.boxes is None or preprocess is None or self.size is None:
+            return None
+        box, placement = found.boxes[self.target], preprocess.placement(self.size)
+        if placement is None or not box.isfinite().all():
+            return None
+        return tuple(round(edge, 2) for edge in placement.boxes_to_photo(box[None])[0].tolist())
 
     @property
     def passes(self) -> int:
@@ -58,14 +74,20 @@ class PreparedPhoto:
         )
 
     def class_score(self, index: int) -> ClassScore:
-        """A column of the model, with its name and probability."""
+        """A column of the model, with its name and probability; of a box, its class."""
+        found = self.model.task_columns
+        if found is not None and found.classes is not None:
+            return ClassScore(*found.classes[index], None)
         head, names = self.scorer.head, self.scorer.names
         every = probabilities(self.scorer.columns[None], head)[0]
-        return ClassScore(
-            index,
-            names[index] if names is not None and len(names) == len(every) else None,
-            None if head == "value" else float(every[index]),
-        )
+        name = names[index] if names is not None and len(names) == len(every) else None
+        number = index if found is None or name is None else _number(name, self.names)
+        return ClassScore(number, name, None if head == "value" else float(every[index]))
+
+
+def _number(name: str, names: Sequence[str]) -> int:
+    """The index of a column that a task named: the same for one name in all photos of a run."""
+    return names.index(name) if name in names else len(names) + zlib.crc32(name.encode()) % 2**30
 
 
 def prepare_photo(sample: Sample, setup: Setup) -> PreparedPhoto:
@@ -73,44 +95,39 @@ def prepare_photo(sample: Sample, setup: Setup) -> PreparedPhoto:
 
     Raises:
         PhotoError, DatasetError, ModelError, MemoryShortage: it cannot be read or scored.
+        ObjectNotFound: the model's task does not find the object.
     """
     if sample.failure is not None:
         raise sample.failure
-    preprocess = setup.model.preprocess
     stored = setup.model.read(sample.path)
     image = stored.image.to(setup.model.device)
     size = None if stored.photo is None else stored.photo.size
-    scorer = _scorer(setup, image)
-    predicted = int(scorer.columns.argmax())
-    own = None if sample.label is None else setup.columns.get(sample.label)
-    target = own if setup.target == "label" and own is not None else predicted
     mask = None if sample.mask is None else sample.mask()
-    covered, group = _share(sample, mask, size)
-    if own is None:
-        truth = Truth(why="The class of the photo is unknown, or the model does not have it.")
-    elif target != own:
-        truth = Truth(why="The explained class is not the labelled one.")
+    annotation = Annotation(sample, mask, setup.model.preprocess, size)
+    if setup.model.task is None:
+        scorer = _scorer(setup, setup.model, image)
+        answer = of_class(setup, annotation, int(scorer.columns.argmax()))
     else:
-        truth = _truth(sample, mask, preprocess, size)
+        answer = of_task(setup, annotation, image)
+        scorer = _scorer(setup, answer.model, image)
+    covered, group = annotation.share(answer.thing)
     return PreparedPhoto(
         sample=sample,
         size=size,
         image=image,
+        answer=answer,
         scorer=scorer,
-        target=target,
-        predicted=predicted,
-        labelled=own,
-        truth=truth,
         share=covered,
         group=group,
         remarks=stored.remarks,
+        names=setup.names or (),
     )
 
 
-def _scorer(setup: Setup, image: Image) -> Scorer:
+def _scorer(setup: Setup, model: Model, image: Image) -> Scorer:
     """Score the photo itself."""
     scorer = Scorer(
-        setup.model,
+        model,
         image,
         fill=setup.settings.masking.fill_like(image),
         speed=setup.settings.speed,
@@ -119,36 +136,3 @@ def _scorer(setup: Setup, image: Image) -> Scorer:
     if not scorer.columns.isfinite().all():
         raise ModelError("The model's scores for this photo contain NaN or infinity.")
     return scorer
-
-
-def _share(
-    sample: Sample, mask: PhotoMask | None, size: tuple[int, int] | None
-) -> tuple[float | None, str | None]:
-    """The object's share of the photo, and whether that is small."""
-    boxes = sample.boxes(sample.label)
-    if mask is not None:
-        covered, small = float(mask.mean()), SMALL_MASK
-    elif boxes and size is not None:
-        covered, small = share(boxes, size), SMALL_BOX
-    else:
-        return None, None
-    return covered, "small" if covered <= small else "large"
-
-
-def _truth(
-    sample: Sample,
-    mask: PhotoMask | None,
-    preprocess: Preprocessing | None,
-    size: tuple[int, int] | None,
-) -> Truth:
-    """Where the objects of the labelled class are in the input."""
-    if preprocess is None or size is None or preprocess.placement(size) is None:
-        return Truth(why="It is not known where the model's input is in the photo.")
-    boxes = sample.boxes(sample.label)
-    return Truth(
-        preprocess.boxes_to_input(torch.tensor(boxes, dtype=torch.float32), size)
-        if boxes
-        else None,
-        None if mask is None else preprocess.mask_to_input(mask),
-        "No box of this class." if boxes == [] else "No box or mask for this object.",
-    )

@@ -26,6 +26,9 @@ from scorecam.runs.seals import EDITED, unbroken
 RECORD = Kind("a record of a run", 2**23, RunError)
 
 GROUPS = ("small", "large")
+NOT_FOUND = "ObjectNotFound"
+"""The kind of "failure" of a photo in which a task does not find the object."""
+
 LARGE = 1e100
 """A bound on measured numbers; their squares can be summed."""
 
@@ -87,6 +90,7 @@ class MeasuredRecord:
         right: whether the prediction is the label; None without a label.
         share: the share of the photo that the object covers.
         group: "small" or "large", by that share.
+        box: of the target, x1 y1 x2 y2 in pixels of the photo, if a task explains a box.
         values: by outcome.
         undefined: by outcome, why it has no value.
         timings: seconds, seconds of the explanation alone, and forward passes.
@@ -103,6 +107,7 @@ class MeasuredRecord:
     head: str | None = None
     share: float | None = None
     group: str | None = None
+    box: tuple[float, ...] | None = None
     values: Mapping[str, float] = field(default_factory=dict[str, float])
     undefined: Mapping[str, str] = field(default_factory=dict[str, str])
     curves: Mapping[str, Sequence[float]] = field(default_factory=dict[str, Sequence[float]])
@@ -121,6 +126,11 @@ class FailureRecord:
     method: str
     failure: Failure
     timings: Mapping[str, float] = field(default_factory=dict[str, float])
+
+    @property
+    def not_found(self) -> bool:
+        """Whether the model's task did not find the object: a result, and no failure of the run."""
+        return self.failure.kind == NOT_FOUND
 
 
 @dataclass(frozen=True)
@@ -172,6 +182,7 @@ def _measured_json(record: MeasuredRecord) -> dict[str, Any]:
         "head": record.head,
         "share": record.share,
         "group": record.group,
+        **({} if record.box is None else {"box": list(record.box)}),
         "values": dict(record.values),
         "undefined": dict(record.undefined),
         "curves": dict(record.curves),
@@ -243,6 +254,7 @@ def parse_item(values: dict[str, Any]) -> ItemRecord:
         head=values.get("head"),
         share=share,
         group=group,
+        box=_box(values.get("box")),
         values=measured,
         undefined=undefined or {},
         curves=curves or {},
@@ -332,6 +344,16 @@ def _map_info(values: object) -> MapInfo | None:
         maximum=maximum if is_number and in_range(maximum, -LARGE, LARGE) else 0.0,
         sha256=digest,
     )
+
+
+def _box(values: object) -> tuple[float, ...] | None:
+    if values is None:
+        return None
+    if not is_list(values, 4) or len(values) != 4:
+        raise Unreadable("record with an invalid box")
+    if not all(in_range(edge, -LARGE, LARGE) for edge in values):
+        raise Unreadable("record with an invalid box")
+    return tuple(map(float, values))
 
 
 def _are_texts(values: object) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from scorecam.cam import Variant
@@ -22,7 +22,8 @@ class Setup:
     Args:
         model: the model to explain.
         layer: by name.
-        columns: the model's column of each class of the data set.
+        columns: the model's column of each class of the data set; with a task, its class.
+        names: of the columns, or of the task's classes; None if they are unknown.
         target: "label": the labelled class, or the predicted one if that is unknown; "predicted".
         settings: of Score-CAM. The runtime and the precision are never "auto", so that they are the
             same for every photo. All methods use the seed.
@@ -34,9 +35,14 @@ class Setup:
     methods: tuple[Method, ...]
     metrics: tuple[Metric, ...]
     columns: Mapping[Label, int] = field(default_factory=dict[Label, int])
+    names: Sequence[str] | None = None
     target: str = "label"
     settings: Settings = field(default_factory=Settings)
     fill: str = "run"
+
+    def column_of(self, label: Label | None) -> int | None:
+        """The column of a class of the data set; None if it is unknown."""
+        return None if label is None else self.columns.get(label)
 
     @property
     def bank_method(self) -> Method | None:

@@ -9,7 +9,7 @@ import PIL.Image
 
 from scorecam.cam import VARIANTS, Head, Masking, live
 from scorecam.datasets.sample import Dataset
-from scorecam.errors import DatasetError, ModelError, ScorecamError
+from scorecam.errors import DatasetError, ModelError, ScorecamError, TargetError
 from scorecam.methods.method import Method
 from scorecam.methods.score_cam import ScoreCAMMethod
 from scorecam.model.engine import Speed
@@ -18,6 +18,7 @@ from scorecam.model.model import Model
 from scorecam.model.offers import check_offered, unconverted
 from scorecam.model.scorer import Scorer
 from scorecam.model.variants import suited
+from scorecam.runs.answer import for_photo
 from scorecam.runs.config import Config, recorded_variants
 from scorecam.runs.record import AnyRecord
 from scorecam.runs.store import Store
@@ -32,9 +33,10 @@ TRIES = 5
 
 
 def first_image(model: Model, dataset: Dataset, layer: str | None) -> tuple[Image, str, object]:
-    """The input from the first photo that the model accepts, the name of the layer, and the form.
+    """The input from the first photo that fits, the name of the layer, and the form.
 
-    The form is how the model takes the input; see `Model.with_form`.
+    A photo fits if the model and its task accept it. The form is how the model takes the input; see
+    `Model.with_form`.
 
     If no photo can be read, the input is black, so that a later retry uses the same layer.
 
@@ -43,10 +45,12 @@ def first_image(model: Model, dataset: Dataset, layer: str | None) -> tuple[Imag
         DatasetError: there are no photos, or two have the same name.
         LayerError: there is no such layer.
         ModelError: the model fails on each of the first photos.
+        TargetError: the model's task finds nothing to explain in any photo.
     """
     _check_samples(dataset)
     refused: list[ModelError] = []
     unread: ScorecamError | None = None
+    nothing: TargetError | None = None
     for sample in dataset.samples:
         try:
             image = model.read(sample.path).image.to(model.device)
@@ -55,12 +59,20 @@ def first_image(model: Model, dataset: Dataset, layer: str | None) -> tuple[Imag
             continue
         try:
             return image, *_layer_and_form(model, image, layer)
+        except TargetError as error:  # the task finds nothing in this photo
+            nothing = error
         except ModelError as error:
             refused.append(error)
             if len(refused) == TRIES:
                 break
     if refused:
         raise refused[0]
+    if nothing is not None:
+        raise TargetError(
+            f"The task finds nothing to explain in any photo. In the last one: {nothing.what}",
+            likely=nothing.likely,
+            do=nothing.do,
+        ) from nothing
     if model.preprocess is None and unread is not None:
         raise unread
     image = model.read(PIL.Image.new("RGB", (64, 64))).image.to(model.device)
@@ -68,8 +80,9 @@ def first_image(model: Model, dataset: Dataset, layer: str | None) -> tuple[Imag
 
 
 def _layer_and_form(model: Model, image: Image, layer: str | None) -> tuple[str, object]:
-    images, fitted = one_image(image, model)
-    return fitted.find_layer(layer, images), fitted.form
+    images, fitted = one_image(image, model, run=model.task is None)
+    own = fitted if model.task is None else for_photo(model.with_form(fitted.form), image)
+    return own.find_layer(layer, images), fitted.form
 
 
 def _check_samples(dataset: Dataset) -> None:

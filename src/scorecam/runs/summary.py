@@ -40,6 +40,7 @@ class Summary:
         done: photos that every method has finished.
         failures: photos without any result, by the kind of failure.
         failed: the failures, as in their records: one per photo and method.
+        not_found: photos in which the model's task did not find the object.
         rows: means and paired differences.
         table: the same as Markdown.
         remarks: everything that the user should know.
@@ -55,6 +56,7 @@ class Summary:
     table: Markdown
     remarks: tuple[str, ...] = ()
     news: tuple[str, ...] = ()
+    not_found: int = 0
 
     @summary
     def __repr__(self) -> Iterator[str]:
@@ -125,7 +127,8 @@ def _write_once(
         tallies, left_out = write_parquet(temporary, store, samples, outcomes)
     rows = rows_of(tallies, outcomes)
     done = len(set.intersection(*(tally.photos for tally in tallies.values())))
-    now = [*news]
+    not_found = len(set[str]().union(*(tally.not_found for tally in tallies.values())))
+    now = [*news, *_not_found(not_found)]
     if done < len(samples):
         now.append(f"{len(samples) - done} of {len(samples)} photos are not done yet.")
     now += [f"Records left out, {why}: {count:,}." for why, count in sorted(left_out.items())]
@@ -147,10 +150,17 @@ def _write_once(
         table=summary_table(rows, tallies, outcomes, about),
         remarks=tuple(every),
         news=tuple(every[len(remarks) :]),
+        not_found=not_found,
     )
     markdown.write(layout.table, summary.table)
     _write_summary(store, config, summary)
     return summary
+
+
+def _not_found(photos: int) -> list[str]:
+    """A remark if the model's task did not find the object of some photos."""
+    what = f"Photos in which the model did not find the object: {photos:,}."
+    return [f"{what} Their outcomes are undefined."] if photos else []
 
 
 def _failures(tallies: Mapping[str, Tally]) -> dict[str, int]:
@@ -166,6 +176,7 @@ def _write_summary(store: Store[ItemRecord], config: Config, summary: Summary) -
         "config": config,
         "photos": summary.photos,
         "done": summary.done,
+        **({"not found": summary.not_found} if summary.not_found else {}),
         "items": items(summary),
         "files": digests([store.layout.table, *store.layout.plots()]),
     }

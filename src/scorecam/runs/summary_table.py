@@ -49,6 +49,11 @@ def summary_table(
     for group in groups:
         parts += _means(group, rows, tallies, outcomes)
     parts += _differences(rows, tallies, outcomes)
+    not_found = set[str]().union(*(tally.not_found for tally in tallies.values()))
+    if not_found:
+        parts.append(
+            markdown.paragraph("Photos in which the object was not found: {}.", len(not_found))
+        )
     failures = [record for tally in tallies.values() for record in tally.failures.values()]
     kinds = Counter(record.failure.kind for record in failures)
     if kinds:

@@ -29,13 +29,15 @@ class Tally:
         outcomes: by name.
         groups: the group of each photo that has one.
         failures: by photo.
-        photos: all photos, including failures.
+        not_found: photos in which the model's task does not find the object.
+        photos: all photos, including these and failures.
         curves: by name.
     """
 
     outcomes: dict[str, OutcomeValues]
     groups: dict[str, str] = field(default_factory=dict[str, str])
     failures: dict[str, FailureRecord] = field(default_factory=dict[str, FailureRecord])
+    not_found: set[str] = field(default_factory=set[str])
     photos: set[str] = field(default_factory=set[str])
     curves: dict[str, Curve] = field(default_factory=dict[str, Curve])
 
@@ -43,7 +45,12 @@ class Tally:
         """Add one record."""
         self.photos.add(record.id)
         if isinstance(record, FailureRecord):
-            self.failures[record.id] = record
+            if not record.not_found:
+                self.failures[record.id] = record
+                return
+            self.not_found.add(record.id)
+            for outcome in self.outcomes.values():
+                outcome.undefined.add(record.id)
             return
         if record.group:
             self.groups[record.id] = record.group

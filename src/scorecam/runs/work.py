@@ -98,31 +98,31 @@ def _explained(photo: PreparedPhoto, setup: Setup, method: Method, began: float)
     passes = photo.passes
     case = _case(photo, setup, method)
     heatmap = method.heatmap(case)
-    if not heatmap.isfinite().all():
-        raise ModelError(f"The map of {method.name} contains NaN or infinity.")
+    _check_finite(heatmap, method)
     explained = time.perf_counter()
     seen = Seen(
         heatmap,
         photo.image,
         case.probabilities,
-        truth=photo.truth,
+        truth=photo.answer.truth,
         explain=_explainer(photo, setup, method),
         fill=setup.canvas(photo.image),
     )
     measured = _measured(setup.metrics, seen)
     grid, maximum = _on_grid(heatmap, _layer_grid(photo, setup))
-    sample, labelled = photo.sample, photo.labelled
+    sample, answer = photo.sample, photo.answer
     record = MeasuredRecord(
         id=sample.id,
         name=encodable(sample.name),
         label=encodable(sample.label) if isinstance(sample.label, str) else sample.label,
         method=method.name,
         target=photo.class_score(photo.target),
-        predicted=photo.class_score(photo.predicted),
-        right=None if labelled is None else photo.predicted == labelled,
+        predicted=photo.class_score(answer.predicted),
+        right=answer.right,
         head=photo.scorer.head,
         share=photo.share,
         group=photo.group,
+        box=photo.box,
         values=measured.values,
         undefined=measured.undefined,
         curves=measured.curves,
@@ -135,6 +135,11 @@ def _explained(photo: PreparedPhoto, setup: Setup, method: Method, began: float)
         remarks=[encodable(remark) for remark in photo.remarks],
     )
     return Done(record, grid)
+
+
+def _check_finite(heatmap: Heatmap, method: Method) -> None:
+    if not heatmap.isfinite().all():
+        raise ModelError(f"The map of {method.name} contains NaN or infinity.")
 
 
 def _measured(metrics: Sequence[Metric], seen: Seen) -> Measured:
@@ -165,11 +170,11 @@ def _case(photo: PreparedPhoto, setup: Setup, method: Method) -> Case:
     def bank() -> ScoreBank:
         name = name_of(variant)
         if name not in photo.banks:
-            photo.banks[name] = _bank(setup, variant, photo.image, photo.target)
+            photo.banks[name] = _bank(setup, variant, photo)
         return photo.banks[name]
 
     return Case(
-        setup.model,
+        photo.model,
         photo.image,
         target=photo.target,
         layer=setup.layer,
@@ -180,9 +185,9 @@ def _case(photo: PreparedPhoto, setup: Setup, method: Method) -> Case:
     )
 
 
-def _bank(setup: Setup, variant: Variant | Auto, image: Image, target: int) -> ScoreBank:
+def _bank(setup: Setup, variant: Variant | Auto, photo: PreparedPhoto) -> ScoreBank:
     settings = replace(setup.settings, variant=variant)
-    return make_bank(setup.model, image, target, layer=setup.layer, settings=settings)
+    return make_bank(photo.model, photo.image, photo.target, layer=setup.layer, settings=settings)
 
 
 def _explainer(photo: PreparedPhoto, setup: Setup, method: Method) -> Callable[[Image], Heatmap]:
@@ -193,7 +198,7 @@ def _explainer(photo: PreparedPhoto, setup: Setup, method: Method) -> Callable[[
         if method.variant is not None:
             settings = replace(settings, variant=method.variant)
         case = new_case(
-            setup.model,
+            photo.model,
             image,
             photo.target,
             layer=setup.layer,
@@ -208,7 +213,7 @@ def _explainer(photo: PreparedPhoto, setup: Setup, method: Method) -> Callable[[
 def _layer_grid(photo: PreparedPhoto, setup: Setup) -> tuple[int, ...]:
     for bank in photo.banks.values():
         return tuple(bank.activations.shape[1:])
-    maps, _ = setup.model.activations(photo.image[None], setup.layer)
+    maps, _ = photo.model.activations(photo.image[None], setup.layer)
     return tuple(maps.shape[2:])
 
 

@@ -40,17 +40,22 @@ def find_task(task: str | Task, options: Mapping[str, Any] | None = None) -> Tas
             do=f"With task= (--task), give {', '.join(TASKS)}, or a task from scorecam.tasks.",
         )
     kind, given = TASKS[task], options or {}
-    known = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    known = _options(kind)
     for name in given:
         if name not in known:
-            takers = [each for each, other in TASKS.items() if _takes(other, name)]
+            others = takers(name)
             raise SettingError(
                 f"The task {task} has no option {name}= (--{name.replace('_', '-')}).",
-                likely=f"It belongs to {' and '.join(takers)}." if takers else "",
+                likely=f"It belongs to {' and '.join(others)}." if others else "",
                 do=f"It takes {', '.join(sorted(known)) or 'no options'}.",
             )
     return kind(**given)
 
 
-def _takes(kind: type[Task], option: str) -> bool:
-    return any(field.name == option for field in dataclasses.fields(kind))  # type: ignore[arg-type]
+def takers(option: str) -> list[str]:
+    """The tasks that have an option."""
+    return [name for name, kind in TASKS.items() if option in _options(kind)]
+
+
+def _options(kind: type[Task]) -> set[str]:
+    return {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]

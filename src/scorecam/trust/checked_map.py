@@ -117,19 +117,33 @@ class CheckedMap:
         return _scores(self.scorer.scores(images), self.bank.head)
 
     def lead(self, columns: Annotated[Tensor, "*b n"]) -> Annotated[Tensor, "*b"]:
-        """The target's score minus the mean of the others; with a single column, its score."""
+        """The target's score minus the mean of the others.
+
+        Its score alone with a single column, or for a task's values: boxes do not compete as
+        classes do.
+        """
         own, count = columns[..., self.target], columns.shape[-1]
-        return own if count < 2 else own - (columns.sum(dim=-1) - own) / (count - 1)
+        if count < 2 or self.values_of:
+            return own
+        return own - (columns.sum(dim=-1) - own) / (count - 1)
 
     @cached_property
     def image_columns(self) -> Columns:
         """The scores of the image itself, `n`, in the same units as `columns`."""
         return _scores(self.bank.image_scores[None].to(self.model.device), self.bank.head)[0]
 
-    @cached_property
-    def comparable(self) -> bool:
-        """Whether there are enough columns to correlate."""
-        return len(self.bank.image_scores) >= MIN_COLUMNS
+    @property
+    def values_of(self) -> str:
+        """The task of which the scores are values; empty for classes, and for texts and labels."""
+        return self.bank.provenance.task if self.bank.head == "value" else ""
+
+    @property
+    def incomparable(self) -> str:
+        """Why the columns of two outputs cannot be correlated; empty if they can."""
+        if self.values_of:
+            return f"The columns of the task {self.values_of} are no choice between classes."
+        count = len(self.bank.image_scores)
+        return "" if count >= MIN_COLUMNS else f"There are {count} columns, too few to correlate."
 
     def columns_and_maps(
         self, images: Images, variants: Sequence[str | Variant]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
@@ -16,7 +16,7 @@ from scorecam.io.arguments import several
 from scorecam.io.ranges import SEED
 from scorecam.model.model import Model
 from scorecam.trust.checked_map import CheckedMap
-from scorecam.trust.criteria import CRITERIA, NOTE_DOUBTS, measure, passes
+from scorecam.trust.criteria import CRITERIA, NOTE_DOUBTS, PLACE_CRITERIA, measure, passes
 from scorecam.trust.evidence import Measured
 from scorecam.trust.verdict import Trust, judged, verdict
 
@@ -71,7 +71,7 @@ def check(
     notes = [note for note in explanation.health if note.code not in left_out]
     measured: dict[str, Measured] = {}
     if not _constant(explanation):
-        measured = measure(checked, frozenset(CRITERIA) - left_out)
+        measured = measure(checked, frozenset([*CRITERIA, *PLACE_CRITERIA]) - left_out)
     evidence = judged(notes, measured)
     doubt = sum(piece.doubt for piece in evidence)
     return Trust(
@@ -103,7 +103,8 @@ def _checked_map(model: Model | nn.Module, explanation: Explanation, seed: int) 
         )
     opened = opening.as_model(model).with_form(explanation.form)
     if explanation.task_columns is not None:
-        opened = opened.with_columns(explanation.task_columns)
+        column = explanation.target.index
+        opened = opened.with_columns(replace(explanation.task_columns, column=column))
     SEED.check("seed", seed)
     return CheckedMap(opened, explanation, int(seed))
 
@@ -123,7 +124,7 @@ def known_codes(codes: Iterable[str]) -> frozenset[str]:
     given = frozenset(
         [codes] if isinstance(codes, str) else several("without", codes, str | int, do)
     )
-    known = [*NOTE_DOUBTS, *CRITERIA]
+    known = [*NOTE_DOUBTS, *CRITERIA, *PLACE_CRITERIA]
     for code in sorted(given, key=str):
         if code not in known:
             raise SettingError(

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from scorecam.trust import evidence
+from scorecam.trust import evidence, place_evidence
 from scorecam.trust.checked_map import CheckedMap
 from scorecam.trust.evidence import Measured
 
@@ -28,12 +28,14 @@ class Criterion:
         bad: a value as bad as this is enough not to show the map.
         sentence: the evidence in words, with `{}` for the value.
         source: the publication of the idea, if it isn't ours.
+        fitted: whether the thresholds were fitted on photos; otherwise they were chosen.
     """
 
     good: float
     bad: float
     sentence: str
     source: str = ""
+    fitted: bool = True
 
     def doubt(self, value: float) -> float:
         """The doubt that a value adds, in [0, 1]."""
@@ -63,7 +65,7 @@ MEASURES = (
             "contrast": Criterion(
                 good=0.973,
                 bad=0.997,
-                sentence="The maps of the five next classes correlate with this one by {} on "
+                sentence="The maps of the five next targets correlate with this one by {} on "
                 "average.",
             )
         },
@@ -148,7 +150,7 @@ MEASURES = (
                 good=0.9,
                 bad=0.779,
                 sentence="With the image mirrored, shifted, blurred or noisy, the centred map, "
-                "which is without what all classes share, moves along: they correlate by {} "
+                "which is without what all targets share, moves along: they correlate by {} "
                 "(median).",
             ),
         },
@@ -189,10 +191,49 @@ parts re-initialised, and trained on shuffled labels. They were evaluated on oth
 networks; see docs/trust.md.
 """
 
+PLACE_MEASURES = (
+    Measure(
+        place_evidence.place,
+        {
+            "cells": Criterion(
+                good=1.0,
+                bad=0.25,
+                sentence="The box or region is as large as {} cells of the layer's grid.",
+                fitted=False,
+            ),
+            "inside": Criterion(
+                good=1.0,
+                bad=-1.0,
+                sentence="In the box or region and a cell around it, the map has {} times the sum "
+                "of a uniform map.",
+                source="after Wang et al. 2020",
+                fitted=False,
+            ),
+            "own": Criterion(
+                good=1.5,
+                bad=0.5,
+                sentence="It has {} times as much there as the maps of other boxes or regions, or "
+                "as the plain mean of the activations if there are none.",
+                fitted=False,
+            ),
+        },
+    ),
+)
+"""More evidence about a map of a box or a region of the picture, which needs only the bank.
+
+The thresholds were chosen: a map shows nothing smaller than a cell of its grid. A map outside of
+its box may show context, so that alone does not refuse it.
+"""
+
 CRITERIA: Mapping[str, Criterion] = {
     code: criterion for measure in MEASURES for code, criterion in measure.criteria.items()
 }
-"""By code."""
+"""By code, for every map."""
+
+PLACE_CRITERIA: Mapping[str, Criterion] = {
+    code: criterion for measure in PLACE_MEASURES for code, criterion in measure.criteria.items()
+}
+"""By code, for maps of a box or a region."""
 
 NOTE_DOUBTS: Mapping[str, float] = {
     "flat": 1.0,
@@ -225,6 +266,8 @@ def measure(checked: CheckedMap, codes: frozenset[str]) -> dict[str, Measured]:
         ModelError: the explanation is of another model, or the model fails.
     """
     measures = _measures_for(codes)
+    if place_evidence.region(checked) is not None:
+        measures += [each for each in PLACE_MEASURES if codes & set(each.criteria)]
     if any(each.passes is not None for each in measures):
         checked.verify_model()
     return {

@@ -29,8 +29,6 @@ from scorecam.trust.perturbations import least_important, mild_changes, without_
 Measured = float | str
 """A number, or the reason why there is none."""
 
-TOO_FEW_COLUMNS = "The model has {} outputs, too few to correlate."
-
 OTHER_CLASSES = 5
 """The target's map is compared with those of this many other classes, the largest scores first."""
 
@@ -65,9 +63,9 @@ def contrast(checked: CheckedMap) -> Mapping[str, Measured]:
         reverse=True,
     )
     if bank.head == "value" and len(scores) == 1:
-        return {"contrast": "The model has one output: there is no other class."}
+        return {"contrast": "There is one column, and no other to compare it with."}
     if not others:
-        return {"contrast": "The bank was saved without any other class."}
+        return {"contrast": "The bank was saved without any other column."}
     maps = [bank.heatmap(other, explanation.variant) for other in others[:OTHER_CLASSES]]
     return {"contrast": fmean(correlation(explanation.heatmap, other) for other in maps)}
 
@@ -83,8 +81,8 @@ def agreement(checked: CheckedMap) -> Mapping[str, Measured]:
 
 def outstanding(checked: CheckedMap) -> Mapping[str, Measured]:
     """How far the target's score stands out from all scores (see `standing`)."""
-    if not checked.comparable:
-        return {"standing": TOO_FEW_COLUMNS.format(len(checked.image_columns))}
+    if checked.incomparable:
+        return {"standing": checked.incomparable}
     value = standing(checked.image_columns, checked.target)
     return {"standing": 0.0 if math.isnan(value) else value}
 
@@ -127,37 +125,37 @@ def steadiness_passes(checked: CheckedMap) -> int:
 
 def elsewhere(checked: CheckedMap) -> Mapping[str, Measured]:
     """The correlation of the scores of the least important part with those of the image."""
-    if not checked.comparable:
-        return {"elsewhere": TOO_FEW_COLUMNS.format(len(checked.image_columns))}
+    if checked.incomparable:
+        return {"elsewhere": checked.incomparable}
     heatmap = checked.explanation.heatmap.to(checked.image.device)
     columns = checked.columns(least_important(checked.image, heatmap)[None])
     return {"elsewhere": _similarity(checked, columns, fmean)}
 
 
 def elsewhere_passes(checked: CheckedMap) -> int:
-    """One pass; 0 with too few columns."""
-    return 1 if checked.comparable else 0
+    """One pass; 0 if columns cannot be correlated."""
+    return 0 if checked.incomparable else 1
 
 
 def blindness(checked: CheckedMap) -> Mapping[str, Measured]:
     """The correlation of the scores of images without the object with those of the image."""
-    if not checked.comparable:
-        return {"blind": TOO_FEW_COLUMNS.format(len(checked.image_columns))}
+    if checked.incomparable:
+        return {"blind": checked.incomparable}
     columns = checked.columns(torch.stack(without_object(checked.image, checked.seed)))
     return {"blind": _similarity(checked, columns, fmean)}
 
 
 def blindness_passes(checked: CheckedMap) -> int:
-    """One pass for each image without the object; 0 with too few columns."""
-    return 4 if checked.comparable else 0
+    """One pass for each image without the object; 0 if columns cannot be correlated."""
+    return 0 if checked.incomparable else 4
 
 
 def _similarity(
     checked: CheckedMap, columns: BatchedScores, average: Callable[[list[float]], float]
 ) -> Measured:
     """The average correlation of scores with those of the image."""
-    if not checked.comparable:
-        return TOO_FEW_COLUMNS.format(len(checked.image_columns))
+    if checked.incomparable:
+        return checked.incomparable
     if not columns.isfinite().all():
         return "The model's scores of changed images are not finite."
     return average([correlation(checked.image_columns, each) for each in columns])

@@ -8,11 +8,13 @@ from typing import Literal
 
 from scorecam.bank.health import Note
 from scorecam.base.wording import constructor, summary
-from scorecam.trust.criteria import CRITERIA, NOTE_DOUBTS, REFUSED, WEAK, Criterion
+from scorecam.trust.criteria import CRITERIA, NOTE_DOUBTS, PLACE_CRITERIA, REFUSED, WEAK, Criterion
 from scorecam.trust.evidence import Measured
 
 Verdict = Literal["usable", "weak", "don't show"]
 State = Literal["passed", "weak", "failed", "cannot be told"]
+
+CHOSEN = "thresholds chosen, not fitted"
 
 FITTED = "thresholds fitted on 60 photos and 35 garments that trained networks get right"
 """The source of the thresholds. Bad maps were those of broken networks; see docs/trust.md."""
@@ -23,7 +25,7 @@ class Evidence:
     """One piece of evidence for or against a map.
 
     Args:
-        code: for programs: a health note's code, or one of `CRITERIA`.
+        code: for programs: a health note's code, or one of `CRITERIA` or `PLACE_CRITERIA`.
         value: the measured value; None if it could not be measured.
         good: a value as good as this adds no doubt; None for a health note.
         bad: a value as bad as this is enough not to show the map; for a health note, its threshold.
@@ -102,7 +104,7 @@ def _of_note(note: Note) -> Evidence:
 
 
 def _of_value(code: str, value: Measured) -> Evidence:
-    criterion = CRITERIA[code]
+    criterion = PLACE_CRITERIA[code] if code in PLACE_CRITERIA else CRITERIA[code]
     if isinstance(value, str):
         return Evidence(
             code=code,
@@ -127,7 +129,8 @@ def _of_value(code: str, value: Measured) -> Evidence:
 
 def _sentence(criterion: Criterion, value: float) -> str:
     low, high = ("≤", "≥") if criterion.bad > criterion.good else ("≥", "≤")
-    limits = f"pass {low} {criterion.good:.3g}, fail {high} {criterion.bad:.3g}; {FITTED}"
+    limits = f"pass {low} {criterion.good:.3g}, fail {high} {criterion.bad:.3g}"
+    limits += f"; {FITTED if criterion.fitted else CHOSEN}"
     source = f"{criterion.source}; " if criterion.source else ""
     return f"{criterion.sentence.format(f'{round(value, 3):g}')[:-1]} ({source}{limits})."
 

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from scorecam.base.interpolation import upsample
@@ -14,6 +15,8 @@ from scorecam.datasets.sample import Label
 from scorecam.errors import RunError
 from scorecam.metrics.similarity import pearson
 from scorecam.metrics.statistics import Interval, interval, paired
+from scorecam.runs.annotation import overlaps
+from scorecam.runs.answer import SAME_BOX
 from scorecam.runs.compare.class_changes import class_changes
 from scorecam.runs.compare.classes import check_records
 from scorecam.runs.compare.sides import Side
@@ -34,7 +37,7 @@ def compare_with_first(first: Side, other: Side) -> Versus:
     check_records(first, other)
     photos = _changes(first, other)
     for side in (first, other):
-        if side.failures and not side.records:
+        if side.failures and not side.records and not side.not_found:
             raise RunError(
                 f"{side.candidate.text} failed on every photo, {side.failures:,} in all.",
                 likely=excerpt(side.reason, 300),
@@ -62,13 +65,19 @@ def compare_with_first(first: Side, other: Side) -> Versus:
 def focus_and_accuracy(
     sides: Sequence[Side], common: set[str]
 ) -> tuple[tuple[Interval, ...], tuple[Interval, ...]]:
-    """The means of each side over the common photos."""
+    """The means of each side over the common photos.
+
+    An object that a side does not find is a wrong prediction.
+    """
     focus: list[Interval] = []
     accuracy: list[Interval] = []
+    judged = set.intersection(*({*side.records} | side.not_found for side in sides))
     for side in sides:
         own = [record for sample, record in side.records.items() if sample in common]
         focus.append(interval([value for r in own if (value := _focus(r)) is not None]))
-        accuracy.append(interval([float(r.right) for r in own if r.right is not None]))
+        known = [r for sample, r in side.records.items() if sample in judged]
+        right = [float(r.right) for r in known if r.right is not None]
+        accuracy.append(interval([*right, *[0.0] * len(side.not_found & judged)]))
     return tuple(focus), tuple(accuracy)
 
 
@@ -89,7 +98,7 @@ def _changes(first: Side, other: Side) -> list[PhotoChange]:
             id=sample,
             name=record.name,
             similarity=_similarity(sample, first, other),
-            flipped=record.predicted.index != other_record.predicted.index,
+            flipped=not _same_answer(record, other_record),
             focus=(_focus(record), _focus(other_record)),
             predicted=(record.predicted, other_record.predicted),
             right=(record.right, other_record.right),
@@ -97,6 +106,20 @@ def _changes(first: Side, other: Side) -> list[PhotoChange]:
         )
         for sample, record in first.records.items()
         if (other_record := other.records.get(sample)) is not None
+    ]
+    photos += [
+        PhotoChange(
+            id=sample,
+            name=record.name,
+            similarity=None,
+            flipped=True,
+            focus=(_focus(record), None),
+            predicted=(record.predicted, None),
+            right=(record.right, False),
+            label=None if record.label is None else labels[record.label],
+        )
+        for sample, record in first.records.items()
+        if sample in other.not_found
     ]
     photos.sort(key=lambda p: (not p.flipped, 2.0 if p.similarity is None else p.similarity))
     return photos
@@ -120,14 +143,28 @@ def _label_names(side: Side) -> dict[Label, str]:
 
 
 def _similarity(sample: str, first: Side, other: Side) -> float | None:
-    same = first.records[sample].target.index == other.records[sample].target.index
+    one, two = first.records[sample], other.records[sample]
+    same = one.target.index == two.target.index and _same_box(one, two)
     if not same or sample not in first.maps or sample not in other.maps:
         return None
-    one, two = first.maps[sample], other.maps[sample]
-    similarity = map_similarity(one, two)
-    if similarity is None and _is_constant(one) != _is_constant(two):
+    own, others = first.maps[sample], other.maps[sample]
+    similarity = map_similarity(own, others)
+    if similarity is None and _is_constant(own) != _is_constant(others):
         return 0.0
     return similarity
+
+
+def _same_answer(one: MeasuredRecord, other: MeasuredRecord) -> bool:
+    """Whether both sides predict the same class, or explain the same box."""
+    return one.predicted.index == other.predicted.index and _same_box(one, other)
+
+
+def _same_box(one: MeasuredRecord, other: MeasuredRecord) -> bool:
+    """Whether the boxes of two targets overlap by enough; True without boxes."""
+    if one.box is None or other.box is None:
+        return True
+    shared = overlaps(torch.tensor([one.box]), torch.tensor([other.box]))
+    return float(shared) >= SAME_BOX
 
 
 def _is_constant(map_: Tensor) -> bool:

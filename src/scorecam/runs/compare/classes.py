@@ -25,6 +25,8 @@ def classes_of(model: Model, photos: Dataset, layer: str | None) -> Classes:
     image, _, form = first_image(model, photos, layer)
     if model.names is not None:
         return model.names
+    if model.task is not None:
+        return ()  # its columns differ from photo to photo
     return (None,) * len(model.with_form(form).scores(image[None])[0])
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from scorecam.backends.opening import open_model
+from scorecam.base.wording import excerpt
 from scorecam.budget.plan import BudgetSpec
 from scorecam.datasets.opening import open_dataset
 from scorecam.datasets.sample import Dataset
@@ -35,6 +36,7 @@ from scorecam.runs.compare.comparison import Comparison
 from scorecam.runs.compare.gates import check_gates, failed_gates
 from scorecam.runs.compare.page import change_page
 from scorecam.runs.compare.plots import draw_training
+from scorecam.runs.compare.same_boxes import of_same_photos, same_boxes
 from scorecam.runs.compare.sides import (
     Candidate,
     Side,
@@ -114,9 +116,10 @@ def compare(
             continue
         model, run_settings = _opened(candidate, opener)
         folder = layout.side(number, candidate.text)
+        own = cast("Dataset", photos)
         evaluate(
             model,
-            cast("Dataset", photos),
+            same_boxes(own, results[0]) if results and model.task is not None else own,
             method,
             "localisation",
             out=folder,
@@ -124,7 +127,7 @@ def compare(
             progress=progress,
             **run_settings,
         )
-        results.append(read_side(candidate, folder, method))
+        results.append(of_same_photos(read_side(candidate, folder, method), results[:1]))
     comparison = _compared(layout, results, gates)
     _write(comparison, results)
     return comparison
@@ -215,6 +218,7 @@ def _left_out(sides: Sequence[Side], versus: Sequence[Versus], common: int) -> l
         for side in sides
         if side.failures
     ]
+    remarks += [_not_found(sides[0], other) for other in sides[1:] if _gone(sides[0], other)]
     every = len({sample for side in sides for sample in side.records})
     if common < every:
         remarks.append(
@@ -227,12 +231,28 @@ def _left_out(sides: Sequence[Side], versus: Sequence[Versus], common: int) -> l
     ]
     remarks += [
         f"{each.other}: {each.undefined:,} of {len(each.photos):,} photos have no similarity: "
-        "the sides explain different classes, or a map is missing or constant."
+        "the sides explain different classes or boxes, a map is missing or constant, or the object "
+        "is not found."
         for each in versus
         if each.undefined
     ]
     differences = [setting_differences(sides[0], other) for other in sides[1:]]
     return remarks + [remark for each in differences for remark in each]
+
+
+def _gone(first: Side, other: Side) -> list[str]:
+    """The photos in which only the first side finds the object, by name."""
+    return sorted(first.records[each].name for each in first.records.keys() & other.not_found)
+
+
+def _not_found(first: Side, other: Side) -> str:
+    names = _gone(first, other)
+    shown = ", ".join(excerpt(name, 60) for name in names[:5])
+    more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
+    return (
+        f"{other.candidate.text} does not find the object that {first.candidate.text} explains in "
+        f"{len(names):,} of {len(first.records):,} photos: {shown}{more}."
+    )
 
 
 # ── writing ──────────────────────────────────────────────────────────────────────────────────

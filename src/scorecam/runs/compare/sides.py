@@ -60,6 +60,7 @@ class Side:
     """The results of one side's run, by photo.
 
     Args:
+        not_found: the photos in which the model's task does not find the object.
         failures: the number of photos that failed.
         reason: why one of them failed; empty if none did.
         config: of the run.
@@ -74,6 +75,7 @@ class Side:
     reason: str
     config: Config
     damaged: int
+    not_found: frozenset[str] = frozenset()
 
 
 def parse_side(text: str) -> Candidate:
@@ -162,10 +164,14 @@ def read_side(candidate: Candidate, folder: Path, method: str) -> Side:
     records: dict[str, MeasuredRecord] = {}
     maps: dict[str, Tensor] = {}
     failures, damaged, reason = 0, 0, ""
+    not_found: set[str] = set()
     for sample in store.ids(method):
         record, _ = store.judge(method, sample)
         if record is None:
             damaged += 1
+            continue
+        if isinstance(record, FailureRecord) and record.not_found:
+            not_found.add(sample)
             continue
         if isinstance(record, FailureRecord):
             failures, reason = failures + 1, reason or record.failure.message
@@ -185,6 +191,7 @@ def read_side(candidate: Candidate, folder: Path, method: str) -> Side:
         reason=reason,
         config=config,
         damaged=damaged,
+        not_found=frozenset(not_found),
     )
 
 

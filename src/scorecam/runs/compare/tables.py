@@ -96,8 +96,10 @@ def class_row(change: ClassChange) -> list[str]:
     ]
 
 
-def class_in_words(score: ClassScore) -> str:
+def class_in_words(score: ClassScore | None) -> str:
     """A predicted class with its probability: `tabby (41 %)`."""
+    if score is None:
+        return "not found"
     name = score.name or f"class {score.index}"
     return name if score.probability is None else f"{name} ({score.probability:.0%})"
 
@@ -157,7 +159,7 @@ def _photos(versus: Versus) -> Markdown:
         [
             photo.name,
             similarity_in_words(photo),
-            "another class" if photo.flipped else "",
+            "another class or box" if photo.flipped else "",
             focus_in_words(photo),
         ]
         for photo in versus.by_similarity[:LISTED]

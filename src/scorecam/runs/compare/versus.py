@@ -15,10 +15,11 @@ class PhotoChange:
 
     Args:
         similarity: Pearson correlation of the two maps; 0 if one of them is constant; None if both
-            are, or if the sides explain different classes.
-        flipped: whether the sides predict different classes.
+            are, or if the sides explain different classes or boxes.
+        flipped: whether the sides predict different classes; with a task, whether they explain
+            different boxes, or the other side does not find the object.
         focus: the energy in the object on each side; None if it is unknown.
-        predicted: the predicted class of each side.
+        predicted: the predicted class of each side; None for an object that it does not find.
         right: whether each side's prediction is the label; None without a label.
         label: the photo's class in the data set, as text.
     """
@@ -28,7 +29,7 @@ class PhotoChange:
     similarity: float | None
     flipped: bool
     focus: tuple[float | None, float | None]
-    predicted: tuple[ClassScore, ClassScore] | None = None
+    predicted: tuple[ClassScore, ClassScore | None] | None = None
     right: tuple[bool | None, bool | None] = (None, None)
     label: str | None = None
 

@@ -130,6 +130,7 @@ def export_with_map(
     """
     path = _new_path(out, force=flag("force", force))
     opened = _opened(model)
+    _check_classes(opened)
     check_file(opened)
     settings = Settings(budget=budget)
     if photos is None:
@@ -272,6 +273,14 @@ def _new_path(out: str | os.PathLike[str], *, force: bool) -> Path:
             do="Use --force (force=True) to overwrite it, or another name with --out (out=).",
         )
     return path
+
+
+def _check_classes(model: Model) -> None:
+    if model.task is not None:
+        raise SettingError(
+            f"The new output explains classes, and the model has the task {model.task.name}.",
+            do="Open the model without task= (--task).",
+        )
 
 
 def _opened(model: Model | nn.Module | str) -> Model:

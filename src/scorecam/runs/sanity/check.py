@@ -25,7 +25,9 @@ from scorecam.model.model import Model, Randomisable
 from scorecam.model.offers import unconverted
 from scorecam.model.scorer import Scorer
 from scorecam.model.shortage import memory_errors_translated
+from scorecam.model.task_columns import TaskColumns
 from scorecam.model.variants import name_of
+from scorecam.runs.answer import for_photo
 from scorecam.runs.maps import map_bytes, read_grid
 from scorecam.runs.progress import OnProgress, RunProgress
 from scorecam.runs.record import Failure, LikenessRecord, Unreadable
@@ -40,6 +42,14 @@ PICTURED = 3
 
 KEPT_SIDE = 56
 """The most cells of a kept map along each axis."""
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """What is explained in a photo: a column, and all columns that a task found there, if any."""
+
+    column: int
+    found: TaskColumns | None = None
 
 
 @dataclass(frozen=True)
@@ -96,9 +106,9 @@ class Check:
 
     # ── the trained network ──────────────────────────────────────────────────────────────────
 
-    def _targets(self, samples: Sequence[Sample]) -> tuple[dict[str, int], dict[str, str]]:
-        """The class explained in each photo, by id; and the photos that cannot be used, and why."""
-        targets: dict[str, int] = {}
+    def _targets(self, samples: Sequence[Sample]) -> tuple[dict[str, Target], dict[str, str]]:
+        """What is explained in each photo, by id; and the photos that cannot be used, and why."""
+        targets: dict[str, Target] = {}
         failures: dict[str, str] = {}
         for sample in samples:
             try:
@@ -109,11 +119,16 @@ class Check:
                 failures[encodable(sample.name)] = encodable(str(error))
         return targets, failures
 
-    def _save_originals(self, sample: Sample) -> int:
-        """Save the trained network's maps of its prediction; returns the predicted class."""
+    def _save_originals(self, sample: Sample) -> Target:
+        """Save the trained network's maps of its prediction, or of the task's answer."""
         image = self.image(sample)
-        scorer = Scorer(self.model, image, speed=unconverted(self.model))
-        target = int(scorer.columns.argmax())
+        model = for_photo(self.model, image)
+        found = model.task_columns
+        if found is None:
+            scores = Scorer(model, image, speed=unconverted(model)).columns
+            target = Target(int(scores.argmax()))
+        else:
+            target = Target(found.column, found)
         size = tuple(image.shape[1:])
         layout = self.store.layout
         missing = [
@@ -122,7 +137,7 @@ class Check:
             if not _is_kept(layout.original(method.name, sample.id), size)
         ]
         with memory_errors_translated():
-            maps = self._maps(self.model, image, target, missing)
+            maps = self._maps(model, image, target.column, missing)
         for method in missing:
             self._save_map(layout.original(method.name, sample.id), maps[method.name])
         return target
@@ -154,10 +169,10 @@ class Check:
     def _network(self, job: Job, image: Image) -> Model:
         if job.mode == DATA and self.shuffled is not None:
             return self.shuffled
-        return self.model.randomised(job.chosen, image[None], job.seed)
+        return for_photo(self.model, image).randomised(job.chosen, image[None], job.seed)
 
     def _record(
-        self, network: Model, job: Job, sample: Sample, target: int, *, keeps_maps: bool
+        self, network: Model, job: Job, sample: Sample, target: Target, *, keeps_maps: bool
     ) -> None:
         """Explain a photo with another network, and save the record."""
         record, maps = self._compared(network, job, sample, target)
@@ -168,13 +183,15 @@ class Check:
         self.store.write(record)
 
     def _compared(
-        self, network: Model, job: Job, sample: Sample, target: int
+        self, network: Model, job: Job, sample: Sample, target: Target
     ) -> tuple[LikenessRecord, dict[str, Heatmap]]:
         """The record, and the network's maps; no maps after a failure."""
         record = LikenessRecord(sample.id, encodable(sample.name), job.name, {})
         try:
             with memory_errors_translated():
-                maps = self._maps(network, self.image(sample), target, self.methods)
+                # A task's columns stay those that it found in the trained network's output.
+                same = network if target.found is None else network.with_columns(target.found)
+                maps = self._maps(same, self.image(sample), target.column, self.methods)
         except ScorecamError as error:
             failure = Failure(type(error).__name__, encodable(str(error)))
             return replace(record, failure=failure), {}

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -29,6 +30,7 @@ from scorecam.methods.runnable import runnable
 from scorecam.model.model import Model, Randomisable
 from scorecam.model.offers import check_offered
 from scorecam.model.shortage import memory_errors_translated
+from scorecam.runs.answer import for_photo
 from scorecam.runs.config import describe
 from scorecam.runs.progress import OnProgress
 from scorecam.runs.record import parse_likeness
@@ -91,23 +93,20 @@ def sanity(
     settings = _settings(opened, budget, runtime)
     image, layer, form = first_image(opened, photos, layer)
     opened, other = opened.with_form(form), other and other.with_form(form)
-    jobs = list(all_jobs(stages := opened.stages(image[None]), modes, seeds))
+    first = for_photo(opened, image)
+    jobs = list(all_jobs(stages := first.stages(image[None]), modes, seeds))
     if other is not None:
-        _check_same(opened, other, stages, image, layer=layer)
+        _check_same(first, other, stages, image, layer=layer)
         jobs.append(Job(DATA, SHUFFLED, 0, ()))
-    recorded = {
-        "check": "sanity",
-        "layer": layer,
-        "budget": settings.budget_text,
-        "runtime": settings.runtime,
+    recorded = _recorded(settings, layer) | {
         "modes": list(modes),
         "seeds": seeds,
         "shuffled sha256": None if other is None else other.fingerprint(),
     }
     store = Store(folder, [job.name for job in jobs], parse_likeness)
-    named = with_variants(named, store.recorded(), opened, image, layer=layer)
+    named = with_variants(named, store.recorded(), first, image, layer=layer)
     config = describe(opened, photos, named, [], settings=recorded, masking=settings.masking)
-    config, settings, _ = begin(store, config, opened, image, settings=settings)
+    config, settings, _ = begin(store, config, first, image, settings=settings)
     check = Check(
         model=opened,
         shuffled=other,
@@ -138,6 +137,11 @@ def _opened(
     return opened, opening.open_model(shuffled, preprocess=opened.preprocess)
 
 
+def _recorded(settings: Settings, layer: str) -> dict[str, Any]:
+    budget, runtime = settings.budget_text, settings.runtime
+    return {"check": "sanity", "layer": layer, "budget": budget, "runtime": runtime}
+
+
 def _settings(model: Model, budget: BudgetSpec, runtime: str) -> Settings:
     settings = Settings(budget=budget, runtime=runtime)
     check_offered(model, settings.speed)
@@ -160,6 +164,8 @@ def _check_same(
     model: Model, shuffled: Model, stages: Sequence[str], image: Image, *, layer: str
 ) -> None:
     """Raises ModelError unless the network trained on shuffled labels has the same architecture."""
+    if model.task_columns is not None:
+        shuffled = shuffled.with_columns(model.task_columns)
     shuffled.find_layer(layer, image[None])
     own, others = (len(each.scores(image[None])[0]) for each in (model, shuffled))
     difference = ""

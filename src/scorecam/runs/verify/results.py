@@ -11,7 +11,7 @@ from typing import Any
 
 from scorecam.errors import RunError
 from scorecam.io.reading import Kind, read_bytes
-from scorecam.runs.parquet import failure_note
+from scorecam.runs.parquet import FAILURE, failure_note
 from scorecam.runs.record import FailureRecord, ItemRecord
 from scorecam.runs.store import Store
 
@@ -136,7 +136,8 @@ def _agrees(record: ItemRecord, cells: Cells | None) -> bool:
     if cells is None:
         return False
     if isinstance(record, FailureRecord):
-        return cells == {"failure": (None, failure_note(record))}
+        named = {*cells} == {FAILURE} or (record.not_found and FAILURE not in cells)
+        return named and {*cells.values()} == {(None, failure_note(record))}
     if not record.values.keys() <= cells.keys():
         return False
     return all(

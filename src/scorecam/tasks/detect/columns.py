@@ -58,6 +58,7 @@ def columns_of(
         column=column or 0,
         task="detect",
         boxes=found.boxes,
+        classes=tuple(zip(found.classes.tolist(), boxes.kinds, strict=True)),
         remarks=(stated(decoder), *remarks),
     )
 
