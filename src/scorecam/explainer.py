@@ -42,7 +42,6 @@ from scorecam.scoring.progress import Progress
 from scorecam.scoring.targets import batches_of, one_per_image
 from scorecam.settings import Settings
 from scorecam.shapes import Heatmaps, Images
-from scorecam.tasks.names import find_task
 
 Photo = str | os.PathLike[str] | PIL.Image.Image | np.ndarray[Any, Any]
 
@@ -91,6 +90,8 @@ class ScoreCAM:
     ) -> None:
         self.model = opening.as_model(model)
         if task is not None:
+            from scorecam.tasks.names import find_task  # not before a task is used
+
             self.model = self.model.with_task(find_task(task))
         self.layer = layer
         self.settings = Settings(
