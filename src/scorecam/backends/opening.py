@@ -20,7 +20,7 @@ from scorecam.backends.pytorch import opening as pytorch
 from scorecam.backends.zoo import factory, hf, lite, timm, torchvision
 from scorecam.base.wording import excerpt, quoted
 from scorecam.cam import Head
-from scorecam.errors import ModelError, did_you_mean
+from scorecam.errors import ModelError, SettingError, did_you_mean
 from scorecam.images.preprocessing import Preprocessing
 from scorecam.images.reading import Reading
 from scorecam.io.arguments import flag, function
@@ -71,7 +71,8 @@ def open_model(
         model: a spec ("lite0", "lite1", "lite2", "torchvision:NAME", "timm:NAME", "hf:FOLDER",
             "package.module:factory"), the path of an ONNX file, a `torch.nn.Module` (TorchScript
             too), or an `ExportedProgram`. It is never changed: with weights or another device, a
-            copy is used. A `Model` is returned as it is; it takes no options.
+            copy is used. A `Model` is returned as it is; it takes no
+            options but a task.
         weights: a safetensors file or a checkpoint; "random" for an untrained network of a spec.
             Nothing is downloaded without `download`.
         preprocess: how a photo becomes the input: "imagenet", a JSON file, a `Preprocess`, or your
@@ -129,9 +130,14 @@ def open_model(
         device=device,
         download=flag("download", download),
     )
-    if isinstance(model, Model):
-        return without_options(model, options)
-    opened = taking[0].open(model, options)
+    if not isinstance(task, Task | None):
+        raise SettingError(
+            f"task={quoted(task)} is not a task.",
+            do="Give one from scorecam.tasks, such as scorecam.tasks.Detect(); explain takes the "
+            "name of a task as well.",
+        )
+    given = isinstance(model, Model)
+    opened = without_options(model, options) if given else taking[0].open(model, options)
     return opened if task is None else opened.with_task(task)
 
 
