@@ -19,6 +19,7 @@ FILES = {
     "A variant": 2,
     "A metric": 1,
     "A method": 1,
+    "A task": 3,
     "A runtime": 2,
     "A backend": 2,
     "A data set format": 2,
