@@ -1,1 +1,1 @@
-"""What tasks explain, measured with real networks."""
+"""What tasks explain, measured on networks with known answers and on real ones."""

@@ -11,6 +11,7 @@ import pytest
 from benchmarks.deployed import deployed_page, map_in_the_graph_page
 from benchmarks.paper import centred_page, claims_page, discrimination_page, reproduction_page
 from benchmarks.speed import speed_page
+from benchmarks.tasks import detection_results_page
 from benchmarks.training import training_page
 from benchmarks.transformers import transformers_page
 
@@ -22,6 +23,7 @@ ROOT = Path(__file__).parents[2]
     [
         centred_page,
         deployed_page,
+        detection_results_page,
         discrimination_page,
         map_in_the_graph_page,
         speed_page,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from torch import Tensor
 
@@ -19,6 +19,10 @@ A photo's box is x1 y1 x2 y2; pixel i covers [i, i + 1). NaN for a column withou
 
 RegionMasks = Annotated[Tensor, "n *i"]
 """One region per column in pixels of the input, bool; empty for a column without one."""
+
+
+DefaultGrid = tuple[int, ...] | Literal["deepest"]
+"""Where the default layer of a network with several grids is: the size of a grid, or "deepest"."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +46,9 @@ class TaskColumns:
         passes: images that the model scored to find the columns.
         values: what is shown for each column in place of its score, such as "45.0°"; empty to show
             the score with its unit.
+        grid: where the default layer is: "deepest" for the deepest grid before any is enlarged, the
+            size of a grid for the result of that level of a feature pyramid, or None for the last
+            layer on every path. A network without such a grid has its usual default.
     """
 
     readout: Readout
@@ -56,5 +63,11 @@ class TaskColumns:
     remarks: tuple[str, ...] = ()
     passes: int = 1
     values: tuple[str, ...] = ()
+    grid: DefaultGrid | None = None
 
     __repr__ = constructor
+
+
+def default_grid(columns: TaskColumns | None) -> DefaultGrid | None:
+    """Where the default layer is for these columns; None without columns."""
+    return None if columns is None else columns.grid

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from scorecam.bank.bank import Provenance, ScoreBank
-from scorecam.base.wording import LONGEST_PARAGRAPH, one_line
+from scorecam.base.wording import LONGEST_PARAGRAPH, one_line, quoted
 from scorecam.errors import ModelError, SettingError
 from scorecam.model.batches import Batches, first_batch_size
 from scorecam.model.columns import two_names, two_sided
@@ -18,6 +18,7 @@ from scorecam.model.engine import Engine
 from scorecam.model.head import check_declared
 from scorecam.model.model import Model
 from scorecam.model.target import find_column
+from scorecam.model.task_columns import TaskColumns
 from scorecam.model.variants import suited
 from scorecam.scoring.mask_scorer import MaskScorer
 from scorecam.scoring.masked_image import MaskedImage, prepare
@@ -171,6 +172,7 @@ class _Run:
             *engine.remarks,
             masked.head.remark,
             about_layer,
+            _about_level(found, self.layer, image),
         ]
         # The image twice and the fill are three passes.
         passes = 3 + len(masked.masks) + masked.head.passes + check.passes + engine.probed
@@ -195,6 +197,17 @@ class _Run:
             column=found.column if found else -1,
             values=found.values if found else (),
         )
+
+
+def _about_level(found: TaskColumns | None, layer: str, image: MaskedImage) -> str:
+    """A sentence if the layer has the grid of the level that the task chose."""
+    grid = None if found is None else found.grid
+    if not isinstance(grid, tuple) or tuple(image.activations.shape[1:]) != grid:
+        return ""
+    return (
+        f"The layer {quoted(layer)} has the grid of the level that the explained box came from, "
+        f"{'×'.join(map(str, grid))}."
+    )
 
 
 def _in_words(versions: Mapping[str, str]) -> str:

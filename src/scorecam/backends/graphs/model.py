@@ -32,7 +32,7 @@ from scorecam.model.engine import Engine, Probe, Speed
 from scorecam.model.model import Inputs, Layer, Model, Randomisable, Task
 from scorecam.model.readout import Readout, find_scores, read
 from scorecam.model.readout import name_of as readout_name
-from scorecam.model.task_columns import TaskColumns
+from scorecam.model.task_columns import TaskColumns, default_grid
 from scorecam.shapes import BatchedActivations, BatchedScores, Images
 
 ALONE = (
@@ -160,7 +160,7 @@ class GraphModel(Randomisable):
 
     def _default_layer(self, images: Images) -> str:
         try:
-            return layers.default_layer(self._trace(images))
+            return layers.default_layer(self._trace(images), default_grid(self.task_columns))
         except LayerError:
             self.scores(images[:1])  # if they cannot be read, that is the fault to report
             raise

@@ -46,7 +46,7 @@ from scorecam.model.engine import Engine, Probe, Speed
 from scorecam.model.model import Inputs, Layer, Model, Task
 from scorecam.model.readout import Readout, find_scores, read, trace_key
 from scorecam.model.readout import name_of as readout_name
-from scorecam.model.task_columns import TaskColumns
+from scorecam.model.task_columns import TaskColumns, default_grid
 from scorecam.model.text_tower import TextTower, Tokenizer
 from scorecam.shapes import BatchedActivations, BatchedScores, Images
 
@@ -236,7 +236,7 @@ class TorchModel(TorchWhiteBox):
 
     def find_layer(self, layer: object, images: Images) -> str:
         if layer is None:
-            return layers.default_layer(self._trace(images))
+            return layers.default_layer(self._trace(images), default_grid(self.task_columns))
         name = name_of(layer, self.module)
         trace = self._trace_for(name, images)
         place = layers.place_of(trace, name) if trace else None

@@ -31,7 +31,7 @@ def deepest(trace: Trace, steps: Sequence[Step]) -> Step | None:
     """
     found = _Grids(trace)
     suitable = [step for step in steps if step.node is not None and found.shrinks(step.node)]
-    for chosen in (_read_on(trace), _needed(trace)):
+    for chosen in (read_on(trace), _needed(trace)):
         suitable = [step for step in suitable if step.node in chosen] or suitable
     cells = {found.cells[step.node or 0] for step in suitable}
     fewest = min((count for count in cells if count >= trace.cells), default=max(cells, default=0))
@@ -42,10 +42,10 @@ def deepest(trace: Trace, steps: Sequence[Step]) -> Step | None:
     return [step for step in stage if step.node in joined][-1]
 
 
-def _read_on(trace: Trace) -> set[int]:
+def read_on(trace: Trace) -> set[int]:
     """The nodes that a later operation with weights reads; others are the output, rearranged."""
     nodes, found = trace.record.nodes, set[int]()
-    for i in sorted(_before(trace, set(trace.outputs)), reverse=True):
+    for i in sorted(before(trace, set(trace.outputs)), reverse=True):
         if i in found or nodes[i].name in WITH_WEIGHTS:
             found.update(edge.source for edge in nodes[i].edges)
     return found
@@ -55,12 +55,12 @@ def _needed(trace: Trace) -> set[int]:
     """The nodes that every output of the network depends on."""
     found: set[int] | None = None
     for output in trace.outputs:
-        one = _before(trace, {output})
+        one = before(trace, {output})
         found = one if found is None else found & one
     return found or set()
 
 
-def _before(trace: Trace, outputs: set[int]) -> set[int]:
+def before(trace: Trace, outputs: set[int]) -> set[int]:
     """The nodes that any of these depends on, themselves included."""
     nodes, found = trace.record.nodes, set(outputs)
     for i in range(max(outputs, default=-1), -1, -1):
@@ -75,11 +75,11 @@ def _joints(trace: Trace, start: int) -> set[int]:
     Nodes are in the order in which they ran. So a path avoids a node if and only if an edge of it
     leads from an earlier node to a later one.
     """
-    nodes, before = trace.record.nodes, _before(trace, set(trace.outputs))
+    nodes, needed = trace.record.nodes, before(trace, set(trace.outputs))
     reached, furthest = {start}, {start: start}
     for i in range(start + 1, len(nodes)):
         sources = [edge.source for edge in nodes[i].edges if edge.source in reached]
-        if sources and i in before:
+        if sources and i in needed:
             reached.add(i)
             furthest[i] = i
             furthest.update(dict.fromkeys(sources, i))

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from weakref import WeakKeyDictionary
 
 from scorecam.backends.tracing.deepest import deepest
+from scorecam.backends.tracing.levels import level
 from scorecam.backends.tracing.maps import Layout
 from scorecam.backends.tracing.path import moved_from
 from scorecam.backends.tracing.steps import Step
@@ -20,6 +21,7 @@ from scorecam.backends.tracing.uses import Need
 from scorecam.base.wording import quoted
 from scorecam.errors import LayerError
 from scorecam.model.model import Layer
+from scorecam.model.task_columns import DefaultGrid
 
 # ── candidates and the default ───────────────────────────────────────────────────────────────────
 
@@ -55,13 +57,16 @@ def _found(trace: Trace) -> list[Layer]:
     ]
 
 
-def default_layer(trace: Trace) -> str:
+def default_layer(trace: Trace, grid: DefaultGrid | None = None) -> str:
     """The name of the default layer.
+
+    Args:
+        grid: where a task wants it; see `TaskColumns`.
 
     Raises:
         LayerError: no layer has maps of the image that the scores depend on.
     """
-    name = default_name(trace)
+    name = (layer_on(trace, grid) if grid else None) or default_name(trace)
     if name is None and not trace.followed and not trace.steps[:-1]:
         raise LayerError(
             "No layer could be found: the network computes outside PyTorch's own operations.",
@@ -85,6 +90,18 @@ def default_layer(trace: Trace) -> str:
 def default_name(trace: Trace) -> str | None:
     """The name of the default layer; None if no layer is suitable."""
     return next((layer.name for layer in candidates(trace) if layer.default), None)
+
+
+def layer_on(trace: Trace, grid: DefaultGrid) -> str | None:
+    """The name of the layer that has the grid that a task wants; None if there is none."""
+    if grid == "deepest":
+        step = deepest(
+            trace, [step for step in _blocks(trace) if step.name and _suits(trace, step)]
+        )
+    else:
+        every = [step for step in trace.steps if step.name and _suits(trace, step)]
+        step = level(trace, every, grid)
+    return None if step is None else trace.label(step)
 
 
 def _why_default(trace: Trace, step: Step) -> str:

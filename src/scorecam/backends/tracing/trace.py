@@ -146,6 +146,10 @@ class Trace:
             found.setdefault((step.name, step.call), set()).update(step.nodes)
         return found
 
+    def alone(self, step: Step) -> bool:
+        """Whether the call that returned the step returned no other tensor."""
+        return len(self._together[step.name, step.call]) == 1
+
     def on_every_path(self, step: Step) -> bool:
         """Whether all paths from the image to the scores lead through what the call returned."""
         return step.node is not None and self.path.separate(self._together[step.name, step.call])

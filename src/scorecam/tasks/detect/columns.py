@@ -15,6 +15,7 @@ from scorecam.shapes import Images
 from scorecam.tasks.detect.decoder import RawOutput
 from scorecam.tasks.detect.decoders.function import DecodeFunction
 from scorecam.tasks.detect.detections import Detections
+from scorecam.tasks.detect.levels import grid_of
 from scorecam.tasks.detect.matching import BoxScores, best_matches
 from scorecam.tasks.detect.names import class_name, fitting_names
 from scorecam.tasks.detect.recognition import decoder_for, stated
@@ -52,14 +53,17 @@ def columns_of(
         found = _with_given(found, detections, corners)
         boxes, column = _named(found, detections, names), len(found) - 1
         remarks.append(_about_given(boxes))
+    column = column or 0
+    grid = grid_of(detections, found.boxes[column], found.classes[column], size)
     return TaskColumns(
         BoxScores(decoder, found.boxes, found.classes),
         boxes.names,
-        column=column or 0,
+        column=column,
         task="detect",
         boxes=found.boxes,
         classes=tuple(zip(found.classes.tolist(), boxes.kinds, strict=True)),
         remarks=(stated(decoder), *remarks),
+        grid=grid or "deepest",
     )
 
 
