@@ -85,7 +85,7 @@ class Provenance:
         backend: the libraries that ran the model, with their versions; empty in older banks.
         task: what was explained, if not the classes, such as "detect"; empty for the classes.
         unit: of the scores, such as "mm"; empty for none.
-        column: the column that the task was asked for; -1 for the largest.
+        column: the column that the task was used for; -1 for the largest.
         values: what is shown for each column in place of its score; empty to show the score.
         scorecam, torch, python: their versions. torch makes the masks of every model.
     """
