@@ -1,6 +1,6 @@
 """Draw the boxes of one rendered scene with their maps: docs/images/boxes.png.
 
-    python -m benchmarks.tasks.picture
+python -m benchmarks.tasks.picture
 """
 
 from __future__ import annotations
