@@ -282,4 +282,4 @@ def test_sentences_name_the_model_the_target_and_the_value(model: Model, task: s
     assert sentence.startswith("lite0 ")
     assert target.label in sentence
     assert target.value in sentence
-    assert target.label in words.heading(target)
+    assert target.label in words.question(target)

@@ -122,7 +122,7 @@ def test_a_page_uses_the_words_of_its_task(task: str) -> None:
     explanation = made(dataclasses.replace(TASK, task=task, unit="mm"))
     text = explanation.to_html()
     words = WORDS[task]
-    assert f"<h1>{words.heading(explanation.target)}</h1>" in text
+    assert f"<h1>{words.question(explanation.target)}</h1>" in text
     assert words.sentence(explanation.provenance.model, explanation.target) in text
     data = content(text)
     (shown,) = data["pictures"]

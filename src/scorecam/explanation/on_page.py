@@ -36,7 +36,7 @@ def page_of(explanation: Explained) -> Page:
     found = words.sentence(bank.provenance.model, target)
     compare = _RECOMMENDATION.format(one=words.one)
     return Page(
-        title=words.heading(target),
+        title=words.question(target),
         lead=f"{found} The map shows which parts of the {'picture' if flat else 'input'} support "
         f"that {words.score}, by Score-CAM in the variant {explanation.variant.name}."
         f"{compare if flat and explanation.variant.name != 'centred' else ''}",

@@ -29,7 +29,7 @@ class Words:
     comparable: bool = True
     in_order: bool = False
 
-    def heading(self, target: Target) -> str:
+    def question(self, target: Target) -> str:
         """The heading of the page of a target."""
         return self.title.format(label=target.label, value=target.value)
 

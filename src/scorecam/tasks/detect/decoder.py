@@ -5,13 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
+from scorecam.base.cached_property import cached_property
 from scorecam.base.wording import constructor, excerpt
 from scorecam.errors import TargetError
 from scorecam.model.readout import entries_of

@@ -48,7 +48,7 @@ class Segment(Task):
         if not (self.output is None or isinstance(self.output, int | str) or callable(self.output)):
             raise SettingError(
                 f"output={quoted(self.output)} is not a part of an output.",
-                do="Give an index, a name, or a function of the output: Segment(output=...).",
+                do="Give an index, a name, or a function of the network's output.",
             )
 
     def columns(self, model: Model, images: Images, target: TargetSpec) -> TaskColumns:
