@@ -140,6 +140,15 @@ def test_the_user_says_which_part_of_the_output_it_is() -> None:
     torch.testing.assert_close(scores(net, function), scores(net, second))
 
 
+def test_the_part_that_the_model_was_opened_with_is_explained() -> None:
+    net = Returns(lambda z: {"a": z, "b": z.flip(1)})
+    opened = scorecam.open_model(net, output="b", task=Segment())
+    columns = opened.for_image(IMAGE).task_columns
+    assert columns is not None
+    expected = found(net, task=Segment(output="b"))
+    torch.testing.assert_close(scores(net, columns), scores(net, expected))
+
+
 def test_integers_are_refused_with_what_to_do() -> None:
     with pytest.raises(scorecam.SettingError, match="argmax") as caught:
         found(Returns(lambda z: z.argmax(1)))

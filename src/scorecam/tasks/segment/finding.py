@@ -25,8 +25,8 @@ MAPS = ("out", "logits", "masks", "segmentation", "sem_seg", "pred")
 """The names of class maps, the most certain first."""
 
 SAY_WHICH = (
-    "In Python, say where the class maps are: Segment(output=...) takes an index, a name, or a "
-    "function of the output that returns them."
+    "Say where the class maps are: output= (--output) takes an index or a name, and in Python also "
+    "a function of the output that returns them."
 )
 
 
@@ -120,7 +120,7 @@ def _chosen(entries: dict[Any, Any], fitting: list[Any]) -> tuple[Any, str]:
     others = ", ".join(quoted(other) for other in fitting if other != key)
     return key, (
         f"The output has several parts with the axes of the image; {quoted(key)} was explained, "
-        f"and not {others}. In Python, Segment(output=...) chooses."
+        f"and not {others}. To choose another, give output= (--output)."
     )
 
 

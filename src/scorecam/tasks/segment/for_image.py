@@ -49,13 +49,14 @@ def columns_for_image(
     maps, stated, passes = _maps(model, images, output := model.output(images), part, head=head)
     chances = _finite(maps.probabilities(output)[0])
     single = isinstance(maps, PixelMaps) and maps.numbers(output).shape[1] == 1
-    names = class_names(model.names, len(chances), single=single)
+    known = model.names or _fitting(model.class_names, len(chances))
+    names = class_names(known, len(chances), single=single)
     by_softmax = not isinstance(maps, PixelMaps) or maps.kind == "logits"
     seen = predicted(
         chances,
         size,
         exclusive=by_softmax or adds_up(some_rows(chances)),
-        background=background_of(names, named=model.names is not None, single=single),
+        background=background_of(names, named=bool(known), single=single),
     )
     found = columns_for(seen, names, target, label)
     coarse = _coarse(found.columns[found.chosen], size, tuple(chances.shape[1:]))
@@ -68,6 +69,11 @@ def columns_for_image(
         remarks=tuple(filter(None, [*stated, found.remark, coarse])),
         passes=passes,
     )
+
+
+def _fitting(names: tuple[str, ...] | None, classes: int) -> tuple[str, ...] | None:
+    """The names of a file, if there is one per class."""
+    return names if names is not None and len(names) == classes else None
 
 
 def _maps(

@@ -54,6 +54,5 @@ class Segment(Task):
     def columns(self, model: Model, images: Images, target: TargetSpec) -> TaskColumns:
         from scorecam.tasks.segment.for_image import columns_for_image  # not before an image comes
 
-        return columns_for_image(
-            model, images, target, label=self.label, head=self.head, part=self.output
-        )
+        part = model.given_output if self.output is None else self.output
+        return columns_for_image(model, images, target, label=self.label, head=self.head, part=part)

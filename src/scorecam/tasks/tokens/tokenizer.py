@@ -122,8 +122,8 @@ class Texts:
                 f"has the shape {tuple(images.shape)}, so its text may not fit the picture.",
                 likely="The photo was prepared in another way, or the model takes a picture in "
                 "several parts.",
-                do="Use the processor's own pictures: open_model(net, preprocess=...); or give all "
-                "inputs of the network by name, and no question.",
+                do="Use the processor's own pictures: scorecam.open_model(net, preprocess=...); or "
+                "give all inputs of the network by name, and no question.",
             )
         return made
 
