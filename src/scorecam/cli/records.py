@@ -81,12 +81,12 @@ def _of_task(explanation: Explanation) -> Item:
     boxes, index = explanation.bank.boxes, explanation.target.index
     if boxes is None or not boxes[index].isfinite().all():
         return item
-    box = boxes[index : index + 1]
+    box = boxes[index].tolist()
     photo, preprocess = explanation.photo, explanation.preprocess
     placement = None if photo is None or preprocess is None else preprocess.placement(photo.size)
     if placement is not None:
-        box = placement.boxes_to_photo(box)
-    return item | {"box": [round(number, 2) for number in box[0].tolist()]}
+        box = placement.box_to_photo(box)
+    return item | {"box": [round(number, 2) for number in box]}
 
 
 def failure_item(error: ScorecamError, image: str, model: str) -> Item:

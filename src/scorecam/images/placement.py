@@ -62,16 +62,6 @@ class Placement:
         moved = ((as_boxes(boxes) - corner) * scale)[:, [x1, y1, x2, y2]]
         return moved.clamp(min=0).minimum(end).float()
 
-    def boxes_to_photo(self, boxes: Tensor) -> Boxes:
-        """Boxes (m, 4) in pixels of the input, in those of the photo; not clipped."""
-        left, top, right, bottom = self.box
-        height, width = self.size
-        corner = torch.tensor([left, top] * 2, dtype=torch.float64)
-        scale = torch.tensor([(right - left) / width, (bottom - top) / height] * 2)
-        x1, y1, x2, y2 = (boxes.cpu().double() * scale.double() + corner).unbind(dim=1)
-        lowest, highest = (x1.minimum(x2), y1.minimum(y2)), (x1.maximum(x2), y1.maximum(y2))
-        return torch.stack([*lowest, *highest], dim=1).float()
-
     def mask_to_input(self, mask: Tensor | npt.NDArray[Any]) -> InputMap:
         """A mask (H, W) of the photo, resampled to the input; 0 where the input is padded."""
         values = np.asarray(torch.as_tensor(mask).detach().cpu())

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from scorecam.datasets.sample import Box, PhotoMask, Sample, Thing
 from scorecam.datasets.selection import share
@@ -90,13 +89,3 @@ class Annotation:
             None if mask is None else self.preprocess.mask_to_input(mask),
             why or "No box or mask for this object.",
         )
-
-
-def overlaps(boxes: Boxes, others: Boxes) -> Tensor:
-    """The intersection over union of every box with every other one, `m k`; 0 if one is empty."""
-    low = torch.maximum(boxes[:, None, :2], others[None, :, :2])
-    high = torch.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    shared = (high - low).clamp(min=0).prod(dim=-1)
-    areas = [(each[:, 2:] - each[:, :2]).clamp(min=0).prod(dim=-1) for each in (boxes, others)]
-    union = areas[0][:, None] + areas[1][None] - shared
-    return torch.nan_to_num(shared / union, nan=0.0, posinf=0.0)

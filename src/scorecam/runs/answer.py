@@ -16,10 +16,11 @@ from scorecam.errors import TargetError
 from scorecam.metrics.metric import Truth
 from scorecam.model.model import Model, TargetSpec
 from scorecam.model.task_columns import TaskColumns
-from scorecam.runs.annotation import Annotation, overlaps
+from scorecam.runs.annotation import Annotation
 from scorecam.runs.setup import Setup
 from scorecam.scoring.banks import fitted_image
 from scorecam.shapes import Image
+from scorecam.tasks.detect.detections import intersection_over_union
 
 AnyModel = TypeVar("AnyModel", bound=Model)
 
@@ -161,7 +162,7 @@ def _best_pair(
     if found.boxes is None or not columns or not things or not annotation.placed:
         return None
     annotated = annotation.in_input([thing.box for thing in things])
-    shared = overlaps(found.boxes[columns].cpu(), annotated)
+    shared = intersection_over_union(annotated, found.boxes[columns].cpu())
     best = int(shared.argmax())
     if float(shared.flatten()[best]) < SAME_BOX:
         return None

@@ -64,7 +64,7 @@ class PreparedPhoto:
         box, placement = found.boxes[self.target], preprocess.placement(self.size)
         if placement is None or not box.isfinite().all():
             return None
-        return tuple(round(edge, 2) for edge in placement.boxes_to_photo(box[None])[0].tolist())
+        return tuple(round(edge, 2) for edge in placement.box_to_photo(box.tolist()))
 
     @property
     def passes(self) -> int:

@@ -15,13 +15,13 @@ from scorecam.datasets.sample import Label
 from scorecam.errors import RunError
 from scorecam.metrics.similarity import pearson
 from scorecam.metrics.statistics import Interval, interval, paired
-from scorecam.runs.annotation import overlaps
 from scorecam.runs.answer import SAME_BOX
 from scorecam.runs.compare.class_changes import class_changes
 from scorecam.runs.compare.classes import check_records
 from scorecam.runs.compare.sides import Side
 from scorecam.runs.compare.versus import PhotoChange, Versus
 from scorecam.runs.record import MeasuredRecord
+from scorecam.tasks.detect.detections import intersection_over_union
 
 COMMON_SIDE = 56
 """Cells along each axis of the common grid for maps on different grids."""
@@ -163,7 +163,7 @@ def _same_box(one: MeasuredRecord, other: MeasuredRecord) -> bool:
     """Whether the boxes of two targets overlap by enough; True without boxes."""
     if one.box is None or other.box is None:
         return True
-    shared = overlaps(torch.tensor([one.box]), torch.tensor([other.box]))
+    shared = intersection_over_union(torch.tensor([one.box]), torch.tensor([other.box]))
     return float(shared) >= SAME_BOX
 
 
