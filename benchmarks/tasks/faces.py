@@ -76,6 +76,9 @@ LAYERS = (None, "Relu_13")
 
 VARIANTS = ("centred", "consensus")
 
+HALVES = {"choice": (24, 0), "judgement": (40, 1)}
+"""Pictures and the seed: those on which thresholds of `check` were chosen, and others."""
+
 
 def measured(model: Model, picture: Image.Image) -> Iterator[dict[str, Any]]:
     """The places of the maps and the verdicts on them; none if no face is found."""
@@ -118,20 +121,20 @@ def main() -> None:
     """Measure, print and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--file", type=Path, required=True)
-    parser.add_argument("--count", type=int, default=24)
     options = parser.parse_args()
     torch.set_num_threads(1)
     half = (0.5,) * 3
     preprocess = scorecam.Preprocess(size=(SIDE, SIDE), mean=half, std=half, fit="squash")
     task = Detect(decode=decode, threshold=0.5)
     model = scorecam.open_model(options.file, preprocess=preprocess, labels=["face"], task=task)
-    rows: list[dict[str, Any]] = []
-    for name, picture in pictures(options.count, seed=0):
-        rows += [{"picture": name} | numbers for numbers in measured(model, picture)]
-        print(name, len(rows), flush=True)
+    found: dict[str, list[dict[str, Any]]] = {}
+    for half, (count, seed) in HALVES.items():
+        rows = found[half] = []
+        for name, picture in pictures(count, seed):
+            rows += [{"picture": name} | numbers for numbers in measured(model, picture)]
+            print(half, name, len(rows), flush=True)
     file = RESULTS / "tasks/detection-faces.json"
-    file.parent.mkdir(exist_ok=True)
-    file.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
+    file.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

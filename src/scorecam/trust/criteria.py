@@ -29,6 +29,7 @@ class Criterion:
         sentence: the evidence in words, with `{}` for the value.
         source: the publication of the idea, if it isn't ours.
         fitted: whether the thresholds were fitted on photos; otherwise they were chosen.
+        most: the largest doubt that it adds, in [0, 1].
     """
 
     good: float
@@ -36,10 +37,11 @@ class Criterion:
     sentence: str
     source: str = ""
     fitted: bool = True
+    most: float = 1.0
 
     def doubt(self, value: float) -> float:
         """The doubt that a value adds, in [0, 1]."""
-        return min(1.0, max(0.0, (value - self.good) / (self.bad - self.good)))
+        return min(self.most, max(0.0, (value - self.good) / (self.bad - self.good)))
 
 
 @dataclass(frozen=True)
@@ -202,15 +204,16 @@ PLACE_MEASURES = (
                 fitted=False,
             ),
             "inside": Criterion(
-                good=1.0,
-                bad=-1.0,
+                good=1.4,
+                bad=0.9,
+                most=WEAK,
                 sentence="In the box or region and a cell around it, the map has {} times the sum "
                 "of a uniform map.",
                 source="after Wang et al. 2020",
                 fitted=False,
             ),
             "own": Criterion(
-                good=1.5,
+                good=1.2,
                 bad=0.5,
                 sentence="It has {} times as much there as the maps of other boxes or regions, or "
                 "as the plain mean of the activations if there are none.",
@@ -221,8 +224,9 @@ PLACE_MEASURES = (
 )
 """More evidence about a map of a box or a region of the picture, which needs only the bank.
 
-The thresholds were chosen: a map shows nothing smaller than a cell of its grid. A map outside of
-its box may show context, so that alone does not refuse it.
+The thresholds were chosen: a map shows nothing smaller than a cell of its grid; those of `inside`
+and `own` on faces, and judged on other faces (docs/detection-results.md). A map outside of its box
+may show context, so that alone makes it weak at most.
 """
 
 CRITERIA: Mapping[str, Criterion] = {
