@@ -147,7 +147,7 @@ def _prefix(
         if start is None:
             raise SettingError(
                 "It is not known which token comes before the answer.",
-                likely="The network has no configuration of transformers.",
+                likely="The network does not write text, or has no configuration of transformers.",
                 do=f'Give it as an input: {{"pixel_values": x, "{answer_input}": ids}}.',
             )
         return (start,)
