@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from scorecam.bank.bank import ScoreBank
 from scorecam.cam import Head
 from scorecam.errors import PhotoError
+from scorecam.explanation.explained_model import explained_model
 from scorecam.explanation.explanation import Explanation
 from scorecam.methods.method import Case
 from scorecam.model.model import Model
@@ -61,10 +60,7 @@ def case_of(model: Model, explanation: Explanation) -> Case:
             "The image is not known, so other methods cannot explain it.",
             do="Explain the photo, not a saved bank.",
         )
-    model = model.with_form(explanation.form)
-    if explanation.task_columns is not None:
-        column = explanation.target.index
-        model = model.with_columns(replace(explanation.task_columns, column=column))
+    model = explained_model(model, explanation)
     return Case(
         model,
         image,

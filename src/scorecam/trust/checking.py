@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from torch import nn
 
 from scorecam.backends import opening
 from scorecam.base.wording import quoted
 from scorecam.errors import SettingError, did_you_mean
+from scorecam.explanation.explained_model import explained_model
 from scorecam.explanation.explanation import Explanation
 from scorecam.io.arguments import several
 from scorecam.io.ranges import SEED
@@ -101,10 +102,7 @@ def _checked_map(model: Model | nn.Module, explanation: Explanation, seed: int) 
             likely="It may be only a heatmap.",
             do="Use scorecam.check(model, scorecam.explain(model, photo)).",
         )
-    opened = opening.as_model(model).with_form(explanation.form)
-    if explanation.task_columns is not None:
-        column = explanation.target.index
-        opened = opened.with_columns(replace(explanation.task_columns, column=column))
+    opened = explained_model(opening.as_model(model), explanation)
     SEED.check("seed", seed)
     return CheckedMap(opened, explanation, int(seed))
 
