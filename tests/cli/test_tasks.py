@@ -6,11 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import scorecam as package
 from command_line import listing, paragraph, refused, scorecam, strict_json, whole
-from scorecam.tasks import TASKS
+from scorecam.cli.records import explanation_item, value_text
+from scorecam.tasks import TASKS, Regress
+from scorecam.testing import Regions, regions
 from spot_photos import MODEL, SIZE, TASK, box_of, furnish
 
 RED, GREEN = list(box_of((1, 2))), list(box_of((6, 9)))
@@ -39,6 +42,17 @@ def test_an_item_of_a_task_has_its_name_and_the_box_in_photo_pixels() -> None:
     assert (item["task"], item["target"]["name"], item["box"]) == ("detect", "red", RED)
     assert item["variant"] == "centred"
     assert "unit" not in item
+
+
+def test_a_value_is_printed_as_pictures_show_it_and_not_as_its_score() -> None:
+    network, image = Regions(torch.tensor([[1.0, 2.0]])), regions((8, 4), 4, 8)
+    task = Regress(unit="mm", direction="down")
+    explanation = package.explain(network, image, task=task)
+
+    item = explanation_item(explanation, "a.png", Path("a.png"), Path("a.safetensors"))
+
+    assert (item["score"], item["value"]) == (-16, "16 mm (why low)")
+    assert value_text(item) == explanation.target.value == "16 mm (why low)"
 
 
 def test_a_box_is_in_pixels_of_a_photo_of_another_size_than_the_input() -> None:

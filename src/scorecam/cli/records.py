@@ -75,9 +75,11 @@ def explanation_item(explanation: Explanation, image: str, overlay: Path, bank: 
 
 
 def _of_task(explanation: Explanation) -> Item:
-    """What an item of a task has besides: its name, the unit and the box, where there are any."""
-    task, unit = explanation.provenance.task, explanation.provenance.unit
-    item = {"task": task, **({"unit": unit} if unit else {})} if task else {}
+    """What an item of a task has besides: its name, and the unit, text and box it may have."""
+    task, target = explanation.provenance.task, explanation.target
+    item: Item = {"task": task} if task else {}
+    item |= {"unit": target.unit} if target.unit else {}
+    item |= {"value": target.text} if target.text else {}
     boxes, index = explanation.bank.boxes, explanation.target.index
     if boxes is None or not boxes[index].isfinite().all():
         return item
@@ -102,8 +104,15 @@ def value_text(item: Item) -> str:
     """The value of the target of an item, as in pictures."""
     from scorecam.model.target import Target
 
-    target, unit = item["target"], item.get("unit", "")
-    return Target(target["index"], None, item["score"], target["probability"], unit=unit).value
+    target = item["target"]
+    return Target(
+        target["index"],
+        target["name"],
+        score=item["score"],
+        probability=target["probability"],
+        unit=item.get("unit", ""),
+        text=item.get("value", ""),
+    ).value
 
 
 def class_name(item: Item) -> str:
