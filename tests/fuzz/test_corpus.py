@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,3 +57,12 @@ def test_the_fuzzer_finds_an_input_that_crashes_the_reader(tmp_path: Path) -> No
 def test_an_error_that_is_too_long_is_a_fault() -> None:
     with pytest.raises(Fault, match="601 characters"):
         check_message("x" * 601)
+
+
+def test_the_fuzzer_starts_from_a_shell() -> None:
+    """pytest adds folders to the import path that a shell does not."""
+    plain = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, str(CORPUS.parent / "run.py"), "--minutes", "0", "--kinds", "labels"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=plain)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[1].startswith("labels")
