@@ -94,7 +94,7 @@ class MapEstimate:
         if VARIANTS.get(self.variant.name) is not self.variant:
             return torch.stack([self._weights(self._changed(change)) for change in changes.T])
         # Our own variants depend on the evidence only, and have no branches.
-        known, fill = (self._evidence(some) for some in (self.scores, self.ends[:1]))
+        known, fill = self._evidence
         logits = self.head == "logits" and self.variant.reads == "p" and self.scores.shape[1] > 1
         head: Head = "sigmoid" if logits else self.head  # of log-odds: the same probability
 
@@ -103,8 +103,12 @@ class MapEstimate:
 
         return torch.vmap(weights, in_dims=1)(changes)
 
-    def _evidence(self, scores: Scores) -> Columns:
-        return evidence(scores, self.head, self.column, self.variant)
+    @cached_property
+    def _evidence(self) -> tuple[Columns, Columns]:
+        """The evidence of every mask, `k`, and of the empty image, `1`."""
+        both = (self.scores, self.ends[:1])
+        masks, fill = (evidence(some, self.head, self.column, self.variant) for some in both)
+        return masks, fill
 
     def _changed(self, change: Columns) -> Answers:
         scores = self.scores.clone()
