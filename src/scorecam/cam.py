@@ -301,7 +301,7 @@ def centred(answers: Answers, target: int) -> Weights:
     """
     s = probabilities(answers.scores.double(), answers.head)[:, target]
     weights = s - s.mean()
-    differ = bool(weights.abs().max() > ROUNDING * s.abs().max())
+    differ = weights.abs().max() > ROUNDING * s.abs().max()
     return (weights * differ).to(answers.scores.dtype)
 
 

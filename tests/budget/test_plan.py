@@ -23,9 +23,15 @@ from reference_process import Array, Process, maps_of, scores_of
 from scorecam import cam
 from scorecam.budget import estimate as estimates
 from scorecam.budget import gaussian_process as gp
-from scorecam.budget.estimate import MapEstimate, error_of, estimate
+from scorecam.budget.estimate import (
+    NOTHING_KNOWN,
+    MapEstimate,
+    Uncertainty,
+    estimate,
+    uncertainty_of,
+)
 from scorecam.budget.gaussian_process import Posterior, Surrogate
-from scorecam.budget.plan import FAST, MIN_FOR_TOLERANCE, Plan, described, plan
+from scorecam.budget.plan import FAST, MIN_FOR_TOLERANCE, NEAR, Plan, described, plan
 from scorecam.budget.search import FLOOR, ROUND, BudgetedSearch
 from scorecam.cam import VARIANTS, Head, Masking, Variant
 from scorecam.errors import SettingError
@@ -228,7 +234,7 @@ def test_the_scale_of_the_activations_does_not_matter(seed: int, scale: int) -> 
     for posterior in (one, other):
         reading = reading_of(posterior, answers, "official")
         effects.append(reading.effects(posterior.surrogate))
-        errors.append(error_of(posterior, answers, reading))
+        errors.append(uncertainty_of(posterior, answers, reading).error)
     torch.testing.assert_close(effects[1], effects[0], rtol=1e-4, atol=1e-6)
     assert errors[1] == pytest.approx(errors[0], abs=1e-5)
 
@@ -406,7 +412,7 @@ def stated_and_true(
     reading = dataclasses.replace(reading_of(posterior, answers, variant, head), ends=ends)
     exact = VARIANTS[variant].weights(cam.Answers(scores, ends[0], head), 0)
     off = scaled_map(maps, reading.weights) - scaled_map(maps, exact)
-    return error_of(posterior, answers, reading), float(off.abs().max())
+    return uncertainty_of(posterior, answers, reading).error, float(off.abs().max())
 
 
 @pytest.mark.parametrize(
@@ -481,7 +487,7 @@ def test_the_error_does_not_depend_on_the_size_of_the_weights(power: int) -> Non
         reading = reading_of(posterior, scores[asked], Variant("own", "own", how), "value")
         effects = reading.effects(posterior.surrogate, FLOOR)
         return (
-            error_of(posterior, scores[asked], reading),
+            uncertainty_of(posterior, scores[asked], reading).error,
             posterior.choose(effects, 6, asked),
         )
 
@@ -600,7 +606,7 @@ def test_no_maps_or_scores_lead_to_nan(
         assert result.isfinite().all()
     assert effects.isfinite().all()
     assert posterior.sampled_errors().isfinite().all()
-    assert 0 <= error_of(posterior, answers, reading) <= 1
+    assert 0 <= uncertainty_of(posterior, answers, reading).error <= 1
     rest = posterior.choose(effects, len(surrogate) - len(asked), asked)
     assert sorted(asked + rest) == list(range(len(surrogate)))
     # The predictions of a smooth process stay close to the known scores.
@@ -720,13 +726,62 @@ def test_without_masks_nothing_is_scored() -> None:
 def test_search_stops_once_the_estimated_error_is_small_enough(until: float) -> None:
     maps = maps_of(120, 5, 5)
     scores = scores_of(maps, 1)
+    scores -= scores.min()  # the map of negative scores is zero
     search, rounds = inquired(maps, scores, Plan(12, math.inf, until), head="value")
     assert len(search.selected) < 120
-    assert search.error <= until
+    assert search.uncertainty.error <= until
     before = search.selected[: -rounds[-1]]
-    earlier, _ = inquired(maps, scores, Plan(len(before), len(before), until), head="value")
+    earlier, _ = inquired(maps, scores, Plan(len(before), len(before), 0.0), head="value")
     assert earlier.selected == before
-    assert len(before) < 12 or earlier.error > until
+    assert len(before) < 12 or earlier.uncertainty.error > until
+
+
+def test_search_also_stops_once_the_estimated_correlation_is_high_enough() -> None:
+    maps = maps_of(120, 5, 5)
+    scores = scores_of(maps, 1)
+    scores -= scores.min()
+    strict, _ = inquired(maps, scores, Plan(12, math.inf, 0.01), head="value")
+    alike = Plan(12, math.inf, 0.01, alike=0.98)
+    search, rounds = inquired(maps, scores, alike, head="value")
+    assert len(search.selected) < len(strict.selected)
+    assert search.uncertainty.correlation >= 0.98
+    assert 0.01 < search.uncertainty.error <= NEAR
+    before = len(search.selected) - rounds[-1]
+    earlier, _ = inquired(maps, scores, Plan(before, before, 0.0), head="value")
+    assert before < 12 or not alike.reached(earlier.uncertainty)
+
+
+@pytest.mark.parametrize(
+    ("error", "correlation", "reached"),
+    [(0.1, 0.5, True), (0.15, 0.99, True), (0.15, 0.98, False), (NEAR + 0.01, 1.0, False)],
+)
+def test_a_high_correlation_excuses_errors_up_to_near(
+    error: float, correlation: float, reached: bool
+) -> None:
+    wanted = Plan(7, 192, 0.12, alike=0.985)
+    assert wanted.reached(Uncertainty(error, correlation)) is reached
+
+
+def test_the_estimated_correlation_is_that_of_sampled_maps() -> None:
+    """Against numpy's correlation of the maps of the same samples."""
+    maps = maps_of(40, 5, 5)
+    surrogate = Surrogate(maps, *cam.distinct(maps, Masking()), seed=3)
+    scores = scores_of(maps, 1)
+    scores -= scores.min()
+    asked = list(range(0, 40, 3))
+    posterior = surrogate.given(asked)
+    ends = torch.zeros(2, 1)
+    aim = 0, VARIANTS["official"]
+    reading = estimate(posterior, scores[asked], ends, head="value", aim=aim)
+    importance = reading.slopes[asked].abs()
+    surprise = posterior.surprise(scores[asked, 0], importance)
+    cells = maps.flatten(1)
+    exact = np.asarray((reading.weights @ cells).relu())
+    drawn = reading.weights[:, None] + surprise * posterior.sampled_errors()
+    lacks = [1 - np.corrcoef(np.asarray((draw @ cells).relu()), exact)[0, 1] for draw in drawn.T]
+    expected = 1 - np.quantile(lacks, 0.9) * (1 + 2 / len(asked)) ** 2
+    found = uncertainty_of(posterior, scores[asked], reading).correlation
+    assert found == pytest.approx(expected, abs=1e-4)
 
 
 def test_search_respects_its_minimum_and_maximum() -> None:
@@ -737,7 +792,7 @@ def test_search_respects_its_minimum_and_maximum() -> None:
     rough = torch.randn(60, 2)
     search, _ = inquired(maps, rough, Plan(10, 33, 0.001))
     assert len(search.selected) == 33
-    assert search.error > 0.001
+    assert search.uncertainty.error > 0.001
 
 
 def test_a_count_selects_the_same_masks_for_every_seed() -> None:
@@ -795,7 +850,7 @@ def test_without_finite_scores_search_ends_without_weights(
     maps = maps_of(40, 5, 5)
     search, _ = inquired(maps, torch.full((40, 3), math.nan), wanted)
     assert len({*search.selected}) == 20
-    assert search.error == math.inf
+    assert search.uncertainty == NOTHING_KNOWN
     assert not search.weights().any()
 
 

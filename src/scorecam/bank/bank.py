@@ -27,7 +27,7 @@ from scorecam.bank.record import Provenance, Record
 from scorecam.bank.view import view_picture
 from scorecam.base.cached_property import cached_property
 from scorecam.base.wording import excerpt, quoted, summary
-from scorecam.budget.estimate import error_of, estimate
+from scorecam.budget.estimate import estimate, uncertainty_of
 from scorecam.budget.search import large_columns
 from scorecam.cam import VARIANTS, Answers, Head, Masking, Variant
 from scorecam.errors import BankError, OutputError, SettingError
@@ -212,7 +212,7 @@ class ScoreBank:
                 scores = reduced(scores, columns, self.head)
                 ends = reduced(ends, columns, self.head)
             estimated = estimate(posterior, scores, ends, head=self.head, aim=(column, variant))
-            return error_of(posterior, scores, estimated)
+            return uncertainty_of(posterior, scores, estimated).error
 
     def heatmap(
         self,

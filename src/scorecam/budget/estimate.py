@@ -6,6 +6,7 @@ are. The variant turns both into a map and its uncertainty. Nothing here runs a 
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Annotated
@@ -15,12 +16,13 @@ from torch import Tensor
 
 from scorecam.base.cached_property import cached_property
 from scorecam.budget.gaussian_process import Posterior, Surrogate, divisor
-from scorecam.cam import Answers, Head, Variant, agreeing
+from scorecam.cam import VARIANTS, Answers, Head, Variant, agreeing
 from scorecam.shapes import Columns, Scores, Weights
 
 QUANTILE = 0.9
 CALIBRATION = 1.25
-"""The estimated error is this quantile of the errors of sampled maps, times the calibration."""
+"""The estimated error is this quantile of the errors of sampled maps, times the calibration. The
+estimated correlation is this quantile of theirs, from the top."""
 
 SMALL_SAMPLE = 2
 """How much scores vary is estimated from the m known scores, so the error is scaled by 1 + 2/m."""
@@ -69,7 +71,7 @@ class MapEstimate:
     @cached_property
     def weights(self) -> Weights:
         """α, `k` float32."""
-        return self._weights(self.scores)
+        return self._weights(Answers(self.scores, self.ends[0], self.head))
 
     @cached_property
     def slopes(self) -> Weights:
@@ -81,25 +83,48 @@ class MapEstimate:
         steps = self.deviation.clamp(min=STEP)
         signed = steps.clone()
         signed[1::2] *= -1
-        return (self.weights_after(signed) - self.weights_after(-signed)) / (2 * signed)
+        up, down = self.weights_after(torch.stack([signed, -signed], dim=1))
+        return (up - down) / (2 * signed)
 
-    def weights_after(self, change: Columns) -> Weights:
-        """α after each mask's evidence changes by `change`, `k`.
+    def weights_after(self, changes: Annotated[Tensor, "k draws"]) -> Annotated[Tensor, "draws k"]:
+        """α after each of these changes of the masks' evidence.
 
         Changing a logit changes its log-odds by as much.
         """
+        if VARIANTS.get(self.variant.name) is not self.variant:
+            return torch.stack([self._weights(self._changed(change)) for change in changes.T])
+        # Our own variants depend on the evidence only, and have no branches.
+        known, fill = self._evidence
+        logits = self.head == "logits" and self.variant.reads == "p" and self.scores.shape[1] > 1
+        head: Head = "sigmoid" if logits else self.head  # of log-odds: the same probability
+
+        def weights(change: Columns) -> Weights:
+            return self._weights(Answers((known + change)[:, None], fill, head), 0)
+
+        return torch.vmap(weights, in_dims=1)(changes)
+
+    @cached_property
+    def _evidence(self) -> tuple[Columns, Columns]:
+        """The evidence of every mask, `k`, and of the empty image, `1`."""
+        both = (self.scores, self.ends[:1])
+        masks, fill = (evidence(some, self.head, self.column, self.variant) for some in both)
+        return masks, fill
+
+    def _changed(self, change: Columns) -> Answers:
         scores = self.scores.clone()
         scores[:, self.column] += change
-        return self._weights(scores)
+        return Answers(scores, self.ends[0], self.head)
 
-    def _weights(self, scores: Scores) -> Weights:
+    def _weights(self, answers: Answers, column: int | None = None) -> Weights:
         """α of each mask. A mean or a sum over k is over channels, not over masks."""
-        answers = scores if self.channels is None else scores[self.channels]
-        weights = self.variant.weights(Answers(answers, self.ends[0], self.head), self.column)
+        masks = len(answers.scores)
+        if self.channels is not None:
+            answers = dataclasses.replace(answers, scores=answers.scores[self.channels])
+        weights = self.variant.weights(answers, self.column if column is None else column)
         weights = weights.nan_to_num(0.0, 0.0, 0.0)
         if self.channels is None:
             return weights
-        return weights.new_zeros(len(scores)).index_copy_(0, self.channels, weights)
+        return weights.new_zeros(masks).index_copy(0, self.channels, weights)
 
     def grid(self, surrogate: Surrogate) -> Annotated[Tensor, "cells"]:
         """The map on the surrogate's cells, at least 0."""
@@ -114,8 +139,7 @@ class MapEstimate:
         self, surrogate: Surrogate, changes: Annotated[Tensor, "k draws"]
     ) -> Annotated[Tensor, "draws cells"]:
         """The map after each of these changes of the evidence."""
-        weights = torch.stack([self.weights_after(change) for change in changes.T])
-        maps = weights @ surrogate.maps
+        maps = self.weights_after(changes) @ surrogate.maps
         if not self.variant.field:
             return maps.relu()
         changed = self.scores[:, self.column, None] + changes
@@ -183,8 +207,24 @@ def estimate(
     )
 
 
-def error_of(posterior: Posterior, scores: Scores, estimate: MapEstimate) -> float:
-    """The estimated largest absolute error of the scaled heatmap, in [0, 1].
+@dataclass(frozen=True)
+class Uncertainty:
+    """How far the exact map may be from the estimated one.
+
+    Args:
+        error: the largest absolute error of the scaled map, in [0, 1].
+        correlation: Pearson's, between the cells of the two maps; at most 1.
+    """
+
+    error: float
+    correlation: float
+
+
+NOTHING_KNOWN = Uncertainty(error=1.0, correlation=-1.0)
+
+
+def uncertainty_of(posterior: Posterior, scores: Scores, estimate: MapEstimate) -> Uncertainty:
+    """The estimated error of the map, and its estimated correlation with the exact map.
 
     Scores are sampled from the posterior and turned into maps by the variant itself: if weights
     are exponentials of scores, a linear approximation would be too small.
@@ -193,18 +233,30 @@ def error_of(posterior: Posterior, scores: Scores, estimate: MapEstimate) -> flo
         scores: of the masks in the posterior, `s n`.
     """
     if len(posterior.masks) < 2:
-        return 1.0  # one score does not show how much scores vary
+        return NOTHING_KNOWN  # one score does not show how much scores vary
     grid = estimate.grid(posterior.surrogate)
     if estimate.variant.field and not grid.any():
-        return 1.0  # one more score could change the empty map completely
+        return NOTHING_KNOWN  # one more score could change the empty map completely
     importance = estimate.slopes[posterior.masks].abs()
     known = evidence(scores, estimate.head, estimate.column, estimate.variant)
     surprise = posterior.surprise(known, importance)
     changes = surprise * posterior.sampled_errors()
-    sampled = _min_max(estimate.maps_after(posterior.surrogate, changes))
-    errors = (sampled - _min_max(grid[None])).abs().amax(dim=1)
+    sampled = estimate.maps_after(posterior.surrogate, changes)
     small_sample = 1 + SMALL_SAMPLE / len(posterior.masks)
-    return min(1.0, small_sample * CALIBRATION * float(errors.quantile(QUANTILE)))
+    errors = (_min_max(sampled) - _min_max(grid[None])).abs().amax(dim=1)
+    error = small_sample * CALIBRATION * float(errors.quantile(QUANTILE))
+    # What a correlation lacks of 1 grows with the square of the errors.
+    lacks = small_sample**2 * float((1 - _correlation(sampled, grid)).quantile(QUANTILE))
+    return Uncertainty(min(1.0, error), 1 - lacks)
+
+
+def _correlation(
+    maps: Annotated[Tensor, "b cells"], other: Annotated[Tensor, "cells"]
+) -> Annotated[Tensor, "b"]:
+    """Pearson's correlation of each map with the other one; 0 if one of them is constant."""
+    maps, other = (some - some.mean(dim=-1, keepdim=True) for some in (maps, other))
+    maps, other = (some / divisor(some.norm(dim=-1, keepdim=True)) for some in (maps, other))
+    return maps @ other
 
 
 def _min_max(maps: Annotated[Tensor, "b cells"]) -> Annotated[Tensor, "b cells"]:

@@ -14,6 +14,7 @@ import math
 from collections.abc import Sequence
 from typing import Annotated
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -47,6 +48,9 @@ SAMPLED = 256
 BLOCK = 512
 """Rows of the covariance that are computed at a time."""
 
+KEPT_ROWS = 2048
+"""Up to this many masks, the smooth part of the covariance is computed once: 16 MiB at most."""
+
 CELLS = 256
 """A mask's content is pooled to at most this many numbers."""
 
@@ -63,8 +67,8 @@ WAVES = 512
 class Surrogate:
     """A Gaussian process over the distinct masks of one image.
 
-    The covariance is computed a few rows at a time, so memory grows with the number of masks, not
-    with its square. Only `field` needs all of it.
+    The covariance of more than `KEPT_ROWS` masks is computed a few rows at a time, so memory grows
+    with the number of masks, not with its square. Only `field` needs all of it.
 
     Args:
         activations: `l *g` float32, live channels only (see `cam.live`).
@@ -116,8 +120,11 @@ class Surrogate:
 
     def spread(self, effects: Annotated[Tensor, "k cells"]) -> Annotated[Tensor, "k cells"]:
         """The prior covariance of every score with every cell of the map."""
-        blocks = torch.arange(len(self)).split(BLOCK)
-        smooth = torch.cat([self._smooth(block) @ effects for block in blocks])
+        if len(self) <= KEPT_ROWS:
+            smooth = self._all_smooth @ effects
+        else:
+            blocks = torch.arange(len(self)).split(BLOCK)
+            smooth = torch.cat([self._smooth(block) @ effects for block in blocks])
         rest = CONSTANT * effects.sum(dim=0) + OWN * effects
         return smooth.add_(rest).addmm_(self._linear, self._linear.T @ effects)
 
@@ -170,7 +177,13 @@ class Surrogate:
         return torch.cholesky_solve(slopes.T, root).T
 
     def _smooth(self, masks: Tensor) -> Annotated[Tensor, "s k"]:
+        if len(self) <= KEPT_ROWS:
+            return self._all_smooth[masks]
         return (self._left[masks] @ self._right.T).exp_()
+
+    @cached_property
+    def _all_smooth(self) -> Annotated[Tensor, "k k"]:
+        return (self._left @ self._right.T).exp_()
 
     @cached_property
     def draws(self) -> tuple[Annotated[Tensor, "k draws"], Annotated[Tensor, "k draws"]]:
@@ -219,9 +232,13 @@ def _unit(maps: Activations) -> Activations:
 def _typical_distance(content: Annotated[Tensor, "k cells"]) -> float:
     """The median distance between masks, from an evenly spaced sample."""
     sample = content[:: max(1, len(content) // SAMPLED)]
+    if not len(sample):
+        return 1.0
     # Distances are computed from products; smaller ones are rounding errors.
-    least = 0.01 * float(sample.norm(dim=1).mean()) if len(sample) else 0.0
-    return max(float(torch.cdist(sample, sample).median()), least, 1e-6)
+    least = 0.01 * float(sample.norm(dim=1).mean())
+    distances = torch.cdist(sample, sample).flatten().cpu().numpy()
+    middle = (len(distances) - 1) // 2
+    return max(float(np.partition(distances, middle)[middle]), least, 1e-6)  # torch's is slower
 
 
 class Posterior:
@@ -300,7 +317,7 @@ class Posterior:
         noise = self.surrogate.noise
         factor, variance = self.factor, self.variance.clone()
         # Only ratios matter, and the squares of very large effects would overflow.
-        effects = effects / divisor(effects.abs().max())
+        effects = effects[:, effects.any(dim=0)] / divisor(effects.abs().max())
         covariance = self._covariance(effects)
         penalty = torch.zeros_like(variance)
         penalty[list(excluded)] = -math.inf

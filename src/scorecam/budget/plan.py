@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from scorecam.base.wording import quoted
+from scorecam.budget.estimate import Uncertainty
 from scorecam.errors import SettingError, did_you_mean
 from scorecam.io.ranges import BUDGET, TOLERANCE
 
@@ -14,6 +15,9 @@ BudgetSpec = int | Literal["exact", "fast"]
 
 MIN_FOR_TOLERANCE = 15
 """The fewest masks for a tolerance. With fewer, the estimated error is too often too small."""
+
+NEAR = 0.2
+"""The largest error of a map that is accepted because its correlation is high enough."""
 
 
 @dataclass(frozen=True)
@@ -24,16 +28,24 @@ class Plan:
         least: the fewest masks to score.
         most: the most masks to score.
         until: stop once the estimated error of the scaled map is at most this.
+        alike: or once its estimated correlation with the exact map is at least this, and the error
+            at most `NEAR`.
         expected: about how many masks this takes, to estimate the cost in advance.
     """
 
     least: int
     most: float
     until: float
+    alike: float = math.inf
     expected: int = 40
 
+    def reached(self, uncertainty: Uncertainty) -> bool:
+        """Whether the map is as certain as planned."""
+        alike = uncertainty.correlation >= self.alike and uncertainty.error <= NEAR
+        return alike or uncertainty.error <= self.until
 
-FAST = Plan(least=7, most=192, until=0.12)
+
+FAST = Plan(least=7, most=192, until=0.12, alike=0.993)
 """`budget="fast"`. See docs/speed.md for how close its maps are."""
 
 

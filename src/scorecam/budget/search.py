@@ -12,7 +12,13 @@ import torch
 from torch import Tensor
 
 from scorecam.base.exact_products import exact_products
-from scorecam.budget.estimate import MapEstimate, error_of, estimate, scaled_effects
+from scorecam.budget.estimate import (
+    NOTHING_KNOWN,
+    MapEstimate,
+    estimate,
+    scaled_effects,
+    uncertainty_of,
+)
 from scorecam.budget.gaussian_process import Posterior, Surrogate
 from scorecam.budget.plan import Plan
 from scorecam.cam import Head, Variant
@@ -42,7 +48,7 @@ class BudgetedSearch:
 
     Attributes:
         selected: the masks selected so far, in order.
-        error: the estimated error of the scaled map; infinite before it is known.
+        uncertainty: how far the exact map may be from the estimated one.
         most: the most masks that may be selected.
     """
 
@@ -56,7 +62,7 @@ class BudgetedSearch:
         self.surrogate = surrogate
         self.plan = plan
         self.selected: list[int] = []
-        self.error = math.inf
+        self.uncertainty = NOTHING_KNOWN
         self.most = int(min(len(surrogate), plan.most))
         if len(image_scores) == 1:  # a value, or one of the two sides of a yes-or-no answer
             self._columns = torch.tensor([column], device=image_scores.device)
@@ -71,8 +77,10 @@ class BudgetedSearch:
     @property
     def done(self) -> bool:
         """Whether enough masks were scored."""
-        count, plan = len(self.selected), self.plan
-        return count >= self.most or (count >= plan.least and self.error <= plan.until)
+        count = len(self.selected)
+        return count >= self.most or (
+            count >= self.plan.least and self.plan.reached(self.uncertainty)
+        )
 
     def select(self, *, spare: int = 0) -> Tensor:
         """The indices of the masks to score next; empty when the search is done.
@@ -125,7 +133,7 @@ class BudgetedSearch:
         aim = self._column, variant
         self._estimate = estimate(self._posterior, known_scores, ends, head=head, aim=aim)
         if len(self.selected) >= self.plan.least and self.plan.until < math.inf:
-            self.error = error_of(self._posterior, known_scores, self._estimate)
+            self.uncertainty = uncertainty_of(self._posterior, known_scores, self._estimate)
 
     def weights(self) -> Weights:
         """α of every distinct mask as estimated so far, `k` float32; zeros before any score."""
