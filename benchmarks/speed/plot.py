@@ -15,6 +15,7 @@ from typing import Any
 import matplotlib as mpl
 
 from benchmarks.common.paths import IMAGES, RESULTS
+from benchmarks.speed.figures import summarised
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -30,7 +31,12 @@ MARKERS = {
     "gradcam": "X",
 }
 COLOURS = ("#0b6e99", "#c2410c", "#4d7c0f", "#7e22ce", "#a16207", "#475569")
-NAMES = {"lite0": "EfficientNet-Lite0", "resnet50": "ResNet50", "vgg16": "VGG16"}
+NAMES = {
+    "lite0": "EfficientNet-Lite0",
+    "resnet50": "ResNet50",
+    "vgg16": "VGG16",
+    "dinov2": "DINOv2-S/14",
+}
 NINES = 6
 """The number of nines at which closer maps are drawn as well."""
 
@@ -45,7 +51,7 @@ def main() -> None:
     options = parser.parse_args()
     if not options.results.is_file():
         sys.exit(f"There is no {options.results}. Run `python -m benchmarks.speed.measure` first.")
-    report = json.loads(options.results.read_text())
+    report = summarised(json.loads(options.results.read_text()))
     options.out.parent.mkdir(parents=True, exist_ok=True)
     plt.rcParams.update({"font.family": "sans-serif", "font.size": 10, "axes.edgecolor": "#888888"})
     draw(report).savefig(options.out, dpi=100, facecolor="white")
@@ -102,10 +108,7 @@ def scales(axes: plt.Axes, report: dict[str, Any]) -> None:
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     versions = report["versions"]
-    axes.set_xlabel(
-        f"times as fast as the faster of torchcam {versions['torchcam']} "
-        f"and grad-cam {versions['grad-cam']}"
-    )
+    axes.set_xlabel(f"times as fast as torchcam {versions['torchcam']}")
     axes.set_ylabel("correlation with the exact map, median")
     machine = report["machine"]
     where = machine.get("gpu") or f"{machine['threads']} processor threads"
