@@ -86,12 +86,20 @@ class Bench:
             shutil.rmtree(self.options.work / "conversions", ignore_errors=True)
         say(f"about {self.minutes_left():.0f} minutes")
         for network in self.options.networks:
-            entry = self.report["networks"].setdefault(network, {"runs": {}, "failures": []})
-            entry["references"] = self.references(network)
+            self.open(network)
         for turn in range(max(row.rounds for row in ROWS.values())):
-            for network in self.options.networks:
+            for network in self.report["networks"]:
                 self.round(network, turn, folder)
         return self.report
+
+    def open(self, network: str) -> None:
+        """Make the references. A network that fails, as one without its packages, is left out."""
+        entry = self.report["networks"].setdefault(network, {"runs": {}, "failures": []})
+        try:
+            entry["references"] = self.references(network)
+        except FailedError as failure:
+            say(f"{network} is left out: {failure}")
+            del self.report["networks"][network]
 
     def left(self) -> Iterator[tuple[str, str, int]]:
         """Network, row and round of every measurement that is missing."""
