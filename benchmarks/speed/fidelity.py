@@ -75,7 +75,7 @@ MEASURED = "lite0,lite1,lite2,lite0-14x14"
 """The networks of docs/speed.md."""
 
 TUNED, TUNED_FOLDERS = 128, ("composites", "natural")
-"""Every second of this many photos, at equal steps from these folders, served to choose constants."""
+"""Constants were chosen on every second of this many photos, at equal steps from these folders."""
 
 
 @dataclass(frozen=True)

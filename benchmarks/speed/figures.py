@@ -77,6 +77,9 @@ def summary(entry: Json, key: str) -> Json:
     if kind in ("peer", "ours", "cheap") and entry["runs"].get(PEER):
         peer = [f["seconds"] for f in entry["runs"][PEER]]
         row["ratio"] = quotient(peer, [f["seconds"] for f in runs])
+    if key == "fast-cached" and entry["runs"].get("gradcam"):
+        first = [f["seconds"] for f in entry["runs"]["gradcam"]]
+        row["over_gradcam"] = quotient([f["seconds"] for f in runs], first)
     row |= {name: form([f[name] for f in runs]) for name, form in FORMS.items() if name in runs[0]}
     if "five" in runs[0]:
         row["five"] = spread([f["five"]["ratio"] for f in runs])

@@ -49,7 +49,7 @@ SAME = ("schema", "source", "machine", "versions", "settings")
 """The parts of a report that a run to be continued has in common with this one."""
 
 COMMITTED = RESULTS / "speed" / "speed-cpu.json"
-UNKNOWN = 30.0
+UNKNOWN = 12.0
 """Seconds of a measurement of which nothing is known."""
 
 
@@ -132,6 +132,7 @@ class Bench:
             runs = report.get("networks", {}).get(network, {}).get("runs", {}).get(key, [])
             if runs:
                 again = 2 if ROWS[key].again else 1
+                again *= runs[0].get("photos", 1)
                 return statistics.median(
                     each.get("process_seconds", 6 + again * each["seconds"]) for each in runs
                 )
@@ -278,7 +279,7 @@ def parsed() -> argparse.Namespace:
     add("--many", type=int, default=None, help="photos explained at once (16)")
     add("--out", type=Path, default=COMMITTED)
     add("--quick", action="store_true", help="try the script: a tiny network, one round, 3 photos")
-    add("--reference-photos", type=int, default=3, help="photos with exact maps")
+    add("--reference-photos", type=int, default=2, help="photos with exact maps")
     add("--work", type=Path, default=CACHE / "speed", help="a folder for maps and conversions")
     options = parser.parse_args()
     options.networks = (options.networks or (TINY if options.quick else MEASURED)).split(",")

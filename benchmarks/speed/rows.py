@@ -19,14 +19,13 @@ class Row:
 
     Args:
         label: its name in the tables.
-        kind: who computes it: "ours", "peer", "cheap", "warm", "busy", "floor" or "plain".
+        kind: who computes it: "ours", "peer", "cheap", "warm", "busy" or "floor".
         keywords: the settings that scorecam is called with.
         rounds: in how many rounds it is measured.
         many: explain many photos in one call.
         again: measure a second time in the same process, after any conversion.
         cached: conversions of an earlier process are on disk. Otherwise the cache is empty.
         of: the row that a floor repeats; it makes as many passes.
-        batch: images per plain forward pass.
     """
 
     label: str
@@ -37,7 +36,6 @@ class Row:
     again: bool = False
     cached: bool = False
     of: str = ""
-    batch: int = 0
 
 
 FAST = {"budget": "fast", "precision": "auto"}
@@ -45,37 +43,34 @@ ROWS = {
     "torchcam": Row("torchcam", "peer", rounds=2),
     "grad-cam": Row("grad-cam", "peer"),
     "exact-eager": Row("exact, float32, eager", "ours", {"runtime": "eager"}),
-    "exact-auto": Row("exact, float32", "ours", {"runtime": "auto"}, rounds=2, again=True),
+    "exact-auto": Row("exact, float32", "ours", {"runtime": "auto"}, again=True),
     "exact-half": Row("exact, precision auto", "ours", {"precision": "auto"}, rounds=2, again=True),
-    "fast": Row("fast, precision auto", "ours", FAST, rounds=5, again=True),
+    "fast": Row("fast, precision auto", "ours", FAST, rounds=3, again=True),
     "fast-cached": Row(
         "fast, precision auto, converted by an earlier process",
         "ours",
         FAST,
-        rounds=5,
+        rounds=3,
         again=True,
         cached=True,
     ),
-    "fast16": Row("fast, precision auto, many photos", "ours", FAST, rounds=5, many=True),
+    "fast16": Row("fast, precision auto, many photos", "ours", FAST, rounds=3, many=True),
     "fast16-cached": Row(
         "fast, precision auto, many photos, converted by an earlier process",
         "ours",
         FAST,
-        rounds=5,
+        rounds=3,
         many=True,
         cached=True,
     ),
-    "warm": Row("fast, precision auto, warm, photo after photo", "warm", FAST, rounds=3),
-    "busy": Row("fast, precision auto, after a busy machine", "busy", FAST, rounds=2),
-    "gradcam": Row("Grad-CAM of torchcam (another method), first call", "cheap", rounds=5),
+    "warm": Row("fast, precision auto, warm, photo after photo", "warm", FAST, rounds=2),
+    "busy": Row("fast, precision auto, after a busy machine", "busy", FAST),
+    "gradcam": Row("Grad-CAM of torchcam (another method), first call", "cheap", rounds=3),
     "floor-eager": Row("as many plain passes, as exact eager", "floor", of="exact-eager"),
-    "floor-auto": Row("as many plain passes, as exact float32", "floor", rounds=2, of="exact-auto"),
+    "floor-auto": Row("as many plain passes, as exact float32", "floor", of="exact-auto"),
     "floor-half": Row("as many plain passes, as exact auto", "floor", rounds=2, of="exact-half"),
-    "plain32": Row("plain forward, eager, batch 32", "plain", batch=32),
-    "plain8": Row("plain forward, eager, batch 8", "plain", batch=8),
 }
 PEER = "torchcam"
 """The row that times are compared with."""
 
-PEERS = [key for key, row in ROWS.items() if row.kind == "peer"]
 OURS = [key for key, row in ROWS.items() if row.kind == "ours"]

@@ -83,6 +83,7 @@ def targets(speed: Json, profile: Json, fidelity: Json) -> Iterator[Target]:
         speed, "fast-cached", 150, "`fast`, one photo, new process, cache warm, over torchcam"
     )
     yield over_torchcam(speed, "fast", None, "the same with an empty cache")
+    yield over_first_gradcam(networks)
     for key, limit in (("half", OVER_FLOOR), ("auto", OVER_FLOOR), ("eager", OVER_EAGER_FLOOR)):
         yield over_floor(networks, f"exact-{key}", f"floor-{key}", limit)
     yield from fidelity_targets(fidelity)
@@ -123,6 +124,17 @@ def warm_targets(networks: Json) -> Iterator[Target]:
     ]
     what = "`fast`, warm: share of the time that is not the runtime's passes"
     yield Target(what, f"≤ {BESIDE:.0%}", tuple(beside))
+
+
+def over_first_gradcam(networks: Json) -> Target:
+    """One photo in a new process over the first call of Grad-CAM in a new process."""
+    parts = [
+        Part(name, f"{ranged(rows['fast-cached']['over_gradcam'], '.2f')}×")
+        for name, rows in networks.items()
+        if "over_gradcam" in rows.get("fast-cached", {})
+    ]
+    what = "the same with a warm cache, over the first call of Grad-CAM in a new process"
+    return Target(what, "–", tuple(parts))
 
 
 def over_floor(networks: Json, key: str, other: str, limit: float) -> Target:
