@@ -100,7 +100,7 @@ def warm_summary(runs: Sequence[Json]) -> Json:
         "seconds": percentiles([photo["ours"] for photo in photos]),
         "gradcam": percentiles([photo["gradcam"] for photo in photos]),
         "over_gradcam": percentiles([photo["ours"] / photo["gradcam"] for photo in photos]),
-        "beside": percentiles([1 - photo["passes"] / photo["ours"] for photo in photos]),
+        "outside": percentiles([1 - photo["passes"] / photo["ours"] for photo in photos]),
         "settling": max(seconds for run in runs for seconds in run["settling"]),
         "forward_passes": statistics.median(photo["count"] for photo in photos),
     }

@@ -30,6 +30,14 @@ MARKERS = {
     "fast16": "*",
     "gradcam": "X",
 }
+LABELS = {
+    "exact-eager": "exact, eager",
+    "exact-auto": "exact",
+    "exact-half": "exact, precision auto",
+    "fast": "fast, new process",
+    "fast16": "fast, {} photos at once",
+    "gradcam": "Grad-CAM, first call",
+}
 COLOURS = ("#0b6e99", "#c2410c", "#4d7c0f", "#7e22ce", "#a16207", "#475569")
 NAMES = {
     "lite0": "EfficientNet-Lite0",
@@ -74,7 +82,7 @@ def draw(report: dict[str, Any]) -> plt.Figure:
             axes.scatter(
                 x, y, size, colour, marker=marker, edgecolors="white", linewidths=0.8, zorder=3
             )
-            labels[key] = label(row)
+            labels[key] = LABELS[key].format(f"{row.get('photos', 1):.0f}")
     scales(axes, report)
     legends(axes, dict(zip(networks, COLOURS, strict=False)), labels)
     figure.subplots_adjust(left=0.125, right=0.72, top=0.9, bottom=0.115)
@@ -84,13 +92,6 @@ def draw(report: dict[str, Any]) -> plt.Figure:
 def nines(pearson: float) -> float:
     """0.9 → 1, 0.99 → 2, up to `NINES`."""
     return NINES if pearson >= 1 - 10**-NINES else -math.log10(1 - pearson)
-
-
-def label(row: dict[str, Any]) -> str:
-    """A row's label, with the number of photos explained at once."""
-    if "photos" not in row:
-        return row["label"]
-    return row["label"].replace("many photos", f"{row['photos']:.0f} photos at once")
 
 
 def scales(axes: plt.Axes, report: dict[str, Any]) -> None:

@@ -27,7 +27,7 @@ def tables(report: Json) -> Iterator[str]:
 
 
 def warm_table(networks: Json) -> Iterator[str]:
-    """The warm loops, beside Grad-CAM on the same tensors."""
+    """The warm loops, next to Grad-CAM on the same tensors."""
     if not any("warm" in entry["rows"] for entry in networks.values()):
         return
     yield (
@@ -43,7 +43,7 @@ def warm_table(networks: Json) -> Iterator[str]:
     for name, entry in networks.items():
         if row := entry["rows"].get("warm"):
             cells = [ranged(row[part], ".0f", 1000) for part in ("seconds", "gradcam")]
-            cells += [ranged(row["over_gradcam"], ".2f"), ranged(row["beside"], ".0%")]
+            cells += [ranged(row["over_gradcam"], ".2f"), ranged(row["outside"], ".0%")]
             cells += [f"{row['forward_passes']:.0f}", f"{row['runtime']}, {row['precision']}"]
             yield f"| {name} | {' | '.join(cells)} | {row['settling']:.2f} |"
 

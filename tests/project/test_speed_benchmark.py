@@ -98,7 +98,7 @@ def test_the_warm_loop_is_compared_with_grad_cam_photo_by_photo() -> None:
     row = report(warm=[warm])["networks"]["lite0"]["rows"]["warm"]
 
     assert row["over_gradcam"]["median"] == pytest.approx(3)
-    assert row["beside"]["median"] == pytest.approx(0.15)
+    assert row["outside"]["median"] == pytest.approx(0.15)
     assert row["settling"] == 2.0
     assert "0.3 s (lite0) per photo in a warm process" in next(first_lines(report(warm=[warm])))
 
