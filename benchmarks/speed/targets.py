@@ -250,9 +250,9 @@ def first_lines(speed: Json) -> Iterator[str]:
     single = warm or {name: rows["fast"] for name, rows in networks.items() if "fast" in rows}
     how = "in a warm process" if warm else "in a new process"
     yield f"* `fast` takes {listed(single, 'seconds', '.2g', ' s')} per photo {how}, on {where}."
-    if {"fast16", "fast-cached"} & set(means):
-        key = "fast-cached" if "fast-cached" in means else "fast"
-        peer = max(("torchcam", "grad-cam"), key=lambda name: means[name]["ratio"])
+    key = "fast-cached" if "fast-cached" in means else "fast"
+    if {"fast16", key} <= set(means):
+        peer = max(set(means) & {"torchcam", "grad-cam"}, key=lambda name: means[name]["ratio"])
         times = [means[name]["ratio"] / means[peer]["ratio"] for name in ("fast16", key)]
         yield (
             f"* This is {times[0]:.0f} times as fast as {peer}, the fastest other package, for "

@@ -43,7 +43,7 @@ def test_functions_are_measured_in_a_context_and_put_back_after_it() -> None:
     assert (score.prepare, type(model).engine) == before
     for stage in ("unmasked pass", CHOICE, "masks", PASSES, "choosing", "predicting", "error"):
         assert timers.seconds[stage] > 0, stage
-    assert 0.5 * total < sum(timers.seconds.values()) <= total
+    assert sum(timers.seconds.values()) <= total
     # All but the first unmasked pass and those of the choice go through the engine.
     through = sum(images for images, _ in timers.batches)
     assert len(explanation.bank.asked) < through <= explanation.provenance.forward_passes
