@@ -8,11 +8,13 @@ from collections.abc import Sequence
 import torch
 
 from scorecam.backends.runtimes import casting
-from scorecam.backends.runtimes.agreement import SAME, Trial, limit
-from scorecam.backends.runtimes.conversions import converted, pays
-from scorecam.backends.runtimes.fallback import cause, with_fallback
+from scorecam.backends.runtimes.agreement import SAME, Trial
+from scorecam.backends.runtimes.conversions import surroundings
+from scorecam.backends.runtimes.fallback import with_fallback
 from scorecam.backends.runtimes.known import EAGER, RUNTIMES
+from scorecam.backends.runtimes.measurements import Candidate, table_of
 from scorecam.backends.runtimes.runtime import Network, Runtime
+from scorecam.backends.runtimes.search import Search
 from scorecam.base.wording import quoted
 from scorecam.errors import MissingExtra, SettingError
 from scorecam.model.engine import Engine, Probe, Speed
@@ -43,46 +45,18 @@ def choose(network: Network, speed: Speed, probe: Probe) -> Engine:
     plain = Engine(
         network.scores, EAGER, network.precision, layout=network.memory_format(probe.image[None])
     )
+    candidates = _candidates(network, speed)
+    if candidates in ([], [(EAGER, network.precision)]):
+        return plain
     trial = Trial(network, plain, probe)
-    chosen, failures = plain, list[str]()
-    for runtime, precision in _candidates(network, speed):
-        if (runtime, precision) == (EAGER, network.precision):
-            break
-        try:
-            if speed.runtime == "auto" and not _worth_trying(trial, runtime, precision):
-                continue
-            engine, distance = _tried(trial, runtime, precision, speed)
-        except MissingExtra:
-            raise
-        except Exception as error:  # noqa: BLE001  (runtimes raise errors of any kind)
-            failures.append(f"{runtime} cannot run this network ({cause(error)})")
-            continue
-        if distance <= limit(speed, precision):
-            chosen = engine
-            break
-        failures.append(f"{runtime} in {precision} moves the heatmap by {distance:.2g}")
-    remarks = _remarks(failures, speed, chosen)
-    engine = dataclasses.replace(chosen, probed=trial.passes, remarks=remarks)
-    return engine if chosen is plain else with_fallback(engine, plain)
-
-
-def _worth_trying(trial: Trial, runtime: str, precision: str) -> bool:
-    return runtime == EAGER or pays(trial, RUNTIMES[runtime], precision)
-
-
-def _tried(trial: Trial, runtime: str, precision: str, speed: Speed) -> tuple[Engine, float]:
-    """An engine of this runtime and precision, and how far it moves the probe's heatmap."""
-    if runtime != EAGER:
-        return converted(
-            trial,
-            RUNTIMES[runtime],
-            precision,
-            limit=limit(speed, precision),
-            named=speed.runtime != "auto",
-        )
-    scores = casting.autocast(trial.plain.scores, trial.network.device, precision)
-    engine = dataclasses.replace(trial.plain, scores=scores, precision=precision)
-    return engine, trial.distance(engine)
+    key = surroundings(network, probe)
+    search = Search(trial, speed, candidates, table_of(network.module, key, trial.state))
+    chosen = search.run()
+    engine = dataclasses.replace(
+        chosen, probed=trial.passes, remarks=_remarks(search.failures, speed, chosen)
+    )
+    own = (engine.runtime, engine.precision) == (EAGER, network.precision)
+    return engine if own else with_fallback(engine, plain)
 
 
 def _remarks(failures: Sequence[str], speed: Speed, chosen: Engine) -> list[str]:
@@ -92,8 +66,8 @@ def _remarks(failures: Sequence[str], speed: Speed, chosen: Engine) -> list[str]
     return [f"{why}; {chosen.runtime} in {chosen.precision} was used." for why in failures]
 
 
-def _candidates(network: Network, speed: Speed) -> list[tuple[str, str]]:
-    """Runtimes and precisions, the fastest first."""
+def _candidates(network: Network, speed: Speed) -> list[Candidate]:
+    """What may score the masked images, in the order in which a named choice is tried."""
     if network.precision != "float32":  # the user has chosen already
         if speed.precision not in ("auto", "float32", network.precision):
             raise SettingError(
@@ -102,13 +76,13 @@ def _candidates(network: Network, speed: Speed) -> list[tuple[str, str]]:
                 do="Convert the network itself, or leave precision out.",
             )
         named = speed.runtime not in ("auto", EAGER)
-        return [(speed.runtime, network.precision)] if named else []
+        return [Candidate(speed.runtime, network.precision)] if named else []
     runtimes = [speed.runtime]
     if speed.runtime == "auto":
         fit = (name for name, runtime in RUNTIMES.items() if runtime.automatic(network.device))
         runtimes = [*fit, EAGER]
     return [
-        (runtime, precision)
+        Candidate(runtime, precision)
         for precision in _precisions(network.device, speed)
         for runtime in runtimes
     ]
