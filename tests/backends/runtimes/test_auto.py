@@ -16,7 +16,7 @@ from networks import InPlace, Network, build, images_for
 from scorecam.backends.runtimes import agreement, casting, measurements, openvino
 from scorecam.scoring.banks import make_banks
 from scorecam.testing import Regions, regions
-from stand_in_runtime import Clock, Converter, Slow, bank, distance, ran, stop_the_clock
+from stand_in_runtime import Clock, Converter, Slow, bank, distance, equal_times, ran
 
 # ── the automatic choice ─────────────────────────────────────────────────────────────────────
 
@@ -124,7 +124,7 @@ def test_precision_auto_uses_the_half_precision_of_the_machine(
     half: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(casting, "half_precision", lambda _device: half)
-    stop_the_clock(monkeypatch)
+    equal_times(monkeypatch)
     network = Regions(torch.tensor([[1.0, -2.0, 0.5], [0.25, 0.5, -1.0]]))
     x = regions((4, 2, 3), 5, 7)
     truth = bank(network, x, "maps", runtime="eager")

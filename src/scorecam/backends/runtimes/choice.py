@@ -45,12 +45,12 @@ def choose(network: Network, speed: Speed, probe: Probe) -> Engine:
     plain = Engine(
         network.scores, EAGER, network.precision, layout=network.memory_format(probe.image[None])
     )
-    candidates = _candidates(network, speed)
-    if candidates in ([], [(EAGER, network.precision)]):
+    options = candidates(network, speed)
+    if options in ([], [(EAGER, network.precision)]):
         return plain
     trial = Trial(network, plain, probe)
-    key = surroundings(network, probe)
-    search = Search(trial, speed, candidates, table_of(network.module, key, trial.state))
+    key = speed, *surroundings(network, probe)
+    search = Search(trial, speed, options, table_of(network.module, key, trial.state))
     chosen = search.run()
     engine = dataclasses.replace(
         chosen, probed=trial.passes, remarks=_remarks(search.failures, speed, chosen)
@@ -66,7 +66,7 @@ def _remarks(failures: Sequence[str], speed: Speed, chosen: Engine) -> list[str]
     return [f"{why}; {chosen.runtime} in {chosen.precision} was used." for why in failures]
 
 
-def _candidates(network: Network, speed: Speed) -> list[Candidate]:
+def candidates(network: Network, speed: Speed) -> list[Candidate]:
     """What may score the masked images, in the order in which a named choice is tried."""
     if network.precision != "float32":  # the user has chosen already
         if speed.precision not in ("auto", "float32", network.precision):

@@ -149,7 +149,7 @@ class Record:
 
 
 class Table:
-    """The records of a network in one state, and what choosing has cost.
+    """The records of a network in one state for one wish of the user, and what choosing has cost.
 
     Attributes:
         photos: calls so far that chose an engine.
@@ -166,12 +166,12 @@ class Table:
         self.chosen: Candidate | None = None
         self.changed_on = 0
         self._usual = 0.0
-        self._records: dict[tuple[Candidate, float], Record] = {}
+        self._records: dict[Candidate, Record] = {}
 
     def record(self, candidate: Candidate, limit: float) -> Record:
         """What is known about a candidate that must stay within `limit`."""
         with _LOCK:
-            return self._records.setdefault((candidate, limit), Record(limit))
+            return self._records.setdefault(candidate, Record(limit))
 
     def next_photo(self) -> int:
         """The number of a new photo, from 1."""
