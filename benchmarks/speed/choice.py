@@ -122,8 +122,8 @@ def shown(run: Json) -> None:
     reached = "reached" if run["worst_behind"] <= LIMIT else "not reached"
     print(
         f"after {SETTLED} photos: at most {run['worst_behind']:.2f} behind the best choice "
-        f"(limit {LIMIT}: {reached}); right from photo {run['right_again_after'] + 1} of the second "
-        f"half; median time {run['median_time']:.2f}",
+        f"(limit {LIMIT}: {reached}); right from photo {run['right_again_after'] + 1} of the "
+        f"second half; median time {run['median_time']:.2f}",
         flush=True,
     )
 

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 
 import torch
 
 from scorecam.backends.runtimes import casting
-from scorecam.backends.runtimes.agreement import SAME, Trial
-from scorecam.backends.runtimes.conversions import surroundings
-from scorecam.backends.runtimes.fallback import with_fallback
-from scorecam.backends.runtimes.known import EAGER, RUNTIMES
-from scorecam.backends.runtimes.measurements import Candidate, table_of
+from scorecam.backends.runtimes.known import EAGER, RUNTIMES, Candidate
 from scorecam.backends.runtimes.runtime import Network, Runtime
-from scorecam.backends.runtimes.search import Search
 from scorecam.base.wording import quoted
 from scorecam.errors import MissingExtra, SettingError
 from scorecam.model.engine import Engine, Probe, Speed
@@ -48,22 +42,9 @@ def choose(network: Network, speed: Speed, probe: Probe) -> Engine:
     options = candidates(network, speed)
     if options in ([], [(EAGER, network.precision)]):
         return plain
-    trial = Trial(network, plain, probe)
-    key = speed, *surroundings(network, probe)
-    search = Search(trial, speed, options, table_of(network.module, key, trial.state))
-    chosen = search.run()
-    engine = dataclasses.replace(
-        chosen, probed=trial.passes, remarks=_remarks(search.failures, speed, chosen)
-    )
-    own = (engine.runtime, engine.precision) == (EAGER, network.precision)
-    return engine if own else with_fallback(engine, plain)
+    from scorecam.backends.runtimes.search import search  # not before masked images are scored
 
-
-def _remarks(failures: Sequence[str], speed: Speed, chosen: Engine) -> list[str]:
-    """Why the user's own choice was not followed. A runtime that "auto" skips needs no remark."""
-    if speed.runtime in ("auto", chosen.runtime) and speed.precision in ("auto", chosen.precision):
-        return []
-    return [f"{why}; {chosen.runtime} in {chosen.precision} was used." for why in failures]
+    return search(network, speed, probe, plain, options)
 
 
 def candidates(network: Network, speed: Speed) -> list[Candidate]:
@@ -124,6 +105,8 @@ def _status(runtime: Runtime) -> str:
 
 def _automatic_runtimes() -> str:
     """The runtimes that "auto" considers on the processor, or why there are none."""
+    from scorecam.backends.runtimes.agreement import SAME
+
     reasons: list[str] = []
     for runtime in RUNTIMES.values():
         if not runtime.automatic(torch.device("cpu")):

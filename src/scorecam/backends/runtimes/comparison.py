@@ -10,8 +10,7 @@ from scorecam.backends.runtimes import casting, conversions
 from scorecam.backends.runtimes.agreement import Trial, limit
 from scorecam.backends.runtimes.choice import candidates
 from scorecam.backends.runtimes.fallback import cause
-from scorecam.backends.runtimes.known import EAGER, RUNTIMES
-from scorecam.backends.runtimes.measurements import Candidate
+from scorecam.backends.runtimes.known import EAGER, RUNTIMES, Candidate
 from scorecam.backends.runtimes.runtime import Network
 from scorecam.errors import MissingExtra
 from scorecam.model.engine import Engine, MeasuredEngine, Probe, Speed

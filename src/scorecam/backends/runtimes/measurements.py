@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from torch import nn
 
 from scorecam.backends.runtimes.agreement import SAME
+from scorecam.backends.runtimes.known import Candidate
 from scorecam.backends.runtimes.state import State
 from scorecam.base.fork_lock import ForkLock
 
@@ -35,13 +35,6 @@ LONGEST_GAP = 64
 """Photos after which every candidate is looked at again, if time allows."""
 
 _LOCK = ForkLock()
-
-
-class Candidate(NamedTuple):
-    """A runtime and a precision that may score masked images."""
-
-    runtime: str
-    precision: str
 
 
 @dataclass
@@ -111,6 +104,11 @@ class Record:
         """The photo that it was last timed on, and the seconds per image there."""
         with _LOCK:
             return max(self._times.items(), default=(0, 0.0))
+
+    def add_rent(self, seconds: float) -> None:
+        """Passes that it could have made took this long in another candidate."""
+        with _LOCK:
+            self.rent += seconds
 
     # ── agreement ────────────────────────────────────────────────────────────────────────────
 

@@ -14,12 +14,13 @@ from collections.abc import Generator, Sequence
 from scorecam.backends.runtimes import casting, conversions, measurements
 from scorecam.backends.runtimes.agreement import SAME, Trial, limit
 from scorecam.backends.runtimes.conversions import Conversion
-from scorecam.backends.runtimes.fallback import cause
-from scorecam.backends.runtimes.known import EAGER, RUNTIMES
-from scorecam.backends.runtimes.measurements import Candidate, Record, Table
+from scorecam.backends.runtimes.fallback import cause, with_fallback
+from scorecam.backends.runtimes.known import EAGER, RUNTIMES, Candidate
+from scorecam.backends.runtimes.measurements import Record, Table, table_of
+from scorecam.backends.runtimes.runtime import Network
 from scorecam.backends.runtimes.timing import now, watched
 from scorecam.errors import MissingExtra
-from scorecam.model.engine import Engine, Speed
+from scorecam.model.engine import Engine, Probe, Speed
 
 FREE = 4
 """Photos on which a half precision is probed whatever that costs; float32 is on one."""
@@ -31,13 +32,40 @@ MARGIN = 0.9
 """Another candidate must be this much faster than the one in use, so that noise changes nothing."""
 
 
+def search(
+    network: Network, speed: Speed, probe: Probe, plain: Engine, options: Sequence[Candidate]
+) -> Engine:
+    """The engine for one photo; the network itself takes over if it fails.
+
+    Args:
+        plain: runs the network itself.
+        options: what may be chosen, in the order of preference; the network itself, if it is one,
+            is the last.
+    """
+    trial = Trial(network, plain, probe)
+    key = speed, *conversions.surroundings(network, probe)
+    run = Search(trial, speed, options, table_of(network.module, key, trial.state))
+    chosen = run.run()
+    remarks = _remarks(run.failures, speed, chosen)
+    engine = dataclasses.replace(chosen, probed=trial.passes, remarks=remarks)
+    own = (engine.runtime, engine.precision) == (EAGER, network.precision)
+    return engine if own else with_fallback(engine, plain)
+
+
+def _remarks(failures: Sequence[str], speed: Speed, chosen: Engine) -> list[str]:
+    """Why the user's own choice was not followed. A runtime that "auto" skips needs no remark."""
+    if speed.runtime in ("auto", chosen.runtime) and speed.precision in ("auto", chosen.precision):
+        return []
+    return [f"{why}; {chosen.runtime} in {chosen.precision} was used." for why in failures]
+
+
 class Search:
     """Chooses an engine. One thread uses it, for one call.
 
     Args:
         trial: scores the probe.
         speed: what the user chose.
-        candidates: in the order of preference; the network itself, if it is one, is the last.
+        candidates: see `search`.
         table: what is known about them.
 
     Attributes:
@@ -69,7 +97,7 @@ class Search:
         self._table.choose(chosen, self._seconds(chosen))
         self._table.add(spent=seconds + self._trial.probe.seconds)
         for candidate in self._too_early:
-            self._record(candidate).rent += seconds
+            self._record(candidate).add_rent(seconds)
         engine, record, photo = self._engine(chosen), self._record(chosen), self._photo
         return dataclasses.replace(
             engine, scores=watched(engine, lambda took: record.add_time(photo, took))
