@@ -44,7 +44,7 @@ def choose(network: Network, speed: Speed, probe: Probe) -> Engine:
         return plain
     from scorecam.backends.runtimes.search import search  # not before masked images are scored
 
-    return search(network, speed, probe, plain, options)
+    return search(network, speed, probe, plain, options=options)
 
 
 def candidates(network: Network, speed: Speed) -> list[Candidate]:
