@@ -258,8 +258,9 @@ def explain(
         tolerance: stop when the estimated largest error of the scaled map is below this, for
             example 0.02. It replaces the budget.
         precision: the number format for masked images: one of `Model.precisions`, or "auto" for the
-            fastest whose map stays within 0.05 of float32's on a few masks. "float32" leaves a
-            model of another format as it is. Activations, weights and maps are always float32.
+            fastest whose map stays within 0.05 of float32's on a few masks of the photos that are
+            probed. "float32" leaves a model of another format as it is. Activations, weights and
+            maps are always float32.
         runtime: what scores masked images: one of `Model.runtimes`. The first is the model itself;
             the others may convert it once per process. "auto" takes the fastest that is worth the
             conversion and agrees with the model to 1e-4.

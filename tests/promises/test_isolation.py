@@ -42,6 +42,7 @@ COMMANDS = (
     "compare lite0 lite0,precision=bfloat16 photos --out cmp --budget fast",
     "verify run",
     "doctor",
+    "doctor --measure toy_models:tiny --preprocess preprocess.json cat.png",
     "explain nowhere.png",
     "--help",
 )

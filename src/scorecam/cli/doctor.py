@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
+from scorecam.cli import doctor_measure
 from scorecam.cli.exits import DONE
+from scorecam.cli.options import (
+    JsonOption,
+    LayerOption,
+    ModelOptions,
+    PreprocessOption,
+    WeightsOption,
+)
 from scorecam.cli.output import print_lines
+from scorecam.errors import SettingError
 
 PACKAGES = ("scorecam", "torch", "numpy", "pillow", "safetensors", "typer")
 
@@ -20,8 +33,48 @@ OPTIONAL = (
 """Optional modules, what needs them, and how to install them. Backends contribute their own."""
 
 
-def doctor() -> int:
-    """Show installed versions, devices, and optional libraries that are missing."""
+def doctor(
+    *,
+    measure: Annotated[
+        str | None,
+        typer.Option(
+            "--measure",
+            metavar="MODEL",
+            help="Measure how fast each runtime and precision scores masked images of this model, "
+            "and whether its map agrees.",
+        ),
+    ] = None,
+    photo: Annotated[
+        str | None,
+        typer.Argument(metavar="PHOTO", help="Measure on this photo, not on random numbers."),
+    ] = None,
+    weights: WeightsOption = None,
+    preprocess: PreprocessOption = None,
+    layer: LayerOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Show installed versions, devices, and optional libraries that are missing.
+
+    With --measure, show instead what runtime "auto" and precision "auto" choose from: the time of
+    one masked image, how far the scaled map of a few masks moves, the time of the conversion, and
+    the number of masked images after which "auto" converts.
+    """
+    if measure is not None:
+        random = weights is None and measure.startswith(("torchvision:", "timm:"))
+        options = ModelOptions(measure, "random" if random else weights, preprocess)
+        return doctor_measure.measure(options, photo, layer, as_json=as_json)
+    unused = {"PHOTO": photo, "--weights": weights, "--preprocess": preprocess, "--layer": layer}
+    given = [name for name, value in unused.items() if value is not None]
+    if given or as_json:
+        raise SettingError(
+            f"{' and '.join([*given, *(['--json'] if as_json else [])])} needs --measure.",
+            do="Give the model to measure, for example --measure lite0.",
+        )
+    return _installation()
+
+
+def _installation() -> int:
+    """Print what is installed."""
     import platform
     from importlib import metadata
     from itertools import zip_longest

@@ -86,3 +86,34 @@ class Engine:
     remarks: list[str] = field(default_factory=list[str])
 
     __repr__ = constructor
+
+
+@dataclass(frozen=True)
+class MeasuredEngine:
+    """A runtime and a precision, measured on a probe.
+
+    Args:
+        runtime: the name of the runtime.
+        precision: the number format.
+        seconds: per masked image; None if it cannot be used.
+        distance: how far it moves the scaled heatmap of the probe; None if that is not finite.
+        limit: how far it may move it.
+        agrees: whether it stays within the limit.
+        conversion_seconds: what the conversion took; None where none is needed.
+        images_to_pay: masked images after which "auto" converts; None where that is not known.
+        chosen: whether "auto" uses it once it is converted.
+        why: why it is chosen, or why not.
+    """
+
+    runtime: str
+    precision: str
+    seconds: float | None
+    distance: float | None
+    limit: float
+    agrees: bool
+    conversion_seconds: float | None
+    images_to_pay: int | None
+    chosen: bool
+    why: str
+
+    __repr__ = constructor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import Literal
 
 import torch
@@ -10,11 +11,12 @@ from torch import Tensor
 
 from scorecam import cam
 from scorecam.cam import Head, Masking, probabilities
+from scorecam.model.batches import Batches, first_batch_size
 from scorecam.model.engine import Probe
 from scorecam.model.head import in_range
 from scorecam.model.model import Model
-from scorecam.scoring.masked_image import MaskedImage
-from scorecam.shapes import BatchedScores, Images
+from scorecam.scoring.masked_image import MaskedImage, prepare
+from scorecam.shapes import BatchedScores, Image, Images
 
 MASKS = 4
 """Masks of a probe, at most."""
@@ -69,3 +71,19 @@ class MaskProbe(Probe):
     def _heatmap(self, scores: BatchedScores, head: Head) -> Tensor:
         weights = probabilities(scores, head)[:, self._column]
         return cam.scaled(cam.weighted_sum(self._weighted, weights).relu())
+
+
+def probe_of(model: Model, image: Image, layer: str | None = None) -> MaskProbe:
+    """The probe of one image, whose masks are all scored.
+
+    Args:
+        image: `c *i`, preprocessed.
+        layer: the layer whose activations become masks; None for the default.
+    """
+    images = image[None].detach().to(model.device, torch.float32)
+    batches, masking = Batches(first_batch_size("auto", images)), Masking()
+    layer = model.find_layer(layer, images)
+    began = time.perf_counter()
+    [masked] = prepare(model, images, layer, masking=masking, batches=batches)
+    seconds = time.perf_counter() - began
+    return MaskProbe(model, masked, masking, passes=len(masked), seconds=seconds)

@@ -13,10 +13,10 @@ from torch import Tensor
 import command_line
 import scorecam
 from networks import InPlace, Network, build, images_for
-from scorecam.backends.runtimes import agreement, casting, conversions, openvino
+from scorecam.backends.runtimes import agreement, casting, measurements, openvino
 from scorecam.scoring.banks import make_banks
 from scorecam.testing import Regions, regions
-from stand_in_runtime import Clock, Converter, Slow, bank, distance, ran
+from stand_in_runtime import Clock, Converter, Slow, bank, distance, equal_times, ran
 
 # ── the automatic choice ─────────────────────────────────────────────────────────────────────
 
@@ -103,7 +103,7 @@ def test_targets_that_are_new_functions_each_time_do_not_convert(
         result = cam.bank(image, lambda output, i=column % 5: output[:, i])
         assert result.provenance.runtime == "eager"
     assert converter.made == []
-    assert len(conversions._SPENT[slow]) == conversions.KEPT
+    assert len(measurements._TABLES[slow]) == measurements.TABLES
 
 
 def test_auto_costs_nothing_without_openvino(
@@ -124,6 +124,7 @@ def test_precision_auto_uses_the_half_precision_of_the_machine(
     half: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(casting, "half_precision", lambda _device: half)
+    equal_times(monkeypatch)
     network = Regions(torch.tensor([[1.0, -2.0, 0.5], [0.25, 0.5, -1.0]]))
     x = regions((4, 2, 3), 5, 7)
     truth = bank(network, x, "maps", runtime="eager")

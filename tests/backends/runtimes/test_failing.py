@@ -13,7 +13,7 @@ import scorecam
 from networks import CLASSES, flatten_channels
 from scorecam.backends.runtimes import casting
 from scorecam.testing import Spy, regions
-from stand_in_runtime import Converter, Short, bank, distance, ran
+from stand_in_runtime import Converter, Short, bank, distance, equal_times, ran
 
 # ── failures on the way ──────────────────────────────────────────────────────────────────────
 
@@ -152,6 +152,7 @@ def test_masks_that_overflow_after_the_probe_are_scored_in_float32(
     precision: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(casting, "half_precision", lambda _device: "float16")
+    equal_times(monkeypatch)
     # Two large regions, neither of them on the probe, cancel each other in the whole image.
     weights = [1.0, 1.0, 1.0, -1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
     model, x = scorecam.open_model(Peaks(weights), head="value"), regions(SIZES, 12, 11)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Hashable
+from typing import Any, NamedTuple, cast
 
 import torch
 
@@ -11,6 +12,7 @@ from scorecam.backends.locks import exclusively
 from scorecam.backends.runtimes import random_numbers
 from scorecam.backends.runtimes.runtime import Network
 from scorecam.backends.runtimes.state import State, read_state
+from scorecam.backends.runtimes.timing import now, rows, timed
 from scorecam.base.cached_property import cached_property
 from scorecam.model.batches import Batches, first_batch_size
 from scorecam.model.engine import Engine, Probe, Speed
@@ -31,6 +33,18 @@ def limit(speed: Speed, precision: str) -> float:
     if precision in ("float32", "float64"):
         return SAME
     return CLOSE if speed.precision == "auto" else WILD
+
+
+class Answer(NamedTuple):
+    """How an engine scored the probe.
+
+    Args:
+        distance: how far it moves the scaled heatmap.
+        seconds: per row of its passes.
+    """
+
+    distance: float
+    seconds: float
 
 
 class Trial:
@@ -57,11 +71,34 @@ class Trial:
         self.passes = 0
         self.drew_outside_torch = self.drew = False
 
-    def distance(self, engine: Engine) -> float:
-        """How far another engine moves the heatmap."""
+    def answer(self, engine: Engine) -> Answer:
+        """How another engine scores the probe."""
         own = self._own_scores[0]
+        scores, seconds = self._timed(engine)
+        return Answer(self.probe.distance(own, scores), seconds)
+
+    def time(self, engine: Engine) -> float:
+        """The seconds per row that an engine takes for the probe."""
+        return self._timed(engine)[1]
+
+    def rows(self, batch: int | None) -> int:
+        """The rows of one pass over the probe, in an engine with this batch."""
+        return rows(len(self._images), batch)
+
+    def _timed(self, engine: Engine) -> tuple[BatchedScores, float]:
         self.passes += len(self._images)
-        return self.probe.distance(own, _in_batches(engine.scores, self._images))
+        return timed(lambda images: _in_batches(engine.scores, images), self._images, engine.batch)
+
+    @cached_property
+    def photo(self) -> Hashable:
+        """Tells photos apart."""
+        numbers = self.probe.image.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        return type(self.probe), zlib.crc32(cast("Any", numbers.numpy()))
+
+    @property
+    def answered(self) -> bool:
+        """Whether the network itself has scored the probe already."""
+        return "_own_scores" in vars(self)
 
     @cached_property
     def state(self) -> State:
@@ -104,10 +141,10 @@ class Trial:
     def _own_scores(self) -> tuple[BatchedScores, float]:
         self.passes += len(self._images)
         device = self.network.device
-        began = time.perf_counter()
+        began = now(device)
         before, in_torch = random_numbers.outside_torch(), random_numbers.in_torch(device)
         scores = _in_batches(self.plain.scores, self._images)
-        seconds = (time.perf_counter() - began) / len(scores)
+        seconds = (now(device) - began) / len(scores)
         self.drew_outside_torch = before != random_numbers.outside_torch()
         self.drew = self.drew_outside_torch or in_torch != random_numbers.in_torch(device)
         return scores, seconds

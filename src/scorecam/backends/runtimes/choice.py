@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 
 import torch
 
 from scorecam.backends.runtimes import casting
-from scorecam.backends.runtimes.agreement import SAME, Trial, limit
-from scorecam.backends.runtimes.conversions import converted, pays
-from scorecam.backends.runtimes.fallback import cause, with_fallback
-from scorecam.backends.runtimes.known import EAGER, RUNTIMES
+from scorecam.backends.runtimes.known import EAGER, RUNTIMES, Candidate
 from scorecam.backends.runtimes.runtime import Network, Runtime
 from scorecam.base.wording import quoted
 from scorecam.errors import MissingExtra, SettingError
@@ -43,57 +39,16 @@ def choose(network: Network, speed: Speed, probe: Probe) -> Engine:
     plain = Engine(
         network.scores, EAGER, network.precision, layout=network.memory_format(probe.image[None])
     )
-    trial = Trial(network, plain, probe)
-    chosen, failures = plain, list[str]()
-    for runtime, precision in _candidates(network, speed):
-        if (runtime, precision) == (EAGER, network.precision):
-            break
-        try:
-            if speed.runtime == "auto" and not _worth_trying(trial, runtime, precision):
-                continue
-            engine, distance = _tried(trial, runtime, precision, speed)
-        except MissingExtra:
-            raise
-        except Exception as error:  # noqa: BLE001  (runtimes raise errors of any kind)
-            failures.append(f"{runtime} cannot run this network ({cause(error)})")
-            continue
-        if distance <= limit(speed, precision):
-            chosen = engine
-            break
-        failures.append(f"{runtime} in {precision} moves the heatmap by {distance:.2g}")
-    remarks = _remarks(failures, speed, chosen)
-    engine = dataclasses.replace(chosen, probed=trial.passes, remarks=remarks)
-    return engine if chosen is plain else with_fallback(engine, plain)
+    options = candidates(network, speed)
+    if options in ([], [(EAGER, network.precision)]):
+        return plain
+    from scorecam.backends.runtimes.search import search  # not before masked images are scored
+
+    return search(network, speed, probe, plain, options=options)
 
 
-def _worth_trying(trial: Trial, runtime: str, precision: str) -> bool:
-    return runtime == EAGER or pays(trial, RUNTIMES[runtime], precision)
-
-
-def _tried(trial: Trial, runtime: str, precision: str, speed: Speed) -> tuple[Engine, float]:
-    """An engine of this runtime and precision, and how far it moves the probe's heatmap."""
-    if runtime != EAGER:
-        return converted(
-            trial,
-            RUNTIMES[runtime],
-            precision,
-            limit=limit(speed, precision),
-            named=speed.runtime != "auto",
-        )
-    scores = casting.autocast(trial.plain.scores, trial.network.device, precision)
-    engine = dataclasses.replace(trial.plain, scores=scores, precision=precision)
-    return engine, trial.distance(engine)
-
-
-def _remarks(failures: Sequence[str], speed: Speed, chosen: Engine) -> list[str]:
-    """Why the user's own choice was not followed. A runtime that "auto" skips needs no remark."""
-    if speed.runtime in ("auto", chosen.runtime) and speed.precision in ("auto", chosen.precision):
-        return []
-    return [f"{why}; {chosen.runtime} in {chosen.precision} was used." for why in failures]
-
-
-def _candidates(network: Network, speed: Speed) -> list[tuple[str, str]]:
-    """Runtimes and precisions, the fastest first."""
+def candidates(network: Network, speed: Speed) -> list[Candidate]:
+    """What may score the masked images, in the order in which a named choice is tried."""
     if network.precision != "float32":  # the user has chosen already
         if speed.precision not in ("auto", "float32", network.precision):
             raise SettingError(
@@ -102,13 +57,13 @@ def _candidates(network: Network, speed: Speed) -> list[tuple[str, str]]:
                 do="Convert the network itself, or leave precision out.",
             )
         named = speed.runtime not in ("auto", EAGER)
-        return [(speed.runtime, network.precision)] if named else []
+        return [Candidate(speed.runtime, network.precision)] if named else []
     runtimes = [speed.runtime]
     if speed.runtime == "auto":
         fit = (name for name, runtime in RUNTIMES.items() if runtime.automatic(network.device))
         runtimes = [*fit, EAGER]
     return [
-        (runtime, precision)
+        Candidate(runtime, precision)
         for precision in _precisions(network.device, speed)
         for runtime in runtimes
     ]
@@ -150,6 +105,8 @@ def _status(runtime: Runtime) -> str:
 
 def _automatic_runtimes() -> str:
     """The runtimes that "auto" considers on the processor, or why there are none."""
+    from scorecam.backends.runtimes.agreement import SAME
+
     reasons: list[str] = []
     for runtime in RUNTIMES.values():
         if not runtime.automatic(torch.device("cpu")):

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
 
 from scorecam.backends.locks import inside
-from scorecam.backends.runtimes.agreement import Trial
+from scorecam.backends.runtimes.agreement import Answer, Trial
 from scorecam.backends.runtimes.fallback import cause
 from scorecam.backends.runtimes.runtime import Network, Runtime
 from scorecam.backends.runtimes.state import State
+from scorecam.backends.runtimes.timing import now
 from scorecam.base.fork_lock import ForkLock
 from scorecam.errors import MissingExtra
 from scorecam.model.engine import Engine, Probe
 from scorecam.shapes import BatchedScores, Images
 
 KEPT = 8
-"""Conversions of one network that are kept, and accounts of time spent without one."""
-
-HALF = 0.45
-"""The cost of a network's own pass in half precision, relative to float32."""
+"""Conversions of one network that are kept."""
 
 Scores = Callable[[Images], BatchedScores]
 Key = tuple[Any, ...]
@@ -32,7 +30,7 @@ Key = tuple[Any, ...]
 class Conversion:
     """A converted network, or why it cannot be converted.
 
-    Threads share conversions. `distance`, `refusal` and `changed_by_passes` are set by whichever
+    Threads share conversions. `probed`, `refusal` and `changed_by_passes` are set by whichever
     thread tries the conversion first; two that do so at once compute the same values.
 
     Args:
@@ -41,7 +39,8 @@ class Conversion:
         refusal: why it cannot be converted; empty if it can.
 
     Attributes:
-        distance: how far it moved the heatmap of its last probe; None before the first.
+        seconds: what the conversion took.
+        probed: whether it was compared with the network.
         changed_by_passes: parts of its state that the network changes itself when it runs.
     """
 
@@ -49,7 +48,8 @@ class Conversion:
         self.scores = scores
         self.state = state
         self.refusal = refusal
-        self.distance: float | None = None
+        self.seconds = 0.0
+        self.probed = False
         self.changed_by_passes: frozenset[str] = frozenset()
 
     @property
@@ -78,21 +78,8 @@ class Conversion:
         )
 
 
-class Account(NamedTuple):
-    """Seconds of a network's own passes that were spent instead of a conversion.
-
-    Args:
-        state: the network's state during these passes.
-        seconds: spent since the network entered this state.
-    """
-
-    state: State
-    seconds: float
-
-
 _CONVERSIONS: WeakKeyDictionary[nn.Module, dict[Key, Conversion]] = WeakKeyDictionary()
-_SPENT: WeakKeyDictionary[nn.Module, dict[Key, Account]] = WeakKeyDictionary()
-"""Both belong to the process, and hold `KEPT` entries per network, the oldest first."""
+"""Of the process: `KEPT` conversions per network, the oldest first."""
 
 _CONVERTING = ForkLock()
 """Held while a network is converted, and while `_CONVERSIONS` changes: one conversion at a time."""
@@ -104,79 +91,72 @@ _RUNNING = ForkLock()
 # ── when it pays off ─────────────────────────────────────────────────────────────────────────
 
 
-def pays(trial: Trial, runtime: Runtime, precision: str) -> bool:
-    """Whether runtime="auto" should use this runtime: it is installed, and worth its conversion.
+def price(trial: Trial, runtime: Runtime, precision: str) -> float:  # noqa: ARG001
+    """The estimated seconds until a converted network is there.
 
-    The rule: convert once the network's own passes, those of earlier images included, would have
-    taken as long as the conversion. This never takes twice the time of the better choice.
+    Everything that decides whether a conversion is worth it calls this function.
     """
-    network, probe = trial.network, trial.probe
-    key = _key(network, runtime, precision, probe)
-    known = _CONVERSIONS.get(network.module, {}).get(key)
-    if known is not None and known.fits(trial.state):
-        return True
-    price = runtime.seconds_to_convert(
-        sum(weight.numel() for weight in network.module.parameters())
+    return runtime.seconds_to_convert(
+        sum(weight.numel() for weight in trial.network.module.parameters())
     )
-    passes = probe.passes * (1.0 if precision == "float32" else HALF)
-    accounts = _SPENT.setdefault(network.module, {})
-    state, spent = accounts.pop(key, Account(trial.state, 0.0))
-    spent = 0.0 if state.changed(trial.state) else spent
-    # The first pass for a photo warms the network up, so the network seems slower than it is.
-    seconds = probe.seconds
-    if (worth_it := spent + passes * seconds > price) and (worth_it := runtime.installed()):
-        seconds = trial.seconds
-        worth_it = spent + passes * seconds > price
-    accounts[key] = Account(trial.state, spent + passes * seconds)
-    _drop_oldest(accounts)
-    return worth_it
+
+
+def pays(trial: Trial, runtime: Runtime, precision: str, *, seconds: float) -> bool:
+    """Whether runtime="auto" should convert the network: the runtime is there, and worth it.
+
+    The rule: convert once the passes that were made without a conversion, including those of this
+    photo, take as long as the conversion. This never takes twice the time of the better choice.
+
+    Args:
+        seconds: the time of these passes.
+    """
+    return seconds > price(trial, runtime, precision) and runtime.installed()
 
 
 # ── making and keeping them ──────────────────────────────────────────────────────────────────
 
 
-def converted(
-    trial: Trial, runtime: Runtime, precision: str, *, limit: float, named: bool
-) -> tuple[Engine, float]:
-    """The kept conversion, or a new one, and how far it moves the probe's heatmap.
+def is_kept(trial: Trial, runtime: Runtime, precision: str) -> bool:
+    """Whether the network is converted already, or known not to be convertible."""
+    key = _key(trial.network, runtime, precision, trial.probe)
+    known = _CONVERSIONS.get(trial.network.module, {}).get(key)
+    return known is not None and known.fits(trial.state)
 
-    A kept conversion that no longer agrees is dropped.
 
-    Args:
-        limit: how far it may move the heatmap.
-        named: whether the user chose this runtime by name: then a dropped conversion is made again.
+def converted(trial: Trial, runtime: Runtime, precision: str) -> Conversion:
+    """The kept conversion, or a new one.
 
     Raises:
         ValueError: this runtime cannot run the network.
         MissingExtra: it is not installed.
     """
     made = _conversion(trial, runtime, precision)
-    before = made.distance
-    distance = _distance(made, made.engine(runtime, precision), trial)
-    if before is not None and not made.certain and distance > limit:
-        _forget(trial.network, made)
-        if named:
-            made = _conversion(trial, runtime, precision)
-            distance = _distance(made, made.engine(runtime, precision), trial)
-    return made.engine(runtime, precision), distance
+    if made.refusal:
+        raise ValueError(made.refusal)
+    return made
 
 
-def _distance(made: Conversion, engine: Engine, trial: Trial) -> float:
-    """How far a conversion moves the heatmap. It is measured again only if it may have changed.
+def compared(trial: Trial, made: Conversion, engine: Engine) -> Answer:
+    """How a conversion scores the probe.
 
     Raises:
         ValueError: the network never gives the same scores twice, so there is nothing to compare.
     """
-    if made.distance is not None and made.certain:
-        return made.distance
-    first = made.distance is None
-    made.distance = distance = trial.distance(engine)
-    if first:
+    answer = trial.answer(engine)
+    if not made.probed:
+        made.probed = True
         made.changed_by_passes |= trial.changed_by_passes()
         if (trial.drew or not made.certain) and not trial.repeats():
             made.refusal = "its scores of the same images differ each time"
             raise ValueError(made.refusal)
-    return distance
+    return answer
+
+
+def forget(network: Network, made: Conversion) -> None:
+    """Drop a conversion that no longer agrees."""
+    known = _CONVERSIONS.get(network.module, {})
+    for key in [key for key, conversion in list(known.items()) if conversion is made]:
+        known.pop(key, None)
 
 
 def _conversion(trial: Trial, runtime: Runtime, precision: str) -> Conversion:
@@ -195,7 +175,9 @@ def _conversion(trial: Trial, runtime: Runtime, precision: str) -> Conversion:
     with _CONVERTING:
         conversion = known.get(key)
         if conversion is None or not conversion.fits(trial.state):
+            began = now(network.device)
             conversion = known[key] = _convert(trial, runtime, precision)
+            conversion.seconds = now(network.device) - began
             _drop_oldest(known)
     return conversion
 
@@ -216,21 +198,20 @@ def _convert(trial: Trial, runtime: Runtime, precision: str) -> Conversion:
         return Conversion(None, trial.state, cause(error))
 
 
-def _key(network: Network, runtime: Runtime, precision: str, probe: Probe) -> Key:
-    """What a conversion depends on, apart from the network's state."""
+def surroundings(network: Network, probe: Probe) -> Key:
+    """What an engine depends on, apart from its runtime, its precision and the network's state."""
     kind, size, threads = network.device.type, tuple(probe.image.shape), torch.get_num_threads()
     autocast = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
     floats = torch.get_default_dtype()
-    return runtime.name, precision, network.readout_key, size, threads, autocast, floats
+    return network.readout_key, size, threads, autocast, floats
 
 
-def _forget(network: Network, made: Conversion) -> None:
-    known = _CONVERSIONS.get(network.module, {})
-    for key in [key for key, conversion in list(known.items()) if conversion is made]:
-        known.pop(key, None)
+def _key(network: Network, runtime: Runtime, precision: str, probe: Probe) -> Key:
+    """What a conversion depends on, apart from the network's state."""
+    return runtime.name, precision, *surroundings(network, probe)
 
 
-def _drop_oldest(entries: dict[Key, Any]) -> None:
+def _drop_oldest(entries: dict[Key, Conversion]) -> None:
     for oldest in list(entries)[:-KEPT]:
         del entries[oldest]
 

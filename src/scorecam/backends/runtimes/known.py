@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from scorecam.backends.runtimes import compile as torch_compile
 from scorecam.backends.runtimes import openvino
 from scorecam.backends.runtimes.runtime import Runtime
@@ -13,3 +15,10 @@ RUNTIMES: dict[str, Runtime] = {
     runtime.name: runtime for runtime in (torch_compile.RUNTIME, openvino.RUNTIME)
 }
 """In the order in which runtime="auto" tries them. To add a runtime, add its file and a line."""
+
+
+class Candidate(NamedTuple):
+    """A runtime and a precision that may score masked images."""
+
+    runtime: str
+    precision: str
