@@ -115,6 +115,8 @@ def pays(trial: Trial, runtime: Runtime, precision: str) -> bool:
     known = _CONVERSIONS.get(network.module, {}).get(key)
     if known is not None and known.fits(trial.state):
         return True
+    if runtime.stored(network, (runtime.batch, *probe.image.shape), trial.state):
+        return True
     price = runtime.seconds_to_convert(
         sum(weight.numel() for weight in network.module.parameters())
     )
@@ -209,7 +211,8 @@ def _convert(trial: Trial, runtime: Runtime, precision: str) -> Conversion:
     own = image.to(getattr(torch, network.precision))
     example = own.expand(runtime.batch, *image.shape).contiguous()
     try:
-        return Conversion(runtime.convert(network, example, precision), trial.state)
+        scores = runtime.convert(network, example, precision, state=trial.state)
+        return Conversion(scores, trial.state)
     except (MissingExtra, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # noqa: BLE001  (runtimes raise errors of any kind)
