@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
+from scorecam.base.amounts import bytes_of
+
 SIZE = "SCORECAM_CACHE_SIZE"
-"""The environment variable for the most bytes of converted networks, such as "500 MiB"."""
+"""The environment variable for the most bytes of converted networks, such as 500MiB."""
 
 USUAL_SIZE = 2 << 30
 """The most bytes of converted networks, unless the user sets another limit."""
-
-_UNITS = {unit: 1024**i for i, unit in enumerate(["", "k", "m", "g", "t"])}
 
 
 def cache_folder() -> Path:
@@ -38,7 +37,7 @@ def size_limit() -> int:
     text = os.environ.get(SIZE, "").strip()
     if not text:
         return USUAL_SIZE
-    read = re.fullmatch(r"(\d{1,15}(?:\.\d{1,9})?)\s*([kmgt]?)(?:i?b)?", text.lower(), re.ASCII)
-    if read is None:
-        raise ValueError(f"{SIZE} is {text!r}, which is not a size such as 500 MiB")
-    return int(float(read[1]) * _UNITS[read[2]])
+    limit = bytes_of(text)
+    if limit is None:
+        raise ValueError(f"{SIZE} is {text[:40]!r}, which is not an amount such as 500MiB")
+    return limit

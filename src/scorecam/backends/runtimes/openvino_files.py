@@ -116,8 +116,8 @@ def _numbers(weight: Tensor) -> np.ndarray:
 def _same_bits(one: np.ndarray, other: np.ndarray) -> bool:
     """Whether two arrays of one shape and type are equal. Large ones mostly differ early."""
     bits = np.dtype(f"u{one.itemsize}")
-    pair = [array.reshape(-1).view(bits) for array in (one, other)]
+    left, right = one.reshape(-1).view(bits), other.reshape(-1).view(bits)
     return all(
-        np.array_equal(*(array[start : start + AT_ONCE] for array in pair))
+        np.array_equal(left[start : start + AT_ONCE], right[start : start + AT_ONCE])
         for start in range(0, one.size, AT_ONCE)
     )

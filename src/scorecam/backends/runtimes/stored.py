@@ -8,8 +8,10 @@ file; see `stored_files` for who can.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 import platform
 import struct
 import zlib
@@ -33,6 +35,9 @@ _END = struct.Struct("<8s3QI")
 """The last bytes of a file: a mark, the sizes of its three parts, and a checksum of all before."""
 
 _MARK = b"scorecam"
+
+_DAMAGED = OSError, ValueError, KeyError, TypeError, RecursionError, struct.error
+"""What reading a damaged file may raise."""
 
 _MOST_TEXT = 64 << 20
 """The most bytes of the graph and of the description."""
@@ -60,10 +65,12 @@ class Slot:
     Args:
         network: the network.
         name: of the file.
+        shape: of a batch.
     """
 
     network: Network
     name: str
+    shape: Sequence[int]
 
     def filled(self) -> bool:
         """Whether there is a file; it may still turn out to be damaged."""
@@ -102,6 +109,7 @@ class Slot:
                     "format": FORMAT,
                     "name": self.name,
                     "network": type(self.network.module).__name__,
+                    "shape": list(self.shape),
                     "live": list(live),
                     "weights": self._sha256(live),
                 }
@@ -157,7 +165,19 @@ def slot(network: Network, shape: Sequence[int], state: State, versions: str) ->
         torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu"),
     )
     key = hashlib.blake2b(repr(settings).encode() + digest, digest_size=16)
-    return Slot(network, key.hexdigest() + stored_files.ENDING)
+    return Slot(network, key.hexdigest() + stored_files.ENDING, tuple(shape))
+
+
+def describe(path: Path) -> str:
+    """The class of a stored network and the size of a batch; empty if the file is damaged."""
+    with contextlib.suppress(*_DAMAGED), path.open("rb") as file:
+        file.seek(-_END.size, os.SEEK_END)
+        mark, _, _, about, _ = _END.unpack(file.read())
+        if mark == _MARK and about <= _MOST_TEXT:
+            file.seek(-_END.size - about, os.SEEK_END)
+            known = json.loads(file.read(about))
+            return f"{known['network']}, {' × '.join(str(size) for size in known['shape'])}"
+    return ""
 
 
 def _own_version() -> str:
