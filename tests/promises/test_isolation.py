@@ -42,6 +42,7 @@ COMMANDS = (
     "compare lite0 lite0,precision=bfloat16 photos --out cmp --budget fast",
     "verify run",
     "doctor",
+    "cache --clear",
     "explain nowhere.png",
     "--help",
 )
@@ -143,7 +144,7 @@ def test_no_command_connects_starts_programs_or_writes_elsewhere(root: Path) -> 
     watched = watched_process.watch(code, root, SCORECAM_CACHE=str(root / "cache"))
     assert watched.code == 0, watched.out
     codes = [line.partition("]")[0] for line in watched.out.splitlines() if line.startswith("[")]
-    assert codes == ["[0"] * 14 + ["[2", "[0"], watched.out
+    assert codes == ["[0"] * 15 + ["[2", "[0"], watched.out
     check_isolated(watched, root)
 
 

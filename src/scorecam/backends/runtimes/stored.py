@@ -176,7 +176,8 @@ def describe(path: Path) -> str:
         if mark == _MARK and about <= _MOST_TEXT:
             file.seek(-_END.size - about, os.SEEK_END)
             known = json.loads(file.read(about))
-            return f"{known['network']}, {' × '.join(str(size) for size in known['shape'])}"
+            shape = " × ".join(str(size) for size in known["shape"])
+            return f"{known['network']}, batches of {shape}"
     return ""
 
 

@@ -68,11 +68,10 @@ def why_unused() -> str:
 
 def _why_not_writable(place: Path) -> str:
     existing = next((parent for parent in (place, *place.parents) if parent.exists()), place)
-    if existing == place:
-        if not place.is_dir():
-            return f"{place} is not a folder"
-        if not private(place.stat()):
-            return f"{place} belongs to another user, or other users can write to it"
+    if not existing.is_dir():
+        return f"{existing} is not a folder"
+    if existing == place and not private(place.stat()):
+        return f"{place} belongs to another user, or other users can write to it"
     return "" if os.access(existing, os.W_OK) else f"{existing} cannot be written"
 
 
