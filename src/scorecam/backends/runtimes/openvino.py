@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from scorecam.backends.runtimes import openvino_files
 from scorecam.backends.runtimes.runtime import Network, Prepared, Runtime
 from scorecam.backends.runtimes.state import State
-from scorecam.backends.runtimes.stored import Slot, slot
+from scorecam.backends.runtimes.stored import Content, Slot, slot
 from scorecam.base.fork_lock import ForkLock
 from scorecam.base.process_state import ignore_warnings
 from scorecam.io.extras import require
@@ -72,8 +72,10 @@ class OpenVINO(Runtime):
     ) -> Callable[[Images], BatchedScores]:
         place = _slot(network, example.shape, state)
         if place is not None and (known := loaded(place)) is not None:
-            model, memory = known
-            return compiled(model, example, precision, memory)
+            model, content, memory = known
+            run = compiled(model, example, precision, memory)
+            content.release()
+            return run
         with network.prepared() as scores:
             return converted(scores, example, precision, place)
 
@@ -98,16 +100,18 @@ def _slot(network: Network, shape: Sequence[int], state: State) -> Slot | None:
     return slot(network, shape, state, f"openvino {metadata.version('openvino')}")
 
 
-def loaded(place: Slot) -> tuple[Any, object] | None:
-    """The stored model and the memory that it uses; None if there is none that can be used."""
+def loaded(place: Slot) -> tuple[Any, Content, object] | None:
+    """The stored model, its content and the memory that it uses; None if there is none to use."""
     if not place.filled():
         return None
     openvino = load()
     use_process()
     try:
-        return openvino_files.read(openvino, place.load(), place.own_weights())
+        content = place.load()
+        model, memory = openvino_files.read(openvino, content, place.own_weights())
     except Exception:  # noqa: BLE001  (damaged files raise errors of any kind)
         return None
+    return model, content, memory
 
 
 def _save(place: Slot, model: Any) -> None:

@@ -74,9 +74,7 @@ def _detach(openvino: Any, model: Any, weights: Mapping[str, Tensor]) -> list[st
     return live
 
 
-def read(
-    openvino: Any, content: Content, weights: Mapping[str, Tensor]
-) -> tuple[Any, Sequence[np.ndarray]]:
+def read(openvino: Any, content: Content, weights: Mapping[str, Tensor]) -> tuple[Any, object]:
     """The model, which uses the network's own weights where it was stored without them.
 
     Returns:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import mmap
 import os
 import platform
 import struct
@@ -51,11 +52,18 @@ class Content:
         weights: numbers that the graph refers to by their place.
         graph: the runtime's own description of it.
         live: names of the network's own weights, which the file leaves out, in the graph's order.
+        file: the memory of the weights.
     """
 
     weights: memoryview
     graph: bytes
     live: Sequence[str]
+    file: mmap.mmap
+
+    def release(self) -> None:
+        """Give the memory back to the system. It is read from the file again where it is used."""
+        if hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
+            self.file.madvise(mmap.MADV_DONTNEED)
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,7 +206,7 @@ def _plain(weight: Tensor) -> bool:
     )
 
 
-def _parts(whole: Any) -> tuple[Content, dict[str, Any]]:
+def _parts(whole: mmap.mmap) -> tuple[Content, dict[str, Any]]:
     """The parts of a file, whose checksum is verified before anything is read from it."""
     view = memoryview(whole)
     mark, weights, graph, about, total = _END.unpack(view[-_END.size :])
@@ -208,4 +216,4 @@ def _parts(whole: Any) -> tuple[Content, dict[str, Any]]:
         raise ValueError("it is damaged")
     text = view[weights:]
     described = json.loads(bytes(text[graph : graph + about]))
-    return Content(view[:weights], bytes(text[:graph]), described["live"]), described
+    return Content(view[:weights], bytes(text[:graph]), described["live"], whole), described

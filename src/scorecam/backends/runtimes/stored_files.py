@@ -153,10 +153,11 @@ def _make_room(keep: str) -> None:
     files.sort(key=lambda file: file.path.name != keep)
     total = 0
     for file in files:
-        total += file.size
-        if total > cache.size_limit():
-            with contextlib.suppress(OSError):
-                file.path.unlink()
+        if total + file.size <= cache.size_limit():
+            total += file.size
+            continue
+        with contextlib.suppress(OSError):
+            file.path.unlink()
 
 
 def listed() -> Iterator[StoredFile]:
