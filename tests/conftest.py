@@ -42,6 +42,9 @@ for module in (
 # Whether a conversion pays off depends on the clock; only the tests of that rule may depend on it.
 importlib.import_module("scorecam.backends.runtimes.openvino").CONVERTING = math.inf, 0.0
 
+# Conversions that other tests, or the user, stored would decide what runs here.
+os.environ["SCORECAM_CACHE_SIZE"] = "0"
+
 hypothesis.settings.register_profile(
     "scorecam", deadline=None, derandomize="CI" in os.environ, print_blob=True
 )

@@ -191,7 +191,7 @@ def test_the_bundled_model_is_the_default_and_has_class_names() -> None:
     assert item["channels"]["total"] == 1280
 
 
-COMMANDS = ("explain", "show", "layers", "doctor", "demo")
+COMMANDS = ("explain", "show", "layers", "doctor", "cache", "demo")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

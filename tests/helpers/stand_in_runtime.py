@@ -39,7 +39,7 @@ class Converter:
         self.copies = True
 
     def __call__(
-        self, prepared: Prepared, example: Tensor, precision: str
+        self, prepared: Prepared, example: Tensor, precision: str, _place: object
     ) -> Callable[[Tensor], Tensor]:
         self.made.append(precision)
         if self.refusal is not None:

@@ -223,6 +223,7 @@ def test_every_option_of_every_command_has_help() -> None:
         "export",
         "verify",
         "doctor",
+        "cache",
     ]
     for name in commands:
         answer = command(name, "--help")

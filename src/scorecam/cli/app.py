@@ -7,6 +7,7 @@ import sys
 import typer
 
 from scorecam.cli.audit import audit
+from scorecam.cli.cache import cache
 from scorecam.cli.check import check
 from scorecam.cli.compare import compare
 from scorecam.cli.demo import demo
@@ -35,6 +36,7 @@ COMMANDS = (
     export,
     verify,
     doctor,
+    cache,
 )
 """In the order of `scorecam --help`."""
 

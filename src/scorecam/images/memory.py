@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import Any, Final
 
 from PIL import Image
 
+from scorecam.base.amounts import bytes_of
 from scorecam.errors import ScorecamError, SettingError
 
 MAX_PIXELS: Final = 178_956_970
@@ -34,9 +34,6 @@ _WORKING: Final = 16 * 2**20
 WHOLE: Final = frozenset({"AVIF", "HEIF", "WEBP"})
 """Formats whose files are kept in memory, in up to three copies."""
 
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-_BINARY_UNITS = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
-
 
 def memory_limit() -> int:
     """The most memory for reading an image, in bytes.
@@ -47,15 +44,14 @@ def memory_limit() -> int:
     text = os.environ.get(SETTING, "").strip()
     if not text:
         return PHOTO_MEMORY
-    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,3})?)\s*([kmgt]?)(i?)b?", text.lower())
-    if match is None or (match[3] and not match[2]) or float(match[1]) == 0:
+    limit = bytes_of(text)
+    if not limit:
         raise SettingError(
             f"{SETTING} is {text[:40]!r}, which is not an amount of memory.",
             do=f"Set it to a number of bytes or to an amount such as 4GiB, or unset it for "
             f"{amount(PHOTO_MEMORY)}.",
         )
-    units = _BINARY_UNITS if match[3] else _UNITS
-    return int(float(match[1]) * units[match[2]])
+    return limit
 
 
 def check_pixels(width: int, height: int, name: str, error: type[ScorecamError]) -> None:

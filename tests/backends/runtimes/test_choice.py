@@ -209,7 +209,7 @@ def test_a_changed_weight_causes_a_new_conversion(
     convert = openvino.converted
 
     def counted(*given: Any) -> Any:
-        made.append(given[-1])
+        made.append(given[2])
         return convert(*given)
 
     monkeypatch.setattr(openvino, "converted", counted)

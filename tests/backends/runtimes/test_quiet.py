@@ -58,13 +58,17 @@ def test_converting_sends_nothing_starts_nothing_and_writes_nothing(
     first: str, tmp_path: Path
 ) -> None:
     watched = watched_process.watch(
-        f"{first}{EXPLAINED}explain('openvino')\n{OWN_TELEMETRY}", tmp_path
+        f"{first}{EXPLAINED}explain('openvino')\n{OWN_TELEMETRY}",
+        tmp_path,
+        SCORECAM_CACHE=str(tmp_path / "cache"),
     )
     assert watched.code == 0, watched.out
     assert watched.connections() == []
     assert watched.processes() == []
-    assert watched.writes_outside(tmp_path / "work") == []
+    conversions = tmp_path / "cache" / "conversions"
+    assert watched.writes_outside(tmp_path / "work", tmp_path / "cache") == []
     assert watched.strays == frozenset()
+    assert [file.suffix for file in conversions.iterdir()] == [".conversion"]
 
 
 @pytest.mark.needs("openvino")
@@ -72,7 +76,7 @@ def test_converting_sends_nothing_if_openvino_was_imported_before(
     tmp_path: Path,
 ) -> None:
     code = f"{BEFORE}{EXPLAINED}step('ours')\nexplain('openvino')\n{OWN_TELEMETRY}"
-    watched = watched_process.watch(code, tmp_path)
+    watched = watched_process.watch(code, tmp_path, SCORECAM_CACHE_SIZE="0")
     assert watched.code == 0, watched.out
     assert [event for event in watched.events if event.step == "ours"] == []
 

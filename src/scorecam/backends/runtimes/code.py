@@ -103,9 +103,13 @@ def reads(code: types.CodeType) -> Reads:
 
 
 def _flat(constants: tuple[Any, ...]) -> list[Any]:
-    """Constants, with the members of sets in sorted order."""
+    """Constants, with the members of sets in sorted order, as it differs between processes."""
     return [
-        sorted(map(repr, constant)) if isinstance(constant, frozenset) else constant
+        sorted(map(repr, constant))
+        if isinstance(constant, frozenset)
+        else _flat(constant)
+        if isinstance(constant, tuple)
+        else constant
         for constant in constants
     ]
 

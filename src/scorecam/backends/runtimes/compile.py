@@ -11,6 +11,7 @@ from torch import Tensor
 
 from scorecam.backends.runtimes.casting import PRECISIONS, autocast
 from scorecam.backends.runtimes.runtime import Network, Runtime
+from scorecam.backends.runtimes.state import State
 from scorecam.base import cache
 from scorecam.base.process_state import environment_variable, ignore_warnings
 from scorecam.shapes import BatchedScores, Images
@@ -42,7 +43,12 @@ class Compile(Runtime):
         """It runs every network that torch runs."""
 
     def convert(
-        self, network: Network, example: Images, precision: str
+        self,
+        network: Network,
+        example: Images,
+        precision: str,
+        *,
+        state: State,  # noqa: ARG002
     ) -> Callable[[Images], BatchedScores]:
         # Compiled code runs the network's own modules. Those of a copy stay in evaluation mode.
         with network.prepared():  # no other thread may run the network while it is copied

@@ -91,14 +91,15 @@ _RUNNING = ForkLock()
 # ── when it pays off ─────────────────────────────────────────────────────────────────────────
 
 
-def price(trial: Trial, runtime: Runtime, precision: str) -> float:  # noqa: ARG001
+def price(trial: Trial, runtime: Runtime, precision: str) -> float:
     """The estimated seconds until a converted network is there.
 
     Everything that decides whether a conversion is worth it calls this function.
     """
-    return runtime.seconds_to_convert(
-        sum(weight.numel() for weight in trial.network.module.parameters())
-    )
+    network, shape = trial.network, (runtime.batch, *trial.probe.image.shape)
+    if runtime.stored(network, shape, trial.state):
+        return 0.0
+    return runtime.seconds_to_convert(sum(weight.numel() for weight in network.module.parameters()))
 
 
 def pays(trial: Trial, runtime: Runtime, precision: str, *, seconds: float) -> bool:
@@ -191,7 +192,8 @@ def _convert(trial: Trial, runtime: Runtime, precision: str) -> Conversion:
     own = image.to(getattr(torch, network.precision))
     example = own.expand(runtime.batch, *image.shape).contiguous()
     try:
-        return Conversion(runtime.convert(network, example, precision), trial.state)
+        scores = runtime.convert(network, example, precision, state=trial.state)
+        return Conversion(scores, trial.state)
     except (MissingExtra, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # noqa: BLE001  (runtimes raise errors of any kind)

@@ -7,13 +7,17 @@ import os
 import sys
 from collections.abc import Callable, Generator, Sequence
 from functools import cache
+from importlib import metadata
 from types import ModuleType
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from scorecam.backends.runtimes import openvino_files
 from scorecam.backends.runtimes.runtime import Network, Prepared, Runtime
+from scorecam.backends.runtimes.state import State
+from scorecam.backends.runtimes.stored import Content, Slot, slot
 from scorecam.base.fork_lock import ForkLock
 from scorecam.base.process_state import ignore_warnings
 from scorecam.io.extras import require
@@ -59,11 +63,21 @@ class OpenVINO(Runtime):
                 f"it needs a network in float32, but this one is in {network.precision}"
             )
 
+    def stored(self, network: Network, shape: Sequence[int], state: State) -> bool:
+        place = _slot(network, shape, state)
+        return place is not None and place.filled() and self.installed()
+
     def convert(
-        self, network: Network, example: Images, precision: str
+        self, network: Network, example: Images, precision: str, *, state: State
     ) -> Callable[[Images], BatchedScores]:
+        place = _slot(network, example.shape, state)
+        if place is not None and (known := loaded(place)) is not None:
+            model, content, memory = known
+            run = compiled(model, example, precision, memory)
+            content.release()
+            return run
         with network.prepared() as scores:
-            return converted(scores, example, precision)
+            return converted(scores, example, precision, place)
 
 
 RUNTIME = OpenVINO()
@@ -81,8 +95,34 @@ def _capabilities() -> list[str]:
     return load().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
+def _slot(network: Network, shape: Sequence[int], state: State) -> Slot | None:
+    """The place of a stored model. It does not depend on the precision, which compiling sets."""
+    return slot(network, shape, state, f"openvino {metadata.version('openvino')}")
+
+
+def loaded(place: Slot) -> tuple[Any, Content, object] | None:
+    """The stored model, its content and the memory that it uses; None if there is none to use."""
+    if not place.filled():
+        return None
+    openvino = load()
+    use_process()
+    try:
+        content = place.load()
+        model, memory = openvino_files.read(openvino, content, place.own_weights())
+    except Exception:  # noqa: BLE001  (damaged files raise errors of any kind)
+        return None
+    return model, content, memory
+
+
+def _save(place: Slot, model: Any) -> None:
+    """Store a model for other processes, if possible. Nothing depends on it."""
+    weights, size = place.own_weights(), openvino_files.size(model)
+    with contextlib.suppress(Exception):
+        place.save(lambda path: openvino_files.write(load(), model, weights, path), size)
+
+
 def converted(
-    scores: Prepared, example: Images, precision: str
+    scores: Prepared, example: Images, precision: str, place: Slot | None
 ) -> Callable[[Images], BatchedScores]:
     """Convert a network for batches of the example's size; its weights are copied.
 
@@ -90,6 +130,7 @@ def converted(
         scores: `b c *i` → `b n`.
         example: as many images as every pass will have.
         precision: one of `FORMATS`.
+        place: where to store the model; None to store nothing.
 
     Returns:
         A function of at most as many images as the example has. Exceptions of OpenVINO pass
@@ -104,6 +145,23 @@ def converted(
         traced = torch.jit.freeze(torch.jit.trace(module, example, check_trace=False))
         model = openvino.convert_model(traced, example_input=example)
     model.reshape(list(example.shape))
+    if place is not None:
+        _save(place, model)
+    return compiled(model, example, precision)
+
+
+def compiled(
+    model: Any, example: Images, precision: str, memory: object = None
+) -> Callable[[Images], BatchedScores]:
+    """A function that runs a model.
+
+    Args:
+        model: of OpenVINO, for batches of the example's size.
+        example: as many images as every pass will have.
+        precision: one of `FORMATS`.
+        memory: what the model uses; it is kept as long as the function.
+    """
+    openvino = load()
     settings = {
         "INFERENCE_PRECISION_HINT": FORMATS[precision][1],
         "PERFORMANCE_HINT": "LATENCY",
@@ -112,7 +170,7 @@ def converted(
     request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
     rows = len(example)
 
-    def run(images: Images) -> BatchedScores:
+    def run(images: Images, _memory: object = memory) -> BatchedScores:
         check_process()
         padded = images.contiguous()
         if len(images) < rows:  # it takes exactly this many; surplus scores are dropped

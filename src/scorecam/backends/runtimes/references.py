@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import sys
 import types
 import zlib
-from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +19,16 @@ MOST_VALUES = 100_000
 """The most values that are read; a larger state is not whole."""
 
 Use = tuple[str, str, Any]
-"""An owner, the name of one of its attributes, and the attribute."""
+"""An owner, the name of one of its attributes, and the attribute.
+
+Owners with the same name differ by a number, which `ADDRESS` finds. It differs in every
+process.
+"""
+
+ADDRESS = re.compile(r" #\d+(?=\.)")
+
+
+Checksum = Callable[[Tensor], bytes]
 
 
 class References:
@@ -25,6 +36,7 @@ class References:
 
     Args:
         network: the network whose state is read.
+        checksum: of a tensor's content.
 
     Attributes:
         unread: names of objects that may change the output and cannot be read.
@@ -32,7 +44,7 @@ class References:
         any_name: whether some code reads attributes of any name.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, checksum: Checksum) -> None:
         self.unread: set[str] = set()
         self.kinds: dict[type, None] = {}
         self.any_name = False
@@ -42,6 +54,7 @@ class References:
         self._globals: dict[tuple[int, str], tuple[str, Any]] = {}
         self._sums: dict[int, tuple[Tensor, bytes]] = {}
         self._left = MOST_VALUES
+        self._checksum = checksum
 
     def uses(self) -> Iterator[Use]:
         """The methods, attributes of modules and global variables that the code may use."""
@@ -49,7 +62,7 @@ class References:
             for base in kind.__mro__:
                 if base is object or code.trusted(base.__module__):
                     continue
-                owner = f"{base.__module__}.{base.__qualname__} {id(base)}"
+                owner = f"{base.__module__}.{base.__qualname__} #{id(base)}"
                 own = vars(base)
                 for name in [*self._named(own), *filter(_is_operator, own)]:
                     yield owner, name, own[name]
@@ -57,7 +70,7 @@ class References:
             for name in self._named(vars(module)):
                 yield label, name, vars(module)[name]
         for (number, name), (label, value) in list(self._globals.items()):
-            yield f"{label} {number}", name, value
+            yield f"{label} #{number}", name, value
 
     def _named(self, own: Mapping[str, Any]) -> list[str]:
         """The names of these attributes that the code uses."""
@@ -83,7 +96,7 @@ class References:
         """A checksum of a tensor's content, computed once however often the tensor occurs."""
         known = self._sums.get(id(tensor))
         if known is None:
-            known = self._sums[id(tensor)] = tensor, _checksum(tensor)
+            known = self._sums[id(tensor)] = tensor, self._checksum(tensor)
         return known[1]
 
     def add_function(self, function: types.FunctionType, reads: code.Reads) -> None:
@@ -111,10 +124,22 @@ class References:
 _ABSENT = object()
 
 
-def _checksum(tensor: Tensor) -> bytes:
+def checksum(tensor: Tensor) -> bytes:
     """Of the numbers themselves: torch's count of changes misses writes through `.data`."""
+    return _described(tensor, str(zlib.crc32(_bytes(tensor))))
+
+
+def sha256(tensor: Tensor) -> bytes:
+    """The same, five times as slow, for other processes: it cannot be forged."""
+    return _described(tensor, hashlib.sha256(_bytes(tensor)).hexdigest())
+
+
+def _bytes(tensor: Tensor) -> Any:
     numbers = tensor.detach().resolve_conj().resolve_neg().cpu().contiguous().reshape(-1)
-    total = zlib.crc32(cast("Any", numbers.view(torch.uint8).numpy()))
+    return numbers.view(torch.uint8).numpy()
+
+
+def _described(tensor: Tensor, total: str) -> bytes:
     return f"{tensor.dtype} {tuple(tensor.shape)} {total}".encode()
 
 

@@ -11,6 +11,7 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
+from scorecam.backends.runtimes.state import State
 from scorecam.errors import MissingExtra
 from scorecam.shapes import BatchedScores, Images
 
@@ -103,9 +104,19 @@ class Runtime(abc.ABC):
             MissingExtra: it is not installed.
         """
 
+    def stored(self, network: Network, shape: Sequence[int], state: State) -> bool:  # noqa: ARG002
+        """Whether an earlier process converted this network, so that it costs little to do again.
+
+        Args:
+            network: the network.
+            shape: of a batch.
+            state: of the network.
+        """
+        return False
+
     @abc.abstractmethod
     def convert(
-        self, network: Network, example: Images, precision: str
+        self, network: Network, example: Images, precision: str, *, state: State
     ) -> Callable[[Images], BatchedScores]:
         """Convert a network. Exceptions of the library pass through.
 
@@ -113,6 +124,7 @@ class Runtime(abc.ABC):
             network: may be in use by other threads.
             example: images of the size that every pass will have, `batch` of them.
             precision: what to compute in.
+            state: the network's state, by which a conversion may be stored.
 
         Returns:
             A function of at most `batch` images.

@@ -7,6 +7,7 @@ can neither be read nor ruled out, the state is not `whole`.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +15,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from scorecam.backends.runtimes import code
-from scorecam.backends.runtimes.references import References
+from scorecam.backends.runtimes import code, references
+from scorecam.backends.runtimes.references import Checksum, References
 from scorecam.backends.runtimes.walk import PLAIN, Walk, module_attributes, text_of
 
 
@@ -41,6 +42,18 @@ class State:
         """Modules in use that may make the output differ from one pass to the next."""
         return code.RANDOM_MODULES & {name.partition(".")[0] for name in self.unread}
 
+    def digest(self) -> bytes | None:
+        """The same in every process for the same state; None if the state is not suited to this.
+
+        It is not if something could not be read, or if two owners have the same name and differ.
+        """
+        lasting: dict[str, bytes] = {}
+        for place, part in self.parts.items():
+            if lasting.setdefault(references.ADDRESS.sub("", place), part) != part:
+                return None
+        text = repr(sorted(lasting.items())).encode("utf-8", "backslashreplace")
+        return hashlib.blake2b(text, digest_size=16).digest() if self.whole else None
+
     def changed(self, other: State) -> frozenset[str]:
         """The places where two states differ."""
         places = self.parts.keys() | other.parts.keys()
@@ -49,9 +62,17 @@ class State:
         )
 
 
-def read_state(network: nn.Module, readout: object) -> State:
-    """The state of a network and of its readout."""
-    reader = _Reader(References(network))
+def read_state(
+    network: nn.Module, readout: object, checksum: Checksum = references.checksum
+) -> State:
+    """The state of a network and of its readout.
+
+    Args:
+        network: the network.
+        readout: what reads its output.
+        checksum: of a tensor's content.
+    """
+    reader = _Reader(References(network, checksum))
     for name, child in network.named_modules():
         reader.references.kinds[type(child)] = None
         for attribute, value in module_attributes(child):
