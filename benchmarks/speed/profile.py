@@ -49,7 +49,7 @@ STAGES = {
         "scorecam.budget.gaussian_process:Posterior.complete",
         "scorecam.budget.estimate:estimate",
     ),
-    "error": ("scorecam.budget.estimate:error_of",),
+    "error": ("scorecam.budget.estimate:uncertainty_of",),
     "checks": (
         "scorecam.scoring.repeatability:repeatability",
         "scorecam.model.head:find_head",
