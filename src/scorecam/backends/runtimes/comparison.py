@@ -126,8 +126,7 @@ def _why(row: _Row, best: _Row, *, chosen: bool) -> str:
 
 def _images_to_pay(trial: Trial, row: _Row, unconverted: float) -> int | None:
     """The masked images after which "auto" converts; None for what needs no conversion."""
-    runtime, precision = row.candidate
-    if runtime == EAGER or row.engine is None or not unconverted:
+    if row.candidate.runtime == EAGER or row.engine is None or not unconverted:
         return None
-    price = conversions.price(trial, RUNTIMES[runtime], precision)
+    price = conversions.price(trial, RUNTIMES[row.candidate.runtime])
     return math.ceil(price / unconverted) if math.isfinite(price) else None

@@ -91,7 +91,7 @@ _RUNNING = ForkLock()
 # ── when it pays off ─────────────────────────────────────────────────────────────────────────
 
 
-def price(trial: Trial, runtime: Runtime, precision: str) -> float:
+def price(trial: Trial, runtime: Runtime) -> float:
     """The estimated seconds until a converted network is there.
 
     Everything that decides whether a conversion is worth it calls this function.
@@ -102,7 +102,7 @@ def price(trial: Trial, runtime: Runtime, precision: str) -> float:
     return runtime.seconds_to_convert(sum(weight.numel() for weight in network.module.parameters()))
 
 
-def pays(trial: Trial, runtime: Runtime, precision: str, *, seconds: float) -> bool:
+def pays(trial: Trial, runtime: Runtime, *, seconds: float) -> bool:
     """Whether runtime="auto" should convert the network: the runtime is there, and worth it.
 
     The rule: convert once the passes that were made without a conversion, including those of this
@@ -111,7 +111,7 @@ def pays(trial: Trial, runtime: Runtime, precision: str, *, seconds: float) -> b
     Args:
         seconds: the time of these passes.
     """
-    return seconds > price(trial, runtime, precision) and runtime.installed()
+    return seconds > price(trial, runtime) and runtime.installed()
 
 
 # ── making and keeping them ──────────────────────────────────────────────────────────────────

@@ -177,7 +177,7 @@ class Search:
 
     def _pays(self, candidate: Candidate) -> bool:
         """Whether "auto" should convert the network for it now."""
-        runtime, precision = candidate
+        runtime = candidate.runtime
         ready = [other for other in self._open if other != candidate and self._is_ready(other)]
         own = self._record(self._own)
         if any(
@@ -189,7 +189,7 @@ class Search:
         def worth_it() -> bool:
             without = min(map(self._seconds, [*ready, self._own]))
             rent = self._record(candidate).rent + without * self._trial.probe.passes
-            return conversions.pays(self._trial, RUNTIMES[runtime], precision, seconds=rent)
+            return conversions.pays(self._trial, RUNTIMES[runtime], seconds=rent)
 
         if not worth_it():
             return False
