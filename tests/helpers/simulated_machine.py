@@ -87,7 +87,14 @@ class FakeRuntime(Runtime):
     def check(self, network: Any, precision: str) -> None:
         """It runs every network."""
 
-    def convert(self, network: Any, example: Tensor, precision: str) -> Callable[[Tensor], Tensor]:  # noqa: ARG002
+    def convert(
+        self,
+        network: Any,  # noqa: ARG002
+        example: Tensor,  # noqa: ARG002
+        precision: str,
+        *,
+        state: Any,  # noqa: ARG002
+    ) -> Callable[[Tensor], Tensor]:
         self.machine.made.append(precision)
         self.machine.now += self.machine.conversion
         return lambda images: self.machine.passed(FAST, precision, images, self.batch)
