@@ -145,7 +145,7 @@ def test_no_command_connects_starts_programs_or_writes_elsewhere(root: Path) -> 
     watched = watched_process.watch(code, root, SCORECAM_CACHE=str(root / "cache"))
     assert watched.code == 0, watched.out
     codes = [line.partition("]")[0] for line in watched.out.splitlines() if line.startswith("[")]
-    assert codes == ["[0"] * 15 + ["[2", "[0"], watched.out
+    assert codes == ["[0"] * 16 + ["[2", "[0"], watched.out
     check_isolated(watched, root)
 
 
