@@ -64,6 +64,7 @@ class Bench:
             "versions": {package: installed(package) for package in PACKAGES},
             "settings": {
                 "half": self.half,
+                "cuda": torch.version.cuda,
                 "tf32": torch.backends.cudnn.allow_tf32,
                 "batch": options.batch,
                 "limit": options.limit,
@@ -104,13 +105,14 @@ class Bench:
             try:
                 ready[key] = self.first(row, subject, figures)
             except Exception as error:  # noqa: BLE001  (other packages raise errors of any kind)
-                figures.failure = f"{type(error).__name__}: {str(error).splitlines()[0][:300]}"
+                why = (str(error).splitlines() or [""])[0]
+                figures.failure = f"{type(error).__name__}: {why[:300]}"
             self.save()
         for turn in range(self.options.rounds):
             for key, work in ready.items():
                 # The first round is limited by the whole time, the others by the network's share.
-                expected = entry[key].seconds[-1:] or [entry[key].first_seconds or 0.0]
-                if expected[0] <= self.left(share if turn else 1.0):
+                expected = entry[key].seconds[-1] if entry[key].seconds else 0.0
+                if expected < self.left(share if turn else 1.0):
                     self.again(f"{name} {key}", work, entry[key])
 
     def subject(self, name: str) -> Subject:

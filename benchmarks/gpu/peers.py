@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +37,7 @@ def by_grad_cam() -> Peer:
 
     def call(network: nn.Module, layer: nn.Module, x: Tensor, target: int) -> object:
         # Not in a `with` block, because that would hide an IndexError.
-        method = pytorch_grad_cam.ScoreCAM(network, [layer])
+        method: Any = pytorch_grad_cam.ScoreCAM(network, [layer])
         method.batch_size = PEER_BATCH
         with contextlib.redirect_stderr(io.StringIO()):  # it draws a progress bar
             return method(input_tensor=x, targets=[ClassifierOutputTarget(target)])[0]

@@ -39,7 +39,9 @@ def opened(name: str, device: str) -> Model:
     """The network of this name, in evaluation mode."""
     torch.manual_seed(0)
     if name == "lite0":
-        return open_model("lite0", device=device)
+        model = open_model("lite0", device=device)
+        model.module.eval()  # type: ignore[attr-defined]  (the other packages do not do it)
+        return model
     make, side = (SMALL[name], SMALL_SIDE) if name in SMALL else (NETWORKS[name], SIDE)
     return open_model(make(), preprocess=Preprocess.imagenet(side), device=device)
 

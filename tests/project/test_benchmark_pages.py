@@ -11,7 +11,7 @@ import pytest
 from benchmarks.deployed import deployed_page, map_in_the_graph_page
 from benchmarks.gpu import gpu_page
 from benchmarks.paper import centred_page, claims_page, discrimination_page, reproduction_page
-from benchmarks.speed import speed_page
+from benchmarks.speed import growth_page, speed_page
 from benchmarks.tasks import detection_results_page
 from benchmarks.training import training_page
 from benchmarks.transformers import transformers_page
@@ -27,6 +27,7 @@ ROOT = Path(__file__).parents[2]
         detection_results_page,
         discrimination_page,
         gpu_page,
+        growth_page,
         map_in_the_graph_page,
         speed_page,
         training_page,
