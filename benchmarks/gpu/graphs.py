@@ -17,6 +17,7 @@ from scorecam.backends.runtimes import compile as torch_compile
 from scorecam.backends.runtimes.casting import PRECISIONS, autocast
 from scorecam.backends.runtimes.known import RUNTIMES
 from scorecam.backends.runtimes.runtime import Network, Runtime
+from scorecam.backends.runtimes.state import State
 from scorecam.shapes import BatchedScores, Images
 
 BATCH = 128
@@ -45,7 +46,12 @@ class Graph(Runtime):
         """It records whatever PyTorch runs; the recording itself refuses what waits for a card."""
 
     def convert(
-        self, network: Network, example: Images, precision: str
+        self,
+        network: Network,
+        example: Images,
+        precision: str,
+        *,
+        state: State,  # noqa: ARG002
     ) -> Callable[[Images], BatchedScores]:
         layout = network.memory_format(example)
         with network.prepared():
@@ -66,10 +72,10 @@ class CompiledGraph(torch_compile.Compile):
         self.batch = batch  # type: ignore[misc]
 
     def convert(
-        self, network: Network, example: Images, precision: str
+        self, network: Network, example: Images, precision: str, *, state: State
     ) -> Callable[[Images], BatchedScores]:
         with compiler_graphs(on=network.device.type == "cuda"):
-            run = super().convert(network, example, precision)
+            run = super().convert(network, example, precision, state=state)
 
         def replay(images: Images) -> BatchedScores:
             with compiler_graphs(on=images.is_cuda):  # it records in one of the first passes
