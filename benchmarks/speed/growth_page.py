@@ -35,12 +35,13 @@ NAMES = {
 }
 
 PAIRS = (
-    "each round compares all masks with each other: `Surrogate.spread` computes the covariance of "
-    "every pair, a block at a time. It matters beyond about 2,000 masks"
+    "`Surrogate.spread` uses the covariance of every pair of masks, and beyond 2,048 masks it "
+    "computes them in every round"
 )
 HOLES = (
-    "`Surrogate.spread` makes a new tensor for every block of this covariance. Small tensors in "
-    "between keep the C library from using the memory of the previous block again"
+    "beyond 2,048 masks, `Surrogate.spread` makes a new tensor for every block of this covariance, "
+    "and small tensors in between keep the C library from using the memory of the previous block "
+    "again"
 )
 BATCHES = (
     "the fewer images fit in a batch, the more often the fill and the image are prepared, once per "

@@ -106,8 +106,7 @@ def test_the_page_says_why_an_exponent_is_above_one() -> None:
     page = growth_page.page_of(report(series(1.5)))
 
     assert "**1.50 ± 0.01**" in page
-    reason = growth_page.PAIRS.replace("each round", "Each round")
-    assert f"* time, masks of the layer, fast: 1.50. {reason}." in page
+    assert f"* time, masks of the layer, fast: 1.50. {growth_page.PAIRS}." in page
     assert "It was idle." in page
 
 
