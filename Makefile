@@ -120,6 +120,14 @@ bench: setup  ## measure fidelity, speed, runner overhead, page and deployed fil
 	@$(BIN)/python -m benchmarks.deployed.throughput --photos $(REPRODUCED_PHOTOS)/composites
 	@$(BIN)/python -m benchmarks.deployed.deployed_page
 
+# A card needs no .venv: any Python with PyTorch, torchcam and grad-cam will do.
+GPU_PYTHON ?= $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
+
+.PHONY: bench-gpu
+bench-gpu:  ## measure speed on a graphics card; takes six minutes
+	@PYTHONPATH=src $(GPU_PYTHON) -m benchmarks.gpu.measure; status=$$?; \
+		PYTHONPATH=src $(GPU_PYTHON) -m benchmarks.gpu.gpu_page; exit $$status
+
 REPRODUCTION ?= out/reproduction
 REPRODUCED_PHOTOS ?= out/photos
 REPRODUCED := --photos $(REPRODUCED_PHOTOS) --work $(REPRODUCTION)

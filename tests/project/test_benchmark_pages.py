@@ -9,8 +9,9 @@ from types import ModuleType
 import pytest
 
 from benchmarks.deployed import deployed_page, map_in_the_graph_page
+from benchmarks.gpu import gpu_page
 from benchmarks.paper import centred_page, claims_page, discrimination_page, reproduction_page
-from benchmarks.speed import speed_page
+from benchmarks.speed import growth_page, speed_page
 from benchmarks.tasks import detection_results_page
 from benchmarks.training import training_page
 from benchmarks.transformers import transformers_page
@@ -25,6 +26,8 @@ ROOT = Path(__file__).parents[2]
         deployed_page,
         detection_results_page,
         discrimination_page,
+        gpu_page,
+        growth_page,
         map_in_the_graph_page,
         speed_page,
         training_page,
@@ -69,7 +72,7 @@ def test_the_readme_lists_every_script_and_every_result() -> None:
     assert [name for name in scripts if f"`{name}" not in readme] == []
     assert len(results) > 10
     for result in results:
-        listed = re.sub(r"(speed-|fidelity).*[.]", r"\1*.", result)
+        listed = re.sub(r"(speed-|fidelity|gpu/).*[.]", r"\1*.", result)
         assert f"`{listed}`" in readme, result
 
 

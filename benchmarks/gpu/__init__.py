@@ -1,0 +1,1 @@
+"""Score-CAM on one graphics card: this package, two others, and plain passes."""
