@@ -14,19 +14,19 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
+from scorecam.base.blocks import blocks, equal_rows
 from scorecam.base.exact_products import exact_products
 from scorecam.base.interpolation import extremes, upsample
 from scorecam.base.wording import constructor, quoted
 from scorecam.errors import SettingError, did_you_mean
-from scorecam.io.arguments import choice, flag, tensor
+from scorecam.io.arguments import choice, fill_numbers, flag, tensor
 from scorecam.io.ranges import Real
 from scorecam.shapes import (
     Activations,
@@ -41,7 +41,6 @@ from scorecam.shapes import (
 )
 
 EPSILON = Real(0, 1e30, closed=True)
-_LARGEST = 1e30  # of a fill; beyond it, float32 could overflow
 
 
 @dataclass(frozen=True)
@@ -69,37 +68,23 @@ class Masking:
     __repr__ = constructor
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "fill", _numbers(self.fill))
+        object.__setattr__(self, "fill", fill_numbers(self.fill))
         object.__setattr__(self, "align_corners", flag("align_corners", self.align_corners))
         choice("scale", self.scale, ("after", "before"))
         object.__setattr__(self, "epsilon", EPSILON.check("epsilon", self.epsilon))
 
     def fill_like(self, image: Image) -> Image:
         """The empty image: `fill` at every pixel, in the image's shape."""
-        if isinstance(self.fill, float | int):
-            return torch.full_like(image, self.fill)
-        if len(self.fill) != len(image):
+        return self.hidden(image).clone(memory_format=torch.contiguous_format)
+
+    def hidden(self, image: Image) -> Image:
+        """As `fill_like`, but a view of one number, or of one per colour; it takes no memory."""
+        if isinstance(self.fill, tuple) and len(self.fill) != len(image):
             raise SettingError(
                 f"fill has {len(self.fill)} numbers, but the input has {len(image)} colours."
             )
         colours = image.new_tensor(self.fill).reshape(-1, *[1] * (image.ndim - 1))
-        return colours.expand_as(image).clone()
-
-
-def _numbers(fill: Any) -> float | tuple[float, ...]:
-    """A fill as plain floats: one, or one per colour."""
-    several = isinstance(fill, Iterable) and not isinstance(fill, str | bytes | bytearray)
-    given: Iterable[Any] = fill if several else (fill,)
-    try:
-        numbers = tuple(map(float, given))
-    except Exception:  # noqa: BLE001  (iterating an unknown object may raise any error)
-        numbers = (math.nan,)
-    if not numbers or not all(abs(number) < _LARGEST for number in numbers):
-        raise SettingError(
-            f"fill={quoted(fill)} is not a finite number, or a list of them.",
-            do="Give one number, or one per colour.",
-        )
-    return numbers if several else numbers[0]
+        return colours.expand_as(image)
 
 
 # ── masks ────────────────────────────────────────────────────────────────────────────────────
@@ -111,6 +96,10 @@ def live(activations: Activations, size: Sequence[int], masking: Masking) -> Ann
     A flat map has no range to scale by. The authors' code skips it too. As a constant, it could
     only raise the whole heatmap.
     """
+    return torch.cat([_live(block, size, masking) for block in blocks(activations)])
+
+
+def _live(activations: Activations, size: Sequence[int], masking: Masking) -> Tensor:
     ranges = _range(activations)
     varies = (ranges > 0) & ranges.isfinite()
     if any(pixels < cells for pixels, cells in zip(size, activations.shape[1:], strict=True)):
@@ -130,19 +119,17 @@ def distinct(
     Returns:
         The first channel of each mask, `d`, and the mask of every channel, `k`.
     """
+    first, inverse = equal_rows(_comparable(block, masking) for block in blocks(activations))
+    as_indices = functools.partial(torch.tensor, dtype=torch.int64, device=activations.device)
+    return as_indices(first), as_indices(inverse)
+
+
+def _comparable(activations: Activations, masking: Masking) -> Annotated[Tensor, "k cells"]:
+    """What the mask of each map depends on."""
     shifted = _shifted(activations).flatten(1)
     if masking.epsilon == 0:  # otherwise a mask depends on its map's scale
         shifted = shifted / shifted.amax(dim=1, keepdim=True).clamp(min=1e-30)
-    places: dict[bytes, int] = {}
-    inverse: list[int] = []
-    first: list[int] = []
-    for channel, row in enumerate(shifted.cpu().numpy()):
-        place = places.setdefault(row.tobytes(), len(places))
-        if place == len(first):
-            first.append(channel)
-        inverse.append(place)
-    as_indices = functools.partial(torch.tensor, dtype=torch.int64, device=activations.device)
-    return as_indices(first), as_indices(inverse)
+    return shifted
 
 
 def masks(activations: Activations, size: Sequence[int], masking: Masking) -> Masks:
@@ -168,8 +155,10 @@ def masks(activations: Activations, size: Sequence[int], masking: Masking) -> Ma
 
 
 def blend(image: Image, masks: Masks, fill: Image, out: Annotated[Tensor, "k c *i"]) -> None:
-    """Write the masked images X·H_k + fill·(1−H_k) into `out` (`k c *i`)."""
-    torch.addcmul(fill[None], (image - fill)[None], masks[:, None], out=out)
+    """Write the masked images X·H_k + fill·(1−H_k) into `out` (`k c *i`), colour by colour."""
+    for colour, hidden in enumerate(fill):
+        difference = image[colour] - hidden
+        torch.addcmul(hidden[None], difference[None], masks, out=out[:, colour])
 
 
 def _shifted(maps: Tensor) -> Tensor:

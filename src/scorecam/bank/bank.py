@@ -25,6 +25,7 @@ from scorecam.bank.packing import Parts, pack, unpack
 from scorecam.bank.parts import TYPES, check_parts
 from scorecam.bank.record import Provenance, Record
 from scorecam.bank.view import view_picture
+from scorecam.base.blocks import chosen
 from scorecam.base.cached_property import cached_property
 from scorecam.base.wording import excerpt, quoted, summary
 from scorecam.budget.estimate import estimate, uncertainty_of
@@ -254,8 +255,7 @@ class ScoreBank:
 
     def _map(self, weights: Weights, field: Grid | None, size: tuple[int, ...]) -> Heatmap:
         # Only channels with a mask enter: the others may hold NaN, and 0 · NaN is NaN.
-        maps = self.activations[self.live]
-        return cam.heatmap(maps, weights[self.live], size, field)
+        return cam.heatmap(chosen(self.activations, self.live), weights[self.live], size, field)
 
     def picture(self) -> Image.Image | None:
         """The model's input as a picture, RGB, if a photo was explained.

@@ -92,7 +92,8 @@ class Surrogate:
         self.channels = inverse if len(first) < len(inverse) else None
         if self.channels is not None:
             self.maps = torch.zeros_like(pooled[: len(first)]).index_add_(0, inverse, pooled)
-        self._content = _pooled(_unit(activations[first])).flatten(1)
+        parts = first.split(BLOCK)
+        self._content = torch.cat([_pooled(_unit(activations[part])) for part in parts]).flatten(1)
         cells = self._content.shape[1]
         self._linear = math.sqrt(LINEAR / cells) * self._content
         self._reach = REACH * _typical_distance(self._content)

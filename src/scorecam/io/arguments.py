@@ -31,6 +31,25 @@ DEEPEST_PATH = 255
 MOST_SEVERAL = 100_000
 """The most entries of a list of settings; a longer one may be endless."""
 
+LARGEST_FILL = 1e30
+"""Beyond it, float32 could overflow."""
+
+
+def fill_numbers(fill: Any) -> float | tuple[float, ...]:
+    """A fill as plain floats: one, or one per colour."""
+    several = isinstance(fill, Iterable) and not isinstance(fill, str | bytes | bytearray)
+    given: Iterable[Any] = fill if several else (fill,)
+    try:
+        numbers = tuple(map(float, given))
+    except Exception:  # noqa: BLE001  (iterating an unknown object may raise any error)
+        numbers = (math.nan,)
+    if not numbers or not all(abs(number) < LARGEST_FILL for number in numbers):
+        raise SettingError(
+            f"fill={quoted(fill)} is not a finite number, or a list of them.",
+            do="Give one number, or one per colour.",
+        )
+    return numbers if several else numbers[0]
+
 
 def flag(name: str, value: Any) -> bool:
     """True or False; 0 and 1 are accepted."""

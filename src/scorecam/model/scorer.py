@@ -70,7 +70,7 @@ class Scorer:
         self.engine: Engine = model.engine(speed or Speed(), probe)
         self.scored += self.engine.probed
         if batch_size == "auto" and self.engine.batch is not None:
-            self._batches.size = min(self._batches.size, self.engine.batch)
+            self._batches.prefer(self.engine.batch)
 
     def scores(self, images: Images) -> BatchedScores:
         """The readout of each image, `b n` float32.

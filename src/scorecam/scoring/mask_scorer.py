@@ -123,7 +123,7 @@ class MaskScorer:
     def _write(self, part: slice, requests: Sequence[Request], unmasked: int) -> Images:
         """The images numbered `part`: the fill, the images without masks, the masked images."""
         image = requests[0].image.image
-        fill = self.masking.fill_like(image)
+        fill = self.masking.hidden(image)
         rows = self._rows(part.stop - part.start, image)
         for number in range(part.start, min(part.stop, unmasked)):
             rows[number - part.start] = requests[number - 1].image.image if number else fill

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from scorecam import cam
+from scorecam.base.blocks import chosen
 from scorecam.budget.gaussian_process import Surrogate
 from scorecam.cam import Masking
 from scorecam.errors import ModelError
@@ -43,8 +44,8 @@ class MaskedImage:
 
     @property
     def live_maps(self) -> Activations:
-        """The maps that have a mask, `l *g`."""
-        return self.activations[self.live]
+        """The maps that have a mask, `l *g`; the activations themselves if all have one."""
+        return chosen(self.activations, self.live)
 
     def maps_of(self, masks: Tensor) -> Activations:
         """The maps that become these masks, `s *g`."""
@@ -86,7 +87,7 @@ def _masked_images(model: Model, images: Images, layer: str, masking: Masking) -
     masked_images: list[MaskedImage] = []
     for image, maps, columns in zip(images, activations, scores, strict=True):
         live = cam.live(maps, size, masking).nonzero()[:, 0]
-        first, inverse = cam.distinct(maps[live], masking)
+        first, inverse = cam.distinct(chosen(maps, live), masking)
         masked_images.append(
             MaskedImage(image, maps, columns, live=live, first=first, inverse=inverse)
         )

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from scorecam import cam
 from scorecam.cam import Head, Masking, probabilities
-from scorecam.model.batches import Batches, first_batch_size
+from scorecam.model.batches import Batches, first_batch_size, photos_of
 from scorecam.model.engine import Probe
 from scorecam.model.head import in_range
 from scorecam.model.model import Model
@@ -20,6 +20,9 @@ from scorecam.shapes import BatchedScores, Image, Images
 
 MASKS = 4
 """Masks of a probe, at most."""
+
+PHOTOS = 32
+"""A probe has fewer masks, but at least two, if they take more memory than photos of 224 × 224."""
 
 
 class MaskProbe(Probe):
@@ -41,7 +44,8 @@ class MaskProbe(Probe):
         self.seconds = seconds
         self._head: Head | Literal["auto"] = model.head
         self._masking = masking
-        some = torch.linspace(0, max(0, len(image) - 1), MASKS).long().unique()
+        most = min(MASKS, max(2, photos_of(self.image.shape[1:], PHOTOS)))
+        some = torch.linspace(0, max(0, len(image) - 1), most).long().unique()
         self._maps = image.maps_of(some[: len(image)])
         # The last weight belongs to the image without a mask.
         mean = image.activations.mean(dim=0, keepdim=True)
@@ -51,7 +55,7 @@ class MaskProbe(Probe):
     def masked(self) -> Images:
         images = self.image.new_empty(len(self._maps), *self.image.shape)
         masks = cam.masks(self._maps, self.image.shape[1:], self._masking)
-        cam.blend(self.image, masks, self._masking.fill_like(self.image), images)
+        cam.blend(self.image, masks, self._masking.hidden(self.image), images)
         return images
 
     def distance(self, one: BatchedScores, other: BatchedScores) -> float:

@@ -12,7 +12,7 @@ from torch import Tensor
 from scorecam.bank.bank import Provenance, ScoreBank
 from scorecam.base.wording import LONGEST_PARAGRAPH, one_line, quoted
 from scorecam.errors import ModelError, SettingError
-from scorecam.model.batches import Batches, first_batch_size
+from scorecam.model.batches import Batches, first_batch_size, with_layer
 from scorecam.model.columns import two_names, two_sided
 from scorecam.model.engine import Engine
 from scorecam.model.head import check_declared
@@ -81,8 +81,9 @@ def score(
         for target, image in zip(targets, masked, strict=True)
     ]
     engine = _engine(model, masked, settings, seconds)
-    if settings.batch_size == "auto" and engine.batch is not None:
-        batches.size = min(batches.size, engine.batch)
+    if settings.batch_size == "auto":
+        own = with_layer(batches.size, masked[0].activations)
+        batches.prefer(own if engine.batch is None else engine.batch)
     scorer = MaskScorer(model, engine, settings.masking, batches=batches, progress=progress)
     scores = score_masks(scorer, masked, columns, settings)
     checks = [repeatability(engine, *pair) for pair in zip(masked, scores, strict=True)]

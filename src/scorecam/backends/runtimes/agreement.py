@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -87,7 +87,7 @@ class Trial:
 
     def _timed(self, engine: Engine) -> tuple[BatchedScores, float]:
         self.passes += len(self._images)
-        return timed(lambda images: _in_batches(engine.scores, images), self._images, engine.batch)
+        return timed(lambda images: _in_batches(engine, images), self._images, engine.batch)
 
     @cached_property
     def photo(self) -> Hashable:
@@ -122,7 +122,7 @@ class Trial:
         self.passes += len(self._images)
         before = random_numbers.outside_torch()
         with random_numbers.DrawWatcher(self.network.device) as watch:
-            again = _in_batches(self.plain.scores, self._images)
+            again = _in_batches(self.plain, self._images)
         if watch.drew or (self.drew_outside_torch and before != random_numbers.outside_torch()):
             return False
         return torch.allclose(own, again, rtol=1e-5, atol=1e-6, equal_nan=True)
@@ -143,14 +143,14 @@ class Trial:
         device = self.network.device
         began = now(device)
         before, in_torch = random_numbers.outside_torch(), random_numbers.in_torch(device)
-        scores = _in_batches(self.plain.scores, self._images)
+        scores = _in_batches(self.plain, self._images)
         seconds = (now(device) - began) / len(scores)
         self.drew_outside_torch = before != random_numbers.outside_torch()
         self.drew = self.drew_outside_torch or in_torch != random_numbers.in_torch(device)
         return scores, seconds
 
 
-def _in_batches(scores: Callable[[Images], BatchedScores], images: Images) -> BatchedScores:
+def _in_batches(engine: Engine, images: Images) -> BatchedScores:
     """The scores of all images, in batches that fit into memory."""
-    batches = Batches(first_batch_size("auto", images))
-    return torch.cat(list(batches.over(len(images), lambda part: scores(images[part]))))
+    batches = Batches(engine.batch or first_batch_size("auto", images))
+    return torch.cat(list(batches.over(len(images), lambda part: engine.scores(images[part]))))

@@ -16,6 +16,7 @@ from scorecam.backends.runtimes.runtime import Network, Runtime
 from scorecam.backends.runtimes.state import State
 from scorecam.backends.runtimes.timing import now
 from scorecam.base.fork_lock import ForkLock
+from scorecam.base.free_memory import free_memory_returned
 from scorecam.errors import MissingExtra
 from scorecam.model.engine import Engine, Probe
 from scorecam.shapes import BatchedScores, Images
@@ -34,9 +35,10 @@ class Conversion:
     thread tries the conversion first; two that do so at once compute the same values.
 
     Args:
-        scores: maps `runtime.batch` images or fewer to their scores; None if conversion failed.
+        scores: maps one pass of images or fewer to their scores; None if conversion failed.
         state: the network's state when it was converted.
         refusal: why it cannot be converted; empty if it can.
+        batch: images per pass.
 
     Attributes:
         seconds: what the conversion took.
@@ -44,10 +46,13 @@ class Conversion:
         changed_by_passes: parts of its state that the network changes itself when it runs.
     """
 
-    def __init__(self, scores: Scores | None, state: State, refusal: str = "") -> None:
+    def __init__(
+        self, scores: Scores | None, state: State, refusal: str = "", *, batch: int = 1
+    ) -> None:
         self.scores = scores
         self.state = state
         self.refusal = refusal
+        self.batch = batch
         self.seconds = 0.0
         self.probed = False
         self.changed_by_passes: frozenset[str] = frozenset()
@@ -70,10 +75,10 @@ class Conversion:
         if self.scores is None or self.refusal:
             raise ValueError(self.refusal)
         return Engine(
-            _in_turn(self.scores, runtime.batch),
+            _in_turn(self.scores, self.batch),
             runtime.name,
             precision,
-            batch=runtime.batch,
+            batch=self.batch,
             mask_threads=runtime.mask_threads,
         )
 
@@ -96,7 +101,8 @@ def price(trial: Trial, runtime: Runtime) -> float:
 
     Everything that decides whether a conversion is worth it calls this function.
     """
-    network, shape = trial.network, (runtime.batch, *trial.probe.image.shape)
+    network, image = trial.network, trial.probe.image
+    shape = runtime.batch_for(image), *image.shape
     if runtime.stored(network, shape, trial.state):
         return 0.0
     return runtime.seconds_to_convert(sum(weight.numel() for weight in network.module.parameters()))
@@ -190,10 +196,11 @@ def _convert(trial: Trial, runtime: Runtime, precision: str) -> Conversion:
         names = " and ".join(sorted(trial.state.random_modules))
         return Conversion(None, trial.state, f"its output may depend on {names}")
     own = image.to(getattr(torch, network.precision))
-    example = own.expand(runtime.batch, *image.shape).contiguous()
+    example = own.expand(runtime.batch_for(image), *image.shape).contiguous()
     try:
-        scores = runtime.convert(network, example, precision, state=trial.state)
-        return Conversion(scores, trial.state)
+        with free_memory_returned():
+            scores = runtime.convert(network, example, precision, state=trial.state)
+        return Conversion(scores, trial.state, batch=len(example))
     except (MissingExtra, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # noqa: BLE001  (runtimes raise errors of any kind)

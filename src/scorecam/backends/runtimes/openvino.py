@@ -19,6 +19,7 @@ from scorecam.backends.runtimes.runtime import Network, Prepared, Runtime
 from scorecam.backends.runtimes.state import State
 from scorecam.backends.runtimes.stored import Content, Slot, slot
 from scorecam.base.fork_lock import ForkLock
+from scorecam.base.free_memory import free_memory_returned
 from scorecam.base.process_state import ignore_warnings
 from scorecam.io.extras import require
 from scorecam.shapes import BatchedScores, Images
@@ -142,7 +143,9 @@ def converted(
     with ignore_warnings(), torch.no_grad():
         # Tracing here, unchecked, is four times as fast as leaving it to convert_model.
         module = _Readout(scores)
-        traced = torch.jit.freeze(torch.jit.trace(module, example, check_trace=False))
+        with free_memory_returned():
+            traced = torch.jit.trace(module, example, check_trace=False)
+        traced = torch.jit.freeze(traced)
         model = openvino.convert_model(traced, example_input=example)
     model.reshape(list(example.shape))
     if place is not None:

@@ -13,7 +13,11 @@ from torch import Tensor, nn
 
 from scorecam.backends.runtimes.state import State
 from scorecam.errors import MissingExtra
-from scorecam.shapes import BatchedScores, Images
+from scorecam.model.batches import photos_of
+from scorecam.shapes import BatchedScores, Image, Images
+
+PHOTOS_OF_224 = 32
+"""The most images of 224 × 224 in a pass, and of larger ones as many as take the same memory."""
 
 
 class Prepared(Protocol):
@@ -57,10 +61,14 @@ class Runtime(abc.ABC):
     """The extra of scorecam that installs it; None where torch includes it."""
 
     batch: ClassVar[int]
-    """Images per pass of a converted network."""
+    """Images per pass of a converted network, at most."""
 
     mask_threads: ClassVar[int | None] = None
     """Threads that torch may use to make masked images meanwhile; None for any number."""
+
+    def batch_for(self, image: Image) -> int:
+        """Images per pass for images of this size, `c *i`: fewer if they are large."""
+        return min(self.batch, photos_of(image.shape[1:], PHOTOS_OF_224))
 
     @abc.abstractmethod
     def version(self) -> str:
