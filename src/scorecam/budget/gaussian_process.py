@@ -116,16 +116,12 @@ class Surrogate:
     def rows(self, masks: Tensor) -> Annotated[Tensor, "s k"]:
         """The prior covariance of these masks' scores with all scores."""
         rows = self._smooth(masks).addmm_(self._linear[masks], self._linear.T).add_(CONSTANT)
-        rows[torch.arange(len(masks)), masks] += OWN
+        rows[torch.arange(len(masks), device=masks.device), masks] += OWN
         return rows
 
     def spread(self, effects: Annotated[Tensor, "k cells"]) -> Annotated[Tensor, "k cells"]:
         """The prior covariance of every score with every cell of the map."""
-        if len(self) <= KEPT_ROWS:
-            smooth = self._all_smooth @ effects
-        else:
-            blocks = torch.arange(len(self)).split(BLOCK)
-            smooth = torch.cat([self._smooth(block) @ effects for block in blocks])
+        smooth = self._all_smooth @ effects if self._is_small else self._smooth_by_blocks(effects)
         rest = CONSTANT * effects.sum(dim=0) + OWN * effects
         return smooth.add_(rest).addmm_(self._linear, self._linear.T @ effects)
 
@@ -177,8 +173,21 @@ class Surrogate:
         root = torch.linalg.cholesky(covariance)
         return torch.cholesky_solve(slopes.T, root).T
 
+    def _smooth_by_blocks(self, effects: Annotated[Tensor, "k cells"]) -> Tensor:
+        """The smooth covariance times the effects; one buffer, as new blocks fragment the heap."""
+        smooth, buffer = torch.empty_like(effects), effects.new_empty(BLOCK, len(self))
+        for start in range(0, len(self), BLOCK):
+            left, out = self._left[start : start + BLOCK], smooth[start : start + BLOCK]
+            rows = torch.mm(left, self._right.T, out=buffer[: len(left)]).exp_()
+            torch.mm(rows, effects, out=out)
+        return smooth
+
+    @property
+    def _is_small(self) -> bool:
+        return len(self) <= KEPT_ROWS
+
     def _smooth(self, masks: Tensor) -> Annotated[Tensor, "s k"]:
-        if len(self) <= KEPT_ROWS:
+        if self._is_small:
             return self._all_smooth[masks]
         return (self._left[masks] @ self._right.T).exp_()
 
@@ -322,18 +331,18 @@ class Posterior:
         covariance = self._covariance(effects)
         penalty = torch.zeros_like(variance)
         penalty[list(excluded)] = -math.inf
-        chosen: list[int] = []
+        chosen: list[Tensor] = []  # stays on the device: reading a number waits for it
         for _ in range(count):
             gains = (covariance**2).sum(dim=1) / (variance + noise) + penalty
-            best = int(gains.argmax())
+            best = gains.argmax(keepdim=True)
             chosen.append(best)
             penalty[best] = -math.inf
-            column = self.surrogate.rows(torch.tensor([best]))[0] - factor @ factor[best]
+            column = self.surrogate.rows(best)[0] - factor @ factor[best][0]
             column = column / (variance[best] + noise).sqrt()
             covariance = covariance - torch.outer(column, column @ effects)
             variance = (variance - column**2).clamp(min=0)
             factor = torch.cat([factor, column[:, None]], dim=1)
-        return chosen
+        return torch.cat(chosen).tolist() if chosen else []
 
     def sampled_errors(self) -> Annotated[Tensor, "k draws"]:
         """Posterior samples of the scores minus the posterior mean; zero for known scores.

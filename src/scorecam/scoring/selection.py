@@ -66,7 +66,9 @@ def score_masks(
 
 def _score_all(scorer: MaskScorer, images: Sequence[MaskedImage]) -> list[MaskScores]:
     """Every mask of every image, in full batches."""
-    requests = [Request(image, torch.arange(len(image))) for image in images]
+    requests = [
+        Request(image, torch.arange(len(image), device=image.first.device)) for image in images
+    ]
     scorer.total = 1 + sum(len(request.masks) for request in requests)
     first = scorer.first_scores(requests)
     heads = [
