@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -283,7 +284,7 @@ def test_another_readout_is_converted(spy: Spy) -> None:
     [
         (stored, "FORMAT", stored.FORMAT + 1),
         (torch, "__version__", "9.9"),
-        (openvino.metadata, "version", lambda package: f"{package} 9.9"),
+        (metadata, "version", lambda package: f"{package} 9.9"),
         (stored.platform, "python_version", lambda: "9.9"),
         (torch.backends.cpu, "get_cpu_capability", lambda: "another"),
     ],

@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Generator, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from scorecam.backends.runtimes.casting import PRECISIONS, autocast
 from scorecam.backends.runtimes.runtime import Network, Runtime
-from scorecam.backends.runtimes.state import State
 from scorecam.base import cache
 from scorecam.base.process_state import environment_variable, ignore_warnings
 from scorecam.shapes import BatchedScores, Images
+
+if TYPE_CHECKING:
+    from scorecam.backends.runtimes.state import State
 
 FOLDER = "TORCHINDUCTOR_CACHE_DIR"
 """The environment variable for the folder of compiled code; torch has no setting for it."""

@@ -7,22 +7,22 @@ import os
 import sys
 from collections.abc import Callable, Generator, Sequence
 from functools import cache
-from importlib import metadata
 from types import ModuleType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from scorecam.backends.runtimes import openvino_files
 from scorecam.backends.runtimes.runtime import Network, Prepared, Runtime
-from scorecam.backends.runtimes.state import State
-from scorecam.backends.runtimes.stored import Content, Slot, slot
 from scorecam.base.fork_lock import ForkLock
 from scorecam.base.free_memory import free_memory_returned
 from scorecam.base.process_state import ignore_warnings
 from scorecam.io.extras import require
 from scorecam.shapes import BatchedScores, Images
+
+if TYPE_CHECKING:  # what is about stored conversions is only imported when a network is converted
+    from scorecam.backends.runtimes.state import State
+    from scorecam.backends.runtimes.stored import Content, Slot
 
 FORMATS = {"bfloat16": ("BF16", "bf16"), "float16": ("FP16", "f16"), "float32": ("FP32", "f32")}
 """Precisions, fastest first: OpenVINO's name for the capability, and for the setting."""
@@ -98,11 +98,17 @@ def _capabilities() -> list[str]:
 
 def _slot(network: Network, shape: Sequence[int], state: State) -> Slot | None:
     """The place of a stored model. It does not depend on the precision, which compiling sets."""
+    from importlib import metadata
+
+    from scorecam.backends.runtimes.stored import slot
+
     return slot(network, shape, state, f"openvino {metadata.version('openvino')}")
 
 
 def loaded(place: Slot) -> tuple[Any, Content, object] | None:
     """The stored model, its content and the memory that it uses; None if there is none to use."""
+    from scorecam.backends.runtimes import openvino_files
+
     if not place.filled():
         return None
     openvino = load()
@@ -117,6 +123,8 @@ def loaded(place: Slot) -> tuple[Any, Content, object] | None:
 
 def _save(place: Slot, model: Any) -> None:
     """Store a model for other processes, if possible. Nothing depends on it."""
+    from scorecam.backends.runtimes import openvino_files
+
     weights, size = place.own_weights(), openvino_files.size(model)
     with contextlib.suppress(Exception):
         place.save(lambda path: openvino_files.write(load(), model, weights, path), size)

@@ -6,15 +6,17 @@ import abc
 import contextlib
 import math
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from scorecam.backends.runtimes.state import State
 from scorecam.errors import MissingExtra
 from scorecam.model.batches import photos_of
 from scorecam.shapes import BatchedScores, Image, Images
+
+if TYPE_CHECKING:
+    from scorecam.backends.runtimes.state import State
 
 PHOTOS_OF_224 = 32
 """The most images of 224 × 224 in a pass, and of larger ones as many as take the same memory."""
