@@ -92,6 +92,16 @@ def _openvino() -> str:
     return "" if openvino.RUNTIME.installed() else "`import openvino` fails"
 
 
+def _nncf() -> str:
+    # Not a plain import: the package switches off its telemetry first.
+    int8 = importlib.import_module("scorecam.backends.runtimes.int8")
+    try:
+        int8.load()
+    except ImportError as error:
+        return str(error)
+    return _openvino()
+
+
 def _onnx() -> str:
     # Not a plain import: the package switches off the telemetry of ONNX Runtime first.
     library = importlib.import_module("scorecam.backends.onnx.library")
@@ -152,6 +162,7 @@ CAPABILITIES: dict[str, Callable[[], str]] = {
         "torchcam.methods",
     ),
     "medical": functools.partial(_importable, "nibabel", "pydicom"),
+    "nncf": _nncf,
     "onnx": _onnx,
     "openvino": _openvino,
     "peers": functools.partial(_importable, "pytorch_grad_cam", "torchcam.methods"),

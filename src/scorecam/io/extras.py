@@ -10,6 +10,7 @@ from scorecam.errors import MissingExtra
 
 NAMES = {
     "captum": "Captum",
+    "nncf": "NNCF",
     "openvino": "OpenVINO",
     "skimage": "scikit-image",
     "sklearn": "scikit-learn",

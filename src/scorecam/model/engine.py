@@ -49,6 +49,11 @@ class Probe(ABC):
     def masked(self) -> Images:
         """The masked images of the probe, without `image`, `b c *i`; made on demand."""
 
+    def typical(self, count: int) -> Images:
+        """This number of images like those that will be scored, `b c *i`."""
+        images = torch.cat([self.image[None], self.masked()])
+        return images[torch.arange(count) % len(images)]
+
     @abstractmethod
     def distance(self, one: BatchedScores, other: BatchedScores) -> float:
         """The largest difference between the results of two sets of scores, `b+1 n`.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -16,7 +17,7 @@ from scorecam.model.engine import Probe
 from scorecam.model.head import in_range
 from scorecam.model.model import Model
 from scorecam.scoring.masked_image import MaskedImage, prepare
-from scorecam.shapes import BatchedScores, Image, Images
+from scorecam.shapes import Activations, BatchedScores, Image, Images
 
 MASKS = 4
 """Masks of a probe, at most."""
@@ -34,12 +35,21 @@ class MaskProbe(Probe):
         masking: how activations become masks.
         passes: about how many masked images will be scored.
         seconds: the time the model itself takes for one image.
+        others: more images that will be scored.
     """
 
     def __init__(
-        self, model: Model, image: MaskedImage, masking: Masking, *, passes: int, seconds: float
+        self,
+        model: Model,
+        image: MaskedImage,
+        masking: Masking,
+        *,
+        passes: int,
+        seconds: float,
+        others: Sequence[MaskedImage] = (),
     ) -> None:
         self.image = image.image
+        self._all = [image, *others]
         self.passes = passes
         self.seconds = seconds
         self._head: Head | Literal["auto"] = model.head
@@ -53,9 +63,26 @@ class MaskProbe(Probe):
         self._column = int(image.scores.argmax())
 
     def masked(self) -> Images:
-        images = self.image.new_empty(len(self._maps), *self.image.shape)
-        masks = cam.masks(self._maps, self.image.shape[1:], self._masking)
-        cam.blend(self.image, masks, self._masking.hidden(self.image), images)
+        return self._blended(self._maps, self.image)
+
+    def typical(self, count: int) -> Images:
+        """Images and masked ones: other masks than those of `masked`, where there are enough."""
+        used = self._all[:count]
+        shares = [count // len(used) + (number < count % len(used)) for number in range(len(used))]
+        return torch.cat([self._some(*pair) for pair in zip(used, shares, strict=True)])
+
+    def _some(self, image: MaskedImage, count: int) -> Images:
+        """The image, and `count − 1` masks of it at equal steps."""
+        steps = (torch.arange(count - 1) + 0.5) / max(1, count - 1)
+        maps = image.maps_of((steps * len(image)).long()[: count * len(image)])
+        masked = self._blended(maps, image.image)
+        return torch.cat([image.image.expand(count - len(masked), *self.image.shape), masked])
+
+    def _blended(self, maps: Activations, image: Image) -> Images:
+        """The image under the masks of these maps."""
+        images = image.new_empty(len(maps), *image.shape)
+        masks = cam.masks(maps, image.shape[1:], self._masking)
+        cam.blend(image, masks, self._masking.hidden(image), images)
         return images
 
     def distance(self, one: BatchedScores, other: BatchedScores) -> float:

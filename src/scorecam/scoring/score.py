@@ -121,7 +121,9 @@ def _engine(
         seconds: the time the model takes for one image.
     """
     passes = expected_masks(images, settings.plan)
-    probe = MaskProbe(model, images[0], settings.masking, passes=passes, seconds=seconds)
+    probe = MaskProbe(
+        model, images[0], settings.masking, passes=passes, seconds=seconds, others=images[1:]
+    )
     return model.engine(settings.speed, probe)
 
 

@@ -140,6 +140,19 @@ def test_the_half_precision_of_a_processor_has_instructions() -> None:
     assert casting.half_precision(torch.device("cpu")) == expected
 
 
+@pytest.mark.parametrize(
+    ("capability", "half"),
+    [((6, 1), None), ((7, 5), "float16"), ((8, 0), "bfloat16"), ((12, 0), "bfloat16")],
+)
+def test_a_gpu_without_fast_bfloat16_uses_float16(
+    capability: tuple[int, int], half: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: capability)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)  # emulated, where slow
+    monkeypatch.setattr(torch.version, "hip", None)
+    assert casting.half_precision(torch.device("cuda", 1)) == half
+
+
 # ── doctor and errors ────────────────────────────────────────────────────────────────────────
 
 
@@ -181,7 +194,7 @@ def test_doctor_explains_what_auto_uses(
         ({"runtime": None}, ["no runtime None", "auto, eager, compile or openvino"]),
         ({"precision": "float-16"}, ["no precision 'float-16'", "Did you mean 'float16'"]),
         ({"precision": torch.float16}, ["no precision torch.float16", "Did you mean 'float16'"]),
-        ({"precision": 16}, ["no precision 16", "auto, float32, bfloat16 or float16"]),
+        ({"precision": 16}, ["no precision 16", "auto, float32, bfloat16, float16 or int8"]),
     ],
     ids=str,
 )

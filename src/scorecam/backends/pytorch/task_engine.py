@@ -122,5 +122,8 @@ class _ReadProbe(Probe):
     def masked(self) -> Images:
         return self._probe.masked()
 
+    def typical(self, count: int) -> Images:
+        return self._probe.typical(count)
+
     def distance(self, one: BatchedScores, other: BatchedScores) -> float:
         return self._probe.distance(self._scores_in(one), self._scores_in(other))

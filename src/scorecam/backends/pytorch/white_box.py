@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 
 from scorecam.backends.runtimes.casting import PRECISIONS
-from scorecam.backends.runtimes.known import EAGER, RUNTIMES
+from scorecam.backends.runtimes.known import CALIBRATED, EAGER, RUNTIMES
 from scorecam.model.model import WhiteBox
 
 
@@ -21,7 +21,9 @@ class TorchWhiteBox(WhiteBox, ABC):
 
     @property
     def precisions(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys([self.precision, *PRECISIONS]))
+        own = self.precision
+        more = CALIBRATED if own == "float32" and self.device.type == "cpu" else ()
+        return tuple(dict.fromkeys([own, *PRECISIONS, *more]))
 
     def versions(self) -> Mapping[str, str]:
         return {"torch": str(torch.__version__)}

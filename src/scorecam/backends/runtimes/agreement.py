@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, cast
 import torch
 
 from scorecam.backends.locks import exclusively
-from scorecam.backends.runtimes import random_numbers
+from scorecam.backends.runtimes import int8, random_numbers
 from scorecam.backends.runtimes.runtime import Network
 from scorecam.backends.runtimes.state import State, read_state
 from scorecam.backends.runtimes.timing import now, rows, timed
@@ -28,10 +28,16 @@ WILD = 0.25
 """The same for a half precision that the user names. A larger change means a broken runtime."""
 
 
+ROUGH = 0.1
+"""The same for int8, which the user names. Beyond it, float32 is used."""
+
+
 def limit(speed: Speed, precision: str) -> float:
     """How far the probe's scaled heatmap may move in this precision."""
     if precision in ("float32", "float64"):
         return SAME
+    if precision == int8.NAME:
+        return ROUGH
     return CLOSE if speed.precision == "auto" else WILD
 
 

@@ -22,8 +22,10 @@ def choose_for(network: Network, speed: Speed, probe: Probe, outside: str | None
     """
     if outside is None or speed.runtime == EAGER:
         return choose(network, speed, probe)
-    engine = choose(network, dataclasses.replace(speed, runtime=EAGER), probe)
-    if speed.runtime == "auto":
+    calibrated = bool(_calibrated(speed.precision))
+    plain = Speed(EAGER, "float32" if calibrated else speed.precision)
+    engine = choose(network, plain, probe)
+    if speed.runtime == "auto" and not calibrated:
         return engine
     why = f"{outside} computes outside PyTorch, so it cannot be part of a converted network; "
     return dataclasses.replace(engine, remarks=[*engine.remarks, f"{why}{EAGER} was used."])
@@ -36,6 +38,7 @@ def choose(network: Network, speed: Speed, probe: Probe) -> Engine:
         SettingError: the network cannot be run in the precision that the user names.
         MissingExtra: the runtime that the user names is not installed.
     """
+    speed = _with_runtime(speed)
     plain = Engine(
         network.scores, EAGER, network.precision, layout=network.memory_format(probe.image[None])
     )
@@ -45,6 +48,28 @@ def choose(network: Network, speed: Speed, probe: Probe) -> Engine:
     from scorecam.backends.runtimes.search import search  # not before masked images are scored
 
     return search(network, speed, probe, plain, options=options)
+
+
+def _calibrated(precision: str) -> list[str]:
+    """The runtimes that calibrate networks on masked images for this precision."""
+    return [name for name, runtime in RUNTIMES.items() if precision in runtime.calibrated]
+
+
+def _with_runtime(speed: Speed) -> Speed:
+    """The same with a runtime that computes in its precision, if only some do.
+
+    Raises:
+        SettingError: the runtime that the user names does not.
+    """
+    runtimes = _calibrated(speed.precision)
+    if not runtimes or speed.runtime in runtimes:
+        return speed
+    if speed.runtime != "auto":
+        raise SettingError(
+            f"runtime={quoted(speed.runtime)} does not compute in {speed.precision}.",
+            do=f"Leave out runtime= (--runtime), or give {' or '.join(runtimes)}.",
+        )
+    return dataclasses.replace(speed, runtime=runtimes[0])
 
 
 def candidates(network: Network, speed: Speed) -> list[Candidate]:
@@ -70,6 +95,8 @@ def candidates(network: Network, speed: Speed) -> list[Candidate]:
 
 
 def _precisions(device: torch.device, speed: Speed) -> list[str]:
+    if _calibrated(speed.precision):
+        return [speed.precision, "float32"]
     if speed.precision != "auto":
         return [speed.precision]
     half = casting.half_precision(device)
@@ -89,7 +116,7 @@ def advice() -> list[str]:
         + ("" if half else ", which has no bfloat16 instructions"),
     ]
     lines += [
-        f"                  {casting.half_precision(torch.device('cuda', index))} "
+        f"                  {casting.half_precision(torch.device('cuda', index)) or 'float32'} "
         f"on cuda:{index}, {EAGER}"
         for index in range(torch.cuda.device_count())
     ]

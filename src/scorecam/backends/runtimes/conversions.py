@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import torch
@@ -24,6 +25,9 @@ from scorecam.shapes import BatchedScores, Images
 KEPT = 8
 """Conversions of one network that are kept."""
 
+CALIBRATION = 4
+"""Batches that a network is calibrated on: docs/int8.md has the measurements."""
+
 Scores = Callable[[Images], BatchedScores]
 Key = tuple[Any, ...]
 
@@ -42,6 +46,7 @@ class Conversion:
 
     Attributes:
         seconds: what the conversion took.
+        images: a checksum of the images that it was calibrated on; None for none.
         probed: whether it was compared with the network.
         changed_by_passes: parts of its state that the network changes itself when it runs.
     """
@@ -54,6 +59,7 @@ class Conversion:
         self.refusal = refusal
         self.batch = batch
         self.seconds = 0.0
+        self.images: int | None = None
         self.probed = False
         self.changed_by_passes: frozenset[str] = frozenset()
 
@@ -62,9 +68,14 @@ class Conversion:
         """Whether nothing can change the network's output unnoticed. If not, it is probed again."""
         return self.state.whole and not self.changed_by_passes
 
-    def fits(self, state: State) -> bool:
-        """Whether the network is still the one that was converted, as far as its state shows."""
-        return self.state.changed(state) <= self.changed_by_passes
+    def fits(self, state: State, images: int | None = None) -> bool:
+        """Whether the network is still the one that was converted, as far as its state shows.
+
+        Args:
+            state: the network's state.
+            images: a checksum of the images to calibrate on.
+        """
+        return self.images == images and self.state.changed(state) <= self.changed_by_passes
 
     def engine(self, runtime: Runtime, precision: str) -> Engine:
         """A way to score images with it.
@@ -179,28 +190,42 @@ def _conversion(trial: Trial, runtime: Runtime, precision: str) -> Conversion:
     runtime.check(network, precision)
     key = _key(network, runtime, precision, trial.probe)
     known = _CONVERSIONS.setdefault(network.module, {})
+    example = _example(trial, runtime, precision)
+    images = _checksum(example) if precision in runtime.calibrated else None
     with _CONVERTING:
         conversion = known.get(key)
-        if conversion is None or not conversion.fits(trial.state):
+        if conversion is None or not conversion.fits(trial.state, images):
             began = now(network.device)
-            conversion = known[key] = _convert(trial, runtime, precision)
+            conversion = known[key] = _convert(trial, runtime, precision, example)
+            conversion.images = images
             conversion.seconds = now(network.device) - began
             _drop_oldest(known)
     return conversion
 
 
-def _convert(trial: Trial, runtime: Runtime, precision: str) -> Conversion:
+def _example(trial: Trial, runtime: Runtime, precision: str) -> Images:
+    """Images to convert the network with."""
+    image = trial.probe.image
+    batch = runtime.batch_for(image)
+    if precision in runtime.calibrated:
+        return trial.probe.typical(CALIBRATION * batch)
+    own = image.to(getattr(torch, trial.network.precision))
+    return own.expand(batch, *image.shape).contiguous()
+
+
+def _checksum(images: Images) -> int:
+    return zlib.crc32(cast("Any", images.contiguous().reshape(-1).view(torch.uint8).numpy()))
+
+
+def _convert(trial: Trial, runtime: Runtime, precision: str, example: Images) -> Conversion:
     """The converted network; or why it cannot be converted, so that it is not tried again."""
-    network, image = trial.network, trial.probe.image
     if trial.state.random_modules:
         names = " and ".join(sorted(trial.state.random_modules))
         return Conversion(None, trial.state, f"its output may depend on {names}")
-    own = image.to(getattr(torch, network.precision))
-    example = own.expand(runtime.batch_for(image), *image.shape).contiguous()
     try:
         with free_memory_returned():
-            scores = runtime.convert(network, example, precision, state=trial.state)
-        return Conversion(scores, trial.state, batch=len(example))
+            scores = runtime.convert(trial.network, example, precision, state=trial.state)
+        return Conversion(scores, trial.state, batch=runtime.batch_for(trial.probe.image))
     except (MissingExtra, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # noqa: BLE001  (runtimes raise errors of any kind)

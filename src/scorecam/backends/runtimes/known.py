@@ -16,6 +16,11 @@ RUNTIMES: dict[str, Runtime] = {
 }
 """In the order in which runtime="auto" tries them. To add a runtime, add its file and a line."""
 
+CALIBRATED = tuple(
+    dict.fromkeys(name for runtime in RUNTIMES.values() for name in runtime.calibrated)
+)
+"""Precisions that a runtime calibrates on masked images, for networks on a processor."""
+
 
 class Candidate(NamedTuple):
     """A runtime and a precision that may score masked images."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from scorecam.backends.runtimes import int8, telemetry
 from scorecam.backends.runtimes.runtime import Network, Prepared, Runtime
 from scorecam.base.fork_lock import ForkLock
 from scorecam.base.free_memory import free_memory_returned
@@ -38,6 +38,7 @@ class OpenVINO(Runtime):
     help = "OpenVINO, which takes seconds to convert a network; fast on processors."
     extra = "openvino"
     batch = 8  # larger batches are no faster, and chosen masks come eight at a time
+    calibrated = (int8.NAME,)
     mask_threads = 1  # idle threads of torch keep spinning on cores that OpenVINO needs
 
     def version(self) -> str:
@@ -57,7 +58,11 @@ class OpenVINO(Runtime):
         check_process()
         if network.device.type != "cpu":
             raise ValueError(f"it runs on the processor, but the network is on {network.device}")
-        if precision not in self.precisions():
+        if precision in self.calibrated:
+            int8.load()
+            if "INT8" not in _capabilities():
+                raise ValueError("this processor does not compute in int8")
+        elif precision not in self.precisions():
             raise ValueError(f"this processor does not compute in {precision}")
         if network.precision != "float32":
             raise ValueError(
@@ -71,7 +76,7 @@ class OpenVINO(Runtime):
     def convert(
         self, network: Network, example: Images, precision: str, *, state: State
     ) -> Callable[[Images], BatchedScores]:
-        place = _slot(network, example.shape, state)
+        place = _slot(network, _pass(example).shape, state)
         if place is not None and (known := loaded(place)) is not None:
             model, content, memory = known
             run = compiled(model, example, precision, memory)
@@ -121,6 +126,11 @@ def loaded(place: Slot) -> tuple[Any, Content, object] | None:
     return model, content, memory
 
 
+def _pass(example: Images) -> Images:
+    """As many images of the example as every pass will have."""
+    return example[: RUNTIME.batch_for(example[0])]
+
+
 def _save(place: Slot, model: Any) -> None:
     """Store a model for other processes, if possible. Nothing depends on it."""
     from scorecam.backends.runtimes import openvino_files
@@ -137,25 +147,25 @@ def converted(
 
     Args:
         scores: `b c *i` → `b n`.
-        example: as many images as every pass will have.
-        precision: one of `FORMATS`.
+        example: as many images as every pass will have; more of them for int8.
+        precision: one of `FORMATS`, or int8.
         place: where to store the model; None to store nothing.
 
     Returns:
-        A function of at most as many images as the example has. Exceptions of OpenVINO pass
-        through.
+        A function of at most as many images as one pass has. Exceptions of OpenVINO pass through.
     """
     openvino = load()
     use_process()
+    batch = _pass(example)
     # Tracing warns about every shape that it fixes; that is intended here.
     with ignore_warnings(), torch.no_grad():
         # Tracing here, unchecked, is four times as fast as leaving it to convert_model.
         module = _Readout(scores)
         with free_memory_returned():
-            traced = torch.jit.trace(module, example, check_trace=False)
+            traced = torch.jit.trace(module, batch, check_trace=False)
         traced = torch.jit.freeze(traced)
-        model = openvino.convert_model(traced, example_input=example)
-    model.reshape(list(example.shape))
+        model = openvino.convert_model(traced, example_input=batch)
+    model.reshape(list(batch.shape))
     if place is not None:
         _save(place, model)
     return compiled(model, example, precision)
@@ -167,12 +177,16 @@ def compiled(
     """A function that runs a model.
 
     Args:
-        model: of OpenVINO, for batches of the example's size.
-        example: as many images as every pass will have.
-        precision: one of `FORMATS`.
+        model: of OpenVINO, for batches of the size of a pass.
+        example: as for `converted`.
+        precision: one of `FORMATS`, or int8.
         memory: what the model uses; it is kept as long as the function.
     """
     openvino = load()
+    if precision == int8.NAME:
+        batch = _pass(example).clone()
+        model, precision = int8.quantised(model, example, len(batch)), "float32"
+        example = batch
     settings = {
         "INFERENCE_PRECISION_HINT": FORMATS[precision][1],
         "PERFORMANCE_HINT": "LATENCY",
@@ -233,7 +247,6 @@ def use_process() -> None:
 # ── importing it ─────────────────────────────────────────────────────────────────────────────
 
 _IMPORT = ForkLock()
-TELEMETRY = "openvino_telemetry"
 
 
 def load() -> ModuleType:
@@ -249,37 +262,8 @@ def load() -> ModuleType:
         MissingExtra: OpenVINO is not installed.
     """
     purpose = "run networks on it"
-    with _IMPORT, _hidden(TELEMETRY):
+    with _IMPORT, telemetry.hidden("openvino.tools.ovc"):
         openvino = require("openvino", "openvino", purpose)
         stub = require("openvino.tools.ovc.telemetry_stub", "openvino", purpose)
-    _silence(stub)
+    telemetry.replace(stub)
     return openvino
-
-
-@contextlib.contextmanager
-def _hidden(package: str) -> Generator[None]:
-    """In this context the package cannot be imported, as if it were not installed."""
-    if "openvino.tools.ovc" in sys.modules:
-        yield  # nothing will import it
-        return
-    loaded = sys.modules.get(package)
-    sys.modules[package] = cast("ModuleType", None)  # makes `import` raise ImportError
-    try:
-        yield
-    finally:
-        if loaded is None:
-            sys.modules.pop(package, None)
-        else:
-            sys.modules[package] = loaded
-
-
-def _silence(stub: ModuleType) -> None:
-    """Replace the package by the stub in OpenVINO's modules, if it was imported before."""
-    real = sys.modules.get(TELEMETRY)
-    if real is None:
-        return
-    for name, module in list(sys.modules.items()):
-        if name.startswith("openvino.tools."):
-            for attribute, value in list(vars(module).items()):
-                if value is real:
-                    setattr(module, attribute, stub)

@@ -62,6 +62,9 @@ class Runtime(abc.ABC):
     extra: ClassVar[str | None] = None
     """The extra of scorecam that installs it; None where torch includes it."""
 
+    calibrated: ClassVar[Sequence[str]] = ()
+    """Precisions that need typical images when a network is converted. "auto" never takes them."""
+
     batch: ClassVar[int]
     """Images per pass of a converted network, at most."""
 
@@ -132,7 +135,8 @@ class Runtime(abc.ABC):
 
         Args:
             network: may be in use by other threads.
-            example: images of the size that every pass will have, `batch` of them.
+            example: images of the size that every pass will have, `batch` of them. For precisions
+                in `calibrated`, a multiple of that, typical of the images to be scored.
             precision: what to compute in.
             state: the network's state, by which a conversion may be stored.
 

@@ -11,11 +11,11 @@ import contextlib
 import dataclasses
 from collections.abc import Generator, Sequence
 
-from scorecam.backends.runtimes import casting, conversions, measurements
+from scorecam.backends.runtimes import casting, conversions, int8, measurements
 from scorecam.backends.runtimes.agreement import SAME, Trial, limit
 from scorecam.backends.runtimes.conversions import Conversion
 from scorecam.backends.runtimes.fallback import cause, with_fallback
-from scorecam.backends.runtimes.known import EAGER, RUNTIMES, Candidate
+from scorecam.backends.runtimes.known import CALIBRATED, EAGER, RUNTIMES, Candidate
 from scorecam.backends.runtimes.measurements import Record, Table, table_of
 from scorecam.backends.runtimes.runtime import Network
 from scorecam.backends.runtimes.timing import now, watched
@@ -47,6 +47,8 @@ def search(
     run = Search(trial, speed, options, table_of(network.module, key, trial.state))
     chosen = run.run()
     remarks = _remarks(run.failures, speed, chosen)
+    if chosen.precision in CALIBRATED:
+        remarks.append(int8.moved(run.distance(Candidate(chosen.runtime, chosen.precision))))
     engine = dataclasses.replace(chosen, probed=trial.passes, remarks=remarks)
     own = (engine.runtime, engine.precision) == (EAGER, network.precision)
     return engine if own else with_fallback(engine, plain)
@@ -102,6 +104,10 @@ class Search:
         return dataclasses.replace(
             engine, scores=watched(engine, lambda took: record.add_time(photo, took))
         )
+
+    def distance(self, candidate: Candidate) -> float:
+        """How far the candidate moved the heatmap of the photo that was probed last."""
+        return self._record(candidate).distances[-1]
 
     def _choice(self) -> Candidate:
         """The first candidate that may be used; the network itself if there is none."""
@@ -266,7 +272,7 @@ class Search:
         made = self._converted[candidate]
         again = made.probed
         answer = conversions.compared(trial, made, engine)
-        record.certain = made.certain
+        record.certain = made.certain and made.images is None
         if again and not made.certain and not answer.distance <= record.limit:
             conversions.forget(trial.network, made)
             if self._named:
