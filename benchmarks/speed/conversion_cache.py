@@ -40,7 +40,8 @@ def one(network: str, precision: str, side: int) -> Json:
     torchvision_ops.define()  # before torchvision is imported
     model = opened(network, "cpu")
     assert isinstance(model, TorchModel)
-    example = torch.rand(RUNTIME.batch, 3, side, side)
+    image = torch.rand(3, side, side)
+    example = image.expand(RUNTIME.batch_for(image), *image.shape).contiguous()
     scores = model.scores(example[:1])
     RUNTIME.check(model, precision)  # it imports OpenVINO
     state = read_state(model.module, model.readout_key)
