@@ -18,8 +18,8 @@ class and a random one of the top 20 are explained with a reduced budget:
 The file of results is written after every photo. A run that was stopped continues after the last
 photo, if the code and the settings are still the same; otherwise it starts again.
 
-Constants were chosen on every fourth photo of the composites and the natural photos. `--unseen`
-leaves these photos out.
+Constants were chosen on every fourth photo of the composites and the natural photos, and the
+correlation at which `fast` stops on the photos in tuned.txt. `--unseen` leaves all of these out.
 
 Maps are compared as users see them: scaled, in the input's pixels. Pearson is lenient, because a
 map with equal weights already reaches about 0.95. The overlap of the top 20 % is stricter.
@@ -77,6 +77,9 @@ MEASURED = "lite0,lite1,lite2,lite0-14x14"
 TUNED, TUNED_FOLDERS = 128, ("composites", "natural")
 """Constants were chosen on every second of this many photos, at equal steps from these folders."""
 
+TUNED_LATER = Path(__file__).with_name("tuned.txt")
+"""The names of the photos on which a constant was chosen later."""
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -97,8 +100,9 @@ def photos(model: Model, options: argparse.Namespace) -> Iterator[tuple[str, Ten
     """Photos at equal steps from the folders, preprocessed."""
     paths = files(options.photos, options.folders.split(","))
     if options.unseen:
-        used = set(spread(files(options.photos, TUNED_FOLDERS), TUNED)[::2])
-        paths = [path for path in paths if path not in used]
+        used = {path.stem for path in spread(files(options.photos, TUNED_FOLDERS), TUNED)[::2]}
+        used |= set(TUNED_LATER.read_text("utf-8").split())
+        paths = [path for path in paths if path.stem not in used]
     if not paths or model.preprocess is None:
         sys.exit(f"There are no photos under {options.photos}.")
     for path in spread(paths, options.limit):
