@@ -16,6 +16,7 @@ from scorecam.cli.evaluate import evaluate
 from scorecam.cli.exits import with_exit_codes
 from scorecam.cli.explain import explain
 from scorecam.cli.export import export
+from scorecam.cli.freed_memory import keep_freed_memory
 from scorecam.cli.groups import with_option_groups
 from scorecam.cli.layers import layers
 from scorecam.cli.sanity import sanity
@@ -55,6 +56,7 @@ for _command in COMMANDS:
 
 def main() -> None:
     """The `scorecam` command."""
+    keep_freed_memory()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # pyright: ignore[reportAttributeAccessIssue]
