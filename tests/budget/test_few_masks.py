@@ -198,7 +198,7 @@ def test_fast_and_a_tolerance_score_fewer_than_all_masks() -> None:
 def test_fast_never_exceeds_its_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     channels = int(FAST.most) + 50
     network = wide(channels=channels)
-    monkeypatch.setattr(plan, "FAST", dataclasses.replace(FAST, until=0.0))
+    monkeypatch.setattr(plan, "FAST", dataclasses.replace(FAST, until=0.0, alike=math.inf))
     spy, model = spied(network)
     bank = ScoreCAM(model, "network.maps", budget="fast", **EAGER).bank(photo())
     assert len(bank.asked) == FAST.most == len(spy.images) - 3
