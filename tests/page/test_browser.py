@@ -920,6 +920,8 @@ def compared(number: int, **changes: object) -> Picture:
 
 
 def test_the_sides_of_a_comparison_are_shown_next_to_each_other(show: Opener) -> None:
+    from playwright.sync_api import expect
+
     tab = show(page(0, pictures=(compared(1), compared(2))))
     first = tab.locator("#gallery .card").first
     captions = first.locator("figcaption").all_inner_texts()
@@ -928,7 +930,7 @@ def test_the_sides_of_a_comparison_are_shown_next_to_each_other(show: Opener) ->
     assert captions[0].split("\n") == ["official", "cat (60%)"]
     assert captions[1].split("\n")[-1] == f"{MARKUP[0]} (40%)"
     tab.get_by_label("All sides next to each other").uncheck()
-    assert first.locator(".frame").count() == 1
+    expect(first.locator(".frame")).to_have_count(1)
     first.locator(".open").click()
     assert tab.locator("#detail .sides figure").count() == 2
     assert tab.get_by_role("heading", name="Side by side").count() == 1

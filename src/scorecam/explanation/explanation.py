@@ -20,7 +20,6 @@ from scorecam.cam import Variant
 from scorecam.errors import PhotoError, SettingError
 from scorecam.explanation.words import words_for
 from scorecam.images.preprocessing import Preprocessing
-from scorecam.images.region import Region
 from scorecam.io.arguments import instance, tensor
 from scorecam.io.arguments import path as as_path
 from scorecam.io.files import write_text
@@ -32,6 +31,7 @@ from scorecam.shapes import Heatmap
 if TYPE_CHECKING:
     from scorecam.explanation.explained import Explained
     from scorecam.images.pictures import Spacing
+    from scorecam.images.region import Region  # draws outlines, with what that needs
 
 
 @dataclass(frozen=True, eq=False)

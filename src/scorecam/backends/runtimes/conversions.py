@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
@@ -237,7 +237,18 @@ def surroundings(network: Network, probe: Probe) -> Key:
     kind, size, threads = network.device.type, tuple(probe.image.shape), torch.get_num_threads()
     autocast = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
     floats = torch.get_default_dtype()
-    return network.readout_key, size, threads, autocast, floats
+    return _hashable(network.readout_key), size, threads, autocast, floats
+
+
+def _hashable(value: object) -> Hashable:
+    """The value, or its identity: the network's state shows whether another one has taken it."""
+    if type(value) is tuple:
+        return tuple(map(_hashable, cast("tuple[object, ...]", value)))
+    try:
+        hash(value)
+    except TypeError:
+        return id(value)
+    return value
 
 
 def _key(network: Network, runtime: Runtime, precision: str, probe: Probe) -> Key:
