@@ -10,12 +10,13 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from benchmarks.common.accepting_probe import AcceptingProbe
 from benchmarks.gpu.peers import PEERS
 from benchmarks.gpu.rows import Figures, Json, Row
 from benchmarks.speed.figures import compared
 from scorecam import Explanation, Model, ScoreCAM, explain, scaled
 from scorecam.bank.bank import Provenance
-from scorecam.model.engine import Engine, Probe, Speed
+from scorecam.model.engine import Engine, Speed
 
 PLAIN_BATCHES = 4
 """Batches in one call of plain passes."""
@@ -174,22 +175,6 @@ def _eager(row: Row, subject: Subject) -> Callable[[Tensor], object]:
             return subject.network(batch)
 
     return passes
-
-
-class AcceptingProbe(Probe):
-    """A probe of one image that accepts every engine: without masks, there is no heatmap."""
-
-    passes = 1
-    seconds = 0.0
-
-    def __init__(self, image: Tensor) -> None:
-        self.image = image
-
-    def masked(self) -> Tensor:
-        return self.image[None]
-
-    def distance(self, one: Tensor, other: Tensor) -> float:  # noqa: ARG002
-        return 0.0
 
 
 def _engine(row: Row, subject: Subject) -> Engine:

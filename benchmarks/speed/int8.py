@@ -29,9 +29,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.common.accepting_probe import AcceptingProbe
 from benchmarks.common.paths import PHOTOS, RESULTS
 from benchmarks.speed.machine import installed, machine
-from benchmarks.speed.plain_passes import AcceptingProbe
 from benchmarks.speed.rows import Json
 from benchmarks.speed.subjects import natural, opened
 from scorecam import Model, ScoreBank, ScoreCAM, scaled

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from benchmarks.common.accepting_probe import AcceptingProbe
 from benchmarks.speed.job import MIB, Job, Peak, now
 from benchmarks.speed.rows import Json
 from benchmarks.speed.subjects import network_of
 from scorecam import Model
-from scorecam.model.engine import Probe, Speed
+from scorecam.model.engine import Speed
 
 
 @dataclass(frozen=True)
@@ -27,22 +28,6 @@ class Plain:
 
     run: Callable[[Tensor], object]
     layout: torch.memory_format = torch.channels_last
-
-
-class AcceptingProbe(Probe):
-    """A probe of one image that accepts every engine."""
-
-    passes = 1
-    seconds = 0.0
-
-    def __init__(self, image: Tensor) -> None:
-        self.image = image
-
-    def masked(self) -> Tensor:
-        return self.image[None]
-
-    def distance(self, _one: Tensor, _other: Tensor) -> float:
-        return 0.0
 
 
 def floor_eager(model: Model, precision: str) -> Plain:

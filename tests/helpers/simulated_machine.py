@@ -6,6 +6,7 @@ Nothing sleeps, and no real time is read, so that every choice is known beforeha
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Generator
 from typing import Any, ClassVar
 from unittest import mock
@@ -31,7 +32,7 @@ class Machine:
     """Seconds per image, distances and load, all stated by a test.
 
     Attributes:
-        now: the time.
+        now: the time; each thread has its own, as one thread's passes take no time in another.
         seconds: per image, by runtime and precision.
         error: (runtime, precision, number of the photo) → how far the heatmap moves.
         load: (runtime, precision) → by how much other work slows the candidate down now.
@@ -40,7 +41,7 @@ class Machine:
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: dict[tuple[str, str], float]):
-        self.now = 0.0
+        self._clocks = threading.local()
         self.seconds = seconds
         self.error: Callable[[str, str, int], float] = lambda *_which: 0.0
         self.load: Callable[[str, str], float] = lambda *_which: 1.0
@@ -50,6 +51,14 @@ class Machine:
         monkeypatch.setattr(casting, "half_precision", lambda _device: "bfloat16")
         monkeypatch.setattr(casting, "autocast", self._cast)
         monkeypatch.setitem(RUNTIMES, FAST, FakeRuntime(self))
+
+    @property
+    def now(self) -> float:
+        return getattr(self._clocks, "now", 0.0)
+
+    @now.setter
+    def now(self, time: float) -> None:
+        self._clocks.now = time
 
     def passed(self, runtime: str, precision: str, images: Tensor, rows: int) -> Tensor:
         """The scores of images; the clock advances by the time of that many rows."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
+
+from scorecam.model.engine import Engine
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 """The number formats in which PyTorch runs a network of float32."""
@@ -47,3 +50,9 @@ def autocast(
             return scores(images)
 
     return cast
+
+
+def in_precision(plain: Engine, device: torch.device, precision: str) -> Engine:
+    """The engine that runs the network itself, computing in `precision`."""
+    scores = autocast(plain.scores, device, precision)
+    return dataclasses.replace(plain, scores=scores, precision=precision)

@@ -39,15 +39,19 @@ def choose(network: Network, speed: Speed, probe: Probe) -> Engine:
         MissingExtra: the runtime that the user names is not installed.
     """
     speed = _with_runtime(speed)
-    plain = Engine(
-        network.scores, EAGER, network.precision, layout=network.memory_format(probe.image[None])
-    )
+    plain = plain_engine(network, probe)
     options = candidates(network, speed)
     if options in ([], [(EAGER, network.precision)]):
         return plain
     from scorecam.backends.runtimes.search import search  # not before masked images are scored
 
     return search(network, speed, probe, plain, options=options)
+
+
+def plain_engine(network: Network, probe: Probe) -> Engine:
+    """The engine that runs the network itself."""
+    layout = network.memory_format(probe.image[None])
+    return Engine(network.scores, EAGER, network.precision, layout=layout)
 
 
 def _calibrated(precision: str) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from scorecam.backends.runtimes import casting, conversions
 from scorecam.backends.runtimes.agreement import Trial, limit
-from scorecam.backends.runtimes.choice import candidates
+from scorecam.backends.runtimes.choice import candidates, plain_engine
 from scorecam.backends.runtimes.fallback import cause
 from scorecam.backends.runtimes.known import EAGER, RUNTIMES, Candidate
 from scorecam.backends.runtimes.runtime import Network
@@ -27,10 +27,7 @@ def compare(network: Network, probe: Probe, outside: str | None = None) -> list[
     Args:
         outside: the name of a part that is computed outside PyTorch, so that nothing is converted.
     """
-    plain = Engine(
-        network.scores, EAGER, network.precision, layout=network.memory_format(probe.image[None])
-    )
-    trial = Trial(network, plain, probe)
+    trial = Trial(network, plain_engine(network, probe), probe)
     own = Candidate(EAGER, network.precision)
     speed = ANY if outside is None else dataclasses.replace(ANY, runtime=EAGER)
     rows = {
@@ -86,8 +83,7 @@ class _Row:
             return made.engine(RUNTIMES[runtime], precision)
         if precision == trial.network.precision:
             return trial.plain
-        scores = casting.autocast(trial.plain.scores, trial.network.device, precision)
-        return dataclasses.replace(trial.plain, scores=scores, precision=precision)
+        return casting.in_precision(trial.plain, trial.network.device, precision)
 
 
 def _ranked(trial: Trial, rows: Sequence[_Row]) -> list[MeasuredEngine]:

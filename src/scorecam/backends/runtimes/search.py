@@ -212,8 +212,7 @@ class Search:
         if candidate == self._own:
             return plain
         if runtime == EAGER:
-            scores = casting.autocast(plain.scores, self._trial.network.device, precision)
-            return dataclasses.replace(plain, scores=scores, precision=precision)
+            return casting.in_precision(plain, self._trial.network.device, precision)
         made = self._converted.get(candidate)
         if made is None:
             new = not self._is_ready(candidate)
